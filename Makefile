@@ -1,0 +1,35 @@
+# Every target sets itself up on a fresh Debian machine (see scripts/setup.sh).
+
+PYTHON   := .venv/bin/python
+PACKAGES := sched workers shm wire clients
+SOURCES  := $(PACKAGES) tests $(wildcard bench examples)
+BENCHES  := $(filter-out bench/_%,$(wildcard bench/*.py))
+
+.PHONY: demo test check bench clean setup speech
+
+demo: speech  ## Speak a few sentences, and hear them translated: make demo WAV="one.wav two.wav"
+	$(PYTHON) examples/demo.py $(WAV)
+
+test: speech  ## All tests, warnings as errors
+	$(PYTHON) -m pytest
+
+check: setup  ## Format, lint, types (also as Windows and macOS see them) and the house rules
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m mypy $(SOURCES)
+	$(PYTHON) -m mypy --platform win32 --cache-dir .mypy_cache/win32 wire clients
+	$(PYTHON) -m mypy --platform darwin --cache-dir .mypy_cache/darwin wire clients
+	$(PYTHON) -m pytest -q tests/test_tidy.py
+
+bench: setup  ## Every bench, short; modules that benches share begin with an underscore
+	@set -e; for bench in $(BENCHES); do echo "== $$bench"; $(PYTHON) $$bench --quick; done
+
+clean:  ## Remove what the targets above have made
+	rm -rf .venv .venv.apt.log .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build demo-out
+	find $(SOURCES) -name __pycache__ -type d -prune -exec rm -rf {} +
+
+setup:
+	@scripts/setup.sh
+
+speech:
+	@scripts/setup.sh speech

@@ -1,0 +1,1 @@
+"""Pointsman: the public API for nodes and clients."""

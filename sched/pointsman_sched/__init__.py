@@ -1,0 +1,1 @@
+"""The management process, the supervisor, and the processes they start."""

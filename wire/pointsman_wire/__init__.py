@@ -1,0 +1,1 @@
+"""What crosses sockets: framing, messages, error codes."""

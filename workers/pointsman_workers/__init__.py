@@ -1,0 +1,1 @@
+"""The dispatcher process: sessions, selection, jobs, queue, coordination."""
