@@ -1,0 +1,61 @@
+"""Messages on the unix socket between a worker and the manager: facts up, orders down.
+
+Framed like everything else that crosses a socket; both ends live on one host and have one
+version, so these messages are free to change between releases.
+"""
+
+import msgspec
+
+
+class UplinkMessage(msgspec.Struct, tag_field="type", omit_defaults=True, frozen=True, gc=False):
+    """Base of what workers and manager tell each other."""
+
+
+class WorkerHello(UplinkMessage, tag="worker_hello", frozen=True):
+    """First frame of an uplink: which worker, in which epoch of its shard."""
+
+    worker_index: int
+    pid: int
+    epoch: int
+
+
+class ModelUnavailable(UplinkMessage, tag="model_unavailable", frozen=True):
+    """A node failed a job with MODEL_NOT_AVAILABLE: mark (node, service, version)."""
+
+    row: int
+    generation: int
+    service: str
+    version: str = ""
+
+
+class NodeZombie(UplinkMessage, tag="node_zombie", frozen=True):
+    """A node answers on its control connection but does not read its lane."""
+
+    row: int
+    generation: int
+    epoch: int
+    reason: str
+
+
+class LaneRefused(UplinkMessage, tag="lane_refused", frozen=True):
+    """A node presented a wrong or old lane ticket."""
+
+    node_id: str
+    reason: str
+
+
+class ManagerWelcome(UplinkMessage, tag="manager_welcome", frozen=True):
+    """The manager's answer to worker_hello."""
+
+    worker_count: int
+    instance_uid: str
+
+
+class SnapshotPublished(UplinkMessage, tag="snapshot_published", frozen=True):
+    """A hint that a new version stands; who misses it finds the version word anyway."""
+
+    version: int
+
+
+FromWorker = WorkerHello | ModelUnavailable | NodeZombie | LaneRefused
+FromManager = ManagerWelcome | SnapshotPublished

@@ -1,0 +1,150 @@
+"""Messages between a node and the manager on the node's control connection."""
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from pointsman_wire.limits import MAX_CONCURRENCY_MAX, NODE_ID_LENGTH_MAX
+from pointsman_wire.messages import Error, Message
+
+CAPABILITY_SCHEMA_VERSION = 1
+
+NodeId = Annotated[str, msgspec.Meta(max_length=NODE_ID_LENGTH_MAX, pattern=r"^[A-Za-z0-9._:-]*$")]
+Name = Annotated[str, msgspec.Meta(max_length=128)]
+Names = Annotated[list[Name], msgspec.Meta(max_length=256)]
+Language = Annotated[str, msgspec.Meta(max_length=16)]
+Languages = Annotated[list[Language], msgspec.Meta(max_length=256)]
+LanguagePair = tuple[Language, Language]
+LanguagePairs = Annotated[list[LanguagePair], msgspec.Meta(max_length=512)]
+
+
+class Service(msgspec.Struct, omit_defaults=True, frozen=True, gc=False, kw_only=True):
+    """One service that is installed on a node."""
+
+    id: Name
+    # A service type of the server's catalogue: asr, nmt, tts, tone, semantic, or configured ones.
+    kind: Name
+    device: Literal["cpu", "gpu"] = "cpu"
+    status: Literal["running", "stopped", "error"] = "running"
+    # Why it is not running, for people.
+    reason: Name = ""
+    version: Name = ""
+    model: Name = ""
+    engine: Name = ""
+
+
+class Translation(msgspec.Struct, omit_defaults=True, frozen=True, gc=False, kw_only=True):
+    """Which pairs a node translates; blocked pairs are always excluded."""
+
+    rule: Literal["any_to_any", "any_to_en", "en_to_any", "specific_pairs"] = "specific_pairs"
+    languages: Languages = []
+    pairs: LanguagePairs = []
+    blocked: LanguagePairs = []
+
+
+class Hardware(msgspec.Struct, omit_defaults=True, frozen=True, gc=False, kw_only=True):
+    """What a node is made of; for people and for policies."""
+
+    cpu_cores: int = 0
+    memory_mib: int = 0
+    gpus: Names = []
+    gpu_memory_mib: int = 0
+
+
+class Register(Message, tag="register", frozen=True, kw_only=True):
+    """Join the fleet.  Without node_id the server makes one; `key` proves a known id."""
+
+    schema_version: int = CAPABILITY_SCHEMA_VERSION
+    node_id: NodeId = ""
+    key: str = ""
+    token: str = ""
+    version: Name = ""
+    platform: Name = ""
+    hardware: Hardware = Hardware()
+    services: Annotated[list[Service], msgspec.Meta(max_length=64)] = []
+    features: Names = []
+    # Recognition (asr), synthesis (tts), semantic repair: languages; translation: pairs.
+    asr: Languages = []
+    tts: Languages = []
+    semantic: Languages = []
+    nmt: Translation = Translation()
+    max_concurrency: Annotated[int, msgspec.Meta(ge=1, le=MAX_CONCURRENCY_MAX)] = 4
+    accept_public_jobs: bool = True
+    tenant: Name = ""
+    pool_hints: Names = []
+    labels: Annotated[dict[Name, Name], msgspec.Meta(max_length=64)] = {}
+    owner_policy: Names = []
+
+
+class Registered(Message, tag="registered", frozen=True, kw_only=True):
+    """The node is known: row, generation and epoch name it; now open a lane to each worker.
+
+    `key` comes once, when the id is new: keep it, it proves the id from then on.
+    """
+
+    node_id: str = ""
+    key: str = ""
+    row: int = 0
+    generation: int = 0
+    epoch: int = 0
+    worker_count: int = 1
+    lane_ticket: bytes = b""
+    instance: str = ""
+    instance_uid: str = ""
+    server_version: str = ""
+    protocol_version: int = 1
+    heartbeat_interval_s: float = 1.0
+
+
+class LanesReady(Message, tag="lanes_ready", frozen=True, kw_only=True):
+    """Every lane stands: jobs may come."""
+
+
+class Heartbeat(Message, tag="heartbeat", frozen=True, kw_only=True):
+    """Alive, and this busy.  Percentages 0..100, None = unknown; absent lists stay as they were."""
+
+    number: int = 0
+    cpu_percent: float | None = None
+    gpu_percent: float | None = None
+    gpu_memory_percent: float | None = None
+    memory_percent: float | None = None
+    # Jobs running on the node, ours and foreign.
+    running: int = 0
+    services: Annotated[list[Service], msgspec.Meta(max_length=64)] | None = None
+    # The owner's policy asks for no new jobs (a game runs, quiet hours).
+    pause: bool = False
+
+
+class HeartbeatAck(Message, tag="heartbeat_ack", frozen=True, kw_only=True):
+    """The answer: the same number, the state the server sees, and what it wants."""
+
+    number: int = 0
+    state: str = ""
+    desired: Literal["run", "drain", "pause"] = "run"
+    config_version: int = 0
+    heartbeat_interval_s: float = 0.0
+    server_time_ms: int = 0
+
+
+class NodeStateChanged(Message, tag="node_state", frozen=True, kw_only=True):
+    """The server sees the node in another health state, and why."""
+
+    state: str
+    reason: str = ""
+
+
+class Drain(Message, tag="drain", frozen=True, kw_only=True):
+    """No new jobs: asked by the node, or told to it; running jobs finish until the deadline."""
+
+    deadline_s: Annotated[float, msgspec.Meta(ge=0, le=86_400)] = 30.0
+    reason: Name = ""
+
+
+class Leave(Message, tag="leave", frozen=True, kw_only=True):
+    """The node goes for good; what it still runs fails over at once."""
+
+    reason: Name = ""
+
+
+ToManager = Register | LanesReady | Heartbeat | Drain | Leave
+ToNode = Registered | HeartbeatAck | NodeStateChanged | Drain | Error

@@ -1,0 +1,169 @@
+"""Messages between a node and one worker on the lane that joins them.
+
+The fence of a dispatch is (instance_uid, shard, epoch, dispatch): the first two are fixed for a
+lane, so frames carry epoch and dispatch.  A node keeps the highest epoch for each shard and
+refuses what is older.  Assignments and results are numbered from 1 on each lane connection;
+acknowledgements are cumulative.  A node starts what it accepts: acknowledged means started.
+"""
+
+from typing import Any, Literal
+
+import msgspec
+
+from pointsman_wire.messages import Error, Message
+
+
+class JobFence(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """A job in one dispatch, as [job_id, epoch, dispatch]."""
+
+    job_id: str
+    epoch: int
+    dispatch: int
+
+
+class LaneOpen(Message, tag="lane_open", frozen=True, kw_only=True):
+    """First frame of a lane: who the node is; the ticket proves it without the manager."""
+
+    node_id: str
+    row: int
+    generation: int
+    epoch: int
+    ticket: bytes
+
+
+class LaneAccepted(Message, tag="lane_accepted", frozen=True, kw_only=True):
+    """The worker's answer.  Store the epoch, drop older unread assignments, then report."""
+
+    instance_uid: str
+    shard: int
+    epoch: int
+
+
+class LaneReport(Message, tag="lane_report", frozen=True, kw_only=True):
+    """What the node runs and which results it still holds for this shard.
+
+    Held results follow as node_result frames.  After this frame the lane carries jobs.
+    """
+
+    running: list[JobFence] = []
+    held: list[JobFence] = []
+
+
+class Assign(Message, tag="assign", frozen=True, kw_only=True):
+    """Run this job; the payload of the frame is its body."""
+
+    number: int
+    job_id: str
+    dispatch: int
+    attempt: int = 1
+    services: list[str] = []
+    features: list[str] = []
+    src_lang: str = ""
+    tgt_lang: str = ""
+    auto_langs: list[str] = []
+    content_type: str = ""
+    meta: dict[str, Any] | None = None
+    session_id: str = ""
+    tenant: str = ""
+    priority: str = "default"
+    trace_id: str = ""
+    # What is left of the attempt's timeout and of the whole job's deadline.
+    timeout_ms: int = 0
+    deadline_ms: int | None = None
+    stream: bool = False
+
+
+class AssignAck(Message, tag="assign_ack", frozen=True, kw_only=True):
+    """Every assignment up to this number was read, and runs unless it was refused or ended."""
+
+    number: int
+
+
+class JobRefused(Message, tag="job_refused", frozen=True, kw_only=True):
+    """The node did not start the job: no room, a stale fence, or nothing that can do it."""
+
+    job_id: str
+    epoch: int
+    dispatch: int
+    code: str
+    message: str = ""
+
+
+class NodeResult(Message, tag="node_result", frozen=True, kw_only=True):
+    """A job ended on the node; the payload of the frame is its output."""
+
+    number: int
+    job_id: str
+    epoch: int
+    dispatch: int
+    status: Literal["completed", "completed_no_text", "failed", "cancelled"] = "completed"
+    content_type: str = ""
+    meta: dict[str, Any] | None = None
+    duration_us: int = 0
+    code: str = ""
+    message: str = ""
+    retryable: bool = False
+
+
+class NodeResultAck(Message, tag="node_result_ack", frozen=True, kw_only=True):
+    """Every result up to this number is safe with the worker: the node may forget it."""
+
+    number: int
+
+
+class CancelJob(Message, tag="cancel_job", frozen=True, kw_only=True):
+    """Stop the job; confirmed by a node_result for it, whatever its status."""
+
+    job_id: str
+    epoch: int
+    dispatch: int
+    reason: str = ""
+
+
+class NodePartial(Message, tag="node_partial", frozen=True, kw_only=True):
+    """A piece of a streaming result."""
+
+    job_id: str
+    epoch: int
+    dispatch: int
+    seq: int = 0
+    content_type: str = ""
+    meta: dict[str, Any] | None = None
+
+
+class NodeProgress(Message, tag="node_progress", frozen=True, kw_only=True):
+    """The job is alive; it extends the attempt's timeout."""
+
+    job_id: str
+    epoch: int
+    dispatch: int
+    percent: float = 0.0
+    note: str = ""
+
+
+class LanePing(Message, tag="lane_ping", frozen=True, kw_only=True):
+    """Sent by the worker while jobs are on the lane."""
+
+    number: int
+    last_assigned: int = 0
+
+
+class LanePong(Message, tag="lane_pong", frozen=True, kw_only=True):
+    """The answer, with the last assignment that the node has read: a zombie never moves it."""
+
+    number: int
+    last_read: int = 0
+
+
+LaneToWorker = (
+    LaneOpen
+    | LaneReport
+    | AssignAck
+    | JobRefused
+    | NodeResult
+    | NodePartial
+    | NodeProgress
+    | LanePong
+    | Error
+)
+LaneToNode = LaneAccepted | Assign | NodeResultAck | CancelJob | LanePing | Error

@@ -1,0 +1,77 @@
+"""Where the sockets of an instance lie, so that the command line finds its processes by name.
+
+    <runtime_dir>/admin-manager.sock      typed queries, answered by the manager
+    <runtime_dir>/admin-worker-<k>.sock   the same, answered by worker k
+    <runtime_dir>/admin-supervisor.sock   the same, answered by the supervisor
+    <runtime_dir>/manager.sock            uplink: worker to manager
+    <runtime_dir>/handover-manager.sock   accepted connections handed to the manager
+    <runtime_dir>/handover-worker-<k>.sock  and to worker k
+    <runtime_dir>/bell-<k>.sock           datagrams that ring worker k
+
+runtime_dir is /run/pointsman/<instance> for root, else below XDG_RUNTIME_DIR or the temporary
+directory.  A path of a unix socket has at most 107 bytes.
+"""
+
+import os
+import re
+import tempfile
+from pathlib import Path
+
+UNIX_PATH_BYTES_MAX = 107
+INSTANCE_PATTERN = re.compile(r"^[a-z0-9][a-z0-9-]{0,31}$")
+_LONGEST_NAME = "handover-worker-63.sock"
+
+
+class PlaceError(Exception):
+    """An instance name or a directory cannot be used; the text says why and what to do."""
+
+
+def check_instance(instance: str) -> str:
+    """Return the name unchanged, or raise PlaceError when it is no valid instance name."""
+    if not INSTANCE_PATTERN.match(instance):
+        raise PlaceError(
+            f"instance name {instance!r}: use 1 to 32 of a-z, 0-9 and -, starting with a "
+            "letter or digit"
+        )
+    return instance
+
+
+def default_runtime_dir(instance: str) -> Path:
+    """Return where this user's instance of that name keeps its sockets."""
+    check_instance(instance)
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        return Path("/run/pointsman") / instance
+    parent = os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()
+    user = os.environ.get("USER", "user") if not os.environ.get("XDG_RUNTIME_DIR") else ""
+    return Path(parent) / (f"pointsman-{user}" if user else "pointsman") / instance
+
+
+def check_runtime_dir(path: Path) -> Path:
+    """Return the path unchanged, or raise PlaceError when sockets in it had too long a path."""
+    size = len(os.fsencode(path / _LONGEST_NAME))
+    if size > UNIX_PATH_BYTES_MAX:
+        raise PlaceError(
+            f"runtime directory {path}: socket paths below it have up to {size} bytes, the "
+            f"system takes {UNIX_PATH_BYTES_MAX}: choose a shorter --runtime-dir"
+        )
+    return path
+
+
+def admin_socket(runtime_dir: Path, process: str) -> Path:
+    """`process` is manager, supervisor, or worker-<k>."""
+    return runtime_dir / f"admin-{process}.sock"
+
+
+def uplink_socket(runtime_dir: Path) -> Path:
+    """Where workers reach the manager."""
+    return runtime_dir / "manager.sock"
+
+
+def handover_socket(runtime_dir: Path, owner: str) -> Path:
+    """`owner` is manager or worker-<k>."""
+    return runtime_dir / f"handover-{owner}.sock"
+
+
+def bell_socket(runtime_dir: Path, worker_index: int) -> Path:
+    """Where worker `worker_index` hears that a slot it waits for was freed."""
+    return runtime_dir / f"bell-{worker_index}.sock"
