@@ -1,0 +1,239 @@
+"""The configuration: one frozen tree of sections, every default and every bound in one place.
+
+Only a process's main reads it (`config_load.load_config`); everything else gets plain values.
+Durations end in `_s`, sizes in `_bytes_max`, counts in `_max`. A value out of its bounds, an
+unknown key and a contradiction between two keys are refused when the tree is built.
+"""
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from pointsman_shm.rules.catalogue import Catalogue
+
+KIB = 1024
+MIB = 1024 * KIB
+
+Seconds = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
+SecondsOrNone = Annotated[float, msgspec.Meta(ge=0, le=86_400)]  # 0 switches the wait off
+Percent = Annotated[int, msgspec.Meta(ge=1, le=100)]
+SmallCount = Annotated[int, msgspec.Meta(ge=1, le=1_000)]
+Slots = Annotated[int, msgspec.Meta(ge=1, le=4_096)]
+NodeCount = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
+JobCount = Annotated[int, msgspec.Meta(ge=1, le=10_000_000)]
+Bytes = Annotated[int, msgspec.Meta(ge=1 * KIB, le=4_096 * MIB)]
+FrameBytes = Annotated[int, msgspec.Meta(ge=4 * KIB, le=256 * MIB)]
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+InstanceName = Annotated[str, msgspec.Meta(pattern="^[a-z0-9-]{1,32}$")]
+PoolId = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
+
+# The frame's length, header length and header travel beside the payload.
+FRAME_HEADER_ROOM = 64 * KIB
+
+
+def _refuse_repeats(where: str, values: list[int] | list[str]) -> None:
+    seen: set[int | str] = set()
+    for value in values:
+        if value in seen:
+            raise ValueError(f"{where}: {value!r} is there twice")
+        seen.add(value)
+
+
+class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A table of the file: frozen, and without keys of its own invention."""
+
+
+class ServerConfig(Section, frozen=True):
+    """The one public port and the processes behind it."""
+
+    instance: InstanceName = "default"
+    host: Annotated[str, msgspec.Meta(min_length=1, max_length=255)] = "127.0.0.1"
+    port: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 7400  # 0: any free port
+    workers: Annotated[int, msgspec.Meta(ge=1, le=64)] = 2
+
+
+class DirectoriesConfig(Section, frozen=True):
+    """Where files live; None means the place that paths.py names for this user."""
+
+    state_dir: str | None = None
+    runtime_dir: str | None = None
+
+
+class NodesConfig(Section, frozen=True):
+    """Registration, heartbeat and health of nodes."""
+
+    max_nodes: NodeCount = 10_000
+    max_concurrency_default: Slots = 4  # of a node that names none
+    max_concurrency_max: Slots = 4_096  # a node that claims more is refused
+    require_gpu: bool = False
+    heartbeat_interval_s: Seconds = 1.0
+    heartbeats_per_second_max: JobCount = 5_000  # a larger fleet gets a longer interval
+    warm_up_s: Seconds = 60.0
+    bad_in_a_row: SmallCount = 3  # this many bad heartbeats make a node Degraded,
+    bad_of_window: SmallCount = 3  # or this many
+    bad_window: SmallCount = 5  # of the last this many
+    suspect_intervals: SmallCount = 3
+    offline_intervals: SmallCount = 5
+    remember_offline_s: Seconds = 600.0
+    drain_s: Seconds = 30.0  # a drain that names no deadline
+    mass_loss_percent: Percent = 50  # more of the fleet than this lost in one window,
+    mass_loss_nodes_min: SmallCount = 3  # and at least this many: nobody is declared dead
+    mass_loss_hold_s: Seconds = 300.0  # for at most this long
+    resource_threshold_percent: Percent = 85
+    model_mark_s: Seconds = 60.0
+    model_marks_max: SmallCount = 30  # per node in each window of
+    model_marks_window_s: Seconds = 10.0
+    classes_max: Annotated[int, msgspec.Meta(ge=1, le=4_096)] = 4_096
+    classes_per_owner_max: Annotated[int, msgspec.Meta(ge=1, le=4_096)] = 64
+
+    def __post_init__(self) -> None:
+        if self.offline_intervals <= self.suspect_intervals:
+            raise ValueError("offline_intervals must be larger than suspect_intervals")
+        if self.bad_of_window > self.bad_window:
+            raise ValueError("bad_of_window must not be larger than bad_window")
+        if self.max_concurrency_default > self.max_concurrency_max:
+            raise ValueError("max_concurrency_default must not exceed max_concurrency_max")
+
+
+class PoolConfig(Section, frozen=True):
+    """One configured capability pool; id 0 is kept for the wildcard pool `other`."""
+
+    id: Annotated[int, msgspec.Meta(ge=1, le=65_535)]
+    name: Name
+    required_services: tuple[Name, ...] = ()
+
+
+class PoolsConfig(Section, frozen=True):
+    """How nodes are grouped and how a request finds its pool."""
+
+    enabled: bool = True
+    mode: Literal["two_level", "single_level"] = "two_level"
+    pool_count: Annotated[int, msgspec.Meta(ge=1, le=4_096)] = 16
+    hash_seed: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] = 0
+    fallback_scan_all_pools: bool = True
+    pools: Annotated[tuple[PoolConfig, ...], msgspec.Meta(max_length=1_000)] = ()
+    multi_pool: bool = False
+    tenant_overrides: Annotated[
+        tuple[tuple[Name, PoolId], ...], msgspec.Meta(max_length=4_096)
+    ] = ()
+    match_scope: Literal["core_only", "all_required"] = "core_only"
+    match_mode: Literal["contains", "exact"] = "contains"
+    strict_eligibility: bool = False
+    auto_language_pools: bool = True
+    auto_min_nodes: SmallCount = 1
+    auto_max_pools: SmallCount = 50
+    auto_require_semantic: bool = False
+    sample_size: Annotated[int, msgspec.Meta(ge=1, le=256)] = 8
+    session_affinity: bool = False
+    pool_choice: Literal["first", "weighted"] = "first"
+    spread: bool = False  # avoid the session's last node
+    spread_window_s: Seconds = 30.0
+    sticky: bool = False  # prefer the session's last node while it has room
+
+    def __post_init__(self) -> None:
+        _refuse_repeats("pools.id", [pool.id for pool in self.pools])
+        _refuse_repeats("pools.name", [pool.name for pool in self.pools])
+        _refuse_repeats("tenant_overrides", [tenant for tenant, _ in self.tenant_overrides])
+        if self.spread and self.sticky:
+            raise ValueError("spread and sticky contradict each other; switch one of them off")
+
+
+def _check_overrides(pools: PoolsConfig) -> None:
+    """Refuse an override to a pool that cannot exist; automatic pools get their ids at run time."""
+    if pools.pools:
+        ids = {pool.id for pool in pools.pools} | {0}
+    elif pools.auto_language_pools:
+        return
+    else:
+        ids = set(range(pools.pool_count))
+    for tenant, pool_id in pools.tenant_overrides:
+        if pool_id not in ids:
+            raise ValueError(
+                f"pools.tenant_overrides: {tenant!r} names pool {pool_id}, which does not exist"
+            )
+
+
+class JobsConfig(Section, frozen=True):
+    """Time limits, failover and the idempotency window of jobs."""
+
+    timeout_s: Seconds = 30.0
+    ack_s: Seconds = 2.0
+    duration_base_s: SecondsOrNone = 10.0  # with an expected duration the timeout is base
+    duration_factor: Annotated[float, msgspec.Meta(ge=1, le=100)] = 1.5  # + factor times it,
+    duration_timeout_min_s: Seconds = 15.0  # clamped to these
+    duration_timeout_max_s: Seconds = 60.0
+    failovers_max: Annotated[int, msgspec.Meta(ge=0, le=100)] = 3
+    wait_busy_s: SecondsOrNone = 10.0
+    wait_none_s: SecondsOrNone = 2.0
+    window_s: Seconds = 300.0  # ended jobs are remembered this long,
+    window_jobs_max: JobCount = 200_000  # at most this many per worker,
+    window_bytes_max: Bytes = 128 * MIB  # in at most this much memory
+    lane_grace_s: Seconds = 5.0
+    poison_nodes: SmallCount = 3
+    poison_crashes: SmallCount = 2
+
+    def __post_init__(self) -> None:
+        if self.duration_timeout_min_s > self.duration_timeout_max_s:
+            raise ValueError("duration_timeout_min_s must not exceed duration_timeout_max_s")
+
+
+class SessionsConfig(Section, frozen=True):
+    """How long a silent or lost session is kept, and how its results are ordered."""
+
+    idle_s: Seconds = 60.0
+    resume_s: Seconds = 30.0
+    gap_window_s: Seconds = 10.0
+    pending_results_max: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 200
+
+
+class LimitsConfig(Section, frozen=True):
+    """Bounds on what others may make the service hold."""
+
+    frame_bytes_max: FrameBytes = 2 * MIB
+    payload_bytes_max: FrameBytes = 1 * MIB
+    handshake_s: Seconds = 5.0
+    handshake_bytes_max: FrameBytes = 16 * KIB
+    frame_arrival_s: Seconds = 10.0
+    unauthenticated_max: SmallCount = 256
+    unauthenticated_per_address_max: SmallCount = 8
+    node_queue_bytes_max: Bytes = 8 * MIB
+    node_queue_frames_max: JobCount = 8_192
+    node_stall_s: Seconds = 5.0
+    results_queue_bytes_max: Bytes = 4 * MIB
+    queued_per_tenant_max: JobCount = 10_000
+    queued_per_shard_max: JobCount = 50_000
+    descriptors_percent: Percent = 80  # of the process's limit, for connections
+    snapshot_stale_s: Seconds = 5.0  # decisions on an older snapshot are marked stale,
+    snapshot_age_max_s: Seconds = 60.0  # and made only over live lanes beyond this
+
+    def __post_init__(self) -> None:
+        if self.payload_bytes_max + FRAME_HEADER_ROOM > self.frame_bytes_max:
+            raise ValueError(
+                "payload_bytes_max must leave at least 64 KiB of frame_bytes_max for the header"
+            )
+        if self.snapshot_stale_s > self.snapshot_age_max_s:
+            raise ValueError("snapshot_stale_s must not exceed snapshot_age_max_s")
+
+
+class Config(Section, frozen=True):
+    """The whole configuration; the default is a complete service on loopback."""
+
+    server: ServerConfig = ServerConfig()
+    directories: DirectoriesConfig = DirectoriesConfig()
+    nodes: NodesConfig = NodesConfig()
+    pools: PoolsConfig = PoolsConfig()
+    jobs: JobsConfig = JobsConfig()
+    sessions: SessionsConfig = SessionsConfig()
+    limits: LimitsConfig = LimitsConfig()
+    catalogue: Catalogue = Catalogue()
+
+    def __post_init__(self) -> None:
+        known = self.catalogue.service_types()
+        for pool in self.pools.pools:
+            for service in pool.required_services:
+                if service not in known:
+                    raise ValueError(
+                        f"pools.pools: pool {pool.name!r} requires {service!r}, which "
+                        f"catalogue.services does not list"
+                    )
+        _check_overrides(self.pools)

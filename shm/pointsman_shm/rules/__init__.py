@@ -1,0 +1,1 @@
+"""Pure rules of placement: hash, languages, modules, eligibility, pools, load."""
