@@ -1,0 +1,1 @@
+"""The mechanism of shared memory: bytes, words, segments, and who may write them."""

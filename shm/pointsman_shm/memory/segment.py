@@ -1,0 +1,176 @@
+"""Named segments of POSIX shared memory: create, attach, check, remove.
+
+This is the only file that knows posix_ipc.  Three measured traps decide its form.  The standard
+library's own shared memory deletes a segment when an unrelated reader of it exits; posix_ipc does
+not.  A full tmpfs kills whoever first touches a page with SIGBUS, whatever ftruncate promised: so
+every byte is allocated at creation, and "no room" is an error at start.  And a mapped file that is
+cut or removed shows only in its name: `is_intact` compares inode and size.
+
+shm_open opens with O_NOFOLLOW and O_CLOEXEC.  What is only read is opened and mapped read-only.
+"""
+
+import errno
+import mmap
+import os
+import re
+import stat
+from typing import Self
+
+import posix_ipc
+
+from pointsman_shm.memory.header import SegmentUnready
+from pointsman_shm.memory.ownership import flock_descriptor
+
+MODE = 0o600
+_NAME = re.compile(r"/pointsman\.[a-z0-9-]{1,32}\.[a-z0-9.-]{1,64}")
+_NO_ROOM = frozenset({errno.ENOSPC, errno.ENOMEM, errno.EDQUOT})
+
+
+class SegmentExists(Exception):
+    """A segment of this name is there already: a living owner's, or left by a dead one."""
+
+
+class SegmentMissing(Exception):
+    """No segment of this name."""
+
+
+class SegmentForeign(Exception):
+    """The segment is not ours to trust: other user, other mode, not a regular file, a link."""
+
+
+class SegmentsFull(Exception):
+    """Shared memory has no room for the segment; nothing was left behind."""
+
+    exit_code = 75
+
+
+class Segment:
+    """One mapped segment; `buffer` is all of its bytes, read-only unless attached writable."""
+
+    __slots__ = ("_descriptor", "_identity", "_map", "buffer", "name", "size")
+
+    def __init__(self, name: str, descriptor: int, *, writable: bool) -> None:
+        status = os.fstat(descriptor)
+        self.name = name
+        self.size = status.st_size
+        self._descriptor = descriptor
+        self._identity = (status.st_dev, status.st_ino, status.st_size)
+        protection = mmap.PROT_READ | (mmap.PROT_WRITE if writable else 0)
+        self._map = mmap.mmap(descriptor, self.size, flags=mmap.MAP_SHARED, prot=protection)
+        self.buffer = memoryview(self._map)
+
+    def is_intact(self) -> bool:
+        """Return whether the name still leads to this very file, at its full size."""
+        try:
+            shared = posix_ipc.SharedMemory(self.name, read_only=True)
+        except (posix_ipc.Error, OSError):
+            return False
+        try:
+            status = os.fstat(shared.fd)
+        finally:
+            shared.close_fd()
+        return (status.st_dev, status.st_ino, status.st_size) == self._identity
+
+    def lock(self, *, wait: bool = False) -> None:
+        """Take the flock on the segment itself, for the life of this mapping; raises LockHeld."""
+        flock_descriptor(self._descriptor, self.name, wait=wait)
+
+    def close(self) -> None:
+        """Unmap; a second call does nothing.  The segment itself stays.
+
+        Views that structures still hold keep the mapping alive, and it goes with the last of
+        them: to unmap under them would turn their next look into a fault.
+        """
+        if self._descriptor < 0:
+            return
+        os.close(self._descriptor)
+        self._descriptor = -1
+        self.buffer.release()
+        try:
+            self._map.close()
+        except BufferError:
+            return
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def create_segment(name: str, size: int) -> Segment:
+    """Make a new segment of zero bytes, all of them allocated, and map it writable.
+
+    Raises SegmentExists, SegmentsFull, or ValueError for a name that is not ours.
+    """
+    _check_name(name)
+    mask = os.umask(0o077)
+    try:
+        shared = posix_ipc.SharedMemory(name, flags=posix_ipc.O_CREX, mode=MODE, size=0)
+    except posix_ipc.ExistentialError:
+        raise SegmentExists(f"{name} exists already") from None
+    finally:
+        os.umask(mask)
+    try:
+        os.posix_fallocate(shared.fd, 0, size)
+        return Segment(name, shared.fd, writable=True)
+    except BaseException as error:
+        room = os.fstatvfs(shared.fd)
+        shared.close_fd()
+        posix_ipc.unlink_shared_memory(name)
+        if isinstance(error, OSError) and error.errno in _NO_ROOM:
+            raise SegmentsFull(
+                f"no room in shared memory for {name}: it needs {size} bytes and "
+                f"{room.f_bavail * room.f_frsize} of {room.f_blocks * room.f_frsize} are free; "
+                "enlarge /dev/shm or configure fewer nodes"
+            ) from error
+        raise
+
+
+def attach_segment(name: str, *, writable: bool) -> Segment:
+    """Map an existing segment after checking that it is ours.
+
+    Raises SegmentMissing, SegmentForeign, SegmentUnready (no bytes yet, or cut to none), or
+    ValueError for a name that is not ours.
+    """
+    _check_name(name)
+    try:
+        shared = posix_ipc.SharedMemory(name, read_only=not writable)
+    except posix_ipc.ExistentialError:
+        raise SegmentMissing(f"no segment {name}") from None
+    except posix_ipc.PermissionsError:
+        raise SegmentForeign(f"{name} may not be opened by this user") from None
+    except OSError as error:
+        raise SegmentForeign(f"{name} cannot be opened: {error}") from None
+    try:
+        _check_file(name, os.fstat(shared.fd))
+        return Segment(name, shared.fd, writable=writable)
+    except BaseException:
+        shared.close_fd()
+        raise
+
+
+def unlink_segment(name: str) -> bool:
+    """Remove the name; mappings live on.  False when there was none."""
+    _check_name(name)
+    try:
+        posix_ipc.unlink_shared_memory(name)
+    except posix_ipc.ExistentialError:
+        return False
+    return True
+
+
+def _check_name(name: str) -> None:
+    if _NAME.fullmatch(name) is None:
+        raise ValueError(f"not a segment name: {name!r}, want /pointsman.<instance>.<what>")
+
+
+def _check_file(name: str, status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise SegmentForeign(f"{name} is not a regular file")
+    if status.st_uid != os.geteuid():
+        raise SegmentForeign(f"{name} belongs to uid {status.st_uid}, we are {os.geteuid()}")
+    if stat.S_IMODE(status.st_mode) != MODE:
+        raise SegmentForeign(f"{name} has mode {stat.S_IMODE(status.st_mode):04o}, not {MODE:04o}")
+    if status.st_size == 0:
+        raise SegmentUnready(f"{name} has no bytes: half-made, or cut")

@@ -1,0 +1,145 @@
+"""A page of counters, gauges and histograms per process, with one writer and any readers.
+
+      word                field       written by
+    +--------------------+-----------+-----------------------------------------------------+
+    | 0 .. 7             | header    | creator                                             |
+    | 8                  | heartbeat | the process: monotonic ns of its last turn          |
+    | 9 .. 15            | spare     |                                                     |
+    | 16 ..              | counters  | the process                                         |
+    | then               | gauges    | the process                                         |
+    | then, per timing   | total     | the process: nanoseconds in all                     |
+    |                    | buckets   | the process: 106 counts                             |
+    +--------------------+-----------+-----------------------------------------------------+
+
+Buckets: 0 is below 1,024 ns; then four per octave, equally wide inside their octave, up to 2**36 ns
+(68.7 s); the last is everything longer.  So a quantile is wrong by at most a quarter of itself.
+Words are read one by one: a view may be one event apart from itself, never torn inside a word.
+"""
+
+from collections.abc import Sequence
+from itertools import accumulate
+
+import msgspec
+
+from pointsman_shm.memory.header import HEADER_WORDS, Shape, open_words
+from pointsman_shm.memory.stats_names import Counter, Gauge, Timing
+
+LAYOUT = 1
+SHORTEST_BITS = 11  # 1,024 ns has this bit length: what is shorter is one bucket
+LONGEST_BITS = 36
+BUCKET_COUNT = 1 + 4 * (LONGEST_BITS - SHORTEST_BITS + 1) + 1
+
+_HEARTBEAT = HEADER_WORDS
+_COUNTERS = 2 * HEADER_WORDS
+_GAUGES = _COUNTERS + len(Counter)
+_TIMINGS = _GAUGES + len(Gauge)
+_TIMING_WORDS = 1 + BUCKET_COUNT
+_WORD_COUNT = _TIMINGS + len(Timing) * _TIMING_WORDS
+
+
+def bucket_of(duration_ns: int) -> int:
+    """Return the bucket of a duration of 0 ns or more."""
+    bits = duration_ns.bit_length()
+    if bits < SHORTEST_BITS:
+        return 0
+    if bits > LONGEST_BITS:
+        return BUCKET_COUNT - 1
+    return 1 + 4 * (bits - SHORTEST_BITS) + (duration_ns >> (bits - 3) & 3)
+
+
+def bucket_end_ns(bucket: int) -> int:
+    """Return where a bucket ends, exclusive; for the last, which has no end, where it begins."""
+    octave, quarter = divmod(min(bucket, BUCKET_COUNT - 2), 4)
+    return (4 + quarter) << (SHORTEST_BITS - 3 + octave)
+
+
+class TimingView(msgspec.Struct, frozen=True):
+    """A histogram as it was: total nanoseconds and the count of each bucket."""
+
+    total_ns: int
+    buckets: Sequence[int]
+
+    @property
+    def count(self) -> int:
+        """Return the number of observations."""
+        return sum(self.buckets)
+
+    @property
+    def mean_ns(self) -> float:
+        """Return the exact mean, 0 when there was nothing."""
+        return self.total_ns / max(1, self.count)
+
+    def quantile(self, q: float) -> int:
+        """Return an upper bound in ns of the q-quantile (0 < q <= 1), 0 when there was nothing."""
+        wanted = q * self.count
+        for bucket, reached in enumerate(accumulate(self.buckets)):
+            if reached and reached >= wanted:
+                return bucket_end_ns(bucket)
+        return 0
+
+
+class StatsView(msgspec.Struct, frozen=True):
+    """A page as it was, by public names."""
+
+    beat_at_ns: int
+    counters: dict[str, int]
+    gauges: dict[str, int]
+    timings: dict[str, TimingView]
+
+
+class StatsPage:
+    """One process's page; only that process calls anything but `read` and `beat_at_ns`."""
+
+    __slots__ = ("_counters", "_gauges", "_words")
+
+    def __init__(self, buffer: memoryview | bytearray, *, create: bool = False) -> None:
+        dimensions = len(Counter) << 32 | len(Gauge) << 16 | len(Timing)
+        shape = Shape(b"pm-stats", LAYOUT, self.size(), dimensions)
+        self._words = open_words(buffer, shape, create=create)
+        self._counters = self._words[_COUNTERS:_GAUGES]
+        self._gauges = self._words[_GAUGES:_TIMINGS]
+
+    @staticmethod
+    def size() -> int:
+        """Return the bytes needed."""
+        return 8 * _WORD_COUNT
+
+    def beat(self, now_ns: int) -> None:
+        """Say that the process is alive and turning."""
+        self._words[_HEARTBEAT] = now_ns
+
+    def beat_at_ns(self) -> int:
+        """Return the instant of the last beat, 0 before the first."""
+        beat_at_ns: int = self._words[_HEARTBEAT]
+        return beat_at_ns
+
+    def add(self, counter: Counter, n: int = 1) -> None:
+        """Count n more."""
+        self._counters[counter] += n
+
+    def gauge(self, gauge: Gauge, value: int) -> None:
+        """Say what is true now."""
+        self._gauges[gauge] = value
+
+    def observe(self, timing: Timing, duration_ns: int) -> None:
+        """Count one duration; a negative one, which no monotonic clock gives, counts as 0."""
+        if duration_ns < 0:
+            duration_ns = 0
+        words = self._words
+        at = _TIMINGS + timing * _TIMING_WORDS
+        words[at] += duration_ns
+        words[at + 1 + bucket_of(duration_ns)] += 1
+
+    def read(self) -> StatsView:
+        """Return the page as it is now."""
+        timings = {}
+        for timing in Timing:
+            at = _TIMINGS + timing * _TIMING_WORDS
+            total_ns, *buckets = self._words[at : at + _TIMING_WORDS].tolist()
+            timings[timing.name.lower()] = TimingView(total_ns=total_ns, buckets=buckets)
+        return StatsView(
+            beat_at_ns=self.beat_at_ns(),
+            counters={counter.name.lower(): self._counters[counter] for counter in Counter},
+            gauges={gauge.name.lower(): self._gauges[gauge] for gauge in Gauge},
+            timings=timings,
+        )

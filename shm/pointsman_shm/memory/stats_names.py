@@ -1,0 +1,75 @@
+"""The names of all counters, gauges and timings; a member's lower-case name is its public name.
+
+Numbers are positions in the page, so a new member goes to the end of its table; the counts of the
+tables are part of the page's header, so two builds with other tables refuse each other.
+"""
+
+from enum import IntEnum, auto
+
+
+class _Position(IntEnum):
+    @staticmethod
+    def _generate_next_value_(name: str, start: int, count: int, last_values: list[int]) -> int:
+        return count
+
+
+class Counter(_Position):
+    """What only grows."""
+
+    DECISIONS = auto()
+    JOBS_ACCEPTED = auto()
+    JOBS_COMPLETED = auto()
+    JOBS_FAILED = auto()
+    JOBS_EXPIRED = auto()
+    JOBS_CANCELLED = auto()
+    FAILOVERS = auto()
+    RESERVE_OK = auto()
+    RESERVE_FULL = auto()
+    RESERVE_CHANGED = auto()
+    RESERVE_BACKED_OFF = auto()
+    LEDGER_UNDERFLOW = auto()
+    NODE_CAPACITY_REFUSALS = auto()
+    STALE_RESULTS = auto()
+    HANDOVERS = auto()
+    HANDOVER_FAILURES = auto()
+    NO_AVAILABLE_NODE = auto()
+    SNAPSHOT_REFRESHES = auto()
+    SNAPSHOT_RETRIES = auto()
+    LOOP_LATE = auto()
+    REGISTRATIONS = auto()
+    REGISTRATIONS_REFUSED = auto()
+    HEARTBEATS = auto()
+    PUBLISHES = auto()
+    STATE_CHANGES = auto()
+    SESSIONS_OPENED = auto()
+    SESSION_HITS = auto()
+    SESSION_RESETS = auto()
+    SESSION_FIRST = auto()
+    SESSION_REPLACED = auto()
+    SESSION_NONE = auto()
+    BAD_FRAMES = auto()
+
+
+class Gauge(_Position):
+    """What is true now."""
+
+    SESSIONS = auto()
+    QUEUE_LENGTH = auto()
+    LANES = auto()
+    NODES = auto()
+    SNAPSHOT_VERSION = auto()
+    APPLIED_VERSION = auto()
+    JOBS_ACTIVE = auto()
+
+
+class Timing(_Position):
+    """How long something took, in nanoseconds."""
+
+    DECISION = auto()
+    SUBMIT_TO_ASSIGN = auto()
+    TURN = auto()
+    PUBLISH = auto()
+    REFRESH = auto()
+    MANAGEMENT_WAIT = auto()
+    QUEUE_WAIT = auto()
+    LOOP_LAG = auto()
