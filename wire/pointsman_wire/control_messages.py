@@ -5,16 +5,20 @@ from typing import Annotated, Literal
 import msgspec
 
 from pointsman_wire.limits import MAX_CONCURRENCY_MAX, NODE_ID_LENGTH_MAX
-from pointsman_wire.messages import Error, Message
+from pointsman_wire.messages import Error, Message, Number, WorkerCount
 
 CAPABILITY_SCHEMA_VERSION = 1
 
-NodeId = Annotated[str, msgspec.Meta(max_length=NODE_ID_LENGTH_MAX, pattern=r"^[A-Za-z0-9._:-]*$")]
+# Not "$": that would let a last line feed pass.
+NODE_ID_PATTERN = r"^[A-Za-z0-9._:-]*\Z"
+NodeId = Annotated[str, msgspec.Meta(max_length=NODE_ID_LENGTH_MAX, pattern=NODE_ID_PATTERN)]
 Name = Annotated[str, msgspec.Meta(max_length=128)]
 Names = Annotated[list[Name], msgspec.Meta(max_length=256)]
 Language = Annotated[str, msgspec.Meta(max_length=16)]
 Languages = Annotated[list[Language], msgspec.Meta(max_length=256)]
 LanguagePair = tuple[Language, Language]
+# Wide, so that a percentage out of range can be judged in words; but a number, and finite.
+Percentage = Annotated[float, msgspec.Meta(ge=-1e9, le=1e9)]
 LanguagePairs = Annotated[list[LanguagePair], msgspec.Meta(max_length=512)]
 
 
@@ -45,10 +49,10 @@ class Translation(msgspec.Struct, omit_defaults=True, frozen=True, gc=False, kw_
 class Hardware(msgspec.Struct, omit_defaults=True, frozen=True, gc=False, kw_only=True):
     """What a node is made of; for people and for policies."""
 
-    cpu_cores: int = 0
-    memory_mib: int = 0
+    cpu_cores: Number = 0
+    memory_mib: Number = 0
     gpus: Names = []
-    gpu_memory_mib: int = 0
+    gpu_memory_mib: Number = 0
 
 
 class Register(Message, tag="register", frozen=True, kw_only=True):
@@ -84,10 +88,10 @@ class Registered(Message, tag="registered", frozen=True, kw_only=True):
 
     node_id: str = ""
     key: str = ""
-    row: int = 0
-    generation: int = 0
-    epoch: int = 0
-    worker_count: int = 1
+    row: Number = 0
+    generation: Number = 0
+    epoch: Number = 0
+    worker_count: WorkerCount = 1
     lane_ticket: bytes = b""
     instance: str = ""
     instance_uid: str = ""
@@ -103,13 +107,13 @@ class LanesReady(Message, tag="lanes_ready", frozen=True, kw_only=True):
 class Heartbeat(Message, tag="heartbeat", frozen=True, kw_only=True):
     """Alive, and this busy.  Percentages 0..100, None = unknown; absent lists stay as they were."""
 
-    number: int = 0
-    cpu_percent: float | None = None
-    gpu_percent: float | None = None
-    gpu_memory_percent: float | None = None
-    memory_percent: float | None = None
+    number: Number = 0
+    cpu_percent: Percentage | None = None
+    gpu_percent: Percentage | None = None
+    gpu_memory_percent: Percentage | None = None
+    memory_percent: Percentage | None = None
     # Jobs running on the node, ours and foreign.
-    running: int = 0
+    running: Number = 0
     services: Annotated[list[Service], msgspec.Meta(max_length=64)] | None = None
     # The owner's policy asks for no new jobs (a game runs, quiet hours).
     pause: bool = False
@@ -118,10 +122,10 @@ class Heartbeat(Message, tag="heartbeat", frozen=True, kw_only=True):
 class HeartbeatAck(Message, tag="heartbeat_ack", frozen=True, kw_only=True):
     """The answer: the same number, the state the server sees, and what it wants."""
 
-    number: int = 0
+    number: Number = 0
     state: str = ""
     desired: Literal["run", "drain", "pause"] = "run"
-    config_version: int = 0
+    config_version: Number = 0
     heartbeat_interval_s: float = 0.0
     server_time_ms: int = 0
 

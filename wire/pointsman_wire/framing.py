@@ -10,25 +10,32 @@
 
 Both words are little-endian.  A length is judged before anything is allocated for it.  Frames
 that lie whole in one read are cut from it; a frame larger than its first read is gathered in
-one buffer of exactly its size, so a megabyte arriving in pieces is copied once.
+one buffer of exactly its size, so a megabyte arriving in pieces is copied into that buffer and
+out of it, however many pieces there were.
 """
 
 import struct
 from collections.abc import Iterator
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, get_args
 
 import msgspec
 
 from pointsman_wire.limits import FRAME_BYTES_MAX, HEADER_BYTES_MAX, PAYLOAD_BYTES_MAX
-from pointsman_wire.messages import Message
+from pointsman_wire.messages import meta_fault
 
 PREFIX_BYTES = 8
 LENGTH_BYTES = 4
 
 _PREFIX = struct.Struct("<II")
+# A full header and a full payload make exactly the largest frame.
+_HEADER_BYTES_MAX = HEADER_BYTES_MAX - PREFIX_BYTES
 _encode = msgspec.msgpack.Encoder().encode
 
-M = TypeVar("M", bound=Message)
+# What a peer sent may stand in a reason, and a reason in an answer and a log.
+REASON_LENGTH_MAX = 256
+NAME_LENGTH_MAX = 64
+
+M = TypeVar("M", bound=msgspec.Struct)
 
 
 class FrameError(Exception):
@@ -58,15 +65,15 @@ class Unreadable(msgspec.Struct, frozen=True, gc=False):
     reason: str
 
 
-def encode_frame(message: Message, payload: bytes = b"") -> bytes:
+def encode_frame(message: msgspec.Struct, payload: bytes = b"") -> bytes:
     """Return one whole frame.  Raises FrameTooLarge when payload or header is above its bound."""
     header = _encode(message)
     header_bytes = len(header)
     payload_bytes = len(payload)
-    if payload_bytes > PAYLOAD_BYTES_MAX or header_bytes > HEADER_BYTES_MAX - PREFIX_BYTES:
+    if payload_bytes > PAYLOAD_BYTES_MAX or header_bytes > _HEADER_BYTES_MAX:
         raise FrameTooLarge(
             f"payload of {payload_bytes} bytes (at most {PAYLOAD_BYTES_MAX}), "
-            f"header of {header_bytes} bytes (at most {HEADER_BYTES_MAX - PREFIX_BYTES})"
+            f"header of {header_bytes} bytes (at most {_HEADER_BYTES_MAX})"
         )
     prefix = _PREFIX.pack(LENGTH_BYTES + header_bytes + payload_bytes, header_bytes)
     return b"".join((prefix, header, payload)) if payload_bytes else prefix + header
@@ -77,6 +84,8 @@ class _TypeOnly(msgspec.Struct):
 
 
 _decode_type = msgspec.msgpack.Decoder(_TypeOnly).decode
+# Deep nesting ends in RecursionError, well before the stack does.
+_UNREADABLE = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
 
 
 class HeaderDecoder(Generic[M]):
@@ -84,18 +93,30 @@ class HeaderDecoder(Generic[M]):
 
     def __init__(self, union: Any) -> None:
         self._decode = msgspec.msgpack.Decoder(union).decode
+        members = get_args(union) or (union,)
+        self._names = [str(member.__struct_config__.tag) for member in members]
 
     def decode(self, header: bytes) -> M:
         """Return the message.  Raises MessageError with the type's name and what is wrong."""
         try:
-            return self._decode(header)  # type: ignore[no-any-return]
-        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-            reason = str(error) or type(error).__name__
+            message: M = self._decode(header)
+        except _UNREADABLE as error:
+            raise self._message_error(header, error) from None
+        meta = getattr(message, "meta", None)
+        if meta is not None and (fault := meta_fault(meta)):
+            raise MessageError(str(message.__struct_config__.tag), fault)
+        return message
+
+    def _message_error(self, header: bytes, error: Exception) -> MessageError:
         try:
             name = _decode_type(header).type
-        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        except _UNREADABLE:
             name = ""
-        raise MessageError(name[:64], reason)
+        if name and name not in self._names:
+            reason = f"is not known here; known are {', '.join(self._names)}"
+        else:
+            reason = str(error) or type(error).__name__
+        return MessageError(name[:NAME_LENGTH_MAX], reason[:REASON_LENGTH_MAX])
 
 
 class FrameDecoder:
@@ -107,7 +128,7 @@ class FrameDecoder:
 
     def __init__(self, frame_bytes_max: int = FRAME_BYTES_MAX) -> None:
         self.frame_bytes_max = frame_bytes_max
-        self._rest = b""  # what is left of earlier reads: less than one prefix or one frame
+        self._rest = b""  # less than one prefix, left over from earlier reads
         self._large = bytearray()  # the gathering buffer of a frame larger than a read
         self._filled = 0  # bytes of _large that have arrived; 0 while no frame is gathered
 
@@ -119,62 +140,69 @@ class FrameDecoder:
     def feed(self, data: bytes) -> Iterator[tuple[bytes, bytes]]:
         """Take what was read and yield every frame that is now complete, as bytes.
 
-        Raises FrameTooLarge or FrameError; the connection is then of no more use.
+        A generator: walk it to its end before the next feed, or frames are lost.  The bound may
+        be raised between two frames of one read.  Raises FrameTooLarge or FrameError, after the
+        good frames that came before; the connection is then of no more use.
         """
+        offset = 0
         if self._filled:
-            data = self._gather(data)
+            offset = self._gather(data)
             if self._filled < len(self._large):
                 return
-            whole = bytes(self._large)
-            self._large, self._filled = bytearray(), 0
-            yield self._split(whole)
-        if self._rest:
+            large, self._large, self._filled = self._large, bytearray(), 0
+            yield _split(large)
+        elif self._rest:
             data = self._rest + data
             self._rest = b""
-        yield from self._cut(data)
-
-    def _cut(self, data: bytes) -> Iterator[tuple[bytes, bytes]]:
-        offset = 0
         end = len(data)
         while end - offset >= PREFIX_BYTES:
             length, header_bytes = _PREFIX.unpack_from(data, offset)
-            self._check(length, header_bytes)
             after = offset + LENGTH_BYTES + length
+            payload_at = offset + PREFIX_BYTES + header_bytes
+            if not self._is_fine(length, header_bytes):
+                raise self._fault(length, header_bytes)
             if after > end:
                 self._large = bytearray(LENGTH_BYTES + length)
                 self._filled = end - offset
                 self._large[: self._filled] = memoryview(data)[offset:]
                 return
-            payload_at = offset + PREFIX_BYTES + header_bytes
             yield data[offset + PREFIX_BYTES : payload_at], data[payload_at:after]
             offset = after
         self._rest = data[offset:]
 
-    def _gather(self, data: bytes) -> bytes:
-        """Move bytes into the gathering buffer; return those that belong to the next frame."""
-        missing = len(self._large) - self._filled
-        taken = data[:missing]
-        self._large[self._filled : self._filled + len(taken)] = taken
-        self._filled += len(taken)
-        return data[missing:]
+    def _gather(self, data: bytes) -> int:
+        """Move bytes into the gathering buffer; return how many were taken."""
+        taken = min(len(self._large) - self._filled, len(data))
+        self._large[self._filled : self._filled + taken] = memoryview(data)[:taken]
+        self._filled += taken
+        return taken
 
-    def _split(self, frame: bytes) -> tuple[bytes, bytes]:
-        (header_bytes,) = struct.unpack_from("<I", frame, LENGTH_BYTES)
-        payload_at = PREFIX_BYTES + header_bytes
-        return frame[PREFIX_BYTES:payload_at], frame[payload_at:]
+    def _is_fine(self, length: int, header_bytes: int) -> bool:
+        return (
+            LENGTH_BYTES + length <= self.frame_bytes_max
+            and header_bytes <= _HEADER_BYTES_MAX
+            and 0 <= length - LENGTH_BYTES - header_bytes <= PAYLOAD_BYTES_MAX
+        )
 
-    def _check(self, length: int, header_bytes: int) -> None:
+    def _fault(self, length: int, header_bytes: int) -> FrameError:
         if LENGTH_BYTES + length > self.frame_bytes_max:
-            raise FrameTooLarge(
+            return FrameTooLarge(
                 f"a frame of {LENGTH_BYTES + length} bytes was announced, "
                 f"at most {self.frame_bytes_max} are taken here"
             )
         if header_bytes > length - LENGTH_BYTES:
-            raise FrameError(
+            return FrameError(
                 f"a header of {header_bytes} bytes cannot lie in a frame of length {length}"
             )
-        if length - LENGTH_BYTES - header_bytes > PAYLOAD_BYTES_MAX:
-            raise FrameTooLarge(
-                f"a payload of {length - LENGTH_BYTES - header_bytes} bytes was announced, "
-                f"at most {PAYLOAD_BYTES_MAX} are taken"
-            )
+        return FrameTooLarge(
+            f"a header of {header_bytes} bytes (at most {_HEADER_BYTES_MAX}) and a payload of "
+            f"{length - LENGTH_BYTES - header_bytes} bytes (at most {PAYLOAD_BYTES_MAX}) "
+            "were announced"
+        )
+
+
+def _split(frame: bytearray) -> tuple[bytes, bytes]:
+    _, header_bytes = _PREFIX.unpack_from(frame)
+    payload_at = PREFIX_BYTES + header_bytes
+    view = memoryview(frame)
+    return bytes(view[PREFIX_BYTES:payload_at]), bytes(view[payload_at:])

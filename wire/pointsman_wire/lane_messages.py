@@ -10,24 +10,31 @@ from typing import Any, Literal
 
 import msgspec
 
-from pointsman_wire.messages import Error, Message
+from pointsman_wire.messages import Error, Message, Number
 
 
 class JobFence(msgspec.Struct, frozen=True, gc=False, array_like=True):
-    """A job in one dispatch, as [job_id, epoch, dispatch]."""
+    """A job in one dispatch, as [job_id, epoch, dispatch, tenant, session_id, request_id].
+
+    The last three repeat the assignment's: a worker that lost its memory binds the job to its
+    request again when the client repeats it.
+    """
 
     job_id: str
-    epoch: int
-    dispatch: int
+    epoch: Number
+    dispatch: Number
+    tenant: str = ""
+    session_id: str = ""
+    request_id: str = ""
 
 
 class LaneOpen(Message, tag="lane_open", frozen=True, kw_only=True):
     """First frame of a lane: who the node is; the ticket proves it without the manager."""
 
     node_id: str
-    row: int
-    generation: int
-    epoch: int
+    row: Number
+    generation: Number
+    epoch: Number
     ticket: bytes
 
 
@@ -35,8 +42,8 @@ class LaneAccepted(Message, tag="lane_accepted", frozen=True, kw_only=True):
     """The worker's answer.  Store the epoch, drop older unread assignments, then report."""
 
     instance_uid: str
-    shard: int
-    epoch: int
+    shard: Number
+    epoch: Number
 
 
 class LaneReport(Message, tag="lane_report", frozen=True, kw_only=True):
@@ -52,10 +59,10 @@ class LaneReport(Message, tag="lane_report", frozen=True, kw_only=True):
 class Assign(Message, tag="assign", frozen=True, kw_only=True):
     """Run this job; the payload of the frame is its body."""
 
-    number: int
+    number: Number
     job_id: str
-    dispatch: int
-    attempt: int = 1
+    dispatch: Number
+    attempt: Number = 1
     services: list[str] = []
     features: list[str] = []
     src_lang: str = ""
@@ -63,28 +70,29 @@ class Assign(Message, tag="assign", frozen=True, kw_only=True):
     auto_langs: list[str] = []
     content_type: str = ""
     meta: dict[str, Any] | None = None
-    session_id: str = ""
     tenant: str = ""
+    session_id: str = ""
+    request_id: str = ""
     priority: str = "default"
     trace_id: str = ""
     # What is left of the attempt's timeout and of the whole job's deadline.
-    timeout_ms: int = 0
-    deadline_ms: int | None = None
+    timeout_ms: Number = 0
+    deadline_ms: Number | None = None
     stream: bool = False
 
 
 class AssignAck(Message, tag="assign_ack", frozen=True, kw_only=True):
     """Every assignment up to this number was read, and runs unless it was refused or ended."""
 
-    number: int
+    number: Number
 
 
 class JobRefused(Message, tag="job_refused", frozen=True, kw_only=True):
     """The node did not start the job: no room, a stale fence, or nothing that can do it."""
 
     job_id: str
-    epoch: int
-    dispatch: int
+    epoch: Number
+    dispatch: Number
     code: str
     message: str = ""
 
@@ -92,14 +100,14 @@ class JobRefused(Message, tag="job_refused", frozen=True, kw_only=True):
 class NodeResult(Message, tag="node_result", frozen=True, kw_only=True):
     """A job ended on the node; the payload of the frame is its output."""
 
-    number: int
+    number: Number
     job_id: str
-    epoch: int
-    dispatch: int
+    epoch: Number
+    dispatch: Number
     status: Literal["completed", "completed_no_text", "failed", "cancelled"] = "completed"
     content_type: str = ""
     meta: dict[str, Any] | None = None
-    duration_us: int = 0
+    duration_us: Number = 0
     code: str = ""
     message: str = ""
     retryable: bool = False
@@ -108,15 +116,15 @@ class NodeResult(Message, tag="node_result", frozen=True, kw_only=True):
 class NodeResultAck(Message, tag="node_result_ack", frozen=True, kw_only=True):
     """Every result up to this number is safe with the worker: the node may forget it."""
 
-    number: int
+    number: Number
 
 
 class CancelJob(Message, tag="cancel_job", frozen=True, kw_only=True):
     """Stop the job; confirmed by a node_result for it, whatever its status."""
 
     job_id: str
-    epoch: int
-    dispatch: int
+    epoch: Number
+    dispatch: Number
     reason: str = ""
 
 
@@ -124,9 +132,9 @@ class NodePartial(Message, tag="node_partial", frozen=True, kw_only=True):
     """A piece of a streaming result."""
 
     job_id: str
-    epoch: int
-    dispatch: int
-    seq: int = 0
+    epoch: Number
+    dispatch: Number
+    seq: Number = 0
     content_type: str = ""
     meta: dict[str, Any] | None = None
 
@@ -135,8 +143,8 @@ class NodeProgress(Message, tag="node_progress", frozen=True, kw_only=True):
     """The job is alive; it extends the attempt's timeout."""
 
     job_id: str
-    epoch: int
-    dispatch: int
+    epoch: Number
+    dispatch: Number
     percent: float = 0.0
     note: str = ""
 
@@ -144,15 +152,15 @@ class NodeProgress(Message, tag="node_progress", frozen=True, kw_only=True):
 class LanePing(Message, tag="lane_ping", frozen=True, kw_only=True):
     """Sent by the worker while jobs are on the lane."""
 
-    number: int
-    last_assigned: int = 0
+    number: Number
+    last_assigned: Number = 0
 
 
 class LanePong(Message, tag="lane_pong", frozen=True, kw_only=True):
     """The answer, with the last assignment that the node has read: a zombie never moves it."""
 
-    number: int
-    last_read: int = 0
+    number: Number
+    last_read: Number = 0
 
 
 LaneToWorker = (

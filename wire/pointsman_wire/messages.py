@@ -1,11 +1,29 @@
 """What all messages share: they are named maps, tagged by `type`; unknown fields are ignored.
 
 A message is the header of one frame (framing.py); raw payload bytes follow it undecoded.
+
+Some messages carry `meta`, values of the application's own that the service passes on.  What was
+read from one peer must be writable to the next one, so meta is what JSON could hold, and bytes:
+lists, maps with text keys, text, bytes, numbers, true, false and nil, within two bounds.  Without
+the bound on depth a value that is just readable here makes the encoder fail one call deeper.
 """
+
+from typing import Annotated, Any
 
 import msgspec
 
 from pointsman_wire.errors import MEANINGS, Code
+from pointsman_wire.limits import WORKERS_MAX
+
+META_DEPTH_MAX = 32
+META_VALUES_MAX = 10_000
+_CONTAINERS = {dict, list, tuple}
+_LEAVES = {str, bytes, int, float, bool, type(None)}
+_FLAT_META_VALUES = 64
+
+# A count, or a number that only ever counts up: not negative, and fits a signed 64-bit word.
+Number = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+WorkerCount = Annotated[int, msgspec.Meta(ge=1, le=WORKERS_MAX)]
 
 
 class Message(msgspec.Struct, tag_field="type", omit_defaults=True, frozen=True, gc=False):
@@ -55,9 +73,9 @@ class Error(Message, tag="error", frozen=True):
     """
 
     error: ErrorInfo
-    session_number: int = 0
+    session_number: Number = 0
     request_id: str = ""
-    ref: int = 0
+    ref: Number = 0
 
 
 def error_info(
@@ -80,3 +98,34 @@ def error_info(
         breakdown=breakdown,
         attempts=attempts or [],
     )
+
+
+def meta_fault(meta: Any) -> str:
+    """Return what makes this value no meta, in words, or "" when it can travel."""
+    if type(meta) is not dict:
+        return f"meta is a {type(meta).__name__}, not a map"
+    if len(meta) <= _FLAT_META_VALUES and _is_flat(meta):
+        return ""
+    values = 0
+    level: list[Any] = [meta]
+    for _ in range(META_DEPTH_MAX):
+        values += sum(map(len, level))
+        if values > META_VALUES_MAX:
+            return f"meta has more than {META_VALUES_MAX} values"
+        if odd := {type(key) for c in level if type(c) is dict for key in c} - {str}:
+            return f"meta has a key of type {odd.pop().__name__}; keys are text"
+        inner = [value for c in level for value in (c.values() if type(c) is dict else c)]
+        if odd := {type(value) for value in inner} - _CONTAINERS - _LEAVES:
+            return f"meta has a value of type {odd.pop().__name__}, which cannot travel"
+        level = [value for value in inner if type(value) in _CONTAINERS]
+        if not level:
+            return ""
+    return f"meta is nested more than {META_DEPTH_MAX} deep"
+
+
+def _is_flat(meta: dict[Any, Any]) -> bool:
+    """The usual case, judged quickly."""
+    for key, value in meta.items():
+        if type(key) is not str or type(value) not in _LEAVES:
+            return False
+    return True

@@ -14,11 +14,12 @@ directory.  A path of a unix socket has at most 107 bytes.
 
 import os
 import re
+import sys
 import tempfile
 from pathlib import Path
 
 UNIX_PATH_BYTES_MAX = 107
-INSTANCE_PATTERN = re.compile(r"^[a-z0-9][a-z0-9-]{0,31}$")
+INSTANCE_PATTERN = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 _LONGEST_NAME = "handover-worker-63.sock"
 
 
@@ -28,7 +29,7 @@ class PlaceError(Exception):
 
 def check_instance(instance: str) -> str:
     """Return the name unchanged, or raise PlaceError when it is no valid instance name."""
-    if not INSTANCE_PATTERN.match(instance):
+    if not INSTANCE_PATTERN.fullmatch(instance):
         raise PlaceError(
             f"instance name {instance!r}: use 1 to 32 of a-z, 0-9 and -, starting with a "
             "letter or digit"
@@ -39,11 +40,20 @@ def check_instance(instance: str) -> str:
 def default_runtime_dir(instance: str) -> Path:
     """Return where this user's instance of that name keeps its sockets."""
     check_instance(instance)
-    if hasattr(os, "geteuid") and os.geteuid() == 0:
+    user = _user_number()
+    if user == 0:
         return Path("/run/pointsman") / instance
-    parent = os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()
-    user = os.environ.get("USER", "user") if not os.environ.get("XDG_RUNTIME_DIR") else ""
-    return Path(parent) / (f"pointsman-{user}" if user else "pointsman") / instance
+    if given := os.environ.get("XDG_RUNTIME_DIR"):
+        return Path(given) / "pointsman" / instance
+    folder = "pointsman" if user is None else f"pointsman-{user}"
+    return Path(tempfile.gettempdir()) / folder / instance
+
+
+def _user_number() -> int | None:
+    """The number, not the name: a service and a shell need not agree on $USER."""
+    if sys.platform == "win32":
+        return None
+    return os.geteuid()
 
 
 def check_runtime_dir(path: Path) -> Path:

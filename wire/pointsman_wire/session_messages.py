@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from pointsman_wire.limits import REQUEST_ID_LENGTH_MAX, SESSION_ID_LENGTH_MAX
-from pointsman_wire.messages import Error, ErrorInfo, Message
+from pointsman_wire.messages import Error, ErrorInfo, Message, Number, WorkerCount
 
 Priority = Literal["system", "interactive", "default", "bulk"]
 Durability = Literal["memory", "journal", "fsync", "redis"]
@@ -27,7 +27,7 @@ class SessionInit(Message, tag="session_init", frozen=True, kw_only=True):
     """Open a session, or take one up again with its resume token."""
 
     # Chosen by the client, repeated in the answer: a trunk opens many sessions at once.
-    ref: int = 0
+    ref: Number = 0
     session_id: SessionId = ""
     resume_token: str = ""
     tenant: Name = ""
@@ -45,25 +45,26 @@ class SessionInit(Message, tag="session_init", frozen=True, kw_only=True):
     order: Order = "free"
     trace_id: Name = ""
     # On resume: request ids without a result yet, and the last result number that was read.
+    # Only as many as fit in a first frame; a submit that is repeated finds the others.
     unfinished: list[RequestId] = []
-    last_result: int = 0
+    last_result: Number = 0
 
 
 class SessionInitAck(Message, tag="session_init_ack", frozen=True, kw_only=True):
     """The session stands; `unfinished` answers each named id: running, ended or unknown."""
 
-    ref: int = 0
-    session_number: int = 0
+    ref: Number = 0
+    session_number: Number = 0
     session_id: str = ""
-    shard: int = 0
-    worker_count: int = 1
+    shard: Number = 0
+    worker_count: WorkerCount = 1
     resume_token: str = ""
     resumed: bool = False
     unfinished: dict[str, str] = {}
     protocol_version: int = 1
     server_version: str = ""
     instance: str = ""
-    payload_bytes_max: int = 0
+    payload_bytes_max: Number = 0
     heartbeat_interval_s: float = 0.0
     idle_timeout_s: float = 0.0
     resume_window_s: float = 0.0
@@ -73,10 +74,10 @@ class SessionInitAck(Message, tag="session_init_ack", frozen=True, kw_only=True)
 class Moved(Message, tag="moved", frozen=True, kw_only=True):
     """The session belongs to another worker: dial again with this shard in the preamble."""
 
-    ref: int = 0
+    ref: Number = 0
     session_id: str = ""
-    shard: int = 0
-    worker_count: int = 1
+    shard: Number = 0
+    worker_count: WorkerCount = 1
     address: str = ""
 
 
@@ -87,7 +88,7 @@ class Submit(Message, tag="submit", frozen=True, kw_only=True):
     session's.  timeout_s bounds one attempt, deadline_s the whole job.
     """
 
-    session_number: int = 0
+    session_number: Number = 0
     request_id: RequestId = ""
     src_lang: Name = ""
     tgt_lang: Name = ""
@@ -107,7 +108,7 @@ class Submit(Message, tag="submit", frozen=True, kw_only=True):
     wait_busy_s: WaitSeconds | None = None
     wait_none_s: WaitSeconds | None = None
     idempotent: bool = False
-    utterance_index: int | None = None
+    utterance_index: Number | None = None
     content_type: Name = ""
     trace_id: Name = ""
     meta: dict[str, Any] | None = None
@@ -119,7 +120,7 @@ class Submit(Message, tag="submit", frozen=True, kw_only=True):
 class AcceptedJob(msgspec.Struct, omit_defaults=True, frozen=True, gc=False, kw_only=True):
     """One accepted job: what survives (durability), where its key is known (scope), how long."""
 
-    session_number: int = 0
+    session_number: Number = 0
     request_id: str = ""
     job_id: str = ""
     durability: str = "memory"
@@ -142,30 +143,30 @@ class Placement(msgspec.Struct, omit_defaults=True, frozen=True, gc=False, kw_on
     pool: str = ""
     # How the session's pool was found: hit, first, affinity, override, replaced, reset, none.
     session_decision: str = ""
-    candidates: int = 0
+    candidates: Number = 0
     load: float = 0.0
     runner_up: str = ""
-    snapshot_version: int = 0
+    snapshot_version: Number = 0
     snapshot_age_ms: float = 0.0
 
 
 class Result(Message, tag="result", frozen=True, kw_only=True):
     """A job ended; the payload of the frame is its output.  Numbers count up in a session."""
 
-    session_number: int = 0
+    session_number: Number = 0
     request_id: str = ""
     job_id: str = ""
-    number: int = 0
+    number: Number = 0
     status: str = "completed"
     node_id: str = ""
-    attempt: int = 0
-    failovers: int = 0
+    attempt: Number = 0
+    failovers: Number = 0
     placement_us: float = 0.0
     queued_ms: float = 0.0
     use_semantic: bool = False
     content_type: str = ""
     meta: dict[str, Any] | None = None
-    utterance_index: int | None = None
+    utterance_index: Number | None = None
     placement: Placement | None = None
     error: ErrorInfo | None = None
 
@@ -173,17 +174,17 @@ class Result(Message, tag="result", frozen=True, kw_only=True):
 class ResultAck(Message, tag="result_ack", frozen=True, kw_only=True):
     """Pairs (session_number, number): every result up to that number was received."""
 
-    results: list[tuple[int, int]]
+    results: list[tuple[Number, Number]]
 
 
 class Partial(Message, tag="partial", frozen=True, kw_only=True):
     """A piece of a streaming result; `seq` counts from 0 within an attempt."""
 
-    session_number: int = 0
+    session_number: Number = 0
     request_id: str = ""
     job_id: str = ""
-    attempt: int = 0
-    seq: int = 0
+    attempt: Number = 0
+    seq: Number = 0
     content_type: str = ""
     meta: dict[str, Any] | None = None
 
@@ -191,7 +192,7 @@ class Partial(Message, tag="partial", frozen=True, kw_only=True):
 class Progress(Message, tag="progress", frozen=True, kw_only=True):
     """A job is alive; it extends the job's timeout."""
 
-    session_number: int = 0
+    session_number: Number = 0
     request_id: str = ""
     job_id: str = ""
     percent: float = 0.0
@@ -201,40 +202,40 @@ class Progress(Message, tag="progress", frozen=True, kw_only=True):
 class Cancel(Message, tag="cancel", frozen=True, kw_only=True):
     """Stop a job; its result comes with status cancelled (or as it ended, if it was faster)."""
 
-    session_number: int = 0
+    session_number: Number = 0
     request_id: RequestId = ""
 
 
 class ClientHeartbeat(Message, tag="client_heartbeat", frozen=True, kw_only=True):
     """Keep the connection's sessions alive; answered by client_heartbeat_ack."""
 
-    number: int = 0
+    number: Number = 0
 
 
 class ClientHeartbeatAck(Message, tag="client_heartbeat_ack", frozen=True, kw_only=True):
     """The answer to client_heartbeat with the same number."""
 
-    number: int = 0
+    number: Number = 0
 
 
 class SessionClose(Message, tag="session_close", frozen=True, kw_only=True):
     """End the session once its running jobs have delivered (flush) or at once."""
 
-    session_number: int = 0
+    session_number: Number = 0
     flush: bool = True
 
 
 class SessionClosed(Message, tag="session_closed", frozen=True, kw_only=True):
     """The session ended: by session_close, by idleness, or by a newer connection."""
 
-    session_number: int = 0
+    session_number: Number = 0
     reason: str = ""
 
 
 class GoingAway(Message, tag="going_away", frozen=True, kw_only=True):
     """The worker is stopping: submit no more here, connect again after the delay."""
 
-    reconnect_after_ms: int = 0
+    reconnect_after_ms: Number = 0
 
 
 ToWorker = SessionInit | Submit | ResultAck | Cancel | ClientHeartbeat | SessionClose
