@@ -2,9 +2,7 @@
 
       word             field            written by
     +-----------------+----------------+--------------------------------------------------------+
-    | 0 .. 7          | header         | creator; its owner words: each writer that takes over  |
-    | 8               | epoch          | creator: instant of creation, with the boot it is unique|
-    | 9               | boot           | creator: hash of the boot id                           |
+    | 0 .. 7          | header         | creator; (birth, boot) in it is the catalog's identity |
     | 16              | version        | writer, last in each publish; 0 = never written        |
     | 24              | beat           | writer, every 100 ms, changed or not: monotonic ns     |
     | 32 ..           | directory 0    | writer, for versions of even number                    |
@@ -18,7 +16,7 @@
     | 0                   | sequence           |     | 0              | sequence: odd = written |
     | 1                   | crc of all below   |     | 1              | version of these bytes  |
     | 2                   | version            |     | 2              | length                  |
-    | 3, 4                | epoch, boot        |     | 3              | crc of the payload      |
+    | 3, 4                | birth, boot        |     | 3              | crc of the payload      |
     | 5                   | published at, ns   |     | 4 .. 7         | spare                   |
     | 6                   | page count         |     | 8 ..           | payload                 |
     | 7                   | spare              |     +----------------+-------------------------+
@@ -29,8 +27,8 @@
 Order of a publish: for each changed page its inactive slot (sequence odd, payload, version, length,
 CRC, sequence even); then the directory of the new version's parity, in the same way; then the one
 store of the version word.  A reader acts only on pages that all equal one directory; a page found
-newer sends it to a new directory.  Versions are 64 bits and never used again inside one (boot,
-epoch), which every directory carries.
+newer sends it to a new directory.  Versions are 64 bits and never used again inside one catalog,
+whose identity every directory carries.
 
 The reader's progress depends on publishes that are PUBLISH_INTERVAL_NS apart or more.
 """
@@ -39,11 +37,12 @@ import msgspec
 
 from pointsman_shm.memory.header import HEADER_WORDS, Shape
 
-MAGIC = b"pm-catlg"
+MAGIC = b"pmcatl"
 LAYOUT = 1
 PUBLISH_INTERVAL_NS = 20_000_000
 
-EPOCH, BOOT, VERSION, BEAT = HEADER_WORDS, HEADER_WORDS + 1, 16, 24
+VERSION = 2 * HEADER_WORDS
+BEAT = 3 * HEADER_WORDS
 DIRECTORIES = 32
 DIRECTORY_HEAD_WORDS = 8
 SEQUENCE = 0

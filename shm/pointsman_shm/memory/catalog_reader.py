@@ -52,7 +52,7 @@ class CatalogReader:
 
     @property
     def identity(self) -> tuple[int, int]:
-        """Return (epoch, boot) of the catalog; versions compare only inside one identity."""
+        """Return (birth, boot) of the catalog; versions compare only inside one identity."""
         return self._memory.identity
 
     def version_word(self) -> int:

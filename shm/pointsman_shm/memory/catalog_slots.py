@@ -11,11 +11,9 @@ from typing import NamedTuple
 from zlib import crc32
 
 from pointsman_shm.memory.catalog_layout import (
-    BOOT,
     DIRECTORY_BODY,
     DIRECTORY_CRC,
     DIRECTORY_HEAD_WORDS,
-    EPOCH,
     PLACE_CRC_MASK,
     PLACE_LENGTH_MASK,
     PLACE_LENGTH_SHIFT,
@@ -27,6 +25,7 @@ from pointsman_shm.memory.catalog_layout import (
     SLOT_VERSION,
     CatalogLayout,
 )
+from pointsman_shm.memory.header import BIRTH, OWNER_BOOT
 
 Entry = tuple[int, int]
 NEVER_WRITTEN: Entry = (0, 0)
@@ -56,8 +55,8 @@ class CatalogMemory(NamedTuple):
 
 
 def map_catalog(view: memoryview, words: memoryview, layout: CatalogLayout) -> CatalogMemory:
-    """Return the catalog's memory; its (epoch, boot) is noted once and expected ever after."""
-    return CatalogMemory(view, words, layout, (words[EPOCH], words[BOOT]))
+    """Return the catalog's memory; its (birth, boot) is noted once and expected ever after."""
+    return CatalogMemory(view, words, layout, (words[BIRTH], words[OWNER_BOOT]))
 
 
 def directory_body(memory: CatalogMemory, directory: Directory) -> bytes:
@@ -85,8 +84,8 @@ def read_directory(memory: CatalogMemory, slot: int) -> Directory | None:
     body = bytes(memory.view[8 * start : 8 * stop])
     if words[at + SEQUENCE] != sequence or crc32(body) != crc:
         return None
-    version, epoch, boot, published_at_ns, page_count, _ = _DIRECTORY_HEAD.unpack_from(body)
-    if (epoch, boot) != memory.identity or page_count != layout.page_count:
+    version, birth, boot, published_at_ns, page_count, _ = _DIRECTORY_HEAD.unpack_from(body)
+    if (birth, boot) != memory.identity or page_count != layout.page_count:
         return None
     if version == 0 or version & 1 != slot:
         return None

@@ -6,16 +6,13 @@ successor takes up the newest version of which everything is whole.  The named c
 where a test kills the writer.
 """
 
-import time
 from collections.abc import Callable, Mapping
 from zlib import crc32
 
 from pointsman_shm.memory.catalog_layout import (
     BEAT,
-    BOOT,
     DIRECTORY_BODY,
     DIRECTORY_CRC,
-    EPOCH,
     PLACE_LENGTH_SHIFT,
     PLACE_SLOT_SHIFT,
     SEQUENCE,
@@ -38,8 +35,16 @@ from pointsman_shm.memory.catalog_slots import (
     read_directory,
     read_page,
 )
-from pointsman_shm.memory.header import WORD_MAX, open_words, write_owner
-from pointsman_shm.memory.ownership import boot_hash, current_owner
+from pointsman_shm.memory.header import (
+    BIRTH,
+    OWNER_BOOT,
+    WORD_MAX,
+    LayoutMismatch,
+    SegmentUnready,
+    check_header,
+    open_words,
+    write_header,
+)
 
 
 class PageTooLarge(Exception):
@@ -47,7 +52,7 @@ class PageTooLarge(Exception):
 
 
 class VersionsExhausted(Exception):
-    """The last 64-bit version is used; only a new catalog, of a new epoch, can go on."""
+    """The last 64-bit version is used; only a new catalog can go on."""
 
 
 class CatalogWriter:
@@ -67,10 +72,6 @@ class CatalogWriter:
         take over: then the segment has to be made anew.
         """
         view = memoryview(buffer)
-        if create:
-            words = view[: layout.size].cast("Q")
-            words[EPOCH] = time.monotonic_ns()
-            words[BOOT] = boot_hash()
         words = open_words(view, layout.shape, create=create)
         self._memory = map_catalog(view, words, layout)
         self._layout = layout
@@ -112,6 +113,7 @@ class CatalogWriter:
         self.published_at_ns = now_ns
         self._next_version = version + 1
         self._words[BEAT] = now_ns
+        self._restore_header()
         return version
 
     def beat(self, now_ns: int) -> None:
@@ -141,11 +143,16 @@ class CatalogWriter:
         ]
 
     def is_directory_sound(self) -> bool:
-        """Return whether version word and directory still say what was published.
+        """Return whether header, version word and directory still say what was published.
 
-        If not, any publish writes both anew: an empty one will do.
+        If not, any publish writes all three anew: an empty one will do.
         """
-        if self._words[VERSION] != self.version:
+        try:
+            check_header(self._words, self._layout.shape)
+        except (SegmentUnready, LayoutMismatch):
+            return False
+        identity = (self._words[BIRTH], self._words[OWNER_BOOT])
+        if identity != self._memory.identity or self._words[VERSION] != self.version:
             return False
         if self.version == 0:
             return True
@@ -183,6 +190,11 @@ class CatalogWriter:
         self._words[head + DIRECTORY_CRC] = crc32(body)
         self._words[head + SEQUENCE] = odd + 1
 
+    def _restore_header(self) -> None:
+        """Store the header again as it is, which mends it should a stranger have written there."""
+        self._words[BIRTH], self._words[OWNER_BOOT] = self._memory.identity
+        write_header(self._words, self._layout.shape)
+
     def _begin(self, head: int) -> int:
         """Mark a slot as being written; the new odd number was never there before."""
         odd: int = ((self._words[head + SEQUENCE] + 1) | 1) & WORD_MAX
@@ -196,7 +208,6 @@ class CatalogWriter:
         here.  If the newest directory names damaged pages and the older one does not, the older
         is continued, under a version that no reader has seen and that spares its directory.
         """
-        write_owner(self._words, current_owner())
         memory = self._memory
         found = [d for d in (read_directory(memory, 0), read_directory(memory, 1)) if d]
         if not found:

@@ -78,7 +78,7 @@ class Ledger:
         create: bool = False,
     ) -> None:
         size = self.size(max_nodes=max_nodes, worker_count=worker_count)
-        shape = Shape(b"pm-ledgr", LAYOUT, size, max_nodes << 16 | worker_count)
+        shape = Shape(b"pmledg", LAYOUT, size, max_nodes << 16 | worker_count)
         words = open_words(buffer, shape, create=create)
         cells = words.cast("B")[HEADER_SIZE:]
         self.max_nodes = max_nodes

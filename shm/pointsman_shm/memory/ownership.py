@@ -14,20 +14,14 @@ import fcntl
 import hashlib
 import os
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Self
+
+from pointsman_shm.memory.header import OwnerTag
 
 _START_TIME_FIELD = 22
 _FIELDS_BEFORE_STATE = 3  # fields are counted from 1; the state is the third, after the name
 _DEAD_STATES = frozenset("ZXx")
 _TAG_SIZE_MAX = 128
-
-
-class OwnerTag(NamedTuple):
-    """One process of one boot: pid, start time in clock ticks since boot, hash of the boot id."""
-
-    pid: int
-    started_at_ticks: int
-    boot_hash: int
 
 
 class LockHeld(Exception):
@@ -127,6 +121,11 @@ def flock_descriptor(descriptor: int, name: str, *, wait: bool) -> None:
         if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
             raise
         raise LockHeld(name, _read_tag(descriptor)) from None
+
+
+def unlock_descriptor(descriptor: int) -> None:
+    """Give the flock of an open file back, if there is one."""
+    fcntl.flock(descriptor, fcntl.LOCK_UN)
 
 
 def _is_same_file(path: Path, descriptor: int) -> bool:

@@ -64,6 +64,7 @@ class RowFlag(IntFlag):
     MARKED = 4
     GPU = 8
     STALE = 16
+    OVERLOADED = 32  # cpu, gpu or memory at or above the threshold at the last heartbeat
 
 
 class Standing(NamedTuple):
@@ -139,7 +140,7 @@ class NodeRows:
     def __init__(
         self, buffer: memoryview | bytearray, *, max_nodes: int, create: bool = False
     ) -> None:
-        shape = Shape(b"pm-rows ", LAYOUT, self.size(max_nodes), max_nodes)
+        shape = Shape(b"pmrows", LAYOUT, self.size(max_nodes), max_nodes)
         self.words = open_words(buffer, shape, create=create)
         self.max_nodes = max_nodes
         self.standing = self._column(0)

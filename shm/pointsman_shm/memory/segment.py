@@ -14,12 +14,13 @@ import mmap
 import os
 import re
 import stat
+import time
 from typing import Self
 
 import posix_ipc
 
-from pointsman_shm.memory.header import SegmentUnready
-from pointsman_shm.memory.ownership import flock_descriptor
+from pointsman_shm.memory.header import BIRTH, HEADER_SIZE, SegmentUnready, write_owner
+from pointsman_shm.memory.ownership import current_owner, flock_descriptor, unlock_descriptor
 
 MODE = 0o600
 _NAME = re.compile(r"/pointsman\.[a-z0-9-]{1,32}\.[a-z0-9.-]{1,64}")
@@ -72,8 +73,13 @@ class Segment:
         return (status.st_dev, status.st_ino, status.st_size) == self._identity
 
     def lock(self, *, wait: bool = False) -> None:
-        """Take the flock on the segment itself, for the life of this mapping; raises LockHeld."""
+        """Become the segment's keeper until `close` or death; raises LockHeld unless it may wait.
+
+        The maker of a segment is its first keeper.  The keeper's tag stands in the header, for
+        people; the lock is what counts.
+        """
         flock_descriptor(self._descriptor, self.name, wait=wait)
+        write_owner(self.buffer[:HEADER_SIZE].cast("Q"), current_owner())
 
     def close(self) -> None:
         """Unmap; a second call does nothing.  The segment itself stays.
@@ -83,6 +89,7 @@ class Segment:
         """
         if self._descriptor < 0:
             return
+        unlock_descriptor(self._descriptor)  # the mapping has a copy of the descriptor
         os.close(self._descriptor)
         self._descriptor = -1
         self.buffer.release()
@@ -99,11 +106,13 @@ class Segment:
 
 
 def create_segment(name: str, size: int) -> Segment:
-    """Make a new segment of zero bytes, all of them allocated, and map it writable.
+    """Make a new segment of zero bytes, all of them allocated; map it writable and keep it.
 
+    Only the header's birth and owner words are stored, which no structure writes.
     Raises SegmentExists, SegmentsFull, or ValueError for a name that is not ours.
     """
     _check_name(name)
+    assert size >= HEADER_SIZE, size
     mask = os.umask(0o077)
     try:
         shared = posix_ipc.SharedMemory(name, flags=posix_ipc.O_CREX, mode=MODE, size=0)
@@ -113,7 +122,10 @@ def create_segment(name: str, size: int) -> Segment:
         os.umask(mask)
     try:
         os.posix_fallocate(shared.fd, 0, size)
-        return Segment(name, shared.fd, writable=True)
+        segment = Segment(name, shared.fd, writable=True)
+        segment.buffer[:HEADER_SIZE].cast("Q")[BIRTH] = time.monotonic_ns()
+        segment.lock()
+        return segment
     except BaseException as error:
         room = os.fstatvfs(shared.fd)
         shared.close_fd()

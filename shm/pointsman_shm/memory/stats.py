@@ -94,7 +94,7 @@ class StatsPage:
 
     def __init__(self, buffer: memoryview | bytearray, *, create: bool = False) -> None:
         dimensions = len(Counter) << 32 | len(Gauge) << 16 | len(Timing)
-        shape = Shape(b"pm-stats", LAYOUT, self.size(), dimensions)
+        shape = Shape(b"pmstat", LAYOUT, self.size(), dimensions)
         self._words = open_words(buffer, shape, create=create)
         self._counters = self._words[_COUNTERS:_GAUGES]
         self._gauges = self._words[_GAUGES:_TIMINGS]

@@ -49,7 +49,7 @@ class WaitingWords:
     def __init__(
         self, buffer: memoryview | bytearray, *, worker_count: int, create: bool = False
     ) -> None:
-        shape = Shape(b"pm-waits", LAYOUT, self.size(worker_count), worker_count)
+        shape = Shape(b"pmwait", LAYOUT, self.size(worker_count), worker_count)
         self._words = open_words(buffer, shape, create=create)
         self.worker_count = worker_count
 
