@@ -19,9 +19,6 @@ import msgspec
 from pointsman_shm.config import PoolsConfig
 from pointsman_shm.rules.catalogue import Catalogue
 
-NODES_PER_PAGE = 256
-CLASSES_PER_PAGE = 64
-
 # A larger record is refused at registration, so that a full page always fits its slot.
 NODE_RECORD_SIZE_MAX = 496
 CLASS_RECORD_SIZE_MAX = 2032
@@ -75,7 +72,7 @@ NodePage = tuple[NodeRecord, ...]
 
 
 class ClassPage(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """Classes `first`, `first + 1`, ...: at most CLASSES_PER_PAGE of them."""
+    """Classes `first`, `first + 1`, ...: at most 64 of them."""
 
     first: int
     classes: tuple[CapabilityClass, ...]
