@@ -1,0 +1,1 @@
+"""Ready-made engines that a node can run, from free software that a package manager installs."""
