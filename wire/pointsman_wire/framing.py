@@ -21,7 +21,6 @@ from typing import Any, Generic, TypeVar, get_args
 import msgspec
 
 from pointsman_wire.limits import FRAME_BYTES_MAX, HEADER_BYTES_MAX, PAYLOAD_BYTES_MAX
-from pointsman_wire.messages import meta_fault
 
 PREFIX_BYTES = 8
 LENGTH_BYTES = 4
@@ -99,13 +98,9 @@ class HeaderDecoder(Generic[M]):
     def decode(self, header: bytes) -> M:
         """Return the message.  Raises MessageError with the type's name and what is wrong."""
         try:
-            message: M = self._decode(header)
+            return self._decode(header)  # type: ignore[no-any-return]
         except _UNREADABLE as error:
             raise self._message_error(header, error) from None
-        meta = getattr(message, "meta", None)
-        if meta is not None and (fault := meta_fault(meta)):
-            raise MessageError(str(message.__struct_config__.tag), fault)
-        return message
 
     def _message_error(self, header: bytes, error: Exception) -> MessageError:
         try:
@@ -136,6 +131,16 @@ class FrameDecoder:
     def is_mid_frame(self) -> bool:
         """Has a frame begun that is not complete?  Its arrival must have a deadline."""
         return bool(self._rest) or self._filled > 0
+
+    @property
+    def missing(self) -> int:
+        """Bytes that complete the begun frame, or first its prefix; 0 between frames.
+
+        Feeding at most so many yields that frame alone, and leaves what follows to the caller.
+        """
+        if self._filled:
+            return len(self._large) - self._filled
+        return PREFIX_BYTES - len(self._rest) if self._rest else 0
 
     def feed(self, data: bytes) -> Iterator[tuple[bytes, bytes]]:
         """Take what was read and yield every frame that is now complete, as bytes.

@@ -1,0 +1,78 @@
+"""What peers may cost a process: bounds of one connection, and of all that are unknown yet."""
+
+import msgspec
+
+from pointsman_wire.limits import (
+    FRAME_ARRIVAL_TIMEOUT_S,
+    FRAME_BYTES_MAX,
+    HANDSHAKE_BYTES_MAX,
+    HANDSHAKE_TIMEOUT_S,
+)
+
+REGISTER_BYTES_MAX = 64 * 1024
+STRANGERS_MAX = 256
+STRANGERS_PER_ADDRESS_MAX = 8
+
+
+class ConnectionLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """What one connection may cost, in bytes, frames and seconds."""
+
+    frame_bytes_max: int = FRAME_BYTES_MAX
+    first_frame_bytes_max: int = HANDSHAKE_BYTES_MAX
+    register_bytes_max: int = REGISTER_BYTES_MAX
+    first_frame_s: float = HANDSHAKE_TIMEOUT_S
+    frame_arrival_s: float = FRAME_ARRIVAL_TIMEOUT_S
+    queue_bytes_max: int = 8 * 1024 * 1024
+    queue_frames_max: int = 8_192
+    stall_s: float = 5.0
+    linger_s: float = 1.0
+
+    def watch_period_s(self) -> float:
+        """How often deadlines are looked at, so that none is missed by more than a quarter."""
+        shortest = min(self.first_frame_s, self.frame_arrival_s, self.stall_s, self.linger_s)
+        return max(0.005, min(0.5, shortest / 4))
+
+
+def is_loopback(address: str) -> bool:
+    """Is it an address of this host, or no address at all (a unix socket)?"""
+    return not address or address.startswith(("127.", "::ffff:127.")) or address == "::1"
+
+
+class Strangers:
+    """Counts peers that have not yet said who they are, in total and by address.
+
+    They cost memory before anyone vouches for them, so the newest are turned away above the
+    bounds; addresses of this host are exempt from the bound by address, not from the total.
+    `admit` each once, `leave` once it is known or gone.
+    """
+
+    def __init__(
+        self,
+        *,
+        total_max: int = STRANGERS_MAX,
+        per_address_max: int = STRANGERS_PER_ADDRESS_MAX,
+    ) -> None:
+        self.count = 0
+        self._total_max = total_max
+        self._per_address_max = per_address_max
+        self._by_address: dict[str, int] = {}
+
+    def admit(self, address: str) -> bool:
+        """Count one more from this address; False when it must be turned away."""
+        if self.count >= self._total_max:
+            return False
+        held = self._by_address.get(address, 0)
+        if held >= self._per_address_max and not is_loopback(address):
+            return False
+        self._by_address[address] = held + 1
+        self.count += 1
+        return True
+
+    def leave(self, address: str) -> None:
+        """Forget one that was admitted."""
+        left = self._by_address[address] - 1
+        if left:
+            self._by_address[address] = left
+        else:
+            del self._by_address[address]
+        self.count -= 1

@@ -1,0 +1,377 @@
+"""One connection of frames: bytes become batches of messages, queued frames become one write.
+
+All complete frames of a read are decoded in one loop and told as one Received.  What a peer may
+make this process hold is bounded before it is known (first frame: size and time), while a frame
+arrives (size, and an absolute deadline from its first byte) and while it does not read (bytes,
+frames and time without progress).  Deadlines cost nothing on the hot path: a connection that has
+one is looked at a few times within it by the one timer of Watch.
+
+                connection_made                  end(): flush, say EOF
+    (opening) ------------------> OPEN ------------------------------> ENDING
+                                    |                                    |
+                                    | connection_lost, abort()           | EOF of the peer, or
+                                    v                                    | linger_s passed
+                                  GONE <---------------------------------+
+
+An ending connection reads on and drops what comes: closing a socket with unread bytes resets it,
+and the reset would destroy the error frame that the peer has yet to read.
+"""
+
+import asyncio
+import socket
+import struct
+from collections.abc import Callable
+from enum import Enum
+from typing import Any, Protocol, cast
+
+import msgspec
+
+from pointsman_wire.bounds import ConnectionLimits
+from pointsman_wire.errors import Code
+from pointsman_wire.framing import (
+    LENGTH_BYTES,
+    PREFIX_BYTES,
+    FrameDecoder,
+    FrameError,
+    HeaderDecoder,
+    MessageError,
+    Unreadable,
+    encode_frame,
+)
+from pointsman_wire.link import Accepted, Closed, Connection, Dialled, Frame, Received
+from pointsman_wire.messages import Error, Message, error_info
+
+# A relayed header grows by what is added to it, so less is taken in than may be sent on.
+HEADER_TAKEN_BYTES_MAX = 896 * 1024
+# Frames above this take the decoder's way, where every length is checked.
+_SMALL_FRAME_BYTES_MAX = 256 * 1024
+
+_unpack_prefix = struct.Struct("<II").unpack_from
+_NEVER = float("inf")
+_UNDECODABLE = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
+
+
+class MessageReader:
+    """Decodes headers of one union; `decode` is msgspec's own, for loops that run per frame."""
+
+    def __init__(self, union: Any) -> None:
+        self.decode: Callable[[bytes], Message] = msgspec.msgpack.Decoder(union).decode
+        self._careful: HeaderDecoder[Message] = HeaderDecoder(union)
+
+    def read(self, header: bytes) -> Message | Unreadable:
+        """Return the message, or what stands for one that is not of the union."""
+        if len(header) > HEADER_TAKEN_BYTES_MAX:
+            reason = f"a header of {len(header)} bytes, at most {HEADER_TAKEN_BYTES_MAX} are taken"
+            return Unreadable("", reason)
+        try:
+            return self._careful.decode(header)
+        except MessageError as error:
+            return Unreadable(error.name, error.reason)
+
+
+class ConnectionHost(Protocol):
+    """Who owns connections: told of events and of their end."""
+
+    def post(self, event: object) -> None: ...
+
+    def watch(self, connection: "FrameConnection") -> None: ...
+
+    def known(self, connection: "FrameConnection") -> None: ...
+
+    def closed(self, connection: "FrameConnection") -> None: ...
+
+    def gone(self, connection: "FrameConnection") -> None: ...
+
+
+class _State(Enum):
+    OPENING = 0
+    OPEN = 1
+    ENDING = 2
+    GONE = 3
+
+
+def set_tcp_options(sock: socket.socket) -> None:
+    """Send at once, and notice a dead peer, with what this platform has of it."""
+    if sock.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    options = (("IDLE", 15), ("INTVL", 5), ("CNT", 3))
+    values = [(f"TCP_KEEP{name}", value) for name, value in options]
+    for name, value in [*values, ("TCP_USER_TIMEOUT", 30_000)]:
+        option = getattr(socket, name, None)
+        if option is not None:
+            sock.setsockopt(socket.IPPROTO_TCP, option, value)
+
+
+class FrameConnection(asyncio.Protocol):
+    """A stream of frames; `opening` is told once it stands, `hello` is sent first.
+
+    The host appends frames to `out` and counts them in `out_frames`, then calls flush().
+    """
+
+    def __init__(
+        self,
+        host: ConnectionHost,
+        opening: Accepted | Dialled,
+        reader: MessageReader,
+        limits: ConnectionLimits,
+        *,
+        hello: bytes = b"",
+    ) -> None:
+        self.number: Connection = opening.connection
+        self.out = bytearray()
+        self.out_frames = 0
+        self.is_queued = False  # set while the host holds it for the flush of this turn
+        self.reason = ""  # why it ended, once it did
+        self._host = host
+        self._opening = opening
+        self._reader = reader
+        self._decode = reader.decode
+        self._limits = limits
+        self._hello = hello
+        self._transport: asyncio.Transport | None = None
+        self._state = _State.OPENING
+        self._loop = asyncio.get_running_loop()
+        self._is_stranger = isinstance(opening, Accepted)
+        self._decoder = FrameDecoder(limits.frame_bytes_max)
+        self._small_max = min(limits.frame_bytes_max, _SMALL_FRAME_BYTES_MAX) - LENGTH_BYTES
+        self._is_careful = self._is_stranger  # set while a stranger, or while amid a frame
+        self._is_paused = False  # set while the kernel takes no more
+        self._is_told = False  # set once the core knows that it is closed
+        self._unsent_bytes = 0  # while paused: what the transport held at the last look
+        self._read_at = _NEVER  # deadlines in the loop's seconds
+        self._write_at = _NEVER
+        self._end_at = _NEVER
+
+    # ---- what asyncio calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Set the socket up, say hello, tell the core."""
+        self._transport = cast(asyncio.Transport, transport)
+        self._state = _State.OPEN
+        sock = transport.get_extra_info("socket")
+        if sock is not None:
+            set_tcp_options(sock)
+        # With no room above what the kernel takes, "paused" is exactly "the peer does not read".
+        self._transport.set_write_buffer_limits(high=0)
+        if self._hello:
+            self._transport.write(self._hello)
+        opening = self._opening
+        if isinstance(opening, Accepted):
+            limits = self._limits
+            is_control = opening.preamble.role.name == "CONTROL"
+            bound = limits.register_bytes_max if is_control else limits.first_frame_bytes_max
+            self._decoder.frame_bytes_max = bound
+            self._read_at = self._loop.time() + limits.first_frame_s
+            self._host.watch(self)
+        self._host.post(opening)
+
+    def data_received(self, data: bytes) -> None:
+        """Decode every frame that is now complete and tell them together."""
+        if self._state is not _State.OPEN:
+            return
+        frames: list[Frame] = []
+        offset = 0
+        end = len(data)
+        decode = self._decode
+        small_max = self._small_max
+        broken: FrameError | None = None
+        try:
+            if self._is_careful:
+                offset = self._feed(data, frames)
+            while end - offset >= PREFIX_BYTES:
+                length, header_bytes = _unpack_prefix(data, offset)
+                payload_at = offset + PREFIX_BYTES + header_bytes
+                after = offset + LENGTH_BYTES + length
+                if after > end or payload_at > after or length > small_max:
+                    break
+                header = data[offset + PREFIX_BYTES : payload_at]
+                try:
+                    message: Message | Unreadable = decode(header)
+                except _UNDECODABLE:
+                    message = self._reader.read(header)
+                frames.append((message, data[payload_at:after]))
+                offset = after
+            if offset < end:
+                self._begin(data[offset:], frames)
+        except FrameError as error:
+            broken = error
+        if frames:
+            self._host.post(Received(self.number, frames))
+        if broken is not None:
+            self.refuse(str(broken))
+
+    def eof_received(self) -> None:
+        """Note a peer that left amid a frame; the transport closes itself."""
+        if self._state is _State.OPEN and self._decoder.is_mid_frame:
+            self.reason = "the peer ended the connection in the middle of a frame"
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell the core, once, and let go."""
+        self.reason = self.reason or (str(exc) if exc else "the peer ended the connection")
+        self._tell_closed()
+        self._state = _State.GONE
+        self._host.gone(self)
+
+    def pause_writing(self) -> None:
+        """The kernel's buffer is full: from now on the peer has stall_s to read something."""
+        self._is_paused = True
+        assert self._transport is not None
+        self._unsent_bytes = self._transport.get_write_buffer_size()
+        self._write_at = self._loop.time() + self._limits.stall_s
+        self._host.watch(self)
+
+    def resume_writing(self) -> None:
+        """All that was written has left: what was queued meanwhile follows."""
+        self._is_paused = False
+        self._write_at = _NEVER
+        if self._state is _State.ENDING:
+            self._end_at = self._loop.time() + self._limits.linger_s
+        elif self.out:
+            self.flush()
+
+    # ---- what the host calls
+
+    @property
+    def has_stood(self) -> bool:
+        """Was its opening told?"""
+        return self._state is not _State.OPENING
+
+    def flush(self) -> None:
+        """Write what is queued, or end the connection when too much is."""
+        if self._state is not _State.OPEN:
+            return
+        assert self._transport is not None
+        if not self._is_paused:
+            out = self.out
+            self.out = bytearray()  # the transport keeps what it could not send
+            self.out_frames = 0
+            self._transport.write(out)
+            return
+        limits = self._limits
+        if len(self.out) > limits.queue_bytes_max or self.out_frames > limits.queue_frames_max:
+            self.abort(
+                f"slow consumer: {len(self.out)} bytes in {self.out_frames} frames wait for it, at "
+                f"most {limits.queue_bytes_max} bytes in {limits.queue_frames_max} frames may"
+            )
+
+    def refuse(self, reason: str) -> None:
+        """Say in an error frame what is wrong with the byte stream, and end the connection."""
+        if self._state is _State.OPEN:
+            self.out += encode_frame(Error(error_info(Code.INVALID_MESSAGE, reason)))
+            self.end(reason)
+
+    def end(self, reason: str) -> None:
+        """Send what is queued, then end; the core is told now, the peer has linger_s to follow."""
+        if self._state is not _State.OPEN:
+            return
+        transport = self._transport
+        assert transport is not None
+        self.reason = reason
+        self._state = _State.ENDING
+        self._read_at = _NEVER
+        if self.out:
+            transport.write(self.out)
+            self.out = bytearray()
+        if self._is_paused:  # lingering begins when all is sent; until then it must progress
+            self._unsent_bytes = transport.get_write_buffer_size()
+        else:
+            self._end_at = self._loop.time() + self._limits.linger_s
+        self._host.watch(self)
+        self._tell_closed()
+        if not transport.is_closing() and transport.can_write_eof():
+            transport.write_eof()
+        else:
+            transport.close()
+
+    def abort(self, reason: str) -> None:
+        """End at once; what was not sent is lost."""
+        if self._state is _State.GONE:
+            return
+        self.reason = self.reason or reason
+        self._tell_closed()
+        if self._state is not _State.OPENING:
+            self._state = _State.ENDING
+        if self._transport is not None:
+            self._transport.abort()
+
+    def is_waiting(self, now_s: float, late_s: float) -> bool:
+        """Act on deadlines that have passed; False when there are none to watch any more.
+
+        late_s is for how long this process did not run: deadlines move by it first.
+        """
+        if late_s:
+            self._read_at += late_s
+            self._write_at += late_s
+            self._end_at += late_s
+        if self._end_at <= now_s:
+            self.abort(self.reason)
+        elif self._read_at <= now_s:
+            self._is_overdue()
+        elif self._write_at < _NEVER:
+            self._watch_progress(now_s)
+        if self._state is _State.GONE:
+            return False
+        return min(self._read_at, self._write_at, self._end_at) < _NEVER
+
+    # ---- inside
+
+    def _feed(self, data: bytes, frames: list[Frame]) -> int:
+        """Take bytes on the decoder's way; return how many, the rest may go the fast way."""
+        decoder = self._decoder
+        read = self._reader.read
+        end = len(data)
+        offset = 0
+        while offset < end and (self._is_stranger or decoder.missing):
+            piece = data[offset : offset + (decoder.missing or PREFIX_BYTES)]
+            offset += len(piece)
+            for header, payload in decoder.feed(piece):
+                message = read(header)
+                frames.append((message, payload))
+                if self._is_stranger and not isinstance(message, Unreadable):
+                    self._become_known()
+        if not self._is_stranger and not decoder.missing:
+            self._is_careful = False
+            self._read_at = _NEVER
+        return offset
+
+    def _begin(self, data: bytes, frames: list[Frame]) -> None:
+        """Give the decoder what starts with no small whole frame."""
+        for header, payload in self._decoder.feed(data):
+            frames.append((self._reader.read(header), payload))
+        if self._decoder.is_mid_frame:
+            self._is_careful = True
+            self._await_frame()
+
+    def _await_frame(self) -> None:
+        self._read_at = self._loop.time() + self._limits.frame_arrival_s
+        self._host.watch(self)
+
+    def _become_known(self) -> None:
+        self._is_stranger = False
+        self._decoder.frame_bytes_max = self._limits.frame_bytes_max
+        self._read_at = _NEVER
+        self._host.known(self)
+
+    def _is_overdue(self) -> None:
+        limits = self._limits
+        if self._is_stranger:
+            self.refuse(f"no first message came within {limits.first_frame_s:g} s")
+        else:
+            self.refuse(f"a frame did not arrive whole within {limits.frame_arrival_s:g} s")
+
+    def _watch_progress(self, now_s: float) -> None:
+        assert self._transport is not None
+        unsent_bytes = self._transport.get_write_buffer_size()
+        if unsent_bytes < self._unsent_bytes:
+            self._unsent_bytes = unsent_bytes
+            self._write_at = now_s + self._limits.stall_s
+        elif self._write_at <= now_s:
+            self.abort(f"slow consumer: nothing was read for {self._limits.stall_s:g} s")
+
+    def _tell_closed(self) -> None:
+        if self._state in (_State.OPEN, _State.ENDING) and not self._is_told:
+            self._is_told = True
+            self._host.closed(self)
+            self._host.post(Closed(self.number, self.reason))

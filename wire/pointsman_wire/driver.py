@@ -1,0 +1,386 @@
+"""The one thin loop around every core: facts in, one step a turn, wishes out.
+
+Whatever happens in one turn of the event loop is gathered in an inbox and handed to the core in
+one step; what the core sends is encoded into one buffer for each connection and written once.
+
+Time: exactly one timer is armed, for the core's next deadline; it is armed anew only when the
+deadline came nearer or the timer fired.  When this process did not run for a while (a stopped
+process, a suspended machine), its timers are due before the answers that lie in its sockets were
+read; so a turn that finds the timer overdue lets the loop drain the sockets once, and tells the
+core by how much it was late before anything else.
+"""
+
+import asyncio
+import socket
+import struct
+from collections.abc import Callable, Mapping, Sequence
+from time import monotonic_ns
+from typing import Any, Protocol
+
+import msgspec
+
+from pointsman_wire.bounds import ConnectionLimits, Strangers
+from pointsman_wire.connections import FrameConnection, MessageReader
+from pointsman_wire.framing import LENGTH_BYTES, PREFIX_BYTES
+from pointsman_wire.limits import FRAME_BYTES_MAX, PAYLOAD_BYTES_MAX
+from pointsman_wire.link import (
+    Accepted,
+    Close,
+    Connection,
+    Dial,
+    DialFailed,
+    Dialled,
+    LoopWasLate,
+    Send,
+)
+from pointsman_wire.preamble import PREAMBLE_BYTES, Preamble, Role, encode_preamble
+
+_encode_into = msgspec.msgpack.Encoder().encode_into
+_pack_prefix_into = struct.Struct("<II").pack_into
+_PREFIX_ROOM = bytes(PREFIX_BYTES)
+_NS = 1_000_000_000
+_NEVER_NS = 1 << 63
+
+
+class Core(Protocol):
+    """What decides.  `events` and the returned commands are those of link.py and of its own."""
+
+    def step(self, now_ns: int, events: Any, /) -> Sequence[Any]:
+        """Absorb what happened, in order, and return what shall be done, in order."""
+
+    def next_deadline_ns(self) -> int | None:
+        """When to step even if nothing happens; on the clock of `now_ns`."""
+
+
+class DriverSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Bounds of a driver; `server_address` is dialled when a Dial names none."""
+
+    limits: ConnectionLimits = ConnectionLimits()
+    server_address: str = ""
+    dial_s: float = 5.0
+    late_tolerance_ns: int = 250_000_000
+
+
+class AddressError(ValueError):
+    """A text is not host:port."""
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """Return (host, port) of "host:port" or "[v6 host]:port".  Raises AddressError."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 65_536:
+        raise AddressError(f"address {address!r}: write HOST:PORT, like 127.0.0.1:7400")
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+class Driver:
+    """Runs one core on one event loop.
+
+    `unions` gives, for each role this process speaks, the union of messages that it receives.
+    Commands that are not of link.py go to `execute`, in order.  `broken` is a future that gets
+    the exception of a step that raised: await it, a core with a bug must not run on.
+    """
+
+    def __init__(
+        self,
+        core: Core,
+        *,
+        unions: Mapping[Role, Any],
+        execute: Callable[[Any], None],
+        settings: DriverSettings | None = None,
+        strangers: Strangers | None = None,
+    ) -> None:
+        self.settings = settings or DriverSettings()
+        self.strangers = strangers or Strangers()
+        self.observe_turn: Callable[[int], None] | None = None  # told a step's nanoseconds
+        self._core = core
+        self._loop = asyncio.get_running_loop()
+        self.broken: asyncio.Future[None] = self._loop.create_future()
+        self._execute = execute
+        self._readers = {role: MessageReader(union) for role, union in unions.items()}
+        self._inbox: list[Any] = []
+        self._is_scheduled = False  # a turn will come by itself
+        self._is_over = False
+        self._last_number = 0
+        self._connections: dict[Connection, FrameConnection] = {}  # those the core may send on
+        self._alive: set[FrameConnection] = set()  # also those that are ending
+        self._left = asyncio.Event()  # set whenever one of those is gone
+        self._strange: dict[FrameConnection, str] = {}  # unknown yet -> address
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at_ns = _NEVER_NS  # when the timer is due, or was when it has just fired
+        self._deadline_ns = _NEVER_NS  # what the core said last
+        self._watched: set[FrameConnection] = set()
+        self._watch_timer: asyncio.TimerHandle | None = None
+        self._watch_period_s = self.settings.limits.watch_period_s()
+
+    # ---- for the shell
+
+    @property
+    def connection_count(self) -> int:
+        """Connections that exist, ending ones included."""
+        return len(self._alive)
+
+    def start(self) -> None:
+        """Give the core its first step, in which it names its first deadline."""
+        self._schedule()
+
+    def post(self, event: object) -> None:
+        """Tell the core something in the coming turn."""
+        self._inbox.append(event)
+        if not self._is_scheduled:
+            self._schedule()
+
+    def adopt(self, sock: socket.socket, preamble: Preamble, peer: str = "") -> None:
+        """Take over an accepted connection whose preamble has arrived but was not read.
+
+        `peer` is the address without the port.  Refused (closed) when the role is not spoken
+        here or too many peers are unknown yet.
+        """
+        sock.setblocking(False)
+        reader = self._readers.get(preamble.role)
+        try:
+            is_open = sock.recv(PREAMBLE_BYTES) != b""
+        except OSError:  # it was reset meanwhile, or the preamble is not there after all
+            is_open = False
+        if self._is_over or reader is None or not is_open or not self.strangers.admit(peer):
+            sock.close()
+            return
+        opening = Accepted(self._number(), preamble, peer)
+        connection = FrameConnection(self, opening, reader, self.settings.limits)
+        self._strange[connection] = peer
+        self._alive.add(connection)
+        self._keep(self._loop.create_task(self._attach(sock, connection)))
+
+    async def end(self, timeout_s: float = 5.0) -> None:
+        """End every connection, flushing what was sent, and step no more."""
+        self._is_over = True
+        if self._timer is not None:
+            self._timer.cancel()
+        tasks = [*self._tasks]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for connection in [*self._alive]:
+            connection.end("this process ends")
+        await self._wait_for_leaving(timeout_s)
+        for connection in [*self._alive]:
+            connection.abort("this process ends")
+        await self._wait_for_leaving(1.0)
+        if self._watch_timer is not None:
+            self._watch_timer.cancel()
+
+    # ---- for connections
+
+    def watch(self, connection: FrameConnection) -> None:
+        """Look at the connection's deadlines until it has none."""
+        self._watched.add(connection)
+        if self._watch_timer is None:
+            self._arm_watch()
+
+    def known(self, connection: FrameConnection) -> None:
+        """Its first message came: it is no stranger any more."""
+        address = self._strange.pop(connection, None)
+        if address is not None:
+            self.strangers.leave(address)
+
+    def closed(self, connection: FrameConnection) -> None:
+        """Nothing more may be sent on it."""
+        self._connections.pop(connection.number, None)
+
+    def gone(self, connection: FrameConnection) -> None:
+        """The socket is closed."""
+        self.known(connection)
+        self._alive.discard(connection)
+        self._watched.discard(connection)
+        self._left.set()
+
+    # ---- the turn
+
+    def _schedule(self) -> None:
+        if not self._is_over:
+            self._is_scheduled = True
+            self._loop.call_soon(self._turn)
+
+    def _turn(self) -> None:
+        now_ns = monotonic_ns()
+        late_ns = now_ns - self._timer_at_ns
+        if late_ns > self.settings.late_tolerance_ns:
+            self._disarm()
+            # Two turns of the loop hold one whole look at the sockets, in asyncio as in uvloop.
+            self._loop.call_soon(self._loop.call_soon, self._late_turn, late_ns)
+            return
+        self._is_scheduled = False
+        if self._timer is None:
+            self._timer_at_ns = _NEVER_NS
+        self._step(now_ns)
+
+    def _late_turn(self, late_ns: int) -> None:
+        self._is_scheduled = False
+        self._inbox.insert(0, LoopWasLate(late_ns))
+        self._step(monotonic_ns())
+
+    def _step(self, now_ns: int) -> None:
+        if self._is_over:
+            return
+        events, self._inbox = self._inbox, []
+        try:
+            self._carry_out(self._core.step(now_ns, events))
+            deadline_ns = self._core.next_deadline_ns()
+        except BaseException as error:
+            self._is_over = True
+            if not self.broken.done():
+                self.broken.set_exception(error)
+            raise
+        self._deadline_ns = _NEVER_NS if deadline_ns is None else deadline_ns
+        if self._deadline_ns < self._timer_at_ns:
+            self._arm(self._deadline_ns)
+        if self.observe_turn is not None:
+            self.observe_turn(monotonic_ns() - now_ns)
+
+    def _carry_out(self, commands: Sequence[Any]) -> None:
+        connections = self._connections
+        queued: list[FrameConnection] = []
+        for command in commands:
+            if type(command) is not Send:
+                self._carry_out_rare(command)
+                continue
+            connection = connections.get(command.connection)
+            if connection is None:  # it ended; the core hears of it in the coming turn
+                continue
+            out = connection.out
+            at = len(out)
+            out += _PREFIX_ROOM
+            _encode_into(command.message, out, -1)
+            header_bytes = len(out) - at - PREFIX_BYTES
+            payload = command.payload
+            out += payload
+            length = LENGTH_BYTES + header_bytes + len(payload)
+            _pack_prefix_into(out, at, length, header_bytes)
+            if length > FRAME_BYTES_MAX - LENGTH_BYTES or len(payload) > PAYLOAD_BYTES_MAX:
+                del out[at:]
+                connection.end(f"a frame of {length} bytes is too large to be sent")
+            connection.out_frames += 1
+            if not connection.is_queued:
+                connection.is_queued = True
+                queued.append(connection)
+        for connection in queued:
+            connection.is_queued = False
+            connection.flush()
+
+    def _carry_out_rare(self, command: Any) -> None:
+        if type(command) is Close:
+            connection = self._connections.get(command.connection)
+            if connection is not None:
+                connection.end(command.reason)
+        elif type(command) is Dial:
+            self._keep(self._loop.create_task(self._dial(command)))
+        else:
+            self._execute(command)
+
+    # ---- timers
+
+    def _arm(self, deadline_ns: int) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        now_ns = monotonic_ns()
+        self._timer_at_ns = max(deadline_ns, now_ns)
+        # Loops count whole milliseconds: half a one more, so that it does not fire early.
+        delay_s = (self._timer_at_ns - now_ns + 500_000) / _NS
+        self._timer = self._loop.call_later(delay_s, self._fire)
+
+    def _disarm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = None
+        self._timer_at_ns = _NEVER_NS
+
+    def _fire(self) -> None:
+        self._timer = None  # its time stays, for the turn to see how late it is
+        if self._is_scheduled or self._is_over:
+            return
+        now_ns = monotonic_ns()
+        if (
+            now_ns < self._deadline_ns
+            and now_ns - self._timer_at_ns < self.settings.late_tolerance_ns
+        ):
+            self._disarm()  # the deadline moved away since the timer was armed
+            if self._deadline_ns < _NEVER_NS:
+                self._arm(self._deadline_ns)
+            return
+        self._is_scheduled = True
+        self._turn()
+
+    def _arm_watch(self) -> None:
+        due_at_s = self._loop.time() + self._watch_period_s
+        self._watch_timer = self._loop.call_later(self._watch_period_s, self._look, due_at_s)
+
+    def _look(self, due_at_s: float) -> None:
+        now_s = self._loop.time()
+        late_s = now_s - due_at_s
+        if late_s * _NS <= self.settings.late_tolerance_ns:
+            late_s = 0.0
+        for connection in [*self._watched]:
+            if not connection.is_waiting(now_s, late_s):
+                self._watched.discard(connection)
+        self._watch_timer = None
+        if self._watched:
+            self._arm_watch()
+
+    # ---- sockets
+
+    def _number(self) -> Connection:
+        self._last_number += 1
+        return Connection(self._last_number)
+
+    def _keep(self, task: asyncio.Task[None]) -> None:
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _wait_for_leaving(self, timeout_s: float) -> None:
+        try:
+            async with asyncio.timeout(timeout_s):
+                while self._alive:
+                    self._left.clear()
+                    await self._left.wait()
+        except TimeoutError:
+            return
+
+    def _drop(self, connection: FrameConnection) -> None:
+        """Forget a connection that never stood."""
+        self.closed(connection)
+        self.gone(connection)
+
+    async def _attach(self, sock: socket.socket, connection: FrameConnection) -> None:
+        self._connections[connection.number] = connection
+        try:
+            await self._loop.connect_accepted_socket(lambda: connection, sock)
+        except OSError:  # it broke before it stood
+            sock.close()
+        finally:
+            if not connection.has_stood:
+                self._drop(connection)
+
+    async def _dial(self, dial: Dial) -> None:
+        preamble = dial.preamble
+        hello = encode_preamble(preamble.role, preamble.key)
+        opening = Dialled(self._number(), dial.purpose)
+        reader = self._readers[preamble.role]
+        connection = FrameConnection(self, opening, reader, self.settings.limits, hello=hello)
+        address = dial.address or self.settings.server_address
+        self._connections[connection.number] = connection
+        self._alive.add(connection)
+        reason = ""
+        try:
+            host, port = split_address(address)
+            async with asyncio.timeout(self.settings.dial_s):
+                await self._loop.create_connection(lambda: connection, host, port)
+        except (OSError, TimeoutError, AddressError) as error:
+            reason = str(error) or f"no answer within {self.settings.dial_s:g} s"
+        finally:
+            if not connection.has_stood:
+                self._drop(connection)
+        if reason and not connection.has_stood:
+            self.post(DialFailed(dial.purpose, f"cannot connect to {address}: {reason}"))
+        elif reason:
+            connection.abort(reason)
