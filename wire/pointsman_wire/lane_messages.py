@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from pointsman_wire.messages import Error, Message, Number
+from pointsman_wire.messages import Error, Message, Number, check_meta
 
 
 class JobFence(msgspec.Struct, frozen=True, gc=False, array_like=True):
@@ -112,6 +112,10 @@ class NodeResult(Message, tag="node_result", frozen=True, kw_only=True):
     message: str = ""
     retryable: bool = False
 
+    def __post_init__(self) -> None:
+        if self.meta is not None:
+            check_meta(self.meta)
+
 
 class NodeResultAck(Message, tag="node_result_ack", frozen=True, kw_only=True):
     """Every result up to this number is safe with the worker: the node may forget it."""
@@ -137,6 +141,10 @@ class NodePartial(Message, tag="node_partial", frozen=True, kw_only=True):
     seq: Number = 0
     content_type: str = ""
     meta: dict[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        if self.meta is not None:
+            check_meta(self.meta)
 
 
 class NodeProgress(Message, tag="node_progress", frozen=True, kw_only=True):

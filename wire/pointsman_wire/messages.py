@@ -6,6 +6,7 @@ Some messages carry `meta`, values of the application's own that the service pas
 read from one peer must be writable to the next one, so meta is what JSON could hold, and bytes:
 lists, maps with text keys, text, bytes, numbers, true, false and nil, within two bounds.  Without
 the bound on depth a value that is just readable here makes the encoder fail one call deeper.
+So the messages that bring meta into the service check it when they are made or decoded.
 """
 
 from typing import Annotated, Any
@@ -98,6 +99,12 @@ def error_info(
         breakdown=breakdown,
         attempts=attempts or [],
     )
+
+
+def check_meta(meta: Any) -> None:
+    """Raise ValueError, in words, when this value cannot travel as meta."""
+    if fault := meta_fault(meta):
+        raise ValueError(fault)
 
 
 def meta_fault(meta: Any) -> str:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from pointsman_wire.limits import REQUEST_ID_LENGTH_MAX, SESSION_ID_LENGTH_MAX
-from pointsman_wire.messages import Error, ErrorInfo, Message, Number, WorkerCount
+from pointsman_wire.messages import Error, ErrorInfo, Message, Number, WorkerCount, check_meta
 
 Priority = Literal["system", "interactive", "default", "bulk"]
 Durability = Literal["memory", "journal", "fsync", "redis"]
@@ -115,6 +115,10 @@ class Submit(Message, tag="submit", frozen=True, kw_only=True):
     # Ask for partial results and progress, and for the placement in the result.
     stream: bool = False
     explain: bool = False
+
+    def __post_init__(self) -> None:
+        if self.meta is not None:
+            check_meta(self.meta)
 
 
 class AcceptedJob(msgspec.Struct, omit_defaults=True, frozen=True, gc=False, kw_only=True):
