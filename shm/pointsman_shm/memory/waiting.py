@@ -16,6 +16,8 @@ worker that no longer waits, or one look later, and the look every few milliseco
 """
 
 from collections.abc import Iterator
+from functools import reduce
+from operator import or_
 from typing import NamedTuple
 
 from pointsman_shm.memory.header import HEADER_WORDS, Shape, open_words
@@ -105,12 +107,13 @@ def _buckets(words: memoryview, block_at: int, worker: int) -> Iterator[Waiting]
 class OwnWaiting:
     """One worker's own waiting words, with what they say kept privately too."""
 
-    __slots__ = ("_block", "_bucket_bits", "_masks")
+    __slots__ = ("_block", "_bucket_bits", "_class_mask", "_masks")
 
     def __init__(self, block: memoryview) -> None:
         self._block = block
         self._masks = [0] * BUCKET_COUNT
         self._bucket_bits = 0
+        self._class_mask = 0
 
     def publish(
         self, bucket: int, count: int, oldest_since_ns: int, weight: int, class_mask: int
@@ -118,19 +121,20 @@ class OwnWaiting:
         """Say what waits in a bucket; a count of 0 clears the bucket, whatever else is given."""
         block = self._block
         at = _BLOCK_HEAD_WORDS + bucket * _BUCKET_WORDS
+        mask_before = self._masks[bucket]
         if count == 0:
             block[at] = 0  # RELEASE: first, so that nobody is offered for what is gone
-            self._masks[bucket] = 0
+            class_mask = 0
             self._bucket_bits &= ~(1 << bucket)
         else:
             block[at + 1] = oldest_since_ns
             block[at + 2] = weight
             block[at + 3] = class_mask
             block[at] = count
-            self._masks[bucket] = class_mask
             self._bucket_bits |= 1 << bucket
+        self._masks[bucket] = class_mask
+        self._class_mask |= class_mask
+        if mask_before & ~class_mask:
+            self._class_mask = reduce(or_, self._masks)
         block[_BUCKET_BITS] = self._bucket_bits
-        mask = 0
-        for bucket_mask in self._masks:
-            mask |= bucket_mask
-        block[_CLASS_MASK] = mask  # PUBLISH: the bucket and its bit
+        block[_CLASS_MASK] = self._class_mask  # PUBLISH: the bucket and its bit
