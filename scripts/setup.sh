@@ -62,14 +62,14 @@ make_environment() {
     python3 -c 'import ensurepip, venv' 2>/dev/null || install_debian python3-venv
     .venv/bin/python -m pip --version >/dev/null 2>&1 || python3 -m venv --clear .venv
     say "installing from PyPI into .venv"
-    .venv/bin/python -m pip install --disable-pip-version-check -q -e '.[test]'
+    .venv/bin/python -m pip install --disable-pip-version-check -qq -e '.[test]'
     touch "$READY"
 }
 
 install_pocketsphinx() {
     .venv/bin/python -c 'import pocketsphinx' 2>/dev/null && return 0
     say "installing from PyPI into .venv: pocketsphinx (speech recognition)"
-    timeout -k 10 600 .venv/bin/python -m pip install --disable-pip-version-check -q \
+    timeout -k 10 600 .venv/bin/python -m pip install --disable-pip-version-check -qq \
         -e '.[speech]' || say "could not install pocketsphinx, going on without recognition"
 }
 
