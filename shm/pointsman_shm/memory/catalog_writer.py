@@ -174,7 +174,7 @@ class CatalogWriter:
         self._words[head + SLOT_LENGTH] = length
         self._crash("catalog-before-crc")
         self._words[head + SLOT_CRC] = crc
-        self._words[head + SEQUENCE] = odd + 1
+        self._words[head + SEQUENCE] = (odd + 1) & WORD_MAX
         return version, slot << PLACE_SLOT_SHIFT | length << PLACE_LENGTH_SHIFT | crc
 
     def _write_directory(self, directory: Directory) -> None:
@@ -188,7 +188,7 @@ class CatalogWriter:
         self._crash("catalog-mid-directory")
         self._view[start + middle : start + len(body)] = body[middle:]
         self._words[head + DIRECTORY_CRC] = crc32(body)
-        self._words[head + SEQUENCE] = odd + 1
+        self._words[head + SEQUENCE] = (odd + 1) & WORD_MAX
 
     def _restore_header(self) -> None:
         """Store the header again as it is, which mends it should a stranger have written there."""
