@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from pointsman.node_core.events import PartialMade, ProgressMade
 from pointsman_wire.errors import MEANINGS, Code
 
 ReplyStatus = Literal["completed", "completed_no_text"]
@@ -48,23 +49,6 @@ class Reply(msgspec.Struct, frozen=True):
     status: ReplyStatus = "completed"
 
 
-class PartialMade(msgspec.Struct, frozen=True, gc=False):
-    """The handler of `run` made a piece of a streaming result."""
-
-    run: int
-    payload: bytes
-    content_type: str = ""
-    meta: dict[str, Any] | None = None
-
-
-class ProgressMade(msgspec.Struct, frozen=True, gc=False):
-    """The handler of `run` says that it is alive and how far it got."""
-
-    run: int
-    percent: float = 0.0
-    note: str = ""
-
-
 def _tell_nobody(_: PartialMade | ProgressMade) -> None:
     """Stand in for the node where a job was made by hand."""
 
@@ -84,6 +68,7 @@ class Job:
     job_id: str = ""
     attempt: int = 1
     session_id: str = ""
+    request_id: str = ""
     tenant: str = ""
     trace_id: str = ""
     priority: str = "default"

@@ -1,0 +1,38 @@
+"""Back-off with full jitter: how long to wait before the next try.
+
+The wait is drawn evenly from 0 to a bound that doubles with each failure up to a cap, so that
+ten thousand peers of a restarted server come back spread out and not in waves.
+"""
+
+from collections.abc import Callable
+
+Entropy = Callable[[int], bytes]
+
+NS_PER_S = 1_000_000_000
+_DOUBLINGS_MAX = 32
+
+
+def even_share(entropy: Entropy) -> float:
+    """Return an evenly drawn number from 0 to just below 1."""
+    return int.from_bytes(entropy(4), "little") / 2**32
+
+
+class Backoff:
+    """One retry schedule.  `first_s` bounds the first wait, `cap_s` every wait."""
+
+    def __init__(self, entropy: Entropy, *, first_s: float, cap_s: float) -> None:
+        self._entropy = entropy
+        self._first_s = first_s
+        self._cap_s = cap_s
+        self.failures = 0
+
+    def next_delay_ns(self, retry_after_ms: int | None = None) -> int:
+        """Count a failure and return the wait; what the server asked for comes on top."""
+        bound_s = min(self._cap_s, self._first_s * 2.0 ** min(self.failures, _DOUBLINGS_MAX))
+        self.failures += 1
+        jitter_ns = int(bound_s * NS_PER_S * even_share(self._entropy))
+        return jitter_ns + (retry_after_ms or 0) * 1_000_000
+
+    def reset(self) -> None:
+        """Start anew after a success."""
+        self.failures = 0

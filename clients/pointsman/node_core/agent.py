@@ -1,0 +1,381 @@
+"""The node's core: facts in, wishes out.
+
+It is told of connections, frames, and what its handlers did; it answers with what to send, what
+to start and what to stop.  It holds the node's promises: never more jobs than max_concurrency,
+never a job whose fence is older than one seen, no result forgotten before a worker has it, and
+no new job while the server must think this node dead.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from pointsman.backoff import NS_PER_S
+from pointsman.node_core.control import ControlLink
+from pointsman.node_core.events import (
+    AgentSetup,
+    DrainWished,
+    GiveUp,
+    JobEnded,
+    MeasureResources,
+    Notice,
+    PartialMade,
+    PauseWished,
+    ProgressMade,
+    ResourcesMeasured,
+    ServicesChanged,
+    StateChanged,
+    StopJob,
+    Stopped,
+    StoreIdentity,
+)
+from pointsman.node_core.fences import EpochTable
+from pointsman.node_core.job_table import JobTable
+from pointsman.node_core.lane import Lane
+from pointsman.node_core.lane_work import LaneWork
+from pointsman_wire.control_messages import (
+    Drain,
+    HeartbeatAck,
+    LanesReady,
+    Leave,
+    NodeStateChanged,
+    Registered,
+)
+from pointsman_wire.errors import Code
+from pointsman_wire.framing import Unreadable
+from pointsman_wire.link import (
+    Close,
+    Closed,
+    Connection,
+    DialFailed,
+    Dialled,
+    LoopWasLate,
+    Received,
+    Send,
+)
+from pointsman_wire.messages import Error, Message, error_info
+
+# After the wish to drain, jobs that were on their way are still taken for so long, and the node
+# stays at least so long that they find it there.
+DRAIN_TAKES_S = 1.0
+DRAIN_SETTLE_S = 0.25
+
+Handler = Callable[[Any], None]
+
+
+class AgentCore:
+    """One node.  `step` absorbs events and returns every command they lead to, in order."""
+
+    def __init__(self, setup: AgentSetup) -> None:
+        self.jobs = JobTable(setup.register.max_concurrency, setup.limits)
+        self._entropy = setup.entropy
+        self._purposes = 0
+        self._control = ControlLink(
+            setup.register, setup.entropy, self._new_purpose, lambda: len(self.jobs.running)
+        )
+        self._work = LaneWork(self.jobs, EpochTable(setup.epochs), self._why_none)
+        self._lanes: list[Lane] = []
+        self._lane_of: dict[Connection, Lane] = {}
+        # Have all lanes of this registration stood at once, and was that told?
+        self._is_ready_told = False
+        self._state = ""
+        self._now_ns = 0
+        self._drain_since_ns: int | None = None
+        self._drain_by_ns: int | None = None
+        self._drain_reason = ""
+        # Set when the node was refused for good or has left: nothing is done after that.
+        self._is_over = False
+        self._is_begun = False
+        self._out: list[object] = []
+        self._absorb: dict[type, Handler] = {
+            Dialled: self._dialled,
+            DialFailed: self._dial_failed,
+            Received: self._received,
+            Closed: self._closed,
+            LoopWasLate: self._loop_was_late,
+            JobEnded: self._job_ended,
+            PartialMade: self._partial_made,
+            ProgressMade: self._progress_made,
+            ResourcesMeasured: self._resources_measured,
+            ServicesChanged: self._services_changed,
+            PauseWished: self._pause_wished,
+            DrainWished: self._drain_wished,
+        }
+        self._said: dict[type, Handler] = {
+            Registered: self._registered,
+            HeartbeatAck: self._heartbeat_acked,
+            NodeStateChanged: self._state_changed,
+            Drain: self._told_to_drain,
+            Error: self._control_error,
+            Unreadable: self._control_unreadable,
+        }
+
+    @property
+    def node_id(self) -> str:
+        """The node's id; empty until the server made one."""
+        return self._control.register.node_id
+
+    @property
+    def state(self) -> str:
+        """What StateChanged last said."""
+        return self._state
+
+    def step(self, now_ns: int, events: Sequence[object]) -> list[object]:
+        """Absorb what happened by now and return what shall be done, in order."""
+        self._now_ns = now_ns
+        self._out = out = list[object]()
+        if not self._is_begun:
+            self._is_begun = True
+            out.append(MeasureResources())
+        for event in events:
+            self._absorb[type(event)](event)
+        if not self._is_over:
+            self._tick()
+            for lane in self._lanes:
+                out += lane.acknowledge()
+        self._out = []
+        return self._only_news_of_state(out)
+
+    def next_deadline_ns(self) -> int | None:
+        """When to step even if nothing happens; None when only events count."""
+        if self._is_over:
+            return None
+        times = [self._control.next_deadline_ns(), self._drain_check_at_ns()]
+        times += [lane.next_deadline_ns() for lane in self._lanes]
+        return min((time for time in times if time is not None), default=None)
+
+    def check_invariants(self) -> None:
+        """Assert what must hold after every step."""
+        jobs = self.jobs
+        assert len(jobs.running) <= jobs.max_concurrency
+        assert not jobs.running.keys() & jobs.held.keys()
+        assert jobs.held_bytes == sum(len(held.payload) for held in jobs.held.values())
+        assert all(lane.connection in self._lane_of for lane in self._lanes if lane.is_up)
+
+    # ---- connections
+
+    def _new_purpose(self) -> int:
+        self._purposes += 1
+        return self._purposes
+
+    def _dialled(self, event: Dialled) -> None:
+        control = self._control
+        if event.purpose == control.purpose and not self._is_over:
+            self._out += control.dialled(self._now_ns, event.connection)
+            return
+        for lane in self._lanes:
+            if event.purpose == lane.purpose and not self._is_over:
+                self._lane_of[event.connection] = lane
+                self._out += lane.dialled(self._now_ns, event.connection)
+                return
+        self._out.append(Close(event.connection, "not wanted any more"))
+
+    def _dial_failed(self, event: DialFailed) -> None:
+        if event.purpose == self._control.purpose:
+            self._out += self._control.dial_failed(self._now_ns, event.reason)
+        for lane in self._lanes:
+            if event.purpose == lane.purpose:
+                lane.lost(self._now_ns)
+
+    def _closed(self, event: Closed) -> None:
+        if event.connection == self._control.connection:
+            self._out += self._control.closed(self._now_ns, event.reason)
+            return
+        lane = self._lane_of.pop(event.connection, None)
+        if lane is not None and lane.connection == event.connection:
+            lane.lost(self._now_ns)
+
+    def _received(self, event: Received) -> None:
+        connection = event.connection
+        for message, payload in event.frames:
+            # Looked up for each frame: an earlier one may have ended the connection.
+            if connection == self._control.connection:
+                self._hear(message)
+                continue
+            lane = self._lane_of.get(connection)
+            if lane is None or lane.connection != connection:
+                return
+            self._out += self._work.absorb(self._now_ns, lane, message, payload)
+            if lane.is_refused:
+                lane.is_refused = False
+                self._out += self._control.restart(self._now_ns, "a worker refused the lane")
+
+    def _hear(self, message: Message | Unreadable) -> None:
+        handler = self._said.get(type(message))
+        if handler is None:
+            name = str(message.__struct_config__.tag)
+            self._answer(f"{name} is not for a node's control connection")
+        else:
+            handler(message)
+
+    def _answer(self, words: str) -> None:
+        connection = self._control.connection
+        if connection is not None:
+            self._out.append(Send(connection, Error(error_info(Code.INVALID_MESSAGE, words))))
+
+    # ---- what the manager says
+
+    def _registered(self, message: Registered) -> None:
+        if self._control.registered is not None:
+            self._answer("this connection is registered already")
+            return
+        self._out += self._control.stand(self._now_ns, message)
+        if message.key:
+            self._out.append(StoreIdentity(message.node_id, message.key))
+        for lane in self._lanes:
+            self._out += lane.end("registered anew")
+        self._lane_of.clear()
+        self._is_ready_told = False
+        for run in self._work.join(message):
+            self._out.append(StopJob(run.number, "the server is another one now"))
+        self._lanes = [
+            Lane(shard, message, self._entropy, self._new_purpose)
+            for shard in range(message.worker_count)
+        ]
+
+    def _heartbeat_acked(self, message: HeartbeatAck) -> None:
+        if self._control.registered is None:
+            self._answer("heartbeat_ack came before registered")
+            return
+        self._control.heard(self._now_ns, message)
+        if message.state:
+            self._out.append(StateChanged(message.state.lower()))
+
+    def _state_changed(self, message: NodeStateChanged) -> None:
+        self._out.append(StateChanged(message.state.lower(), message.reason))
+
+    def _told_to_drain(self, message: Drain) -> None:
+        self._out.append(StateChanged("draining", message.reason or "told to by the server"))
+
+    def _control_error(self, message: Error) -> None:
+        if not self._control.is_fatal(message.error):
+            self._out += self._control.refused(self._now_ns, message.error)
+            return
+        for run in self.jobs.running.values():
+            self._out.append(StopJob(run.number, "the server refused the node"))
+        self._out += self._control.close("refused")
+        self._leave_connections("refused")
+        self._out.append(GiveUp(message.error))
+
+    def _control_unreadable(self, message: Unreadable) -> None:
+        self._answer(f"{message.name or 'a frame'}: {message.reason}")
+
+    # ---- what the shell says
+
+    def _loop_was_late(self, event: LoopWasLate) -> None:
+        self._control.shift(event.late_ns)
+        for lane in self._lanes:
+            lane.shift(event.late_ns)
+
+    def _job_ended(self, event: JobEnded) -> None:
+        self._out += self._work.job_ended(self._now_ns, event, self._lanes)
+
+    def _partial_made(self, event: PartialMade) -> None:
+        self._out += self._work.partial_made(event, self._lanes)
+
+    def _progress_made(self, event: ProgressMade) -> None:
+        self._out += self._work.progress_made(event, self._lanes)
+
+    def _resources_measured(self, event: ResourcesMeasured) -> None:
+        self._control.figures = event
+
+    def _services_changed(self, event: ServicesChanged) -> None:
+        self._control.change_services(event.services)
+
+    def _pause_wished(self, event: PauseWished) -> None:
+        if event.paused != self._control.paused:
+            self._control.paused = event.paused
+            self._out += self._control.beat(self._now_ns)
+
+    def _drain_wished(self, event: DrainWished) -> None:
+        by_ns = self._now_ns + int(event.deadline_s * NS_PER_S)
+        if self._drain_since_ns is None:
+            self._drain_since_ns = self._now_ns
+            self._drain_reason = event.reason
+            self._drain_by_ns = by_ns
+            self._tell_drain()
+        else:
+            assert self._drain_by_ns is not None
+            self._drain_by_ns = min(self._drain_by_ns, by_ns)
+
+    # ---- what is due
+
+    def _tick(self) -> None:
+        out, now_ns = self._out, self._now_ns
+        commands, is_beat = self._control.tick(now_ns)
+        out += commands
+        if is_beat:
+            out.append(MeasureResources())
+            if count := self.jobs.forget_old_results(now_ns):
+                out.append(Notice(f"{count} results were dropped: nobody took them for too long"))
+        for lane in self._lanes:
+            out += lane.tick(now_ns)
+        if not self._is_ready_told and self._lanes and all(lane.is_up for lane in self._lanes):
+            self._tell_ready()
+        self._leave_when_drained()
+
+    def _why_none(self, now_ns: int) -> str:
+        since_ns = self._drain_since_ns
+        if self._control.is_lease_over(now_ns):
+            return "the node has lost its server and starts nothing"
+        if since_ns is not None and now_ns - since_ns > DRAIN_TAKES_S * NS_PER_S:
+            return "the node is draining"
+        return ""
+
+    def _tell_ready(self) -> None:
+        connection = self._control.connection
+        if connection is None or self._control.registered is None:
+            return
+        self._is_ready_told = True
+        self._out.append(Send(connection, LanesReady()))
+        self._out += self._control.beat(self._now_ns)
+        self._tell_drain()
+
+    def _tell_drain(self) -> None:
+        connection = self._control.connection
+        if self._drain_by_ns is None or connection is None or self._control.registered is None:
+            return
+        left_s = max(0.0, (self._drain_by_ns - self._now_ns) / NS_PER_S)
+        self._out.append(Send(connection, Drain(deadline_s=left_s, reason=self._drain_reason)))
+        self._out.append(StateChanged("draining", self._drain_reason))
+
+    def _drain_check_at_ns(self) -> int | None:
+        if self._drain_since_ns is None or self._drain_by_ns is None:
+            return None
+        if self.jobs.running or self.jobs.held:
+            return self._drain_by_ns
+        return min(self._drain_by_ns, self._settled_at_ns(self._drain_since_ns))
+
+    def _settled_at_ns(self, since_ns: int) -> int:
+        settle_s = DRAIN_SETTLE_S if self._control.registered is not None else 0.0
+        return since_ns + int(settle_s * NS_PER_S)
+
+    def _leave_when_drained(self) -> None:
+        check_at_ns = self._drain_check_at_ns()
+        if check_at_ns is None or self._now_ns < check_at_ns:
+            return
+        for run in self.jobs.running.values():
+            self._out.append(StopJob(run.number, "the node leaves"))
+        connection = self._control.connection
+        if connection is not None and self._control.registered is not None:
+            self._out.append(Send(connection, Leave(reason=self._drain_reason)))
+        self._out += self._control.close("the node leaves")
+        self._leave_connections("the node leaves")
+        self._out += [StateChanged("stopped"), Stopped()]
+
+    def _leave_connections(self, reason: str) -> None:
+        for lane in self._lanes:
+            self._out += lane.end(reason)
+        self._lanes = []
+        self._lane_of.clear()
+        self._is_over = True
+
+    def _only_news_of_state(self, out: list[object]) -> list[object]:
+        """Drop what says again that the state is what it was."""
+        kept = []
+        for command in out:
+            if type(command) is StateChanged:
+                if command.state == self._state:
+                    continue
+                self._state = command.state
+            kept.append(command)
+        return kept

@@ -1,0 +1,167 @@
+"""One lane: the connection to one worker, dialled again whenever it breaks.
+
+       dial        Dialled, send lane_open       lane_accepted, store the epoch, report
+    ------> DIALLING -------------> OPENING ------------------------------------------> UP
+    ^                                  |                                                 |
+    +-------- wait (full jitter) <-----+-------------------------------------------------+
+
+Numbers of assignments and results count from 1 on each connection; what was not acknowledged
+when a connection broke is reported on the next one, and held results are sent again.
+"""
+
+from collections import deque
+from collections.abc import Callable
+
+import msgspec
+
+from pointsman.backoff import NS_PER_S, Backoff, Entropy
+from pointsman.node_core.job_table import HeldResult, listed
+from pointsman_wire.control_messages import Registered
+from pointsman_wire.lane_messages import AssignAck, JobFence, LaneOpen, LaneReport
+from pointsman_wire.link import Close, Connection, Dial, Send
+from pointsman_wire.preamble import Preamble, Role
+
+BACKOFF_FIRST_S = 0.1
+BACKOFF_CAP_S = 30.0
+DIAL_TIMEOUT_S = 10.0
+# A worker may wait 5 s for the snapshot that shows this node.
+ANSWER_TIMEOUT_S = 10.0
+STOOD_S = 5.0
+# More than this cannot wait on one lane: the job table holds no more results.
+UNACKED_MAX = 8_192
+
+
+class Lane:
+    """One lane of one registration."""
+
+    def __init__(
+        self, shard: int, registered: Registered, entropy: Entropy, new_purpose: Callable[[], int]
+    ) -> None:
+        self.shard = shard
+        self.connection: Connection | None = None
+        self.purpose: int | None = None
+        self.is_up = False
+        # Set when the worker does not believe who this node is: only a new registration helps.
+        self.is_refused = False
+        # While UP: the place and epoch of the fences that this lane's assignments carry.
+        self.place = -1
+        self.epoch = -1
+        self.last_read = 0
+        self._open = LaneOpen(
+            node_id=registered.node_id,
+            row=registered.row,
+            generation=registered.generation,
+            epoch=registered.epoch,
+            ticket=registered.lane_ticket,
+        )
+        self._backoff = Backoff(entropy, first_s=BACKOFF_FIRST_S, cap_s=BACKOFF_CAP_S)
+        self._new_purpose = new_purpose
+        self._dial_at_ns: int | None = 0
+        self._answer_by_ns: int | None = None
+        self._up_since_ns = 0
+        self._last_acked = 0
+        self._results_sent = 0
+        # (number on this lane, run) of results that were sent and not acknowledged.
+        self._unacked: deque[tuple[int, int]] = deque(maxlen=UNACKED_MAX)
+
+    # ---- what happened
+
+    def dialled(self, now_ns: int, connection: Connection) -> list[object]:
+        """Say on the new connection who this node is."""
+        self.purpose = None
+        self.connection = connection
+        self._answer_by_ns = now_ns + int(ANSWER_TIMEOUT_S * NS_PER_S)
+        return [Send(connection, self._open)]
+
+    def is_opening(self) -> bool:
+        """Is lane_accepted what comes next?"""
+        return self.connection is not None and not self.is_up
+
+    def raise_up(
+        self, now_ns: int, fence: tuple[int, int], running: list[JobFence], held: list[HeldResult]
+    ) -> list[object]:
+        """Report what runs and what is held; from here on the lane carries jobs.
+
+        `fence` is (place, epoch) of this worker.
+        """
+        assert self.connection is not None
+        self.place, self.epoch = fence
+        self.is_up = True
+        self._up_since_ns = now_ns
+        self._answer_by_ns = None
+        report = LaneReport(running=running, held=listed(held))
+        out: list[object] = [Send(self.connection, report)]
+        for result in held:
+            out += self.send_result(result)
+        return out
+
+    def lost(self, now_ns: int, retry_after_ms: int | None = None) -> None:
+        """Wait and dial again; numbers start anew."""
+        if self.is_up and now_ns - self._up_since_ns >= STOOD_S * NS_PER_S:
+            self._backoff.reset()
+        self.purpose = self.connection = self._answer_by_ns = None
+        self.is_up = False
+        self.last_read = self._last_acked = self._results_sent = 0
+        self._unacked.clear()
+        self._dial_at_ns = now_ns + self._backoff.next_delay_ns(retry_after_ms)
+
+    def drop(self, now_ns: int, reason: str, retry_after_ms: int | None = None) -> list[object]:
+        """End the connection and dial again after a wait."""
+        closing = self.end(reason)
+        self.lost(now_ns, retry_after_ms)
+        return closing
+
+    def end(self, reason: str) -> list[object]:
+        """End the connection for good."""
+        connection, self.connection = self.connection, None
+        self.purpose = self._dial_at_ns = self._answer_by_ns = None
+        return [] if connection is None else [Close(connection, reason)]
+
+    # ---- results and acknowledgements
+
+    def send_result(self, held: HeldResult) -> list[object]:
+        """Send a result under the lane's next number; nothing while the lane is not up."""
+        if self.connection is None or not self.is_up:
+            return []
+        self._results_sent += 1
+        self._unacked.append((self._results_sent, held.run.number))
+        result = msgspec.structs.replace(held.result, number=self._results_sent)
+        return [Send(self.connection, result, held.payload)]
+
+    def acknowledged(self, number: int) -> list[int]:
+        """Return the runs whose results are safe with the worker up to this number."""
+        runs = []
+        while self._unacked and self._unacked[0][0] <= number:
+            runs.append(self._unacked.popleft()[1])
+        return runs
+
+    def acknowledge(self) -> list[object]:
+        """Tell, once per step, up to where assignments were read."""
+        if self.connection is None or self.last_read == self._last_acked:
+            return []
+        self._last_acked = self.last_read
+        return [Send(self.connection, AssignAck(number=self.last_read))]
+
+    # ---- time
+
+    def tick(self, now_ns: int) -> list[object]:
+        """Dial when it is due, give an unanswered try up."""
+        if self._answer_by_ns is not None and now_ns >= self._answer_by_ns:
+            return self.drop(now_ns, "no answer")
+        if self._dial_at_ns is not None and now_ns >= self._dial_at_ns:
+            self._dial_at_ns = None
+            self.purpose = self._new_purpose()
+            self._answer_by_ns = now_ns + int(DIAL_TIMEOUT_S * NS_PER_S)
+            return [Dial(self.purpose, Preamble(Role.LANE, self.shard))]
+        return []
+
+    def next_deadline_ns(self) -> int | None:
+        """When tick() has something to do, or None."""
+        if self._answer_by_ns is None:
+            return self._dial_at_ns
+        return self._answer_by_ns
+
+    def shift(self, late_ns: int) -> None:
+        """Move the deadline that judges the worker."""
+        if self._answer_by_ns is not None:
+            self._answer_by_ns += late_ns

@@ -1,0 +1,174 @@
+"""Stories of the node's core on a virtual clock: its lease, dialling again, draining."""
+
+from agent_harness import UID, AgentHarness, closed, of, sent, started, stopped
+
+from pointsman.node_core.events import (
+    DrainWished,
+    JobEnded,
+    StartJob,
+    Stopped,
+)
+from pointsman_wire.control_messages import (
+    Drain,
+    Leave,
+)
+from pointsman_wire.errors import Code
+from pointsman_wire.lane_messages import (
+    JobRefused,
+    LaneAccepted,
+    NodeResultAck,
+)
+from pointsman_wire.link import Dial, LoopWasLate
+from pointsman_wire.messages import Error, error_info
+from pointsman_wire.preamble import Preamble, Role
+
+# ---- the node's lease
+
+
+def test_a_node_that_cannot_reach_its_server_for_five_intervals_starts_nothing() -> None:
+    """N2: it must think that the server has given its jobs to others."""
+    h = AgentHarness()
+    h.join()
+    commands = h.lose(h.control)
+    for _ in range(60):
+        commands = h.refuse_dials(commands) + h.advance(0.1)
+    refused = sent(h.assign("j1"), JobRefused)
+    assert [r.code for r in refused] == ["NODE_UNAVAILABLE"]
+
+
+def test_a_dead_manager_is_no_reason_to_stop_while_its_host_answers() -> None:
+    h = AgentHarness(max_concurrency=100)
+    h.join()
+    h.lose(h.control)
+    for second in range(60):
+        h.dial(h.advance(1))
+        assert started(h.assign(f"j{second}")) == [f"j{second}"]
+
+
+def test_a_server_that_went_silent_is_left_and_dialled_again() -> None:
+    h = AgentHarness()
+    h.join()
+    silent = h.control
+    assert silent in closed(h.advance(4.1))
+    assert len(of(h.advance(0.5), Dial)) == 1
+
+
+def test_a_node_that_slept_starts_nothing_until_it_has_heard_its_server_again() -> None:
+    """T10: what lies in its sockets is old; the connection itself is given its time."""
+    h = AgentHarness()
+    h.join()
+    h.now_ns += 1800 * 1_000_000_000
+    late = h.assignment("j1")
+    commands = h.feed(LoopWasLate(1800 * 1_000_000_000), late)
+    assert sent(commands, JobRefused)[0].code == "NODE_UNAVAILABLE"
+    assert not closed(commands)
+    h.beat()
+    assert started(h.assign("j2")) == ["j2"]
+
+
+# ---- dialling again
+
+
+def test_waits_grow_to_their_cap_and_are_drawn_from_entropy() -> None:
+    """N9: full jitter, 0.5 s doubling to at most 30 s."""
+    draws = iter([b"\xff\xff\xff\xff"] * 20)
+    h = AgentHarness(entropy=lambda _: next(draws))
+    commands = h.feed()
+    waits = []
+    for _ in range(9):
+        h.refuse_dials(commands)
+        due = h.core.next_deadline_ns()
+        assert due is not None
+        waits.append(round((due - h.now_ns) / 1e9, 3))
+        h.now_ns = due
+        commands = h.feed()
+    assert waits == [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0]
+    lowest = AgentHarness(entropy=bytes)
+    assert of(lowest.refuse_dials(lowest.feed()), Dial), "a wait may be nothing at all"
+
+
+def test_lanes_are_dialled_again_from_a_tenth_of_a_second() -> None:
+    h = AgentHarness(entropy=lambda n: b"\xff" * n)
+    h.join()
+    h.lose(h.lanes[0])
+    assert not of(h.advance(0.09), Dial)
+    assert len(of(h.advance(0.02), Dial)) == 1
+
+
+def test_a_registration_that_is_not_answered_is_tried_again() -> None:
+    h = AgentHarness()
+    h.dial(h.feed())
+    commands = h.advance(10)
+    assert closed(commands) == [h.control]
+    assert len(of(h.advance(1), Dial)) == 1
+
+
+def test_a_worker_that_refuses_the_ticket_makes_the_node_register_anew() -> None:
+    h = AgentHarness()
+    h.dial(h.feed())
+    h.register()
+    commands = h.say(h.lanes[0], Error(error_info(Code.UNAUTHORIZED, "the ticket is old")))
+    assert set(closed(commands)) == {h.lanes[0], h.control}
+    assert Preamble(Role.CONTROL, None) in [d.preamble for d in of(h.advance(1), Dial)]
+
+
+def test_a_lane_accepted_for_another_shard_is_dropped() -> None:
+    h = AgentHarness()
+    h.dial(h.feed())
+    h.register(worker_count=2)
+    commands = h.say(h.lanes[0], LaneAccepted(instance_uid=UID, shard=1, epoch=1))
+    assert closed(commands) == [h.lanes[0]]
+
+
+# ---- draining
+
+
+def test_a_drain_lets_running_jobs_end_and_results_be_taken_and_then_leaves() -> None:
+    h = AgentHarness()
+    h.join()
+    h.assign("j1")
+    commands = h.feed(DrainWished(30.0, "SIGTERM"))
+    assert [(d.deadline_s, d.reason) for d in sent(commands, Drain)] == [(30.0, "SIGTERM")]
+    h.advance_answered(3)
+    assert sent(h.assign("j2"), JobRefused)[0].code == "NODE_UNAVAILABLE"
+    commands = h.end(1)
+    assert not of(commands, Stopped), "the result is not taken yet"
+    commands = h.say(h.lanes[0], NodeResultAck(number=1))
+    assert sent(commands, Leave)
+    assert set(closed(commands)) == {h.control, h.lanes[0]}
+    assert of(commands, Stopped)
+
+
+def test_an_idle_node_leaves_after_the_moment_in_which_jobs_may_be_on_their_way() -> None:
+    h = AgentHarness()
+    h.join()
+    assert not of(h.feed(DrainWished()), Stopped)
+    assert started(h.assign("j1")) == ["j1"]
+    h.end(1)
+    h.say(h.lanes[0], NodeResultAck(number=1))
+    assert of(h.advance(0.3), Stopped)
+
+
+def test_at_its_deadline_a_draining_node_stops_what_runs_and_leaves() -> None:
+    h = AgentHarness()
+    h.join()
+    h.assign("j1")
+    h.feed(DrainWished(2.0))
+    commands = h.advance(2.1)
+    assert stopped(commands) == [1]
+    assert sent(commands, Leave)
+    assert of(commands, Stopped)
+    assert not h.feed(JobEnded(run=1))
+
+
+def test_a_node_that_drains_without_a_server_stops_at_once() -> None:
+    h = AgentHarness()
+    h.refuse_dials(h.feed())
+    assert of(h.feed(DrainWished()), Stopped)
+
+
+def test_a_started_job_carries_its_body() -> None:
+    h = AgentHarness()
+    h.join()
+    start = of(h.assign("j1", src_lang="en", attempt=2), StartJob)[0]
+    assert (start.payload, start.assign.src_lang, start.assign.attempt) == (b"body", "en", 2)
