@@ -1,0 +1,117 @@
+"""Control connections: who dialled, what it said, and that it is gone."""
+
+from collections.abc import Callable
+
+from pointsman_sched.core.fleet.health import Verb
+from pointsman_sched.core.fleet.intervals import to_ns
+from pointsman_sched.core.fleet.node import Node
+from pointsman_sched.core.heartbeat import hear, take_heartbeat, take_lanes_ready
+from pointsman_sched.core.joining.registration import lose_connection, register
+from pointsman_sched.core.lifecycle import change, drain
+from pointsman_sched.core.state import ManagementState, Peer
+from pointsman_shm.memory.stats_names import Counter
+from pointsman_wire.control_messages import Drain, Heartbeat, LanesReady, Leave, Register
+from pointsman_wire.errors import Code
+from pointsman_wire.framing import Unreadable
+from pointsman_wire.link import Accepted, Closed, Connection, Received
+from pointsman_wire.messages import Message
+from pointsman_wire.preamble import Role
+
+
+def accepted(state: ManagementState, event: Accepted) -> None:
+    """Take a new connection; above the bound of strangers the newest is dropped."""
+    state.peers[event.connection] = Peer(event.peer)
+    strangers_max = state.setup.config.limits.unauthenticated_max
+    state.strangers.add(event.connection)
+    if event.preamble.role is not Role.CONTROL:
+        words = f"a {event.preamble.role.name.lower()} connection does not belong to the manager"
+        _end(state, event.connection, Code.INVALID_MESSAGE, words)
+    elif len(state.strangers) > strangers_max:
+        _end(
+            state,
+            event.connection,
+            Code.RATE_LIMITED,
+            f"{strangers_max} connections wait to register; try again",
+        )
+
+
+def received(state: ManagementState, event: Received) -> None:
+    """Take the messages of one read, in order, until the connection is ended."""
+    peer = state.peers[event.connection]
+    for message, _payload in event.frames:
+        if peer.is_ended:
+            return
+        _take(state, event.connection, message)
+
+
+def closed(state: ManagementState, event: Closed) -> None:
+    """A connection is gone; if it was a node's, the node is Suspect at once."""
+    peer = state.peers.pop(event.connection)
+    state.strangers.discard(event.connection)
+    if peer.node is not None:
+        lose_connection(state, peer.node, f"the control connection broke: {event.reason}")
+
+
+def _take(state: ManagementState, connection: Connection, message: Message | Unreadable) -> None:
+    if isinstance(message, Register):
+        register(state, connection, message)
+        return
+    if isinstance(message, Unreadable):
+        _unreadable(state, connection, message)
+        return
+    node = state.peers[connection].node
+    handler = NODE_HANDLERS.get(type(message))
+    if handler is None:
+        return
+    if node is None:
+        _end(state, connection, Code.INVALID_MESSAGE, "register first, then say anything else")
+        return
+    handler(state, connection, node, message)
+
+
+def _unreadable(state: ManagementState, connection: Connection, frame: Unreadable) -> None:
+    """A bad registration ends the connection, an unknown message is only answered."""
+    state.stats.add(Counter.BAD_FRAMES)
+    if frame.name == "register":
+        state.stats.add(Counter.REGISTRATIONS_REFUSED)
+        _end(state, connection, Code.INVALID_CAPABILITY_SCHEMA, _field_first(frame.reason))
+    elif state.peers[connection].node is None:
+        _end(state, connection, Code.INVALID_MESSAGE, f"{frame.name or 'a frame'}: {frame.reason}")
+    else:
+        words = f"message {frame.name or '(no type)'}: {frame.reason}"
+        state.outbox.complain(connection, Code.INVALID_MESSAGE, words)
+
+
+def _field_first(reason: str) -> str:
+    """Turn "Expected `int` <= 9 - at `$.slots`" into words that begin with the field."""
+    what, _, where = reason.partition(" - at `$")
+    field = where.rstrip("`").lstrip(".")
+    return f"{field}: {what}" if field else what
+
+
+def _end(state: ManagementState, connection: Connection, code: Code, words: str) -> None:
+    peer = state.peers[connection]
+    state.outbox.refuse(connection, code, words)
+    peer.is_ended = True
+    if peer.node is not None:
+        lose_connection(state, peer.node, words)
+
+
+def _drain(state: ManagementState, connection: Connection, node: Node, message: Drain) -> None:
+    """The node asks for no new jobs."""
+    hear(state, node)
+    deadline_ns = state.clock_ns + to_ns(message.deadline_s)
+    drain(state, node, deadline_ns, message.reason or "asked by the node")
+
+
+def _leave(state: ManagementState, connection: Connection, node: Node, message: Leave) -> None:
+    """The node goes for good; what it still runs fails over at once."""
+    change(state, node, Verb.END, message.reason or "left")
+
+
+NODE_HANDLERS: dict[type, Callable[..., None]] = {
+    Heartbeat: take_heartbeat,
+    LanesReady: take_lanes_ready,
+    Drain: _drain,
+    Leave: _leave,
+}

@@ -1,0 +1,70 @@
+"""What the registry core is told beside link events, and what it wishes beside link commands."""
+
+import msgspec
+
+from pointsman_shm.uplink import UplinkMessage
+
+
+class WorkerSaid(msgspec.Struct, frozen=True):
+    """A worker sent a message over its uplink; the first is a WorkerHello."""
+
+    worker_index: int
+    message: UplinkMessage
+
+
+class WorkerGone(msgspec.Struct, frozen=True):
+    """A worker's uplink broke: the process died, or it will come back."""
+
+    worker_index: int
+
+
+class DrainWished(msgspec.Struct, frozen=True):
+    """An operator wants a node to take no new jobs and to be Offline after deadline_s."""
+
+    node_id: str
+    deadline_s: float
+    reason: str = "drained by an operator"
+
+
+class UndrainWished(msgspec.Struct, frozen=True):
+    """An operator takes a drain back."""
+
+    node_id: str
+
+
+class StopWished(msgspec.Struct, frozen=True):
+    """The process shall end by itself; answered by Stopped."""
+
+
+class RegistryEntry(msgspec.Struct, frozen=True, array_like=True):
+    """What must survive every process: whose key proves a node id, and its highest epoch."""
+
+    node_id: str
+    key_hash: bytes
+    epoch: int
+
+
+class Record(msgspec.Struct, frozen=True):
+    """Append to the registry file and fsync; first of a step's commands, at most one a step.
+
+    Nothing that follows it may leave the process before the entries are on disk.
+    """
+
+    entries: tuple[RegistryEntry, ...]
+
+
+class TellWorkers(msgspec.Struct, frozen=True):
+    """Send a message to every worker that has an uplink."""
+
+    message: UplinkMessage
+
+
+class TellWorker(msgspec.Struct, frozen=True):
+    """Send a message to one worker."""
+
+    worker_index: int
+    message: UplinkMessage
+
+
+class Stopped(msgspec.Struct, frozen=True):
+    """The core has nothing left to do: the process may end."""

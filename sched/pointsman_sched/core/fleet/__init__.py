@@ -1,0 +1,1 @@
+"""The parts of the registry: nodes, rows, classes, health, timers, marks."""

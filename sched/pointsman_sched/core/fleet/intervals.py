@@ -1,0 +1,36 @@
+"""How often a node shall beat, and how long its silence may last."""
+
+from pointsman_shm.config import NodesConfig
+
+NANOSECONDS = 1_000_000_000
+JITTER_PERCENT = 10
+
+
+def to_ns(seconds: float) -> int:
+    """Return seconds as nanoseconds."""
+    return int(seconds * NANOSECONDS)
+
+
+class Intervals:
+    """The heartbeat interval as a function of the fleet's size, and the deadlines it gives."""
+
+    def __init__(self, config: NodesConfig) -> None:
+        self._shortest_ns = to_ns(config.heartbeat_interval_s)
+        self._per_second_max = config.heartbeats_per_second_max
+        self.suspect_intervals = config.suspect_intervals
+        self.offline_intervals = config.offline_intervals
+        self.warm_up_ns = to_ns(config.warm_up_s)
+        self.remember_ns = to_ns(config.remember_offline_s)
+
+    def assigned_ns(self, live_count: int, row: int) -> int:
+        """Return the interval of one node in a fleet of `live_count`.
+
+        The configured interval as long as the fleet's beats stay below the configured rate, then
+        as much longer, with a jitter by row so that a large fleet's beats spread out.
+        """
+        needed_ns = live_count * NANOSECONDS // self._per_second_max
+        if needed_ns <= self._shortest_ns:
+            return self._shortest_ns
+        # Two of a hundred steps at least: a fleet that grows by one tells nobody a new interval.
+        rounded_ns = -(-needed_ns // 50_000_000) * 50_000_000
+        return rounded_ns + rounded_ns * (row * 37 % (2 * JITTER_PERCENT) - JITTER_PERCENT) // 100

@@ -1,0 +1,60 @@
+"""One node as the manager knows it: a plain record, written only inside a turn of the core."""
+
+from pointsman_shm.memory.rows import NodeState, RowFlag
+from pointsman_shm.snapshot.records import CapabilityClass, NodeRecord
+from pointsman_wire.control_messages import Service
+from pointsman_wire.link import Connection
+
+
+class Node:
+    """Instants are on the core's clock, which stands still while the process was late."""
+
+    __slots__ = (
+        "bad_window", "capability", "class_number", "connection", "declared_services",
+        "drain_deadline_ns", "epoch", "filed_tick", "flags", "generation", "heard_at_ns",
+        "interval_ns", "is_drained_by_operator", "is_lanes_ready", "is_silent", "node_id",
+        "pools", "reason", "record", "row", "slots_max", "state", "state_since_ns", "takeovers_ns",
+        "was_good",
+    )  # fmt: skip
+
+    def __init__(self, node_id: str, row: int, generation: int, now_ns: int) -> None:
+        self.node_id = node_id
+        self.row = row
+        self.generation = generation
+        self.epoch = 0
+        self.class_number = 0
+        self.capability = CapabilityClass()
+        self.slots_max = 0
+        self.flags = RowFlag(0)
+        self.pools: tuple[int, ...] = ()
+        self.declared_services: tuple[Service, ...] = ()
+        # What the node page holds of it; None while it has to be built anew.
+        self.record: NodeRecord | None = None
+
+        self.state = NodeState.REGISTERING
+        self.state_since_ns = now_ns
+        self.reason = ""
+        # None while the control connection is broken, or not yet back after a restart of ours.
+        self.connection: Connection | None = None
+        self.is_lanes_ready = False
+        # Whether the last heartbeat of this registration was good.
+        self.was_good = False
+        # The last heartbeats as bits, the newest lowest; 1 is bad.
+        self.bad_window = 0
+        self.heard_at_ns = now_ns
+        # What the node was told; its misses are counted in these.
+        self.interval_ns = 1_000_000_000
+        # Missed its beats or lost its control connection: counted by the mass-loss guard.
+        self.is_silent = False
+        # Meaningful exactly while DRAINING.
+        self.drain_deadline_ns = 0
+        self.is_drained_by_operator = False
+        # When newer connections pushed out living older ones, within the last minute.
+        self.takeovers_ns: tuple[int, ...] = ()
+        # The coarse timer that will look at this node; 0 = none.
+        self.filed_tick = 0
+
+    @property
+    def is_live(self) -> bool:
+        """In the fleet, as opposed to remembered for a while after its end."""
+        return self.state is not NodeState.OFFLINE and self.state is not NodeState.FREE

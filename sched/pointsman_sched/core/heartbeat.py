@@ -1,0 +1,143 @@
+"""A heartbeat: what it says of the node, written to its row, and what follows for its health.
+
+Nothing is published for a heartbeat as such; the load and heartbeat words are plain stores.  Only
+what *differs* is a change: a list of services that equals the old one is none.
+"""
+
+from pointsman_sched.core.fleet.class_interner import ClassesFull
+from pointsman_sched.core.fleet.health import Verb
+from pointsman_sched.core.fleet.node import Node
+from pointsman_sched.core.joining.declaration import check_class_size, check_services, with_services
+from pointsman_sched.core.joining.identities import Refusal
+from pointsman_sched.core.lifecycle import change, settle_if_able
+from pointsman_sched.core.state import ManagementState
+from pointsman_shm.memory.rows import PERCENT_UNKNOWN, NodeState, RowFlag, pack_load
+from pointsman_shm.memory.stats_names import Counter
+from pointsman_shm.rules.load import foreign_load
+from pointsman_wire.control_messages import Heartbeat, HeartbeatAck, LanesReady, Service
+from pointsman_wire.errors import Code
+from pointsman_wire.link import Connection
+
+CONFIG_VERSION = 1
+OUT_OF_RANGE = -1
+
+
+def take_heartbeat(
+    state: ManagementState, connection: Connection, node: Node, message: Heartbeat
+) -> None:
+    """Judge a heartbeat, show what it says, and answer it."""
+    state.stats.add(Counter.HEARTBEATS)
+    hear(state, node)
+    is_bad = False
+    services = message.services
+    if services is not None and tuple(services) != node.declared_services:
+        is_bad = not _change_services(state, connection, node, tuple(services))
+    is_bad |= not any(service.status == "running" for service in node.declared_services)
+    is_bad |= not _write_load(state, node, message)
+    node.was_good = not is_bad
+    node.bad_window = state.bad_window.push(node.bad_window, is_bad=is_bad)
+    if is_bad:
+        _weigh_bad_one(state, node)
+    else:
+        settle_if_able(state, node)
+    _answer(state, connection, node, message.number)
+
+
+def take_lanes_ready(
+    state: ManagementState, connection: Connection, node: Node, message: LanesReady
+) -> None:
+    """All lanes of this registration stand."""
+    hear(state, node)
+    node.is_lanes_ready = True
+    settle_if_able(state, node)
+
+
+def hear(state: ManagementState, node: Node) -> None:
+    """Note that the node is alive."""
+    node.heard_at_ns = state.clock_ns
+    state.set_silent(node, False)
+
+
+def percent_of(value: float | None) -> int:
+    """Return a percentage as its row word has it: rounded down, 255 unknown, -1 out of range."""
+    if value is None:
+        return PERCENT_UNKNOWN
+    return int(value) if 0 <= value <= 100 else OUT_OF_RANGE
+
+
+def _write_load(state: ManagementState, node: Node, message: Heartbeat) -> bool:
+    """Write load, heartbeat instant and flags; False when a number is out of range."""
+    memory = state.setup.memory
+    row = node.row
+    memory.rows.heartbeat_at_ns[row] = state.now_ns
+    cpu = percent_of(message.cpu_percent)
+    gpu = percent_of(message.gpu_percent)
+    gpu_memory = percent_of(message.gpu_memory_percent)
+    used = percent_of(message.memory_percent)
+    flags = node.flags & ~(RowFlag.PAUSED | RowFlag.OVERLOADED)
+    if message.pause:
+        flags |= RowFlag.PAUSED
+    is_sound = min(cpu, gpu, gpu_memory, used, message.running) >= 0
+    if is_sound:
+        foreign = foreign_load(message.running, memory.ledger.held(row))
+        memory.rows.load[row] = pack_load(
+            cpu=cpu, gpu=gpu, gpu_memory=gpu_memory, memory=used, foreign=foreign
+        )
+        threshold = state.setup.config.nodes.resource_threshold_percent
+        if any(threshold <= part != PERCENT_UNKNOWN for part in (cpu, gpu, used)):
+            flags |= RowFlag.OVERLOADED
+    if flags != node.flags:
+        node.flags = flags
+        state.show_row(node)
+    return is_sound
+
+
+def _change_services(
+    state: ManagementState, connection: Connection, node: Node, services: tuple[Service, ...]
+) -> bool:
+    """Give the node the class that its new services make; False when they cannot be taken."""
+    capability = with_services(node.capability, services)
+    refusal = check_services(services, state.setup.config) or check_class_size(capability)
+    if refusal is None:
+        number = state.classes.intern(capability, node.node_id)
+        if isinstance(number, ClassesFull):
+            refusal = Refusal(Code.CAPABILITY_CLASSES_FULL, number.words)
+    if refusal is not None:
+        # What it has now is not what its class says: no jobs until it can be said again.
+        state.outbox.complain(connection, refusal.code, refusal.words)
+        node.declared_services = ()
+        if node.state is NodeState.READY:
+            change(state, node, Verb.AIL, refusal.words)
+        return False
+    assert isinstance(number, int)
+    node.declared_services = services
+    if number == node.class_number:
+        return True
+    node.class_number, node.capability = number, capability
+    state.dirty.add(state.layout.class_page(number))
+    is_ready = node.state is NodeState.READY
+    state.apply_moves(state.planner.add(node.node_id, number, capability, is_ready=is_ready))
+    state.touch_record(node)
+    state.show_row(node)
+    return True
+
+
+def _weigh_bad_one(state: ManagementState, node: Node) -> None:
+    if node.state is NodeState.SUSPECT:
+        settle_if_able(state, node)
+    elif node.state is NodeState.READY and state.bad_window.is_too_many(node.bad_window):
+        change(state, node, Verb.AIL, "bad heartbeats: no service runs, or a number is off")
+
+
+def _answer(state: ManagementState, connection: Connection, node: Node, number: int) -> None:
+    node.interval_ns = state.intervals.assigned_ns(state.nodes.live_count, node.row)
+    wall_ns = state.now_ns + state.setup.wall_clock_offset_ns
+    answer = HeartbeatAck(
+        number=number,
+        state=node.state.name.lower(),
+        desired="drain" if node.state is NodeState.DRAINING else "run",
+        config_version=CONFIG_VERSION,
+        heartbeat_interval_s=node.interval_ns / 1e9,
+        server_time_ms=wall_ns // 1_000_000,
+    )
+    state.outbox.send(connection, answer)

@@ -1,0 +1,1 @@
+"""How a node joins: what it declares, who it is, and what can refuse it."""

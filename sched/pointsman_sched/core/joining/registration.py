@@ -1,0 +1,213 @@
+"""How a node joins: everything that can refuse it first, then every change at once.
+
+order: schema -> key -> fields -> capability class -> quarantine -> row.  A living node that
+registers again keeps row and generation and goes up one epoch; one that was Offline gets a new
+row, as workers may still settle what they had on the old one.
+"""
+
+from pointsman_sched.core.fleet.class_interner import ClassesFull
+from pointsman_sched.core.fleet.health import Verb
+from pointsman_sched.core.fleet.node import Node
+from pointsman_sched.core.joining.declaration import (
+    capability_of,
+    check_declaration,
+    check_schema,
+    flags_of,
+)
+from pointsman_sched.core.joining.identities import Admission, Refusal
+from pointsman_sched.core.lifecycle import change, forget, hang_up, refile
+from pointsman_sched.core.state import ManagementState
+from pointsman_shm.memory.rows import NodeState, pack_load
+from pointsman_shm.memory.stats_names import Counter, Gauge
+from pointsman_wire.control_messages import Register, Registered
+from pointsman_wire.errors import Code
+from pointsman_wire.limits import PROTOCOL_VERSION
+from pointsman_wire.link import Connection
+from pointsman_wire.tickets import lane_ticket
+
+TAKEOVERS_MAX = 3
+TAKEOVER_WINDOW_NS = 60_000_000_000
+ROW_WAIT_MS = 1_000
+UNKNOWN_LOAD = pack_load(cpu=255, gpu=255, gpu_memory=255, memory=255, foreign=0)
+
+
+def register(state: ManagementState, connection: Connection, message: Register) -> None:
+    """Take a node into the fleet, or tell it why not."""
+    refusal = _try_register(state, connection, message)
+    if refusal is None:
+        state.stats.add(Counter.REGISTRATIONS)
+        return
+    state.stats.add(Counter.REGISTRATIONS_REFUSED)
+    state.outbox.refuse(
+        connection, refusal.code, refusal.words, retry_after_ms=refusal.retry_after_ms
+    )
+    peer = state.peers[connection]
+    peer.is_ended = True
+    if peer.node is not None:
+        lose_connection(state, peer.node, refusal.words)
+
+
+def lose_connection(state: ManagementState, node: Node, reason: str) -> None:
+    """A control connection broke: no new jobs at once, the running ones go on until Offline."""
+    assert node.is_live, f"{node.node_id} is Offline and had no connection to lose"
+    peer = state.peers.get(node.connection) if node.connection is not None else None
+    if peer is not None:
+        peer.node = None
+    node.connection = None
+    state.set_silent(node, True)
+    if node.state in (NodeState.REGISTERING, NodeState.READY, NodeState.DEGRADED):
+        change(state, node, Verb.MISS, reason or "the control connection broke")
+    refile(state, node)
+
+
+def _try_register(
+    state: ManagementState, connection: Connection, message: Register
+) -> Refusal | None:
+    config = state.setup.config
+    refusal = check_schema(message.schema_version)
+    if refusal is not None:
+        return refusal
+    admission = state.identities.examine(message.node_id, message.key, state.setup.entropy)
+    if isinstance(admission, Refusal):
+        return admission
+    refusal = check_declaration(message, admission.entry.node_id, config)
+    if refusal is not None:
+        return refusal
+    capability = capability_of(message, message.services)
+    number = state.classes.intern(capability, admission.entry.node_id)
+    if isinstance(number, ClassesFull):
+        return Refusal(Code.CAPABILITY_CLASSES_FULL, number.words)
+    known = state.nodes.by_id.get(admission.entry.node_id)
+    if known is not None and (refusal := _take_over(state, known, connection)) is not None:
+        return refusal
+    node = known if known is not None and known.is_live else _place(state, admission)
+    if isinstance(node, Refusal):
+        return node
+    node.declared_services = tuple(message.services)
+    node.slots_max = message.max_concurrency
+    node.flags = flags_of(capability)
+    node.class_number, node.capability = number, capability
+    _enter(state, node, connection, admission)
+    return None
+
+
+def _take_over(state: ManagementState, node: Node, connection: Connection) -> Refusal | None:
+    """The newer connection wins; three times a minute means two machines with one id (N7)."""
+    now_ns = state.clock_ns
+    recent = tuple(at for at in node.takeovers_ns if now_ns - at < TAKEOVER_WINDOW_NS)
+    is_takeover = node.connection is not None and node.connection != connection
+    if is_takeover and len(recent) < TAKEOVERS_MAX:
+        recent = (*recent, now_ns)
+    node.takeovers_ns = recent
+    if len(recent) < TAKEOVERS_MAX:
+        if is_takeover:
+            assert node.connection is not None
+            words = f"a newer connection registered as {node.node_id!r} with the same key"
+            state.outbox.complain(node.connection, Code.CONFLICT, words)
+            hang_up(state, node, words)
+        return None
+    words = (
+        f"node id {node.node_id!r} is claimed by two machines with the same key (a copied disk?); "
+        "both are kept out for a minute: remove the state of one of them"
+    )
+    if is_takeover:
+        assert node.connection is not None
+        state.outbox.complain(node.connection, Code.NODE_ID_CONFLICT, words)
+        hang_up(state, node, words)
+        lose_connection(state, node, "quarantined: two machines claim this id")
+    wait_ms = (recent[0] + TAKEOVER_WINDOW_NS - now_ns) // 1_000_000 + 1
+    return Refusal(Code.NODE_ID_CONFLICT, words, wait_ms)
+
+
+def _place(state: ManagementState, admission: Admission) -> Node | Refusal:
+    """Find a row for a node that has none; the one longest Offline gives way in a full fleet."""
+    node_id = admission.entry.node_id
+    former = state.nodes.by_id.get(node_id)
+    if former is not None:
+        forget(state, former)
+    taken = state.rows.take(lambda: state.workers.applied_version(state.now_ns))
+    if taken is None and not state.rows.waiting_count and state.nodes.offline:
+        forget(state, next(iter(state.nodes.offline.values())))
+    if taken is None:
+        max_nodes = state.setup.config.nodes.max_nodes
+        if state.rows.waiting_count:
+            words = "a place in the fleet becomes free in a moment; try again"
+            return Refusal(Code.FLEET_FULL, words, ROW_WAIT_MS)
+        words = f"the fleet has {max_nodes} nodes, as many as nodes.max_nodes allows"
+        return Refusal(Code.FLEET_FULL, words)
+    row, generation = taken
+    state.setup.crash("manager-mid-registration")
+    node = Node(node_id, row, generation, state.clock_ns)
+    state.nodes.add(node)
+    state.stats.gauge(Gauge.NODES, len(state.nodes))
+    return node
+
+
+def _enter(
+    state: ManagementState, node: Node, connection: Connection, admission: Admission
+) -> None:
+    """Make a placed node what it declared to be, show it, and answer it."""
+    peer = state.peers[connection]
+    if peer.node is not None and peer.node is not node:
+        # One connection that registers under another id: the former node has no connection now.
+        lose_connection(state, peer.node, "its connection registered as another node")
+    peer.node = node
+    state.strangers.discard(connection)
+    node.connection = connection
+    node.epoch = admission.entry.epoch
+    node.is_lanes_ready = node.was_good = False
+    node.bad_window = 0
+    node.heard_at_ns = state.clock_ns
+    node.interval_ns = state.intervals.assigned_ns(state.nodes.live_count, node.row)
+    state.identities.admit(admission.entry, lambda known: known in state.nodes.by_id)
+    state.outbox.record(admission.entry)
+    state.dirty.add(state.layout.class_page(node.class_number))
+    _write_words(state, node)
+    if node.is_drained_by_operator:
+        state.show_row(node)
+    else:
+        change(state, node, Verb.WELCOME, "registered")
+        node.state_since_ns = state.clock_ns
+        state.show_row(node)
+    _join_pools(state, node)
+    state.set_silent(node, False)
+    state.count_fleet()
+    refile(state, node)
+    state.setup.crash("manager-before-registered")
+    state.outbox.send(connection, _answer(state, node, admission.issued_key))
+
+
+def _write_words(state: ManagementState, node: Node) -> None:
+    """The words beside the standing word, which is written last."""
+    rows = state.setup.memory.rows
+    rows.epoch[node.row] = node.epoch
+    rows.load[node.row] = UNKNOWN_LOAD
+    rows.heartbeat_at_ns[node.row] = state.now_ns
+
+
+def _join_pools(state: ManagementState, node: Node) -> None:
+    moves = state.planner.add(
+        node.node_id, node.class_number, node.capability, is_ready=node.state is NodeState.READY
+    )
+    state.apply_moves(moves)
+    state.touch_record(node)
+
+
+def _answer(state: ManagementState, node: Node, issued_key: str) -> Registered:
+    setup = state.setup
+    return Registered(
+        node_id=node.node_id,
+        key=issued_key,
+        row=node.row,
+        generation=node.generation,
+        epoch=node.epoch,
+        worker_count=setup.worker_count,
+        lane_ticket=lane_ticket(
+            setup.ticket_key, node.node_id, node.row, node.generation, node.epoch
+        ),
+        instance=setup.instance,
+        instance_uid=setup.instance_uid,
+        server_version=setup.server_version,
+        protocol_version=PROTOCOL_VERSION,
+        heartbeat_interval_s=node.interval_ns / 1e9,
+    )

@@ -1,0 +1,132 @@
+"""A node's health as it changes: the move, and everything that must follow from it.
+
+What follows: the standing word, the pools' counts, the node being told, the timer filed anew.
+"""
+
+from pointsman_sched.core.fleet.health import Verb, move
+from pointsman_sched.core.fleet.node import Node
+from pointsman_sched.core.state import ManagementState
+from pointsman_shm.memory.rows import NodeState
+from pointsman_shm.memory.stats_names import Counter, Gauge
+from pointsman_wire.control_messages import NodeStateChanged
+
+
+def change(state: ManagementState, node: Node, verb: Verb, reason: str) -> None:
+    """Move a living node to its next state and let everybody know."""
+    was_ready = node.state is NodeState.READY
+    before = node.state
+    move(node, verb, state.clock_ns)
+    node.reason = reason
+    if node.state is before:
+        return
+    is_ready = node.state is NodeState.READY
+    assert node.is_lanes_ready or not is_ready, f"{node.node_id} is Ready without its lanes"
+    state.stats.add(Counter.STATE_CHANGES)
+    if was_ready is not is_ready:
+        state.planner.set_ready(node.node_id, is_ready)
+        state.dirty.add(state.layout.pools)
+    if node.state is NodeState.OFFLINE:
+        _leave_pools(state, node)
+    state.show_row(node)
+    if node.connection is not None:
+        told = NodeStateChanged(state=node.state.name.lower(), reason=reason)
+        state.outbox.send(node.connection, told)
+    if node.state is NodeState.OFFLINE:
+        hang_up(state, node, reason)
+    refile(state, node)
+
+
+def settle_if_able(state: ManagementState, node: Node) -> None:
+    """Make a node Ready that has its lanes and beats well, whatever it was before.
+
+    A Suspect node that is heard again but has no lanes waits for them; Draining stays.
+    """
+    may_settle = node.was_good and node.is_lanes_ready and not node.is_silent
+    if node.state is NodeState.SUSPECT and not may_settle:
+        verb = Verb.WAIT if node.was_good else Verb.AIL
+        change(state, node, verb, "heard again")
+    elif may_settle and node.state in (
+        NodeState.REGISTERING,
+        NodeState.DEGRADED,
+        NodeState.SUSPECT,
+    ):
+        node.bad_window = 0
+        change(state, node, Verb.SETTLE, "lanes are up and the heartbeat is good")
+
+
+def drain(state: ManagementState, node: Node, deadline_ns: int, reason: str) -> None:
+    """Take no new jobs; Offline at the deadline (core's clock).  A second drain moves it."""
+    node.drain_deadline_ns = deadline_ns
+    if node.state is not NodeState.DRAINING:
+        change(state, node, Verb.DRAIN, reason)
+    refile(state, node)
+
+
+def undrain(state: ManagementState, node: Node) -> None:
+    """Take jobs again as soon as the node is able to."""
+    if node.state is not NodeState.DRAINING:
+        return
+    node.is_drained_by_operator = False
+    if node.is_silent:
+        change(state, node, Verb.WAIT, "undrained")
+        change(state, node, Verb.MISS, "undrained while silent")
+        return
+    change(state, node, Verb.WAIT, "undrained")
+    settle_if_able(state, node)
+
+
+def hang_up(state: ManagementState, node: Node, reason: str) -> None:
+    """End the node's control connection, if it has one."""
+    if node.connection is None:
+        return
+    peer = state.peers[node.connection]
+    peer.node = None
+    peer.is_ended = True
+    state.outbox.close(node.connection, reason)
+    node.connection = None
+
+
+def forget(state: ManagementState, node: Node) -> None:
+    """Drop an Offline node: its row waits for its next owner."""
+    move(node, Verb.FORGET, state.clock_ns)
+    node.filed_tick = 0
+    state.nodes.remove(node)
+    if state.marks.forget(node.row, node.generation):
+        state.dirty.add(state.layout.marks)
+    node.flags = node.flags & 0
+    node.slots_max = 0
+    state.show_row(node)
+    state.rows.free(node.row)
+    state.dirty.add(state.layout.node_page(node.row))
+    state.stats.gauge(Gauge.NODES, len(state.nodes))
+
+
+def deadline_ns(state: ManagementState, node: Node) -> int:
+    """Return when the node must next be looked at if nothing is heard of it (core's clock)."""
+    intervals = state.intervals
+    if node.state is NodeState.OFFLINE:
+        return node.state_since_ns + intervals.remember_ns
+    missed = intervals.offline_intervals if node.is_silent else intervals.suspect_intervals
+    deadline = node.heard_at_ns + missed * node.interval_ns
+    if node.state is NodeState.DRAINING:
+        return min(deadline, node.drain_deadline_ns)
+    if node.state is NodeState.REGISTERING:
+        return min(deadline, node.state_since_ns + intervals.warm_up_ns)
+    return deadline
+
+
+def refile(state: ManagementState, node: Node) -> None:
+    """File the node's next deadline."""
+    state.timers.file(node, deadline_ns(state, node))
+
+
+def _leave_pools(state: ManagementState, node: Node) -> None:
+    """Offline nodes leave their pools at once and no longer count as silent."""
+    state.nodes.offline[node.node_id] = node
+    state.apply_moves(state.planner.remove(node.node_id))
+    node.pools = ()
+    state.touch_record(node)
+    if node.is_silent:
+        node.is_silent = False
+        state.silent_count -= 1
+    state.count_fleet()

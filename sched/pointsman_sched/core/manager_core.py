@@ -1,0 +1,103 @@
+"""The manager's core: facts in, wishes out; the truth about the fleet changes nowhere else.
+
+One step takes all events of one loop turn, then lets time pass (misses, deaths, ends of marks),
+then publishes if it is due.  Deadlines are kept on a clock that stands still while this process
+itself was late, so a stalled manager declares nobody dead.
+"""
+
+from collections.abc import Callable, Sequence
+
+from pointsman_sched.core.control import accepted, closed, received
+from pointsman_sched.core.events import (
+    DrainWished,
+    Stopped,
+    StopWished,
+    UndrainWished,
+    WorkerGone,
+    WorkerSaid,
+)
+from pointsman_sched.core.fleet.intervals import to_ns
+from pointsman_sched.core.lifecycle import drain, undrain
+from pointsman_sched.core.publishing import Publisher
+from pointsman_sched.core.queries import answer
+from pointsman_sched.core.recovery import recover
+from pointsman_sched.core.setup import ManagerSetup
+from pointsman_sched.core.state import ManagementState
+from pointsman_sched.core.sweep import sweep_marks, sweep_nodes
+from pointsman_sched.core.uplinks import worker_gone, worker_said
+from pointsman_shm.memory.stats_names import Counter
+from pointsman_wire.link import Accepted, Closed, LoopWasLate, Received
+from pointsman_wire.messages import Message
+
+
+class ManagerCore:
+    """`step`, `next_deadline_ns`, `answer`: all there is to it."""
+
+    def __init__(self, setup: ManagerSetup) -> None:
+        self.state = ManagementState(setup)
+        self._publisher = Publisher(self.state)
+        recover(self.state, self._publisher)
+
+    def step(self, now_ns: int, events: Sequence[object]) -> list[object]:
+        """Take the events of one turn and return every command they lead to, in order."""
+        state = self.state
+        assert now_ns >= state.now_ns, "the clock is monotonic"
+        state.now_ns = now_ns
+        for event in events:
+            HANDLERS[type(event)](state, event)
+        sweep_nodes(state)
+        sweep_marks(state)
+        self._publisher.run()
+        return state.outbox.take()
+
+    def next_deadline_ns(self) -> int | None:
+        """Return when to step even if nothing happens."""
+        state = self.state
+        deadlines = [self._publisher.next_deadline_ns()]
+        due_ns = state.timers.next_due_ns()
+        if due_ns is not None:
+            deadlines.append(due_ns + state.late_ns)
+        mark_ends_ns = state.marks.next_end_ns()
+        if mark_ends_ns is not None:
+            deadlines.append(mark_ends_ns)
+        return min(deadlines)
+
+    def answer(self, query: object) -> Message:
+        """Return the answer to an admin query; nothing is changed."""
+        return answer(self.state, query)
+
+
+def _loop_was_late(state: ManagementState, event: LoopWasLate) -> None:
+    state.late_ns += event.late_ns
+    state.stats.add(Counter.LOOP_LATE)
+
+
+def _drain_wished(state: ManagementState, event: DrainWished) -> None:
+    node = state.nodes.by_id.get(event.node_id)
+    if node is not None and node.is_live:
+        node.is_drained_by_operator = True
+        drain(state, node, state.clock_ns + to_ns(event.deadline_s), event.reason)
+
+
+def _undrain_wished(state: ManagementState, event: UndrainWished) -> None:
+    node = state.nodes.by_id.get(event.node_id)
+    if node is not None:
+        undrain(state, node)
+
+
+def _stop_wished(state: ManagementState, event: StopWished) -> None:
+    state.is_stopping = True
+    state.outbox.wish(Stopped())
+
+
+HANDLERS: dict[type, Callable[..., None]] = {
+    Accepted: accepted,
+    Received: received,
+    Closed: closed,
+    LoopWasLate: _loop_was_late,
+    WorkerSaid: worker_said,
+    WorkerGone: worker_gone,
+    DrainWished: _drain_wished,
+    UndrainWished: _undrain_wished,
+    StopWished: _stop_wished,
+}

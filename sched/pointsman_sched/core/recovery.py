@@ -1,0 +1,165 @@
+"""A new manager over the memory of a dead one: the fleet goes on, and nobody is declared dead.
+
+Truth is put together from three places.  The catalog says which node has which row, class and
+pools; the rows say how each was at the last moment (they are newer than the catalog by up to one
+publish); the registry file says the highest epoch of each id.  Where they differ:
+
+  record, row of the same generation   the node, in the row's state
+  record, row FREE or of another       it was forgotten, and the removal not yet published
+  row in use, no record                it registered and was not published: it will come again
+  class that no page has               it was not published: the record's class counts
+
+A recovered node keeps its state, Ready ones stay choosable.  Its silence is counted from a moment
+ahead, so that it has offline_intervals before it is even Suspect.
+"""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from pointsman_sched.core.fleet.node import Node
+from pointsman_sched.core.joining.declaration import flags_of
+from pointsman_sched.core.lifecycle import refile
+from pointsman_sched.core.publishing import Publisher
+from pointsman_sched.core.state import ManagementState
+from pointsman_shm.memory.rows import (
+    GENERATION_SHIFT,
+    NodeState,
+    RowFlag,
+    Standing,
+    pack_standing,
+    unpack_standing,
+)
+from pointsman_shm.memory.stats_names import Gauge
+from pointsman_shm.snapshot.records import (
+    CapabilityClass,
+    ClassPage,
+    MarksPage,
+    NodePage,
+    NodeRecord,
+    PoolsPage,
+)
+
+_decode_nodes = msgspec.msgpack.Decoder(NodePage).decode
+_decode_classes = msgspec.msgpack.Decoder(ClassPage).decode
+_decode_pools = msgspec.msgpack.Decoder(PoolsPage).decode
+_decode_marks = msgspec.msgpack.Decoder(MarksPage).decode
+
+
+def recover(state: ManagementState, publisher: Publisher) -> None:
+    """Fill a new state from what a predecessor published, and mark what must be published."""
+    pages = state.setup.memory.catalog.pages()
+    layout = state.layout
+    state.classes.restore(_read_classes(state, pages))
+    if layout.pools in pages:
+        state.planner.restore(_decode_pools(pages[layout.pools]))
+    for page in range(layout.node_page_count):
+        for record in _decode_nodes(pages[page]) if page in pages else ():
+            _recover_node(state, record)
+    if layout.marks in pages:
+        state.marks.restore(_decode_marks(pages[layout.marks]), state.now_ns)
+    _release_other_rows(state)
+    state.rows.occupy({node.row for node in state.nodes.by_id.values()})
+    state.count_fleet()
+    state.stats.gauge(Gauge.NODES, len(state.nodes))
+    _compare_pages(state, publisher, pages)
+
+
+def _read_classes(state: ManagementState, pages: Mapping[int, bytes]) -> list[CapabilityClass]:
+    """All classes up to the first page that is missing: numbers must have no gap."""
+    classes: list[CapabilityClass] = []
+    for page in range(state.layout.node_page_count, state.layout.pools):
+        if page not in pages:
+            break
+        classes.extend(_decode_classes(pages[page]).classes)
+    return classes
+
+
+def _recover_node(state: ManagementState, record: NodeRecord) -> None:
+    standing = _read_standing(state, record.row)
+    if standing is None or standing.generation != record.generation:
+        return
+    if standing.state is NodeState.FREE or record.class_number >= len(state.classes.classes):
+        return
+    setup = state.setup
+    node = Node(record.node_id, record.row, record.generation, state.clock_ns)
+    node.state = standing.state
+    node.reason = "recovered after a restart of the manager"
+    node.epoch = max(
+        record.epoch,
+        setup.memory.rows.epoch[record.row],
+        state.identities.epoch_of(record.node_id),
+    )
+    node.class_number = record.class_number
+    node.capability = state.classes.classes[record.class_number]
+    node.slots_max = standing.slots_max or record.slots_max
+    kept = standing.flags & (RowFlag.PAUSED | RowFlag.OVERLOADED | RowFlag.MARKED)
+    node.flags = flags_of(node.capability) | kept
+    # Only what was Ready is known to have had its lanes.
+    node.is_lanes_ready = node.was_good = standing.state is NodeState.READY
+    node.interval_ns = state.intervals.assigned_ns(len(state.nodes) + 1, record.row)
+    intervals = state.intervals
+    ahead = intervals.offline_intervals - intervals.suspect_intervals
+    node.heard_at_ns = state.clock_ns + ahead * node.interval_ns
+    node.drain_deadline_ns = state.clock_ns + int(setup.config.nodes.drain_s * 1e9)
+    state.nodes.add(node)
+    if node.is_live:
+        is_ready = node.state is NodeState.READY
+        moves = state.planner.add(
+            node.node_id, node.class_number, node.capability, is_ready=is_ready
+        )
+        state.apply_moves(moves)
+    else:
+        state.nodes.offline[node.node_id] = node
+    state.show_row(node)
+    refile(state, node)
+
+
+def _read_standing(state: ManagementState, row: int) -> Standing | None:
+    """Return a row's standing, None when the row or its state cannot be."""
+    standing = state.setup.memory.rows.standing
+    if not 0 <= row < len(standing):
+        return None
+    try:
+        return unpack_standing(standing[row])
+    except ValueError:
+        return None
+
+
+def _release_other_rows(state: ManagementState) -> None:
+    """Rows in use without a node: free them at once, nobody was ever told of them by a record."""
+    rows = state.setup.memory.rows
+    for row, word in enumerate(rows.standing):
+        generation = word >> GENERATION_SHIFT
+        empty = pack_standing(
+            generation=generation,
+            class_number=0,
+            state=NodeState.FREE,
+            flags=RowFlag(0),
+            slots_max=0,
+        )
+        if state.nodes.by_row[row] is None and word != empty:
+            rows.standing[row] = empty
+
+
+def _compare_pages(
+    state: ManagementState, publisher: Publisher, pages: Mapping[int, bytes]
+) -> None:
+    """Have everything published that differs from what is there; the config page in any case,
+    so that a new manager shows itself by a new version."""
+    layout = state.layout
+    last_class = max(0, len(state.classes.classes) - 1)
+    wanted = {
+        *range(layout.node_page_count),
+        *range(layout.class_page(0), layout.class_page(last_class) + 1),
+        layout.pools,
+        layout.marks,
+        layout.policy,
+    }
+    for page in wanted:
+        content = publisher.encode(page)
+        is_there = page in pages
+        is_empty_page = page < layout.node_page_count and content == b"\x90"
+        if pages.get(page) != content and (is_there or not is_empty_page):
+            state.dirty.add(page)
+    state.dirty.add(layout.config)

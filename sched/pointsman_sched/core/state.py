@@ -1,0 +1,147 @@
+"""ManagementState: the truth about the fleet, and the few ways in which it is shown.
+
+Everything that a turn of the core may touch hangs here; the modules beside this one are functions
+over it.  `show_row` alone writes a node's standing word, `touch_record` alone has its page built
+anew: so a change is visible exactly when one of them was called.
+"""
+
+from pointsman_sched.core.fleet.class_interner import ClassInterner
+from pointsman_sched.core.fleet.health import BadWindow
+from pointsman_sched.core.fleet.intervals import Intervals, to_ns
+from pointsman_sched.core.fleet.mass_loss import MassLossGuard
+from pointsman_sched.core.fleet.model_marks import ModelMarks
+from pointsman_sched.core.fleet.node import Node
+from pointsman_sched.core.fleet.node_table import NodeTable
+from pointsman_sched.core.fleet.node_timers import NodeTimers
+from pointsman_sched.core.fleet.row_allocator import RowAllocator
+from pointsman_sched.core.fleet.worker_views import WorkerViews
+from pointsman_sched.core.joining.identities import Identities
+from pointsman_sched.core.outbox import Outbox
+from pointsman_sched.core.setup import ManagerSetup
+from pointsman_shm.memory.catalog_layout import CLASSES_PER_PAGE
+from pointsman_shm.memory.rows import GENERATION_SHIFT, RowFlag, pack_standing
+from pointsman_shm.rules.pool_planner import Moves, PoolPlanner
+from pointsman_shm.snapshot.records import NodeRecord
+from pointsman_wire.link import Connection
+
+# A registry remembers this many times the fleet; then the node ids longest gone are forgotten.
+KNOWN_PER_NODE = 10
+
+
+class Peer:
+    """One control connection; `node` is set exactly while it is that node's connection."""
+
+    __slots__ = ("address", "is_ended", "node")
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self.node: Node | None = None
+        # We closed it: what still comes from it is not heard.
+        self.is_ended = False
+
+
+class ManagementState:
+    """All state of the registry core."""
+
+    def __init__(self, setup: ManagerSetup) -> None:
+        config = setup.config
+        nodes = config.nodes
+        memory = setup.memory
+        self.setup = setup
+        self.layout = memory.layout
+        self.stats = memory.stats
+        self.now_ns = setup.started_at_ns
+        # How long this process did not run while it should have; deadlines do not count it.
+        self.late_ns = 0
+        self.outbox = Outbox()
+        self.peers: dict[Connection, Peer] = {}
+        # Those that have not registered yet.
+        self.strangers: set[Connection] = set()
+        self.nodes = NodeTable(nodes.max_nodes)
+        generations = [word >> GENERATION_SHIFT for word in memory.rows.standing]
+        self.rows = RowAllocator(generations, memory.ledger.held)
+        self.classes = ClassInterner(
+            classes_max=nodes.classes_max,
+            per_owner_max=nodes.classes_per_owner_max,
+            per_page=CLASSES_PER_PAGE,
+        )
+        self.planner = PoolPlanner(config.pools)
+        self.timers = NodeTimers()
+        self.intervals = Intervals(nodes)
+        self.bad_window = BadWindow(
+            in_a_row=nodes.bad_in_a_row, of_window=nodes.bad_of_window, window=nodes.bad_window
+        )
+        self.guard = MassLossGuard(
+            percent=nodes.mass_loss_percent,
+            nodes_min=nodes.mass_loss_nodes_min,
+            hold_ns=to_ns(nodes.mass_loss_hold_s),
+        )
+        self.marks = ModelMarks(
+            last_ns=to_ns(nodes.model_mark_s),
+            per_node_max=nodes.model_marks_max,
+            window_ns=to_ns(nodes.model_marks_window_s),
+        )
+        self.identities = Identities(setup.registry, KNOWN_PER_NODE * nodes.max_nodes)
+        self.workers = WorkerViews(memory.worker_stats, setup.started_at_ns)
+        self.silent_count = 0
+        # Pages of the catalog that no longer say what is true.
+        self.dirty: set[int] = set()
+        self.is_stopping = False
+
+    @property
+    def clock_ns(self) -> int:
+        """Return the core's clock: it stands still while the process was late."""
+        return self.now_ns - self.late_ns
+
+    def show_row(self, node: Node) -> None:
+        """Write the node's standing word: at once, workers judge by it from now on."""
+        flags = node.flags & ~RowFlag.MARKED
+        if self.marks.is_marked(node.row, node.generation):
+            flags |= RowFlag.MARKED
+        node.flags = flags
+        self.setup.memory.rows.standing[node.row] = pack_standing(
+            generation=node.generation,
+            class_number=node.class_number,
+            state=node.state,
+            flags=flags,
+            slots_max=node.slots_max,
+        )  # PUBLISH: the row's other words were written before
+
+    def touch_record(self, node: Node) -> None:
+        """Have the node's record built and its page published anew."""
+        node.record = None
+        self.dirty.add(self.layout.node_page(node.row))
+
+    def record_of(self, node: Node) -> NodeRecord:
+        """Return what the node's page holds of it."""
+        if node.record is None:
+            node.record = NodeRecord(
+                row=node.row,
+                generation=node.generation,
+                epoch=node.epoch,
+                class_number=node.class_number,
+                node_id=node.node_id,
+                pools=node.pools,
+                slots_max=node.slots_max,
+            )
+        return node.record
+
+    def apply_moves(self, moves: Moves) -> None:
+        """Take over what the pool planner decided, for every node that it moved."""
+        self.dirty.add(self.layout.pools)
+        for node_id, pools in moves.items():
+            node = self.nodes.by_id.get(node_id)
+            if node is not None and node.pools != pools:
+                node.pools = pools
+                self.touch_record(node)
+
+    def set_silent(self, node: Node, is_silent: bool) -> None:
+        """Count a node as silent or heard; the mass-loss guard lives on this count."""
+        if node.is_silent is not is_silent:
+            node.is_silent = is_silent
+            self.silent_count += 1 if is_silent else -1
+            self.count_fleet()
+
+    def count_fleet(self) -> None:
+        """Tell the guard how many of the fleet are silent."""
+        self.guard.observe(self.clock_ns, self.silent_count, self.nodes.live_count)

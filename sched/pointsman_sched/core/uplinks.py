@@ -1,0 +1,79 @@
+"""What workers tell: models that were missing, nodes that do not read their lanes."""
+
+from collections.abc import Callable
+
+from pointsman_sched.core.events import TellWorker, WorkerGone, WorkerSaid
+from pointsman_sched.core.fleet.model_marks import NAME_BYTES_MAX
+from pointsman_sched.core.joining.registration import lose_connection
+from pointsman_sched.core.lifecycle import hang_up
+from pointsman_sched.core.state import ManagementState
+from pointsman_shm.memory.rows import NodeState
+from pointsman_shm.uplink import (
+    LaneRefused,
+    ManagerWelcome,
+    ModelUnavailable,
+    NodeZombie,
+    WorkerHello,
+)
+from pointsman_wire.errors import Code
+
+
+def worker_said(state: ManagementState, event: WorkerSaid) -> None:
+    """Take what one worker tells; a stranger's words count for nothing."""
+    if state.workers.is_worker(event.worker_index):
+        UPLINK_HANDLERS[type(event.message)](state, event.worker_index, event.message)
+
+
+def worker_gone(state: ManagementState, event: WorkerGone) -> None:
+    """A worker's uplink broke."""
+    if state.workers.is_worker(event.worker_index):
+        state.workers.left(event.worker_index, state.now_ns)
+
+
+def _hello(state: ManagementState, worker_index: int, message: WorkerHello) -> None:
+    state.workers.arrived(worker_index)
+    setup = state.setup
+    welcome = ManagerWelcome(worker_count=setup.worker_count, instance_uid=setup.instance_uid)
+    state.outbox.wish(TellWorker(worker_index, welcome))
+
+
+def _model_unavailable(
+    state: ManagementState, worker_index: int, message: ModelUnavailable
+) -> None:
+    """Skip this service of this node for a while."""
+    node = state.nodes.find(message.row, message.generation)
+    if node is None or not node.is_live:
+        return
+    if max(len(message.service.encode()), len(message.version.encode())) > NAME_BYTES_MAX:
+        return
+    key = (message.row, message.generation, message.service, message.version)
+    if state.marks.mark(key, state.now_ns):
+        state.dirty.add(state.layout.marks)
+        state.show_row(node)
+
+
+def _node_zombie(state: ManagementState, worker_index: int, message: NodeZombie) -> None:
+    """A node beats but does not read its lane: it has to register anew before it gets jobs."""
+    node = state.nodes.find(message.row, message.generation)
+    if node is None or node.epoch != message.epoch:
+        return
+    if node.state not in (NodeState.REGISTERING, NodeState.READY, NodeState.DEGRADED):
+        return
+    words = f"a worker's lane is not read: {message.reason}"
+    node.is_lanes_ready = False
+    if node.connection is not None:
+        state.outbox.complain(node.connection, Code.NODE_UNAVAILABLE, words)
+    hang_up(state, node, words)
+    lose_connection(state, node, words)
+
+
+def _lane_refused(state: ManagementState, worker_index: int, message: LaneRefused) -> None:
+    """A lane was presented with a ticket that is not valid; the worker has dealt with it."""
+
+
+UPLINK_HANDLERS: dict[type, Callable[..., None]] = {
+    WorkerHello: _hello,
+    ModelUnavailable: _model_unavailable,
+    NodeZombie: _node_zombie,
+    LaneRefused: _lane_refused,
+}

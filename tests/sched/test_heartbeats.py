@@ -1,0 +1,94 @@
+"""What a heartbeat carries: load, flags, services; and how often it shall come."""
+
+from manager_harness import MS, NMT, SECOND, Harness, config_with, registration
+
+from pointsman_shm.memory.rows import NodeState as S
+from pointsman_shm.memory.rows import RowFlag, unpack_load, unpack_standing
+from pointsman_wire.control_messages import Heartbeat, HeartbeatAck, Registered, Service
+from pointsman_wire.errors import Code
+from pointsman_wire.messages import Error
+
+
+def test_a_heartbeat_writes_load_and_instant_and_publishes_nothing() -> None:
+    h = Harness()
+    connection = h.make_ready()
+    h.settle()
+    version = h.memory.catalog.version
+    row = h.node().row
+    h.hold(0, row, 1)
+    h.hold(1, row, 2)
+    h.advance(500 * MS)
+    h.beat(connection, number=7, cpu_percent=12.9, memory_percent=30.0, running=5)
+
+    load = unpack_load(h.memory.rows.load[row])
+    assert (load.cpu, load.gpu, load.memory, load.foreign) == (12, 255, 30, 2)
+    assert h.memory.rows.heartbeat_at_ns[row] == h.now_ns
+    (ack,) = h.sent(HeartbeatAck)
+    assert (ack.number, ack.state, ack.desired) == (7, "ready", "run")
+    h.advance(SECOND)
+    assert h.memory.catalog.version == version
+
+
+def test_pause_and_overload_show_in_the_row_and_go_again() -> None:
+    h = Harness()
+    connection = h.make_ready()
+
+    def flags() -> RowFlag:
+        return unpack_standing(h.memory.rows.standing[h.node().row]).flags
+
+    assert flags() == RowFlag.PUBLIC
+    h.beat(connection, pause=True, cpu_percent=85.0)
+    assert flags() == RowFlag.PUBLIC | RowFlag.PAUSED | RowFlag.OVERLOADED
+    h.beat(connection, cpu_percent=84.9)
+    assert flags() == RowFlag.PUBLIC
+
+
+def test_an_equal_list_of_services_is_no_change_and_another_one_is_another_class() -> None:
+    h = Harness()
+    connection = h.make_ready()
+    h.settle()
+    before = h.node().class_number
+    h.beat(connection, services=[NMT])
+    assert not h.core.state.dirty
+    h.beat(connection, services=[NMT, Service(id="asr-1", kind="asr")])
+    assert h.node().class_number != before
+    h.settle()
+    published = h.read()
+    number = published.nodes["n1"].class_number
+    assert published.class_pages[0].classes[number].types_ready == ("asr", "nmt")
+    assert unpack_standing(h.memory.rows.standing[h.node().row]).class_number == number
+    h.beat(connection)
+    assert h.node().class_number == number, "an absent list keeps its old value"
+
+
+def test_services_that_cannot_be_taken_are_answered_and_take_the_node_out() -> None:
+    h = Harness(config_with(classes_max=1))
+    connection = h.make_ready()
+    h.beat(connection, services=[NMT, Service(id="asr-1", kind="asr")])
+    assert [told.error.code for told in h.sent(Error)] == [Code.CAPABILITY_CLASSES_FULL]
+    assert h.state() == S.DEGRADED
+    h.beat(connection)
+    assert h.state() == S.DEGRADED
+    h.beat(connection, services=[NMT])
+    assert h.state() == S.READY
+
+
+def test_the_interval_grows_with_the_fleet_and_is_jittered() -> None:
+    h = Harness(config_with(max_nodes=128, heartbeats_per_second_max=10))
+    connections = [h.join(registration(f"n{n}")) for n in range(100)]
+    intervals = []
+    for connection in connections:
+        h.beat(connection)
+        (ack,) = h.sent(HeartbeatAck)
+        intervals.append(ack.heartbeat_interval_s)
+    assert 9 <= min(intervals) < 10 < max(intervals) <= 11
+    assert h.sent(Registered) == []
+    h.beat(connections[0])
+    assert h.sent(HeartbeatAck)[0].heartbeat_interval_s == intervals[0], "the same again"
+
+
+def test_every_heartbeat_is_answered_also_in_one_read() -> None:
+    h = Harness()
+    connection = h.make_ready()
+    h.say(connection, *(Heartbeat(number=n) for n in range(5)))
+    assert [ack.number for ack in h.sent(HeartbeatAck)] == [0, 1, 2, 3, 4]
