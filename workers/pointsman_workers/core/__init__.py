@@ -1,0 +1,1 @@
+"""The dispatcher core: frames in, frames out, no clock and no sockets."""

@@ -1,0 +1,154 @@
+"""Answers to admin queries from what the worker sees; they change nothing and are bounded."""
+
+from heapq import nsmallest
+
+from pointsman_shm.memory.rows import (
+    PERCENT_UNKNOWN,
+    NodeState,
+    unpack_load,
+    unpack_standing,
+)
+from pointsman_shm.snapshot.records import CapabilityClass, NodeRecord
+from pointsman_wire.admin_messages import (
+    NodeLine,
+    Nodes,
+    NodesQuery,
+    SessionLine,
+    Sessions,
+    SessionsQuery,
+    SnapshotQuery,
+    SnapshotView,
+)
+from pointsman_wire.errors import Code
+from pointsman_wire.messages import Error, Message, error_info
+from pointsman_workers.core.shard import MILLISECOND_NS, Shard
+from pointsman_workers.core.state import Session
+
+MANAGER_SILENT_MS = 1_000.0
+
+
+def answer_query(shard: Shard, query: Message) -> Message:
+    """Answer one query, or say that this process cannot."""
+    if isinstance(query, NodesQuery):
+        return _nodes(shard, query)
+    if isinstance(query, SnapshotQuery):
+        return _snapshot(shard)
+    if isinstance(query, SessionsQuery):
+        return _sessions(shard, query)
+    return Error(error_info(Code.NOT_FOUND, "a worker does not answer this query"))
+
+
+def _nodes(shard: Shard, query: NodesQuery) -> Nodes:
+    snapshot = shard.fleet.snapshot
+    records = [record for page in snapshot.node_pages for record in page if record is not None]
+    later = [record for record in records if record.node_id > query.after]
+    chosen = nsmallest(query.limit, later, key=lambda record: record.node_id)
+    return Nodes(
+        nodes=[_node_line(shard, record) for record in chosen],
+        total=len(records),
+        more=len(later) > len(chosen),
+        snapshot_version=snapshot.version,
+        snapshot_age_ms=shard.fleet.age_ns() / MILLISECOND_NS,
+    )
+
+
+def _node_line(shard: Shard, record: NodeRecord) -> NodeLine:
+    fleet = shard.fleet
+    standing = unpack_standing(fleet.standing[record.row])
+    load = unpack_load(fleet.load[record.row])
+    capability = fleet.snapshot.class_of(record.class_number)
+    pools = fleet.snapshot.pool_view.pools
+    beat_at_ns = shard.setup.memory.rows.heartbeat_at_ns[record.row]
+    return NodeLine(
+        node_id=record.node_id,
+        state=standing.state.name.lower(),
+        services=list(capability.types_ready) if capability is not None else [],
+        languages=describe_languages(capability) if capability is not None else "",
+        pools=[pools[pool].name if pool in pools else str(pool) for pool in record.pools],
+        held=fleet.held(record.row),
+        slots_max=standing.slots_max,
+        cpu_percent=_percent(load.cpu),
+        memory_percent=_percent(load.memory),
+        gpu_percent=_percent(load.gpu),
+        heartbeat_age_ms=(fleet.clock_ns - beat_at_ns) / MILLISECOND_NS if beat_at_ns else 0.0,
+        row=record.row,
+        generation=record.generation,
+        epoch=record.epoch,
+        class_number=record.class_number,
+    )
+
+
+def _percent(value: int) -> float | None:
+    return None if value == PERCENT_UNKNOWN else float(value)
+
+
+def describe_languages(capability: CapabilityClass) -> str:
+    """Say a class's languages in a few words: "asr en; nmt en>es; tts es"."""
+    languages = capability.languages
+    pairs = [f"{src}>{tgt}" for src, tgt in languages.nmt.pairs]
+    if not pairs and languages.nmt.rule:
+        pairs = [f"{languages.nmt.rule} {','.join(languages.nmt.languages)}"]
+    parts = (("asr", languages.asr), ("nmt", tuple(pairs)), ("tts", languages.tts))
+    return "; ".join(f"{name} {','.join(words)}" for name, words in parts if words)
+
+
+def _snapshot(shard: Shard) -> SnapshotView:
+    fleet = shard.fleet
+    snapshot = fleet.snapshot
+    by_state: dict[str, int] = {}
+    slots_total = 0
+    rows = 0
+    ledger = shard.setup.memory.ledger
+    held = [0] * shard.worker_count
+    for page in snapshot.node_pages:
+        for record in page:
+            if record is None:
+                continue
+            rows += 1
+            standing = unpack_standing(fleet.standing[record.row])
+            by_state[standing.state.name.lower()] = by_state.get(standing.state.name.lower(), 0) + 1
+            if standing.state is NodeState.READY:
+                slots_total += standing.slots_max
+            for worker in range(shard.worker_count):
+                held[worker] += ledger.cells[record.row * ledger.stride + worker]
+    age_ms = fleet.age_ns() / MILLISECOND_NS
+    return SnapshotView(
+        version=snapshot.version,
+        age_ms=(fleet.clock_ns - snapshot.published_at_ns) / MILLISECOND_NS,
+        beat_age_ms=age_ms,
+        nodes=rows,
+        nodes_by_state=by_state,
+        classes=snapshot.classes.count,
+        pools={
+            pool.name: snapshot.pool_view.counts(pool.id).online
+            for pool in snapshot.pool_view.all.records
+        },
+        pool_mode=snapshot.pools.mode,
+        slots_total=slots_total,
+        slots_held=held,
+        manager_alive=age_ms < MANAGER_SILENT_MS,
+    )
+
+
+def _sessions(shard: Shard, query: SessionsQuery) -> Sessions:
+    later = [session for session in shard.sessions.values() if session.session_id > query.after]
+    chosen = nsmallest(query.limit, later, key=lambda session: session.session_id)
+    return Sessions(
+        sessions=[_session_line(shard, session) for session in chosen],
+        total=len(shard.sessions),
+        more=len(later) > len(chosen),
+    )
+
+
+def _session_line(shard: Shard, session: Session) -> SessionLine:
+    binding = session.binding
+    pool = shard.fleet.snapshot.pool_view.pools.get(binding.pool_id) if binding else None
+    return SessionLine(
+        session_id=session.session_id,
+        tenant=session.tenant,
+        pair=f"{session.src_lang}>{session.tgt_lang}",
+        pool=pool.name if pool is not None else "",
+        connected=session.peer is not None,
+        jobs=len(session.open_jobs),
+        last_node=session.last_node_id,
+    )

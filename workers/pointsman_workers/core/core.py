@@ -1,0 +1,285 @@
+"""The worker core: absorbs what happened, answers with what should be done.
+
+    a step   = pin the newest snapshot, take every event in order, fire timers, serve the queue,
+               tell the other workers what waits, gather acknowledgements
+
+It knows of no sockets, clocks or processes: connections are numbers, time is an argument, shared
+memory is a set of buffers.  A week of a shard is a list of events.
+"""
+
+from collections.abc import Callable, Sequence
+
+from pointsman_shm.memory.rows import GENERATION_SHIFT, STATE_MASK, STATE_SHIFT, NodeState
+from pointsman_shm.memory.stats_names import Counter, Gauge
+from pointsman_wire import lane_messages as lane
+from pointsman_wire import session_messages as client
+from pointsman_wire.errors import Code
+from pointsman_wire.framing import Unreadable
+from pointsman_wire.link import Accepted, Closed, Connection, LoopWasLate, Received
+from pointsman_wire.messages import Error, Message, error_info
+from pointsman_wire.preamble import Role
+from pointsman_workers.core.answers import answer_query
+from pointsman_workers.core.events import BellRang, ManagerSaid, Stopped, StopWished
+from pointsman_workers.core.jobs import JobDesk
+from pointsman_workers.core.lanes import LaneDesk
+from pointsman_workers.core.outcomes import OutcomeDesk
+from pointsman_workers.core.placing import PlacingDesk
+from pointsman_workers.core.sessions import SessionDesk
+from pointsman_workers.core.setup import WorkerSetup
+from pointsman_workers.core.shard import SECOND_NS, Shard, Timed
+from pointsman_workers.core.state import Job, Lane, Orphan, Peer, Session
+
+CHORES_NS = 100_000_000
+MEND_NS = SECOND_NS
+
+
+class WorkerCore:
+    """One shard of sessions and all their jobs."""
+
+    def __init__(self, setup: WorkerSetup) -> None:
+        shard = self.shard = Shard(setup)
+        self._sessions = SessionDesk(shard)
+        placing = PlacingDesk(shard)
+        self._outcomes = OutcomeDesk(shard, self._sessions, placing)
+        self._lanes = LaneDesk(shard, self._outcomes)
+        self._jobs = JobDesk(shard, self._sessions, placing, self._lanes)
+        self._late_ns = 0  # how long this process has not run in all: the core's time lacks it
+        self._started_ns = -1
+        self._chores_at_ns = 0
+        self._mend_at_ns = 0
+        self._stop_at_ns = 0
+        self._absorb: dict[type, Callable[..., None]] = {
+            Received: self._received,
+            Accepted: self._accepted,
+            Closed: self._closed,
+            BellRang: self._rung,
+            ManagerSaid: self._told,
+            LoopWasLate: self._was_late,
+            StopWished: self._stop,
+        }
+        self._from_client: dict[type, Callable[..., None]] = {
+            client.Submit: self._jobs.create_job,
+            client.ResultAck: lambda peer, message, _: self._sessions.acknowledged(peer, message),
+            client.SessionInit: lambda peer, message, _: self._sessions.init(peer, message),
+            client.Cancel: lambda peer, message, _: self._cancel(peer, message),
+            client.ClientHeartbeat: lambda peer, message, _: self._heartbeat(peer, message),
+            client.SessionClose: lambda peer, message, _: self._close(peer, message),
+        }
+        lanes = self._lanes
+        self._from_node: dict[type, Callable[..., None]] = {
+            lane.NodeResult: lanes.ended,
+            lane.AssignAck: lambda of, message, _: lanes.acknowledged(of, message),
+            lane.LaneReport: lambda of, message, _: lanes.report(of, message),
+            lane.JobRefused: lambda of, message, _: lanes.refused(of, message),
+            lane.NodePartial: lanes.partial,
+            lane.NodeProgress: lambda of, message, _: lanes.progress(of, message),
+            lane.LanePong: lambda of, message, _: lanes.ponged(of, message),
+        }
+
+    # -- the step ----------------------------------------------------------------------------
+
+    def step(self, now_ns: int, events: Sequence[object]) -> list[object]:
+        """Absorb what happened and return every command it leads to, in order."""
+        shard = self.shard
+        self._set_clock(now_ns)
+        if shard.fleet.refresh():
+            self._follow_snapshot()
+        for event in events:
+            self._absorb[type(event)](event)
+        for entry in shard.due():
+            self._timed(entry)
+        if shard.now_ns >= self._chores_at_ns:
+            self._do_chores()
+        if shard.freed_rows or shard.waiting.count:
+            self._outcomes.serve()
+        shard.waiting.publish()
+        return shard.outbox.flush()
+
+    def next_deadline_ns(self) -> int:
+        """When to step even if nothing else happens."""
+        shard = self.shard
+        deadline_ns = self._chores_at_ns
+        timer_ns = shard.timers.next_deadline_ns()
+        if timer_ns is not None and timer_ns < deadline_ns:
+            deadline_ns = timer_ns
+        for kind in shard.waiting.kinds:
+            look_ns = shard.now_ns if kind.walk is not None else kind.full_until_ns
+            deadline_ns = min(deadline_ns, look_ns)
+        return deadline_ns + self._late_ns
+
+    def answer(self, query: Message) -> Message:
+        """Answer an admin query; changes nothing."""
+        return answer_query(self.shard, query)
+
+    def _set_clock(self, clock_ns: int) -> None:
+        shard = self.shard
+        shard.now_ns = clock_ns - self._late_ns
+        shard.fleet.now_ns = shard.now_ns
+        shard.fleet.clock_ns = clock_ns
+        if self._started_ns < 0:
+            self._started_ns = shard.now_ns
+
+    def _was_late(self, event: LoopWasLate) -> None:
+        """This process did not run: its deadlines move by as much."""
+        self._late_ns += event.late_ns
+        self._set_clock(self.shard.fleet.clock_ns)
+        self.shard.count(Counter.LOOP_LATE)
+
+    def _follow_snapshot(self) -> None:
+        fleet = self.shard.fleet
+        self.shard.kinds.configure(
+            fleet.config, is_semantic_present=fleet.snapshot.pool_view.has_type_online("semantic")
+        )
+        for kind in self.shard.waiting.kinds:
+            fleet.prepare(kind)
+
+    def _do_chores(self) -> None:
+        shard = self.shard
+        self._chores_at_ns = shard.now_ns + CHORES_NS
+        shard.window.expire(shard.now_ns)
+        self._lanes.check_rows()
+        if not shard.is_settled:
+            self._settle_if_time()
+        if shard.now_ns >= self._mend_at_ns:
+            self._mend_at_ns = shard.now_ns + MEND_NS
+            shard.fleet.own.mend()
+        if shard.is_stopping and (not shard.open_job_count or shard.now_ns >= self._stop_at_ns):
+            shard.outbox.commands.append(Stopped())
+        stats = shard.setup.memory.stats
+        stats.gauge(Gauge.SESSIONS, len(shard.sessions))
+        stats.gauge(Gauge.QUEUE_LENGTH, shard.waiting.count)
+        stats.gauge(Gauge.LANES, sum(lane.is_up for lane in shard.lanes.values()))
+        stats.gauge(Gauge.JOBS_ACTIVE, shard.open_job_count)
+        stats.gauge(Gauge.SNAPSHOT_VERSION, shard.fleet.version)
+
+    def _settle_if_time(self) -> None:
+        """All nodes have reported what they run from before, or had time enough to."""
+        shard = self.shard
+        grace_ns = int(shard.config.jobs.lane_grace_s * SECOND_NS)
+        is_over = shard.now_ns - self._started_ns >= grace_ns
+        if not (shard.setup.epoch == 1 or is_over or self._has_all_lanes()):
+            return
+        shard.is_settled = True
+        # What a predecessor held and nobody reported is held no more: one store a cell.
+        held = {
+            row: sum(hold.has_slot for hold in lane.holds.values())
+            for row, lane in shard.lanes.items()
+        }
+        shard.fleet.own.settle(held)
+        self._jobs.settle()
+
+    def _has_all_lanes(self) -> bool:
+        fleet = self.shard.fleet
+        if not fleet.version:
+            return False
+        return all(
+            fleet.lane_generations[row] == word >> GENERATION_SHIFT
+            for row, word in enumerate(fleet.standing)
+            if word >> STATE_SHIFT & STATE_MASK == NodeState.READY
+        )
+
+    # -- events ------------------------------------------------------------------------------
+
+    def _received(self, event: Received) -> None:
+        connection = event.connection
+        peer = self.shard.peers.get(connection)
+        if peer is not None:
+            for message, payload in event.frames:
+                handle = self._from_client.get(type(message))
+                if handle is not None:
+                    handle(peer, message, payload)
+                else:
+                    self._not_understood(connection, message)
+        elif connection in self.shard.lanes_by_connection:
+            self._received_on_lane(event)
+
+    def _received_on_lane(self, event: Received) -> None:
+        shard = self.shard
+        for message, payload in event.frames:
+            node = shard.lanes_by_connection.get(event.connection)
+            handle = self._from_node.get(type(message))
+            if isinstance(message, lane.LaneOpen) and node is None:
+                self._lanes.open(event.connection, message)
+            elif handle is None:
+                self._not_understood(event.connection, message)
+            elif node is not None and node.connection == event.connection:
+                handle(node, message, payload)
+
+    def _not_understood(self, connection: Connection, message: Message | Unreadable) -> None:
+        """Answer what is no message of this connection; an error from the peer needs no answer."""
+        self.shard.count(Counter.BAD_FRAMES)
+        if isinstance(message, Error):
+            return
+        if isinstance(message, Unreadable):
+            text = f"message {message.name or '(no type)'} cannot be read: {message.reason}"
+        else:
+            text = f"message {type(message).__name__} does not belong on this connection"
+        self.shard.outbox.error(connection, error_info(Code.INVALID_MESSAGE, text))
+
+    def _accepted(self, event: Accepted) -> None:
+        if event.preamble.role is Role.LANE:
+            self.shard.lanes_by_connection[event.connection] = None
+        else:
+            self._sessions.connected(event)
+
+    def _closed(self, event: Closed) -> None:
+        if event.connection in self.shard.peers:
+            self._sessions.disconnected(event.connection)
+        elif event.connection in self.shard.lanes_by_connection:
+            self._lanes.disconnected(event.connection)
+
+    def _rung(self, event: BellRang) -> None:
+        self._outcomes.rung(event.class_number)
+
+    def _told(self, event: ManagerSaid) -> None:
+        """Hints of the manager need no act: every step looks at the version word by itself."""
+
+    def _stop(self, event: StopWished) -> None:
+        shard = self.shard
+        shard.is_stopping = True
+        self._stop_at_ns = event.deadline_ns - self._late_ns
+        self._chores_at_ns = shard.now_ns
+        for connection in shard.peers:
+            shard.outbox.send(connection, client.GoingAway(reconnect_after_ms=500))
+
+    # -- small requests ----------------------------------------------------------------------
+
+    def _session(self, peer: Peer, number: int) -> Session | None:
+        session = peer.sessions.get(number)
+        if session is None:
+            text = f"session number {number} is not open on this connection"
+            error = error_info(Code.INVALID_SESSION, text)
+            self.shard.outbox.error(peer.connection, error, number)
+        return session
+
+    def _cancel(self, peer: Peer, message: client.Cancel) -> None:
+        session = self._session(peer, message.session_number)
+        if session is None:
+            return
+        job = self.shard.window.find((session.tenant, session.session_id, message.request_id))
+        if job is None:
+            error = error_info(Code.NOT_FOUND, f"no request {message.request_id!r} in this session")
+            self.shard.outbox.error(peer.connection, error, session.number, message.request_id)
+        elif job.is_open:
+            self._outcomes.cancel(job)
+
+    def _heartbeat(self, peer: Peer, message: client.ClientHeartbeat) -> None:
+        for session in peer.sessions.values():
+            session.touched_at_ns = self.shard.now_ns
+        self.shard.outbox.send(peer.connection, client.ClientHeartbeatAck(number=message.number))
+
+    def _close(self, peer: Peer, message: client.SessionClose) -> None:
+        session = self._session(peer, message.session_number)
+        if session is not None:
+            self._sessions.close(session, message)
+
+    def _timed(self, entry: Timed) -> None:
+        if isinstance(entry, Job):
+            self._outcomes.timed(entry)
+        elif isinstance(entry, Session):
+            self._sessions.timed(entry)
+        elif isinstance(entry, Lane):
+            self._lanes.timed(entry)
+        else:
+            assert isinstance(entry, Orphan), entry
+            self._lanes.orphan_timed(entry)

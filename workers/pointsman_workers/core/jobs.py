@@ -1,0 +1,195 @@
+"""Creation: a submit becomes a job, once for each key.
+
+    create_job    request -> known already? -> refused? -> placed at once, adopted, or waiting
+
+Order of acts: limits, known, decide, reserve, acknowledge and dispatch in the same step.
+"""
+
+from zlib import crc32
+
+from pointsman_shm.memory.stats_names import Counter
+from pointsman_shm.rules.modules import UnknownName
+from pointsman_wire.errors import Code
+from pointsman_wire.messages import ErrorInfo, error_info
+from pointsman_wire.session_messages import AcceptedJob, Submit
+from pointsman_workers.core.lanes import LaneDesk
+from pointsman_workers.core.placing import PlacingDesk
+from pointsman_workers.core.sessions import SessionDesk
+from pointsman_workers.core.shard import SECOND_NS, Shard
+from pointsman_workers.core.state import Job, Key, Peer, Session
+from pointsman_workers.placement.kinds import Kind
+
+DURABILITY = "memory"
+UNSETTLED_MAX = 10_000
+
+
+class JobDesk:
+    """Answers submits."""
+
+    def __init__(
+        self, shard: Shard, sessions: SessionDesk, placing: PlacingDesk, lanes: LaneDesk
+    ) -> None:
+        self.shard = shard
+        self.sessions = sessions
+        self.placing = placing
+        self.lanes = lanes
+        self._timeout_ns = int(shard.config.jobs.timeout_s * SECOND_NS)
+        # Repeated submits of requests that may still run on a node that has not reported yet.
+        self._unsettled: list[tuple[Peer, Submit, bytes]] = []
+
+    def create_job(self, peer: Peer, submit: Submit, payload: bytes) -> None:
+        """The one entry: answer a submit with its job, whether it is new or known."""
+        session = peer.sessions.get(submit.session_number)
+        if session is None:
+            text = f"session number {submit.session_number} is not open on this connection"
+            self._refuse(peer, submit, error_info(Code.INVALID_SESSION, text))
+            return
+        session.touched_at_ns = self.shard.now_ns
+        request_id = submit.request_id or "req-" + self.shard.new_job_id()[:12]
+        key = (session.tenant, session.session_id, request_id)
+        known = self.shard.window.find(key)
+        if known is not None:
+            self._repeat(peer, submit, known, body_check(payload))
+            return
+        if self._may_still_run(session, key):
+            self._unsettled.append((peer, submit, payload))
+            return
+        kind = self.shard.kinds.find(submit, session)
+        error = self._refusal(session, submit, kind)
+        if error is not None:
+            self._refuse(peer, submit, error)
+            return
+        assert isinstance(kind, Kind), kind
+        self.shard.fleet.prepare(kind)
+        job = self._new_job(session, submit, payload, key, kind)
+        self._start(peer, job)
+
+    def _may_still_run(self, session: Session, key: Key) -> bool:
+        """Is this a repeated request that a node, not heard of since our start, may be running?"""
+        return (
+            not self.shard.is_settled
+            and key[2] in session.repeats
+            and key not in self.shard.orphans
+            and len(self._unsettled) < UNSETTLED_MAX
+        )
+
+    def _refuse(self, peer: Peer, submit: Submit, error: ErrorInfo) -> None:
+        self.shard.outbox.error(peer.connection, error, submit.session_number, submit.request_id)
+
+    def _refusal(
+        self, session: Session, submit: Submit, kind: Kind | UnknownName
+    ) -> ErrorInfo | None:
+        """What makes a request impossible before any node is asked."""
+        if self.shard.is_stopping:
+            return error_info(
+                Code.SHUTTING_DOWN, "this worker takes no new jobs", retry_after_ms=500
+            )
+        if session.is_closing:
+            return error_info(Code.SESSION_CLOSED, "the session is being closed")
+        if isinstance(kind, UnknownName):
+            return error_info(Code.UNSUPPORTED_FEATURE, kind.hint)
+        if submit.durability not in (None, DURABILITY):
+            text = (
+                f"durability {submit.durability!r} is not offered by this server, which holds jobs "
+                f"in {DURABILITY!r}; leave it out or ask for that"
+            )
+            return error_info(Code.UNSUPPORTED_FEATURE, text)
+        if self.shard.waiting.is_full_for(session.tenant):
+            text = f"{self.shard.waiting.count} jobs wait already"
+            return error_info(Code.QUEUE_FULL, text, retry_after_ms=1_000)
+        return None
+
+    def _repeat(self, peer: Peer, submit: Submit, job: Job, body: tuple[int, int]) -> None:
+        """The same key again: the same job, or CONFLICT for another body."""
+        if job.body != body:
+            text = f"request {job.key[2]!r} was submitted before with another payload"
+            self._refuse(peer, submit, error_info(Code.CONFLICT, text))
+            return
+        self._accept(peer, job, is_duplicate=True)
+        if job.is_open:
+            job.session.open_jobs[job.key[2]] = job
+        else:
+            self.sessions.repeat(job.session, job)
+
+    def _new_job(
+        self, session: Session, submit: Submit, payload: bytes, key: Key, kind: Kind
+    ) -> Job:
+        shard = self.shard
+        now_ns = shard.now_ns
+        shard.last_arrival += 1
+        job = Job(
+            job_id=shard.new_job_id(),
+            key=key,
+            session=session,
+            submit=submit,
+            payload=payload,
+            body=body_check(payload),
+            kind=kind,
+            arrival=shard.last_arrival,
+            accepted_at_ns=now_ns,
+            timeout_ns=self._timeout_of(submit),
+        )
+        if submit.deadline_s is not None:
+            job.ends_at_ns = now_ns + int(submit.deadline_s * SECOND_NS)
+        return job
+
+    def _timeout_of(self, submit: Submit) -> int:
+        """One attempt's time: as asked, or from the expected duration, or the default."""
+        if submit.timeout_s is not None:
+            return int(submit.timeout_s * SECOND_NS)
+        if submit.expected_duration_ms is None:
+            return self._timeout_ns
+        jobs = self.shard.config.jobs
+        wanted_s = jobs.duration_base_s + jobs.duration_factor * submit.expected_duration_ms / 1e3
+        clamped_s = min(max(wanted_s, jobs.duration_timeout_min_s), jobs.duration_timeout_max_s)
+        return int(clamped_s * SECOND_NS)
+
+    def _start(self, peer: Peer, job: Job) -> None:
+        """Place a new job, or let it wait, or refuse it; accept it in the first two cases."""
+        shard = self.shard
+        orphan = shard.orphans.pop(job.key, None)
+        if orphan is not None:
+            job.job_id = orphan.hold.job_id
+            self._register(peer, job)
+            self.lanes.adopt(job, orphan)
+            return
+        if job.kind.waiting_count == 0 and self.placing.place(job):
+            self._register(peer, job)
+            return
+        if self.placing.wait_s(job) == 0 and job.kind.walk is None:
+            self._refuse(peer, job.submit, self.placing.nobody(job))
+            return
+        self._register(peer, job)
+        self.placing.wait(job)
+
+    def settle(self) -> None:
+        """The nodes have reported: answer the repeated submits that waited for it."""
+        unsettled, self._unsettled = self._unsettled, []
+        for peer, submit, payload in unsettled:
+            if peer.connection in self.shard.peers:
+                self.create_job(peer, submit, payload)
+
+    def _register(self, peer: Peer, job: Job) -> None:
+        shard = self.shard
+        shard.window.bind(job)
+        job.session.open_jobs[job.key[2]] = job
+        job.session.repeats.discard(job.key[2])
+        shard.open_job_count += 1
+        shard.count(Counter.JOBS_ACCEPTED)
+        self._accept(peer, job, is_duplicate=False)
+
+    def _accept(self, peer: Peer, job: Job, *, is_duplicate: bool) -> None:
+        accepted = AcceptedJob(
+            session_number=job.session.number,
+            request_id=job.key[2],
+            job_id=job.job_id,
+            durability=DURABILITY,
+            window_s=self.shard.window.window_s,
+            duplicate=is_duplicate,
+        )
+        self.shard.outbox.accept(peer, accepted)
+
+
+def body_check(payload: bytes) -> tuple[int, int]:
+    """Return (length, crc32): what the body of a repeated request must equal."""
+    return len(payload), crc32(payload)

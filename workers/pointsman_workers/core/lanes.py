@@ -1,0 +1,404 @@
+"""Lanes: nodes dial in, report what they run, take jobs, and give results.
+
+A lane outlives its connection: its jobs go on, and when the node is back it reports what it runs
+and holds.  Reported and known: kept.  Known and not reported: dispatched anew.  Reported and
+unknown: an orphan from before this worker was born, kept for its client for a while, or
+cancelled, its slot counted until the node confirms.
+"""
+
+from pointsman_shm.memory.rows import GENERATION_SHIFT, STATE_MASK, STATE_SHIFT, NodeState
+from pointsman_shm.memory.stats_names import Counter
+from pointsman_shm.uplink import LaneRefused, ModelUnavailable, NodeZombie
+from pointsman_wire.errors import Code
+from pointsman_wire.lane_messages import (
+    AssignAck,
+    JobFence,
+    JobRefused,
+    LaneAccepted,
+    LaneOpen,
+    LanePing,
+    LanePong,
+    LaneReport,
+    NodePartial,
+    NodeProgress,
+    NodeResult,
+)
+from pointsman_wire.link import Connection
+from pointsman_wire.messages import Error, error_info
+from pointsman_wire.session_messages import Partial, Progress
+from pointsman_wire.tickets import is_lane_ticket, lane_ticket
+from pointsman_workers.core.events import TellManager
+from pointsman_workers.core.lifecycle import JobState, moved
+from pointsman_workers.core.outcomes import OutcomeDesk
+from pointsman_workers.core.shard import SECOND_NS, Shard
+from pointsman_workers.core.state import Hold, Job, Lane, Orphan
+
+ZOMBIE_NS = 3 * SECOND_NS
+ORPHANS_MAX = 10_000
+GENERATIONS = 1 << 16
+
+
+class LaneDesk:
+    """Everything that happens on lanes."""
+
+    def __init__(self, shard: Shard, outcomes: OutcomeDesk) -> None:
+        self.shard = shard
+        self.outcomes = outcomes
+        self._grace_ns = int(shard.config.jobs.lane_grace_s * SECOND_NS)
+        self._orphan_ns = int(shard.config.sessions.resume_s * SECOND_NS)
+
+    # -- opening and losing ------------------------------------------------------------------
+
+    def open(self, connection: Connection, message: LaneOpen) -> None:
+        """A node presents its ticket; its lane stands once it has reported."""
+        shard = self.shard
+        refusal = self._refusal(message)
+        if refusal:
+            shard.outbox.send(connection, Error(error_info(Code.UNAUTHORIZED, refusal)))
+            shard.outbox.close(connection, refusal)
+            shard.outbox.commands.append(TellManager(LaneRefused(message.node_id, refusal)))
+            return
+        lane = shard.lanes.get(message.row)
+        if lane is not None and lane.generation != message.generation:
+            self.lose(lane, "another node has its place")
+            lane = None
+        if lane is None:
+            lane = Lane(
+                node_id=message.node_id,
+                row=message.row,
+                generation=message.generation,
+                epoch=message.epoch,
+                connection=connection,
+            )
+            shard.lanes[message.row] = lane
+            shard.rows_by_node[message.node_id] = message.row
+        else:
+            self._replace_connection(lane, connection, message.epoch)
+        shard.lanes_by_connection[connection] = lane
+        accepted = LaneAccepted(
+            instance_uid=shard.setup.instance_uid, shard=shard.worker_index, epoch=shard.setup.epoch
+        )
+        shard.outbox.send(connection, accepted)
+
+    def _refusal(self, message: LaneOpen) -> str:
+        shard = self.shard
+        if not 0 <= message.row < shard.config.nodes.max_nodes:
+            return f"row {message.row} does not exist"
+        expected = lane_ticket(
+            shard.setup.ticket_key,
+            message.node_id,
+            message.row,
+            message.generation,
+            message.epoch,
+        )
+        if not is_lane_ticket(message.ticket, expected):
+            return "the lane ticket is not of this registration: register again"
+        lane = shard.lanes.get(message.row)
+        if lane is None:
+            return ""
+        ahead = (message.generation - lane.generation) % GENERATIONS
+        if ahead > GENERATIONS // 2 or (ahead == 0 and message.epoch < lane.epoch):
+            return "a newer registration of this node has its lane here"
+        return ""
+
+    def _replace_connection(self, lane: Lane, connection: Connection, epoch: int) -> None:
+        old = lane.connection
+        if old is not None:
+            self.shard.lanes_by_connection[old] = None
+            self.shard.outbox.close(old, "the node opened a newer lane")
+        self._forget_connection(lane)
+        lane.connection = connection
+        lane.epoch = epoch
+
+    def _forget_connection(self, lane: Lane) -> None:
+        lane.connection = None
+        lane.is_up = False
+        self.shard.fleet.lane_generations[lane.row] = 0
+        lane.lost_at_ns = self.shard.now_ns
+        lane.next_assignment = 1
+        lane.unacknowledged.clear()
+        lane.last_result = lane.acknowledged_result = 0
+        lane.ping_number = lane.pong_number = lane.last_read = 0
+        lane.stuck_since_ns = 0
+        lane.is_zombie_told = False
+
+    def disconnected(self, connection: Connection) -> None:
+        """A lane's connection is gone; the node has the grace period to come back."""
+        lane = self.shard.lanes_by_connection.pop(connection)
+        if lane is not None and lane.connection == connection:
+            self._forget_connection(lane)
+            self.shard.file(lane, self.shard.now_ns + self._grace_ns)
+
+    def lose(self, lane: Lane, reason: str) -> None:
+        """The node is gone for good: its jobs go elsewhere."""
+        shard = self.shard
+        if lane.connection is not None:
+            shard.outbox.close(lane.connection, reason)
+            shard.lanes_by_connection[lane.connection] = None
+        self._forget_connection(lane)
+        del shard.lanes[lane.row]
+        if shard.rows_by_node.get(lane.node_id) == lane.row:
+            del shard.rows_by_node[lane.node_id]
+        for hold in tuple(lane.holds.values()):
+            job = hold.job
+            shard.free(hold)
+            if job is not None:
+                self.outcomes.fail_over(job, f"node lost: {reason}", Code.NODE_UNAVAILABLE)
+        for key in [key for key, orphan in shard.orphans.items() if orphan.hold.lane is lane]:
+            del shard.orphans[key]
+
+    def check_rows(self) -> None:
+        """Let go of lanes whose node the manager has declared gone."""
+        standing = self.shard.fleet.standing
+        for lane in tuple(self.shard.lanes.values()):
+            word = standing[lane.row]
+            state = word >> STATE_SHIFT & STATE_MASK
+            ahead = ((word >> GENERATION_SHIFT) - lane.generation) % GENERATIONS
+            is_replaced = 0 < ahead < GENERATIONS // 2
+            is_gone = ahead == 0 and state in (NodeState.OFFLINE, NodeState.FREE)
+            if is_replaced or is_gone:
+                self.lose(lane, "the manager declared it gone")
+
+    # -- the report --------------------------------------------------------------------------
+
+    def report(self, lane: Lane, message: LaneReport) -> None:
+        """Bring what we hold and what the node says it runs together; the lane is then up."""
+        shard = self.shard
+        reported = {(fence.epoch, fence.dispatch) for fence in (*message.running, *message.held)}
+        for place, hold in tuple(lane.holds.items()):
+            if place not in reported:
+                self._missing(hold)
+        for fence in message.running:
+            self._reported(lane, fence, is_running=True)
+        for fence in message.held:
+            self._reported(lane, fence, is_running=False)
+        slots = sum(hold.has_slot for hold in lane.holds.values())
+        shard.fleet.own.rewrite(lane.row, slots)
+        lane.is_up = True
+        shard.fleet.lane_generations[lane.row] = lane.generation
+        if lane.holds:
+            shard.watch(lane)
+        for kind in shard.waiting.kinds:
+            kind.full_until_ns = 0
+
+    def _missing(self, hold: Hold) -> None:
+        """We hold it and the node does not have it: it never arrived, or died with the node."""
+        job = hold.job
+        self.shard.free(hold)
+        if job is not None:
+            self.outcomes.fail_over(
+                job, "the node does not have it", Code.NODE_UNAVAILABLE, excludes_node=False
+            )
+
+    def _reported(self, lane: Lane, fence: JobFence, *, is_running: bool) -> None:
+        hold = lane.holds.get((fence.epoch, fence.dispatch))
+        if hold is None:
+            self._unknown(lane, fence, is_running=is_running)
+        elif hold.is_cancelling and is_running:
+            self.outcomes.cancel_hold(hold, "it was given up here")
+        else:
+            self._start(hold)
+
+    def _unknown(self, lane: Lane, fence: JobFence, *, is_running: bool) -> None:
+        """A dispatch that this worker did not make, or has forgotten."""
+        shard = self.shard
+        hold = Hold(
+            lane=lane,
+            job=None,
+            job_id=fence.job_id,
+            epoch=fence.epoch,
+            dispatch=fence.dispatch,
+            has_slot=is_running,
+            is_started=True,
+            alive_at_ns=shard.now_ns,
+        )
+        lane.holds[fence.epoch, fence.dispatch] = hold
+        key = (fence.tenant, fence.session_id, fence.request_id)
+        is_before_us = fence.epoch < shard.setup.epoch and fence.request_id
+        if not is_before_us or shard.window.find(key) or len(shard.orphans) >= ORPHANS_MAX:
+            self.outcomes.cancel_hold(hold, "nobody here waits for it")
+            return
+        orphan = Orphan(hold=hold, key=key, until_ns=shard.now_ns + self._orphan_ns)
+        shard.orphans[key] = orphan
+        shard.file(orphan, orphan.until_ns)
+
+    def orphan_timed(self, orphan: Orphan) -> None:
+        """Its client did not come back: the node may stop."""
+        if self.shard.orphans.get(orphan.key) is orphan:
+            del self.shard.orphans[orphan.key]
+            if orphan.result is None:
+                self.outcomes.cancel_hold(orphan.hold, "its client did not come back")
+
+    def adopt(self, job: Job, orphan: Orphan) -> None:
+        """The client repeated the request of an orphan: it is this job, wherever it stands."""
+        hold = orphan.hold
+        hold.job = job
+        job.hold = hold
+        job.attempt = 1
+        job.state = moved(job.state, "adopt")
+        job.session.last_node_id = hold.lane.node_id
+        if orphan.result is not None:
+            self.outcomes.complete(job, orphan.result, orphan.payload)
+        else:
+            self.outcomes.placing.rearm(job)
+
+    # -- jobs on the lane --------------------------------------------------------------------
+
+    def acknowledged(self, lane: Lane, message: AssignAck) -> None:
+        """Every assignment up to this number is read and has started."""
+        lane.last_read = max(lane.last_read, message.number)
+        unacknowledged = lane.unacknowledged
+        while unacknowledged and unacknowledged[0].number <= message.number:
+            self._start(unacknowledged.popleft())
+
+    def _start(self, hold: Hold) -> None:
+        if hold.is_started:
+            return
+        hold.is_started = True
+        hold.alive_at_ns = self.shard.now_ns
+        job = hold.job
+        if job is not None and job.hold is hold and job.state is JobState.DISPATCHED:
+            job.state = moved(job.state, "start")
+            self.outcomes.placing.rearm(job)
+
+    def refused(self, lane: Lane, message: JobRefused) -> None:
+        """The node did not start the job."""
+        hold = lane.holds.get((message.epoch, message.dispatch))
+        if hold is None:
+            self.shard.count(Counter.STALE_RESULTS)
+            return
+        job = hold.job
+        self.shard.free(hold)
+        if job is None:
+            return
+        if message.code == Code.NODE_OVERLOADED:
+            self.outcomes.capacity_refused(job, message.message)
+        else:
+            self.outcomes.fail_over(job, message.message or message.code, Code.NODE_UNAVAILABLE)
+
+    def ended(self, lane: Lane, message: NodeResult, payload: bytes) -> None:
+        """A result; only the current dispatch of a job counts, anything older is dropped."""
+        shard = self.shard
+        if message.number > lane.last_result:
+            shard.outbox.acknowledge(lane, message.number)
+        hold = lane.holds.get((message.epoch, message.dispatch))
+        if hold is None:
+            shard.count(Counter.STALE_RESULTS)
+            return
+        job = hold.job
+        shard.free(hold)
+        if job is None:
+            self._orphan_ended(hold, message, payload)
+            return
+        if message.code == Code.MODEL_NOT_AVAILABLE:
+            self._mark_model(lane, job)
+        self.outcomes.complete(job, message, payload)
+
+    def _orphan_ended(self, hold: Hold, message: NodeResult, payload: bytes) -> None:
+        if not hold.is_cancelling:
+            for orphan in self.shard.orphans.values():
+                if orphan.hold is hold:
+                    orphan.result, orphan.payload = message, payload
+                    return
+        self.shard.count(Counter.STALE_RESULTS)
+
+    def _mark_model(self, lane: Lane, job: Job) -> None:
+        capability = self.shard.fleet.capability(lane.row)
+        versions = dict(capability.versions) if capability is not None else {}
+        for service in job.kind.requirement.types:
+            mark = ModelUnavailable(
+                row=lane.row,
+                generation=lane.generation,
+                service=service,
+                version=versions.get(service, ""),
+            )
+            self.shard.outbox.commands.append(TellManager(mark))
+
+    def _current_job(self, lane: Lane, place: tuple[int, int]) -> Job | None:
+        hold = lane.holds.get(place)
+        if hold is None or hold.job is None:
+            self.shard.count(Counter.STALE_RESULTS)
+            return None
+        self._start(hold)
+        hold.alive_at_ns = self.shard.now_ns
+        self.outcomes.placing.rearm(hold.job)
+        return hold.job
+
+    def partial(self, lane: Lane, message: NodePartial, payload: bytes) -> None:
+        """A piece of a streaming result passes through to a client that asked for it."""
+        job = self._current_job(lane, (message.epoch, message.dispatch))
+        if job is None or job.session.peer is None or not job.submit.stream:
+            return
+        partial = Partial(
+            session_number=job.session.number,
+            request_id=job.key[2],
+            job_id=job.job_id,
+            attempt=job.attempt,
+            seq=message.seq,
+            content_type=message.content_type,
+            meta=message.meta,
+        )
+        self.shard.outbox.send(job.session.peer.connection, partial, payload)
+
+    def progress(self, lane: Lane, message: NodeProgress) -> None:
+        """The job is alive: its time starts again."""
+        job = self._current_job(lane, (message.epoch, message.dispatch))
+        if job is None or job.session.peer is None or not job.submit.stream:
+            return
+        progress = Progress(
+            session_number=job.session.number,
+            request_id=job.key[2],
+            job_id=job.job_id,
+            percent=message.percent,
+            note=message.note,
+        )
+        self.shard.outbox.send(job.session.peer.connection, progress)
+
+    # -- liveness ----------------------------------------------------------------------------
+
+    def timed(self, lane: Lane) -> None:
+        """Ping a lane with jobs; give up one whose node did not come back."""
+        shard = self.shard
+        if shard.lanes.get(lane.row) is not lane:
+            return
+        if lane.connection is None:
+            if lane.lost_at_ns + self._grace_ns <= shard.now_ns:
+                self.lose(lane, f"not back within {self._grace_ns / SECOND_NS:.0f} s")
+            else:
+                shard.file(lane, lane.lost_at_ns + self._grace_ns)
+            return
+        if not lane.holds:
+            lane.stuck_since_ns = 0
+            return
+        self._judge(lane)
+        lane.ping_number += 1
+        lane.pinged_at_ns = shard.now_ns
+        ping = LanePing(number=lane.ping_number, last_assigned=lane.next_assignment - 1)
+        shard.outbox.send(lane.connection, ping)
+        shard.watch(lane)
+
+    def _judge(self, lane: Lane) -> None:
+        """A zombie answers on its control connection and never reads its lane."""
+        is_behind = lane.pong_number < lane.ping_number or bool(lane.unacknowledged)
+        if not is_behind:
+            lane.stuck_since_ns = 0
+            return
+        if not lane.stuck_since_ns:
+            lane.stuck_since_ns = self.shard.now_ns
+        stuck_ns = self.shard.now_ns - lane.stuck_since_ns
+        if stuck_ns >= ZOMBIE_NS and not lane.is_zombie_told:
+            lane.is_zombie_told = True
+            zombie = NodeZombie(
+                row=lane.row,
+                generation=lane.generation,
+                epoch=lane.epoch,
+                reason=f"its lane was not read for {stuck_ns / SECOND_NS:.1f} s",
+            )
+            self.shard.outbox.commands.append(TellManager(zombie))
+
+    def ponged(self, lane: Lane, message: LanePong) -> None:
+        """The node reads its lane."""
+        lane.pong_number = max(lane.pong_number, message.number)
+        if message.last_read > lane.last_read:
+            lane.last_read = message.last_read
+            lane.stuck_since_ns = 0

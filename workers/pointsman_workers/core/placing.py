@@ -1,0 +1,254 @@
+"""Placing: a job gets a node, or waits for one, or learns why there is none.
+
+place       the one way onto a node: first time, from the queue, after a failure
+place_on    the same for a slot that was just freed
+wait        no slot now: queue, with one wait when nodes are busy and another when none exists
+"""
+
+from pointsman_shm.memory.stats_names import Counter, Timing
+from pointsman_shm.rules.session_pool import PoolDecision, PoolOutcome
+from pointsman_wire.errors import Code
+from pointsman_wire.lane_messages import Assign
+from pointsman_wire.messages import ErrorInfo, error_info
+from pointsman_wire.session_messages import Placement
+from pointsman_workers.core.lifecycle import moved
+from pointsman_workers.core.shard import MILLISECOND_NS, SECOND_NS, Shard
+from pointsman_workers.core.state import Hold, Job
+from pointsman_workers.placement.kinds import Kind
+from pointsman_workers.placement.refusal import Refusals
+from pointsman_workers.placement.selection import (
+    Choice,
+    PoolOrder,
+    reserve_row,
+    search,
+    search_all,
+)
+from pointsman_workers.placement.session_pools import decide_for_session, pools_to_ask
+
+RETRY_AFTER_MS = 1_000
+
+_OUTCOME_COUNTERS = {
+    PoolOutcome.HIT: Counter.SESSION_HITS,
+    PoolOutcome.RESET: Counter.SESSION_RESETS,
+    PoolOutcome.REPLACED: Counter.SESSION_REPLACED,
+    PoolOutcome.NONE: Counter.SESSION_NONE,
+}
+
+
+class PlacingDesk:
+    """From a pending job to an assignment on a lane."""
+
+    def __init__(self, shard: Shard) -> None:
+        self.shard = shard
+        self.refusals = Refusals(shard.fleet)
+        self._ack_ns = int(shard.config.jobs.ack_s * SECOND_NS)
+
+    def place(self, job: Job) -> bool:
+        """Choose a node, reserve its slot and send the job; False when nobody has room now."""
+        shard = self.shard
+        kind, fleet = job.kind, shard.fleet
+        fleet.prepare(kind)
+        excluded = self._excluded(job)
+        if not excluded and self._is_known_full(kind):
+            return False
+        started_ns = shard.setup.stopwatch()
+        shard.count(Counter.DECISIONS)
+        decision = None
+        if fleet.snapshot.pool_view.is_two_level:
+            decision = decide_for_session(fleet, kind, job.session)
+            shard.count(_OUTCOME_COUNTERS.get(decision.outcome, Counter.SESSION_FIRST))
+        pools = pools_to_ask(fleet, decision)
+        choice, selector = self._choose(job, pools, excluded)
+        job.placement_ns = shard.setup.stopwatch() - started_ns
+        shard.observe(Timing.DECISION, job.placement_ns)
+        if choice is None:
+            return False
+        self._note_placement(job, choice, decision, selector)
+        self._dispatch(job, choice)
+        return True
+
+    def _is_known_full(self, kind: Kind) -> bool:
+        fleet = self.shard.fleet
+        return kind.full_until_ns > fleet.now_ns and kind.full_at_release == fleet.release_count
+
+    def _excluded(self, job: Job) -> set[int]:
+        """Rows that this job must not go to: named by the client, or where it has failed."""
+        if not job.submit.exclude:
+            return job.failed_rows
+        lanes = self.shard.lanes
+        named = {row for row, lane in lanes.items() if lane.node_id in job.submit.exclude}
+        return named | job.failed_rows
+
+    def _choose(self, job: Job, pools: PoolOrder, excluded: set[int]) -> tuple[Choice | None, str]:
+        """Preferred node, then the pools; without the nodes where it failed, then with them."""
+        shard = self.shard
+        fleet, kind = shard.fleet, job.kind
+        if job.submit.preferred_node:
+            row = shard.rows_by_node.get(job.submit.preferred_node)
+            if row is not None:
+                choice = reserve_row(fleet, kind, row, (), excluded)
+                if choice:
+                    return choice, "preferred"
+        selector = "single_level" if pools and pools[0] is None else "two_level"
+        if not excluded:
+            return search(fleet, kind, pools, excluded), selector
+        choice = search_all(fleet, kind, pools, excluded)
+        if choice is None and job.failed_rows:
+            named = excluded - job.failed_rows
+            choice = search_all(fleet, kind, pools, named)
+        return choice, "failover" if job.failed_rows else selector
+
+    def place_on(self, job: Job, row: int) -> bool:
+        """Give a waiting job the slot that was just freed on this row, if it may have it."""
+        shard = self.shard
+        fleet, kind = shard.fleet, job.kind
+        fleet.prepare(kind)
+        excluded = self._excluded(job)
+        decision = None
+        if fleet.snapshot.pool_view.is_two_level:
+            decision = decide_for_session(fleet, kind, job.session)
+        choice = reserve_row(fleet, kind, row, pools_to_ask(fleet, decision), excluded)
+        if choice is None:
+            return False
+        self._note_placement(job, choice, decision, "reserve")
+        self._dispatch(job, choice)
+        return True
+
+    def _note_placement(
+        self, job: Job, choice: Choice, decision: PoolDecision | None, selector: str
+    ) -> None:
+        fleet = self.shard.fleet
+        pools = fleet.snapshot.pool_view.pools
+        pool = pools.get(choice.pool_id) if choice.pool_id is not None else None
+        job.pool_name = pool.name if pool is not None else ""
+        job.session.last_node_id = fleet.node_id(choice.row)
+        if job.submit.explain:
+            job.placement = Placement(
+                selector=selector,
+                pool=job.pool_name,
+                session_decision=decision.outcome.value if decision is not None else "",
+                candidates=choice.candidates,
+                load=choice.load,
+                runner_up=fleet.node_id(choice.runner_up) if choice.runner_up >= 0 else "",
+                snapshot_version=fleet.version,
+                snapshot_age_ms=fleet.age_ns() / MILLISECOND_NS,
+            )
+
+    def _dispatch(self, job: Job, choice: Choice) -> None:
+        """Write the assignment to the lane; the slot is already ours."""
+        shard = self.shard
+        lane = shard.lanes[choice.row]
+        assert lane.connection is not None, lane.node_id
+        job.state = moved(job.state, "assign")
+        if job.is_queued:
+            shard.waiting.remove(job)
+        job.queued_ns = shard.now_ns - job.accepted_at_ns
+        job.attempt += 1
+        shard.last_dispatch += 1
+        hold = Hold(
+            lane=lane,
+            job=job,
+            job_id=job.job_id,
+            epoch=shard.setup.epoch,
+            dispatch=shard.last_dispatch,
+            number=lane.next_assignment,
+            sent_at_ns=shard.now_ns,
+        )
+        lane.next_assignment += 1
+        lane.holds[hold.epoch, hold.dispatch] = hold
+        lane.unacknowledged.append(hold)
+        job.hold = hold
+        shard.outbox.send(lane.connection, self._assignment(job, hold), job.payload)
+        shard.watch(lane)
+        job.state = moved(job.state, "dispatch")
+        shard.observe(Timing.SUBMIT_TO_ASSIGN, job.queued_ns)
+        self.rearm(job)
+
+    def _assignment(self, job: Job, hold: Hold) -> Assign:
+        submit, requirement = job.submit, job.kind.requirement
+        tenant, session_id, request_id = job.key
+        left_ms = None
+        if job.ends_at_ns:
+            left_ms = max(1, (job.ends_at_ns - self.shard.now_ns) // MILLISECOND_NS)
+        return Assign(
+            number=hold.number,
+            job_id=job.job_id,
+            dispatch=hold.dispatch,
+            attempt=job.attempt,
+            services=list(requirement.types),
+            features=list(requirement.features),
+            src_lang=requirement.src,
+            tgt_lang=requirement.tgt,
+            auto_langs=list(requirement.auto_langs),
+            content_type=submit.content_type,
+            meta=submit.meta,
+            tenant=tenant,
+            session_id=session_id,
+            request_id=request_id,
+            priority=submit.priority,
+            trace_id=submit.trace_id,
+            timeout_ms=job.timeout_ns // MILLISECOND_NS,
+            deadline_ms=left_ms,
+            stream=submit.stream,
+        )
+
+    # -- waiting -----------------------------------------------------------------------------
+
+    def wait_s(self, job: Job) -> float:
+        """How long this job may wait, from its acceptance or its last failure."""
+        jobs, submit = self.shard.config.jobs, job.submit
+        if job.kind.is_busy or job.kind.walk is not None:
+            return jobs.wait_busy_s if submit.wait_busy_s is None else submit.wait_busy_s
+        return jobs.wait_none_s if submit.wait_none_s is None else submit.wait_none_s
+
+    def wait(self, job: Job) -> None:
+        """Queue a pending job."""
+        job.wait_until_ns = self.shard.now_ns + int(self.wait_s(job) * SECOND_NS)
+        self.shard.waiting.push(job)
+        self.rearm(job)
+
+    def nobody(self, job: Job) -> ErrorInfo:
+        """Why no node took the job, for its client: none can, or all that can are busy."""
+        shard = self.shard
+        shard.count(Counter.NO_AVAILABLE_NODE)
+        excluded = frozenset(self._excluded(job) - job.failed_rows)
+        refusal = self.refusals.explain(
+            job.kind, excluded, strict_left_none=self._is_strictly_refused(job)
+        )
+        breakdown = refusal.breakdown
+        if refusal.is_busy:
+            text = (
+                f"{_busy_count(breakdown.counts)} of {breakdown.total_nodes} nodes can do it, "
+                "all are busy"
+            )
+            return error_info(
+                Code.QUEUE_TIMEOUT, text, retry_after_ms=RETRY_AFTER_MS, breakdown=breakdown
+            )
+        text = f"none of {breakdown.total_nodes} nodes can do it: {breakdown.best_reason}"
+        return error_info(Code.NO_AVAILABLE_NODE, text, breakdown=breakdown)
+
+    def _is_strictly_refused(self, job: Job) -> bool:
+        view = self.shard.fleet.snapshot.pool_view
+        return (
+            view.is_two_level
+            and view.config.strict_eligibility
+            and not view.eligible(job.kind.requirement)
+        )
+
+    def rearm(self, job: Job) -> None:
+        """File the job under the next instant at which something must happen to it."""
+        hold = job.hold
+        if hold is None:
+            due_ns = job.wait_until_ns
+        elif not hold.is_started:
+            due_ns = hold.sent_at_ns + min(self._ack_ns, job.timeout_ns)
+        else:
+            due_ns = hold.alive_at_ns + job.timeout_ns
+        if job.ends_at_ns:
+            due_ns = min(due_ns, job.ends_at_ns)
+        job.deadline_ns = due_ns
+        self.shard.file(job, due_ns)
+
+
+def _busy_count(counts: dict[str, int]) -> int:
+    return counts.get("capacity_exceeded", 0) + counts.get("resource_threshold_exceeded", 0)

@@ -1,0 +1,246 @@
+"""Sessions of the shard: opened, resumed, closed, and given their results.
+
+A session belongs to (tenant, session id) and outlives its connection by the resume window.  Its
+results are numbered; what the client has not acknowledged is kept and sent again on resume.
+"""
+
+from msgspec.structs import replace
+
+from pointsman_shm.memory.stats_names import Counter
+from pointsman_shm.rules.languages import normalise, normalise_all
+from pointsman_wire.errors import Code
+from pointsman_wire.limits import PROTOCOL_VERSION
+from pointsman_wire.link import Accepted, Connection
+from pointsman_wire.messages import Error, error_info
+from pointsman_wire.preamble import Role
+from pointsman_wire.session_messages import (
+    Moved,
+    ResultAck,
+    SessionClose,
+    SessionClosed,
+    SessionInit,
+    SessionInitAck,
+)
+from pointsman_wire.shards import shard_of
+from pointsman_workers.core.shard import Shard
+from pointsman_workers.core.state import Job, Peer, Session
+
+SESSION_ID_TRIES = 10_000
+
+
+class SessionDesk:
+    """Everything that happens to sessions apart from their jobs."""
+
+    def __init__(self, shard: Shard) -> None:
+        self.shard = shard
+
+    def connected(self, event: Accepted) -> None:
+        """A client dialled in; it has no session until it sends session_init."""
+        is_trunk = event.preamble.role is Role.TRUNK
+        self.shard.peers[event.connection] = Peer(connection=event.connection, is_trunk=is_trunk)
+
+    def disconnected(self, connection: Connection) -> None:
+        """The connection is gone; its sessions wait for their clients to come back."""
+        peer = self.shard.peers.pop(connection)
+        for session in peer.sessions.values():
+            session.peer = None
+            session.touched_at_ns = self.shard.now_ns
+            self.shard.file(session, self._ends_at_ns(session))
+
+    def init(self, peer: Peer, message: SessionInit) -> None:
+        """Open a session or take it up again."""
+        shard = self.shard
+        refusal = self._refusal(peer, message)
+        if refusal is not None:
+            shard.outbox.send(peer.connection, refusal)
+            return
+        session_id = message.session_id or self._new_session_id()
+        owner = shard_of(session_id, shard.worker_count)
+        if owner != shard.worker_index:
+            moved = Moved(
+                ref=message.ref, session_id=session_id, shard=owner, worker_count=shard.worker_count
+            )
+            shard.outbox.send(peer.connection, moved)
+            return
+        session = shard.sessions.get((message.tenant, session_id))
+        is_resumed = session is not None and session.resume_token == message.resume_token
+        if session is None:
+            session = self._open(message, session_id)
+        elif session.peer is not None:
+            self._leave_peer(session, "a newer connection took the session")
+        if not is_resumed:
+            # Who comes without the token starts anew: what was undelivered is not theirs to read,
+            # but a repeated submit of the same key still finds its job.
+            session.unread.clear()
+            session.unread_bytes = 0
+            session.resume_token = shard.setup.entropy(16).hex()
+        self._join(peer, session, message, is_resumed=is_resumed)
+
+    def _refusal(self, peer: Peer, message: SessionInit) -> Error | None:
+        if message.order != "free":
+            text = f"order {message.order!r} is not offered by this server; use order 'free'"
+            return Error(error_info(Code.UNSUPPORTED_FEATURE, text), ref=message.ref)
+        if message.pairing_code:
+            text = "this server issues no pairing codes; leave pairing_code empty"
+            return Error(error_info(Code.INVALID_PAIRING_CODE, text), ref=message.ref)
+        if self.shard.is_stopping:
+            text = "this worker is stopping"
+            return Error(error_info(Code.SHUTTING_DOWN, text, retry_after_ms=500), ref=message.ref)
+        if peer.sessions and not peer.is_trunk:
+            text = "this connection carries one session; open a trunk for many"
+            return Error(error_info(Code.INVALID_MESSAGE, text), ref=message.ref)
+        return None
+
+    def _new_session_id(self) -> str:
+        """Make an id of this very shard, so that a new session never has to cross."""
+        shard = self.shard
+        for _ in range(SESSION_ID_TRIES):
+            session_id = "s-" + shard.setup.entropy(16).hex()
+            if shard_of(session_id, shard.worker_count) == shard.worker_index:
+                return session_id
+        raise AssertionError(f"no id of shard {shard.worker_index} in {SESSION_ID_TRIES} tries")
+
+    def _open(self, message: SessionInit, session_id: str) -> Session:
+        session = Session(tenant=message.tenant, session_id=session_id, resume_token="", peer=None)
+        self.shard.sessions[message.tenant, session_id] = session
+        self.shard.count(Counter.SESSIONS_OPENED)
+        return session
+
+    def _join(
+        self, peer: Peer, session: Session, message: SessionInit, *, is_resumed: bool
+    ) -> None:
+        """Put the session on the connection, answer, and send again what was not read."""
+        shard = self.shard
+        session.peer, session.number = peer, peer.next_number
+        peer.sessions[peer.next_number] = session
+        peer.next_number += 1
+        is_auto = message.mode != "one_way" or normalise(message.src_lang) == "auto"
+        session.src_lang = "auto" if is_auto else message.src_lang
+        session.tgt_lang = message.tgt_lang
+        narrowed = message.auto_langs or [lang for lang in (message.lang_a, message.lang_b) if lang]
+        session.auto_langs = normalise_all(narrowed)
+        session.features = tuple(sorted(set(message.features)))
+        session.is_closing = session.is_closed = False
+        self.touch(session)
+        while session.unread and next(iter(session.unread)) <= message.last_result:
+            self._drop_first_unread(session)
+        sessions = shard.config.sessions
+        ack = SessionInitAck(
+            ref=message.ref,
+            session_number=session.number,
+            session_id=session.session_id,
+            shard=shard.worker_index,
+            worker_count=shard.worker_count,
+            resume_token=session.resume_token,
+            resumed=is_resumed,
+            unfinished=self._answer_unfinished(session, message.unfinished),
+            protocol_version=PROTOCOL_VERSION,
+            server_version=shard.setup.server_version,
+            instance=shard.setup.instance,
+            payload_bytes_max=shard.config.limits.payload_bytes_max,
+            heartbeat_interval_s=sessions.idle_s / 4,
+            idle_timeout_s=sessions.idle_s,
+            resume_window_s=sessions.resume_s,
+        )
+        shard.outbox.send(peer.connection, ack)
+        for job in session.unread.values():
+            self._send_result(session, job)
+
+    def _answer_unfinished(self, session: Session, request_ids: list[str]) -> dict[str, str]:
+        """Say of each id that the client still waits for: running, ended, or unknown."""
+        answers = {}
+        for request_id in request_ids:
+            job = self.shard.window.find((session.tenant, session.session_id, request_id))
+            if job is None:
+                session.repeats.add(request_id)
+                answers[request_id] = "unknown"
+            else:
+                answers[request_id] = "running" if job.is_open else "ended"
+        return answers
+
+    def _leave_peer(self, session: Session, reason: str) -> None:
+        peer = session.peer
+        assert peer is not None, session.session_id
+        del peer.sessions[session.number]
+        session.peer = None
+        self.shard.outbox.send(
+            peer.connection, SessionClosed(session_number=session.number, reason=reason)
+        )
+
+    def touch(self, session: Session) -> None:
+        """There was traffic: the session is not idle."""
+        session.touched_at_ns = self.shard.now_ns
+        if not session.filed_ns:
+            self.shard.file(session, self._ends_at_ns(session))
+
+    def _ends_at_ns(self, session: Session) -> int:
+        sessions = self.shard.config.sessions
+        lasts_s = sessions.resume_s if session.peer is None else sessions.idle_s
+        return session.touched_at_ns + int(lasts_s * 1e9)
+
+    def timed(self, session: Session) -> None:
+        """Its timer fired: end it if it was idle or away for long enough."""
+        if session.is_closed:
+            return
+        ends_at_ns = self._ends_at_ns(session)
+        if session.open_jobs:
+            ends_at_ns = max(ends_at_ns, self.shard.now_ns + 1_000_000_000)
+        if ends_at_ns > self.shard.now_ns:
+            self.shard.file(session, ends_at_ns)
+        else:
+            self.end(session, "idle")
+
+    def close(self, session: Session, message: SessionClose) -> None:
+        """The client is done: at once, or when its open jobs have delivered."""
+        session.is_closing = True
+        if message.flush and session.open_jobs:
+            return
+        self.end(session, "closed by the client")
+
+    def end(self, session: Session, reason: str) -> None:
+        """Free the session; jobs that still run end into the window."""
+        session.is_closed = True
+        if session.peer is not None:
+            self._leave_peer(session, reason)
+        session.unread.clear()
+        self.shard.sessions.pop((session.tenant, session.session_id), None)
+
+    def deliver(self, session: Session, job: Job) -> None:
+        """Number a job's result, send it, and keep it until it is acknowledged."""
+        assert job.result is not None, job.job_id
+        session.open_jobs.pop(job.key[2], None)
+        if session.is_closed:
+            return
+        session.unread[job.result.number] = job
+        session.unread_bytes += len(job.output)
+        while session.unread_bytes > self.shard.config.limits.results_queue_bytes_max:
+            # What is dropped here is not lost: a repeated submit of its key fetches it.
+            self._drop_first_unread(session)
+        self._send_result(session, job)
+        if session.is_closing and not session.open_jobs:
+            self.end(session, "closed by the client")
+
+    def _send_result(self, session: Session, job: Job) -> None:
+        if session.peer is not None:
+            assert job.result is not None, job.job_id
+            if job.result.session_number != session.number:
+                job.result = replace(job.result, session_number=session.number)
+            self.shard.outbox.send(session.peer.connection, job.result, job.output)
+
+    def repeat(self, session: Session, job: Job) -> None:
+        """Answer a repeated submit of a job that has ended with its stored result."""
+        self._send_result(session, job)
+
+    def acknowledged(self, peer: Peer, message: ResultAck) -> None:
+        """The client has read results up to these numbers."""
+        for session_number, number in message.results:
+            session = peer.sessions.get(session_number)
+            if session is None:
+                continue
+            while session.unread and next(iter(session.unread)) <= number:
+                self._drop_first_unread(session)
+
+    @staticmethod
+    def _drop_first_unread(session: Session) -> None:
+        job = session.unread.pop(next(iter(session.unread)))
+        session.unread_bytes -= len(job.output)

@@ -1,0 +1,45 @@
+"""What a worker core is given at birth; everything else reaches it as events."""
+
+from collections.abc import Callable
+
+import msgspec
+
+from pointsman_shm.config import Config
+from pointsman_shm.memory.catalog_layout import CatalogLayout
+from pointsman_shm.memory.catalog_reader import CatalogReader
+from pointsman_shm.memory.ledger import Ledger, OwnLedger
+from pointsman_shm.memory.rows import NodeRows
+from pointsman_shm.memory.stats import StatsPage
+from pointsman_shm.memory.waiting import WaitingWords
+
+
+class WorkerMemory(msgspec.Struct, frozen=True):
+    """The shared structures, on heap buffers or mapped segments."""
+
+    layout: CatalogLayout
+    catalog: CatalogReader
+    rows: NodeRows
+    ledger: Ledger
+    own_ledger: OwnLedger
+    waiting: WaitingWords
+    stats: StatsPage
+
+
+class WorkerSetup(msgspec.Struct, frozen=True, kw_only=True):
+    """Who this worker is.  `entropy(n)` gives n random bytes; `stopwatch()` nanoseconds.
+
+    The stopwatch only measures; no decision reads it.
+    """
+
+    config: Config
+    memory: WorkerMemory
+    worker_index: int
+    worker_count: int
+    instance: str
+    instance_uid: str
+    epoch: int
+    ticket_key: bytes
+    address: str = ""
+    server_version: str = ""
+    entropy: Callable[[int], bytes]
+    stopwatch: Callable[[], int]

@@ -1,0 +1,103 @@
+"""The shard: everything one worker holds, and the small services its desks share.
+
+Desks (sessions, jobs, lanes) are the functions; this is the state they all write, one step at a
+time.  There is no other mutator and no other thread.
+"""
+
+from pointsman_shm.memory.stats_names import Counter, Timing
+from pointsman_wire.link import Connection
+from pointsman_workers.core.outbox import Outbox
+from pointsman_workers.core.setup import WorkerSetup
+from pointsman_workers.core.state import Hold, Job, Key, Lane, Orphan, Peer, Session
+from pointsman_workers.core.timers import Timers
+from pointsman_workers.core.waiting import Waiting
+from pointsman_workers.core.window import Window
+from pointsman_workers.placement.fleet import Fleet
+from pointsman_workers.placement.kinds import Kinds
+
+Timed = Job | Session | Lane | Orphan
+ID_POOL_BYTES = 4096
+JOB_ID_BYTES = 16
+MILLISECOND_NS = 1_000_000
+SECOND_NS = 1_000_000_000
+PING_NS = SECOND_NS
+
+
+class Shard:
+    """The state of one dispatcher worker."""
+
+    def __init__(self, setup: WorkerSetup) -> None:
+        memory = setup.memory
+        self.setup = setup
+        self.config = setup.config
+        self.worker_index = setup.worker_index
+        self.worker_count = setup.worker_count
+        self.now_ns = 0
+        self.outbox = Outbox()
+        self.fleet = Fleet(memory, seed=int.from_bytes(setup.entropy(8), "little"))
+        self.kinds = Kinds(self.fleet.config)
+        self.timers: Timers[Timed] = Timers()
+        self.window = Window(setup.config.jobs)
+        self.waiting = Waiting(memory.waiting, setup.worker_index, setup.config.limits)
+        self.peers: dict[Connection, Peer] = {}
+        self.sessions: dict[tuple[str, str], Session] = {}
+        self.lanes: dict[int, Lane] = {}  # by row
+        self.rows_by_node: dict[str, int] = {}
+        self.lanes_by_connection: dict[Connection, Lane | None] = {}  # None: not opened yet
+        self.orphans: dict[Key, Orphan] = {}
+        self.freed_rows: dict[int, None] = {}  # rows on which a slot was freed in this step
+        self.open_job_count = 0
+        self.last_dispatch = 0
+        self.last_arrival = 0
+        self.is_stopping = False
+        # Until the nodes have reported what they run from before, a repeated request waits.
+        self.is_settled = False
+        self._stats = memory.stats
+        self._id_pool = b""
+        self._id_at = 0
+
+    def file(self, entry: Timed, deadline_ns: int) -> None:
+        """See to it that the entry's timer fires no later than this; an earlier one is kept."""
+        if entry.filed_ns and entry.filed_ns <= deadline_ns:
+            return
+        entry.filed_ns = deadline_ns
+        self.timers.file(deadline_ns, entry)
+
+    def due(self) -> list[Timed]:
+        """Take out the entries whose time has come; those filed anew elsewhere are left."""
+        found = []
+        for entry in self.timers.due(self.now_ns):
+            if 0 < entry.filed_ns <= self.now_ns:
+                entry.filed_ns = 0
+                found.append(entry)
+        return found
+
+    def new_job_id(self) -> str:
+        """Return 122 and more random bits as 32 hex digits."""
+        if self._id_at >= len(self._id_pool):
+            self._id_pool = self.setup.entropy(ID_POOL_BYTES)
+            self._id_at = 0
+        start = self._id_at
+        self._id_at += JOB_ID_BYTES
+        return self._id_pool[start : self._id_at].hex()
+
+    def watch(self, lane: Lane) -> None:
+        """Have the lane looked at within a second, as long as jobs are on it."""
+        self.file(lane, self.now_ns + PING_NS)
+
+    def free(self, hold: Hold) -> None:
+        """Release the slot of a hold, once."""
+        lane = hold.lane
+        if lane.holds.pop((hold.epoch, hold.dispatch), None) is None or not hold.has_slot:
+            return
+        if not self.fleet.release(lane.row):
+            self.count(Counter.LEDGER_UNDERFLOW)
+        self.freed_rows[lane.row] = None
+
+    def count(self, counter: Counter, n: int = 1) -> None:
+        """Count on the stats page."""
+        self._stats.add(counter, n)
+
+    def observe(self, timing: Timing, duration_ns: int) -> None:
+        """Time on the stats page."""
+        self._stats.observe(timing, duration_ns)

@@ -1,0 +1,155 @@
+"""The nouns of a shard: peers, sessions, jobs, lanes, and the slots that jobs hold.
+
+Only the core changes them, inside `step`.  Instants are the core's nanoseconds.
+"""
+
+from collections import deque
+
+import msgspec
+
+from pointsman_shm.rules.session_pool import SessionBinding
+from pointsman_wire.lane_messages import NodeResult
+from pointsman_wire.link import Connection
+from pointsman_wire.session_messages import AcceptedJob, Placement, Result, Submit
+from pointsman_workers.core.lifecycle import FIRST_TERMINAL, JobState
+from pointsman_workers.placement.kinds import Kind
+
+Key = tuple[str, str, str]  # tenant, session id, request id
+NO_ROW = -1
+
+
+class Peer(msgspec.Struct, eq=False, kw_only=True):
+    """A client's connection: one session, or a trunk of many."""
+
+    connection: Connection
+    is_trunk: bool
+    sessions: dict[int, "Session"] = {}
+    next_number: int = 0
+    # Acceptances of this step: they leave in one frame.
+    accepted: list[AcceptedJob] = []
+
+
+class Session(msgspec.Struct, eq=False, kw_only=True):
+    """One client conversation; it outlives its connection by the resume window."""
+
+    tenant: str
+    session_id: str
+    resume_token: str
+    peer: Peer | None  # None while the client is away
+    number: int = 0  # its small number on the peer
+    src_lang: str = ""
+    tgt_lang: str = ""
+    auto_langs: tuple[str, ...] = ()
+    features: tuple[str, ...] = ()
+    binding: SessionBinding | None = None
+    last_node_id: str = ""
+    open_jobs: dict[str, "Job"] = {}
+    # Ended jobs whose results the client has not acknowledged, by result number.
+    unread: dict[int, "Job"] = {}
+    unread_bytes: int = 0
+    next_result: int = 1
+    # Request ids that the client named as unfinished and we did not know: they may still run.
+    repeats: set[str] = set()
+    touched_at_ns: int = 0
+    filed_ns: int = 0
+    is_closing: bool = False  # set once session_close asked for a flush
+    is_closed: bool = False
+
+
+class Job(msgspec.Struct, eq=False, kw_only=True):
+    """One piece of work; `state` changes only through lifecycle.moved."""
+
+    job_id: str
+    key: Key
+    session: Session
+    submit: Submit
+    payload: bytes  # emptied when the job ends
+    body: tuple[int, int]  # length and crc32 of the payload: what a repeat must equal
+    kind: Kind
+    arrival: int  # counts up: the order of acceptance
+    accepted_at_ns: int
+    state: JobState = JobState.PENDING
+    attempt: int = 0
+    failovers: int = 0
+    hold: "Hold | None" = None  # set exactly while DISPATCHED or RUNNING
+    is_queued: bool = False  # set exactly while it stands in the waiting queue
+    deadline_ns: int = 0  # the next instant at which something must happen to it
+    filed_ns: int = 0  # deadline of its entry in the timers, 0 = none
+    wait_until_ns: int = 0  # meaningful while PENDING: then it expires
+    ends_at_ns: int = 0  # the client's deadline for the whole job, 0 = none
+    timeout_ns: int = 0  # of one attempt
+    placement_ns: int = 0
+    queued_ns: int = 0
+    capacity_refusals: int = 0
+    failed_rows: set[int] = set()
+    failed_nodes: set[str] = set()
+    reasons: list[str] = []
+    placement: Placement | None = None
+    pool_name: str = ""
+    result: Result | None = None  # set exactly while terminal
+    output: bytes = b""
+    ended_at_ns: int = 0
+
+    @property
+    def is_open(self) -> bool:
+        """Is it in no terminal state yet?"""
+        return self.state < FIRST_TERMINAL
+
+
+class Hold(msgspec.Struct, eq=False, kw_only=True):
+    """A slot of a node that this worker holds for one dispatch of a job.
+
+    It is released once: by the node's result or refusal, by its report without the job, or by
+    the node's end.  A hold whose job went elsewhere is `cancelling` and still counts.
+    """
+
+    lane: "Lane"
+    job: Job | None  # None: an orphan that a node reported and no client has named yet
+    job_id: str
+    epoch: int
+    dispatch: int
+    number: int = 0  # of the assignment on the lane's connection
+    is_cancelling: bool = False
+    has_slot: bool = True  # False: the node has ended it and only holds its result
+    is_started: bool = False  # the node acknowledged
+    sent_at_ns: int = 0
+    alive_at_ns: int = 0  # when it started or last made progress
+
+
+class Lane(msgspec.Struct, eq=False, kw_only=True):
+    """A node as this worker reaches it; it outlives its connection by the grace period."""
+
+    node_id: str
+    row: int
+    generation: int
+    epoch: int
+    connection: Connection | None
+    is_up: bool = False  # the node has reported: jobs may go
+    lost_at_ns: int = 0  # meaningful while connection is None
+    filed_ns: int = 0
+    next_assignment: int = 1
+    unacknowledged: deque[Hold] = msgspec.field(default_factory=lambda: deque(maxlen=65_536))
+    holds: dict[tuple[int, int], Hold] = {}  # by (epoch, dispatch)
+    last_result: int = 0  # highest result number read on this connection
+    acknowledged_result: int = 0
+    ping_number: int = 0
+    pong_number: int = 0
+    pinged_at_ns: int = 0
+    last_read: int = 0  # highest assignment the node said it has read
+    stuck_since_ns: int = 0  # since when pongs come but assignments are not read
+    is_zombie_told: bool = False
+
+
+class Orphan(msgspec.Struct, eq=False, kw_only=True):
+    """A job that a node runs or has ended, from before this worker was born.
+
+    It waits for its client to repeat the request; then it is that job.
+    """
+
+    hold: Hold
+    key: Key
+    until_ns: int
+    filed_ns: int = 0
+    # What the node said of it before its client came.
+    result: NodeResult | None = None
+    payload: bytes = b""

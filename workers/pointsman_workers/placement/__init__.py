@@ -1,0 +1,1 @@
+"""Choosing a node: the reading view of the fleet, selection, refusals."""

@@ -1,0 +1,159 @@
+"""The reading view of the fleet: one pinned snapshot, its index, and the words of shared memory.
+
+A step refreshes at most once, before anything else; all placements of the step then use the same
+snapshot.  Words (standing, load, ledger) are always read as they are now.
+"""
+
+from array import array
+
+from pointsman_shm.memory.ledger import Reserve
+from pointsman_shm.memory.rows import CLASS_MASK, CLASS_SHIFT, GENERATION_SHIFT
+from pointsman_shm.memory.stats_names import Counter, Gauge
+from pointsman_shm.snapshot.codec import SnapshotCorrupt
+from pointsman_shm.snapshot.fleet_index import FEASIBLE, FleetIndex
+from pointsman_shm.snapshot.records import CapabilityClass, ConfigPage
+from pointsman_shm.snapshot.snapshot import RuntimeSnapshot, decode_pages, empty_snapshot
+from pointsman_workers.core.setup import WorkerMemory
+from pointsman_workers.placement.draws import Draws
+from pointsman_workers.placement.kinds import Kind
+
+_OUTCOMES = {
+    Reserve.OK: Counter.RESERVE_OK,
+    Reserve.FULL: Counter.RESERVE_FULL,
+    Reserve.CHANGED: Counter.RESERVE_CHANGED,
+    Reserve.BACKED_OFF: Counter.RESERVE_BACKED_OFF,
+}
+
+
+class Fleet:
+    """What a worker knows of nodes, and its hand in the ledger."""
+
+    def __init__(self, memory: WorkerMemory, seed: int) -> None:
+        self._memory = memory
+        self._undecoded: dict[int, bytes] = {}
+        self.snapshot: RuntimeSnapshot = empty_snapshot(memory.layout)
+        self.index = FleetIndex(memory.rows.max_nodes)
+        self.standing = memory.rows.standing
+        self.load = memory.rows.load
+        self.held = memory.ledger.held
+        self.own = memory.own_ledger
+        # By row: the generation to which our lane is up.  0 says none; generation 0 is never used.
+        self.lane_generations = array("H", bytes(2 * memory.rows.max_nodes))
+        self.nobody = array("I")
+        self.draws = Draws(seed)
+        self.release_count = 0  # slots that this worker has given back
+        self.now_ns = 0  # the core's time
+        self.clock_ns = 0  # the host's monotonic clock, as instants in shared memory are
+        self.sample_size = self.config.pools.sample_size
+
+    @property
+    def config(self) -> ConfigPage:
+        """The part of the configuration that the manager has published."""
+        return self.snapshot.config
+
+    @property
+    def version(self) -> int:
+        """The version of the pinned snapshot."""
+        return self.snapshot.version
+
+    def age_ns(self) -> int:
+        """How long ago the manager gave its last sign of life."""
+        beat_at_ns = self._memory.catalog.beat_at_ns()
+        return max(0, self.clock_ns - beat_at_ns) if beat_at_ns else 0
+
+    def refresh(self) -> bool:
+        """Pin the newest snapshot; False when there is none newer or it cannot be read now."""
+        catalog = self._memory.catalog
+        if catalog.version_word() == self.snapshot.version:
+            return False
+        retries = catalog.retry_count
+        changed = catalog.refresh()
+        stats = self._memory.stats
+        stats.add(Counter.SNAPSHOT_RETRIES, catalog.retry_count - retries)
+        if changed is None:
+            return False
+        # The reader hands each page out once, so what could not be decoded is tried again with
+        # what comes next: a damaged page is mended by its next publish.
+        self._undecoded.update(changed)
+        try:
+            snapshot, change = decode_pages(
+                self.snapshot,
+                self._undecoded,
+                self._memory.layout,
+                version=catalog.version,
+                published_at_ns=catalog.published_at_ns,
+            )
+        except SnapshotCorrupt:
+            stats.add(Counter.BAD_FRAMES)
+            return False
+        self._undecoded = {}
+        self.snapshot = snapshot
+        self.index.apply(snapshot, change)
+        self.sample_size = snapshot.config.pools.sample_size
+        stats.add(Counter.SNAPSHOT_REFRESHES)
+        stats.gauge(Gauge.APPLIED_VERSION, snapshot.version)
+        return True
+
+    def prepare(self, kind: Kind) -> None:
+        """Bring what a kind remembers up to the pinned snapshot."""
+        if kind.version == self.snapshot.version:
+            return
+        kind.version = self.snapshot.version
+        kind.codes = self.index.feasible(kind.requirement)
+        kind.lists = {}
+        kind.orders = {}
+        kind.walk = None
+        kind.full_until_ns = 0
+        mask = 0
+        for number, code in enumerate(kind.codes):
+            if code == FEASIBLE:
+                mask |= 1 << (number & 63)
+        kind.class_mask = mask
+
+    def candidates(self, kind: Kind, pool_id: int | None) -> "array[int]":
+        """Rows of the pool (None: of the whole fleet) whose class can do the kind."""
+        rows = kind.lists.get(pool_id)
+        if rows is None:
+            rows = kind.lists[pool_id] = self.index.candidates(pool_id, kind.requirement)
+        return rows
+
+    def pools_of(self, row: int) -> tuple[int, ...]:
+        """The pools of the node in a row."""
+        record = self.index.record(row)
+        return record.pools if record is not None else ()
+
+    def class_number(self, row: int) -> int:
+        """The capability class of the node in a row, as its standing says now."""
+        number: int = self.standing[row] >> CLASS_SHIFT & CLASS_MASK
+        return number
+
+    def capability(self, row: int) -> CapabilityClass | None:
+        """The capability class itself, None while its page has not been read."""
+        return self.snapshot.class_of(self.class_number(row))
+
+    def node_id(self, row: int) -> str:
+        """The id of the node in a row, "" when the snapshot has none there."""
+        record = self.index.record(row)
+        return record.node_id if record is not None else ""
+
+    def is_marked(self, row: int, word: int, types: tuple[str, ...]) -> bool:
+        """Is one of these services marked as lacking its model on this node, still?"""
+        generation = word >> GENERATION_SHIFT
+        capability = self.snapshot.class_of(word >> CLASS_SHIFT & CLASS_MASK)
+        versions = capability.versions if capability is not None else ()
+        return any(
+            mark.generation == generation
+            and mark.service in types
+            and mark.until_ns > self.clock_ns
+            and (not mark.version or (mark.service, mark.version) in versions)
+            for mark in self.snapshot.marks_of(row)
+        )
+
+    def count_reserve(self, outcome: Reserve) -> None:
+        """Count one reservation by its outcome."""
+        self._memory.stats.add(_OUTCOMES[outcome])
+
+    def release(self, row: int) -> bool:
+        """Give a slot back; False when the ledger says that none was held."""
+        self.release_count += 1
+        return self.own.release(row)

@@ -1,0 +1,146 @@
+"""Kinds: jobs that ask for the same are placed alike, wait together and share every cache.
+
+A kind is one interned Requirement with what the worker knows about it: which classes can do it,
+which pools in which order, how far the walk for a free slot has come, and who waits.
+"""
+
+from array import array
+from collections import deque
+from typing import TYPE_CHECKING
+from zlib import crc32
+
+import msgspec
+
+from pointsman_shm.memory.waiting import BUCKET_COUNT
+from pointsman_shm.rules.languages import normalise, normalise_all
+from pointsman_shm.rules.modules import UnknownName, required_types, wants_semantic
+from pointsman_shm.rules.session_pool import PoolDecision
+from pointsman_shm.snapshot.records import ConfigPage, Requirement
+from pointsman_wire.session_messages import Submit
+
+if TYPE_CHECKING:
+    from pointsman_workers.core.state import Job, Session
+
+KINDS_MAX = 4096
+PRIORITIES = ("system", "interactive", "default", "bulk")
+PRIORITY_RANK = {name: rank for rank, name in enumerate(PRIORITIES)}
+
+
+class Kind(msgspec.Struct, eq=False, kw_only=True):
+    """One requirement and everything remembered about it."""
+
+    requirement: Requirement
+    bucket: int  # of the waiting words
+    # What follows belongs to one version of the snapshot; Fleet.prepare keeps it current.
+    version: int = -1
+    codes: bytearray = msgspec.field(default_factory=bytearray)  # by class: 0 = can do it
+    lists: "dict[int | None, array[int]]" = {}  # candidates by pool
+    orders: dict[int, PoolDecision] = {}  # by bound pool: what a session decision repeats
+    class_mask: int = 0  # for the waiting words: bit = number modulo 64 of every class that can
+    # Waiting jobs by priority rank, oldest first; jobs that ended meanwhile are skipped.
+    queues: "tuple[deque[Job], ...]" = msgspec.field(
+        default_factory=lambda: tuple(deque(maxlen=1_000_000) for _ in PRIORITIES)
+    )
+    waiting_count: int = 0
+    # The walk over all candidates for a free slot: where it stands, what it has met.
+    walk: "Walk | None" = None
+    full_until_ns: int = 0  # a whole round found nothing: not looked again before this,
+    full_at_release: int = -1  # unless this worker has released a slot since
+    is_busy: bool = False  # what the last whole round concluded: capable nodes exist, all busy
+
+
+class Walk(msgspec.Struct, eq=False):
+    """One round over all candidates of a kind, at most some hundred a turn."""
+
+    pools: tuple[int | None, ...]
+    candidates: "array[int]"
+    pool_at: int = 0
+    position: int = 0
+    has_seen_busy: bool = False
+
+
+class Kinds:
+    """Interns requirements; bounded: kinds that nobody waits for are dropped, oldest first."""
+
+    def __init__(self, config: ConfigPage) -> None:
+        self.config = config
+        self.is_semantic_present = False
+        self._by_request: dict[tuple[object, ...], Kind | UnknownName] = {}
+        self._by_requirement: dict[Requirement, Kind] = {}
+
+    def configure(self, config: ConfigPage, *, is_semantic_present: bool) -> None:
+        """Take over what a new snapshot says; requests are read anew if it matters to them."""
+        if config is self.config and is_semantic_present == self.is_semantic_present:
+            return
+        self.config = config
+        self.is_semantic_present = is_semantic_present
+        self._by_request.clear()
+
+    def find(self, submit: Submit, session: "Session") -> Kind | UnknownName:
+        """Return the kind of a request, or the name in it that nobody knows."""
+        asked = (
+            tuple(submit.services),
+            submit.src_lang,
+            submit.tgt_lang,
+            tuple(submit.features),
+            tuple(submit.auto_langs),
+            tuple(submit.labels_required.items()) if submit.labels_required else (),
+            submit.accept_public,
+            session.tenant,
+            session.src_lang,
+            session.tgt_lang,
+            session.features,
+            session.auto_langs,
+        )
+        kind = self._by_request.get(asked)
+        if kind is None:
+            kind = self._read(submit, session)
+            if len(self._by_request) >= KINDS_MAX:
+                self._by_request.clear()
+            self._by_request[asked] = kind
+        return kind
+
+    def _read(self, submit: Submit, session: "Session") -> Kind | UnknownName:
+        features = tuple(sorted({*submit.features, *session.features}))
+        catalogue = self.config.catalogue
+        types = required_types(
+            catalogue,
+            services=submit.services,
+            features=features,
+            add_semantic=wants_semantic(
+                has_services=bool(submit.services),
+                is_two_level=self.config.pools.mode == "two_level",
+                is_semantic_present=self.is_semantic_present,
+            ),
+        )
+        if isinstance(types, UnknownName):
+            return types
+        requirement = Requirement(
+            types=types,
+            src=normalise(submit.src_lang or session.src_lang),
+            tgt=normalise(submit.tgt_lang or session.tgt_lang),
+            auto_langs=normalise_all(submit.auto_langs or session.auto_langs),
+            features=features,
+            labels=tuple(sorted(submit.labels_required.items())),
+            tenant=session.tenant,
+            accept_public=submit.accept_public,
+        )
+        return self.of(requirement)
+
+    def of(self, requirement: Requirement) -> Kind:
+        """Return the one kind of a requirement."""
+        kind = self._by_requirement.get(requirement)
+        if kind is None:
+            if len(self._by_requirement) >= KINDS_MAX:
+                self._drop_idle()
+            bucket = crc32(msgspec.msgpack.encode(requirement)) % BUCKET_COUNT
+            kind = Kind(requirement=requirement, bucket=bucket)
+            self._by_requirement[requirement] = kind
+        return kind
+
+    def _drop_idle(self) -> None:
+        """Forget the older half of what nobody waits for; open jobs keep their own reference."""
+        idle = [r for r, kind in self._by_requirement.items() if not kind.waiting_count]
+        for requirement in idle[: KINDS_MAX // 2]:
+            del self._by_requirement[requirement]
+        self._by_request.clear()

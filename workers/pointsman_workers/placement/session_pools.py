@@ -1,0 +1,55 @@
+"""From a session and a kind to the pools that are asked, in order: the session decision.
+
+A decision that merely keeps the binding is the same for every job of the kind, so it is kept with
+the kind until the snapshot changes.
+"""
+
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from pointsman_shm.rules.session_pool import (
+    PoolDecision,
+    PoolOutcome,
+    PoolQuestion,
+    decide_pool,
+)
+from pointsman_workers.placement.fleet import Fleet
+from pointsman_workers.placement.kinds import Kind
+from pointsman_workers.placement.selection import PoolOrder
+
+if TYPE_CHECKING:
+    from pointsman_workers.core.state import Session
+
+WHOLE_FLEET: PoolOrder = (None,)
+
+
+def decide_for_session(fleet: Fleet, kind: Kind, session: "Session") -> PoolDecision:
+    """Decide the pools of one job and bind the session; `kind` is prepared."""
+    binding = session.binding
+    requirement = kind.requirement
+    if binding is not None and (binding.src, binding.tgt) == (requirement.src, requirement.tgt):
+        kept = kind.orders.get(binding.pool_id)
+        if kept is not None:
+            return kept
+    question = PoolQuestion(
+        requirement=requirement,
+        routing_key=session.tenant or session.session_id,
+        draw=fleet.draws.number(),
+    )
+    view = fleet.snapshot.pool_view
+    decision = decide_pool(view, binding, question, fleet.snapshot.overrides)
+    # The core cache: a pool without a ready node for a needed type is not looked into.
+    asked = tuple(
+        pool_id for pool_id in decision.pools if view.counts(pool_id).can_serve(requirement.types)
+    )
+    decision = replace(decision, pools=asked)
+    session.binding = decision.binding
+    if decision.outcome is PoolOutcome.HIT and decision.binding is not None:
+        kind.orders[decision.binding.pool_id] = decision
+    return decision
+
+
+def pools_to_ask(fleet: Fleet, decision: PoolDecision | None) -> PoolOrder:
+    """The order for the search: the decision's, or the whole fleet in single-level."""
+    return WHOLE_FLEET if decision is None else decision.pools
