@@ -141,10 +141,9 @@ def _explain(message: str) -> str:
 
 def _allowed_words(dotted: str) -> tuple[str, ...]:
     """The words that a key with a fixed choice takes, or nothing."""
-    section_name, _, name = dotted.partition(".")
-    for section in msgspec.structs.fields(Config):
-        if section.name == section_name:
-            for field in msgspec.structs.fields(section.type):
-                if field.name == name and get_origin(field.type) is Literal:
-                    return get_args(field.type)
-    return ()
+    expected: object = Config
+    for name in dotted.split("."):
+        struct = _struct_of(expected)
+        fields = msgspec.structs.fields(struct) if struct is not None else ()
+        expected = {field.name: field.type for field in fields}.get(name)
+    return get_args(expected) if get_origin(expected) is Literal else ()

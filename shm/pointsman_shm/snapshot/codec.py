@@ -93,8 +93,8 @@ def decode_nodes(payload: bytes, first_row: int, max_nodes: int) -> DenseNodePag
     _check_bounds("class", [record.class_number for record in records], 0, CLASS_COUNT_MAX - 1)
     for record in records:
         pools = record.pools
-        if len(pools) > 1 and len(set(pools)) != len(pools):
-            raise SnapshotCorrupt(f"row {record.row} names a pool twice")
+        if pools and (min(pools) < 0 or (len(pools) > 1 and len(set(pools)) != len(pools))):
+            raise SnapshotCorrupt(f"row {record.row} names a pool twice or below 0")
         page[record.row - first_row] = record
     return tuple(page)
 

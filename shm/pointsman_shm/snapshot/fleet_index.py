@@ -96,6 +96,16 @@ class FleetIndex:
         """The record under which a row is indexed."""
         return self._records[row] if 0 <= row < self._max_nodes else None
 
+    @property
+    def cached_list_count(self) -> int:
+        """Candidate lists held now."""
+        return len(self._lists)
+
+    @property
+    def cached_row_count(self) -> int:
+        """Rows in all candidate lists held now."""
+        return self._cached_rows
+
     # -- rows ---------------------------------------------------------------------------------
 
     def _apply_page(
