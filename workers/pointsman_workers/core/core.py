@@ -20,14 +20,15 @@ from pointsman_wire.messages import Error, Message, error_info
 from pointsman_wire.preamble import Role
 from pointsman_workers.core.answers import answer_query
 from pointsman_workers.core.events import BellRang, ManagerSaid, Stopped, StopWished
-from pointsman_workers.core.jobs import JobDesk
-from pointsman_workers.core.lanes import LaneDesk
-from pointsman_workers.core.outcomes import OutcomeDesk
-from pointsman_workers.core.placing import PlacingDesk
-from pointsman_workers.core.sessions import SessionDesk
 from pointsman_workers.core.setup import WorkerSetup
 from pointsman_workers.core.shard import SECOND_NS, Shard, Timed
 from pointsman_workers.core.state import Job, Lane, Orphan, Peer, Session
+from pointsman_workers.desks.jobs import JobDesk
+from pointsman_workers.desks.lanes import LaneDesk
+from pointsman_workers.desks.outcomes import OutcomeDesk
+from pointsman_workers.desks.placing import PlacingDesk
+from pointsman_workers.desks.reports import ReportDesk
+from pointsman_workers.desks.sessions import SessionDesk
 
 CHORES_NS = 100_000_000
 MEND_NS = SECOND_NS
@@ -41,8 +42,9 @@ class WorkerCore:
         self._sessions = SessionDesk(shard)
         placing = PlacingDesk(shard)
         self._outcomes = OutcomeDesk(shard, self._sessions, placing)
-        self._lanes = LaneDesk(shard, self._outcomes)
-        self._jobs = JobDesk(shard, self._sessions, placing, self._lanes)
+        self._reports = ReportDesk(shard, self._outcomes)
+        self._lanes = LaneDesk(shard, self._outcomes, self._reports)
+        self._jobs = JobDesk(shard, self._sessions, placing, self._reports)
         self._late_ns = 0  # how long this process has not run in all: the core's time lacks it
         self._started_ns = -1
         self._chores_at_ns = 0
@@ -69,7 +71,7 @@ class WorkerCore:
         self._from_node: dict[type, Callable[..., None]] = {
             lane.NodeResult: lanes.ended,
             lane.AssignAck: lambda of, message, _: lanes.acknowledged(of, message),
-            lane.LaneReport: lambda of, message, _: lanes.report(of, message),
+            lane.LaneReport: lambda of, message, _: self._reports.report(of, message),
             lane.JobRefused: lambda of, message, _: lanes.refused(of, message),
             lane.NodePartial: lanes.partial,
             lane.NodeProgress: lambda of, message, _: lanes.progress(of, message),
@@ -282,4 +284,4 @@ class WorkerCore:
             self._lanes.timed(entry)
         else:
             assert isinstance(entry, Orphan), entry
-            self._lanes.orphan_timed(entry)
+            self._reports.orphan_timed(entry)

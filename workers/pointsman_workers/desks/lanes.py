@@ -1,9 +1,7 @@
-"""Lanes: nodes dial in, report what they run, take jobs, and give results.
+"""Lanes: nodes dial in, take jobs, give results, and are watched while jobs are on them.
 
-A lane outlives its connection: its jobs go on, and when the node is back it reports what it runs
-and holds.  Reported and known: kept.  Known and not reported: dispatched anew.  Reported and
-unknown: an orphan from before this worker was born, kept for its client for a while, or
-cancelled, its slot counted until the node confirms.
+A lane outlives its connection by the grace period: its jobs go on, and when the node is back it
+reports what it runs and holds (reports.py).
 """
 
 from pointsman_shm.memory.rows import GENERATION_SHIFT, STATE_MASK, STATE_SHIFT, NodeState
@@ -12,13 +10,11 @@ from pointsman_shm.uplink import LaneRefused, ModelUnavailable, NodeZombie
 from pointsman_wire.errors import Code
 from pointsman_wire.lane_messages import (
     AssignAck,
-    JobFence,
     JobRefused,
     LaneAccepted,
     LaneOpen,
     LanePing,
     LanePong,
-    LaneReport,
     NodePartial,
     NodeProgress,
     NodeResult,
@@ -28,10 +24,10 @@ from pointsman_wire.messages import Error, error_info
 from pointsman_wire.session_messages import Partial, Progress
 from pointsman_wire.tickets import is_lane_ticket, lane_ticket
 from pointsman_workers.core.events import TellManager
-from pointsman_workers.core.lifecycle import JobState, moved
-from pointsman_workers.core.outcomes import OutcomeDesk
 from pointsman_workers.core.shard import SECOND_NS, Shard
-from pointsman_workers.core.state import Hold, Job, Lane, Orphan
+from pointsman_workers.core.state import Job, Lane
+from pointsman_workers.desks.outcomes import OutcomeDesk
+from pointsman_workers.desks.reports import ReportDesk
 
 ZOMBIE_NS = 3 * SECOND_NS
 ORPHANS_MAX = 10_000
@@ -41,11 +37,11 @@ GENERATIONS = 1 << 16
 class LaneDesk:
     """Everything that happens on lanes."""
 
-    def __init__(self, shard: Shard, outcomes: OutcomeDesk) -> None:
+    def __init__(self, shard: Shard, outcomes: OutcomeDesk, reports: ReportDesk) -> None:
         self.shard = shard
         self.outcomes = outcomes
+        self.reports = reports
         self._grace_ns = int(shard.config.jobs.lane_grace_s * SECOND_NS)
-        self._orphan_ns = int(shard.config.sessions.resume_s * SECOND_NS)
 
     # -- opening and losing ------------------------------------------------------------------
 
@@ -144,8 +140,7 @@ class LaneDesk:
             shard.free(hold)
             if job is not None:
                 self.outcomes.fail_over(job, f"node lost: {reason}", Code.NODE_UNAVAILABLE)
-        for key in [key for key, orphan in shard.orphans.items() if orphan.hold.lane is lane]:
-            del shard.orphans[key]
+        self.reports.forget(lane)
 
     def check_rows(self) -> None:
         """Let go of lanes whose node the manager has declared gone."""
@@ -159,89 +154,6 @@ class LaneDesk:
             if is_replaced or is_gone:
                 self.lose(lane, "the manager declared it gone")
 
-    # -- the report --------------------------------------------------------------------------
-
-    def report(self, lane: Lane, message: LaneReport) -> None:
-        """Bring what we hold and what the node says it runs together; the lane is then up."""
-        shard = self.shard
-        reported = {(fence.epoch, fence.dispatch) for fence in (*message.running, *message.held)}
-        for place, hold in tuple(lane.holds.items()):
-            if place not in reported:
-                self._missing(hold)
-        for fence in message.running:
-            self._reported(lane, fence, is_running=True)
-        for fence in message.held:
-            self._reported(lane, fence, is_running=False)
-        slots = sum(hold.has_slot for hold in lane.holds.values())
-        shard.fleet.own.rewrite(lane.row, slots)
-        lane.is_up = True
-        shard.fleet.lane_generations[lane.row] = lane.generation
-        if lane.holds:
-            shard.watch(lane)
-        for kind in shard.waiting.kinds:
-            kind.full_until_ns = 0
-
-    def _missing(self, hold: Hold) -> None:
-        """We hold it and the node does not have it: it never arrived, or died with the node."""
-        job = hold.job
-        self.shard.free(hold)
-        if job is not None:
-            self.outcomes.fail_over(
-                job, "the node does not have it", Code.NODE_UNAVAILABLE, excludes_node=False
-            )
-
-    def _reported(self, lane: Lane, fence: JobFence, *, is_running: bool) -> None:
-        hold = lane.holds.get((fence.epoch, fence.dispatch))
-        if hold is None:
-            self._unknown(lane, fence, is_running=is_running)
-        elif hold.is_cancelling and is_running:
-            self.outcomes.cancel_hold(hold, "it was given up here")
-        else:
-            self._start(hold)
-
-    def _unknown(self, lane: Lane, fence: JobFence, *, is_running: bool) -> None:
-        """A dispatch that this worker did not make, or has forgotten."""
-        shard = self.shard
-        hold = Hold(
-            lane=lane,
-            job=None,
-            job_id=fence.job_id,
-            epoch=fence.epoch,
-            dispatch=fence.dispatch,
-            has_slot=is_running,
-            is_started=True,
-            alive_at_ns=shard.now_ns,
-        )
-        lane.holds[fence.epoch, fence.dispatch] = hold
-        key = (fence.tenant, fence.session_id, fence.request_id)
-        is_before_us = fence.epoch < shard.setup.epoch and fence.request_id
-        if not is_before_us or shard.window.find(key) or len(shard.orphans) >= ORPHANS_MAX:
-            self.outcomes.cancel_hold(hold, "nobody here waits for it")
-            return
-        orphan = Orphan(hold=hold, key=key, until_ns=shard.now_ns + self._orphan_ns)
-        shard.orphans[key] = orphan
-        shard.file(orphan, orphan.until_ns)
-
-    def orphan_timed(self, orphan: Orphan) -> None:
-        """Its client did not come back: the node may stop."""
-        if self.shard.orphans.get(orphan.key) is orphan:
-            del self.shard.orphans[orphan.key]
-            if orphan.result is None:
-                self.outcomes.cancel_hold(orphan.hold, "its client did not come back")
-
-    def adopt(self, job: Job, orphan: Orphan) -> None:
-        """The client repeated the request of an orphan: it is this job, wherever it stands."""
-        hold = orphan.hold
-        hold.job = job
-        job.hold = hold
-        job.attempt = 1
-        job.state = moved(job.state, "adopt")
-        job.session.last_node_id = hold.lane.node_id
-        if orphan.result is not None:
-            self.outcomes.complete(job, orphan.result, orphan.payload)
-        else:
-            self.outcomes.placing.rearm(job)
-
     # -- jobs on the lane --------------------------------------------------------------------
 
     def acknowledged(self, lane: Lane, message: AssignAck) -> None:
@@ -249,17 +161,7 @@ class LaneDesk:
         lane.last_read = max(lane.last_read, message.number)
         unacknowledged = lane.unacknowledged
         while unacknowledged and unacknowledged[0].number <= message.number:
-            self._start(unacknowledged.popleft())
-
-    def _start(self, hold: Hold) -> None:
-        if hold.is_started:
-            return
-        hold.is_started = True
-        hold.alive_at_ns = self.shard.now_ns
-        job = hold.job
-        if job is not None and job.hold is hold and job.state is JobState.DISPATCHED:
-            job.state = moved(job.state, "start")
-            self.outcomes.placing.rearm(job)
+            self.reports.start(unacknowledged.popleft())
 
     def refused(self, lane: Lane, message: JobRefused) -> None:
         """The node did not start the job."""
@@ -288,19 +190,11 @@ class LaneDesk:
         job = hold.job
         shard.free(hold)
         if job is None:
-            self._orphan_ended(hold, message, payload)
+            self.reports.orphan_ended(hold, message, payload)
             return
         if message.code == Code.MODEL_NOT_AVAILABLE:
             self._mark_model(lane, job)
         self.outcomes.complete(job, message, payload)
-
-    def _orphan_ended(self, hold: Hold, message: NodeResult, payload: bytes) -> None:
-        if not hold.is_cancelling:
-            for orphan in self.shard.orphans.values():
-                if orphan.hold is hold:
-                    orphan.result, orphan.payload = message, payload
-                    return
-        self.shard.count(Counter.STALE_RESULTS)
 
     def _mark_model(self, lane: Lane, job: Job) -> None:
         capability = self.shard.fleet.capability(lane.row)
@@ -319,7 +213,7 @@ class LaneDesk:
         if hold is None or hold.job is None:
             self.shard.count(Counter.STALE_RESULTS)
             return None
-        self._start(hold)
+        self.reports.start(hold)
         hold.alive_at_ns = self.shard.now_ns
         self.outcomes.placing.rearm(hold.job)
         return hold.job

@@ -12,11 +12,11 @@ from pointsman_shm.rules.modules import UnknownName
 from pointsman_wire.errors import Code
 from pointsman_wire.messages import ErrorInfo, error_info
 from pointsman_wire.session_messages import AcceptedJob, Submit
-from pointsman_workers.core.lanes import LaneDesk
-from pointsman_workers.core.placing import PlacingDesk
-from pointsman_workers.core.sessions import SessionDesk
 from pointsman_workers.core.shard import SECOND_NS, Shard
 from pointsman_workers.core.state import Job, Key, Peer, Session
+from pointsman_workers.desks.placing import PlacingDesk
+from pointsman_workers.desks.reports import ReportDesk
+from pointsman_workers.desks.sessions import SessionDesk
 from pointsman_workers.placement.kinds import Kind
 
 DURABILITY = "memory"
@@ -27,12 +27,12 @@ class JobDesk:
     """Answers submits."""
 
     def __init__(
-        self, shard: Shard, sessions: SessionDesk, placing: PlacingDesk, lanes: LaneDesk
+        self, shard: Shard, sessions: SessionDesk, placing: PlacingDesk, reports: ReportDesk
     ) -> None:
         self.shard = shard
         self.sessions = sessions
         self.placing = placing
-        self.lanes = lanes
+        self.reports = reports
         self._timeout_ns = int(shard.config.jobs.timeout_s * SECOND_NS)
         # Repeated submits of requests that may still run on a node that has not reported yet.
         self._unsettled: list[tuple[Peer, Submit, bytes]] = []
@@ -151,7 +151,7 @@ class JobDesk:
         if orphan is not None:
             job.job_id = orphan.hold.job_id
             self._register(peer, job)
-            self.lanes.adopt(job, orphan)
+            self.reports.adopt(job, orphan)
             return
         if job.kind.waiting_count == 0 and self.placing.place(job):
             self._register(peer, job)

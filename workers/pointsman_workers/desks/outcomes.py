@@ -15,10 +15,10 @@ from pointsman_wire.messages import ErrorInfo, error_info
 from pointsman_wire.session_messages import Result
 from pointsman_workers.core.events import RingWorker
 from pointsman_workers.core.lifecycle import STATUS, JobState, moved
-from pointsman_workers.core.placing import PlacingDesk
-from pointsman_workers.core.sessions import SessionDesk
 from pointsman_workers.core.shard import MILLISECOND_NS, SECOND_NS, Shard
 from pointsman_workers.core.state import Hold, Job
+from pointsman_workers.desks.placing import PlacingDesk
+from pointsman_workers.desks.sessions import SessionDesk
 from pointsman_workers.placement.kinds import Kind
 
 CAPACITY_REFUSALS_MAX = 100

@@ -1,0 +1,1 @@
+"""The desks of a shard: what happens to sessions, submits, placements, outcomes and lanes."""

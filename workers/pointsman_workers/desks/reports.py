@@ -1,0 +1,133 @@
+"""Reports: what a node says it runs and holds, brought together with what this worker holds.
+
+reported and known        kept
+known and not reported    dispatched anew: it never arrived, or died with the node
+reported and unknown      an orphan from before this worker was born: kept for its client for a
+                          while, or cancelled, its slot counted until the node confirms
+"""
+
+from pointsman_shm.memory.stats_names import Counter
+from pointsman_wire.errors import Code
+from pointsman_wire.lane_messages import JobFence, LaneReport, NodeResult
+from pointsman_workers.core.lifecycle import JobState, moved
+from pointsman_workers.core.shard import SECOND_NS, Shard
+from pointsman_workers.core.state import Hold, Job, Lane, Orphan
+from pointsman_workers.desks.outcomes import OutcomeDesk
+
+ORPHANS_MAX = 10_000
+
+
+class ReportDesk:
+    """Reconciles lanes, and keeps orphans for their clients."""
+
+    def __init__(self, shard: Shard, outcomes: OutcomeDesk) -> None:
+        self.shard = shard
+        self.outcomes = outcomes
+        self._orphan_ns = int(shard.config.sessions.resume_s * SECOND_NS)
+
+    def report(self, lane: Lane, message: LaneReport) -> None:
+        """Bring what we hold and what the node says it runs together; the lane is then up."""
+        shard = self.shard
+        reported = {(fence.epoch, fence.dispatch) for fence in (*message.running, *message.held)}
+        for place, hold in tuple(lane.holds.items()):
+            if place not in reported:
+                self._missing(hold)
+        for fence in message.running:
+            self._reported(lane, fence, is_running=True)
+        for fence in message.held:
+            self._reported(lane, fence, is_running=False)
+        slots = sum(hold.has_slot for hold in lane.holds.values())
+        shard.fleet.own.rewrite(lane.row, slots)
+        lane.is_up = True
+        shard.fleet.lane_generations[lane.row] = lane.generation
+        if lane.holds:
+            shard.watch(lane)
+        for kind in shard.waiting.kinds:
+            kind.full_until_ns = 0
+
+    def _missing(self, hold: Hold) -> None:
+        """We hold it and the node does not have it: it never arrived, or died with the node."""
+        job = hold.job
+        self.shard.free(hold)
+        if job is not None:
+            self.outcomes.fail_over(
+                job, "the node does not have it", Code.NODE_UNAVAILABLE, excludes_node=False
+            )
+
+    def _reported(self, lane: Lane, fence: JobFence, *, is_running: bool) -> None:
+        hold = lane.holds.get((fence.epoch, fence.dispatch))
+        if hold is None:
+            self._unknown(lane, fence, is_running=is_running)
+        elif hold.is_cancelling and is_running:
+            self.outcomes.cancel_hold(hold, "it was given up here")
+        else:
+            self.start(hold)
+
+    def _unknown(self, lane: Lane, fence: JobFence, *, is_running: bool) -> None:
+        """A dispatch that this worker did not make, or has forgotten."""
+        shard = self.shard
+        hold = Hold(
+            lane=lane,
+            job=None,
+            job_id=fence.job_id,
+            epoch=fence.epoch,
+            dispatch=fence.dispatch,
+            has_slot=is_running,
+            is_started=True,
+            alive_at_ns=shard.now_ns,
+        )
+        lane.holds[fence.epoch, fence.dispatch] = hold
+        key = (fence.tenant, fence.session_id, fence.request_id)
+        is_before_us = fence.epoch < shard.setup.epoch and fence.request_id
+        if not is_before_us or shard.window.find(key) or len(shard.orphans) >= ORPHANS_MAX:
+            self.outcomes.cancel_hold(hold, "nobody here waits for it")
+            return
+        orphan = Orphan(hold=hold, key=key, until_ns=shard.now_ns + self._orphan_ns)
+        shard.orphans[key] = orphan
+        shard.file(orphan, orphan.until_ns)
+
+    def orphan_timed(self, orphan: Orphan) -> None:
+        """Its client did not come back: the node may stop."""
+        if self.shard.orphans.get(orphan.key) is orphan:
+            del self.shard.orphans[orphan.key]
+            if orphan.result is None:
+                self.outcomes.cancel_hold(orphan.hold, "its client did not come back")
+
+    def adopt(self, job: Job, orphan: Orphan) -> None:
+        """The client repeated the request of an orphan: it is this job, wherever it stands."""
+        hold = orphan.hold
+        hold.job = job
+        job.hold = hold
+        job.attempt = 1
+        job.state = moved(job.state, "adopt")
+        job.session.last_node_id = hold.lane.node_id
+        if orphan.result is not None:
+            self.outcomes.complete(job, orphan.result, orphan.payload)
+        else:
+            self.outcomes.placing.rearm(job)
+
+    def orphan_ended(self, hold: Hold, message: NodeResult, payload: bytes) -> None:
+        """The node has ended a job that no client has named: keep its result for a while."""
+        if not hold.is_cancelling:
+            for orphan in self.shard.orphans.values():
+                if orphan.hold is hold:
+                    orphan.result, orphan.payload = message, payload
+                    return
+        self.shard.count(Counter.STALE_RESULTS)
+
+    def start(self, hold: Hold) -> None:
+        """The node has started the job: its timeout counts from now."""
+        if hold.is_started:
+            return
+        hold.is_started = True
+        hold.alive_at_ns = self.shard.now_ns
+        job = hold.job
+        if job is not None and job.hold is hold and job.state is JobState.DISPATCHED:
+            job.state = moved(job.state, "start")
+            self.outcomes.placing.rearm(job)
+
+    def forget(self, lane: Lane) -> None:
+        """The node is gone, and its orphans with it."""
+        orphans = self.shard.orphans
+        for key in [key for key, orphan in orphans.items() if orphan.hold.lane is lane]:
+            del orphans[key]
