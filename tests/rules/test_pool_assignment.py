@@ -215,19 +215,9 @@ def test_a_followed_fleet_equals_one_computed_from_scratch(
     planner = PoolPlanner(config)
     fleet: dict[str, tuple[int, bool]] = {}
     told: dict[str, tuple[int, ...]] = {}
-    last_sets: list[tuple[str, ...]] = []
+    expected_sets: list[tuple[str, ...]] = []
     for verb, number, choice in steps:
-        node_id = f"node-{number}"
-        if verb == "add":
-            fleet[node_id] = (choice, choice % 2 == 0)
-            told.update(planner.add(node_id, choice, SETS[choice], is_ready=choice % 2 == 0))
-        elif verb == "remove":
-            fleet.pop(node_id, None)
-            told.update(planner.remove(node_id))
-            told.pop(node_id, None)
-        elif node_id in fleet:
-            fleet[node_id] = (fleet[node_id][0], choice % 2 == 1)
-            planner.set_ready(node_id, choice % 2 == 1)
+        take_step(planner, fleet, told, (verb, f"node-{number}", choice))
         assert told == {node_id: planner.pools_of(node_id) for node_id in fleet}
         page = planner.page()
         ids = [pool.id for pool in page.pools]
@@ -239,13 +229,39 @@ def test_a_followed_fleet_equals_one_computed_from_scratch(
         }
         assert listed == recount(planner, fleet)
         if planner.mode is PoolMode.LANGUAGE:
-            sizes: dict[tuple[str, ...], int] = {}
-            for class_number, _ in fleet.values():
-                languages = pool_languages(SETS[class_number], config)
-                if languages:
-                    sizes[languages] = sizes.get(languages, 0) + 1
-            last_sets = sorted(winning_sets(sizes, config)) or last_sets
-            assert sorted(pool.languages for pool in page.pools if pool.id) == last_sets
+            expected_sets = sorted(sets_of(fleet, config)) or expected_sets
+            assert sorted(pool.languages for pool in page.pools if pool.id) == expected_sets
+
+
+def take_step(
+    planner: PoolPlanner,
+    fleet: dict[str, tuple[int, bool]],
+    told: dict[str, tuple[int, ...]],
+    step: tuple[str, str, int],
+) -> None:
+    """Do one thing to the planner, and keep what is so and what the nodes were told of it."""
+    verb, node_id, choice = step
+    is_ready = choice % 2 == 0
+    if verb == "add":
+        fleet[node_id] = (choice, is_ready)
+        told.update(planner.add(node_id, choice, SETS[choice], is_ready=is_ready))
+    elif verb == "remove":
+        fleet.pop(node_id, None)
+        told.update(planner.remove(node_id))
+        told.pop(node_id, None)
+    elif node_id in fleet:
+        fleet[node_id] = (fleet[node_id][0], is_ready)
+        planner.set_ready(node_id, is_ready)
+
+
+def sets_of(fleet: dict[str, tuple[int, bool]], config: PoolsConfig) -> list[tuple[str, ...]]:
+    """The language sets that should have a pool, from scratch."""
+    sizes: dict[tuple[str, ...], int] = {}
+    for class_number, _ in fleet.values():
+        languages = pool_languages(SETS[class_number], config)
+        if languages:
+            sizes[languages] = sizes.get(languages, 0) + 1
+    return winning_sets(sizes, config)
 
 
 def test_a_joining_node_moves_nobody_else_and_rebuilds_only_its_pool() -> None:

@@ -154,23 +154,23 @@ BOUND_WIDE = SessionBinding("zh", "en", 1)
 
 
 @pytest.mark.parametrize(
-    ("binding", "requirement", "overrides", "outcome", "pool_id", "order"),
+    ("binding", "requirement", "overrides", "outcome", "order"),
     [
         # nothing bound: the tightest pool that can do the pair
-        (None, ZH_EN, {}, PoolOutcome.FIRST, 2, (2, 1)),
+        (None, ZH_EN, {}, PoolOutcome.FIRST, (2, 1)),
         # bound and same pair: reuse, even where another would now come first
-        (BOUND_WIDE, ZH_EN, {}, PoolOutcome.HIT, 1, (1, 2)),
+        (BOUND_WIDE, ZH_EN, {}, PoolOutcome.HIT, (1, 2)),
         # pair changed: forget the binding
-        (BOUND_WIDE, pair("en", "zh"), {}, PoolOutcome.RESET, 2, (2, 1)),
-        (BOUND_WIDE, EN_TO_ES, {}, PoolOutcome.RESET, 3, (3,)),
+        (BOUND_WIDE, pair("en", "zh"), {}, PoolOutcome.RESET, (2, 1)),
+        (BOUND_WIDE, EN_TO_ES, {}, PoolOutcome.RESET, (3,)),
         # the tenant's override wins if it is eligible
-        (None, ZH_EN, {"": 1}, PoolOutcome.OVERRIDE, 1, (1, 2)),
-        (None, ZH_EN, {"": 3}, PoolOutcome.FIRST, 2, (2, 1)),
-        (None, ZH_EN, {"somebody": 1}, PoolOutcome.FIRST, 2, (2, 1)),
+        (None, ZH_EN, {"": 1}, PoolOutcome.OVERRIDE, (1, 2)),
+        (None, ZH_EN, {"": 3}, PoolOutcome.FIRST, (2, 1)),
+        (None, ZH_EN, {"somebody": 1}, PoolOutcome.FIRST, (2, 1)),
         # a bound pool that is gone is replaced
-        (SessionBinding("zh", "en", 9), ZH_EN, {}, PoolOutcome.REPLACED, 2, (2, 1)),
+        (SessionBinding("zh", "en", 9), ZH_EN, {}, PoolOutcome.REPLACED, (2, 1)),
         # so is one that cannot do the pair any more
-        (SessionBinding("zh", "en", 3), ZH_EN, {}, PoolOutcome.REPLACED, 2, (2, 1)),
+        (SessionBinding("zh", "en", 3), ZH_EN, {}, PoolOutcome.REPLACED, (2, 1)),
     ],
 )
 def test_the_session_decision(
@@ -178,12 +178,11 @@ def test_the_session_decision(
     requirement: Requirement,
     overrides: dict[str, int],
     outcome: PoolOutcome,
-    pool_id: int,
     order: tuple[int, ...],
 ) -> None:
     decision = decide_pool(view(*BY_LANGUAGE), binding, asks(requirement), overrides)
     assert decision.outcome is outcome
-    assert decision.binding == SessionBinding(requirement.src, requirement.tgt, pool_id)
+    assert decision.binding == SessionBinding(requirement.src, requirement.tgt, order[0])
     assert decision.pools == order
     assert decision.eligible_count == len(order)
 

@@ -124,28 +124,19 @@ def decode_pages(
     Raises SnapshotCorrupt, in which case `previous` stays good and the caller keeps `changed`,
     because the catalog's reader hands each page out only once.
     """
-    node_pages = _decode_node_pages(previous.node_pages, changed, layout)
     classes, is_rewritten = _decode_class_pages(previous.classes, changed, layout)
+    change = _what_changed(changed, layout, has_rewritten_classes=is_rewritten)
     pools, config, policy = previous.pools, previous.config, previous.policy
-    overrides, marks = previous.overrides, previous.marks
-    if layout.pools in changed:
+    marks, overrides = previous.marks, previous.overrides
+    if change.has_pools:
         pools = codec.decode_pools(changed[layout.pools])
-    if layout.config in changed:
+    if change.has_config:
         config = codec.decode_config(changed[layout.config])
-    if layout.policy in changed:
+    if change.has_policy:
         policy = codec.decode_policy(changed[layout.policy])
         overrides = dict(policy.tenant_overrides)
-    if layout.marks in changed:
+    if change.has_marks:
         marks = _by_row(codec.decode_marks(changed[layout.marks]))
-    change = SnapshotChange(
-        node_pages=tuple(sorted(page for page in changed if page < layout.node_page_count)),
-        has_classes=classes is not previous.classes,
-        has_rewritten_classes=is_rewritten,
-        has_pools=layout.pools in changed,
-        has_config=layout.config in changed,
-        has_marks=layout.marks in changed,
-        has_policy=layout.policy in changed,
-    )
     memo = PairMemo() if is_rewritten else previous.pair_memo
     pool_view = previous.pool_view
     if change.has_pools or change.has_config or change.has_classes:
@@ -153,7 +144,7 @@ def decode_pages(
     snapshot = RuntimeSnapshot(
         version=version,
         published_at_ns=published_at_ns,
-        node_pages=node_pages,
+        node_pages=_decode_node_pages(previous.node_pages, changed, layout),
         classes=classes,
         pools=pools,
         config=config,
@@ -164,6 +155,20 @@ def decode_pages(
         pair_memo=memo,
     )
     return snapshot, change
+
+
+def _what_changed(
+    changed: Mapping[int, bytes], layout: CatalogLayout, *, has_rewritten_classes: bool
+) -> SnapshotChange:
+    return SnapshotChange(
+        node_pages=tuple(sorted(page for page in changed if page < layout.node_page_count)),
+        has_classes=any(layout.node_page_count <= page < layout.pools for page in changed),
+        has_rewritten_classes=has_rewritten_classes,
+        has_pools=layout.pools in changed,
+        has_config=layout.config in changed,
+        has_marks=layout.marks in changed,
+        has_policy=layout.policy in changed,
+    )
 
 
 def _decode_node_pages(
