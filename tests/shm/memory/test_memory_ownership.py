@@ -51,8 +51,8 @@ def test_p7_a_frozen_holder_keeps_its_lock_and_a_killed_one_loses_it(tmp_path: P
         assert is_alive(held.value.holder)
         os.kill(holder.pid, signal.SIGKILL)
         with acquire_lock(path, wait=True):
+            holder.wait(PATIENCE_S)
             assert not is_alive(held.value.holder)
-        holder.wait(PATIENCE_S)
 
 
 def test_a_lock_file_that_was_replaced_meanwhile_is_not_taken_for_the_lock(tmp_path: Path) -> None:
