@@ -7,13 +7,13 @@ A table stands between `<!-- table NAME -->` and `<!-- end -->`.
 
 import argparse
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
 
 import msgspec
 from msgspec import inspect
-from wire_meanings import MEANINGS
 from wire_samples import UNIONS
 
 from pointsman_wire import errors, limits
@@ -23,6 +23,9 @@ from pointsman_wire.preamble import Role, encode_preamble
 from pointsman_wire.session_messages import SessionInit
 
 DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "protocol.md"
+MEANINGS: dict[str, str] = tomllib.loads(
+    Path(__file__).with_name("wire_meanings.toml").read_text(encoding="utf-8")
+)
 BLOCK = re.compile(r"<!-- table ([\w-]+) -->\n.*?<!-- end -->", re.DOTALL)
 KEYS_USED: set[str] = set()
 
@@ -101,7 +104,7 @@ def _rows(cls: type[Any], info: inspect.StructType) -> Iterator[tuple[str, str, 
 
 
 def meaning(message: str, field: str) -> str:
-    """Return what a field means.  Raises KeyError for one that wire_meanings.py lacks."""
+    """Return what a field means.  Raises KeyError for one that wire_meanings.toml lacks."""
     key = f"{message}.{field}" if f"{message}.{field}" in MEANINGS else field
     KEYS_USED.add(key)
     return MEANINGS[key]
