@@ -16,6 +16,7 @@ import msgspec
 
 from pointsman.node_core.events import PartialMade, ProgressMade
 from pointsman_wire.errors import MEANINGS, Code
+from pointsman_wire.messages import check_meta
 
 ReplyStatus = Literal["completed", "completed_no_text"]
 
@@ -47,6 +48,11 @@ class Reply(msgspec.Struct, frozen=True):
     meta: dict[str, Any] | None = None
     content_type: str = ""
     status: ReplyStatus = "completed"
+
+    def __post_init__(self) -> None:
+        """Raise ValueError in the handler that made it, when its meta cannot travel."""
+        if self.meta is not None:
+            check_meta(self.meta)
 
 
 def _tell_nobody(_: PartialMade | ProgressMade) -> None:
@@ -106,6 +112,8 @@ class Job:
         self, payload: bytes | str, *, meta: dict[str, Any] | None = None, content_type: str = ""
     ) -> None:
         """Do as partial(), from a blocking handler."""
+        if meta is not None:
+            check_meta(meta)
         body = payload.encode() if isinstance(payload, str) else bytes(payload)
         self.tell(PartialMade(self.run, body, content_type, meta))
 

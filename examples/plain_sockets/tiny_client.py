@@ -31,7 +31,7 @@ class Client:
                 if not told.get("retryable") or failures == TRIES_MAX - 1:
                     raise
                 print(f"trying again: {error}", file=sys.stderr)
-                time.sleep(wait_s(0.1, 5, failures) + (told.get("retry_after_ms") or 0) / 1000)
+                time.sleep(wait_s(0.5, 30, failures) + (told.get("retry_after_ms") or 0) / 1000)
         raise AssertionError("the last try returns or raises")
 
     def _try(self, text: str) -> tuple[dict[str, Any], str]:
