@@ -17,6 +17,7 @@ from pointsman_wire.errors import Code
 from pointsman_wire.framing import (
     LENGTH_BYTES,
     PREFIX_BYTES,
+    FrameTooLarge,
     HeaderDecoder,
     MessageError,
     encode_frame,
@@ -28,6 +29,7 @@ from pointsman_wire.unix_sockets import is_same_user
 QUERY_BYTES_MAX = 64 * 1024
 ANSWER_S = 5.0
 CONNECTIONS_MAX = 32
+_BREATH_S = 0.1
 
 _PREFIX = struct.Struct("<II")
 _decode_query: Callable[[bytes], Message] = HeaderDecoder[Message](AdminQuery).decode
@@ -38,16 +40,19 @@ class AdminError(Exception):
     """A process could not be asked, or did not answer; the text says which and why."""
 
 
-async def _read_header(reader: asyncio.StreamReader, bytes_max: int) -> bytes:
-    """Return the header of one frame; its payload, if any, is dropped.
-
-    Raises AdminError for a frame above the bound, asyncio.IncompleteReadError at the end.
-    """
-    length, header_bytes = _PREFIX.unpack(await reader.readexactly(PREFIX_BYTES))
+def _check_prefix(prefix: bytes, bytes_max: int) -> tuple[int, int]:
+    """Return the sizes of what follows: (the rest of the frame, the header in it)."""
+    length, header_bytes = _PREFIX.unpack(prefix)
     if not header_bytes + LENGTH_BYTES <= length <= bytes_max:
         raise AdminError(f"a frame of {length} bytes was announced, at most {bytes_max} are taken")
-    rest = await reader.readexactly(length - LENGTH_BYTES)
-    return rest[:header_bytes]
+    return length - LENGTH_BYTES, header_bytes
+
+
+def _encode_answer(answer: AdminAnswer) -> bytes:
+    try:
+        return encode_frame(answer)
+    except FrameTooLarge as error:
+        return encode_frame(Error(error_info(Code.INTERNAL_ERROR, f"{error}: ask for less")))
 
 
 async def ask(path: Path, query: AdminQuery, *, timeout_s: float = ANSWER_S) -> AdminAnswer:
@@ -56,21 +61,9 @@ async def ask(path: Path, query: AdminQuery, *, timeout_s: float = ANSWER_S) -> 
     Returns its answer; an `error` answer is returned as well.  Raises AdminError when nothing
     listens there, when it is not ours, and when no answer comes within timeout_s.
     """
-    if sys.platform == "win32":
-        raise AdminError("admin sockets are unix sockets: ask on the host of the service")
     try:
         async with asyncio.timeout(timeout_s):
-            reader, writer = await asyncio.open_unix_connection(str(path))
-            try:
-                sock = cast(socket.socket, writer.get_extra_info("socket"))
-                if not is_same_user(sock):
-                    raise AdminError(f"{path} is served by another user: look who made it")
-                writer.write(encode_frame(query))
-                return cast(
-                    AdminAnswer, _decode_answer(await _read_header(reader, HEADER_BYTES_MAX))
-                )
-            finally:
-                writer.close()
+            return await _ask(path, query)
     except TimeoutError:
         raise AdminError(f"{path}: no answer within {timeout_s:g} s; the process hangs") from None
     except (OSError, asyncio.IncompleteReadError) as error:
@@ -79,10 +72,31 @@ async def ask(path: Path, query: AdminQuery, *, timeout_s: float = ANSWER_S) -> 
         raise AdminError(f"{path}: {error}; install one version everywhere") from error
 
 
+async def _ask(path: Path, query: AdminQuery) -> AdminAnswer:
+    if sys.platform == "win32":
+        raise AdminError("admin sockets are unix sockets: ask on the host of the service")
+    reader, writer = await asyncio.open_unix_connection(str(path))
+    try:
+        if not is_same_user(cast(socket.socket, writer.get_extra_info("socket"))):
+            raise AdminError(f"{path} is served by another user: look who made it")
+        writer.write(encode_frame(query))
+        prefix = await reader.readexactly(PREFIX_BYTES)
+        rest_bytes, header_bytes = _check_prefix(prefix, HEADER_BYTES_MAX)
+        header = (await reader.readexactly(rest_bytes))[:header_bytes]
+        return cast(AdminAnswer, _decode_answer(header))
+    finally:
+        writer.close()
+        try:
+            await writer.wait_closed()
+        except OSError:  # the other end was faster
+            pass
+
+
 class AdminServer:
     """Answers queries at a listening unix socket (unix_sockets.listen_at), which it closes.
 
     `answer` gets each query and must return at once; None stands for "not answered here".
+    Begins when it is made, inside a running loop.
     """
 
     def __init__(
@@ -95,45 +109,52 @@ class AdminServer:
         self._listener = listener
         self._answer = answer
         self._query_s = query_s
-        self._server: asyncio.Server | None = None
+        self._loop = asyncio.get_running_loop()
+        self._room = asyncio.Semaphore(CONNECTIONS_MAX)
         self._talks: set[asyncio.Task[None]] = set()
-
-    async def start(self) -> None:
-        """Begin to answer."""
-        if sys.platform == "win32":
-            raise AdminError("admin sockets are unix sockets")
-        self._server = await asyncio.start_unix_server(
-            self._talk, sock=self._listener, limit=QUERY_BYTES_MAX
-        )
+        self._accepting = self._loop.create_task(self._accept())
 
     async def close(self) -> None:
         """Stop listening and end every connection."""
-        assert self._server is not None
-        self._server.close()
-        for talk in [*self._talks]:
-            talk.cancel()
-        await asyncio.gather(*self._talks, return_exceptions=True)
+        tasks = [self._accepting, *self._talks]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._listener.close()
 
-    async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = cast("asyncio.Task[None]", asyncio.current_task())
-        self._talks.add(task)
-        try:
-            if len(self._talks) <= CONNECTIONS_MAX and is_same_user(
-                writer.get_extra_info("socket")
-            ):
-                await self._answer_all(reader, writer)
-        except (OSError, TimeoutError, asyncio.IncompleteReadError):
-            return  # it left, or said nothing for too long: nobody is there to be told
-        finally:
-            self._talks.discard(task)
-            writer.close()
+    async def _accept(self) -> None:
+        while True:
+            await self._room.acquire()
+            try:
+                sock, _ = await self._loop.sock_accept(self._listener)
+            except OSError:  # it left at once, or descriptors are short: others may go on
+                await asyncio.sleep(_BREATH_S)
+                self._room.release()
+                continue
+            sock.setblocking(False)
+            task = self._loop.create_task(self._talk(sock))
+            self._talks.add(task)
+            task.add_done_callback(self._forget)
 
-    async def _answer_all(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _forget(self, task: asyncio.Task[None]) -> None:
+        self._talks.discard(task)
+        self._room.release()
+
+    async def _talk(self, sock: socket.socket) -> None:
+        with sock:
+            try:
+                if is_same_user(sock):
+                    await self._answer_all(sock)
+            except (OSError, TimeoutError):
+                return  # it left, or said nothing for too long: nobody is there to be told
+
+    async def _answer_all(self, sock: socket.socket) -> None:
         is_sound = True
         while is_sound:
+            answer: AdminAnswer | None
             try:
                 async with asyncio.timeout(self._query_s):
-                    query = _decode_query(await _read_header(reader, QUERY_BYTES_MAX))
+                    query = _decode_query(await self._read_header(sock))
                 answer = self._answer(cast(AdminQuery, query))
             except MessageError as error:
                 answer = Error(error_info(Code.INVALID_MESSAGE, str(error)))
@@ -142,6 +163,19 @@ class AdminServer:
                 is_sound = False
             if answer is None:
                 answer = Error(error_info(Code.NOT_FOUND, "this process cannot answer that"))
-            writer.write(encode_frame(answer))
             async with asyncio.timeout(self._query_s):
-                await writer.drain()
+                await self._loop.sock_sendall(sock, _encode_answer(answer))
+
+    async def _read_header(self, sock: socket.socket) -> bytes:
+        prefix = await self._read(sock, PREFIX_BYTES)
+        rest_bytes, header_bytes = _check_prefix(prefix, QUERY_BYTES_MAX)
+        return (await self._read(sock, rest_bytes))[:header_bytes]
+
+    async def _read(self, sock: socket.socket, size: int) -> bytes:
+        data = b""
+        while len(data) < size:
+            piece = await self._loop.sock_recv(sock, size - len(data))
+            if not piece:
+                raise ConnectionResetError("the asking end left")
+            data += piece
+        return data

@@ -280,10 +280,13 @@ class FrameConnection(asyncio.Protocol):
             self._end_at = self._loop.time() + self._limits.linger_s
         self._host.watch(self)
         self._tell_closed()
-        if not transport.is_closing() and transport.can_write_eof():
-            transport.write_eof()
-        else:
-            transport.close()
+        try:
+            if not transport.is_closing() and transport.can_write_eof():
+                transport.write_eof()
+            else:
+                transport.close()
+        except OSError:  # the peer has reset it, and the loop has not heard of it yet
+            transport.abort()
 
     def abort(self, reason: str) -> None:
         """End at once; what was not sent is lost."""

@@ -15,6 +15,7 @@ would leave the peer hanging on the other one; shutdown() ends the connection fo
 Rule 3.  The owner acknowledges before it reads the first byte: what is sent again is unread.
 """
 
+import array
 import asyncio
 import contextlib
 import socket
@@ -238,9 +239,7 @@ class HandoverReceiver:
         channel = self._channels[number]
         for _ in range(_PACKETS_PER_TURN_MAX):
             try:
-                packet, descriptors, _, _ = socket.recv_fds(
-                    channel, _ID.size, 1, socket.MSG_CMSG_CLOEXEC
-                )
+                packet, descriptors = _receive_packet(channel)
             except BlockingIOError:
                 return
             except OSError:
@@ -268,6 +267,17 @@ class HandoverReceiver:
             hang_up(sock)
             return
         self._adopt(sock, preamble, peer)
+
+
+def _receive_packet(channel: socket.socket) -> tuple[bytes, list[int]]:
+    """Like socket.recv_fds, which forgets to pass the flag on: no child inherits what came."""
+    descriptors = array.array("i")
+    space = socket.CMSG_SPACE(descriptors.itemsize)
+    packet, told, _, _ = channel.recvmsg(_ID.size, space, socket.MSG_CMSG_CLOEXEC)
+    for level, kind, data in told:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            descriptors.frombytes(data[: len(data) - len(data) % descriptors.itemsize])
+    return packet, descriptors.tolist()
 
 
 def address_of(sock: socket.socket) -> str:

@@ -1,0 +1,160 @@
+"""Deadlines, one timer, and a process that did not run for a while."""
+
+import asyncio
+import time
+from typing import Any
+
+from socket_harness import NotingCore, accepted, beat, driving, until
+
+from pointsman_wire.bounds import ConnectionLimits
+from pointsman_wire.driver import DriverSettings
+from pointsman_wire.link import Accepted, LoopWasLate, Received
+
+MS = 1_000_000
+TOLERANCE_NS = 60 * MS
+
+
+class Alarm(NotingCore):
+    """Wants to be woken at given times, one after the other."""
+
+    def __init__(self, *after_ms: int) -> None:
+        super().__init__()
+        now_ns = time.monotonic_ns()
+        self.deadlines_ns = [now_ns + ms * MS for ms in after_ms]
+        self.woken_late_ns: list[int] = []
+
+    def step(self, now_ns: int, events: list[Any]) -> list[Any]:
+        while self.deadlines_ns and self.deadlines_ns[0] <= now_ns:
+            self.woken_late_ns.append(now_ns - self.deadlines_ns.pop(0))
+        return super().step(now_ns, events)
+
+    def next_deadline_ns(self) -> int | None:
+        return self.deadlines_ns[0] if self.deadlines_ns else None
+
+
+async def test_each_deadline_wakes_the_core_once_and_not_early() -> None:
+    core = Alarm(10, 20, 35, 35, 60)
+    async with driving(core):
+        await until(lambda: len(core.woken_late_ns) == 5)
+        await asyncio.sleep(0.05)
+        assert min(core.woken_late_ns) >= 0
+        assert len(core.steps) == 1 + 4
+        assert core.events(LoopWasLate) == []
+
+
+async def test_the_timer_is_armed_anew_only_when_the_deadline_came_nearer() -> None:
+    core = NotingCore()
+    async with driving(core) as driver:
+        core.deadline_ns = time.monotonic_ns() + 50 * MS
+        driver.post("nearer")
+        await until(lambda: driver._timer is not None)
+        timer = driver._timer
+        core.deadline_ns += 50 * MS
+        driver.post("further")
+        await until(lambda: len(core.steps) == 3)
+        assert driver._timer is timer
+        due_at_ns = core.deadline_ns
+        await until(lambda: len(core.steps) == 4)
+        assert core.steps[-1][0] >= due_at_ns
+        core.deadline_ns = time.monotonic_ns() + 1000 * MS
+        driver.post("far")
+        await until(lambda: len(core.steps) == 5)
+        timer = driver._timer
+        core.deadline_ns = time.monotonic_ns() + 10 * MS
+        driver.post("near again")
+        await until(lambda: len(core.steps) == 7)
+        assert driver._timer is not timer
+
+
+async def test_a_core_without_deadline_is_not_woken() -> None:
+    core = NotingCore()
+    async with driving(core) as driver:
+        await asyncio.sleep(0.05)
+        assert len(core.steps) == 1
+        assert driver._timer is None
+
+
+async def test_t9_a_late_timer_lets_the_sockets_speak_first() -> None:
+    """An answer that lay in the socket when this process went on is told with the lateness."""
+    core = NotingCore()
+    settings = DriverSettings(late_tolerance_ns=TOLERANCE_NS)
+    async with driving(core, settings=settings) as driver:
+        peer = await accepted(driver)
+        await until(lambda: core.events(Accepted))
+        due_at_ns = core.deadline_ns = time.monotonic_ns() + 30 * MS
+        driver.post("arm")
+        await until(lambda: len(core.steps) == 3)
+        core.steps.clear()
+        peer.sock.send(beat(1))
+        time.sleep(0.2)  # noqa: ASYNC251  # the process is stopped
+        await until(lambda: core.steps)
+        now_ns, events = core.steps[0]
+        assert isinstance(events[0], LoopWasLate)
+        assert TOLERANCE_NS < events[0].late_ns <= now_ns - due_at_ns
+        assert [type(event) for event in events[1:]] == [Received]
+        peer.close()
+
+
+async def test_a_turn_that_was_on_its_way_does_not_overtake_the_lateness() -> None:
+    core = NotingCore()
+    settings = DriverSettings(late_tolerance_ns=TOLERANCE_NS)
+    async with driving(core, settings=settings) as driver:
+        core.deadline_ns = time.monotonic_ns() + 20 * MS
+        driver.post("arm")
+        await until(lambda: len(core.steps) == 2)
+        core.steps.clear()
+        driver.post("posted before the stop")
+        time.sleep(0.15)  # noqa: ASYNC251
+        driver.post("posted after it")
+        await until(lambda: core.steps)
+        (late, *others) = core.steps[0][1]
+        assert isinstance(late, LoopWasLate)
+        assert others == ["posted before the stop", "posted after it"]
+
+
+async def test_a_fired_timer_is_not_held_against_a_later_turn() -> None:
+    core = NotingCore()
+    settings = DriverSettings(late_tolerance_ns=TOLERANCE_NS)
+    async with driving(core, settings=settings) as driver:
+        core.deadline_ns = time.monotonic_ns() + 5 * MS
+        driver.post("arm")
+        await until(lambda: len(core.steps) == 3)
+        await asyncio.sleep(0.15)
+        driver.post("long after")
+        await until(lambda: len(core.steps) == 4)
+        assert core.events(LoopWasLate) == []
+
+
+async def test_a_deadline_that_lies_in_the_past_is_no_lateness() -> None:
+    core = NotingCore()
+    settings = DriverSettings(late_tolerance_ns=TOLERANCE_NS)
+    async with driving(core, settings=settings) as driver:
+        core.deadline_ns = 1
+        driver.post("arm")
+        await until(lambda: len(core.steps) == 3 or core.deadline_ns is None)
+        assert core.events(LoopWasLate) == []
+
+
+async def test_a_stopped_process_does_not_hold_its_sleep_against_its_peers() -> None:
+    core = NotingCore()
+    limits = ConnectionLimits(first_frame_s=0.3)
+    settings = DriverSettings(limits=limits, late_tolerance_ns=TOLERANCE_NS)
+    async with driving(core, settings=settings) as driver:
+        peer = await accepted(driver)
+        await until(lambda: core.events(Accepted))
+        time.sleep(0.5)  # noqa: ASYNC251
+        await asyncio.sleep(0.1)
+        assert core.closings() == []
+        await until(core.closings)
+        peer.close()
+
+
+async def test_the_length_of_each_step_is_observed() -> None:
+    core = NotingCore()
+    observed: list[int] = []
+    async with driving(core) as driver:
+        driver.observe_turn = observed.append
+        driver.post("once")
+        await until(lambda: len(core.steps) == 2)
+        assert len(observed) == 1
+        assert observed[0] > 0
