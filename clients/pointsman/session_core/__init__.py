@@ -1,0 +1,1 @@
+"""The client's pure core: sessions, their requests, and the connections they travel on."""

@@ -1,0 +1,329 @@
+"""Sessions: opened, moved to the worker that owns them, resumed, closed.
+
+A session keeps its id over all its connections, so its requests keep their meaning: the server
+answers a repeated one with the same job.  After a broken connection the client names what is
+unfinished and the last result it has, and submits again what the server calls unknown.
+"""
+
+import msgspec
+
+from pointsman.backoff import NS_PER_S, Backoff
+from pointsman.session_core import links, submitting
+from pointsman.session_core.events import (
+    CloseSession,
+    Notice,
+    OpenSession,
+    SessionEnded,
+    SessionOpened,
+)
+from pointsman.session_core.records import Book, Link, Session, SessionState, forget_number
+from pointsman_wire.errors import Code
+from pointsman_wire.link import Send
+from pointsman_wire.messages import ErrorInfo, error_info
+from pointsman_wire.preamble import Role
+from pointsman_wire.session_messages import (
+    Moved,
+    SessionClose,
+    SessionClosed,
+    SessionInitAck,
+)
+from pointsman_wire.shards import session_key, shard_of
+
+INIT_TIMEOUT_S = 10.0
+# A first frame has at most 16 KiB; ids that do not fit are found by submitting them again.
+NAMED_BYTES_MAX = 8 * 1024
+MOVES_MAX = 8
+BACKOFF_FIRST_S = 0.1
+BACKOFF_CAP_S = 10.0
+UNREACHABLE = "UNREACHABLE"
+# The server does not know the session any more: it is opened again under its id.
+LOST_CODES = frozenset({Code.INVALID_SESSION.value, Code.SESSION_CLOSED.value})
+
+
+def open_session(book: Book, event: OpenSession) -> None:
+    """Begin a session on the link that its id belongs to."""
+    link = _link_for(book, event.init.session_id)
+    session = Session(
+        handle=event.handle,
+        init=event.init,
+        link=link,
+        backoff=Backoff(book.setup.entropy, first_s=BACKOFF_FIRST_S, cap_s=BACKOFF_CAP_S),
+        session_id=event.init.session_id,
+        resume_token=event.init.resume_token,
+    )
+    book.sessions[event.handle] = session
+    book.sessions_made += 1
+    if event.within_s is not None:
+        end_ns = book.now_ns + int(event.within_s * NS_PER_S)
+        book.timers.set(session, "open_end", end_ns)
+    _put_on(book, session, link)
+
+
+def _link_for(book: Book, session_id: str) -> Link:
+    """Return the session's own link, or the trunk to the worker that owns it."""
+    if not book.setup.is_trunk:
+        return links.new_link(book, Role.SESSION, session_key(session_id) if session_id else None)
+    shard: int | None = None
+    if book.worker_count and session_id:
+        shard = shard_of(session_id, book.worker_count)
+    elif book.worker_count:
+        shard = book.sessions_made % book.worker_count
+    return _trunk(book, shard)
+
+
+def _trunk(book: Book, shard: int | None, address: str = "") -> Link:
+    link = book.trunks.get(shard)
+    if link is None or (address and link.address != address):
+        link = book.trunks[shard] = links.new_link(book, Role.TRUNK, shard, address)
+    return link
+
+
+def _put_on(book: Book, session: Session, link: Link) -> None:
+    session.link = link
+    session.state = SessionState.WAITING
+    link.sessions[session.handle] = session
+    if link.connection is not None:
+        send_init(book, session)
+    elif "dial" not in link.due:
+        links.dial(book, link)
+
+
+def send_init(book: Book, session: Session) -> None:
+    """Ask the worker for the session, naming what is unfinished."""
+    link = session.link
+    if link.connection is None or link.is_leaving:
+        return
+    session.state = SessionState.OPENING
+    named: list[str] = []
+    bytes_left = NAMED_BYTES_MAX
+    for request_id, request in session.requests.items():
+        bytes_left -= len(request_id.encode()) + 3
+        if bytes_left < 0:
+            break
+        if request.is_sent:
+            named.append(request_id)
+    init = msgspec.structs.replace(
+        session.init,
+        ref=session.handle,
+        session_id=session.session_id,
+        resume_token=session.resume_token,
+        unfinished=named,
+        last_result=session.last_result,
+    )
+    book.timers.set(session, "init_end", book.now_ns + int(INIT_TIMEOUT_S * NS_PER_S))
+    book.out.append(Send(link.connection, init))
+
+
+def acknowledged(book: Book, link: Link, ack: SessionInitAck) -> None:
+    """The session stands: take up its requests."""
+    session = link.sessions.get(ack.ref)
+    if session is None or session.state is not SessionState.OPENING:
+        return
+    book.timers.clear(session, "init_end", "open_end", "doubt")
+    session.state = SessionState.OPEN
+    session.number = ack.session_number
+    session.session_id = ack.session_id or session.session_id
+    session.resume_token = ack.resume_token
+    session.payload_bytes_max = ack.payload_bytes_max
+    session.moves = 0
+    session.backoff.reset()
+    if not ack.resumed:
+        session.last_result = 0
+    link.by_number[session.number] = session
+    _learn_place(book, link, ack)
+    links.set_interval(book, link, ack.heartbeat_interval_s)
+    book.out.append(SessionOpened(session.handle, ack, session.was_open))
+    session.was_open = True
+    submitting.settle(book, session, ack.unfinished)
+    if session.is_closing:
+        try_to_close(book, session)
+
+
+def _learn_place(book: Book, link: Link, ack: SessionInitAck) -> None:
+    """Remember where this link leads, for its next dial and for the next sessions."""
+    book.worker_count = ack.worker_count
+    if link.role is Role.SESSION:
+        link.key = session_key(ack.session_id)
+        return
+    if link.key is None:
+        link.key = ack.shard
+    if book.trunks.get(None) is link:
+        del book.trunks[None]
+    book.trunks.setdefault(ack.shard, link)
+
+
+def moved(book: Book, link: Link, message: Moved) -> None:
+    """The session belongs to another worker: go there."""
+    session = link.sessions.get(message.ref)
+    if session is None:
+        return
+    book.worker_count = message.worker_count
+    session.session_id = message.session_id or session.session_id
+    session.moves += 1
+    book.timers.clear(session, "init_end")
+    if session.moves > MOVES_MAX:
+        session.moves = 0
+        session.trouble = "workers sent the session to and fro"
+        _retry(book, session, None)
+        return
+    _leave(book, session)
+    if link.role is Role.TRUNK:
+        _put_on(book, session, _trunk(book, message.shard, message.address))
+        return
+    links.hang_up(book, link, "moved")
+    link = links.new_link(book, Role.SESSION, message.shard, message.address)
+    _put_on(book, session, link)
+
+
+def _leave(book: Book, session: Session) -> None:
+    """Take the session off its link, its requests with it."""
+    link = session.link
+    for request in session.requests.values():
+        submitting.leave_window(link, request)
+        link.unsent.pop(request.key, None)
+    link.sessions.pop(session.handle, None)
+    forget_number(session)
+    session.state = SessionState.WAITING
+
+
+def refused(book: Book, session: Session, error: ErrorInfo) -> None:
+    """The worker does not open the session: for good, for now, or only not this resumption."""
+    book.timers.clear(session, "init_end")
+    session.state = SessionState.WAITING
+    session.trouble = f"{error.code}: {error.message}"
+    if error.code in LOST_CODES and session.resume_token:
+        session.resume_token = ""
+        session.last_result = 0
+        _retry(book, session, error.retry_after_ms)
+    elif error.retryable:
+        _retry(book, session, error.retry_after_ms)
+    else:
+        end(book, session, error)
+
+
+def lost(book: Book, session: Session) -> None:
+    """The worker knows the session no more: open it again under its id."""
+    forget_number(session)
+    for request in session.requests.values():
+        submitting.leave_window(session.link, request)
+        session.link.unsent.pop(request.key, None)
+    session.state = SessionState.WAITING
+    session.resume_token = ""
+    _retry(book, session, None)
+
+
+def _retry(book: Book, session: Session, retry_after_ms: int | None) -> None:
+    session.state = SessionState.WAITING
+    delay_ns = session.backoff.next_delay_ns(retry_after_ms)
+    book.timers.set(session, "retry", book.now_ns + delay_ns)
+
+
+def is_answer_late(book: Book, session: Session) -> bool:
+    """Has the worker said nothing at all since it was asked?  If it has, ask it again."""
+    if book.now_ns - session.link.heard_at_ns >= int(INIT_TIMEOUT_S * NS_PER_S):
+        return True
+    _retry(book, session, None)
+    return False
+
+
+def try_again(book: Book, session: Session) -> None:
+    """The wait after a refusal is over."""
+    if session.state is SessionState.WAITING:
+        send_init(book, session)
+
+
+def interrupted(book: Book, session: Session, reason: str) -> None:
+    """The session's connection is gone."""
+    session.state = SessionState.WAITING
+    forget_number(session)
+    session.trouble = reason or session.trouble
+    book.timers.clear(session, "init_end", "doubt", "retry")
+    submitting.interrupted(session)
+    session.is_close_sent = False
+    if session.is_closing and not session.requests:
+        end(book, session, None)
+
+
+# ---- the end
+
+
+def close(book: Book, event: CloseSession) -> None:
+    """End the session as soon as its requests have their answers, or at once."""
+    session = book.sessions.get(event.handle)
+    if session is None:
+        return
+    session.is_closing = True
+    if not event.flush:
+        submitting.fail_all(book, session, error_info(Code.CANCELLED, "the session was closed"))
+    end_ns = book.now_ns + int(event.within_s * NS_PER_S)
+    if event.within_s <= 0:
+        close_ended(book, session)
+        return
+    book.timers.set(session, "close_end", end_ns)
+    try_to_close(book, session)
+
+
+def try_to_close(book: Book, session: Session) -> None:
+    """Ask for the end once nothing is open; without a connection there is nobody to ask."""
+    link = session.link
+    if session.requests or session.is_close_sent:
+        return
+    if session.state is not SessionState.OPEN or link.connection is None:
+        end(book, session, None)
+        return
+    submitting.pump(book, link)  # the last results are acknowledged first
+    session.is_close_sent = True
+    book.out.append(Send(link.connection, SessionClose(session_number=session.number)))
+
+
+def close_ended(book: Book, session: Session) -> None:
+    """Time is up: what is still open is given up."""
+    link = session.link
+    if session.state is SessionState.OPEN and link.connection is not None:
+        message = SessionClose(session_number=session.number, flush=False)
+        book.out.append(Send(link.connection, message))
+    end(book, session, None)
+
+
+def closed(book: Book, link: Link, message: SessionClosed) -> None:
+    """The worker ended the session."""
+    session = link.by_number.get(message.session_number)
+    if session is None:
+        return
+    reason = message.reason or "the server ended the session"
+    end(book, session, None if session.is_closing else error_info(Code.SESSION_CLOSED, reason))
+
+
+def not_opened(book: Book, session: Session) -> None:
+    """It did not open in time."""
+    words = session.trouble or "the server does not answer"
+    hint = "Is the service running there, and is this its address?"
+    end(book, session, ErrorInfo(UNREACHABLE, words, retryable=True, fault="operator", hint=hint))
+
+
+def end(book: Book, session: Session, error: ErrorInfo | None) -> None:
+    """Forget the session; what it has open fails."""
+    link = session.link
+    words = error.message if error else "the session was closed"
+    open_error = error or error_info(Code.SESSION_CLOSED, words)
+    submitting.fail_all(book, session, open_error)
+    _leave(book, session)
+    book.timers.clear_all(session)
+    del book.sessions[session.handle]
+    if link.role is Role.SESSION:
+        links.hang_up(book, link, "the session is over")
+    elif not link.sessions and link.connection is None:
+        links.forget_connection(book, link)
+    book.out.append(SessionEnded(session.handle, error))
+
+
+def fail_unopened(book: Book, link: Link, error: ErrorInfo) -> None:
+    """The worker wants nothing to do with this client: sessions that never opened end."""
+    for session in [*link.sessions.values()]:
+        if not session.was_open:
+            end(book, session, error)
+
+
+def notice_of(error: ErrorInfo) -> Notice:
+    """Return an error of a connection as words for the log."""
+    return Notice(f"the server says {error.code}: {error.message}")

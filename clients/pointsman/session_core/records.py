@@ -1,0 +1,166 @@
+"""The records of a client: requests in sessions, sessions on links.
+
+Link     one connection to a worker, dialled again when it breaks while a session needs it
+Session  WAITING for its link -> OPENING (session_init sent) -> OPEN -> gone
+Request  kept with its body from the wish until its result or error came, whatever breaks
+"""
+
+from enum import Enum
+
+import msgspec
+
+from pointsman.backoff import Backoff
+from pointsman.session_core.events import ClientSetup
+from pointsman.session_core.timers import Timers
+from pointsman_wire.link import Connection
+from pointsman_wire.messages import ErrorInfo
+from pointsman_wire.preamble import Role
+from pointsman_wire.session_messages import SessionInit, Submit
+
+
+class SessionState(Enum):
+    """Where a session is; see the module's picture."""
+
+    WAITING = "waiting"
+    OPENING = "opening"
+    OPEN = "open"
+
+
+class Request(msgspec.Struct, kw_only=True, eq=False):
+    """One submit that has no answer yet."""
+
+    # Its first ticket: what it is called as long as it is open.
+    key: int
+    handle: int
+    submit: Submit
+    payload: bytes
+    # Who waits for the answer; a submit repeated while the first is open joins it.
+    tickets: list[int]
+    # Does the server know of it: sent on this connection, or named as running by the server?
+    is_sent: bool = False
+    # Does it count in its link's window: sent, and not yet accepted or refused?
+    is_in_window: bool = False
+    is_cancelled: bool = False
+    deadline_at_ns: int | None = None
+    # The next partial that is news, as (attempt, seq).
+    next_partial: tuple[int, int] = (0, 0)
+    due: dict[str, int] = {}
+
+
+class Session(msgspec.Struct, kw_only=True, eq=False):
+    """One session, over all its connections."""
+
+    handle: int
+    init: SessionInit
+    link: "Link"
+    backoff: Backoff
+    state: SessionState = SessionState.WAITING
+    number: int = 0
+    session_id: str = ""
+    resume_token: str = ""
+    payload_bytes_max: int = 0
+    last_result: int = 0
+    requests: dict[str, Request] = {}
+    # How often it was sent elsewhere without ever opening.
+    moves: int = 0
+    was_open: bool = False
+    is_closing: bool = False
+    is_close_sent: bool = False
+    # Why it could not open so far, for the error when time is up.
+    trouble: str = ""
+    # Ids that the server called ended, and whose results have yet to come.
+    doubted: set[str] = set()
+    due: dict[str, int] = {}
+
+
+class Link(msgspec.Struct, kw_only=True, eq=False):
+    """One connection at a time to one worker."""
+
+    role: Role
+    key: int | None
+    backoff: Backoff
+    address: str = ""
+    connection: Connection | None = None
+    purpose: int | None = None
+    sessions: dict[int, Session] = {}
+    by_number: dict[int, Session] = {}
+    # Requests that wait for the window, by key.
+    unsent: dict[int, Request] = {}
+    window_count: int = 0
+    window_bytes: int = 0
+    # Session number -> last result, for the next cumulative acknowledgement.
+    unacknowledged: dict[int, int] = {}
+    # The worker is stopping: nothing new is submitted here.
+    is_leaving: bool = False
+    leave_by_ns: int = 0
+    interval_ns: int = 0
+    beats: int = 0
+    heard_at_ns: int = 0
+    stood_since_ns: int = 0
+    # The last thing that the worker said against the connection as a whole.
+    error: ErrorInfo | None = None
+    due: dict[str, int] = {}
+
+
+def forget_number(session: Session) -> None:
+    """Let go of the number under which the session's link knows it."""
+    link = session.link
+    if link.by_number.get(session.number) is session:
+        del link.by_number[session.number]
+        link.unacknowledged.pop(session.number, None)
+    session.number = 0
+
+
+class Book:
+    """Everything a client's core knows, and the commands of the step that runs."""
+
+    def __init__(self, setup: ClientSetup) -> None:
+        self.setup = setup
+        self.now_ns = 0
+        self.out: list[object] = []
+        self.timers = Timers()
+        self.sessions: dict[int, Session] = {}
+        self.requests: dict[int, Request] = {}
+        self.open_bytes = 0
+        # Trunks by shard; None is the one whose worker is not known yet.
+        self.trunks: dict[int | None, Link] = {}
+        self.by_connection: dict[Connection, Link] = {}
+        self.by_purpose: dict[int, Link] = {}
+        # Links that have something to send at the end of the step.
+        self.busy: dict[int, Link] = {}
+        # Sessions whose last request may have ended while they wait to be closed.
+        self.closing: dict[int, Session] = {}
+        self.worker_count = 0
+        self.sessions_made = 0
+        self._purposes = 0
+
+    def new_purpose(self) -> int:
+        """Return a number for the next dial."""
+        self._purposes += 1
+        return self._purposes
+
+    def mark_busy(self, link: Link) -> None:
+        """Look at this link at the end of the step."""
+        self.busy[id(link)] = link
+
+    def check(self) -> None:
+        """Assert what must hold after every step."""
+        assert self.open_bytes == sum(len(r.payload) for r in self._open_requests())
+        for ticket, request in self.requests.items():
+            assert ticket in request.tickets
+            session = self.sessions[request.handle]
+            assert session.requests[request.submit.request_id] is request
+        for session in self.sessions.values():
+            link = session.link
+            assert link.sessions[session.handle] is session
+            is_open = session.state is SessionState.OPEN
+            assert is_open == (link.by_number.get(session.number) is session)
+            assert not is_open or link.connection is not None
+        for link in {id(s.link): s.link for s in self.sessions.values()}.values():
+            assert link.window_count >= 0
+            assert link.window_bytes >= 0
+            in_window = [r for s in link.sessions.values() for r in s.requests.values()]
+            assert link.window_count == sum(r.is_in_window for r in in_window)
+
+    def _open_requests(self) -> list[Request]:
+        return [r for s in self.sessions.values() for r in s.requests.values()]

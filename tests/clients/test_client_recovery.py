@@ -1,0 +1,251 @@
+"""Stories of the client's core on a virtual clock: broken connections, resumption, trunks."""
+
+from client_harness import ClientHarness, closed, of, sent
+
+from pointsman.session_core.events import (
+    CancelWished,
+    RequestFailed,
+    ResultCame,
+    SessionEnded,
+    SessionOpened,
+)
+from pointsman_wire.errors import Code
+from pointsman_wire.link import Dial, Dialled, LoopWasLate
+from pointsman_wire.messages import Error, error_info
+from pointsman_wire.preamble import Preamble, Role
+from pointsman_wire.session_messages import (
+    Cancel,
+    GoingAway,
+    Moved,
+    ResultAck,
+    SessionInit,
+    Submit,
+)
+from pointsman_wire.shards import session_key, shard_of
+
+# ---- the connection breaks
+
+
+def test_a_broken_connection_is_dialled_again_and_the_session_resumed() -> None:
+    h = ClientHarness()
+    h.open()
+    h.submit("r1")
+    h.result("r1")
+    h.submit("r2")
+    dials = h.lose() + h.advance(1)
+    assert [d.preamble.key for d in of(dials, Dial)] == [session_key("s-1")]
+    init = sent(h.dial(dials), SessionInit)[0]
+    assert (init.session_id, init.resume_token) == ("s-1", "tok")
+    assert (init.unfinished, init.last_result) == (["r2"], 1)
+    commands = h.accept(resumed=True, unfinished={"r2": "running"})
+    assert [o.is_again for o in of(commands, SessionOpened)] == [True]
+    assert not sent(commands, Submit)
+    assert of(h.result("r2"), ResultCame)
+
+
+def test_what_the_server_does_not_know_is_submitted_again_under_the_same_id() -> None:
+    """N12: a retry keeps its id, so it meets the same job."""
+    h = ClientHarness()
+    h.open()
+    h.submit("r1", b"one")
+    h.submit("r2", b"two")
+    commands = h.resume(unfinished={"r1": "unknown", "r2": "running"})
+    assert [s.request_id for s in sent(commands, Submit)] == ["r1"]
+
+
+def test_a_session_that_could_not_be_resumed_submits_everything_again() -> None:
+    h = ClientHarness()
+    h.open()
+    h.submit("r1")
+    h.result("r1")
+    h.submit("r2")
+    commands = h.resume(resumed=False)
+    assert [s.request_id for s in sent(commands, Submit)] == ["r2"]
+    commands = h.result("r2", number=1)
+    assert sent(commands, ResultAck) == [ResultAck(results=[(1, 1)])], "numbers began anew"
+
+
+def test_an_ended_request_whose_result_does_not_come_is_asked_for_again() -> None:
+    h = ClientHarness()
+    h.open()
+    h.submit("r1")
+    assert not sent(h.resume(unfinished={"r1": "ended"}), Submit)
+    assert [s.request_id for s in sent(h.advance(2.1), Submit)] == ["r1"]
+
+
+def test_a_cancelled_request_is_cancelled_again_or_forgotten_but_never_run_again() -> None:
+    h = ClientHarness()
+    h.open()
+    h.submit("r1")
+    h.submit("r2")
+    h.feed(CancelWished(1), CancelWished(2))
+    commands = h.resume(unfinished={"r1": "running", "r2": "unknown"})
+    assert [c.request_id for c in sent(commands, Cancel)] == ["r1"]
+    assert [f.ticket for f in of(commands, RequestFailed)] == [2]
+    assert not sent(commands, Submit)
+
+
+def test_what_is_left_of_a_deadline_is_told_at_the_second_submit() -> None:
+    h = ClientHarness()
+    h.open()
+    h.submit("r1", deadline_s=10.0)
+    h.advance(4)
+    (submit,) = sent(h.resume(), Submit)
+    assert submit.deadline_s is not None
+    assert 4.5 < submit.deadline_s < 5.9
+
+
+def test_more_open_requests_than_fit_a_first_frame_are_found_by_submitting_them_again() -> None:
+    h = ClientHarness()
+    h.open()
+    names = [f"request-{n:04d}-{'x' * 80}" for n in range(300)]
+    for name in names:
+        h.submit(name)
+    init = sent(h.dial(h.lose() + h.advance(1)), SessionInit)[0]
+    assert 0 < len(init.unfinished) < 100
+    commands = h.accept(resumed=True, unfinished=dict.fromkeys(init.unfinished, "running"))
+    again = {s.request_id for s in sent(commands, Submit)}
+    assert again == set(names) - set(init.unfinished)
+
+
+def test_a_silent_server_is_left_and_dialled_again() -> None:
+    h = ClientHarness()
+    h.open(heartbeat_interval_s=1.0)
+    connection = h.connection
+    commands = h.advance(3.1)
+    assert closed(commands) == [connection]
+    assert of(commands + h.advance(0.5), Dial)
+
+
+def test_a_process_that_was_late_does_not_blame_the_server() -> None:
+    h = ClientHarness()
+    h.open(heartbeat_interval_s=1.0)
+    h.now_ns += 60 * 1_000_000_000
+    assert not closed(h.feed(LoopWasLate(60 * 1_000_000_000)))
+
+
+def test_a_lost_session_is_opened_again_on_the_same_connection() -> None:
+    h = ClientHarness()
+    h.open()
+    h.submit("r1")
+    info = error_info(Code.INVALID_SESSION, "session 1 is unknown")
+    h.say(Error(info, session_number=1, request_id="r1"))
+    init = sent(h.advance(0.2), SessionInit)[0]
+    assert (init.session_id, init.resume_token) == ("s-1", "")
+    assert [s.request_id for s in sent(h.accept(), Submit)] == ["r1"]
+
+
+def test_a_stopping_worker_leaves_the_submit_to_its_successor() -> None:
+    h = ClientHarness()
+    h.open()
+    h.submit("r1")
+    info = error_info(Code.SHUTTING_DOWN, "stopping", retry_after_ms=100)
+    commands = h.say(Error(info, session_number=1, request_id="r1"))
+    assert not of(commands, RequestFailed)
+    commands = h.advance(2)
+    assert closed(commands) == [h.connection]
+    h.dial(commands)
+    assert [s.request_id for s in sent(h.accept(), Submit)] == ["r1"]
+
+
+def test_waits_between_dials_grow_to_their_cap_and_are_drawn_from_entropy() -> None:
+    """N9: full jitter, 0.5 s doubling to at most 30 s."""
+    h = ClientHarness(entropy=lambda n: b"\xff" * n)
+    commands = h.wish(within_s=None)
+    waits = []
+    for _ in range(9):
+        h.refuse_dials(commands)
+        due = h.core.next_deadline_ns()
+        assert due is not None
+        waits.append(round((due - h.now_ns) / 1e9, 3))
+        h.now_ns = due
+        commands = h.feed()
+    assert waits == [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0]
+
+
+def test_a_dial_that_is_answered_too_late_is_closed() -> None:
+    h = ClientHarness()
+    dial = of(h.wish(within_s=None), Dial)[0]
+    h.advance(10.1)
+    h.connection = h.connection.__class__(77)
+    assert closed(h.feed(Dialled(h.connection, dial.purpose))) == [h.connection]
+
+
+def test_the_delay_that_a_stopping_worker_names_is_kept_when_it_closes_first() -> None:
+    h = ClientHarness()
+    h.open()
+    h.say(GoingAway(reconnect_after_ms=5000))
+    h.lose()
+    assert not of(h.advance(4.9), Dial)
+    assert of(h.advance(1), Dial)
+
+
+def test_closing_without_a_connection_ends_at_once_when_nothing_is_open() -> None:
+    h = ClientHarness()
+    h.open()
+    h.lose()
+    assert of(h.close(), SessionEnded) == [SessionEnded(1, None)]
+    assert h.core.next_deadline_ns() is None
+
+
+def test_closing_without_a_connection_still_waits_for_what_is_open() -> None:
+    h = ClientHarness()
+    h.open()
+    h.submit("r1")
+    dials = h.lose()
+    assert not of(h.close(), SessionEnded)
+    h.dial(dials + h.advance(1))
+    h.accept(resumed=True, unfinished={"r1": "running"})
+    assert of(h.result("r1"), ResultCame)
+
+
+# ---- trunks
+
+
+def test_sessions_of_a_trunk_share_a_connection_and_are_spread_over_the_workers() -> None:
+    h = ClientHarness(is_trunk=True)
+    commands = h.wish(1)
+    assert [d.preamble for d in of(commands, Dial)] == [Preamble(Role.TRUNK, None)]
+    h.dial(commands)
+    h.accept(1, shard=1, worker_count=2)
+    dials = [d.preamble.key for n in range(2, 6) for d in of(h.wish(n), Dial)]
+    assert dials == [0], "one trunk for each worker, and the first is that of worker 1"
+
+
+def test_a_session_with_an_id_of_its_own_takes_the_trunk_of_its_shard() -> None:
+    h = ClientHarness(is_trunk=True)
+    h.dial(h.wish(1))
+    h.accept(1, shard=0, worker_count=2)
+    name = next(f"s{n}" for n in range(100) if shard_of(f"s{n}", 2) == 1)
+    assert [d.preamble.key for d in of(h.wish(2, name), Dial)] == [1]
+
+
+def test_a_moved_session_leaves_the_others_of_its_trunk_alone() -> None:
+    h = ClientHarness(is_trunk=True)
+    h.dial(h.wish(1))
+    h.wish(2, "mine")
+    h.accept(1, shard=0, worker_count=2)
+    first = h.connection
+    commands = h.say(Moved(ref=2, shard=1, worker_count=2))
+    assert not closed(commands)
+    assert [d.preamble for d in of(commands, Dial)] == [Preamble(Role.TRUNK, 1)]
+    assert [i.session_id for i in sent(h.dial(commands), SessionInit)] == ["mine"]
+    h.connection = first
+    assert sent(h.submit("r1", handle=1), Submit)
+
+
+def test_all_sessions_of_a_broken_trunk_are_resumed_and_acknowledged_together() -> None:
+    h = ClientHarness(is_trunk=True)
+    h.dial(h.wish(1))
+    h.wish(2)
+    h.accept(1, worker_count=1)
+    h.accept(2, worker_count=1)
+    h.submit("r1", handle=1)
+    h.submit("r2", handle=2)
+    inits = sent(h.dial(h.lose() + h.advance(1)), SessionInit)
+    assert [(i.session_id, i.unfinished) for i in inits] == [("s-1", ["r1"]), ("s-2", ["r2"])]
+    # The server numbers its sessions anew.
+    h.accept(2, session_number=1, resumed=True, unfinished={"r2": "running"}, worker_count=1)
+    h.accept(1, session_number=2, resumed=True, unfinished={"r1": "running"}, worker_count=1)
+    assert [r.ticket for r in of(h.result("r2", number=4, session=1), ResultCame)] == [2]
+    assert [r.ticket for r in of(h.result("r1", number=9, session=2), ResultCame)] == [1]
