@@ -1,0 +1,111 @@
+"""The small files of an instance's state directory that outlive every process.
+
+      file              content                                     written by
+    +-----------------+-------------------------------------------+------------------------------+
+    | instance_uid    | 32 hexadecimal digits, random             | supervisor, once             |
+    | ticket.key      | 32 random bytes, mode 0600                | supervisor, once             |
+    | shard-<k>.epoch | decimal number, fsynced before anything   | worker k, holding the lock   |
+    |                 | of that epoch leaves the process          | of its shard                 |
+    +-----------------+-------------------------------------------+------------------------------+
+
+A file is replaced whole: written beside, fsynced, renamed, and the directory fsynced; so it holds
+the old content or the new one, whenever the power goes.
+"""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from pointsman_shm.paths import InstancePaths
+
+UID_BYTES = 16
+TICKET_KEY_SIZE = 32
+EPOCH_MAX = 2**53 - 1  # what every language reads as an exact number
+
+
+class StateFileError(Exception):
+    """A state file is missing or damaged; the text says which and what to do."""
+
+
+def instance_uid_file(paths: InstancePaths) -> Path:
+    """Where the random name of this state directory stands."""
+    return paths.state_dir / "instance_uid"
+
+
+def ticket_key_file(paths: InstancePaths) -> Path:
+    """Where the key of the lane tickets lies."""
+    return paths.state_dir / "ticket.key"
+
+
+def epoch_file(paths: InstancePaths, worker_index: int) -> Path:
+    """Where the last epoch of a shard stands."""
+    return paths.state_dir / f"shard-{worker_index}.epoch"
+
+
+def make_state_files(paths: InstancePaths, entropy: Callable[[int], bytes]) -> None:
+    """Make what is missing of instance_uid and ticket.key; the caller holds the instance's lock."""
+    if not instance_uid_file(paths).exists():
+        replace_file(instance_uid_file(paths), entropy(UID_BYTES).hex().encode("ascii") + b"\n")
+    if not ticket_key_file(paths).exists():
+        replace_file(ticket_key_file(paths), entropy(TICKET_KEY_SIZE))
+
+
+def read_instance_uid(paths: InstancePaths) -> str:
+    """Return the instance_uid.  Raises StateFileError."""
+    path = instance_uid_file(paths)
+    uid = _read(path, 2 * UID_BYTES + 1).decode("ascii", "replace").strip()
+    if len(uid) != 2 * UID_BYTES or not all(digit in "0123456789abcdef" for digit in uid):
+        raise StateFileError(f"{path} is damaged: remove it, and the nodes' work starts anew")
+    return uid
+
+
+def read_ticket_key(paths: InstancePaths) -> bytes:
+    """Return the 32 bytes of the ticket key.  Raises StateFileError."""
+    path = ticket_key_file(paths)
+    key = _read(path, TICKET_KEY_SIZE + 1)
+    if len(key) != TICKET_KEY_SIZE:
+        raise StateFileError(f"{path} is damaged: remove it while the service is stopped")
+    return key
+
+
+def begin_epoch(paths: InstancePaths, worker_index: int) -> int:
+    """Return the next epoch of the shard, on disk before this returns; the first is 1.
+
+    The caller holds the shard's lock.  Raises StateFileError for a damaged file: guessing a
+    number could give two dispatches the same fence.
+    """
+    path = epoch_file(paths, worker_index)
+    try:
+        text = _read(path, 32).decode("ascii", "replace").strip()
+    except FileNotFoundError:
+        text = "0"
+    if not (text.isascii() and text.isdecimal()) or int(text) >= EPOCH_MAX:
+        raise StateFileError(
+            f"{path} is damaged: stop the service, remove it together with "
+            f"{instance_uid_file(paths)}, and start again"
+        )
+    epoch = int(text) + 1
+    replace_file(path, f"{epoch}\n".encode("ascii"))
+    return epoch
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Put the content (mode 0600) at the path so that it survives a loss of power."""
+    beside = path.with_name(path.name + ".new")
+    beside.unlink(missing_ok=True)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+    with open(os.open(beside, flags, 0o600), "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    beside.rename(path)
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def _read(path: Path, size_max: int) -> bytes:
+    with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW), "rb") as file:
+        return file.read(size_max)
