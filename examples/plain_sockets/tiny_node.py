@@ -114,7 +114,7 @@ class Registration:
                     interval_s = header.get("heartbeat_interval_s") or interval_s
                 elif header["type"] == "error" and not header["error"].get("retryable"):
                     raise Refused(header["error"])
-                if header.get("state") == "READY" and not is_told:
+                if header.get("state") == "ready" and not is_told:
                     is_told = True
                     print(f"ready: {self.node.identity['node_id']}", flush=True)
         raise ConnectionError("the server does not answer, or refused a lane")

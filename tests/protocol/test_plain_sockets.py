@@ -136,7 +136,7 @@ def join(server: Server, worker_count: int) -> tuple[Peer, dict[int, Peer]]:
     opened = [accept_lane(server)[0] for _ in range(worker_count)]
     manager.receive(control.LanesReady)
     beat, _ = manager.receive(control.Heartbeat)
-    manager.send(control.HeartbeatAck(number=beat.number, state="READY"))
+    manager.send(control.HeartbeatAck(number=beat.number, state="ready"))
     return manager, {lane.preamble.key or 0: lane for lane in opened}
 
 
