@@ -82,8 +82,7 @@ def program(*arguments: str) -> Iterator[Program]:
     try:
         yield running
     finally:
-        if running.process.poll() is None or running._reader.is_alive():
-            running.end()
+        running.end()
 
 
 @pytest.fixture(scope="module")
