@@ -12,6 +12,7 @@ core by how much it was late before anything else.
 
 import asyncio
 import socket
+import ssl
 import struct
 from collections.abc import Callable, Mapping, Sequence
 from time import monotonic_ns
@@ -53,10 +54,11 @@ class Core(Protocol):
 
 
 class DriverSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """Bounds of a driver; `server_address` is dialled when a Dial names none."""
+    """Bounds of a driver; `server_address` is dialled when a Dial names none, with TLS if given."""
 
     limits: ConnectionLimits = ConnectionLimits()
     server_address: str = ""
+    tls: ssl.SSLContext | None = None
     dial_s: float = 5.0
     late_tolerance_ns: int = 250_000_000
 
@@ -374,7 +376,8 @@ class Driver:
         try:
             host, port = split_address(address)
             async with asyncio.timeout(self.settings.dial_s):
-                await self._loop.create_connection(lambda: connection, host, port)
+                tls = self.settings.tls
+                await self._loop.create_connection(lambda: connection, host, port, ssl=tls)
         except (OSError, TimeoutError, AddressError) as error:
             reason = str(error) or f"no answer within {self.settings.dial_s:g} s"
         finally:
