@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import msgspec
+from manager_invariants import Invariants, check_published
 
 from pointsman_sched.core.events import Record, RegistryEntry, WorkerSaid
 from pointsman_sched.core.fleet.node import Node
@@ -18,6 +19,7 @@ from pointsman_shm.memory.rows import NodeRows, NodeState, unpack_standing
 from pointsman_shm.memory.stats import StatsPage
 from pointsman_shm.memory.stats_names import Gauge
 from pointsman_shm.snapshot.records import (
+    CapabilityClass,
     ClassPage,
     MarkRecord,
     MarksPage,
@@ -57,7 +59,11 @@ class Harness:
     """Memory that outlives cores, one core at a time, and a clock."""
 
     def __init__(
-        self, config: Config | None = None, *, crash: Callable[[str], None] = pass_crash_point
+        self,
+        config: Config | None = None,
+        *,
+        crash: Callable[[str], None] = pass_crash_point,
+        is_checked: bool = True,
     ) -> None:
         self.config = config or config_with()
         self.crash = crash
@@ -74,10 +80,16 @@ class Harness:
         self.commands: list[object] = []
         self.last_connection = 0
         self.keys: dict[str, str] = {}
+        self.invariants = Invariants()
+        self.is_checked = is_checked
         self.start(create=True)
 
     def start(self, *, create: bool = False) -> None:
         """Start a core: over fresh memory, or over what the last one left."""
+        if not create:
+            self.invariants.expect_only(
+                [c for page in self.read().class_pages for c in page.classes]
+            )
         max_nodes = self.config.nodes.max_nodes
         self.memory = SharedMemory(
             layout=self.layout,
@@ -110,6 +122,8 @@ class Harness:
     def feed(self, *events: object) -> list[object]:
         """One turn now; what it recorded is in the registry."""
         commands = self.core.step(self.now_ns, events)
+        if self.is_checked:
+            self.invariants.check(self.core.state)
         for command in commands:
             if isinstance(command, Record):
                 self.registry.extend(command.entries)
@@ -117,11 +131,15 @@ class Harness:
         return commands
 
     def advance(self, duration_ns: int) -> list[object]:
-        """Let time pass as the shell would: a turn at each deadline, and one at the end."""
+        """Let time pass as the shell would: a turn at each deadline, and one at the end.
+
+        Minutes pass in turns of half a second, or the beats alone would take longer than the test.
+        """
         end_ns = self.now_ns + duration_ns
+        coarse_ns = SECOND // 2 if duration_ns > 30 * SECOND else 0
         commands: list[object] = []
         while (due_ns := self.core.next_deadline_ns()) is not None and due_ns < end_ns:
-            self.now_ns = max(self.now_ns, due_ns)
+            self.now_ns = min(max(self.now_ns + coarse_ns, due_ns), end_ns)
             commands += self.feed()
         self.now_ns = end_ns
         commands += self.feed()
@@ -206,6 +224,31 @@ class Harness:
         """Let everything be published."""
         while self.core.state.dirty:
             self.advance(20 * MS)
+        check_published(self.core.state, self.catalog_bytes)
+
+
+def large_fleet(count: int, *, per_turn: int = 200) -> Harness:
+    """A fleet of Ready nodes, everything published; the invariants are off, they look at all."""
+    h = Harness(config_with(max_nodes=count), is_checked=False)
+    for start in range(0, count, per_turn):
+        connections = [h.dial() for _ in range(per_turn)]
+        h.feed(
+            *(
+                Received(
+                    connection,
+                    [
+                        (registration(f"n{start + offset:06}"), b""),
+                        (LanesReady(), b""),
+                        (Heartbeat(), b""),
+                    ],
+                )
+                for offset, connection in enumerate(connections)
+            )
+        )
+    while h.core.state.dirty:
+        h.now_ns += 20 * MS
+        h.feed()
+    return h
 
 
 class Published:
@@ -229,6 +272,10 @@ class Published:
             for page in numbers
             if page in self.pages
         ]
+
+    @property
+    def classes(self) -> list[CapabilityClass]:
+        return [capability for page in self.class_pages for capability in page.classes]
 
     @property
     def pools(self) -> PoolsPage:

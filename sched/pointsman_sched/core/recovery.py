@@ -53,11 +53,11 @@ def recover(state: ManagementState, publisher: Publisher) -> None:
     state.classes.restore(_read_classes(state, pages))
     if layout.pools in pages:
         state.planner.restore(_decode_pools(pages[layout.pools]))
+    if layout.marks in pages:
+        state.marks.restore(_decode_marks(pages[layout.marks]), state.now_ns)
     for page in range(layout.node_page_count):
         for record in _decode_nodes(pages[page]) if page in pages else ():
             _recover_node(state, record)
-    if layout.marks in pages:
-        state.marks.restore(_decode_marks(pages[layout.marks]), state.now_ns)
     _release_other_rows(state)
     state.rows.occupy({node.row for node in state.nodes.by_id.values()})
     state.count_fleet()
