@@ -1,0 +1,64 @@
+"""The command line by which the supervisor starts a worker."""
+
+import argparse
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from pointsman_shm.config import Config
+from pointsman_shm.config_load import load_config
+from pointsman_shm.paths import InstancePaths, resolve_paths
+
+
+class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """Who this worker is and what it was given; descriptors of -1 were not given."""
+
+    index: int
+    worker_count: int
+    config: Config
+    paths: InstancePaths
+    listen_fd: int
+    ready_fd: int = -1
+    alive_fd: int = -1
+
+
+def parse_options(arguments: Sequence[str]) -> WorkerOptions:
+    """Read the command line and the configuration file that it names.
+
+    Raises SystemExit (2) for a wrong command line, ConfigError or PathError with words.
+    """
+    parser = argparse.ArgumentParser(prog="python -m pointsman_workers", allow_abbrev=False)
+    parser.add_argument("--index", type=int, required=True, help="0 .. workers - 1")
+    parser.add_argument("--workers", type=int, required=True)
+    parser.add_argument("--instance", default=None)
+    parser.add_argument("--state-dir", default=None)
+    parser.add_argument("--runtime-dir", default=None)
+    parser.add_argument("--config", type=Path, default=None)
+    parser.add_argument("--host", default=None, help="taken from the listening socket")
+    parser.add_argument("--port", type=int, default=None, help="taken from the listening socket")
+    parser.add_argument("--listen-fd", type=int, required=True, help="the public listening socket")
+    parser.add_argument("--ready-fd", type=int, default=-1, help="gets 'ready' and a newline")
+    parser.add_argument("--alive-fd", type=int, default=-1, help="its end means: stop")
+    given = parser.parse_args(arguments)
+    if not 0 <= given.index < given.workers <= 64:
+        parser.error(f"worker {given.index} of {given.workers}: at most 64, counted from 0")
+    config = load_config(given.config)
+    directories = config.directories
+    paths = resolve_paths(
+        given.instance or config.server.instance,
+        state_dir=given.state_dir or directories.state_dir,
+        runtime_dir=given.runtime_dir or directories.runtime_dir,
+        environment=os.environ,
+        user_id=os.geteuid(),
+    )
+    return WorkerOptions(
+        index=given.index,
+        worker_count=given.workers,
+        config=config,
+        paths=paths,
+        listen_fd=given.listen_fd,
+        ready_fd=given.ready_fd,
+        alive_fd=given.alive_fd,
+    )

@@ -1,0 +1,310 @@
+"""One worker's life: lock, epoch, segments, core, sockets; serve; stop.
+
+    lock of the shard -> epoch + 1, fsynced -> attach segments -> sockets -> accept -> "ready"
+
+Everything that was opened is closed in reverse, however far the start came.  The process ends by
+itself when it is told to (SIGTERM, or the end of alive-fd: the supervisor is gone), when the core
+has a bug, and when the manager has replaced the segments under it; the supervisor starts another.
+"""
+
+import asyncio
+import gc
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from importlib.metadata import version
+from time import monotonic_ns
+from typing import Any
+
+from pointsman_shm.memory.header import LayoutMismatch, SegmentUnready
+from pointsman_shm.memory.segment import SegmentForeign, SegmentMissing
+from pointsman_shm.memory.stats_names import Counter, Timing
+from pointsman_shm.paths import worker_process
+from pointsman_shm.state_files import (
+    StateFileError,
+    begin_epoch,
+    read_instance_uid,
+    read_ticket_key,
+)
+from pointsman_shm.uplink import WorkerHello
+from pointsman_wire.admin import AdminServer
+from pointsman_wire.driver import Driver, DriverSettings
+from pointsman_wire.handover import HandoverReceiver, HandoverSender
+from pointsman_wire.lane_messages import LaneToWorker
+from pointsman_wire.preamble import Role
+from pointsman_wire.session_messages import ToWorker
+from pointsman_wire.unix_sockets import PathInUse, listen_at
+from pointsman_workers.core.core import WorkerCore
+from pointsman_workers.core.events import (
+    BellRang,
+    ManagerSaid,
+    RingWorker,
+    Stopped,
+    StopWished,
+    TellManager,
+)
+from pointsman_workers.core.setup import WorkerSetup
+from pointsman_workers.shell.attaching import SharedSegments, attach_segments, take_shard_lock
+from pointsman_workers.shell.bells import Bells
+from pointsman_workers.shell.bounds import connection_limits, doorway_limits, strangers
+from pointsman_workers.shell.doorway import MANAGER, Doorway, DoorwayOwners
+from pointsman_workers.shell.options import WorkerOptions
+from pointsman_workers.shell.pulse import Pulse
+from pointsman_workers.shell.status import StatusDesk
+from pointsman_workers.shell.uplink import Uplink
+
+UNIONS = {Role.SESSION: ToWorker, Role.TRUNK: ToWorker, Role.LANE: LaneToWorker}
+STOP_NS = 25_000_000_000
+FLUSH_S = 2.0
+OOM_SCORE = "500"
+START_ERRORS = (LayoutMismatch, OSError, PathInUse, SegmentForeign, StateFileError)
+
+
+def address_text(listener: socket.socket) -> str:
+    """Return host:port of the listening socket."""
+    host, port = listener.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+class WorkerProcess:
+    """Runs one worker until it ends; `run` returns the exit status."""
+
+    def __init__(self, options: WorkerOptions) -> None:
+        self._options = options
+        self._loop = asyncio.get_running_loop()
+        self._ended: asyncio.Future[int] = self._loop.create_future()
+        self._driver: Driver | None = None  # set once the core can be told things
+        self._is_stopping = False
+        self._senders: dict[int, HandoverSender] = {}
+        self._close_doors: list[Callable[[], None]] = []  # what stops taking connections
+
+    async def run(self) -> int:
+        """Start, serve, stop."""
+        self._loop.set_exception_handler(self._break)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._loop.add_signal_handler(number, self._stop, f"signal {number.name}")
+        async with AsyncExitStack() as stack:
+            self._watch_supervisor(stack)
+            starting = self._loop.create_task(self._start(stack))
+            either: set[asyncio.Future[Any]] = {starting, self._ended}
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            if not starting.done():
+                starting.cancel()
+                await asyncio.gather(starting, return_exceptions=True)
+            else:
+                self._judge_start(starting)
+            return await self._ended
+
+    def _judge_start(self, starting: asyncio.Task[None]) -> None:
+        try:
+            starting.result()
+        except START_ERRORS as error:
+            self._end(1, f"cannot start: {error}")
+
+    # ---- start
+
+    async def _start(self, stack: AsyncExitStack) -> None:
+        options = self._options
+        lock = await take_shard_lock(options, self._say)
+        stack.callback(lock.release)
+        epoch = begin_epoch(options.paths, options.index)
+        segments = await attach_segments(options, self._say)
+        stack.callback(segments.close)
+        os.set_inheritable(options.listen_fd, False)
+        listener = stack.enter_context(socket.socket(fileno=options.listen_fd))
+        setup = self._setup(segments, epoch, address_text(listener))
+        core = WorkerCore(setup)
+        driver = self._driver = self._drive(core, setup, stack)
+        self._open_unix_sockets(core, setup, stack)
+        self._open_doors(driver, listener, stack)
+        stack.callback(Pulse(setup.memory.stats, lambda: self._check(segments)).close)
+        driver.start()
+        gc.collect()
+        gc.freeze()
+        self._tell_ready()
+
+    def _setup(self, segments: SharedSegments, epoch: int, address: str) -> WorkerSetup:
+        options = self._options
+        return WorkerSetup(
+            config=options.config,
+            memory=segments.memory,
+            worker_index=options.index,
+            worker_count=options.worker_count,
+            instance=options.paths.instance,
+            instance_uid=read_instance_uid(options.paths),
+            epoch=epoch,
+            ticket_key=read_ticket_key(options.paths),
+            address=address,
+            server_version=version("pointsman"),
+            entropy=os.urandom,
+            stopwatch=monotonic_ns,
+        )
+
+    def _drive(self, core: WorkerCore, setup: WorkerSetup, stack: AsyncExitStack) -> Driver:
+        limits = setup.config.limits
+        stats = setup.memory.stats
+        driver = Driver(
+            core,
+            unions=UNIONS,
+            execute=self._execute,
+            settings=DriverSettings(limits=connection_limits(limits)),
+            strangers=strangers(limits),
+        )
+        driver.observe_turn = lambda duration_ns: stats.observe(Timing.TURN, duration_ns)
+        driver.broken.add_done_callback(self._driver_broke)
+        stack.push_async_callback(driver.end, FLUSH_S)
+        return driver
+
+    def _open_unix_sockets(
+        self, core: WorkerCore, setup: WorkerSetup, stack: AsyncExitStack
+    ) -> None:
+        paths = self._options.paths
+        index = self._options.index
+        driver = self._driver
+        assert driver is not None
+        hello = WorkerHello(worker_index=index, pid=os.getpid(), epoch=setup.epoch)
+        self._uplink = Uplink(
+            paths.manager_uplink, hello, lambda message: driver.post(ManagerSaid(message))
+        )
+        stack.push_async_callback(self._uplink.close)
+        self._bells = Bells(
+            paths, index, lambda other, number: driver.post(BellRang(other, number))
+        )
+        stack.callback(self._bells.close)
+        admin_path = paths.admin(worker_process(index))
+        desk = StatusDesk(setup, monotonic_ns(), core.answer)
+        stack.callback(admin_path.unlink, missing_ok=True)
+        stack.push_async_callback(AdminServer(listen_at(admin_path), desk.answer).close)
+        stats = setup.memory.stats
+        for owner in range(MANAGER, self._options.worker_count):
+            path = paths.manager_handover if owner == MANAGER else paths.worker_handover(owner)
+            sender = HandoverSender(
+                path,
+                ended=lambda is_adopted: stats.add(
+                    Counter.HANDOVERS if is_adopted else Counter.HANDOVER_FAILURES
+                ),
+            )
+            self._senders[owner] = sender
+            stack.callback(sender.close)
+
+    def _open_doors(self, driver: Driver, listener: socket.socket, stack: AsyncExitStack) -> None:
+        options = self._options
+        stack.callback(self._close_all_doors)
+        receiver = HandoverReceiver(options.paths.worker_handover(options.index), driver.adopt)
+        self._close_doors.append(receiver.close)
+        owners = DoorwayOwners(
+            worker_index=options.index,
+            worker_count=options.worker_count,
+            adopt=driver.adopt,
+            give=lambda owner, sock: self._senders[owner].give(sock),
+            connection_count=self._connection_count,
+        )
+        doorway = Doorway(
+            listener,
+            owners,
+            strangers=driver.strangers,
+            limits=doorway_limits(options.config.limits),
+        )
+        self._close_doors.append(doorway.close)
+
+    def _close_all_doors(self) -> None:
+        doors, self._close_doors = self._close_doors, []
+        for close in doors:
+            close()
+
+    def _connection_count(self) -> int:
+        assert self._driver is not None
+        offers = sum(sender.offer_count for sender in self._senders.values())
+        return self._driver.connection_count + offers
+
+    def _tell_ready(self) -> None:
+        ready_fd = self._options.ready_fd
+        if ready_fd >= 0:
+            os.write(ready_fd, b"ready\n")
+            os.close(ready_fd)
+
+    # ---- serve
+
+    def _execute(self, command: Any) -> None:
+        kind = type(command)
+        if kind is RingWorker:
+            self._bells.ring(command.worker_index, command.class_number)
+        elif kind is TellManager:
+            self._uplink.tell(command.message)
+        elif kind is Stopped:
+            self._end(0, "")
+        else:
+            raise AssertionError(f"the core wishes what nobody can do: {command!r}")
+
+    def _check(self, segments: SharedSegments) -> None:
+        """Follow the manager to new segments: the old ones live on until there are new ones."""
+        lost = segments.lost()
+        if not lost:
+            return
+        try:
+            SharedSegments.attach(self._options).close()
+        except (SegmentMissing, SegmentUnready, LayoutMismatch, SegmentForeign):
+            return
+        self._end(1, f"segment {lost} was replaced: this worker starts anew with the new one")
+
+    # ---- stop
+
+    def _watch_supervisor(self, stack: AsyncExitStack) -> None:
+        alive_fd = self._options.alive_fd
+        if alive_fd < 0:
+            return
+        os.set_inheritable(alive_fd, False)
+        os.set_blocking(alive_fd, False)
+        stack.callback(self._loop.remove_reader, alive_fd)
+
+        def read() -> None:
+            try:
+                is_over = os.read(alive_fd, 64) == b""
+            except BlockingIOError:
+                return
+            if is_over:
+                self._loop.remove_reader(alive_fd)
+                self._stop("the supervisor is gone")
+
+        self._loop.add_reader(alive_fd, read)
+
+    def _stop(self, why: str) -> None:
+        """Take no new work and end when what runs is done; the second time at once."""
+        if self._driver is None or self._is_stopping:
+            self._end(0, f"stops at once: {why}")
+            return
+        self._is_stopping = True
+        self._say(f"stops: {why}")
+        self._close_all_doors()
+        self._driver.post(StopWished(monotonic_ns() + STOP_NS))
+        self._loop.call_later(STOP_NS / 1e9 + 1, self._end, 0, "stops with jobs still running")
+
+    def _driver_broke(self, broken: asyncio.Future[None]) -> None:
+        if not broken.cancelled() and broken.exception() is not None:
+            self._end(1, "the core has a bug (above); ends so that a successor can take over")
+
+    def _break(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """A callback raised: this process cannot be trusted any more."""
+        loop.default_exception_handler(context)
+        self._end(1, f"ends after an unexpected error: {context.get('message', '')}")
+
+    def _end(self, status: int, why: str) -> None:
+        if not self._ended.done():
+            if why:
+                self._say(why)
+            self._ended.set_result(status)
+
+    def _say(self, text: str) -> None:
+        print(f"pointsman worker {self._options.index}: {text}", file=sys.stderr, flush=True)
+
+
+def raise_oom_score() -> None:
+    """Let the kernel, short of memory, kill a worker before the manager."""
+    try:
+        with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
+            file.write(OOM_SCORE)
+    except OSError:  # a system without it, or that forbids it
+        return
