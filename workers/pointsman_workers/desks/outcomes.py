@@ -20,6 +20,7 @@ from pointsman_workers.core.state import Hold, Job
 from pointsman_workers.desks.placing import PlacingDesk
 from pointsman_workers.desks.sessions import SessionDesk
 from pointsman_workers.placement.kinds import Kind
+from pointsman_workers.placement.selection import FULL_MEMORY_NS
 
 CAPACITY_REFUSALS_MAX = 100
 LOOKS_A_STEP_MAX = 256
@@ -233,9 +234,12 @@ class OutcomeDesk:
             if budget <= 0:
                 break
             budget -= 1
-            if not self.placing.place(job):
-                break
-            self._note_served(job)
+            if self.placing.place(job):
+                self._note_served(job)
+            elif not (job.failed_rows or job.submit.exclude):
+                break  # all after it would fail too
+        # A job with exclusions leaves the kind's memory alone; the next look still has its time.
+        kind.full_until_ns = max(kind.full_until_ns, self.shard.now_ns + FULL_MEMORY_NS)
         return budget
 
     def _note_served(self, job: Job) -> None:

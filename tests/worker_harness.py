@@ -1,0 +1,311 @@
+"""A worker core on heap memory, a pretended manager beside it, and nodes and clients by hand.
+
+Time is a number that `advance` moves.  `feed` gives the core events and returns its commands;
+what it sends is kept by connection, so a story reads: the client submits, the node gets.
+"""
+
+from itertools import count
+from random import Random
+from typing import TypeVar
+
+from pointsman_shm.config import Config
+from pointsman_shm.memory.catalog_layout import CatalogLayout
+from pointsman_shm.memory.catalog_reader import CatalogReader
+from pointsman_shm.memory.catalog_writer import CatalogWriter
+from pointsman_shm.memory.ledger import Ledger, OwnLedger
+from pointsman_shm.memory.rows import NodeRows, NodeState, RowFlag, pack_load, pack_standing
+from pointsman_shm.memory.stats import StatsPage
+from pointsman_shm.memory.waiting import WaitingWords
+from pointsman_shm.rules.pool_planner import PoolPlanner
+from pointsman_shm.snapshot import codec
+from pointsman_shm.snapshot.records import CapabilityClass, ConfigPage, MarkRecord, NodeRecord
+from pointsman_wire.lane_messages import (
+    Assign,
+    AssignAck,
+    JobFence,
+    LaneOpen,
+    LaneReport,
+    NodeResult,
+)
+from pointsman_wire.link import Accepted, Close, Closed, Connection, Received, Send
+from pointsman_wire.messages import Message
+from pointsman_wire.preamble import Preamble, Role
+from pointsman_wire.session_messages import SessionInit, SessionInitAck, Submit
+from pointsman_wire.tickets import lane_ticket
+from pointsman_workers.core.core import WorkerCore
+from pointsman_workers.core.setup import WorkerMemory, WorkerSetup
+
+from fleet_samples import speech_class
+
+SECOND_NS = 1_000_000_000
+TICKET_KEY = b"k" * 32
+M = TypeVar("M", bound=Message)
+
+
+def shared_config(**sections: object) -> Config:
+    """A small configuration; pass whole sections to change them."""
+    return Config(**sections)  # type: ignore[arg-type]
+
+
+class Host:
+    """The shared memory of one host and what its manager would write into it."""
+
+    def __init__(self, config: Config, *, worker_count: int = 1, max_nodes: int = 64) -> None:
+        self.config = config
+        self.worker_count = worker_count
+        self.max_nodes = max_nodes
+        self.layout = CatalogLayout(max_nodes)
+        self.catalog_bytes = bytearray(self.layout.size)
+        self.rows_bytes = bytearray(NodeRows.size(max_nodes))
+        self.ledger_bytes = bytearray(Ledger.size(max_nodes=max_nodes, worker_count=worker_count))
+        self.waiting_bytes = bytearray(WaitingWords.size(worker_count))
+        self.writer = CatalogWriter(self.catalog_bytes, self.layout, create=True)
+        self.rows = NodeRows(self.rows_bytes, max_nodes=max_nodes, create=True)
+        self.ledger = Ledger(
+            self.ledger_bytes, max_nodes=max_nodes, worker_count=worker_count, create=True
+        )
+        WaitingWords(self.waiting_bytes, worker_count=worker_count, create=True)
+        self.planner = PoolPlanner(config.pools)
+        self.records: dict[int, NodeRecord] = {}
+        self.classes: list[CapabilityClass] = []
+        self.marks: list[MarkRecord] = []
+
+    def memory(self, worker_index: int) -> WorkerMemory:
+        """What one worker maps."""
+        ledger = Ledger(self.ledger_bytes, max_nodes=self.max_nodes, worker_count=self.worker_count)
+        return WorkerMemory(
+            layout=self.layout,
+            catalog=CatalogReader(self.catalog_bytes, self.layout),
+            rows=NodeRows(memoryview(self.rows_bytes).toreadonly(), max_nodes=self.max_nodes),
+            ledger=ledger,
+            own_ledger=OwnLedger(ledger, worker_index),
+            waiting=WaitingWords(self.waiting_bytes, worker_count=self.worker_count),
+            stats=StatsPage(bytearray(StatsPage.size()), create=True),
+        )
+
+    def node(
+        self,
+        row: int,
+        capability: CapabilityClass | None = None,
+        *,
+        slots: int = 1,
+        state: NodeState = NodeState.READY,
+        generation: int = 1,
+    ) -> NodeRecord:
+        """Put a node into a row, or change it; it is seen after the next publish."""
+        capability = capability or speech_class("en", "es")
+        if capability not in self.classes:
+            self.classes.append(capability)
+        number = self.classes.index(capability)
+        node_id = f"node-{row}"
+        is_ready = state is NodeState.READY
+        moves = self.planner.add(node_id, number, capability, is_ready=is_ready)
+        record = NodeRecord(row, generation, 1, number, node_id, moves[node_id], slots)
+        self.records[row] = record
+        self.stand(row, state=state)
+        return record
+
+    def stand(
+        self, row: int, *, state: NodeState = NodeState.READY, flags: RowFlag = RowFlag.PUBLIC
+    ) -> None:
+        """Write the standing word of a row."""
+        record = self.records[row]
+        self.rows.standing[row] = pack_standing(
+            generation=record.generation,
+            class_number=record.class_number,
+            state=state,
+            flags=flags,
+            slots_max=record.slots_max,
+        )
+
+    def burden(self, row: int, *, foreign: int) -> None:
+        """Say that a node runs jobs of others."""
+        self.rows.load[row] = pack_load(cpu=10, gpu=255, gpu_memory=255, memory=10, foreign=foreign)
+
+    def publish(self, now_ns: int) -> None:
+        """Publish everything."""
+        pages = {
+            self.layout.class_page(0): codec.encode_classes(0, self.classes),
+            self.layout.pools: codec.encode_pools(self.planner.page()),
+            self.layout.config: codec.encode_config(
+                ConfigPage(pools=self.config.pools, catalogue=self.config.catalogue)
+            ),
+            self.layout.marks: codec.encode_marks(self.marks),
+        }
+        for page in range(self.layout.node_page_count):
+            first = page * 256
+            records = [record for row, record in self.records.items() if first <= row < first + 256]
+            pages[page] = codec.encode_nodes(records)
+        self.writer.publish(pages, now_ns)
+
+
+class WorkerHarness:
+    """One worker of a host."""
+
+    def __init__(
+        self, host: Host, *, worker_index: int = 0, epoch: int = 1, now_ns: int = SECOND_NS
+    ) -> None:
+        self.host = host
+        self.now_ns = now_ns
+        self.epoch = epoch
+        self.sent: dict[Connection, list[tuple[Message, bytes]]] = {}
+        self.commands: list[object] = []
+        self.closed: list[Connection] = []
+        self._connections = count(100 * worker_index + 1)
+        random = Random(worker_index)
+        setup = WorkerSetup(
+            config=host.config,
+            memory=host.memory(worker_index),
+            worker_index=worker_index,
+            worker_count=host.worker_count,
+            instance="test",
+            instance_uid="uid",
+            epoch=epoch,
+            ticket_key=TICKET_KEY,
+            entropy=random.randbytes,
+            stopwatch=lambda: 0,
+        )
+        self.core = WorkerCore(setup)
+
+    def feed(self, *events: object) -> list[object]:
+        """One step."""
+        commands = self.core.step(self.now_ns, events)
+        self.commands += commands
+        for command in commands:
+            if isinstance(command, Send):
+                self.sent.setdefault(command.connection, []).append(
+                    (command.message, command.payload)
+                )
+            elif isinstance(command, Close):
+                self.closed.append(command.connection)
+        return commands
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass, stepping whenever the core wants to."""
+        end_ns = self.now_ns + int(seconds * SECOND_NS)
+        while (due_ns := self.core.next_deadline_ns()) <= end_ns:
+            self.now_ns = max(self.now_ns, due_ns)
+            self.feed()
+        self.now_ns = end_ns
+
+    def take(self, connection: Connection, kind: type[M]) -> list[M]:
+        """All messages of a type that were sent on a connection, removed from the record."""
+        kept, found = [], []
+        for message, payload in self.sent.get(connection, []):
+            if isinstance(message, kind):
+                found.append(message)
+            else:
+                kept.append((message, payload))
+        self.sent[connection] = kept
+        return found
+
+    def one(self, connection: Connection, kind: type[M]) -> M:
+        """The only message of a type that was sent on a connection."""
+        found = self.take(connection, kind)
+        assert len(found) == 1, (kind, found, self.sent.get(connection))
+        return found[0]
+
+    def receive(self, connection: Connection, message: Message, payload: bytes = b"") -> None:
+        """The worker reads one frame."""
+        self.feed(Received(connection, [(message, payload)]))
+
+    def dial(self, role: Role) -> Connection:
+        """Somebody dials in."""
+        connection = Connection(next(self._connections))
+        self.feed(Accepted(connection, Preamble(role, None)))
+        return connection
+
+    def open_session(self, session_id: str = "", **init: object) -> "Client":
+        """A client dials in and opens a session."""
+        connection = self.dial(Role.SESSION)
+        message = SessionInit(session_id=session_id, **init)  # type: ignore[arg-type]
+        self.receive(connection, message)
+        return Client(self, connection, self.one(connection, SessionInitAck))
+
+    def open_lane(
+        self, row: int, *, running: list[JobFence] | None = None, epoch: int = 1
+    ) -> "Node":
+        """A node opens its lane and reports."""
+        record = self.host.records[row]
+        connection = self.dial(Role.LANE)
+        ticket = lane_ticket(TICKET_KEY, record.node_id, row, record.generation, epoch)
+        self.receive(
+            connection,
+            LaneOpen(
+                node_id=record.node_id,
+                row=row,
+                generation=record.generation,
+                epoch=epoch,
+                ticket=ticket,
+            ),
+        )
+        self.receive(connection, LaneReport(running=running or []))
+        return Node(self, connection, row)
+
+    def held(self, row: int) -> int:
+        """Slots of a row that the ledger counts, over all workers."""
+        return self.host.ledger.held(row)
+
+
+class Client:
+    """A client's connection with one session."""
+
+    def __init__(self, harness: WorkerHarness, connection: Connection, ack: SessionInitAck) -> None:
+        self.harness = harness
+        self.connection = connection
+        self.ack = ack
+
+    def submit(self, request_id: str, payload: bytes = b"hello", **fields: object) -> None:
+        """Submit one job, by default a translation from English to Spanish."""
+        wanted = {"services": ["nmt"], "src_lang": "en", "tgt_lang": "es", **fields}
+        submit = Submit(request_id=request_id, **wanted)  # type: ignore[arg-type]
+        self.harness.receive(self.connection, submit, payload)
+
+    def all(self, kind: type[M]) -> list[M]:
+        """What the client got of a type."""
+        return self.harness.take(self.connection, kind)
+
+    def one(self, kind: type[M]) -> M:
+        """The one message of a type that the client got."""
+        return self.harness.one(self.connection, kind)
+
+    def hang_up(self) -> None:
+        """The connection breaks."""
+        self.harness.feed(Closed(self.connection))
+
+
+class Node:
+    """A node's lane."""
+
+    def __init__(self, harness: WorkerHarness, connection: Connection, row: int) -> None:
+        self.harness = harness
+        self.connection = connection
+        self.row = row
+        self._results = count(1)
+
+    def assignments(self) -> list[Assign]:
+        """Jobs that arrived since the last look."""
+        return self.harness.take(self.connection, Assign)
+
+    def assignment(self) -> Assign:
+        """The one job that arrived."""
+        return self.harness.one(self.connection, Assign)
+
+    def acknowledge(self, number: int) -> None:
+        """Say that assignments up to this number have started."""
+        self.harness.receive(self.connection, AssignAck(number=number))
+
+    def end(self, job: Assign, payload: bytes = b"hola", **fields: object) -> None:
+        """Give a result."""
+        result = NodeResult(
+            number=next(self._results),
+            job_id=job.job_id,
+            epoch=fields.pop("epoch", self.harness.epoch),  # type: ignore[arg-type]
+            dispatch=job.dispatch,
+            **fields,  # type: ignore[arg-type]
+        )
+        self.harness.receive(self.connection, result, payload)
+
+    def hang_up(self) -> None:
+        """The lane breaks."""
+        self.harness.feed(Closed(self.connection))
