@@ -8,6 +8,8 @@ from itertools import count
 from random import Random
 from typing import TypeVar
 
+from fleet_samples import speech_class
+
 from pointsman_shm.config import Config
 from pointsman_shm.memory.catalog_layout import CatalogLayout
 from pointsman_shm.memory.catalog_reader import CatalogReader
@@ -34,8 +36,6 @@ from pointsman_wire.session_messages import SessionInit, SessionInitAck, Submit
 from pointsman_wire.tickets import lane_ticket
 from pointsman_workers.core.core import WorkerCore
 from pointsman_workers.core.setup import WorkerMemory, WorkerSetup
-
-from fleet_samples import speech_class
 
 SECOND_NS = 1_000_000_000
 TICKET_KEY = b"k" * 32

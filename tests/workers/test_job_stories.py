@@ -2,6 +2,8 @@
 
 import pytest
 from fleet_samples import speech_class
+from worker_harness import SECOND_NS, Host, Node, WorkerHarness
+
 from pointsman_shm.config import Config, JobsConfig
 from pointsman_shm.memory.rows import NodeState, RowFlag
 from pointsman_shm.snapshot.records import MarkRecord
@@ -18,7 +20,7 @@ from pointsman_wire.lane_messages import (
     NodePartial,
     NodeResultAck,
 )
-from pointsman_wire.link import Closed, LoopWasLate
+from pointsman_wire.link import Closed, LoopWasLate, Send
 from pointsman_wire.messages import Error
 from pointsman_wire.preamble import Role
 from pointsman_wire.session_messages import (
@@ -33,7 +35,6 @@ from pointsman_wire.session_messages import (
     SessionInitAck,
 )
 from pointsman_workers.core.events import BellRang, RingWorker, Stopped, StopWished, TellManager
-from worker_harness import SECOND_NS, Host, Node, WorkerHarness
 
 
 def one_node(slots: int = 1, **config: object) -> tuple[Host, WorkerHarness]:
@@ -84,7 +85,8 @@ def test_the_acceptance_leaves_before_the_assignment_in_the_same_step() -> None:
     client = h.open_session()
     before = len(h.commands)
     client.submit("r-1")
-    kinds = [type(command.message).__name__ for command in h.commands[before:]]  # type: ignore[attr-defined]
+    sends = [command for command in h.commands[before:] if isinstance(command, Send)]
+    kinds = [type(send.message).__name__ for send in sends]
     assert kinds == ["JobAccepted", "Assign"]
 
 
@@ -525,7 +527,7 @@ def test_a_repeated_request_is_bound_to_the_job_that_a_node_still_runs() -> None
     assert node.assignments() == []
     assert h.held(3) == 1
     node.end(
-        type("Old", (), {"job_id": "job-of-old", "dispatch": 77})(),  # type: ignore[arg-type]
+        Assign(number=0, job_id="job-of-old", dispatch=77),
         epoch=1,
     )
     assert client.one(Result).job_id == "job-of-old"
