@@ -32,6 +32,7 @@ from pointsman_wire.session_messages import ToClient
 WAIT_S = 20.0
 CONFIG = Config()
 MAX_NODES = 64
+MINUTE_NS = 60_000_000_000
 
 
 class Memory:
@@ -47,7 +48,9 @@ class Memory:
         self.remove()
         paths, count = self.paths, self.worker_count
         layout = CatalogLayout(MAX_NODES)
-        CatalogWriter(self._new(paths.catalog_segment, layout.size), layout, create=True)
+        catalog = self._new(paths.catalog_segment, layout.size)
+        # It beat once, a minute ago: it is dead.
+        CatalogWriter(catalog, layout, create=True).beat(time.monotonic_ns() - MINUTE_NS)
         rows_size = NodeRows.size(MAX_NODES)
         NodeRows(self._new(paths.rows_segment, rows_size), max_nodes=MAX_NODES, create=True)
         ledger_size = Ledger.size(max_nodes=MAX_NODES, worker_count=count)

@@ -32,7 +32,7 @@ class StatusDesk(msgspec.Struct, frozen=True):
         now_ns = monotonic_ns()
         view = setup.memory.stats.read()
         catalog = setup.memory.catalog
-        age_ns = now_ns - catalog.beat_at_ns()
+        beat_at_ns = catalog.beat_at_ns() or now_ns  # before its first beat it has no age
         return Status(
             process=worker_process(setup.worker_index),
             pid=os.getpid(),
@@ -42,7 +42,7 @@ class StatusDesk(msgspec.Struct, frozen=True):
             address=setup.address,
             worker_count=setup.worker_count,
             snapshot_version=catalog.version,
-            snapshot_age_ms=max(0, age_ns) / 1e6,
+            snapshot_age_ms=max(0, now_ns - beat_at_ns) / 1e6,
             counters=dict(view.counters),
             gauges={name: float(value) for name, value in view.gauges.items()},
             timings_us={name: _timing(timing) for name, timing in view.timings.items()},
