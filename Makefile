@@ -8,7 +8,7 @@ BENCHES  := $(filter-out bench/_%,$(wildcard bench/*.py))
 .PHONY: demo test check bench clean setup speech
 
 demo: speech  ## Speak a few sentences, and hear them translated: make demo WAV="one.wav two.wav"
-	$(PYTHON) examples/demo.py $(WAV)
+	$(PYTHON) -m pointsman demo $(WAV)
 
 test: speech  ## All tests, warnings as errors
 	$(PYTHON) -m pytest

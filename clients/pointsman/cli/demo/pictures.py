@@ -1,0 +1,158 @@
+"""What the demo shows while it runs, and its table at the end."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from rich.rule import Rule
+from rich.status import Status
+from rich.text import Text
+
+from pointsman.cli.demo.tour import IMPOSSIBLE, SRC, NodePlan, Record, Task
+from pointsman.cli.demo.utterances import Input, Utterance
+from pointsman.cli.placement_words import node_reason, pool_reason, pool_words, refusal_rows
+from pointsman.cli.screen import facts, out, say, show, table
+from pointsman.cli.submitting import Ended
+from pointsman.engines import audio
+from pointsman.errors import PointsmanError
+
+
+class Pictures:
+    """The demo's screen: lines that stay, and in a terminal one that tells what is going on."""
+
+    def __init__(self) -> None:
+        self._status: Status | None = out.status("starting") if out.is_terminal else None
+
+    def busy(self, words: str) -> None:
+        """Tell what is going on: in a line that vanishes, where lines can vanish."""
+        if self._status is None:
+            say(f"  ... {words}")
+            return
+        self._status.update(words)
+        self._status.start()
+
+    def rest(self) -> None:
+        """Nothing is going on."""
+        if self._status is not None:
+            self._status.stop()
+
+    def title(self, words: str) -> None:
+        """Begin a part."""
+        self.rest()
+        out.print()
+        out.print(Rule(Text(words, style="bold"), align="left", style="dim"))
+
+    # -- the tour's screen -------------------------------------------------------------------
+
+    def working(self, task: Task) -> None:
+        """A job is on its way."""
+        self.busy(f"{task.title} ({', '.join(task.wanted.services)})")
+
+    def came_through(self, task: Task, ended: Ended) -> None:
+        """A job has ended well: what came of it, who did it and why."""
+        self.rest()
+        result, placement = ended.result, ended.result.placement
+        is_heard = "asr" in task.wanted.services
+        sound = f"{shown(task.file)}, {sound_words(result.payload)}" if task.file else ""
+        out.print(Text(task.title, style="bold") + Text(f" on {result.node_id}", style="green"))
+        facts(
+            [
+                ("  heard", (ended.heard or "(nothing)") if is_heard else ""),
+                ("  translation", ended.translation),
+                ("  written", sound),
+                ("  pool", pool_reason(placement) if placement else ""),
+                ("  node", node_reason(placement) if placement else ""),
+                (
+                    "  took",
+                    f"{result.placement_us:.0f} µs to place, {ended.total_ms:.0f} ms in all",
+                ),
+            ]
+        )
+
+    def went_wrong(self, task: Task, error: PointsmanError) -> None:
+        """A job did not come through."""
+        self.rest()
+        out.print(Text(f"{task.title} FAILED: {error.code}: {error.message}", style="bold red"))
+        facts([("  what to do", error.hint)])
+
+    # -- before and after --------------------------------------------------------------------
+
+    def show_cast(self, address: str, workers: int, cast: Sequence[NodePlan]) -> None:
+        """The service and its nodes stand."""
+        self.rest()
+        facts(
+            [
+                ("service", f"{address}, {workers} dispatcher workers, no configuration"),
+                *((plan.name, f"a node with {', '.join(plan.services)}") for plan in cast),
+            ]
+        )
+
+    def show_missing(self, missing: Mapping[str, str]) -> None:
+        """What is not installed here, and how to get it."""
+        facts((f"no {service}", why) for service, why in missing.items())
+
+    def show_utterance(self, number: int, sounds: Input, utterance: Utterance) -> None:
+        """One utterance begins."""
+        said = f'"{utterance.words}"' if utterance.words else utterance.name
+        length = sound_words(utterance.wav)
+        self.title(f"{number} of {len(sounds.utterances)}: {said}, {length}, {sounds.origin}")
+
+    def show_refusal(self, error: PointsmanError) -> None:
+        """The request that nobody can do, and why."""
+        self.rest()
+        breakdown = error.breakdown
+        assert breakdown is not None
+        facts([("refused", f"{error.code}: {error.message}")])
+        show(table(["nodes", "reason", "which"], refusal_rows(breakdown), numbers=["nodes"]))
+        facts([("what to do", breakdown.fix or error.hint)])
+
+    def show_end(self, record: Record, *, seconds: float) -> None:
+        """The table of all jobs."""
+        self.title("all of it")
+        rows = [_row(task, ended) for task, ended in record.ended]
+        heads = ["no", "job", "node", "pool", "placed µs", "whole ms"]
+        show(table(heads, rows, numbers=("no", "placed µs", "whole ms")))
+        say("", f"{len(record.ended)} jobs came through in {seconds:.0f} s.")
+
+    def show_next(self, program: str, sample: Path) -> None:
+        """What to try by hand."""
+        self.title("try next")
+        say(
+            f"  {program} serve                        # the service, in a terminal of its own",
+            f"  {program} node --engines speech        # a node, in another",
+            f"  {program} nodes",
+            f"  {program} submit --src {SRC} --tgt es --file {shown(sample)} --out hola.wav",
+            f"  {program} submit --src {SRC} --tgt {IMPOSSIBLE} --text hello   # and why not",
+        )
+
+    def show_problems(self, problems: Sequence[str]) -> None:
+        """What did not come through."""
+        for problem in problems:
+            out.print(Text(f"FAILED  {problem}", style="bold red"), soft_wrap=True)
+
+
+def _row(task: Task, ended: Ended) -> list[str]:
+    result, placement = ended.result, ended.result.placement
+    return [
+        str(task.number),
+        task.title,
+        result.node_id,
+        pool_words(placement.pool) if placement else "",
+        f"{result.placement_us:.0f}",
+        f"{ended.total_ms:.0f}",
+    ]
+
+
+def shown(path: Path | None) -> str:
+    """Return a path as short as it can be from here."""
+    if path is None:
+        return ""
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
+
+
+def sound_words(wav: bytes) -> str:
+    """Return how long a sound lasts."""
+    try:
+        return f"{audio.read_wav(wav).duration_s:.1f} s of sound"
+    except audio.BadAudio as error:
+        return f"no sound: {error}"

@@ -1,0 +1,50 @@
+"""How a command ends: the exit codes, and trouble told in words with what to do about it.
+
+0    everything came through
+1    something failed: no service there, a lost connection, a job that ended in an error
+2    wrong usage: an unknown option, a value or file that cannot be used
+3    no node took the job: none can do it, or all were busy for too long
+75   (serve) shared memory is full
+130  stopped with Ctrl-C
+"""
+
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from pointsman.cli.screen import tell_trouble
+
+FAILED = 1
+USAGE = 2
+NOT_TAKEN = 3
+STOPPED = 130
+
+CODES_HELP = (
+    "Exit codes: 0 all went well, 1 something failed, 2 wrong usage, 3 no node took the job, "
+    "75 shared memory is full (serve), 130 stopped with Ctrl-C."
+)
+
+
+class Trouble(Exception):
+    """Ends the command: what is wrong, what to do about it, and the exit code."""
+
+    def __init__(self, what: str, *, todo: str = "", code: int = FAILED) -> None:
+        super().__init__(what)
+        self.what = what
+        self.todo = todo
+        self.code = code
+
+
+class Commands(TyperGroup):
+    """The commands of an application, which end with words and a code where trouble arises."""
+
+    def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]
+        """Run the command that was asked for."""
+        try:
+            return super().invoke(ctx)
+        except Trouble as trouble:
+            tell_trouble(trouble.what, trouble.todo)
+            raise typer.Exit(trouble.code) from trouble
+        except KeyboardInterrupt:
+            raise typer.Exit(STOPPED) from None

@@ -1,0 +1,201 @@
+"""Asking the processes of a service over their admin sockets: data only, no output.
+
+Processes are found by their sockets, `admin-<process>.sock` in the instance's runtime directory.
+A socket file proves nothing, its process may have died: an answer does.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+import msgspec
+
+from pointsman.cli.endings import USAGE, Trouble
+from pointsman_wire.admin import AdminError, ask
+from pointsman_wire.admin_messages import (
+    AdminAnswer,
+    AdminQuery,
+    NodeLine,
+    Nodes,
+    NodesQuery,
+    SessionLine,
+    Sessions,
+    SessionsQuery,
+    StatusQuery,
+)
+from pointsman_wire.messages import Error
+from pointsman_wire.places import PlaceError, admin_socket, default_runtime_dir
+
+ASK_S = 2.0
+PAGE_LINES = 1000
+MANAGER = "manager"
+
+AnswerKind = TypeVar("AnswerKind")
+
+
+class Service(NamedTuple):
+    """A running service, as far as its sockets tell."""
+
+    instance: str
+    runtime_dir: Path
+    processes: list[str]
+
+    @property
+    def workers(self) -> list[str]:
+        return [process for process in self.processes if process.startswith("worker-")]
+
+
+class Heard(NamedTuple):
+    """What a process answered; None, and why, when it gave no answer of the kind."""
+
+    process: str
+    answer: AdminAnswer | None
+    fault: str = ""
+
+
+class Fleet(NamedTuple):
+    """The nodes as one process sees them; `faults` says who could not be asked."""
+
+    answered_by: str
+    nodes: list[NodeLine]
+    page: Nodes
+    faults: list[Heard]
+
+    @property
+    def has_manager(self) -> bool:
+        return self.answered_by == MANAGER
+
+
+def find_service(instance: str, runtime_dir: Path | None) -> Service:
+    """Return the service of that name, or raise Trouble with the names of those that run."""
+    try:
+        place = runtime_dir or default_runtime_dir(instance)
+    except PlaceError as error:
+        raise Trouble(str(error), code=USAGE) from None
+    if processes := processes_in(place):
+        return Service(instance, place, processes)
+    raise no_service(f"no service {instance!r} is running: nothing listens in {place}", place)
+
+
+def no_service(what: str, place: Path) -> Trouble:
+    """Return the trouble that nothing runs there, with what runs elsewhere."""
+    others = running_instances(place.parent)
+    if others:
+        return Trouble(what, todo=f"name one that runs: --instance {' | '.join(others)}")
+    return Trouble(
+        what, todo="start one with `pointsman serve`, or name its place with --runtime-dir"
+    )
+
+
+def processes_in(runtime_dir: Path) -> list[str]:
+    """Return the processes that have, or had, a socket there: manager, workers, supervisor."""
+    names = (path.name for path in runtime_dir.glob("admin-*.sock"))
+    found = [name.removeprefix("admin-").removesuffix(".sock") for name in names]
+    return sorted(found, key=_rank)
+
+
+def _rank(process: str) -> tuple[int, int, str]:
+    kind, _, number = process.partition("-")
+    order = {"manager": 0, "worker": 1, "supervisor": 2}.get(kind, 3)
+    return order, int(number) if number.isdigit() else 0, process
+
+
+def running_instances(folder: Path) -> list[str]:
+    """Return the names of the services below this folder of which a process answers."""
+    places = sorted(path for path in folder.glob("*") if processes_in(path))
+    return [place.name for place in places if asyncio.run(_answers(place))]
+
+
+async def _answers(runtime_dir: Path) -> bool:
+    heard = await ask_each(runtime_dir, processes_in(runtime_dir), StatusQuery())
+    return any(one.answer is not None for one in heard)
+
+
+async def ask_each(
+    runtime_dir: Path, processes: Sequence[str], query: AdminQuery, *, timeout_s: float = ASK_S
+) -> list[Heard]:
+    """Put one question to several processes at once; none holds up the others."""
+
+    async def ask_one(process: str) -> Heard:
+        try:
+            answer = await ask(admin_socket(runtime_dir, process), query, timeout_s=timeout_s)
+        except AdminError as error:
+            return Heard(process, None, str(error))
+        if isinstance(answer, Error):
+            return Heard(process, None, f"{process}: {answer.error.message}")
+        return Heard(process, answer)
+
+    return list(await asyncio.gather(*map(ask_one, processes)))
+
+
+async def ask_fleet(service: Service, *, lines_max: int) -> Fleet:
+    """Return the nodes as the manager knows them; with it gone, as a worker sees them.
+
+    Raises Trouble when nobody answers.
+    """
+    faults: list[Heard] = []
+    for process in [MANAGER, *service.workers]:
+        heard = await _ask_pages(service, process, lines_max)
+        if isinstance(heard, Fleet):
+            return heard._replace(faults=faults)
+        faults.append(heard)
+    raise nobody_answers(service, faults)
+
+
+def nobody_answers(service: Service, faults: Sequence[Heard]) -> Trouble:
+    """Return the trouble that sockets are there, but nobody behind them."""
+    why = "; ".join(heard.fault for heard in faults)
+    return no_service(
+        f"no process of service {service.instance!r} answers: {why}", service.runtime_dir
+    )
+
+
+async def _ask_pages(service: Service, process: str, lines_max: int) -> Fleet | Heard:
+    nodes: list[NodeLine] = []
+    while True:
+        query = NodesQuery(
+            limit=min(PAGE_LINES, lines_max - len(nodes)),
+            after=nodes[-1].node_id if nodes else "",
+        )
+        (heard,) = await ask_each(service.runtime_dir, [process], query)
+        page = heard.answer
+        if not isinstance(page, Nodes):
+            return heard._replace(answer=None, fault=heard.fault or f"{process}: no such answer")
+        nodes += page.nodes
+        if not page.more or not page.nodes or len(nodes) >= lines_max:
+            return Fleet(process, nodes, page, [])
+
+
+async def ask_sessions(
+    service: Service, *, lines_max: int
+) -> tuple[list[tuple[str, SessionLine]], int, list[Heard]]:
+    """Return (worker, session) of all workers, how many there are, and who gave no answer."""
+    query = SessionsQuery(limit=min(PAGE_LINES, lines_max))
+    all_heard = await ask_each(service.runtime_dir, service.workers, query)
+    pages = [(heard.process, heard.answer) for heard in all_heard]
+    lines = [
+        (process, line)
+        for process, page in pages
+        if isinstance(page, Sessions)
+        for line in page.sessions
+    ]
+    total = sum(page.total for _, page in pages if isinstance(page, Sessions))
+    faults = [heard for heard in all_heard if not isinstance(heard.answer, Sessions)]
+    return lines[:lines_max], total, faults
+
+
+def of_kind(heard: Sequence[Heard], kind: type[AnswerKind]) -> dict[str, AnswerKind]:
+    """Return process -> answer, of those that answered so."""
+    return {one.process: one.answer for one in heard if isinstance(one.answer, kind)}
+
+
+def complete(value: object) -> object:
+    """Return data for JSON with every field, those at their default too."""
+    if isinstance(value, msgspec.Struct):
+        return {name: complete(getattr(value, name)) for name in value.__struct_fields__}
+    if isinstance(value, dict):
+        return {key: complete(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [complete(inner) for inner in value]
+    return value

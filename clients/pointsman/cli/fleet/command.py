@@ -1,0 +1,125 @@
+"""`nodes`, `snapshot`, `status`, `sessions`: what runs on this host, and how it fares."""
+
+import asyncio
+
+import typer
+
+from pointsman.cli.endings import FAILED, Commands
+from pointsman.cli.fleet import asking, view
+from pointsman.cli.options import Instance, Json, Limit, RuntimeDir
+from pointsman.cli.screen import say_json
+from pointsman_wire.admin_messages import SnapshotQuery, SnapshotView, Status, StatusQuery
+
+app = typer.Typer(cls=Commands)
+
+
+@app.command()
+def nodes(
+    *,
+    instance: Instance = "default",
+    runtime_dir: RuntimeDir = None,
+    limit: Limit = 100,
+    as_json: Json = False,
+) -> None:
+    """List the nodes: from the manager, or with it dead, from a worker's snapshot."""
+    service = asking.find_service(instance, runtime_dir)
+    fleet = asyncio.run(asking.ask_fleet(service, lines_max=limit))
+    if not as_json:
+        view.show_fleet(service, fleet)
+        return
+    say_json(
+        {
+            "instance": service.instance,
+            "answered_by": fleet.answered_by,
+            "manager_alive": fleet.has_manager,
+            "snapshot_version": fleet.page.snapshot_version,
+            "snapshot_age_ms": fleet.page.snapshot_age_ms,
+            "total": max(fleet.page.total, len(fleet.nodes)),
+            "nodes": asking.complete(fleet.nodes),
+        }
+    )
+
+
+@app.command()
+def snapshot(
+    *,
+    instance: Instance = "default",
+    runtime_dir: RuntimeDir = None,
+    as_json: Json = False,
+) -> None:
+    """Show what each process sees in shared memory: version, age, rows, ledger."""
+    service = asking.find_service(instance, runtime_dir)
+    readers = [process for process in service.processes if process != "supervisor"]
+    heard = asyncio.run(asking.ask_each(service.runtime_dir, readers, SnapshotQuery()))
+    views = asking.of_kind(heard, SnapshotView)
+    faults = [one for one in heard if one.process not in views]
+    if not views:
+        raise asking.nobody_answers(service, faults)
+    if as_json:
+        say_json(
+            {"instance": service.instance, "processes": asking.complete(views), **_silent(faults)}
+        )
+    else:
+        view.show_faults(faults)
+        view.show_snapshots(service, views)
+
+
+@app.command()
+def status(
+    *,
+    instance: Instance = "default",
+    runtime_dir: RuntimeDir = None,
+    as_json: Json = False,
+) -> None:
+    """Show every process of the service: pid, uptime, counters, timings.
+
+    Exit code 1 when a process does not answer.
+    """
+    service = asking.find_service(instance, runtime_dir)
+    heard = asyncio.run(asking.ask_each(service.runtime_dir, service.processes, StatusQuery()))
+    answers = asking.of_kind(heard, Status)
+    faults = [one for one in heard if one.process not in answers]
+    if not answers:
+        raise asking.nobody_answers(service, faults)
+    if as_json:
+        say_json(
+            {"instance": service.instance, "processes": asking.complete(answers), **_silent(faults)}
+        )
+    else:
+        view.show_faults(faults)
+        view.show_status(service, answers)
+    if faults:
+        raise typer.Exit(FAILED)
+
+
+@app.command()
+def sessions(
+    *,
+    instance: Instance = "default",
+    runtime_dir: RuntimeDir = None,
+    limit: Limit = 100,
+    as_json: Json = False,
+) -> None:
+    """List the sessions of all workers."""
+    service = asking.find_service(instance, runtime_dir)
+    lines, total, faults = asyncio.run(asking.ask_sessions(service, lines_max=limit))
+    if len(faults) == len(service.workers):
+        raise asking.nobody_answers(service, faults)
+    if as_json:
+        listed = [{"worker": worker, **_fields(line)} for worker, line in lines]
+        say_json(
+            {"instance": service.instance, "total": total, "sessions": listed, **_silent(faults)}
+        )
+    else:
+        view.show_faults(faults)
+        view.show_sessions(lines, total)
+
+
+def _fields(line: object) -> dict[str, object]:
+    made = asking.complete(line)
+    assert isinstance(made, dict)
+    return made
+
+
+def _silent(faults: list[asking.Heard]) -> dict[str, object]:
+    return {"no_answer": {heard.process: heard.fault for heard in faults}}

@@ -1,0 +1,204 @@
+"""What `nodes`, `snapshot`, `status` and `sessions` show: answers in, tables out."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from rich.text import Text
+
+from pointsman.cli.fleet.asking import Fleet, Heard, Service
+from pointsman.cli.screen import err, say, show, table
+from pointsman_wire.admin_messages import NodeLine, SessionLine, SnapshotView, Status
+
+TIMINGS_SHOWN = ("count", "p50", "p95", "p99", "max")
+
+
+def show_faults(faults: Iterable[Heard]) -> None:
+    """Say on standard error who gave no answer."""
+    for heard in faults:
+        err.print(Text(f"no answer: {heard.fault}", style="yellow"), soft_wrap=True)
+
+
+# ---- nodes
+
+
+def show_fleet(service: Service, fleet: Fleet) -> None:
+    """The nodes, one a line, and who said so."""
+    if not fleet.has_manager:
+        err.print(
+            Text(
+                f"the manager does not answer; this is the snapshot of {fleet.answered_by}, "
+                f"{age_words(fleet.page.snapshot_age_ms)} old: nodes can neither join nor leave",
+                style="yellow",
+            ),
+            soft_wrap=True,
+        )
+    if fleet.nodes:
+        heads = ["node", "state", "services", "languages", "pools", "slots", "load", "beat"]
+        show(table(heads, map(_node_row, fleet.nodes), numbers=("slots", "beat")))
+    else:
+        say("no nodes yet; try: pointsman node --engines speech")
+    shown, total = len(fleet.nodes), max(fleet.page.total, len(fleet.nodes))
+    more = f", {shown} of them shown: --limit {total} shows all" if total > shown else ""
+    say(
+        f"{count_words(total, 'node')}{more} · {service.instance} · "
+        f"snapshot {fleet.page.snapshot_version}, said by {fleet.answered_by}"
+    )
+
+
+def _node_row(node: NodeLine) -> list[str]:
+    state = f"{node.state} ({node.reason})" if node.reason else node.state
+    return [
+        node.node_id,
+        state,
+        " ".join(node.services),
+        node.languages,
+        " ".join(node.pools),
+        f"{node.held}/{node.slots_max}",
+        _load_words(node),
+        age_words(node.heartbeat_age_ms),
+    ]
+
+
+def _load_words(node: NodeLine) -> str:
+    loads = {"cpu": node.cpu_percent, "mem": node.memory_percent, "gpu": node.gpu_percent}
+    return " ".join(f"{name} {value:.0f}%" for name, value in loads.items() if value is not None)
+
+
+# ---- snapshot
+
+
+def show_snapshots(service: Service, views: Mapping[str, SnapshotView]) -> None:
+    """What every process sees in shared memory, then the fleet as the freshest sees it."""
+    freshest = max(views.values(), key=lambda view: view.version)
+    manager = "alive" if freshest.manager_alive else "DEAD: the last snapshot stays in use"
+    say(f"{service.instance} · snapshot {freshest.version} · manager {manager}")
+    heads = ["process", "version", "age", "beat", "nodes", "classes", "slots held"]
+    rows = [
+        [
+            process,
+            str(view.version),
+            age_words(view.age_ms),
+            age_words(view.beat_age_ms),
+            str(view.nodes),
+            str(view.classes),
+            _ledger_words(view),
+        ]
+        for process, view in views.items()
+    ]
+    show(table(heads, rows, numbers=heads[1:6]))
+    say(f"nodes by state: {_counts_words(freshest.nodes_by_state)}")
+    mode = f" ({freshest.pool_mode})" if freshest.pool_mode else ""
+    say(f"pools{mode}: {_counts_words(freshest.pools)}")
+
+
+def _ledger_words(view: SnapshotView) -> str:
+    """The sum and how much of it each worker holds: the row of the ledger, so to say."""
+    by_worker = "+".join(map(str, view.slots_held))
+    detail = f" ({by_worker})" if len(view.slots_held) > 1 else ""
+    return f"{sum(view.slots_held)} of {view.slots_total}{detail}"
+
+
+def _counts_words(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counts.items()) or "none"
+
+
+# ---- status
+
+
+def show_status(service: Service, answers: Mapping[str, Status]) -> None:
+    """Every process; then counters, gauges and timings, a column for each process."""
+    address = next((answer.address for answer in answers.values() if answer.address), "")
+    version = next((answer.version for answer in answers.values() if answer.version), "")
+    say(" · ".join(filter(None, [service.instance, address, version and f"version {version}"])))
+    rows = [
+        [p, str(a.pid), age_words(a.uptime_s * 1e3), str(a.snapshot_version or "")]
+        for p, a in answers.items()
+    ]
+    show(table(["process", "pid", "up", "snapshot"], rows, numbers=("pid", "up", "snapshot")))
+    _show_children(answers)
+    counters = {process: answer.counters for process, answer in answers.items()}
+    _show_columns(
+        "counter", {p: {k: f"{v}" for k, v in c.items() if v} for p, c in counters.items()}
+    )
+    gauges = {process: answer.gauges for process, answer in answers.items()}
+    _show_columns("gauge", {p: {k: f"{v:g}" for k, v in g.items() if v} for p, g in gauges.items()})
+    _show_timings(answers)
+
+
+def _show_children(answers: Mapping[str, Status]) -> None:
+    children = [child for answer in answers.values() for child in answer.children]
+    if children:
+        heads = sorted({key for child in children for key in child}, key=_name_first)
+        say("", "started by the supervisor:")
+        show(table(heads, [[child.get(head, "") for head in heads] for child in children]))
+
+
+def _name_first(head: str) -> tuple[bool, str]:
+    return head not in ("name", "process"), head
+
+
+def _show_columns(kind: str, columns: Mapping[str, Mapping[str, str]]) -> None:
+    used = {process: values for process, values in columns.items() if values}
+    names = sorted({name for values in used.values() for name in values})
+    if names:
+        rows = [[name, *(values.get(name, "") for values in used.values())] for name in names]
+        say("")
+        show(table([kind, *used], rows, numbers=list(used)))
+
+
+def _show_timings(answers: Mapping[str, Status]) -> None:
+    rows = [
+        [f"{process} {name}", *(f"{timing.get(head, 0):.0f}" for head in TIMINGS_SHOWN)]
+        for process, answer in answers.items()
+        for name, timing in answer.timings_us.items()
+        if any(timing.values())
+    ]
+    if rows:
+        say("")
+        show(table(["timing, µs", *TIMINGS_SHOWN], rows, numbers=TIMINGS_SHOWN))
+
+
+# ---- sessions
+
+
+def show_sessions(lines: Sequence[tuple[str, SessionLine]], total: int) -> None:
+    """The sessions, one a line."""
+    heads = ["session", "worker", "tenant", "pair", "pool", "jobs", "last node", "connected"]
+    rows = [
+        [
+            line.session_id,
+            worker.removeprefix("worker-"),
+            line.tenant,
+            line.pair,
+            line.pool,
+            str(line.jobs),
+            line.last_node,
+            "yes" if line.connected else "no",
+        ]
+        for worker, line in lines
+    ]
+    if rows:
+        show(table(heads, rows, numbers=("jobs",)))
+    more = f", {len(rows)} of them shown: --limit {total} shows all" if total > len(rows) else ""
+    say(f"{count_words(total, 'session')}{more}")
+
+
+# ---- words
+
+
+def age_words(age_ms: float) -> str:
+    """Return a span of time in two or three figures: 12 ms, 1.2 s, 3 min, 5 h."""
+    for unit, size_ms, above_ms in (
+        ("d", 86_400e3, 172_800e3),
+        ("h", 3_600e3, 7_200e3),
+        ("min", 60e3, 120e3),
+        ("s", 1e3, 1e3),
+    ):
+        if age_ms >= above_ms:
+            value = age_ms / size_ms
+            return f"{value:.1f} {unit}" if value < 10 else f"{value:.0f} {unit}"
+    return f"{age_ms:.0f} ms"
+
+
+def count_words(count: int, noun: str) -> str:
+    """Return `1 node`, `2 nodes`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -1,0 +1,51 @@
+"""The command `pointsman`: all its subcommands."""
+
+from typing import Annotated
+
+import typer
+
+from pointsman import __version__
+from pointsman.cli import node, serve, submit
+from pointsman.cli.demo import command as demo
+from pointsman.cli.endings import CODES_HELP, Commands
+from pointsman.cli.fleet import command as fleet
+from pointsman.cli.screen import say
+
+app = typer.Typer(
+    cls=Commands,
+    epilog=CODES_HELP,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for part in (serve, node, submit, fleet, demo):
+    app.add_typer(part.app)
+
+
+def _tell_version(is_asked: bool) -> None:
+    if is_asked:
+        say(f"pointsman {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def pointsman(
+    *,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_tell_version, is_eager=True, help="Show the version, and end."
+        ),
+    ] = False,
+) -> None:
+    """Place jobs on nodes, in microseconds, and say why.
+
+    One host runs `serve`; machines that can do something run `node`;
+    `submit` has a job done; `nodes`, `snapshot`, `status` and `sessions`
+    show how it goes; `demo` shows it all.
+    """
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

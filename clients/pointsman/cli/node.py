@@ -1,0 +1,193 @@
+"""`node`: a machine offers what it can do, from engines, a function or a program."""
+
+import asyncio
+import logging
+import os
+import signal
+from pathlib import Path
+
+import typer
+
+from pointsman.cli.endings import USAGE, Commands, Trouble
+from pointsman.cli.offers import (
+    Offer,
+    Wish,
+    engines_offer,
+    function_offer,
+    language_words,
+    program_offer,
+)
+from pointsman.cli.options import (
+    Asr,
+    Engines,
+    Function,
+    Label,
+    MaxConcurrency,
+    Nmt,
+    NodeId,
+    NodeStateDir,
+    Program,
+    Server,
+    Services,
+    Token,
+    Tts,
+)
+from pointsman.cli.screen import facts, say
+from pointsman.cli.words import DEFAULT_SERVER, checked_address, labels, language_pairs, listed
+from pointsman.errors import NodeRefused
+from pointsman.node import Node
+from pointsman.node_store import NodeStateError
+
+app = typer.Typer(cls=Commands)
+
+LANGUAGES_SHOWN = 8
+ENGINE_JOBS_MAX = 4
+
+
+@app.command()
+def node(
+    *,
+    server: Server = DEFAULT_SERVER,
+    engines: Engines = None,
+    handler: Function = None,
+    program: Program = None,
+    services: Services = None,
+    asr: Asr = None,
+    nmt: Nmt = None,
+    tts: Tts = None,
+    node_id: NodeId = "",
+    max_concurrency: MaxConcurrency = None,
+    label: Label = None,
+    state_dir: NodeStateDir = None,
+    token: Token = "",
+) -> None:
+    """Offer what this machine can do: name one of --engines, --handler and --exec.
+
+    A program ends with exit code 0 when its output is the result; any other
+    fails the job with the last line of its standard error (75: another node
+    may try).  It is killed when the job is cancelled.
+
+    SIGTERM or Ctrl-C lets running jobs end and takes no new ones; a second
+    Ctrl-C leaves at once.
+    """
+    wish = Wish(
+        services=listed(services), asr=listed(asr), nmt=language_pairs(nmt), tts=listed(tts)
+    )
+    given_labels, address = labels(label), checked_address(server)
+    offer = _offer_of(wish, engines=engines, handler=handler, program=program)
+    usual = min(ENGINE_JOBS_MAX, os.cpu_count() or 1) if engines else ENGINE_JOBS_MAX
+    try:
+        made = Node(
+            address,
+            services=offer.services,
+            asr=offer.asr,
+            nmt=offer.nmt,
+            tts=offer.tts,
+            max_concurrency=max_concurrency or usual,
+            node_id=node_id,
+            labels=given_labels,
+            state_dir=state_dir or usual_state_dir(node_id, address),
+            token=token,
+        )
+    except ValueError as error:
+        raise Trouble(str(error), code=USAGE) from None
+    made.handler(offer.handler)
+    _show_offer(offer)
+    asyncio.run(_serve(made, offer))
+
+
+def _offer_of(
+    wish: Wish, *, engines: str | None, handler: str | None, program: str | None
+) -> Offer:
+    if [engines, handler, program].count(None) != 2:
+        raise Trouble(
+            "what shall do the jobs? name one of --engines, --handler and --exec",
+            todo="the speech engines come along: pointsman node --engines speech",
+            code=USAGE,
+        )
+    if engines is not None:
+        return engines_offer(engines, wish)
+    if handler is not None:
+        return function_offer(handler, wish)
+    assert program is not None
+    return program_offer(program, wish)
+
+
+def usual_state_dir(node_id: str, address: str) -> Path | None:
+    """Return where a node with a name keeps the key that proves it, one for each server.
+
+    A node without a name gets a new one each time, so it has nothing to keep.
+    """
+    if not node_id:
+        return None
+    base = os.environ.get("XDG_STATE_HOME") or os.environ.get("LOCALAPPDATA")
+    folder = Path(base) if base else Path.home() / ".local" / "state"
+    name = f"{node_id}@{address}".replace(":", "-")
+    return folder / "pointsman" / "nodes" / name
+
+
+async def _serve(made: Node, offer: Offer) -> None:
+    """Serve until drained.  Raises Trouble when the server or the disk does not let it."""
+    _log_to_stderr(logging.WARNING)
+    await offer.load()
+    _drain_on_interrupt(made)
+    telling = asyncio.create_task(_tell_when_ready(made))
+    try:
+        await made.run()
+    except NodeRefused as error:
+        raise Trouble(
+            f"the server refuses this node: {error.code}: {error.message}", todo=error.hint
+        ) from None
+    except NodeStateError as error:
+        raise Trouble(str(error)) from None
+    finally:
+        telling.cancel()
+    say(f"pointsman node {made.node_id} has left")
+
+
+async def _tell_when_ready(made: Node) -> None:
+    """Print the one line that says that jobs may come; from then on changes are told."""
+    await made.wait_ready()
+    say(
+        f"pointsman node ready: {made.node_id} at {made.address}, "
+        f"up to {made.max_concurrency} jobs at a time"
+    )
+    _log_to_stderr(logging.INFO)
+
+
+def _drain_on_interrupt(made: Node) -> None:
+    """Ctrl-C drains, as SIGTERM does; where signals cannot be taken it interrupts."""
+    drains: set[asyncio.Task[None]] = set()
+
+    def drain() -> None:
+        say("draining: running jobs end, no new ones are taken; Ctrl-C again leaves at once")
+        drains.add(asyncio.create_task(made.drain()))
+
+    try:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, drain)
+    except NotImplementedError:
+        return  # Windows: KeyboardInterrupt ends run(), which tells the server
+
+
+def _log_to_stderr(level: int) -> None:
+    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level=logging.WARNING)
+    logging.getLogger("pointsman").setLevel(level)
+
+
+def _show_offer(offer: Offer) -> None:
+    languages = {
+        "asr": offer.asr,
+        "nmt": [language_words(pair) for pair in offer.nmt],
+        "tts": offer.tts,
+    }
+    facts(
+        (f"offers {service}", short_list(languages.get(service, []))) for service in offer.services
+    )
+    facts((f"no {service}", why) for service, why in offer.missing.items())
+
+
+def short_list(words: list[str]) -> str:
+    """Return words with commas; of many the first and how many more."""
+    if len(words) <= LANGUAGES_SHOWN + 2:
+        return ", ".join(words) or "any"
+    return f"{', '.join(words[:LANGUAGES_SHOWN])} and {len(words) - LANGUAGES_SHOWN} more"

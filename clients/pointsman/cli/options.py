@@ -1,0 +1,54 @@
+"""Options that several commands share, and the longer ones: what they are called and say."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Server = Annotated[str, typer.Option(help="HOST:PORT of the service.")]
+Token = Annotated[str, typer.Option(envvar="POINTSMAN_TOKEN", help="Proof of who you are.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+Limit = Annotated[int, typer.Option(min=1, help="Show at most so many lines.")]
+Instance = Annotated[str, typer.Option(help="The name that `serve` was given.")]
+RuntimeDir = Annotated[
+    Path | None,
+    typer.Option(help="Where the service has its sockets.", resolve_path=True),
+]
+
+# ---- of a node
+
+Engines = Annotated[
+    str | None, typer.Option(help="Engines that come along: speech.", metavar="NAME")
+]
+Function = Annotated[
+    str | None,
+    typer.Option(
+        "--handler", help="A Python function that does the jobs.", metavar="MODULE:FUNCTION"
+    ),
+]
+Program = Annotated[
+    str | None,
+    typer.Option(
+        "--exec", help="A program: job on standard input, result from output.", metavar="COMMAND"
+    ),
+]
+Services = Annotated[
+    list[str] | None, typer.Option(help="What it does, such as asr,nmt.", metavar="LIST")
+]
+Asr = Annotated[
+    list[str] | None, typer.Option(help="Languages it recognises: en,fr.", metavar="LIST")
+]
+Nmt = Annotated[
+    list[str] | None, typer.Option(help="Pairs it translates: en:es,es:en.", metavar="LIST")
+]
+Tts = Annotated[list[str] | None, typer.Option(help="Languages it speaks: es.", metavar="LIST")]
+NodeId = Annotated[str, typer.Option(help="Its name; without one the server makes one.")]
+MaxConcurrency = Annotated[
+    int | None, typer.Option(min=1, max=4096, help="Jobs at a time; 4 if not said.")
+]
+Label = Annotated[
+    list[str] | None, typer.Option(help="A label; may be repeated.", metavar="KEY=VALUE")
+]
+NodeStateDir = Annotated[
+    Path | None, typer.Option(help="Where it keeps its key; usually a place by its name.")
+]

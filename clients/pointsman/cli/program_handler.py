@@ -1,0 +1,174 @@
+"""A node's handler that is any program: payload on standard input, result from standard output.
+
+The program is started for each job, in a process group of its own, without a shell.  It finds what
+the job is about in its environment: POINTSMAN_SRC, _TGT, _SERVICES, _CONTENT_TYPE, _JOB_ID,
+_REQUEST_ID and _ATTEMPT.  Exit code 0 makes its output the result.  Any other fails the job, with
+the last line of its standard error as the reason: for good, but for 75 ("try again later", as in
+sysexits.h) and a death by signal, after which another node may try.  When the job is cancelled or
+its time is over, the whole group is killed.
+"""
+
+import asyncio
+import os
+import shlex
+import shutil
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+
+from pointsman.jobs import Job, JobError, Reply
+from pointsman_wire.errors import Code
+from pointsman_wire.limits import PAYLOAD_BYTES_MAX
+
+TRY_AGAIN_LATER = 75
+TIMEOUT_S = 30.0
+COMPLAINT_BYTES_MAX = 4096
+COMPLAINT_SHOWN = 300
+READ_BYTES = 64 * 1024
+
+
+class NoSuchProgram(Exception):
+    """The command line names nothing that can be run here."""
+
+
+class ProgramHandler:
+    """Runs one command line for each job; `await handler(job)` is its result."""
+
+    def __init__(
+        self, command: Sequence[str], *, output_bytes_max: int = PAYLOAD_BYTES_MAX
+    ) -> None:
+        self.command = list(command)
+        self._output_bytes_max = output_bytes_max
+
+    async def __call__(self, job: Job) -> Reply:
+        """Run the program on the job's payload.  Raises JobError when it fails."""
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *self.command,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                env={**os.environ, **environment_of(job)},
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise JobError(Code.MODEL_NOT_AVAILABLE, f"{self.command[0]}: {error}") from error
+        limit_s = job.timeout_s or TIMEOUT_S
+        try:
+            async with asyncio.timeout(limit_s):
+                output, complaint = await self._converse(process, job.payload)
+        except TimeoutError:
+            words = f"{self.command[0]} took longer than {limit_s:g} s"
+            raise JobError(Code.JOB_TIMEOUT, words) from None
+        if len(output) > self._output_bytes_max:
+            words = f"{self.command[0]} wrote more than {self._output_bytes_max} bytes"
+            raise JobError(Code.INTERNAL_ERROR, words, retryable=False)
+        if process.returncode:
+            raise failure(self.command[0], process.returncode, complaint)
+        return Reply(payload=output, content_type=content_type_of(output))
+
+    async def _converse(
+        self, process: asyncio.subprocess.Process, payload: bytes
+    ) -> tuple[bytes, bytes]:
+        """Return (output, end of the complaints) once the program has ended.
+
+        Nothing of it is left when this is cancelled.
+        """
+        assert process.stdin
+        assert process.stderr
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(_feed(process.stdin, payload))
+                output = group.create_task(self._read_output(process))
+                complaint = group.create_task(_read_end(process.stderr))
+                group.create_task(process.wait())
+        except BaseException:
+            _kill_group(process)
+            await process.wait()
+            raise
+        return output.result(), complaint.result()
+
+    async def _read_output(self, process: asyncio.subprocess.Process) -> bytes:
+        """Return what it writes; killed for writing too much, a little more than the bound."""
+        assert process.stdout
+        output = bytearray()
+        while chunk := await process.stdout.read(READ_BYTES):
+            output += chunk
+            if len(output) > self._output_bytes_max:
+                _kill_group(process)
+                break
+        return bytes(output)
+
+
+async def _feed(stdin: asyncio.StreamWriter, payload: bytes) -> None:
+    try:
+        stdin.write(payload)
+        await stdin.drain()
+        stdin.close()
+        await stdin.wait_closed()
+    except (BrokenPipeError, ConnectionResetError):
+        return  # it does not care for its input: its exit code tells whether that was right
+
+
+async def _read_end(stream: asyncio.StreamReader) -> bytes:
+    end = b""
+    while chunk := await stream.read(READ_BYTES):
+        end = (end + chunk)[-COMPLAINT_BYTES_MAX:]
+    return end
+
+
+def _kill_group(process: asyncio.subprocess.Process) -> None:
+    """Kill the program with all that it started; what has ended is not there to be killed.
+
+    Safe after its own end too: its number stays taken while its group has a member.
+    """
+    try:
+        if sys.platform == "win32":
+            if process.returncode is None:
+                process.kill()
+        else:
+            os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+
+
+def failure(program: str, code: int, complaint: bytes) -> JobError:
+    """Return what a program's exit code and complaints mean for its job."""
+    lines = complaint.decode(errors="replace").strip().splitlines()
+    how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+    words = f"{program} {how}" + (f": {lines[-1].strip()[:COMPLAINT_SHOWN]}" if lines else "")
+    is_retryable = code < 0 or code == TRY_AGAIN_LATER
+    return JobError(Code.INTERNAL_ERROR, words, retryable=is_retryable)
+
+
+def environment_of(job: Job) -> Mapping[str, str]:
+    """Return what the program is told of the job, as environment variables."""
+    told = {
+        "SRC": job.src_lang,
+        "TGT": job.tgt_lang,
+        "SERVICES": ",".join(job.services),
+        "CONTENT_TYPE": job.content_type,
+        "JOB_ID": job.job_id,
+        "REQUEST_ID": job.request_id,
+        "ATTEMPT": str(job.attempt),
+    }
+    # A zero byte ends an environment string; no honest value has one.
+    return {f"POINTSMAN_{name}": value.replace("\0", "") for name, value in told.items()}
+
+
+def content_type_of(output: bytes) -> str:
+    """Return audio/wav for a WAV file; of anything else nothing is known."""
+    return "audio/wav" if output[:4] == b"RIFF" and output[8:12] == b"WAVE" else ""
+
+
+def split_command(line: str) -> list[str]:
+    """Return a command line as words, its program found on PATH.  Raises NoSuchProgram."""
+    try:
+        words = shlex.split(line)
+    except ValueError as error:
+        raise NoSuchProgram(f"{line!r} cannot be read: {error}") from None
+    if not words:
+        raise NoSuchProgram("the command line is empty")
+    if shutil.which(words[0]) is None:
+        raise NoSuchProgram(f"{words[0]} is not installed, or not executable")
+    return words

@@ -1,0 +1,161 @@
+"""`submit`: one job from the command line, and what became of it."""
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pointsman.cli.endings import FAILED, Commands, Trouble
+from pointsman.cli.fleet.asking import complete
+from pointsman.cli.options import Json, Server, Token
+from pointsman.cli.placement_words import (
+    nearest_words,
+    node_reason,
+    pool_reason,
+    refusal_rows,
+)
+from pointsman.cli.screen import err, facts, say_json, show, table
+from pointsman.cli.submitting import (
+    Ended,
+    Wanted,
+    exit_code_of,
+    payload_of,
+    session_id_of,
+    submit_in,
+    usual_services,
+)
+from pointsman.cli.words import DEFAULT_SERVER, checked_address, listed
+from pointsman.errors import PointsmanError, Unreachable
+from pointsman.session import connect
+
+app = typer.Typer(cls=Commands)
+
+
+@app.command()
+def submit(
+    *,
+    src: Annotated[str, typer.Option(help="Language of the input; auto is allowed.")] = "",
+    tgt: Annotated[str, typer.Option(help="Language of the output.")] = "",
+    file: Annotated[
+        Path | None, typer.Option(help="Input file: a WAV, a text; - is standard input.")
+    ] = None,
+    text: Annotated[str | None, typer.Option(help="Input text.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Where the output is written.")] = None,
+    services: Annotated[
+        list[str] | None,
+        typer.Option(help="What is done, such as asr,nmt; else by the input.", metavar="LIST"),
+    ] = None,
+    server: Server = DEFAULT_SERVER,
+    request_id: Annotated[
+        str, typer.Option(help="The same id again gets the same job, not a second one.")
+    ] = "",
+    timeout: Annotated[
+        float | None, typer.Option(min=0.001, max=86_400, help="Give up after so many seconds.")
+    ] = None,
+    token: Token = "",
+    as_json: Json = False,
+) -> None:
+    """Have one job done: a sound or a text goes in, its translation comes out.
+
+    Prints what was heard, the translation, which node and pool took it and
+    why, and how long that took.  Exit code 3: no node took the job.
+    """
+    payload, content_type = payload_of(file, text)
+    wanted = Wanted(
+        payload=payload,
+        content_type=content_type,
+        services=listed(services) or usual_services(content_type, out),
+        src=src,
+        tgt=tgt,
+        request_id=request_id,
+        timeout_s=timeout,
+    )
+    try:
+        ended = asyncio.run(_have_done(checked_address(server), wanted, token))
+    except PointsmanError as error:
+        raise typer.Exit(_tell_refusal(error, server, as_json=as_json)) from None
+    if out is not None:
+        _write(out, ended.result.payload)
+    if as_json:
+        say_json({**ended.as_data(), "out": str(out) if out else ""})
+    else:
+        facts(what_came(ended, out))
+
+
+async def _have_done(server: str, wanted: Wanted, token: str) -> Ended:
+    waiting = err.status("waiting for the result") if err.is_terminal else None
+    if waiting:
+        waiting.start()
+    try:
+        async with connect(
+            server,
+            src=wanted.src,
+            tgt=wanted.tgt,
+            token=token,
+            session_id=session_id_of(wanted.request_id),
+        ) as session:
+            return await submit_in(session, wanted)
+    finally:
+        if waiting:
+            waiting.stop()
+
+
+def _write(out: Path, payload: bytes) -> None:
+    try:
+        out.write_bytes(payload)
+    except OSError as error:
+        raise Trouble(f"cannot write {out}: {error.strerror}", code=FAILED) from None
+
+
+def what_came(ended: Ended, out: Path | None) -> Sequence[tuple[str, str]]:
+    """Return the facts about a job that ended well."""
+    result, placement = ended.result, ended.result.placement
+    size = f"{len(result.payload)} bytes"
+    said_before = ended.text in (ended.translation, ended.heard)
+    where = f"{out}, {size}" if out else ""
+    kept = (
+        ""
+        if out or ended.text
+        else f"{size} of {result.content_type or 'data'}: keep it with --out"
+    )
+    failovers = f", after {result.failovers} failover(s)" if result.failovers else ""
+    return [
+        ("heard", ended.heard),
+        ("translation", ended.translation),
+        ("result", "" if said_before else ended.text),
+        ("written", where),
+        ("not written", kept),
+        ("status", "" if result.status == "completed" else result.status.replace("_", " ")),
+        ("node", f"{result.node_id}, attempt {result.attempt}{failovers}"),
+        ("pool", pool_reason(placement) if placement else ""),
+        ("why", node_reason(placement) if placement else ""),
+        ("took", f"{result.placement_us:.0f} µs to place, {ended.total_ms:.0f} ms in all"),
+        ("request", result.request_id),
+    ]
+
+
+def _tell_refusal(error: PointsmanError, server: str, *, as_json: bool) -> int:
+    """Say why there is no result; return the exit code."""
+    if as_json:
+        say_json({"error": complete(error.info)})
+    else:
+        _show_refusal(error, server)
+    return exit_code_of(error)
+
+
+def _show_refusal(error: PointsmanError, server: str) -> None:
+    breakdown = error.breakdown
+    facts([("refused", f"{error.code}: {error.message}")], on=err)
+    facts([(f"attempt {number}", why) for number, why in enumerate(error.attempts, 1)], on=err)
+    if breakdown and breakdown.counts:
+        heads = ["nodes", "reason", "which"]
+        show(table(heads, refusal_rows(breakdown), numbers=["nodes"]), on=err)
+        facts([("nearest", nearest_words(breakdown))], on=err)
+    todo = (breakdown and breakdown.fix) or error.hint
+    if isinstance(error, Unreachable):
+        todo = f"is a service running at {server}? `pointsman serve` starts one"
+    facts([("what to do", todo)], on=err)
+    if error.retry_after_ms:
+        facts([("try again", f"in {error.retry_after_ms / 1000:g} s")], on=err)
