@@ -132,10 +132,10 @@ class Weather(RuleBasedStateMachine):
     def teardown(self) -> None:
         if hasattr(self, "h"):
             self.h.settle()
-            self.h.advance(800 * SECOND)
+            self.h.advance(1_000 * SECOND)
             self.h.settle()
             state = self.h.core.state
-            assert not state.nodes.by_id, "silent for so long, all are forgotten"
+            assert not state.nodes.by_id, "held for 5 minutes, remembered for 10"
             assert not state.marks.page()
             assert state.silent_count == 0
 

@@ -41,7 +41,9 @@ def _status(state: ManagementState) -> Status:
             "count": timing.count,
             "mean": timing.mean_ns / 1e3,
             "p50": timing.quantile(0.5) / 1e3,
+            "p95": timing.quantile(0.95) / 1e3,
             "p99": timing.quantile(0.99) / 1e3,
+            "max": timing.quantile(1.0) / 1e3,
         }
         for name, timing in view.timings.items()
         if timing.count

@@ -1,0 +1,1 @@
+"""The management process: segments, sockets and files around the registry core."""

@@ -1,0 +1,36 @@
+"""`python -m pointsman_sched.manager`: the management process, started by the supervisor."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+import uvloop
+
+from pointsman_sched.crash_points import CrashPointError, read_crash_point
+from pointsman_sched.manager.options import ManagerOptions, parse_options
+from pointsman_sched.manager.process import ManagerProcess, raise_descriptor_limit
+from pointsman_shm.config_load import ConfigError
+from pointsman_shm.paths import PathError
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the manager: 0 stopped, 1 failed, 2 wrong usage or config, 75 no room for segments."""
+    try:
+        options = parse_options(arguments)
+        crash = read_crash_point(os.environ)
+    except (ConfigError, CrashPointError, PathError) as error:
+        print(f"pointsman manager: {error}", file=sys.stderr)
+        return 2
+    raise_descriptor_limit()
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(run(options, crash))
+
+
+async def run(options: ManagerOptions, crash: Callable[[str], None]) -> int:
+    """Run inside the loop."""
+    return await ManagerProcess(options, crash).run()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

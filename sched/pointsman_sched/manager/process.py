@@ -1,0 +1,261 @@
+"""The manager's life: lock, segments, registry file, core, sockets; serve; stop.
+
+    manager's lock -> registry file -> segments (taken over, or made) -> core -> sockets -> "ready"
+
+Everything that was opened is closed in reverse, however far the start came.  Segments stay, for a
+successor; the supervisor removes them when the whole service ends.
+"""
+
+import asyncio
+import gc
+import os
+import resource
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from importlib.metadata import version
+from time import monotonic_ns
+from typing import Any, cast
+
+from pointsman_sched.core.events import Record, Stopped, StopWished, TellWorker, TellWorkers
+from pointsman_sched.core.manager_core import ManagerCore
+from pointsman_sched.core.setup import ManagerSetup, SharedMemory
+from pointsman_sched.manager.options import ManagerOptions
+from pointsman_sched.manager.registry_file import RegistryFile
+from pointsman_sched.manager.segments import ManagerSegments
+from pointsman_sched.manager.uplink_server import UplinkServer
+from pointsman_sched.wall_clock import wall_clock_offset_ns
+from pointsman_shm.memory.ownership import LockHeld, OwnerLock, acquire_lock
+from pointsman_shm.memory.segment import SegmentForeign, SegmentsFull
+from pointsman_shm.memory.stats_names import Timing
+from pointsman_shm.state_files import StateFileError, read_instance_uid, read_ticket_key
+from pointsman_wire.admin import AdminServer
+from pointsman_wire.admin_messages import AdminAnswer
+from pointsman_wire.bounds import ConnectionLimits, Strangers
+from pointsman_wire.control_messages import ToManager
+from pointsman_wire.driver import Driver, DriverSettings
+from pointsman_wire.handover import HandoverReceiver
+from pointsman_wire.preamble import Role
+from pointsman_wire.unix_sockets import PathInUse, listen_at
+
+UNIONS = {Role.CONTROL: ToManager}
+LOCK_RETRY_S = 0.1
+LOOK_S = 1.0
+FLUSH_S = 1.0
+START_ERRORS = (OSError, PathInUse, SegmentForeign, StateFileError)
+
+
+class ManagerProcess:
+    """Runs the manager until it ends; `run` returns the exit status."""
+
+    def __init__(self, options: ManagerOptions, crash: Callable[[str], None]) -> None:
+        self._options = options
+        self._crash = crash
+        self._loop = asyncio.get_running_loop()
+        self._ended: asyncio.Future[int] = self._loop.create_future()
+        self._driver: Driver | None = None  # set once the core can be told things
+        self._registry: RegistryFile
+        self._uplinks: UplinkServer
+        self._next_look: asyncio.TimerHandle
+
+    async def run(self) -> int:
+        """Start, serve, stop."""
+        self._loop.set_exception_handler(self._break)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._loop.add_signal_handler(number, self._stop, f"signal {number.name}")
+        async with AsyncExitStack() as stack:
+            self._watch_supervisor(stack)
+            starting = self._loop.create_task(self._start(stack))
+            either: set[asyncio.Future[Any]] = {starting, self._ended}
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            if starting.done():
+                self._judge_start(starting)
+            else:
+                starting.cancel()
+                await asyncio.gather(starting, return_exceptions=True)
+            return await self._ended
+
+    def _judge_start(self, starting: asyncio.Task[None]) -> None:
+        try:
+            starting.result()
+        except SegmentsFull as error:
+            self._end(error.exit_code, f"cannot start: {error}")
+        except START_ERRORS as error:
+            self._end(1, f"cannot start: {error}")
+
+    # ---- start
+
+    async def _start(self, stack: AsyncExitStack) -> None:
+        options = self._options
+        paths = options.paths
+        lock = await self._take_lock()
+        stack.callback(lock.release)
+        self._registry = RegistryFile(paths.state_dir, self._say)
+        stack.callback(self._registry.close)
+        segments = ManagerSegments(paths, self._say)
+        stack.callback(segments.close)
+        memory = segments.open(
+            max_nodes=options.config.nodes.max_nodes,
+            worker_count=options.worker_count,
+            crash=self._crash,
+        )
+        core = ManagerCore(self._setup(memory))
+        driver = self._driver = self._drive(core, memory, stack)
+        self._uplinks = UplinkServer(paths.manager_uplink, options.worker_count, driver.post)
+        stack.push_async_callback(self._uplinks.close)
+        self._open_admin(core, stack)
+        receiver = HandoverReceiver(paths.manager_handover, driver.adopt)
+        stack.callback(receiver.close)
+        self._look(segments)
+        stack.callback(lambda: self._next_look.cancel())
+        driver.start()
+        gc.collect()
+        gc.freeze()
+        self._tell_ready()
+
+    async def _take_lock(self) -> OwnerLock:
+        """Wait for a predecessor that still holds it: a frozen one survives SIGKILL till thawed."""
+        told = ""
+        while True:
+            try:
+                return acquire_lock(self._options.paths.manager_lock)
+            except LockHeld as held:
+                if str(held) != told:
+                    told = str(held)
+                    self._say(f"waits for its predecessor: {told}")
+            await asyncio.sleep(LOCK_RETRY_S)
+
+    def _setup(self, memory: SharedMemory) -> ManagerSetup:
+        options = self._options
+        return ManagerSetup(
+            config=options.config,
+            memory=memory,
+            started_at_ns=monotonic_ns(),
+            worker_count=options.worker_count,
+            ticket_key=read_ticket_key(options.paths),
+            entropy=os.urandom,
+            instance=options.paths.instance,
+            instance_uid=read_instance_uid(options.paths),
+            server_version=version("pointsman"),
+            address=options.address,
+            process_id=os.getpid(),
+            registry=self._registry.entries(),
+            wall_clock_offset_ns=wall_clock_offset_ns(),
+            crash=self._crash,
+            stopwatch_ns=monotonic_ns,
+        )
+
+    def _drive(self, core: ManagerCore, memory: SharedMemory, stack: AsyncExitStack) -> Driver:
+        limits = self._options.config.limits
+        driver = Driver(
+            core,
+            unions=UNIONS,
+            execute=self._execute,
+            settings=DriverSettings(
+                limits=ConnectionLimits(
+                    frame_bytes_max=limits.frame_bytes_max,
+                    first_frame_bytes_max=limits.handshake_bytes_max,
+                    first_frame_s=limits.handshake_s,
+                    frame_arrival_s=limits.frame_arrival_s,
+                    queue_bytes_max=limits.node_queue_bytes_max,
+                    queue_frames_max=limits.node_queue_frames_max,
+                    stall_s=limits.node_stall_s,
+                )
+            ),
+            strangers=Strangers(
+                total_max=limits.unauthenticated_max,
+                per_address_max=limits.unauthenticated_per_address_max,
+            ),
+        )
+        stats = memory.stats
+        driver.observe_turn = lambda duration_ns: stats.observe(Timing.TURN, duration_ns)
+        driver.broken.add_done_callback(self._driver_broke)
+        stack.push_async_callback(driver.end, FLUSH_S)
+        return driver
+
+    def _open_admin(self, core: ManagerCore, stack: AsyncExitStack) -> None:
+        path = self._options.paths.admin("manager")
+        stack.callback(path.unlink, missing_ok=True)
+        server = AdminServer(listen_at(path), lambda query: cast(AdminAnswer, core.answer(query)))
+        stack.push_async_callback(server.close)
+
+    def _tell_ready(self) -> None:
+        ready_fd = self._options.ready_fd
+        if ready_fd >= 0:
+            os.write(ready_fd, b"ready\n")
+            os.close(ready_fd)
+
+    # ---- serve
+
+    def _execute(self, command: Any) -> None:
+        kind = type(command)
+        if kind is Record:
+            self._registry.append(command.entries)
+        elif kind is TellWorkers:
+            self._uplinks.tell_all(command.message)
+        elif kind is TellWorker:
+            self._uplinks.tell(command.worker_index, command.message)
+        elif kind is Stopped:
+            self._end(0, "")
+        else:
+            raise AssertionError(f"the core wishes what nobody can do: {command!r}")
+
+    def _look(self, segments: ManagerSegments) -> None:
+        """Once a second: are the segments still those that others find under their names?"""
+        lost = segments.lost()
+        if lost:
+            self._end(1, f"segment {lost} is gone or cut: ends, so that a successor makes it anew")
+        self._next_look = self._loop.call_later(LOOK_S, self._look, segments)
+
+    # ---- stop
+
+    def _watch_supervisor(self, stack: AsyncExitStack) -> None:
+        alive_fd = self._options.alive_fd
+        if alive_fd < 0:
+            return
+        os.set_inheritable(alive_fd, False)
+        os.set_blocking(alive_fd, False)
+        stack.callback(self._loop.remove_reader, alive_fd)
+
+        def read() -> None:
+            try:
+                is_over = os.read(alive_fd, 64) == b""
+            except BlockingIOError:
+                return
+            if is_over:
+                self._loop.remove_reader(alive_fd)
+                self._stop("the supervisor is gone")
+
+        self._loop.add_reader(alive_fd, read)
+
+    def _stop(self, why: str) -> None:
+        self._say(f"stops: {why}")
+        if self._driver is None:
+            self._end(0, "")
+        else:
+            self._driver.post(StopWished())
+
+    def _driver_broke(self, broken: asyncio.Future[None]) -> None:
+        if not broken.cancelled() and broken.exception() is not None:
+            self._end(1, "the core has a bug (above); ends so that a successor can take over")
+
+    def _break(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """A callback raised: this process cannot be trusted any more."""
+        loop.default_exception_handler(context)
+        self._end(1, f"ends after an unexpected error: {context.get('message', '')}")
+
+    def _end(self, status: int, why: str) -> None:
+        if not self._ended.done():
+            if why:
+                self._say(why)
+            self._ended.set_result(status)
+
+    def _say(self, text: str) -> None:
+        print(f"pointsman manager: {text}", file=sys.stderr, flush=True)
+
+
+def raise_descriptor_limit() -> None:
+    """Take all the descriptors that this process may have: one per node."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

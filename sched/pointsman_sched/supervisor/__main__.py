@@ -1,0 +1,35 @@
+"""`python -m pointsman_sched.supervisor`: a whole service; what `pointsman serve` becomes."""
+
+import asyncio
+import sys
+from collections.abc import Sequence
+
+from pointsman_sched.supervisor.grounds import GroundError
+from pointsman_sched.supervisor.options import ServiceOptions, UsageError, parse_options
+from pointsman_sched.supervisor.process import Supervisor, say
+from pointsman_shm.config_load import ConfigError
+from pointsman_shm.paths import PathError
+from pointsman_wire.places import PlaceError
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run a service: 0 stopped, 1 failed, 2 wrong usage or config, 75 shared memory is full."""
+    try:
+        options = parse_options(arguments)
+    except (ConfigError, PathError, PlaceError, UsageError) as error:
+        say(str(error))
+        return 2
+    try:
+        return asyncio.run(run(options))
+    except (GroundError, PathError, OSError) as error:
+        say(f"cannot start: {error}")
+        return 1
+
+
+async def run(options: ServiceOptions) -> int:
+    """Run inside the loop."""
+    return await Supervisor(options).run()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

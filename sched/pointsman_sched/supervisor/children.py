@@ -1,0 +1,197 @@
+"""One supervised process after another under one name: started, watched, started again.
+
+             start                ready               died
+   (idle) ---------> STARTING ------------> READY ------------+
+                        ^   | died                            |
+                        |   v                                 |
+                        +- WAITING <--------------------------+
+            pause over      |
+                            | too many deaths without ever ready, or a status that
+                            v will not change by trying again
+                         FAILED          stop: any state -> STOPPED
+
+A restart is immediate after a death in good health, then 0.1 s, doubling to 1 s.
+"""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Callable, Sequence
+from enum import StrEnum
+from time import monotonic
+
+import msgspec
+
+PAUSE_FIRST_S = 0.1
+PAUSE_MAX_S = 1.0
+# After this long in good health the next death is a first one again.
+HEALTHY_AFTER_S = 10.0
+UNREADY_DEATHS_MAX = 5
+UNREADY_WINDOW_S = 60.0
+READY_BYTES_MAX = 64
+# Wrong usage or configuration; shared memory is full: another try ends the same way.
+HOPELESS_STATUSES = (2, 75)
+
+
+class ChildState(StrEnum):
+    """Where a child stands."""
+
+    STARTING = "starting"
+    READY = "ready"
+    WAITING = "waiting"
+    FAILED = "failed"
+    STOPPED = "stopped"
+
+
+class ChildPlan(msgspec.Struct, frozen=True):
+    """How to start a child: its name, its command without --ready-fd, descriptors to hand on."""
+
+    name: str
+    command: Sequence[str]
+    descriptors: tuple[int, ...]
+
+
+class Child:
+    """One name; `changed` is called after every change of state."""
+
+    def __init__(
+        self,
+        plan: ChildPlan,
+        *,
+        changed: Callable[["Child"], None],
+        say: Callable[[str], None],
+    ) -> None:
+        self.plan = plan
+        self.state = ChildState.STOPPED
+        self.start_count = 0
+        # Exit status of the last death, as the shell counts: 128 + n for a signal.
+        self.status = 0
+        self.was_ever_ready = False
+        self._changed = changed
+        self._say = say
+        self._loop = asyncio.get_running_loop()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._pid_fd = -1
+        self._ready_fd = -1
+        self._ready_at_s = 0.0
+        self._pause_s = 0.0
+        self._unready_deaths: deque[float] = deque(maxlen=UNREADY_DEATHS_MAX)
+        self._restart: asyncio.TimerHandle | None = None
+        self._is_stopping = False
+
+    @property
+    def pid(self) -> int:
+        """The living process, 0 when there is none."""
+        return self._process.pid if self._process is not None else 0
+
+    @property
+    def is_alive(self) -> bool:
+        """Is there a process?"""
+        return self._process is not None
+
+    def start(self) -> None:
+        """Start the process.  Raises OSError when the system has no room for another."""
+        self._restart = None
+        ours, theirs = os.pipe()
+        try:
+            self._process = subprocess.Popen(
+                [*self.plan.command, "--ready-fd", str(theirs)],
+                pass_fds=(*self.plan.descriptors, theirs),
+                stdin=subprocess.DEVNULL,
+                stdout=sys.stderr,
+                # Of a group of its own: Ctrl-C in a terminal is for the supervisor to pass on.
+                process_group=0,
+            )
+        except BaseException:
+            os.close(ours)
+            raise
+        finally:
+            os.close(theirs)
+        self.start_count += 1
+        self._pid_fd = os.pidfd_open(self._process.pid)
+        self._loop.add_reader(self._pid_fd, self._died)
+        self._ready_fd = ours
+        os.set_blocking(ours, False)
+        self._loop.add_reader(ours, self._read_ready)
+        self._become(ChildState.STARTING)
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal; a child that is signalled is not started again."""
+        self._is_stopping = True
+        if self._restart is not None:
+            self._restart.cancel()
+            self._restart = None
+        if self._process is not None:
+            self._process.send_signal(number)
+        elif self.state is not ChildState.FAILED:
+            self._become(ChildState.STOPPED)
+
+    def _read_ready(self) -> None:
+        try:
+            said = os.read(self._ready_fd, READY_BYTES_MAX)
+        except BlockingIOError:
+            return
+        self._close_ready()
+        if said.startswith(b"ready"):
+            self._ready_at_s = monotonic()
+            self.was_ever_ready = True
+            self._become(ChildState.READY)
+
+    def _close_ready(self) -> None:
+        if self._ready_fd >= 0:
+            self._loop.remove_reader(self._ready_fd)
+            os.close(self._ready_fd)
+            self._ready_fd = -1
+
+    def _died(self) -> None:
+        assert self._process is not None
+        self._loop.remove_reader(self._pid_fd)
+        os.close(self._pid_fd)
+        if self._ready_fd >= 0:
+            self._read_ready()  # it may have become ready and died in one breath
+            self._close_ready()
+        code = self._process.wait()
+        self.status = code if code >= 0 else 128 - code
+        was_ready = self.state is ChildState.READY
+        self._process = None
+        if self._is_stopping:
+            self._become(ChildState.STOPPED)
+            return
+        self._say(f"{self.plan.name} {describe_exit(code)}")
+        self._plan_restart(was_ready=was_ready)
+
+    def _plan_restart(self, *, was_ready: bool) -> None:
+        now_s = monotonic()
+        if not was_ready:
+            self._unready_deaths.append(now_s)
+        elif now_s - self._ready_at_s >= HEALTHY_AFTER_S:
+            self._pause_s = 0.0
+        is_hopeless = self.status in HOPELESS_STATUSES and not self.was_ever_ready
+        if is_hopeless or self._is_crash_loop(now_s):
+            self._become(ChildState.FAILED)
+            return
+        self._restart = self._loop.call_later(self._pause_s, self.start)
+        self._pause_s = min(max(2 * self._pause_s, PAUSE_FIRST_S), PAUSE_MAX_S)
+        self._become(ChildState.WAITING)
+
+    def _is_crash_loop(self, now_s: float) -> bool:
+        deaths = self._unready_deaths
+        return len(deaths) == UNREADY_DEATHS_MAX and now_s - deaths[0] < UNREADY_WINDOW_S
+
+    def _become(self, state: ChildState) -> None:
+        self.state = state
+        self._changed(self)
+
+
+def describe_exit(code: int) -> str:
+    """Return how a process ended, in words, from Popen's return code."""
+    if code >= 0:
+        return f"ended with status {code}"
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = f"signal {-code}"
+    return f"was killed by {name}"

@@ -1,0 +1,209 @@
+"""The supervisor's life: ground, port, children; watch; stop in order and leave nothing behind.
+
+    start   instance's lock -> clean -> port -> manager and workers -> "pointsman ready: ..."
+    stop    close the port -> SIGTERM to the workers -> they end -> SIGTERM to the manager -> clean
+            a second signal, or 30 s: SIGKILL
+
+Children hold the read end of a pipe whose write end only this process has: when it dies, however,
+they read the end of it and stop by themselves.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from time import monotonic
+
+from pointsman_sched.supervisor.children import HOPELESS_STATUSES, Child, ChildPlan, ChildState
+from pointsman_sched.supervisor.grounds import address_text, clean, open_port, take_instance
+from pointsman_sched.supervisor.options import ServiceOptions
+from pointsman_shm.paths import worker_process
+from pointsman_wire.admin import AdminServer
+from pointsman_wire.admin_messages import AdminAnswer, AdminQuery, Status, StatusQuery
+from pointsman_wire.unix_sockets import listen_at
+
+STOP_S = 30.0
+# What is left of it for the manager, after the workers.
+MANAGER_STOP_S = 3.0
+KILL_S = 5.0
+# Some senders signal the process and then its group: that is one wish, not an impatient second.
+SAME_SIGNAL_S = 0.5
+
+
+def say(text: str) -> None:
+    """Tell the operator."""
+    print(f"pointsman: {text}", file=sys.stderr, flush=True)
+
+
+class Supervisor:
+    """Runs one service until it is stopped or cannot go on; `run` returns the exit status."""
+
+    def __init__(self, options: ServiceOptions) -> None:
+        self._options = options
+        self._loop = asyncio.get_running_loop()
+        self._children: list[Child] = []
+        self._address = ""
+        self._started_at_s = monotonic()
+        self._is_told_ready = False
+        self._signal_count = 0
+        self._signalled_at_s = 0.0
+        self._changed = asyncio.Event()  # a child changed, or a signal came
+        self._failed: Child | None = None
+
+    async def run(self) -> int:
+        """Start, watch, stop.  Raises GroundError or PathError when there is no ground."""
+        options = self._options
+        lock = take_instance(options)
+        listener = open_port(options.host, options.port)
+        self._address = address_text(listener)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                self._loop.add_signal_handler(number, self._signalled)
+        alive, held = os.pipe()  # `held` is inherited by nobody: it closes when this process ends
+        admin_path = options.paths.admin("supervisor")
+        admin = AdminServer(listen_at(admin_path), self.answer)
+        try:
+            self._start_children(listener.fileno(), alive)
+            await self._wait(lambda: self._signal_count > 0 or self._failed is not None, None)
+            listener.close()
+            await self._stop_children()
+        finally:
+            listener.close()
+            await admin.close()
+            os.close(held)
+            os.close(alive)
+            clean(options.paths)
+            lock.release()
+        return self._exit_status()
+
+    def answer(self, query: AdminQuery) -> AdminAnswer | None:
+        """Answer who this is and how its children are."""
+        if not isinstance(query, StatusQuery):
+            return None
+        children = [
+            {
+                "name": child.plan.name,
+                "state": child.state.value,
+                "pid": str(child.pid),
+                "starts": str(child.start_count),
+            }
+            for child in self._children
+        ]
+        return Status(
+            process="supervisor",
+            pid=os.getpid(),
+            uptime_s=monotonic() - self._started_at_s,
+            instance=self._options.paths.instance,
+            version=version("pointsman"),
+            address=self._address,
+            worker_count=self._options.worker_count,
+            children=children,
+        )
+
+    # ---- children
+
+    def _start_children(self, listen_fd: int, alive_fd: int) -> None:
+        count = self._options.worker_count
+        manager = self._command("pointsman_sched.manager", alive_fd)
+        plans = [ChildPlan("manager", manager, (alive_fd,))]
+        for index in range(count):
+            command = [
+                *self._command("pointsman_workers", alive_fd),
+                *("--index", str(index), "--listen-fd", str(listen_fd)),
+            ]
+            plans.append(ChildPlan(worker_process(index), command, (alive_fd, listen_fd)))
+        for plan in plans:
+            child = Child(plan, changed=self._child_changed, say=say)
+            self._children.append(child)
+            child.start()
+
+    def _command(self, module: str, alive_fd: int) -> Sequence[str]:
+        options = self._options
+        host, _, port = self._address.rpartition(":")
+        command = [sys.executable, "-m", module]
+        command += ["--instance", options.paths.instance]
+        command += ["--workers", str(options.worker_count)]
+        command += ["--state-dir", str(options.paths.state_dir)]
+        command += ["--runtime-dir", str(options.paths.runtime_dir)]
+        command += ["--host", host.strip("[]"), "--port", port, "--alive-fd", str(alive_fd)]
+        if options.config_path is not None:
+            command += ["--config", str(options.config_path)]
+        return command
+
+    def _child_changed(self, child: Child) -> None:
+        if child.state is ChildState.FAILED and self._failed is None:
+            self._failed = child
+        if not self._is_told_ready and all(c.was_ever_ready for c in self._children):
+            self._is_told_ready = len(self._children) == self._options.worker_count + 1
+            if self._is_told_ready:
+                print(self.ready_line(), flush=True)
+        self._changed.set()
+
+    def ready_line(self) -> str:
+        """Return the one line that says where the service is to be found."""
+        options = self._options
+        count = options.worker_count
+        trust = "open on loopback, no tokens needed"
+        if options.is_open_beyond_loopback:
+            trust = "OPEN TO THE NETWORK without TLS and tokens"
+        return (
+            f"pointsman ready: {self._address}, {count} worker{'s' if count > 1 else ''}, "
+            f"instance {options.paths.instance} (pid {os.getpid()}); {trust}"
+        )
+
+    # ---- stop
+
+    def _signalled(self) -> None:
+        now_s = monotonic()
+        if now_s - self._signalled_at_s < SAME_SIGNAL_S:
+            return
+        self._signalled_at_s = now_s
+        self._signal_count += 1
+        self._changed.set()
+
+    async def _stop_children(self) -> None:
+        manager, *workers = self._children
+        deadline_s = monotonic() + STOP_S
+        for worker in workers:
+            worker.signal(signal.SIGTERM)
+        if await self._wait_for_end(workers, deadline_s - MANAGER_STOP_S):
+            manager.signal(signal.SIGTERM)
+            await self._wait_for_end([manager], deadline_s)
+        left = [child for child in self._children if child.is_alive]
+        if left:
+            say(f"kills what did not stop: {', '.join(child.plan.name for child in left)}")
+        for child in self._children:
+            child.signal(signal.SIGKILL)
+        self._signal_count = 0
+        if not await self._wait_for_end(self._children, monotonic() + KILL_S):
+            say("some processes do not even end by SIGKILL (are they frozen?); leaves them")
+
+    async def _wait_for_end(self, children: Sequence[Child], deadline_s: float) -> bool:
+        """Wait until these are gone; False at the deadline or at a second signal."""
+        await self._wait(
+            lambda: self._signal_count > 1 or not any(child.is_alive for child in children),
+            deadline_s,
+        )
+        return not any(child.is_alive for child in children)
+
+    async def _wait(self, is_so: Callable[[], bool], deadline_s: float | None) -> None:
+        timeout_s = None if deadline_s is None else max(0.0, deadline_s - monotonic())
+        try:
+            async with asyncio.timeout(timeout_s):
+                while not is_so():
+                    self._changed.clear()
+                    await self._changed.wait()
+        except TimeoutError:
+            return
+
+    def _exit_status(self) -> int:
+        if self._failed is None:
+            return 0
+        name = self._failed.plan.name
+        if self._failed.status in HOPELESS_STATUSES and not self._failed.was_ever_ready:
+            say(f"gives up: {name} cannot start; what it said above tells what to do")
+            return self._failed.status
+        say(f"gives up: {name} died again and again without becoming ready; see what it said above")
+        return 1
