@@ -1,10 +1,21 @@
 """Peers that do not speak, do not end what they began, or do not read: each is ended in time."""
 
 import asyncio
+import socket
 import time
 from typing import Any
 
-from socket_harness import PREAMBLE, NotingCore, Peer, accepted, beat, driving, socket_pair, until
+from shells.socket_harness import (
+    HELLO,
+    PREAMBLE,
+    NotingCore,
+    Peer,
+    accepted,
+    beat,
+    driving,
+    socket_pair,
+    until,
+)
 
 from pointsman_wire.bounds import ConnectionLimits, Strangers
 from pointsman_wire.framing import encode_frame
@@ -208,3 +219,20 @@ async def test_a_connection_that_broke_before_its_adoption_disturbs_nobody() -> 
         assert len(core.events(Accepted)) == 1
         assert driver.strangers.count == 0
         other.close()
+
+
+async def test_n1_a_dead_peer_is_noticed_by_the_kernel_too() -> None:
+    core = NotingCore()
+    async with driving(core) as driver:
+        ours, sock = socket_pair(is_tcp=True)
+        watched = ours.dup()
+        sock.send(HELLO)
+        driver.adopt(ours, PREAMBLE)
+        await until(lambda: core.events(Accepted))
+        names = ("NODELAY", "KEEPIDLE", "KEEPINTVL", "KEEPCNT", "USER_TIMEOUT")
+        options = [getattr(socket, f"TCP_{name}") for name in names]
+        values = [watched.getsockopt(socket.IPPROTO_TCP, option) for option in options]
+        assert values == [1, 15, 5, 3, 30_000]
+        assert watched.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+        watched.close()
+        sock.close()

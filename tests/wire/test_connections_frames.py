@@ -4,7 +4,7 @@ import asyncio
 import struct
 
 import pytest
-from socket_harness import NotingCore, accepted, beat, driving, echo, until
+from shells.socket_harness import NotingCore, accepted, beat, driving, echo, until
 
 from pointsman_wire.bounds import ConnectionLimits
 from pointsman_wire.framing import Unreadable, encode_frame

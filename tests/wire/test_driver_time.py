@@ -4,7 +4,7 @@ import asyncio
 import time
 from typing import Any
 
-from socket_harness import NotingCore, accepted, beat, driving, until
+from shells.socket_harness import NotingCore, accepted, beat, driving, until
 
 from pointsman_wire.bounds import ConnectionLimits
 from pointsman_wire.driver import DriverSettings

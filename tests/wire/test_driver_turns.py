@@ -5,7 +5,7 @@ import socket
 from typing import Any
 
 import pytest
-from socket_harness import (
+from shells.socket_harness import (
     CLIENT_UNIONS,
     SERVER_UNIONS,
     NotingCore,

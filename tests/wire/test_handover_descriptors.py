@@ -5,7 +5,16 @@ import socket
 from pathlib import Path
 
 import pytest
-from socket_harness import PREAMBLE, WAIT_S, NotingCore, Peer, driving, echo, socket_pair, until
+from shells.socket_harness import (
+    PREAMBLE,
+    WAIT_S,
+    NotingCore,
+    Peer,
+    driving,
+    echo,
+    socket_pair,
+    until,
+)
 
 from pointsman_wire.framing import encode_frame
 from pointsman_wire.handover import HandoverLimits, HandoverReceiver, HandoverSender

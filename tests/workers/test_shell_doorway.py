@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from socket_harness import Peer, until
+from shells.socket_harness import Peer, until
 
 from pointsman_wire.bounds import Strangers
 from pointsman_wire.messages import Error

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from worker_process import PretendedManager, WorkerHome, session_hello, worker_home
+from shells.worker_process import PretendedManager, WorkerHome, session_hello, worker_home
 
 from pointsman_shm.memory.ownership import acquire_lock
 from pointsman_shm.state_files import StateFileError, begin_epoch, epoch_file

@@ -6,7 +6,7 @@ import socket
 from pathlib import Path
 
 import pytest
-from socket_harness import until
+from shells.socket_harness import until
 
 from pointsman_shm.paths import InstancePaths
 from pointsman_shm.uplink import (
