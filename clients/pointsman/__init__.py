@@ -1,1 +1,58 @@
-"""Pointsman: the public API for nodes and clients."""
+"""Pointsman: the public API for nodes and clients.
+
+    from pointsman import Node, connect      # asyncio
+    from pointsman import blocking           # for programs without an event loop
+
+Everything users need is named here; other modules may change between releases.
+"""
+
+from pointsman import blocking
+from pointsman.errors import (
+    JobCancelled,
+    JobExpired,
+    JobFailed,
+    JobRefused,
+    NodeRefused,
+    PointsmanError,
+    SessionError,
+    Unreachable,
+)
+from pointsman.jobs import Job, JobError, Reply
+from pointsman.node import Node, package_version
+from pointsman.node_store import NodeStateError
+from pointsman.results import JobPartial, JobResult
+from pointsman.session import JobStream, Session, Trunk, connect
+from pointsman_wire.control_messages import Hardware, Service, Translation
+from pointsman_wire.driver import AddressError
+from pointsman_wire.errors import Code
+
+__version__ = package_version()
+
+__all__ = [
+    "AddressError",
+    "Code",
+    "Hardware",
+    "Job",
+    "JobCancelled",
+    "JobError",
+    "JobExpired",
+    "JobFailed",
+    "JobPartial",
+    "JobRefused",
+    "JobResult",
+    "JobStream",
+    "Node",
+    "NodeRefused",
+    "NodeStateError",
+    "PointsmanError",
+    "Reply",
+    "Service",
+    "Session",
+    "SessionError",
+    "Translation",
+    "Trunk",
+    "Unreachable",
+    "__version__",
+    "blocking",
+    "connect",
+]

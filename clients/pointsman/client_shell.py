@@ -1,0 +1,200 @@
+"""The client's shell: one core, one driver, and the futures of those who wait.
+
+It hands out handles and tickets, posts wishes, and turns what the core tells into results,
+exceptions and partial results.
+"""
+
+import asyncio
+import logging
+import os
+import ssl
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from pointsman.errors import SessionError, Unreachable
+from pointsman.session_core.client import ClientCore
+from pointsman.session_core.events import (
+    CancelWished,
+    ClientSetup,
+    CloseSession,
+    JobWasAccepted,
+    Notice,
+    OpenSession,
+    PartialCame,
+    ProgressCame,
+    RequestFailed,
+    ResultCame,
+    SessionEnded,
+    SessionOpened,
+    SubmitWished,
+)
+from pointsman.session_core.opening import UNREACHABLE
+from pointsman_wire.driver import Driver, DriverSettings, split_address
+from pointsman_wire.errors import Code
+from pointsman_wire.messages import ErrorInfo, error_info
+from pointsman_wire.preamble import Role
+from pointsman_wire.session_messages import (
+    AcceptedJob,
+    Partial,
+    Progress,
+    Result,
+    SessionInit,
+    SessionInitAck,
+    Submit,
+    ToClient,
+)
+
+_log = logging.getLogger("pointsman.client")
+
+
+class Waiter(Protocol):
+    """Who waits for one submit; told of at most one of failed() and ended()."""
+
+    def accepted(self, job: AcceptedJob) -> None: ...
+
+    def partial(self, partial: Partial, payload: bytes) -> None: ...
+
+    def progress(self, progress: Progress) -> None: ...
+
+    def ended(self, result: Result, payload: bytes) -> None: ...
+
+    def failed(self, error: ErrorInfo) -> None: ...
+
+
+class OpenedSession:
+    """What the shell knows of one session; `ended` is done once it is over."""
+
+    def __init__(self, handle: int) -> None:
+        self.handle = handle
+        self.number = 0
+        self.ack = SessionInitAck()
+        loop = asyncio.get_running_loop()
+        self.opened: asyncio.Future[None] = loop.create_future()
+        self.ended: asyncio.Future[ErrorInfo | None] = loop.create_future()
+
+
+class ClientShell:
+    """Runs the core of one client on the running loop.  Raises AddressError."""
+
+    def __init__(self, address: str, *, tls: ssl.SSLContext | None, is_trunk: bool) -> None:
+        split_address(address)
+        self.core = ClientCore(ClientSetup(entropy=os.urandom, is_trunk=is_trunk))
+        role = Role.TRUNK if is_trunk else Role.SESSION
+        self._driver = Driver(
+            self.core,
+            unions={role: ToClient},
+            execute=self._execute,
+            settings=DriverSettings(server_address=address, tls=tls),
+        )
+        self._driver.broken.add_done_callback(self._broke)
+        self._sessions: dict[int, OpenedSession] = {}
+        self._waiters: dict[int, Waiter] = {}
+        self._handles = 0
+        self._tickets = 0
+        self._told: dict[type, Callable[[Any], None]] = {
+            ResultCame: self._result_came,
+            RequestFailed: self._request_failed,
+            JobWasAccepted: self._job_was_accepted,
+            PartialCame: self._partial_came,
+            ProgressCame: self._progress_came,
+            SessionOpened: self._session_opened,
+            SessionEnded: self._session_ended,
+            Notice: lambda notice: _log.warning(notice.text),
+        }
+
+    async def open(self, init: SessionInit, within_s: float | None) -> OpenedSession:
+        """Open a session.  Raises Unreachable or SessionError."""
+        self._handles += 1
+        session = OpenedSession(self._handles)
+        self._sessions[session.handle] = session
+        self._driver.post(OpenSession(handle=session.handle, init=init, within_s=within_s))
+        try:
+            await session.opened
+        except asyncio.CancelledError:
+            self._driver.post(CloseSession(handle=session.handle, flush=False, within_s=0.0))
+            raise
+        return session
+
+    async def close(self, session: OpenedSession, *, flush: bool, within_s: float) -> None:
+        """End a session; returns when it is over."""
+        if not session.ended.done():
+            self._driver.post(CloseSession(handle=session.handle, flush=flush, within_s=within_s))
+            await asyncio.shield(session.ended)
+
+    async def end(self) -> None:
+        """End every connection; what is still open fails."""
+        await self._driver.end(timeout_s=1.0)
+        self._give_up(error_info(Code.SESSION_CLOSED, "the client was closed"))
+
+    def new_request_id(self) -> str:
+        """Return an id that no other request has."""
+        return f"req-{os.urandom(6).hex()}"
+
+    def submit(self, handle: int, submit: Submit, payload: bytes, waiter: Waiter) -> int:
+        """Wish for a job; `waiter` is told of its end.  Returns the ticket."""
+        self._tickets += 1
+        ticket = self._tickets
+        self._waiters[ticket] = waiter
+        self._driver.post(
+            SubmitWished(handle=handle, ticket=ticket, submit=submit, payload=payload)
+        )
+        return ticket
+
+    def cancel(self, ticket: int) -> None:
+        """Have a job stopped whose result nobody wants."""
+        if ticket in self._waiters:
+            self._driver.post(CancelWished(ticket))
+
+    # ---- what the core tells
+
+    def _execute(self, command: Any) -> None:
+        self._told[type(command)](command)
+
+    def _result_came(self, came: ResultCame) -> None:
+        self._waiters.pop(came.ticket).ended(came.result, came.payload)
+
+    def _request_failed(self, failed: RequestFailed) -> None:
+        self._waiters.pop(failed.ticket).failed(failed.error)
+
+    def _job_was_accepted(self, accepted: JobWasAccepted) -> None:
+        self._waiters[accepted.ticket].accepted(accepted.accepted)
+
+    def _partial_came(self, came: PartialCame) -> None:
+        self._waiters[came.ticket].partial(came.partial, came.payload)
+
+    def _progress_came(self, came: ProgressCame) -> None:
+        self._waiters[came.ticket].progress(came.progress)
+
+    def _session_opened(self, opened: SessionOpened) -> None:
+        session = self._sessions[opened.handle]
+        session.ack = opened.ack
+        session.number = opened.ack.session_number
+        if not session.opened.done():
+            session.opened.set_result(None)
+
+    def _session_ended(self, ended: SessionEnded) -> None:
+        session = self._sessions.pop(ended.handle)
+        if not session.opened.done():
+            error = ended.error or error_info(Code.SESSION_CLOSED, "closed before it opened")
+            session.opened.set_exception(session_error(error))
+        if not session.ended.done():
+            session.ended.set_result(ended.error)
+
+    def _broke(self, broken: asyncio.Future[None]) -> None:
+        """A step raised: that is a bug of ours; nobody shall wait for an answer for ever."""
+        if broken.cancelled():
+            return
+        error = broken.exception()
+        self._give_up(error_info(Code.INTERNAL_ERROR, f"the client broke: {error!r}"))
+
+    def _give_up(self, error: ErrorInfo) -> None:
+        waiters, self._waiters = self._waiters, {}
+        for waiter in waiters.values():
+            waiter.failed(error)
+        for handle in [*self._sessions]:
+            self._session_ended(SessionEnded(handle, error))
+
+
+def session_error(error: ErrorInfo) -> Unreachable | SessionError:
+    """Return the typed error of a session that did not open, or is over."""
+    return Unreachable(error) if error.code == UNREACHABLE else SessionError(error)

@@ -1,0 +1,274 @@
+"""Nodes, for users: offer services, handle jobs.
+
+    node = Node("127.0.0.1:7400", services=["nmt"], nmt=[("en", "es")], max_concurrency=4)
+
+    @node.handler
+    async def translate(job):
+        return await run_model(job.payload)
+
+    asyncio.run(node.run())
+
+A node dials out, so it works behind any router.  It comes back by itself after a broken
+connection or a restarted server, with its running jobs and its results.
+"""
+
+import asyncio
+import logging
+import os
+import platform
+import signal
+import threading
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as installed_version
+from typing import Any, TypeVar, Unpack
+
+import msgspec
+
+from pointsman.errors import NodeRefused
+from pointsman.handlers import Handler, HandlerRunner
+from pointsman.node_core.agent import AgentCore
+from pointsman.node_core.events import (
+    AgentSetup,
+    DrainWished,
+    GiveUp,
+    MeasureResources,
+    Notice,
+    PauseWished,
+    ServicesChanged,
+    StartJob,
+    StateChanged,
+    StopJob,
+    Stopped,
+    StoreEpoch,
+    StoreIdentity,
+)
+from pointsman.node_store import NodeStore
+from pointsman.options import NodeOptions, NodeSettings, register_message
+from pointsman.resources import ResourceProbe
+from pointsman_wire.control_messages import Service, ToNode
+from pointsman_wire.driver import Driver, DriverSettings, split_address
+from pointsman_wire.lane_messages import LaneToNode
+from pointsman_wire.preamble import Role
+
+H = TypeVar("H", bound=Handler)
+READY = "ready"
+_log = logging.getLogger("pointsman.node")
+
+
+class Node:
+    """One node; see NodeOptions for what it takes.  The options are its attributes.
+
+    Raises ValueError for options out of bounds, AddressError for a bad address.
+    """
+
+    def __init__(self, address: str, **options: Unpack[NodeOptions]) -> None:
+        split_address(address)
+        settings = NodeSettings(**options)
+        self.address = address
+        self.services = settings.services
+        self.asr = settings.asr
+        self.nmt = settings.nmt
+        self.tts = settings.tts
+        self.semantic = settings.semantic
+        self.features = settings.features
+        self.max_concurrency = settings.max_concurrency
+        # Once the server made one, the id that it made.
+        self.node_id = settings.node_id
+        self.labels = settings.labels
+        self.state_dir = settings.state_dir
+        self.token = settings.token
+        self.tls = settings.tls
+        # connecting, registered, then what the server calls it: ready, degraded, draining ...
+        self.state = "stopped"
+        self._settings = settings
+        self._handler: Handler | None = None
+        self._running: _RunningNode | None = None
+        self._waiting: list[asyncio.Future[None]] = []
+        self._register = register_message(
+            settings, version=package_version(), platform=platform.system().lower()
+        )
+
+    def handler(self, function: H) -> H:
+        """Take the function that runs the jobs: async, or blocking and then run in threads."""
+        self._handler = function
+        return function
+
+    async def run(self) -> None:
+        """Serve until drained (by drain() or SIGTERM), dialling again whenever needed.
+
+        Raises NodeRefused when the server does not take the node, NodeStateError when its
+        state_dir cannot be used, OSError when it can no longer be written.
+        """
+        if self._handler is None:
+            raise RuntimeError("a node needs a handler: decorate a function with @node.handler")
+        if self._running is not None:
+            raise RuntimeError("this node runs already")
+        self._running = _RunningNode(self, self._handler)
+        try:
+            await self._running.serve()
+        finally:
+            self._running = None
+            self._enter("stopped")
+
+    async def drain(self, deadline_s: float | None = None) -> None:
+        """Take no new jobs, let running ones end until the deadline, leave; returns after that."""
+        running = self._running
+        if running is not None:
+            running.begin_drain(deadline_s, "drain() was called")
+            await running.gone.wait()
+
+    async def wait_ready(self) -> None:
+        """Return once the server calls the node ready: from then on it gets jobs."""
+        while self.state != READY:
+            news = asyncio.get_running_loop().create_future()
+            self._waiting.append(news)
+            await news
+
+    def _enter(self, state: str) -> None:
+        self.state = state
+        waiting, self._waiting = self._waiting, []
+        for news in waiting:
+            if not news.done():
+                news.set_result(None)
+
+    def set_pause(self, paused: bool) -> None:
+        """Ask for no new jobs for now, such as while a game runs, or for jobs again."""
+        if self._running is not None:
+            self._running.post(PauseWished(paused))
+
+    def set_services(self, services: list[Service]) -> None:
+        """Tell the server that services started, stopped or failed."""
+        self.services = services
+        self._register = msgspec.structs.replace(self._register, services=services)
+        if self._running is not None:
+            self._running.post(ServicesChanged(services))
+
+
+class _RunningNode:
+    """What exists while Node.run() does: store, core, driver, handlers."""
+
+    def __init__(self, node: Node, handler: Handler) -> None:
+        self.gone = asyncio.Event()
+        self._node = node
+        self._store = NodeStore(node.state_dir)
+        self._probe = ResourceProbe()
+        self._loop = asyncio.get_running_loop()
+        self._stopped: asyncio.Future[None] = self._loop.create_future()
+        self._drain_s = node._settings.drain_s
+        self._drains_asked = 0
+        self._runner = HandlerRunner(handler, self.post)
+        self._core = AgentCore(self._setup())
+        self._driver = Driver(
+            self._core,
+            unions={Role.CONTROL: ToNode, Role.LANE: LaneToNode},
+            execute=self._execute,
+            settings=DriverSettings(server_address=node.address, tls=node.tls),
+        )
+        self._does: dict[type, Callable[[Any], None]] = {
+            StartJob: self._runner.start,
+            StopJob: self._runner.stop,
+            MeasureResources: lambda _: self.post(self._probe.measure()),
+            StoreEpoch: lambda c: self._store.keep_epoch(c.instance_uid, c.shard, c.epoch),
+            StoreIdentity: self._keep_identity,
+            StateChanged: self._state_changed,
+            Notice: lambda notice: _log.warning(notice.text),
+            GiveUp: self._give_up,
+            Stopped: self._is_stopped,
+        }
+
+    def _setup(self) -> AgentSetup:
+        node, state = self._node, self._store.state
+        register = node._register
+        if node._settings.hardware is None:
+            register = msgspec.structs.replace(register, hardware=self._probe.hardware())
+        if not register.node_id or register.node_id == state.node_id:
+            register = msgspec.structs.replace(register, node_id=state.node_id, key=state.key)
+        self._node.node_id = register.node_id
+        return AgentSetup(
+            register=register,
+            entropy=os.urandom,
+            epochs={(e.instance_uid, e.shard): e.epoch for e in state.epochs},
+        )
+
+    async def serve(self) -> None:
+        """Run until stopped, refused or cancelled."""
+        takes_signals = self._take_signals()
+        self._driver.start()
+        try:
+            done, _ = await asyncio.wait(
+                (self._stopped, self._driver.broken), return_when=asyncio.FIRST_COMPLETED
+            )
+            for ended in done:
+                ended.result()
+        except asyncio.CancelledError:
+            await self._leave_at_once()
+            raise
+        finally:
+            if takes_signals:
+                self._loop.remove_signal_handler(signal.SIGTERM)
+            await self._runner.end()
+            await self._driver.end(timeout_s=1.0)
+            self._store.close()
+            self.gone.set()
+
+    def post(self, event: object) -> None:
+        """Tell the core something."""
+        self._driver.post(event)
+
+    def begin_drain(self, deadline_s: float | None, reason: str) -> None:
+        """Wish for the drain; asked a second time, the node leaves at once."""
+        self._drains_asked += 1
+        if self._drains_asked > 1:
+            deadline_s = 0.0
+        elif deadline_s is None:
+            deadline_s = self._drain_s
+        self.post(DrainWished(deadline_s, reason))
+
+    async def _leave_at_once(self) -> None:
+        """Run was cancelled: say so to the server, so that jobs fail over at once."""
+        if not self._driver.broken.done():
+            self.post(DrainWished(0.0, "the node was interrupted"))
+            ends = (self._stopped, self._driver.broken)
+            await asyncio.wait(ends, timeout=1.0, return_when=asyncio.FIRST_COMPLETED)
+
+    def _take_signals(self) -> bool:
+        """SIGTERM drains, where signals can be taken: in the main thread of a POSIX process."""
+        if threading.current_thread() is not threading.main_thread():
+            return False
+        try:
+            self._loop.add_signal_handler(signal.SIGTERM, self.begin_drain, None, "SIGTERM")
+        except (NotImplementedError, ValueError):
+            return False
+        return True
+
+    # ---- what the core wishes
+
+    def _execute(self, command: Any) -> None:
+        self._does[type(command)](command)
+
+    def _keep_identity(self, identity: StoreIdentity) -> None:
+        self._store.keep_identity(identity.node_id, identity.key)
+
+    def _state_changed(self, changed: StateChanged) -> None:
+        node = self._node
+        node.node_id = self._core.node_id or node.node_id
+        node._enter(changed.state)
+        words = f" ({changed.reason})" if changed.reason else ""
+        _log.info("node %s: %s%s", node.node_id or "(new)", changed.state, words)
+
+    def _give_up(self, command: GiveUp) -> None:
+        if not self._stopped.done():
+            self._stopped.set_exception(NodeRefused(command.error))
+
+    def _is_stopped(self, _: Stopped) -> None:
+        if not self._stopped.done():
+            self._stopped.set_result(None)
+
+
+def package_version() -> str:
+    """Return the installed version, or 0 for sources that were never installed."""
+    try:
+        return installed_version("pointsman")
+    except PackageNotFoundError:
+        return "0"

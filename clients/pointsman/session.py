@@ -1,0 +1,274 @@
+"""Sessions, for users: connect, submit, stream.
+
+    async with connect("127.0.0.1:7400", src="en", tgt="es") as session:
+        result = await session.submit(b"...", services=["nmt"])
+
+A session outlives its connection: it is dialled again with full-jitter back-off, taken up where
+it was, and requests the server does not know are submitted again under their ids.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from types import TracebackType
+from typing import Unpack
+
+import msgspec
+
+from pointsman.client_shell import ClientShell, OpenedSession
+from pointsman.errors import JobFailed
+from pointsman.options import (
+    ConnectOptions,
+    ConnectSettings,
+    SubmitOptions,
+    TrunkOptions,
+    session_message,
+    submit_message,
+)
+from pointsman.results import JobPartial, JobResult, job_partial, job_result, request_error
+from pointsman_wire.messages import ErrorInfo
+from pointsman_wire.session_messages import AcceptedJob, Partial, Progress, Result, Submit
+
+# A stream whose reader lags by more pieces than this loses the oldest ones, and counts them.
+PARTIALS_KEPT_MAX = 10_000
+
+
+class PendingJob:
+    """One submit whose result has not come yet."""
+
+    def __init__(self, shell: ClientShell, session: OpenedSession) -> None:
+        self.acceptance: AcceptedJob | None = None
+        self.latest_progress: Progress | None = None
+        self.outcome: asyncio.Future[JobResult] = asyncio.get_running_loop().create_future()
+        self._shell = shell
+        self._session = session
+        self._ticket = 0
+        self._request_id = ""
+
+    def begin(self, submit: Submit, payload: bytes | str) -> None:
+        """Send it."""
+        body = payload.encode() if isinstance(payload, str) else bytes(payload)
+        self._request_id = submit.request_id
+        self._ticket = self._shell.submit(self._session.handle, submit, body, self)
+
+    async def wait(self) -> JobResult:
+        """Return the result; when the waiting task is cancelled, so is the job."""
+        try:
+            return await self.outcome
+        except asyncio.CancelledError:
+            self.cancel()
+            raise
+
+    def cancel(self) -> None:
+        """Have the job stopped; its outcome still comes."""
+        self._shell.cancel(self._ticket)
+
+    # ---- what the shell tells
+
+    def accepted(self, job: AcceptedJob) -> None:
+        """Remember how safely the server holds the job."""
+        self.acceptance = job
+
+    def partial(self, partial: Partial, payload: bytes) -> None:
+        """Nobody listens to pieces here."""
+
+    def progress(self, progress: Progress) -> None:
+        """Remember how far the job is."""
+        self.latest_progress = progress
+
+    def ended(self, result: Result, payload: bytes) -> None:
+        """Hand the result, or its error, to who waits."""
+        if self.outcome.done():
+            return
+        try:
+            self.outcome.set_result(job_result(result, payload, self.acceptance))
+        except JobFailed as error:
+            self.outcome.set_exception(error)
+
+    def failed(self, error: ErrorInfo) -> None:
+        """Hand the refusal to who waits."""
+        if not self.outcome.done():
+            self.outcome.set_exception(request_error(error, self._request_id, self.acceptance))
+
+
+class JobStream(PendingJob):
+    """A job whose pieces are read as they come; then `await stream.result()`.
+
+    Iterating ends when the job has ended, and raises what the job raised.  Leaving an
+    ``async with session.stream(...) as stream`` early cancels the job.
+    """
+
+    def __init__(self, shell: ClientShell, session: OpenedSession) -> None:
+        super().__init__(shell, session)
+        # Pieces that came faster than they were read, and were dropped.
+        self.missed_count = 0
+        self._pieces: deque[JobPartial] = deque(maxlen=PARTIALS_KEPT_MAX)
+        self._news = asyncio.Event()
+        self.outcome.add_done_callback(lambda _: self._news.set())
+
+    def partial(self, partial: Partial, payload: bytes) -> None:
+        """Keep a piece for the reader."""
+        self.missed_count += len(self._pieces) == PARTIALS_KEPT_MAX
+        self._pieces.append(job_partial(partial, payload))
+        self._news.set()
+
+    async def result(self) -> JobResult:
+        """Return the whole result.  Raises JobRefused, JobFailed, JobExpired, JobCancelled."""
+        return await self.wait()
+
+    def __aiter__(self) -> AsyncIterator[JobPartial]:
+        return self
+
+    async def __anext__(self) -> JobPartial:
+        while not self._pieces:
+            if self.outcome.done():
+                self.outcome.result()
+                raise StopAsyncIteration
+            self._news.clear()
+            try:
+                await self._news.wait()
+            except asyncio.CancelledError:
+                self.cancel()
+                raise
+        return self._pieces.popleft()
+
+    async def __aenter__(self) -> "JobStream":
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if not self.outcome.done():
+            self.cancel()
+        elif not self.outcome.cancelled():
+            self.outcome.exception()  # seen: leaving early is no reason to complain of it
+
+
+class Session:
+    """One conversation with the service; made by connect() or Trunk.open()."""
+
+    def __init__(self, shell: ClientShell, opened: OpenedSession, close_timeout_s: float) -> None:
+        self._shell = shell
+        self._opened = opened
+        self._close_timeout_s = close_timeout_s
+
+    @property
+    def session_id(self) -> str:
+        """The session's id: with it, the same request ids mean the same jobs."""
+        return self._opened.ack.session_id
+
+    @property
+    def shard(self) -> int:
+        """Which dispatcher worker owns the session."""
+        return self._opened.ack.shard
+
+    @property
+    def instance(self) -> str:
+        """The name of the service's instance."""
+        return self._opened.ack.instance
+
+    @property
+    def is_over(self) -> bool:
+        """Was the session closed, by either side?"""
+        return self._opened.ended.done()
+
+    async def submit(self, payload: bytes | str, **options: Unpack[SubmitOptions]) -> JobResult:
+        """Have one job run and return its result; see SubmitOptions.
+
+        Cancelling the awaiting task cancels the job.  Raises JobRefused when it was not
+        accepted, JobFailed, JobExpired or JobCancelled when it was; ValueError for options out
+        of bounds.
+        """
+        job = PendingJob(self._shell, self._opened)
+        job.begin(self._message(options, stream=False), payload)
+        return await job.wait()
+
+    def stream(self, payload: bytes | str, **options: Unpack[SubmitOptions]) -> JobStream:
+        """Have one job run and read its partial results as they come; see JobStream."""
+        job = JobStream(self._shell, self._opened)
+        job.begin(self._message(options, stream=True), payload)
+        return job
+
+    async def close(self, *, flush: bool = True, timeout_s: float | None = None) -> None:
+        """End the session, after running jobs have their results (flush) or at once."""
+        within_s = self._close_timeout_s if timeout_s is None else timeout_s
+        await self._shell.close(self._opened, flush=flush, within_s=within_s)
+
+    def _message(self, options: SubmitOptions, *, stream: bool) -> Submit:
+        if not options.get("request_id"):
+            options = {**options, "request_id": self._shell.new_request_id()}
+        return submit_message(options, number=self._opened.number, stream=stream)
+
+    async def __aenter__(self) -> "Session":
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Flush after success; after an exception nobody waits for what still runs."""
+        is_flush = error is None
+        await self.close(flush=is_flush, timeout_s=None if is_flush else 1.0)
+
+
+class Trunk:
+    """Many sessions over one connection to each worker, for gateways.
+
+        async with Trunk("127.0.0.1:7400") as trunk:
+            session = await trunk.open(src="en", tgt="es")
+
+    Sessions are spread over the workers; one that belongs elsewhere is moved there.
+    """
+
+    def __init__(self, address: str, **options: Unpack[TrunkOptions]) -> None:
+        self._settings = ConnectSettings(**options)
+        self._address = address
+        self._shell: ClientShell | None = None
+
+    async def open(self, **options: Unpack[ConnectOptions]) -> Session:
+        """Open one more session.  Raises Unreachable or SessionError."""
+        assert self._shell is not None, "open sessions inside `async with Trunk(...)`"
+        settings = ConnectSettings(**options)
+        if not settings.token:
+            settings = msgspec.structs.replace(settings, token=self._settings.token)
+        return await _open(self._shell, settings)
+
+    async def __aenter__(self) -> "Trunk":
+        self._shell = ClientShell(self._address, tls=self._settings.tls, is_trunk=True)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        assert self._shell is not None
+        await self._shell.end()
+
+
+@asynccontextmanager
+async def connect(address: str, **options: Unpack[ConnectOptions]) -> AsyncIterator[Session]:
+    """Open a session over a connection of its own; see ConnectOptions.
+
+    Leaving the block waits for running jobs, leaving it by an exception does not.  Raises
+    Unreachable, SessionError, AddressError; ValueError for options out of bounds.
+    """
+    settings = ConnectSettings(**options)
+    shell = ClientShell(address, tls=settings.tls, is_trunk=False)
+    try:
+        async with await _open(shell, settings) as session:
+            yield session
+    finally:
+        await shell.end()
+
+
+async def _open(shell: ClientShell, settings: ConnectSettings) -> Session:
+    opened = await shell.open(session_message(settings), settings.connect_timeout_s)
+    return Session(shell, opened, settings.close_timeout_s)

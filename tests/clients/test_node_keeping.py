@@ -1,0 +1,147 @@
+"""What a node keeps over restarts, how it leaves on SIGTERM, and what it measures."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from fake_service import fake_service
+
+from pointsman import Job, Node, NodeStateError
+from pointsman.node_store import NodeStore
+from pointsman.resources import ResourceProbe
+from pointsman_wire.control_messages import Drain, LanesReady, Leave, Register
+
+NODE = """
+import asyncio, sys
+from pointsman import Node
+node = Node(sys.argv[1], services=["nmt"], state_dir=sys.argv[2], drain_s=5.0)
+@node.handler
+async def handle(job):
+    return job.payload
+asyncio.run(node.run())
+"""
+
+
+def test_a_store_is_read_back_and_readable_for_its_owner_only(tmp_path: Path) -> None:
+    store = NodeStore(tmp_path / "state")
+    store.keep_identity("n1", "secret")
+    store.keep_epoch("uid", 0, 4)
+    store.keep_epoch("uid", 1, 2)
+    store.keep_epoch("uid", 0, 5)
+    store.close()
+    again = NodeStore(tmp_path / "state")
+    assert (again.state.node_id, again.state.key) == ("n1", "secret")
+    assert [(e.shard, e.epoch) for e in again.state.epochs] == [(1, 2), (0, 5)]
+    again.close()
+    file = tmp_path / "state" / "node.json"
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert sorted(p.name for p in file.parent.iterdir()) == ["node.json", "node.lock"]
+
+
+def test_a_torn_or_foreign_file_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    file = tmp_path / "node.json"
+    for text in ('{"format": 1, "node_id": "n', '{"format": 9}', '{"format": 1, "colour": 2}'):
+        file.write_text(text)
+        with pytest.raises(NodeStateError, match=r"node\.json"):
+            NodeStore(tmp_path)
+    file.write_text(json.dumps({"format": 1, "node_id": "n1", "key": "k", "epochs": []}))
+    NodeStore(tmp_path).close()
+
+
+def test_two_nodes_cannot_share_a_state_directory(tmp_path: Path) -> None:
+    """N7: a second node with the same id would fence the first one off."""
+    first = NodeStore(tmp_path)
+    with pytest.raises(NodeStateError, match="another node runs"):
+        NodeStore(tmp_path)
+    first.close()
+    NodeStore(tmp_path).close()
+
+
+async def test_a_disk_that_fails_ends_the_node(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: NodeStore, instance_uid: str, shard: int, epoch: int) -> None:
+        raise OSError(28, "no space left")
+
+    monkeypatch.setattr(NodeStore, "keep_epoch", fail)
+    async with fake_service() as service:
+        node = Node(service.address, services=["nmt"], state_dir=tmp_path)
+
+        @node.handler
+        async def handle(job: Job) -> bytes:
+            return job.payload
+
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
+        with pytest.raises(OSError, match="no space left"):
+            await asyncio.wait_for(node.run(), 10)
+
+
+async def test_a_node_drains_on_sigterm_and_returns_under_its_id_and_key(tmp_path: Path) -> None:
+    async with fake_service() as service:
+        for turn in (1, 2):
+            process = subprocess.Popen(
+                [sys.executable, "-c", NODE, service.address, str(tmp_path)],
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            try:
+                await service.wait_for(LanesReady, turn)
+                process.send_signal(signal.SIGTERM)
+                await service.wait_for(Leave, turn)
+                _, errors = await asyncio.to_thread(process.communicate, timeout=20)
+            finally:
+                process.kill()
+                process.wait()
+            assert (process.returncode, errors) == (0, "")
+        first, second = service.all(Register)
+        assert (first.node_id, first.key) == ("", "")
+        assert (second.node_id, second.key) == ("made-here", "a-key")
+        assert [drain.reason for drain in service.all(Drain)] == ["SIGTERM", "SIGTERM"]
+    kept = json.loads((tmp_path / "node.json").read_text())
+    assert kept["epochs"] == [{"instance_uid": "uid", "shard": 0, "epoch": 1}]
+
+
+async def test_an_interrupted_node_says_that_it_leaves() -> None:
+    async with fake_service() as service:
+        node = Node(service.address, services=["nmt"])
+
+        @node.handler
+        async def handle(job: Job) -> bytes:
+            return job.payload
+
+        task = asyncio.create_task(node.run())
+        await asyncio.wait_for(node.wait_ready(), 10)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await service.wait_for(Leave)
+        assert node.state == "stopped"
+
+
+async def test_a_node_without_a_handler_says_so() -> None:
+    with pytest.raises(RuntimeError, match="needs a handler"):
+        await Node("127.0.0.1:7400", services=["nmt"]).run()
+
+
+def test_the_machine_is_measured() -> None:
+    probe = ResourceProbe()
+    hardware = probe.hardware()
+    assert hardware.cpu_cores == os.cpu_count()
+    measured = probe.measure()
+    for percent in (measured.cpu_percent, measured.memory_percent):
+        assert percent is None or 0 <= percent <= 100
+    if sys.platform == "linux":
+        assert hardware.memory_mib > 0
+        assert measured.memory_percent is not None
+
+
+def test_without_proc_and_psutil_figures_are_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "freebsd14")
+    monkeypatch.setitem(sys.modules, "psutil", None)
+    measured = ResourceProbe().measure()
+    assert (measured.cpu_percent, measured.memory_percent) == (None, None)
