@@ -29,7 +29,6 @@ from pointsman.session_core.events import (
     SubmitWished,
 )
 from pointsman.session_core.opening import UNREACHABLE
-from pointsman_wire.driver import Driver, DriverSettings, split_address
 from pointsman_wire.errors import Code
 from pointsman_wire.messages import ErrorInfo, error_info
 from pointsman_wire.preamble import Role
@@ -43,6 +42,7 @@ from pointsman_wire.session_messages import (
     Submit,
     ToClient,
 )
+from pointsman_wire.sockets.driver import Driver, DriverSettings, split_address
 
 _log = logging.getLogger("pointsman.client")
 

@@ -43,13 +43,13 @@ from pointsman.node_core.events import (
     StoreEpoch,
     StoreIdentity,
 )
-from pointsman.node_store import NodeStore
+from pointsman.node_store import NodeState, NodeStateError, NodeStore
 from pointsman.options import NodeOptions, NodeSettings, register_message
 from pointsman.resources import ResourceProbe
 from pointsman_wire.control_messages import Service, ToNode
-from pointsman_wire.driver import Driver, DriverSettings, split_address
 from pointsman_wire.lane_messages import LaneToNode
 from pointsman_wire.preamble import Role
+from pointsman_wire.sockets.driver import Driver, DriverSettings, split_address
 
 H = TypeVar("H", bound=Handler)
 READY = "ready"
@@ -85,6 +85,10 @@ class Node:
         self._handler: Handler | None = None
         self._running: _RunningNode | None = None
         self._waiting: list[asyncio.Future[None]] = []
+        # Why run() failed the last time, for those who wait for the node.
+        self._trouble: Exception | None = None
+        # Id, key and fences from one run() to the next, where there is no state_dir.
+        self._kept = NodeState()
         self._register = register_message(
             settings, version=package_version(), platform=platform.system().lower()
         )
@@ -104,9 +108,13 @@ class Node:
             raise RuntimeError("a node needs a handler: decorate a function with @node.handler")
         if self._running is not None:
             raise RuntimeError("this node runs already")
-        self._running = _RunningNode(self, self._handler)
+        self._trouble = None
         try:
+            self._running = _RunningNode(self, self._handler)
             await self._running.serve()
+        except (NodeRefused, NodeStateError, OSError) as error:
+            self._trouble = error
+            raise
         finally:
             self._running = None
             self._enter("stopped")
@@ -119,8 +127,13 @@ class Node:
             await running.gone.wait()
 
     async def wait_ready(self) -> None:
-        """Return once the server calls the node ready: from then on it gets jobs."""
+        """Return once the server calls the node ready: from then on it gets jobs.
+
+        Raises what run() raises.
+        """
         while self.state != READY:
+            if self._trouble is not None:
+                raise self._trouble
             news = asyncio.get_running_loop().create_future()
             self._waiting.append(news)
             await news
@@ -151,7 +164,7 @@ class _RunningNode:
     def __init__(self, node: Node, handler: Handler) -> None:
         self.gone = asyncio.Event()
         self._node = node
-        self._store = NodeStore(node.state_dir)
+        self._store = NodeStore(node.state_dir, node._kept)
         self._probe = ResourceProbe()
         self._loop = asyncio.get_running_loop()
         self._stopped: asyncio.Future[None] = self._loop.create_future()
@@ -209,6 +222,7 @@ class _RunningNode:
                 self._loop.remove_signal_handler(signal.SIGTERM)
             await self._runner.end()
             await self._driver.end(timeout_s=1.0)
+            self._node._kept = self._store.state
             self._store.close()
             self.gone.set()
 

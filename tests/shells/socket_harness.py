@@ -6,14 +6,14 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-from pointsman_wire.bounds import ConnectionLimits, Strangers
-from pointsman_wire.driver import Driver, DriverSettings
 from pointsman_wire.framing import FrameDecoder, HeaderDecoder, encode_frame
 from pointsman_wire.lane_messages import LaneToNode, LaneToWorker
 from pointsman_wire.link import Closed, Received, Send
 from pointsman_wire.messages import Message
 from pointsman_wire.preamble import Preamble, Role, decode_preamble, encode_preamble
 from pointsman_wire.session_messages import ClientHeartbeat, ToClient, ToWorker
+from pointsman_wire.sockets.bounds import ConnectionLimits, Strangers
+from pointsman_wire.sockets.driver import Driver, DriverSettings
 
 SERVER_UNIONS = {Role.SESSION: ToWorker, Role.TRUNK: ToWorker, Role.LANE: LaneToWorker}
 CLIENT_UNIONS = {Role.SESSION: ToClient, Role.TRUNK: ToClient, Role.LANE: LaneToNode}

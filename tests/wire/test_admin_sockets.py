@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from pointsman_wire.admin import AdminError, AdminServer, ask
 from pointsman_wire.admin_messages import (
     AdminAnswer,
     AdminQuery,
@@ -21,7 +20,8 @@ from pointsman_wire.admin_messages import (
 from pointsman_wire.framing import encode_frame
 from pointsman_wire.messages import Error
 from pointsman_wire.session_messages import SessionClose
-from pointsman_wire.unix_sockets import PathInUse, listen_at
+from pointsman_wire.sockets.admin import AdminError, AdminServer, ask
+from pointsman_wire.sockets.unix_sockets import PathInUse, listen_at
 
 STATUS = Status(process="worker-0", pid=7, uptime_s=1.5, counters={"decisions": 3})
 
@@ -106,7 +106,7 @@ async def test_who_asks_nothing_is_ended(path: Path) -> None:
 
 
 async def test_another_user_is_not_answered(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pointsman_wire.admin.is_same_user", lambda sock: False)
+    monkeypatch.setattr("pointsman_wire.sockets.admin.is_same_user", lambda sock: False)
     async with serving(path):
         reader, writer = await asyncio.open_unix_connection(str(path))
         writer.write(encode_frame(StatusQuery()))

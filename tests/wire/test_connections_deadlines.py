@@ -17,11 +17,11 @@ from shells.socket_harness import (
     until,
 )
 
-from pointsman_wire.bounds import ConnectionLimits, Strangers
 from pointsman_wire.framing import encode_frame
 from pointsman_wire.link import Accepted, Close, Closed, Connection, Send
 from pointsman_wire.messages import Error
 from pointsman_wire.session_messages import ClientHeartbeatAck, Partial, Submit
+from pointsman_wire.sockets.bounds import ConnectionLimits, Strangers
 
 
 async def test_a_silent_peer_is_told_and_closed() -> None:

@@ -6,13 +6,13 @@ import struct
 import pytest
 from shells.socket_harness import NotingCore, accepted, beat, driving, echo, until
 
-from pointsman_wire.bounds import ConnectionLimits
 from pointsman_wire.framing import Unreadable, encode_frame
 from pointsman_wire.limits import FRAME_BYTES_MAX
 from pointsman_wire.link import Accepted, Closed, Received
 from pointsman_wire.messages import Error, Message
 from pointsman_wire.preamble import Preamble, Role
 from pointsman_wire.session_messages import ClientHeartbeat, SessionInit, Submit
+from pointsman_wire.sockets.bounds import ConnectionLimits
 
 
 class Unheard(Message, tag="unheard_of", frozen=True):

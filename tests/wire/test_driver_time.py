@@ -6,9 +6,9 @@ from typing import Any
 
 from shells.socket_harness import NotingCore, accepted, beat, driving, until
 
-from pointsman_wire.bounds import ConnectionLimits
-from pointsman_wire.driver import DriverSettings
 from pointsman_wire.link import Accepted, LoopWasLate, Received
+from pointsman_wire.sockets.bounds import ConnectionLimits
+from pointsman_wire.sockets.driver import DriverSettings
 
 MS = 1_000_000
 TOLERANCE_NS = 60 * MS

@@ -16,12 +16,12 @@ from shells.socket_harness import (
     until,
 )
 
-from pointsman_wire.bounds import ConnectionLimits
-from pointsman_wire.driver import AddressError, Driver, DriverSettings, split_address
 from pointsman_wire.link import Accepted, Close, Closed, Dial, DialFailed, Dialled, Received, Send
 from pointsman_wire.messages import Message
 from pointsman_wire.preamble import Preamble, Role, decode_preamble
 from pointsman_wire.session_messages import ClientHeartbeat, ClientHeartbeatAck, Partial
+from pointsman_wire.sockets.bounds import ConnectionLimits
+from pointsman_wire.sockets.driver import AddressError, Driver, DriverSettings, split_address
 
 
 class Wish(Message, tag="wish", frozen=True):

@@ -17,9 +17,9 @@ from shells.socket_harness import (
 )
 
 from pointsman_wire.framing import encode_frame
-from pointsman_wire.handover import HandoverLimits, HandoverReceiver, HandoverSender
 from pointsman_wire.preamble import Preamble, encode_preamble
 from pointsman_wire.session_messages import ClientHeartbeat, Submit
+from pointsman_wire.sockets.handover import HandoverLimits, HandoverReceiver, HandoverSender
 
 
 class Owner:
@@ -223,7 +223,7 @@ async def test_a_channel_of_another_user_is_not_served(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     owner = Owner(path)
-    monkeypatch.setattr("pointsman_wire.handover.is_same_user", lambda sock: False)
+    monkeypatch.setattr("pointsman_wire.sockets.handover.is_same_user", lambda sock: False)
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as stranger:
         stranger.setblocking(False)
         stranger.connect(str(path))

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from shells.socket_harness import Peer, until
 
-from pointsman_wire.bounds import Strangers
 from pointsman_wire.messages import Error
 from pointsman_wire.preamble import MAGIC, Preamble, Role, encode_preamble
+from pointsman_wire.sockets.bounds import Strangers
 from pointsman_workers.shell.doorway import MANAGER, Doorway, DoorwayLimits, DoorwayOwners
 from pointsman_workers.shell.greetings import HTTP_ANSWER, Greeting, read_greeting
 

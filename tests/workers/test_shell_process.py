@@ -13,7 +13,6 @@ from shells.worker_process import PretendedManager, WorkerHome, session_hello, w
 from pointsman_shm.memory.ownership import acquire_lock
 from pointsman_shm.state_files import StateFileError, begin_epoch, epoch_file
 from pointsman_shm.uplink import FromWorker, WorkerHello
-from pointsman_wire.admin import ask
 from pointsman_wire.admin_messages import (
     Nodes,
     NodesQuery,
@@ -27,6 +26,7 @@ from pointsman_wire.admin_messages import (
 from pointsman_wire.messages import Error
 from pointsman_wire.session_messages import GoingAway, SessionInit, SessionInitAck
 from pointsman_wire.shards import session_key, shard_of
+from pointsman_wire.sockets.admin import ask
 
 
 def status_of(home: WorkerHome, index: int) -> Status:

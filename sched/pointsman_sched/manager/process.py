@@ -30,14 +30,14 @@ from pointsman_shm.memory.ownership import LockHeld, OwnerLock, acquire_lock
 from pointsman_shm.memory.segment import SegmentForeign, SegmentsFull
 from pointsman_shm.memory.stats_names import Timing
 from pointsman_shm.state_files import StateFileError, read_instance_uid, read_ticket_key
-from pointsman_wire.admin import AdminServer
 from pointsman_wire.admin_messages import AdminAnswer
-from pointsman_wire.bounds import ConnectionLimits, Strangers
 from pointsman_wire.control_messages import ToManager
-from pointsman_wire.driver import Driver, DriverSettings
-from pointsman_wire.handover import HandoverReceiver
 from pointsman_wire.preamble import Role
-from pointsman_wire.unix_sockets import PathInUse, listen_at
+from pointsman_wire.sockets.admin import AdminServer
+from pointsman_wire.sockets.bounds import ConnectionLimits, Strangers
+from pointsman_wire.sockets.driver import Driver, DriverSettings
+from pointsman_wire.sockets.handover import HandoverReceiver
+from pointsman_wire.sockets.unix_sockets import PathInUse, listen_at
 
 UNIONS = {Role.CONTROL: ToManager}
 LOCK_RETRY_S = 0.1

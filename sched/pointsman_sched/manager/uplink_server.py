@@ -19,7 +19,7 @@ from pointsman_wire.framing import (
     MessageError,
     encode_frame,
 )
-from pointsman_wire.unix_sockets import close_at, is_same_user, listen_at
+from pointsman_wire.sockets.unix_sockets import close_at, is_same_user, listen_at
 
 UNSENT_BYTES_MAX = 1024 * 1024
 

@@ -20,9 +20,9 @@ from pointsman_sched.supervisor.children import HOPELESS_STATUSES, Child, ChildP
 from pointsman_sched.supervisor.grounds import address_text, clean, open_port, take_instance
 from pointsman_sched.supervisor.options import ServiceOptions
 from pointsman_shm.paths import worker_process
-from pointsman_wire.admin import AdminServer
 from pointsman_wire.admin_messages import AdminAnswer, AdminQuery, Status, StatusQuery
-from pointsman_wire.unix_sockets import listen_at
+from pointsman_wire.sockets.admin import AdminServer
+from pointsman_wire.sockets.unix_sockets import listen_at
 
 STOP_S = 30.0
 # What is left of it for the manager, after the workers.

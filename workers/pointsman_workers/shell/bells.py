@@ -15,7 +15,7 @@ import struct
 from collections.abc import Callable
 
 from pointsman_shm.paths import InstancePaths
-from pointsman_wire.unix_sockets import close_at, listen_at
+from pointsman_wire.sockets.unix_sockets import close_at, listen_at
 
 _RING = struct.Struct("<HI")
 _RINGS_PER_TURN_MAX = 64

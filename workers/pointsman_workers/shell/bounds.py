@@ -3,7 +3,7 @@
 import resource
 
 from pointsman_shm.config import LimitsConfig
-from pointsman_wire.bounds import ConnectionLimits, Strangers
+from pointsman_wire.sockets.bounds import ConnectionLimits, Strangers
 from pointsman_workers.shell.doorway import DoorwayLimits
 
 # Its own: segments, logs, unix sockets, the listening socket.

@@ -17,8 +17,6 @@ from collections.abc import Callable
 
 import msgspec
 
-from pointsman_wire.bounds import Strangers
-from pointsman_wire.handover import hang_up
 from pointsman_wire.preamble import (
     PREAMBLE_BYTES,
     Preamble,
@@ -26,6 +24,8 @@ from pointsman_wire.preamble import (
     Role,
     decode_preamble,
 )
+from pointsman_wire.sockets.bounds import Strangers
+from pointsman_wire.sockets.handover import hang_up
 from pointsman_workers.shell.greetings import HTTP_ANSWER, Greeting, read_greeting, refusal
 
 MANAGER = -1

@@ -30,13 +30,13 @@ from pointsman_shm.state_files import (
     read_ticket_key,
 )
 from pointsman_shm.uplink import WorkerHello
-from pointsman_wire.admin import AdminServer
-from pointsman_wire.driver import Driver, DriverSettings
-from pointsman_wire.handover import HandoverReceiver, HandoverSender
 from pointsman_wire.lane_messages import LaneToWorker
 from pointsman_wire.preamble import Role
 from pointsman_wire.session_messages import ToWorker
-from pointsman_wire.unix_sockets import PathInUse, listen_at
+from pointsman_wire.sockets.admin import AdminServer
+from pointsman_wire.sockets.driver import Driver, DriverSettings
+from pointsman_wire.sockets.handover import HandoverReceiver, HandoverSender
+from pointsman_wire.sockets.unix_sockets import PathInUse, listen_at
 from pointsman_workers.core.core import WorkerCore
 from pointsman_workers.core.events import (
     BellRang,

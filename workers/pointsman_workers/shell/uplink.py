@@ -20,7 +20,7 @@ from pointsman_wire.framing import (
     MessageError,
     encode_frame,
 )
-from pointsman_wire.unix_sockets import is_same_user
+from pointsman_wire.sockets.unix_sockets import is_same_user
 
 RETRY_FIRST_S = 0.05
 RETRY_MAX_S = 1.0

@@ -12,7 +12,6 @@ from typing import NamedTuple, TypeVar
 import msgspec
 
 from pointsman.cli.endings import USAGE, Trouble
-from pointsman_wire.admin import AdminError, ask
 from pointsman_wire.admin_messages import (
     AdminAnswer,
     AdminQuery,
@@ -26,6 +25,7 @@ from pointsman_wire.admin_messages import (
 )
 from pointsman_wire.messages import Error
 from pointsman_wire.places import PlaceError, admin_socket, default_runtime_dir
+from pointsman_wire.sockets.admin import AdminError, ask
 
 ASK_S = 2.0
 PAGE_LINES = 1000

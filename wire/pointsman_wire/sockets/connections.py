@@ -26,7 +26,6 @@ from typing import Any, Protocol, cast
 
 import msgspec
 
-from pointsman_wire.bounds import ConnectionLimits
 from pointsman_wire.errors import Code
 from pointsman_wire.framing import (
     LENGTH_BYTES,
@@ -40,6 +39,7 @@ from pointsman_wire.framing import (
 )
 from pointsman_wire.link import Accepted, Closed, Connection, Dialled, Frame, Received
 from pointsman_wire.messages import Error, Message, error_info
+from pointsman_wire.sockets.bounds import ConnectionLimits
 
 # A relayed header grows by what is added to it, so less is taken in than may be sent on.
 HEADER_TAKEN_BYTES_MAX = 896 * 1024

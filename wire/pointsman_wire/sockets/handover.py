@@ -27,7 +27,7 @@ from pathlib import Path
 import msgspec
 
 from pointsman_wire.preamble import PREAMBLE_BYTES, Preamble, PreambleError, decode_preamble
-from pointsman_wire.unix_sockets import close_at, is_same_user, listen_at
+from pointsman_wire.sockets.unix_sockets import close_at, is_same_user, listen_at
 
 assert sys.platform == "linux"
 

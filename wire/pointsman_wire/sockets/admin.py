@@ -24,7 +24,7 @@ from pointsman_wire.framing import (
 )
 from pointsman_wire.limits import HEADER_BYTES_MAX
 from pointsman_wire.messages import Error, Message, error_info
-from pointsman_wire.unix_sockets import is_same_user
+from pointsman_wire.sockets.unix_sockets import is_same_user
 
 QUERY_BYTES_MAX = 64 * 1024
 ANSWER_S = 5.0

@@ -20,8 +20,6 @@ from typing import Any, Protocol
 
 import msgspec
 
-from pointsman_wire.bounds import ConnectionLimits, Strangers
-from pointsman_wire.connections import FrameConnection, MessageReader
 from pointsman_wire.framing import LENGTH_BYTES, PREFIX_BYTES
 from pointsman_wire.limits import FRAME_BYTES_MAX, PAYLOAD_BYTES_MAX
 from pointsman_wire.link import (
@@ -35,6 +33,8 @@ from pointsman_wire.link import (
     Send,
 )
 from pointsman_wire.preamble import PREAMBLE_BYTES, Preamble, Role, encode_preamble
+from pointsman_wire.sockets.bounds import ConnectionLimits, Strangers
+from pointsman_wire.sockets.connections import FrameConnection, MessageReader
 
 _encode_into = msgspec.msgpack.Encoder().encode_into
 _pack_prefix_into = struct.Struct("<II").pack_into
