@@ -1,0 +1,119 @@
+"""What every bench shares: its options, its medians, its table, and its JSON.
+
+Rows are flat: text and whole numbers say what was measured, numbers with a unit at the end of
+their key are what came out.  Rounds of one measurement are put together by the median of each key.
+"""
+
+import argparse
+import datetime
+import os
+import platform
+import subprocess
+from collections.abc import Iterable, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from statistics import median
+
+import msgspec
+
+Value = str | int | float
+Row = dict[str, Value]
+
+LIBRARIES = ("pointsman", "msgspec", "uvloop")
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class Options(msgspec.Struct, frozen=True):
+    """What the command line asked for."""
+
+    is_quick: bool
+    json_path: Path | None
+
+
+def read_options(about: str) -> Options:
+    """Read the command line of a bench; ends the process when it is wrong."""
+    parser = argparse.ArgumentParser(description=about)
+    parser.add_argument("--quick", action="store_true", help="the short run")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows here as well")
+    found = parser.parse_args()
+    return Options(is_quick=found.quick, json_path=found.json)
+
+
+def median_row(rounds: Sequence[Row]) -> Row:
+    """Put the rounds of one measurement together: numbers with a fraction by their median.
+
+    What is no float is the same in every round, or a verdict: then the most frequent one stands.
+    """
+    merged: Row = {}
+    for key in rounds[0]:
+        values = [row[key] for row in rounds]
+        numbers = [value for value in values if isinstance(value, float)]
+        merged[key] = median(numbers) if numbers else max(values, key=values.count)
+    return merged
+
+
+def quantile(ordered: Sequence[int], q: float) -> int:
+    """Return the q-quantile of sorted values, 0 when there are none."""
+    return ordered[min(len(ordered) - 1, int(q * len(ordered)))] if ordered else 0
+
+
+def report(bench: str, rows: Sequence[Row], options: Options) -> None:
+    """Print the table and write the JSON."""
+    print_table(rows)
+    if options.json_path is not None:
+        whole = {"bench": bench, "machine": machine(), "rows": rows}
+        options.json_path.write_bytes(msgspec.json.format(msgspec.json.encode(whole)) + b"\n")
+
+
+def print_table(rows: Sequence[Row]) -> None:
+    """Print rows under the keys that any of them has, each key a word a line; all to the right."""
+    keys = list(dict.fromkeys(key for row in rows for key in row))
+    heads = [key.split("_") for key in keys]
+    height = max(map(len, heads))
+    columns = [
+        ["", *[""] * (height - len(head)), *head, *(_shown(row.get(key, "")) for row in rows)]
+        for key, head in zip(keys, heads, strict=True)
+    ]
+    widths = [max(map(len, column)) for column in columns]
+    for line in zip(*columns, strict=True):
+        print("  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)))
+
+
+def _shown(value: Value) -> str:
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:,.0f}" if abs(value) >= 1_000 else f"{value:.4g}"
+
+
+def machine() -> Row:
+    """Say on what the figures were made, as far as others need it to judge them."""
+    facts: Row = {
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "cpu": _cpu_name(),
+        "cpu_count": os.cpu_count() or 0,
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "commit": _commit(),
+        "load_average_1min": round(os.getloadavg()[0], 2),
+    }
+    for library in LIBRARIES:
+        try:
+            facts[library] = version(library)
+        except PackageNotFoundError:
+            facts[library] = "not installed"
+    return facts
+
+
+def _cpu_name() -> str:
+    found = _first(Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines(), "model name")
+    return found.partition(":")[2].strip() or platform.machine()
+
+
+def _first(lines: Iterable[str], start: str) -> str:
+    return next((line for line in lines if line.startswith(start)), "")
+
+
+def _commit() -> str:
+    command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty"]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    return ended.stdout.strip() or "unknown"
