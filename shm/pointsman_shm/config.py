@@ -17,6 +17,7 @@ MIB = 1024 * KIB
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
 SecondsOrNone = Annotated[float, msgspec.Meta(ge=0, le=86_400)]  # 0 switches the wait off
 Percent = Annotated[int, msgspec.Meta(ge=1, le=100)]
+PercentOrNone = Annotated[int, msgspec.Meta(ge=0, le=100)]
 SmallCount = Annotated[int, msgspec.Meta(ge=1, le=1_000)]
 Slots = Annotated[int, msgspec.Meta(ge=1, le=4_096)]
 NodeCount = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
@@ -79,7 +80,8 @@ class NodesConfig(Section, frozen=True):
     mass_loss_percent: Percent = 50  # more of the fleet than this lost in one window,
     mass_loss_nodes_min: SmallCount = 3  # and at least this many: nobody is declared dead
     mass_loss_hold_s: Seconds = 300.0  # for at most this long
-    resource_threshold_percent: Percent = 85
+    # Busier nodes get no new jobs; 0 switches the check off, for nodes that share one machine.
+    resource_threshold_percent: PercentOrNone = 85
     model_mark_s: Seconds = 60.0
     model_marks_max: SmallCount = 30  # per node in each window of
     model_marks_window_s: Seconds = 10.0

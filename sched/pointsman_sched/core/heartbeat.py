@@ -84,7 +84,7 @@ def _write_load(state: ManagementState, node: Node, message: Heartbeat) -> bool:
             cpu=cpu, gpu=gpu, gpu_memory=gpu_memory, memory=used, foreign=foreign
         )
         threshold = state.setup.config.nodes.resource_threshold_percent
-        if any(threshold <= part != PERCENT_UNKNOWN for part in (cpu, gpu, used)):
+        if threshold and any(threshold <= part != PERCENT_UNKNOWN for part in (cpu, gpu, used)):
             flags |= RowFlag.OVERLOADED
     if flags != node.flags:
         node.flags = flags
