@@ -1,10 +1,12 @@
 """A placement and a refusal in words: data in, text and rows out, nothing printed."""
 
+from pointsman.cli.submitting import Ended
 from pointsman_wire.messages import Breakdown
 from pointsman_wire.session_messages import Placement
 
 NAMES_SHOWN = 3
-POOL_WORDS_MAX = 6
+POOL_WORDS_MAX = 4
+LANGUAGES_MAX = 6
 
 _SELECTORS = {
     "preferred": "the node that was asked for",
@@ -28,7 +30,17 @@ def pool_words(name: str) -> str:
     words = name.split("-")
     if len(words) <= POOL_WORDS_MAX:
         return name
-    return f"{'-'.join(words[:POOL_WORDS_MAX])}-… ({len(words)})"
+    return f"{'-'.join(words[:2])}-…({len(words)})"
+
+
+def languages_words(languages: str) -> str:
+    """Return "asr en; nmt en>es; tts 113 languages": long lists are only counted."""
+    parts = []
+    for part in filter(str.strip, languages.replace("|", ";").split(";")):
+        service, *codes = part.replace(",", " ").split()
+        long = len(codes) > LANGUAGES_MAX
+        parts.append(f"{service} {len(codes)} languages" if long else " ".join([service, *codes]))
+    return "; ".join(parts)
 
 
 def pool_reason(placement: Placement) -> str:
@@ -68,3 +80,10 @@ def nearest_words(breakdown: Breakdown) -> str:
         free = f", free in about {miss.free_in_ms / 1000:.1f} s" if miss.free_in_ms else ""
         parts.append(f"{miss.node_id}: all but {', '.join(miss.missing).replace('_', ' ')}{free}")
     return "; ".join(parts)
+
+
+def time_words(ended: Ended) -> str:
+    """Return how long placing and all of it took, and how long no node had room."""
+    result = ended.result
+    waited = f", {result.queued_ms:.0f} ms of it for a free node" if result.queued_ms >= 1 else ""
+    return f"{result.placement_us:.0f} µs to place, {ended.total_ms:.0f} ms in all{waited}"

@@ -4,13 +4,15 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import msgspec
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-# Without a terminal there is no width to keep to, and a cut-off line would be of no use.
-PLAIN_WIDTH = 160
+# Without a terminal there is no width to keep to.
+PLAIN_WIDTH = 120
+LABEL_WIDTH = 15
 
 out = Console(highlight=False, soft_wrap=False)
 err = Console(highlight=False, stderr=True)
@@ -34,15 +36,36 @@ def tell_trouble(what: str, todo: str = "") -> None:
         err.print(Text("what to do: ", style="bold") + Text(todo), soft_wrap=True)
 
 
+def complete(value: object) -> object:
+    """Return data for JSON with every field, those at their default too."""
+    if isinstance(value, msgspec.Struct):
+        return {name: complete(getattr(value, name)) for name in value.__struct_fields__}
+    if isinstance(value, dict):
+        return {key: complete(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [complete(inner) for inner in value]
+    return value
+
+
 def table(
     heads: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: Sequence[str] = ()
 ) -> Table:
     """Return a table of plain text; columns named in `numbers` are aligned to the right."""
-    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
+    made = Table(
+        box=box.SIMPLE_HEAD,
+        padding=(0, 2, 0, 0),
+        pad_edge=False,
+        show_edge=False,
+        header_style="bold",
+    )
     for head in heads:
         is_number = head in numbers
+        # The first column names the line: it is kept whole.
         made.add_column(
-            head, justify="right" if is_number else "left", no_wrap=is_number, overflow="fold"
+            head,
+            justify="right" if is_number else "left",
+            no_wrap=is_number or head == heads[0],
+            overflow="fold",
         )
     for row in rows:
         made.add_row(*map(Text, row))
@@ -51,11 +74,20 @@ def table(
 
 def show(what: Table, *, on: Console = out) -> None:
     """Print a table as wide as the terminal, or as it needs where there is none."""
-    on.print(what, width=None if on.is_terminal else PLAIN_WIDTH)
+    if not on.is_terminal:
+        on = Console(file=on.file, width=PLAIN_WIDTH, highlight=False)
+    on.print(what)
 
 
 def facts(pairs: Iterable[tuple[str, str]], *, on: Console = out) -> None:
     """Print named facts, one a line, their values in one column; empty ones are left out."""
     for name, value in pairs:
-        if value:
-            on.print(Text(f"{name:<13} ", style="dim") + Text(value), soft_wrap=True)
+        if not value:
+            continue
+        label = Text(f"{name:<{LABEL_WIDTH}}", style="dim")
+        if on.is_terminal:
+            line = Table.grid()
+            line.add_row(label, Text(value))
+            on.print(line)
+        else:
+            on.print(label + Text(value), soft_wrap=True)

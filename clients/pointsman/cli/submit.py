@@ -8,15 +8,15 @@ from typing import Annotated
 import typer
 
 from pointsman.cli.endings import FAILED, Commands, Trouble
-from pointsman.cli.fleet.asking import complete
 from pointsman.cli.options import Json, Server, Token
 from pointsman.cli.placement_words import (
     nearest_words,
     node_reason,
     pool_reason,
     refusal_rows,
+    time_words,
 )
-from pointsman.cli.screen import err, facts, say_json, show, table
+from pointsman.cli.screen import complete, err, facts, say_json, show, table
 from pointsman.cli.submitting import (
     Ended,
     Wanted,
@@ -27,10 +27,12 @@ from pointsman.cli.submitting import (
     usual_services,
 )
 from pointsman.cli.words import DEFAULT_SERVER, checked_address, listed
-from pointsman.errors import PointsmanError, Unreachable
+from pointsman.errors import JobRefused, PointsmanError, Unreachable
 from pointsman.session import connect
 
 app = typer.Typer(cls=Commands)
+
+CONNECT_S = 3.0  # a service that restarts is back by then; longer, people think it hangs
 
 
 @app.command()
@@ -54,6 +56,9 @@ def submit(
     timeout: Annotated[
         float | None, typer.Option(min=0.001, max=86_400, help="Give up after so many seconds.")
     ] = None,
+    wait: Annotated[
+        float | None, typer.Option(min=0, max=3600, help="Seconds to wait for a free node.")
+    ] = None,
     token: Token = "",
     as_json: Json = False,
 ) -> None:
@@ -71,6 +76,8 @@ def submit(
         tgt=tgt,
         request_id=request_id,
         timeout_s=timeout,
+        wait_busy_s=wait,
+        wait_none_s=wait,
     )
     try:
         ended = asyncio.run(_have_done(checked_address(server), wanted, token))
@@ -95,6 +102,7 @@ async def _have_done(server: str, wanted: Wanted, token: str) -> Ended:
             tgt=wanted.tgt,
             token=token,
             session_id=session_id_of(wanted.request_id),
+            connect_timeout_s=CONNECT_S,
         ) as session:
             return await submit_in(session, wanted)
     finally:
@@ -131,7 +139,7 @@ def what_came(ended: Ended, out: Path | None) -> Sequence[tuple[str, str]]:
         ("node", f"{result.node_id}, attempt {result.attempt}{failovers}"),
         ("pool", pool_reason(placement) if placement else ""),
         ("why", node_reason(placement) if placement else ""),
-        ("took", f"{result.placement_us:.0f} µs to place, {ended.total_ms:.0f} ms in all"),
+        ("took", time_words(ended)),
         ("request", result.request_id),
     ]
 
@@ -147,7 +155,8 @@ def _tell_refusal(error: PointsmanError, server: str, *, as_json: bool) -> int:
 
 def _show_refusal(error: PointsmanError, server: str) -> None:
     breakdown = error.breakdown
-    facts([("refused", f"{error.code}: {error.message}")], on=err)
+    what = "refused" if isinstance(error, JobRefused) else "failed"
+    facts([(what, f"{error.code}: {error.message}")], on=err)
     facts([(f"attempt {number}", why) for number, why in enumerate(error.attempts, 1)], on=err)
     if breakdown and breakdown.counts:
         heads = ["nodes", "reason", "which"]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pointsman.cli.endings import FAILED, NOT_TAKEN, USAGE, Trouble
+from pointsman.cli.screen import complete
 from pointsman.engines.speech import TEXT_TYPE, WAV_TYPE
 from pointsman.errors import PointsmanError
 from pointsman.options import SubmitOptions
@@ -33,6 +34,7 @@ class Wanted:
     request_id: str = ""
     timeout_s: float | None = None
     wait_none_s: float | None = None
+    wait_busy_s: float | None = None
 
     def options(self) -> SubmitOptions:
         """Return the keyword arguments of Session.submit that say this."""
@@ -50,6 +52,8 @@ class Wanted:
             options["timeout_s"] = options["deadline_s"] = self.timeout_s
         if self.wait_none_s is not None:
             options["wait_none_s"] = self.wait_none_s
+        if self.wait_busy_s is not None:
+            options["wait_busy_s"] = self.wait_busy_s
         return options
 
 
@@ -84,7 +88,7 @@ class Ended:
     def as_data(self) -> dict[str, Any]:
         """Return all of it but the payload, for JSON; text is there."""
         fields = self.result.__struct_fields__
-        data = {name: getattr(self.result, name) for name in fields if name != "payload"}
+        data = {n: complete(getattr(self.result, n)) for n in fields if n != "payload"}
         return {
             **data,
             "bytes": len(self.result.payload),

@@ -151,7 +151,7 @@ def _numbered(sounds: Input) -> list[tuple[int, Utterance]]:
 
 def _keep(number: int, utterance: Utterance, folder: Path) -> Path:
     """Write what is said beside what comes of it, for people to hear and to use."""
-    path = folder / f"{number}-{utterance.name}.{SRC}.wav"
+    path = folder / f"{number}.{SRC}.wav"
     path.write_bytes(utterance.wav)
     return path
 

@@ -7,9 +7,15 @@ from rich.rule import Rule
 from rich.status import Status
 from rich.text import Text
 
-from pointsman.cli.demo.tour import IMPOSSIBLE, SRC, NodePlan, Record, Task
+from pointsman.cli.demo.tour import IMPOSSIBLE, SRC, TGT, NodePlan, Record, Task
 from pointsman.cli.demo.utterances import Input, Utterance
-from pointsman.cli.placement_words import node_reason, pool_reason, pool_words, refusal_rows
+from pointsman.cli.placement_words import (
+    node_reason,
+    pool_reason,
+    pool_words,
+    refusal_rows,
+    time_words,
+)
 from pointsman.cli.screen import facts, out, say, show, table
 from pointsman.cli.submitting import Ended
 from pointsman.engines import audio
@@ -39,6 +45,9 @@ class Pictures:
         """Begin a part."""
         self.rest()
         out.print()
+        if self._status is None:
+            say(f"== {words}")
+            return
         out.print(Rule(Text(words, style="bold"), align="left", style="dim"))
 
     # -- the tour's screen -------------------------------------------------------------------
@@ -61,10 +70,7 @@ class Pictures:
                 ("  written", sound),
                 ("  pool", pool_reason(placement) if placement else ""),
                 ("  node", node_reason(placement) if placement else ""),
-                (
-                    "  took",
-                    f"{result.placement_us:.0f} µs to place, {ended.total_ms:.0f} ms in all",
-                ),
+                ("  took", time_words(ended)),
             ]
         )
 
@@ -72,7 +78,14 @@ class Pictures:
         """A job did not come through."""
         self.rest()
         out.print(Text(f"{task.title} FAILED: {error.code}: {error.message}", style="bold red"))
-        facts([("  what to do", error.hint)])
+        self._show_reasons(error)
+
+    def _show_reasons(self, error: PointsmanError) -> None:
+        breakdown = error.breakdown
+        if breakdown and breakdown.counts:
+            heads = ["nodes", "reason", "which"]
+            show(table(heads, refusal_rows(breakdown), numbers=["nodes"]))
+        facts([("what to do", (breakdown and breakdown.fix) or error.hint)])
 
     # -- before and after --------------------------------------------------------------------
 
@@ -99,35 +112,36 @@ class Pictures:
     def show_refusal(self, error: PointsmanError) -> None:
         """The request that nobody can do, and why."""
         self.rest()
-        breakdown = error.breakdown
-        assert breakdown is not None
         facts([("refused", f"{error.code}: {error.message}")])
-        show(table(["nodes", "reason", "which"], refusal_rows(breakdown), numbers=["nodes"]))
-        facts([("what to do", breakdown.fix or error.hint)])
+        self._show_reasons(error)
 
     def show_end(self, record: Record, *, seconds: float) -> None:
-        """The table of all jobs."""
+        """The table of all jobs, and what did not come through."""
         self.title("all of it")
+        heads = ["no", "job", "node", "pool", "placed µs", "waited ms", "whole ms"]
         rows = [_row(task, ended) for task, ended in record.ended]
-        heads = ["no", "job", "node", "pool", "placed µs", "whole ms"]
-        show(table(heads, rows, numbers=("no", "placed µs", "whole ms")))
-        say("", f"{len(record.ended)} jobs came through in {seconds:.0f} s.")
+        if rows:
+            show(table(heads, rows, numbers=("no", *heads[4:])))
+            out.print()
+        for problem in record.problems:
+            out.print(Text(f"FAILED  {problem}", style="bold red"), soft_wrap=True)
+        count, all_of_it = len(rows), "not all" if record.problems else "everything"
+        words = f"{count} jobs ended well, {all_of_it} came through, in {seconds:.0f} s."
+        out.print(Text(words, style="bold"))
 
     def show_next(self, program: str, sample: Path) -> None:
         """What to try by hand."""
         self.title("try next")
-        say(
-            f"  {program} serve                        # the service, in a terminal of its own",
-            f"  {program} node --engines speech        # a node, in another",
-            f"  {program} nodes",
-            f"  {program} submit --src {SRC} --tgt es --file {shown(sample)} --out hola.wav",
-            f"  {program} submit --src {SRC} --tgt {IMPOSSIBLE} --text hello   # and why not",
-        )
-
-    def show_problems(self, problems: Sequence[str]) -> None:
-        """What did not come through."""
-        for problem in problems:
-            out.print(Text(f"FAILED  {problem}", style="bold red"), soft_wrap=True)
+        submit = f"{program} submit --src {SRC}"
+        for what, command in (
+            ("the service, in a terminal of its own", f"{program} serve"),
+            ("a node, in another", f"{program} node --engines speech"),
+            ("then", f"{submit} --tgt {TGT} --file {shown(sample)} --out hola.wav"),
+            ("who is there", f"{program} nodes"),
+            ("what nobody can do, and why", f"{submit} --tgt {IMPOSSIBLE} --text hello"),
+        ):
+            out.print(Text(f"  # {what}", style="dim"))
+            say(f"  {command}")
 
 
 def _row(task: Task, ended: Ended) -> list[str]:
@@ -138,6 +152,7 @@ def _row(task: Task, ended: Ended) -> list[str]:
         result.node_id,
         pool_words(placement.pool) if placement else "",
         f"{result.placement_us:.0f}",
+        f"{result.queued_ms:.0f}",
         f"{ended.total_ms:.0f}",
     ]
 

@@ -15,7 +15,8 @@ from pointsman.session import Session
 
 SRC, TGT, IMPOSSIBLE = "en", "es", "ja"
 FALLBACK_WORDS = SENTENCES[0]  # for the text job where nothing was said, or heard
-JOB_S = 30.0
+JOB_S = 120.0
+BUSY_S = 60.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +78,14 @@ class Screen(Protocol):
     def went_wrong(self, task: Task, error: PointsmanError) -> None: ...
 
 
+def title_of(services: Sequence[str]) -> str:
+    """Return what a job is called."""
+    if services == ["asr"]:
+        return "recognition"
+    into = "speech" if "tts" in services else "text"
+    return f"speech to {into}" if "asr" in services else f"text to {into}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Tour:
     """A client's walk through what the nodes can do, in one session."""
@@ -111,12 +120,14 @@ class Tour:
             # Recognition alone has no target: any node that understands the source may do it.
             tgt="" if services == ["asr"] else TGT,
             timeout_s=JOB_S,
+            # One machine plays all the nodes: it may be busy for a while, and that is no failure.
+            wait_busy_s=BUSY_S,
         )
         return Task(
-            title=f"{'speech' if is_sound else 'text'} to {'speech' if is_spoken else 'text'}",
+            title=title_of(services),
             number=number,
             wanted=wanted,
-            file=self.folder / f"{number}-{utterance.name}.{TGT}.wav" if is_spoken else None,
+            file=self.folder / f"{number}.{TGT}.wav" if is_spoken else None,
         )
 
     async def _run(self, task: Task) -> Ended | None:

@@ -9,8 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-import msgspec
-
 from pointsman.cli.endings import USAGE, Trouble
 from pointsman_wire.admin_messages import (
     AdminAnswer,
@@ -188,14 +186,3 @@ async def ask_sessions(
 def of_kind(heard: Sequence[Heard], kind: type[AnswerKind]) -> dict[str, AnswerKind]:
     """Return process -> answer, of those that answered so."""
     return {one.process: one.answer for one in heard if isinstance(one.answer, kind)}
-
-
-def complete(value: object) -> object:
-    """Return data for JSON with every field, those at their default too."""
-    if isinstance(value, msgspec.Struct):
-        return {name: complete(getattr(value, name)) for name in value.__struct_fields__}
-    if isinstance(value, dict):
-        return {key: complete(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [complete(inner) for inner in value]
-    return value

@@ -7,7 +7,7 @@ import typer
 from pointsman.cli.endings import FAILED, Commands
 from pointsman.cli.fleet import asking, view
 from pointsman.cli.options import Instance, Json, Limit, RuntimeDir
-from pointsman.cli.screen import say_json
+from pointsman.cli.screen import complete, say_json
 from pointsman_wire.admin_messages import SnapshotQuery, SnapshotView, Status, StatusQuery
 
 app = typer.Typer(cls=Commands)
@@ -35,7 +35,7 @@ def nodes(
             "snapshot_version": fleet.page.snapshot_version,
             "snapshot_age_ms": fleet.page.snapshot_age_ms,
             "total": max(fleet.page.total, len(fleet.nodes)),
-            "nodes": asking.complete(fleet.nodes),
+            "nodes": complete(fleet.nodes),
         }
     )
 
@@ -56,9 +56,7 @@ def snapshot(
     if not views:
         raise asking.nobody_answers(service, faults)
     if as_json:
-        say_json(
-            {"instance": service.instance, "processes": asking.complete(views), **_silent(faults)}
-        )
+        say_json({"instance": service.instance, "processes": complete(views), **_silent(faults)})
     else:
         view.show_faults(faults)
         view.show_snapshots(service, views)
@@ -82,9 +80,7 @@ def status(
     if not answers:
         raise asking.nobody_answers(service, faults)
     if as_json:
-        say_json(
-            {"instance": service.instance, "processes": asking.complete(answers), **_silent(faults)}
-        )
+        say_json({"instance": service.instance, "processes": complete(answers), **_silent(faults)})
     else:
         view.show_faults(faults)
         view.show_status(service, answers)
@@ -116,7 +112,7 @@ def sessions(
 
 
 def _fields(line: object) -> dict[str, object]:
-    made = asking.complete(line)
+    made = complete(line)
     assert isinstance(made, dict)
     return made
 

@@ -5,10 +5,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from rich.text import Text
 
 from pointsman.cli.fleet.asking import Fleet, Heard, Service
+from pointsman.cli.placement_words import languages_words, pool_words
 from pointsman.cli.screen import err, say, show, table
 from pointsman_wire.admin_messages import NodeLine, SessionLine, SnapshotView, Status
 
-TIMINGS_SHOWN = ("count", "p50", "p95", "p99", "max")
+TIMINGS_ORDER = ("count", "mean", "p50", "p95", "p99", "max")
 
 
 def show_faults(faults: Iterable[Heard]) -> None:
@@ -32,7 +33,7 @@ def show_fleet(service: Service, fleet: Fleet) -> None:
             soft_wrap=True,
         )
     if fleet.nodes:
-        heads = ["node", "state", "services", "languages", "pools", "slots", "load", "beat"]
+        heads = ["node", "state", "services and languages", "pools", "slots", "load", "beat"]
         show(table(heads, map(_node_row, fleet.nodes), numbers=("slots", "beat")))
     else:
         say("no nodes yet; try: pointsman node --engines speech")
@@ -45,13 +46,13 @@ def show_fleet(service: Service, fleet: Fleet) -> None:
 
 
 def _node_row(node: NodeLine) -> list[str]:
-    state = f"{node.state} ({node.reason})" if node.reason else node.state
+    is_odd = node.reason and node.state != "ready"
+    state = f"{node.state}: {node.reason}" if is_odd else node.state
     return [
         node.node_id,
         state,
-        " ".join(node.services),
-        node.languages,
-        " ".join(node.pools),
+        languages_words(node.languages),
+        " ".join(map(pool_words, node.pools)),
         f"{node.held}/{node.slots_max}",
         _load_words(node),
         age_words(node.heartbeat_age_ms),
@@ -87,7 +88,8 @@ def show_snapshots(service: Service, views: Mapping[str, SnapshotView]) -> None:
     show(table(heads, rows, numbers=heads[1:6]))
     say(f"nodes by state: {_counts_words(freshest.nodes_by_state)}")
     mode = f" ({freshest.pool_mode})" if freshest.pool_mode else ""
-    say(f"pools{mode}: {_counts_words(freshest.pools)}")
+    pools = {pool_words(name): count for name, count in freshest.pools.items()}
+    say(f"pools{mode}: {_counts_words(pools)}")
 
 
 def _ledger_words(view: SnapshotView) -> str:
@@ -146,15 +148,20 @@ def _show_columns(kind: str, columns: Mapping[str, Mapping[str, str]]) -> None:
 
 
 def _show_timings(answers: Mapping[str, Status]) -> None:
-    rows = [
-        [f"{process} {name}", *(f"{timing.get(head, 0):.0f}" for head in TIMINGS_SHOWN)]
+    timings = {
+        f"{process} {name}": timing
         for process, answer in answers.items()
         for name, timing in answer.timings_us.items()
         if any(timing.values())
+    }
+    heads = [head for head in TIMINGS_ORDER if any(head in t for t in timings.values())]
+    rows = [
+        [name, *(f"{timing[head]:.0f}" if head in timing else "" for head in heads)]
+        for name, timing in timings.items()
     ]
     if rows:
         say("")
-        show(table(["timing, µs", *TIMINGS_SHOWN], rows, numbers=TIMINGS_SHOWN))
+        show(table(["timing, µs", *heads], rows, numbers=heads))
 
 
 # ---- sessions
