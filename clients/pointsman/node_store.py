@@ -42,16 +42,16 @@ class NodeState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class NodeStore:
-    """Keeps a NodeState, in a directory or, without one, only as long as the node runs.
+    """Keeps a NodeState, in a directory or, without one, in memory: then `state` is the first.
 
     Raises NodeStateError when the directory is in use or its file unreadable, OSError when the
     disk fails: a node that cannot keep a fence must not go on.
     """
 
-    def __init__(self, state_dir: str | Path | None) -> None:
+    def __init__(self, state_dir: str | Path | None, state: NodeState | None = None) -> None:
         self._path: Path | None = None
         self._lock: IO[bytes] | None = None
-        self.state = NodeState()
+        self.state = state or NodeState()
         if state_dir is None:
             return
         directory = Path(state_dir)

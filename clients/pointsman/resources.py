@@ -6,12 +6,14 @@ Figures that cannot be had are None: unknown, which the server lets pass.
 import importlib
 import os
 import sys
+from collections import deque
 from pathlib import Path
 from types import ModuleType
 
 from pointsman.node_core.events import ResourcesMeasured
 from pointsman_wire.control_messages import Hardware
 
+CPU_INTERVALS = 5
 _MIB = 1024 * 1024
 _IDLE_FIELDS = slice(3, 5)  # idle and iowait, of the numbers of /proc/stat's first line
 
@@ -24,11 +26,15 @@ def _psutil() -> ModuleType | None:
 
 
 class ResourceProbe:
-    """Measures this machine; a cpu figure covers the time since the one before."""
+    """Measures this machine; a cpu figure covers the last few measurements.
+
+    One interval alone would call a node busy for each short burst of its own jobs.
+    """
 
     def __init__(self) -> None:
         self._psutil = None if sys.platform == "linux" else _psutil()
-        self._cpu_before: tuple[int, int] | None = self._cpu_ticks()
+        self._ticks: deque[tuple[int, int]] = deque(maxlen=CPU_INTERVALS)
+        self._cpu_percent()
 
     def hardware(self) -> Hardware:
         """Return what the machine is made of."""
@@ -46,9 +52,12 @@ class ResourceProbe:
     def _cpu_percent(self) -> float | None:
         if self._psutil is not None:
             return float(self._psutil.cpu_percent(interval=None))
-        before, now = self._cpu_before, self._cpu_ticks()
-        self._cpu_before = now
-        if before is None or now is None or now[1] <= before[1]:
+        now = self._cpu_ticks()
+        if now is None:
+            return None
+        before = self._ticks[0] if self._ticks else now
+        self._ticks.append(now)
+        if now[1] <= before[1]:
             return None
         idle, whole = now[0] - before[0], now[1] - before[1]
         return round(min(100.0, max(0.0, 100.0 * (whole - idle) / whole)), 1)

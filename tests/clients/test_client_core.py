@@ -137,6 +137,16 @@ def test_a_submit_travels_with_the_sessions_number_and_its_result_is_acknowledge
     assert h.core.open_requests == 0
 
 
+def test_a_session_may_have_the_number_nought() -> None:
+    h = ClientHarness()
+    h.open(session_number=0)
+    h.submit("r1")
+    assert sent(h.result("r1", session=0), ResultAck) == [ResultAck(results=[(0, 1)])]
+    h.submit("r2")
+    h.resume(session_number=0, unfinished={"r2": "running"})
+    assert of(h.result("r2", session=0), ResultCame)
+
+
 def test_a_submit_without_an_id_gets_one_from_entropy() -> None:
     h = ClientHarness(entropy=lambda n: bytes(range(n)))
     h.open()

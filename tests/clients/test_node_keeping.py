@@ -121,6 +121,11 @@ async def test_an_interrupted_node_says_that_it_leaves() -> None:
             await task
         await service.wait_for(Leave)
         assert node.state == "stopped"
+        again = asyncio.create_task(node.run())
+        await asyncio.wait_for(node.wait_ready(), 10)
+        assert service.all(Register)[1].key == "a-key", "it proves its id from memory"
+        await node.drain()
+        await again
 
 
 async def test_a_node_without_a_handler_says_so() -> None:

@@ -337,8 +337,11 @@ async def test_a_refused_node_raises_with_the_servers_words() -> None:
         service.special = refuse
         node = make_node(service)
         node.handler(shout)
+        waiting = asyncio.create_task(node.wait_ready())
         with pytest.raises(NodeRefused, match="n1 has another key"):
             await asyncio.wait_for(node.run(), 10)
+        with pytest.raises(NodeRefused, match="n1 has another key"):
+            await asyncio.wait_for(waiting, 10)
 
 
 async def test_many_sessions_share_a_trunk() -> None:
