@@ -105,11 +105,13 @@ class JobDesk:
             text = f"request {job.key[2]!r} was submitted before with another payload"
             self._refuse(peer, submit, error_info(Code.CONFLICT, text))
             return
+        # The session of the first submit may have ended since, and been opened anew.
+        session = job.session = peer.sessions[submit.session_number]
         self._accept(peer, job, is_duplicate=True)
         if job.is_open:
-            job.session.open_jobs[job.key[2]] = job
+            session.open_jobs[job.key[2]] = job
         else:
-            self.sessions.repeat(job.session, job)
+            self.sessions.repeat(session, job)
 
     def _new_job(
         self, session: Session, submit: Submit, payload: bytes, key: Key, kind: Kind

@@ -211,14 +211,31 @@ class SessionDesk:
         session.open_jobs.pop(job.key[2], None)
         if session.is_closed:
             return
+        self._hand_over(session, job)
+        if session.is_closing and not session.open_jobs:
+            self.end(session, "closed by the client")
+
+    def repeat(self, session: Session, job: Job) -> None:
+        """Answer a repeated submit of a job that has ended with its stored result.
+
+        One that was read before gets a new number: a client skips numbers it has seen.
+        """
+        assert job.result is not None, job.job_id
+        if session.unread.get(job.result.number) is job:
+            self._send_result(session, job)
+            return
+        job.result = replace(job.result, number=session.next_result)
+        session.next_result += 1
+        self._hand_over(session, job)
+
+    def _hand_over(self, session: Session, job: Job) -> None:
+        assert job.result is not None, job.job_id
         session.unread[job.result.number] = job
         session.unread_bytes += len(job.output)
         while session.unread_bytes > self.shard.config.limits.results_queue_bytes_max:
             # What is dropped here is not lost: a repeated submit of its key fetches it.
             self._drop_first_unread(session)
         self._send_result(session, job)
-        if session.is_closing and not session.open_jobs:
-            self.end(session, "closed by the client")
 
     def _send_result(self, session: Session, job: Job) -> None:
         if session.peer is not None:
@@ -226,10 +243,6 @@ class SessionDesk:
             if job.result.session_number != session.number:
                 job.result = replace(job.result, session_number=session.number)
             self.shard.outbox.send(session.peer.connection, job.result, job.output)
-
-    def repeat(self, session: Session, job: Job) -> None:
-        """Answer a repeated submit of a job that has ended with its stored result."""
-        self._send_result(session, job)
 
     def acknowledged(self, peer: Peer, message: ResultAck) -> None:
         """The client has read results up to these numbers."""
