@@ -9,6 +9,8 @@ from collections import deque
 from collections.abc import Callable
 from heapq import heapify, heappop, heappush
 
+from pointsman_shm.memory.ledger import lock_fence
+
 GENERATION_MAX = 0xFFFF
 # Rows in waiting that one registration looks at: the others have their turn at the next one.
 LOOKS_MAX = 64
@@ -64,6 +66,9 @@ class RowAllocator:
             self._published.append((row, version))
 
     def _reclaim(self, applied_version: int) -> None:
+        # The row's standing was stored as free long ago; the fence makes that certain for a worker
+        # that is reserving right now: it sees the free row, or we see its cell.
+        lock_fence()
         for _ in range(min(LOOKS_MAX, len(self._published))):
             row, version = self._published.popleft()
             if version <= applied_version and self._held(row) == 0:
