@@ -1,0 +1,58 @@
+"""One connection of a load generator or of the floor, batched as the product batches.
+
+All complete frames of a read are told together, and what is queued leaves in one write.
+"""
+
+import asyncio
+import socket
+from collections.abc import Callable
+from typing import Any, cast
+
+from pointsman_wire.framing import FrameDecoder, HeaderDecoder, encode_frame
+from pointsman_wire.limits import FRAME_BYTES_MAX
+from pointsman_wire.messages import Message
+
+Frames = list[tuple[Message, bytes]]
+Take = Callable[["FrameStream", Frames], None]
+
+
+class FrameStream(asyncio.Protocol):
+    """Tells `take` what each read brought; what was put is written by `flush`, or at its end."""
+
+    def __init__(self, union: Any, take: Take, hello: bytes = b"") -> None:
+        self._decode = HeaderDecoder[Message](union).decode
+        self._feed = FrameDecoder(FRAME_BYTES_MAX).feed
+        self._take = take
+        self._out = bytearray(hello)
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Send small writes at once, and the first of them now."""
+        self._transport = cast(asyncio.Transport, transport)
+        sock = cast(socket.socket, transport.get_extra_info("socket"))
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.flush()
+
+    def data_received(self, data: bytes) -> None:
+        """Decode every frame that is complete now."""
+        decode = self._decode
+        frames = [(decode(header), payload) for header, payload in self._feed(data)]
+        if frames:
+            self._take(self, frames)
+
+    def put(self, message: Message, payload: bytes = b"") -> None:
+        """Queue one frame."""
+        self._out += encode_frame(message, payload)
+
+    def flush(self) -> None:
+        """Write what is queued."""
+        if self._out and self._transport is not None:
+            self._transport.write(self._out)
+            self._out = bytearray()
+
+
+async def dial(address: str, stream: FrameStream) -> None:
+    """Connect a stream to HOST:PORT."""
+    host, _, port = address.rpartition(":")
+    loop = asyncio.get_running_loop()
+    await loop.create_connection(lambda: stream, host, int(port))

@@ -1,0 +1,94 @@
+"""From submit to result through real processes, beside a relay of the same frames: the floor.
+
+The main figure is the CPU time of the worker process for each job: where the load generators share
+the machine with it, they bound throughput.  All systems run side by side and idle while another is
+measured; each figure is the median of rounds in which every system had its turn at every depth.
+"""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+
+from _load.orders import Order, Outcome
+from _report import Options, Row, median_row, read_options, report
+from _systems import Line, System, floor, pointsman, pointsman_with_sdk
+
+DEPTHS = (1, 8, 64, 512)
+SYSTEMS: tuple[System, ...] = (pointsman, pointsman_with_sdk, floor)
+QUICK_SYSTEMS: tuple[System, ...] = (pointsman, floor)
+ROUNDS = 7
+QUICK_ROUNDS = 5
+RUN_S = 1.5
+QUICK_RUN_S = 0.7
+WARM_S = 0.15
+SATURATED_LOAD = 0.9
+
+
+def measure(lines: Sequence[Line], *, round_count: int, run_s: float) -> list[Row]:
+    """Give every line its turn at every depth in each round; return one row for each of both."""
+    found: dict[tuple[int, int], list[Row]] = {}
+    for _ in range(round_count):
+        for depth in DEPTHS:
+            for number, line in enumerate(lines):
+                outcome = line.run(Order(depth=depth, warm_s=WARM_S, run_s=run_s))
+                found.setdefault((number, depth), []).append(row_of(line, depth, outcome))
+    rows = [median_row(rounds) for _, rounds in sorted(found.items())]
+    for row in rows:
+        row["saturated"] = saturated(row)
+        row["times_floor"] = cpu_of(row) / floor_of(rows, row)
+    return rows
+
+
+def row_of(line: Line, depth: int, outcome: Outcome) -> Row:
+    """Return the row of one round."""
+    row: Row = {"system": line.system}
+    if line.variant:
+        row["variant"] = line.variant
+    row["depth"] = depth
+    row["connections"] = line.connections
+    row["cpu_us_per_job"] = outcome.cpu_s["server"] / max(1, outcome.jobs) * 1e6
+    row["jobs_per_s"] = outcome.jobs / outcome.elapsed_s
+    row["p50_us"] = outcome.p50_us
+    row["p99_us"] = outcome.p99_us
+    for name in ("server", "nodes", "client"):
+        row[f"{name}_load"] = outcome.cpu_s[name] / outcome.elapsed_s
+    return row
+
+
+def saturated(row: Row) -> str:
+    """Name the process that used a whole CPU, if one did."""
+    loads = {name: float(row[f"{name}_load"]) for name in ("server", "nodes", "client")}
+    busiest = max(loads, key=lambda name: loads[name])
+    return busiest if loads[busiest] >= SATURATED_LOAD else "none"
+
+
+def cpu_of(row: Row) -> float:
+    """Return the main figure of a row."""
+    return float(row["cpu_us_per_job"])
+
+
+def floor_of(rows: Sequence[Row], row: Row) -> float:
+    """Return the main figure of the floor for a row's load."""
+    (found,) = (
+        cpu_of(other)
+        for other in rows
+        if other["system"] == "floor"
+        and (other["depth"], other["connections"]) == (row["depth"], row["connections"])
+    )
+    return found
+
+
+def main(options: Options) -> None:
+    """Start every system, measure, end them all, and report."""
+    systems = QUICK_SYSTEMS if options.is_quick else SYSTEMS
+    with ExitStack() as stack:
+        lines = [start(stack) for start in systems]
+        rows = measure(
+            lines,
+            round_count=QUICK_ROUNDS if options.is_quick else ROUNDS,
+            run_s=QUICK_RUN_S if options.is_quick else RUN_S,
+        )
+    report("roundtrip", rows, options)
+
+
+if __name__ == "__main__":
+    main(read_options("CPU, throughput and latency of jobs from submit to result."))
