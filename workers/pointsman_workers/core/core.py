@@ -260,6 +260,8 @@ class WorkerCore:
             return
         job = self.shard.window.find((session.tenant, session.session_id, message.request_id))
         if job is None:
+            if self._jobs.withdraw(peer, session, message.request_id):
+                return
             error = error_info(Code.NOT_FOUND, f"no request {message.request_id!r} in this session")
             self.shard.outbox.error(peer.connection, error, session.number, message.request_id)
         elif job.is_open:

@@ -65,11 +65,13 @@ class JobDesk:
         self._start(peer, job)
 
     def _may_still_run(self, session: Session, key: Key) -> bool:
-        """Is this a repeated request that a node, not heard of since our start, may be running?"""
+        """Is this a repeated request that a node, not heard of since our start, may be running?
+
+        One that a node has reported waits as well: another may yet report a newer dispatch of it.
+        """
         return (
             not self.shard.is_settled
-            and key[2] in session.repeats
-            and key not in self.shard.orphans
+            and (key[2] in session.repeats or key in self.shard.orphans)
             and len(self._unsettled) < UNSETTLED_MAX
         )
 
@@ -163,6 +165,21 @@ class JobDesk:
             return
         self._register(peer, job)
         self.placing.wait(job)
+
+    def withdraw(self, peer: Peer, session: Session, request_id: str) -> bool:
+        """Cancel a repeated submit that still waits for reports; False when there is none."""
+        left = [
+            (whose, submit, payload)
+            for whose, submit, payload in self._unsettled
+            if (whose, submit.session_number, submit.request_id)
+            != (peer, session.number, request_id)
+        ]
+        if len(left) == len(self._unsettled):
+            return False
+        self._unsettled = left
+        error = error_info(Code.CANCELLED, "cancelled by the client")
+        self.shard.outbox.error(peer.connection, error, session.number, request_id)
+        return True
 
     def settle(self) -> None:
         """The nodes have reported: answer the repeated submits that waited for it."""

@@ -49,7 +49,9 @@ class ReportDesk:
         """We hold it and the node does not have it: it never arrived, or died with the node."""
         job = hold.job
         self.shard.free(hold)
-        if job is not None:
+        if job is None:
+            self._forget_orphan(hold)
+        else:
             self.outcomes.fail_over(
                 job, "the node does not have it", Code.NODE_UNAVAILABLE, excludes_node=False
             )
@@ -82,6 +84,13 @@ class ReportDesk:
         if not is_before_us or shard.window.find(key) or len(shard.orphans) >= ORPHANS_MAX:
             self.outcomes.cancel_hold(hold, "nobody here waits for it")
             return
+        other = shard.orphans.get(key)
+        if other is not None:
+            # The job had failed over before we were born, and its older attempt still runs.
+            newer, older = (hold, other.hold) if _is_newer(hold, other.hold) else (other.hold, hold)
+            self.outcomes.cancel_hold(older, "a newer dispatch of its job runs elsewhere")
+            if newer is other.hold:
+                return
         orphan = Orphan(hold=hold, key=key, until_ns=shard.now_ns + self._orphan_ns)
         shard.orphans[key] = orphan
         shard.file(orphan, orphan.until_ns)
@@ -97,6 +106,7 @@ class ReportDesk:
         """The client repeated the request of an orphan: it is this job, wherever it stands."""
         hold = orphan.hold
         hold.job = job
+        hold.alive_at_ns = self.shard.now_ns  # its client has only come now: its time begins
         job.hold = hold
         job.attempt = 1
         job.state = moved(job.state, "adopt")
@@ -126,8 +136,18 @@ class ReportDesk:
             job.state = moved(job.state, "start")
             self.outcomes.placing.rearm(job)
 
+    def _forget_orphan(self, hold: Hold) -> None:
+        """The node has lost it: who repeats its request gets a new job."""
+        orphans = self.shard.orphans
+        for key in [key for key, orphan in orphans.items() if orphan.hold is hold]:
+            del orphans[key]
+
     def forget(self, lane: Lane) -> None:
         """The node is gone, and its orphans with it."""
         orphans = self.shard.orphans
         for key in [key for key, orphan in orphans.items() if orphan.hold.lane is lane]:
             del orphans[key]
+
+
+def _is_newer(hold: Hold, other: Hold) -> bool:
+    return (hold.epoch, hold.dispatch) > (other.epoch, other.dispatch)
