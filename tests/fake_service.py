@@ -5,6 +5,7 @@ refuse, forget, break connections.
 """
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -258,10 +259,10 @@ class FakeService:
 
 
 @asynccontextmanager
-async def fake_service(port: int = 0) -> AsyncIterator[FakeService]:
+async def fake_service(tls: ssl.SSLContext | None = None) -> AsyncIterator[FakeService]:
     """Listen on a free port until the block is left."""
     service = FakeService()
-    server = await asyncio.start_server(service.serve, "127.0.0.1", port)
+    server = await asyncio.start_server(service.serve, "127.0.0.1", 0, ssl=tls)
     service.port = server.sockets[0].getsockname()[1]
     try:
         yield service

@@ -154,7 +154,8 @@ class FrameConnection(asyncio.Protocol):
         if sock is not None:
             set_tcp_options(sock)
         # With no room above what the kernel takes, "paused" is exactly "the peer does not read".
-        self._transport.set_write_buffer_limits(high=0)
+        # Not 0: asyncio's TLS transport pauses at the limit, and would with nothing to send.
+        self._transport.set_write_buffer_limits(high=1)
         if self._hello:
             self._transport.write(self._hello)
         opening = self._opening
