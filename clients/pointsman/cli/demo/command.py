@@ -128,7 +128,13 @@ async def _perform(stage: Stage, pictures: Pictures, record: Record, props: Prop
     await stage.wait_for_nodes()
     pictures.show_cast(stage.address, WORKERS, cast)
     kept = [_keep(n, utterance, props.folder) for n, utterance in _numbered(props.sounds)]
-    async with connect(stage.address, src=SRC) as session:
+    await stage.accompany(_walk(stage.address, pictures, record, props))
+    return kept[0]
+
+
+async def _walk(address: str, pictures: Pictures, record: Record, props: Props) -> None:
+    """Have every utterance done, and ask for what nobody can do."""
+    async with connect(address, src=SRC) as session:
         tour = Tour(
             session=session,
             services=services_of(props.there),
@@ -142,7 +148,6 @@ async def _perform(stage: Stage, pictures: Pictures, record: Record, props: Prop
         pictures.title(f"one that nobody can do: {SRC} to {IMPOSSIBLE}")
         if refusal := await tour.try_the_impossible():
             pictures.show_refusal(refusal)
-    return kept[0]
 
 
 def _numbered(sounds: Input) -> list[tuple[int, Utterance]]:

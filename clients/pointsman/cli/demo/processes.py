@@ -12,8 +12,9 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from pathlib import Path
+from typing import Any, TypeVar
 
 from pointsman.cli.endings import Trouble
 from pointsman.cli.fleet import asking
@@ -27,6 +28,8 @@ LOG_LINES_SHOWN = 12
 USUAL_PORT = 7400
 KILL = 9  # SIGKILL, which has no name where the demo cannot run
 SEGMENTS = Path("/dev/shm")  # noqa: S108 - where Linux keeps shared memory, not a scratch place
+
+T = TypeVar("T")
 
 
 class Child:
@@ -63,7 +66,7 @@ class Child:
 
 
 class Stage:
-    """A throw-away service with its nodes: use with `async with`, which ends all of them."""
+    """A throw-away service with its nodes; `close` ends all of them."""
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="pm-demo-"))
@@ -78,11 +81,10 @@ class Stage:
     def runtime_dir(self) -> Path:
         return self.folder / "run"
 
-    async def __aenter__(self) -> "Stage":
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()
+    @property
+    def children(self) -> list[Child]:
+        """The service, then its nodes."""
+        return [*([self.service] if self.service else []), *self.nodes]
 
     # -- starting ----------------------------------------------------------------------------
 
@@ -141,7 +143,7 @@ class Stage:
         async def are_there() -> bool:
             return not await late()
 
-        if not await self._becomes_true(are_there, self.nodes, NODES_READY_S):
+        if not await self._becomes_true(are_there, self.children, NODES_READY_S):
             raise (await late())[0].failure(f"was not ready within {NODES_READY_S:g} s")
 
     async def _becomes_true(
@@ -152,7 +154,7 @@ class Stage:
         while not await condition():
             for child in children:
                 if child.has_ended:
-                    raise child.failure("ended at once")
+                    raise child.failure("has ended")
             if time.monotonic() > until_s:
                 return False
             await asyncio.sleep(LOOK_AGAIN_S)
@@ -160,9 +162,27 @@ class Stage:
 
     async def ready_nodes(self) -> set[str]:
         """Return the names of the nodes that the service gives jobs to."""
-        service = asking.find_service(self.instance, self.runtime_dir)
-        fleet = await asking.ask_fleet(service, lines_max=100)
+        place = self.runtime_dir
+        service = asking.Service(self.instance, place, asking.processes_in(place))
+        try:
+            fleet = await asking.ask_fleet(service, lines_max=100)
+        except asking.NobodyAnswers:
+            return set()  # it may be on its way; who waits for it knows for how long
         return {node.node_id for node in fleet.nodes if node.state == "ready"}
+
+    async def accompany(self, tour: Coroutine[Any, Any, T]) -> T:
+        """Return what the tour returns.  Raises Trouble as soon as a process ends before it."""
+        ends = {asyncio.create_task(child.process.wait()): child for child in self.children}
+        going = asyncio.create_task(tour)
+        try:
+            await asyncio.wait({going, *ends}, return_when=asyncio.FIRST_COMPLETED)
+            if not going.done():
+                raise next(child for end, child in ends.items() if end.done()).failure("has ended")
+            return going.result()
+        finally:
+            for task in (going, *ends):
+                task.cancel()
+            await asyncio.gather(going, *ends, return_exceptions=True)
 
     # -- ending ------------------------------------------------------------------------------
 
@@ -191,7 +211,7 @@ class Stage:
     def hurry(self) -> None:
         """Somebody asked twice: kill instead of ending in order."""
         self.is_hurried = True
-        for child in [*self.nodes, *([self.service] if self.service else [])]:
+        for child in self.children:
             child.kill_group()
 
     def kill_strays(self) -> None:

@@ -32,6 +32,14 @@ MANAGER = "manager"
 AnswerKind = TypeVar("AnswerKind")
 
 
+class NobodyAnswers(Exception):
+    """Sockets are there, but nobody behind them; `faults` says of each why."""
+
+    def __init__(self, faults: "Sequence[Heard]") -> None:
+        super().__init__("; ".join(heard.fault for heard in faults))
+        self.faults = list(faults)
+
+
 class Service(NamedTuple):
     """A running service, as far as its sockets tell."""
 
@@ -130,7 +138,7 @@ async def ask_each(
 async def ask_fleet(service: Service, *, lines_max: int) -> Fleet:
     """Return the nodes as the manager knows them; with it gone, as a worker sees them.
 
-    Raises Trouble when nobody answers.
+    Raises NobodyAnswers.
     """
     faults: list[Heard] = []
     for process in [MANAGER, *service.workers]:
@@ -138,15 +146,13 @@ async def ask_fleet(service: Service, *, lines_max: int) -> Fleet:
         if isinstance(heard, Fleet):
             return heard._replace(faults=faults)
         faults.append(heard)
-    raise nobody_answers(service, faults)
+    raise NobodyAnswers(faults)
 
 
-def nobody_answers(service: Service, faults: Sequence[Heard]) -> Trouble:
+def nobody_there(service: Service, faults: Sequence[Heard]) -> Trouble:
     """Return the trouble that sockets are there, but nobody behind them."""
-    why = "; ".join(heard.fault for heard in faults)
-    return no_service(
-        f"no process of service {service.instance!r} answers: {why}", service.runtime_dir
-    )
+    what = f"no process of service {service.instance!r} answers: {NobodyAnswers(faults)}"
+    return no_service(what, service.runtime_dir)
 
 
 async def _ask_pages(service: Service, process: str, lines_max: int) -> Fleet | Heard:

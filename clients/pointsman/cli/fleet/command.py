@@ -23,7 +23,10 @@ def nodes(
 ) -> None:
     """List the nodes: from the manager, or with it dead, from a worker's snapshot."""
     service = asking.find_service(instance, runtime_dir)
-    fleet = asyncio.run(asking.ask_fleet(service, lines_max=limit))
+    try:
+        fleet = asyncio.run(asking.ask_fleet(service, lines_max=limit))
+    except asking.NobodyAnswers as error:
+        raise asking.nobody_there(service, error.faults) from None
     if not as_json:
         view.show_fleet(service, fleet)
         return
@@ -54,7 +57,7 @@ def snapshot(
     views = asking.of_kind(heard, SnapshotView)
     faults = [one for one in heard if one.process not in views]
     if not views:
-        raise asking.nobody_answers(service, faults)
+        raise asking.nobody_there(service, faults)
     if as_json:
         say_json({"instance": service.instance, "processes": complete(views), **_silent(faults)})
     else:
@@ -78,7 +81,7 @@ def status(
     answers = asking.of_kind(heard, Status)
     faults = [one for one in heard if one.process not in answers]
     if not answers:
-        raise asking.nobody_answers(service, faults)
+        raise asking.nobody_there(service, faults)
     if as_json:
         say_json({"instance": service.instance, "processes": complete(answers), **_silent(faults)})
     else:
@@ -100,7 +103,7 @@ def sessions(
     service = asking.find_service(instance, runtime_dir)
     lines, total, faults = asyncio.run(asking.ask_sessions(service, lines_max=limit))
     if len(faults) == len(service.workers):
-        raise asking.nobody_answers(service, faults)
+        raise asking.nobody_there(service, faults)
     if as_json:
         listed = [{"worker": worker, **_fields(line)} for worker, line in lines]
         say_json(
