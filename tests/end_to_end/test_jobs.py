@@ -1,0 +1,399 @@
+"""Jobs through a real service: two workers, a manager, nodes and clients on real sockets."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from time import monotonic
+
+import pytest
+from live.journal import Journal
+from live.nodes import live_node
+from live.service import LiveService, live_service
+from live.sessions import session_ids
+
+from pointsman import (
+    JobCancelled,
+    JobExpired,
+    JobFailed,
+    JobRefused,
+    Session,
+    Trunk,
+    blocking,
+    connect,
+)
+from pointsman_wire.admin_messages import Sessions, SessionsQuery
+from pointsman_wire.limits import PAYLOAD_BYTES_MAX
+from pointsman_wire.shards import shard_of
+
+NMT = ["nmt"]
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[LiveService]:
+    """One for all; a test is told from others by the language that its node speaks."""
+    with live_service() as started:
+        yield started
+        asyncio.run(started.has_no_slots_held())
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Journal:
+    return Journal(tmp_path / "journal")
+
+
+# ---- sessions and workers
+
+
+async def test_sessions_of_every_worker_are_served_whoever_accepts_them(
+    service: LiveService, journal: Journal
+) -> None:
+    """40 ids, 4 times each: most connections reach a worker that does not own them."""
+    ids = [*session_ids(0, 20, prefix="any"), *session_ids(1, 20, prefix="any")]
+
+    async def converse(session_id: str) -> None:
+        for turn in range(4):
+            async with connect(service.address, session_id=session_id, tgt="aa") as session:
+                assert session.session_id == session_id
+                assert session.shard == shard_of(session_id, 2)
+                text = f"{session_id} {turn}"
+                result = await session.submit(
+                    text, src="en", services=NMT, request_id=f"{session_id}/{turn}"
+                )
+                assert result.text == text[::-1]
+
+    before = (await service.counters())["handovers"]
+    async with live_node(service.address, journal, "aa"):
+        await asyncio.gather(*map(converse, ids))
+    assert (await service.counters())["handovers"] > before
+    assert {len(starts) for starts in journal.starts().values()} == {1}
+    assert len(journal.starts()) == 160
+
+
+async def test_a_trunk_carries_sessions_of_every_worker(
+    service: LiveService, journal: Journal
+) -> None:
+    ids = [*session_ids(0, 20, prefix="trunk"), *session_ids(1, 20, prefix="trunk")]
+    async with live_node(service.address, journal, "ab"), Trunk(service.address) as trunk:
+        chosen = [await trunk.open(session_id=i, src="en", tgt="ab") for i in ids]
+        made = [await trunk.open(src="en", tgt="ab") for _ in range(20)]
+        assert [session.session_id for session in chosen] == ids
+        assert {session.shard for session in made} == {0, 1}
+        for session in (*chosen, *made):
+            assert session.shard == shard_of(session.session_id, 2)
+        results = await asyncio.gather(
+            *(s.submit(s.session_id, services=NMT) for s in (*chosen, *made))
+        )
+        for session, result in zip((*chosen, *made), results, strict=True):
+            assert result.text == session.session_id[::-1]
+        for session in (*chosen, *made):
+            await session.close()
+
+
+async def test_sessions_never_meet(service: LiveService, journal: Journal) -> None:
+    """The same request id in 20 sessions of both workers, and in two tenants: 40 jobs."""
+    ids = [*session_ids(0, 10, prefix="own"), *session_ids(1, 10, prefix="own")]
+
+    async def converse(session_id: str, tenant: str) -> str:
+        options = {"session_id": session_id, "tenant": tenant}
+        async with connect(service.address, src="en", tgt="ac", **options) as session:  # type: ignore[arg-type]
+            body = f"{tenant} {session_id}"
+            result = await session.submit(body, services=NMT, request_id="the-same")
+            assert result.text == body[::-1]
+            assert result.meta["tenant"] == tenant
+            return result.job_id
+
+    async with live_node(service.address, journal, "ac", max_concurrency=8):
+        jobs = await asyncio.gather(*(converse(i, t) for i in ids for t in ("red", "blue")))
+    assert len(set(jobs)) == 40
+
+
+async def test_each_worker_knows_its_own_sessions_only(service: LiveService) -> None:
+    ids = {0: session_ids(0, 5, prefix="own-list"), 1: session_ids(1, 5, prefix="own-list")}
+    async with AsyncExitStack() as stack:
+        for session_id in (*ids[0], *ids[1]):
+            await stack.enter_async_context(connect(service.address, session_id=session_id))
+        for shard in (0, 1):
+            answer = await service.ask(f"worker-{shard}", SessionsQuery(limit=1000))
+            assert isinstance(answer, Sessions)
+            listed = {line.session_id for line in answer.sessions}
+            assert {i for i in listed if i.startswith("own-list")} == set(ids[shard])
+
+
+async def test_a_private_node_serves_its_own_tenant_only(
+    service: LiveService, journal: Journal
+) -> None:
+    private = live_node(service.address, journal, "ad", tenant="red", accept_public_jobs=False)
+    async with private, AsyncExitStack() as stack:
+        tenants = {
+            tenant: await stack.enter_async_context(
+                connect(service.address, src="en", tgt="ad", tenant=tenant)
+            )
+            for tenant in ("red", "blue", "")
+        }
+        assert (await tenants["red"].submit("mine", services=NMT)).node_id == "n-ad"
+        for stranger in ("blue", ""):
+            with pytest.raises(JobRefused) as refused:
+                await tenants[stranger].submit("mine", services=NMT, wait_none_s=0)
+            breakdown = refused.value.breakdown
+            assert breakdown is not None
+            assert breakdown.counts["not_in_public_pool"] == 1
+            assert sum(breakdown.counts.values()) == breakdown.total_nodes
+
+
+# ---- slots
+
+
+async def test_a_slot_freed_by_one_worker_goes_to_a_job_that_waits_in_the_other(
+    service: LiveService, journal: Journal
+) -> None:
+    """T1, I4: one slot, two workers, 40 jobs at once; never two at a time, and all are done."""
+    ids = [*session_ids(0, 4, prefix="slot"), *session_ids(1, 4, prefix="slot")]
+    before = await service.counters()
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(
+            live_node(service.address, journal, "ae", max_concurrency=1)
+        )
+        sessions = [
+            await stack.enter_async_context(
+                connect(service.address, session_id=i, src="en", tgt="ae")
+            )
+            for i in ids
+        ]
+        results = await asyncio.gather(
+            *(
+                session.submit(b"x", services=NMT, meta={"sleep_s": 0.005}, wait_busy_s=15)
+                for session in sessions
+                for _ in range(5)
+            )
+        )
+    assert {result.node_id for result in results} == {"n-ae"}
+    assert journal.most_at_once("n-ae") == 1
+    assert {len(starts) for starts in journal.starts().values()} == {1}
+    after = await service.counters()
+    assert after["node_capacity_refusals"] == before["node_capacity_refusals"]
+
+
+async def test_cancelling_the_awaiting_task_stops_the_handler_and_frees_the_slot(
+    service: LiveService, journal: Journal
+) -> None:
+    """T5: what was cancelled, failed or timed out gives its slot back like what ended well."""
+    async with (
+        live_node(service.address, journal, "af", max_concurrency=1),
+        connect(service.address, src="en", tgt="af") as session,
+    ):
+        task = asyncio.create_task(session.submit("x", services=NMT, meta={"sleep_s": 60}))
+        await journal.has("start")
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        result = await session.submit("next", services=NMT)
+        assert result.text == "txen"
+        assert [entry.what for entry in journal.entries()] == ["start", "stopped", "start", "end"]
+
+        with pytest.raises(JobFailed) as failed:
+            await session.submit("x", services=NMT, meta={"fail": "INVALID_MESSAGE"})
+        assert failed.value.code == "INVALID_MESSAGE"
+        running = asyncio.create_task(session.submit("x", services=NMT, meta={"sleep_s": 60}))
+        await journal.has("start", count=4)
+        with pytest.raises(JobExpired) as expired:
+            await session.submit("y", services=NMT, wait_busy_s=0.1)
+        assert expired.value.code == "QUEUE_TIMEOUT"
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        assert (await session.submit("last", services=NMT)).text == "tsal"
+    await service.has_no_slots_held()
+
+
+async def test_a_cancelled_job_says_so_to_others_who_wait_for_it(
+    service: LiveService, journal: Journal
+) -> None:
+    async with (
+        live_node(service.address, journal, "ag"),
+        connect(service.address, src="en", tgt="ag", session_id="both") as first,
+    ):
+        running = asyncio.create_task(
+            first.submit("x", services=NMT, meta={"sleep_s": 60}, request_id="r")
+        )
+        await journal.has("start")
+        stream = first.stream("z", services=NMT, meta={"sleep_s": 60}, request_id="other")
+        stream.cancel()
+        with pytest.raises(JobCancelled):
+            await stream.result()
+        assert not running.done()
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+# ---- time
+
+
+async def test_a_passed_deadline_ends_the_job_here_and_on_its_node(
+    service: LiveService, journal: Journal
+) -> None:
+    """T20: who never answers lets only its own requests time out."""
+    async with (
+        live_node(service.address, journal, "ah"),
+        connect(service.address, src="en", tgt="ah") as session,
+    ):
+        hanging = asyncio.create_task(
+            session.submit("x", services=NMT, meta={"sleep_s": 60}, deadline_s=0.5)
+        )
+        while not hanging.done():
+            assert (await session.submit("ok", services=NMT)).text == "ko"
+        with pytest.raises(JobExpired) as expired:
+            await hanging
+        assert expired.value.code == "JOB_TIMEOUT"
+        await journal.has("stopped")
+
+
+async def test_an_attempt_that_takes_too_long_is_given_to_another_node(
+    service: LiveService, journal: Journal, tmp_path: Path
+) -> None:
+    """T13: no answer from the chosen node, so the next one within the budget."""
+    other = Journal(tmp_path / "other")
+    async with AsyncExitStack() as stack:
+        slow = live_node(service.address, journal, "ai", node_id="slow")
+        await stack.enter_async_context(slow)
+        session = await stack.enter_async_context(connect(service.address, src="en", tgt="ai"))
+        job = asyncio.create_task(
+            session.submit("x", services=NMT, timeout_s=0.5, meta={"sleep_s": 0.8}, request_id="r")
+        )
+        await journal.has("start")
+        await stack.enter_async_context(
+            live_node(service.address, other, "ai", node_id="quick", max_concurrency=2)
+        )
+        with pytest.raises(JobFailed) as failed:
+            await job
+        # The handler is slow wherever it runs: every attempt ran out of time and says where.
+        assert failed.value.code == "JOB_TIMEOUT"
+        assert any("quick" in reason for reason in failed.value.attempts)
+        assert journal.starts()["r"][0].attempt == 1
+        assert other.starts()["r"][0].attempt == 2
+
+
+# ---- what nobody can do
+
+
+async def test_what_nobody_can_do_is_refused_at_once_and_says_why(
+    service: LiveService, journal: Journal
+) -> None:
+    """T14: never a silent hang."""
+    async with (
+        live_node(service.address, journal, "aj"),
+        connect(service.address, src="en", tgt="aj") as session,
+    ):
+        # From here on the node stands in the snapshot of this worker.
+        assert (await session.submit("x", services=NMT)).node_id == "n-aj"
+        began_s = monotonic()
+        with pytest.raises(JobRefused) as unknown:
+            await session.submit("x", services=["telepathy"])
+        assert unknown.value.code == "UNSUPPORTED_FEATURE"
+        assert "telepathy" in str(unknown.value)
+        with pytest.raises(JobRefused) as nobody:
+            await session.submit("x", services=NMT, tgt="zz", wait_none_s=0)
+        assert nobody.value.code == "NO_AVAILABLE_NODE"
+        assert nobody.value.breakdown is not None
+        assert nobody.value.breakdown.counts["lang_pair_unsupported"] == 1
+        assert monotonic() - began_s < 2
+
+        with pytest.raises(JobExpired) as waited:
+            await session.submit("x", services=NMT, tgt="zz", wait_none_s=0.3)
+        assert waited.value.code == "NO_AVAILABLE_NODE"
+
+
+async def test_a_job_that_waits_for_a_node_gets_one_that_joins(
+    service: LiveService, journal: Journal
+) -> None:
+    async with connect(service.address, src="en", tgt="ak") as session:
+        job = asyncio.create_task(session.submit("soon", services=NMT, wait_none_s=15))
+        await asyncio.sleep(0.1)
+        assert not job.done()
+        async with live_node(service.address, journal, "ak"):
+            assert (await job).text == "noos"
+
+
+# ---- what travels
+
+
+async def test_payloads_larger_than_a_read_travel_both_ways(
+    service: LiveService, journal: Journal
+) -> None:
+    body = bytes(range(256)) * 3600  # 900 KiB
+    async with (
+        live_node(service.address, journal, "al"),
+        connect(service.address, src="en", tgt="al") as session,
+    ):
+        results = await asyncio.gather(
+            *(session.submit(body, services=NMT, request_id=f"r{n}") for n in range(4))
+        )
+        assert all(result.payload == body[::-1] for result in results)
+        largest = bytes(PAYLOAD_BYTES_MAX)
+        assert (await session.submit(largest, services=NMT)).payload == largest
+        with pytest.raises(JobRefused, match=r"the server takes 1048576"):
+            await session.submit(largest + b"x", services=NMT)
+
+
+async def test_pieces_of_a_streamed_result_come_in_order_before_the_whole(
+    service: LiveService, journal: Journal
+) -> None:
+    async with (
+        live_node(service.address, journal, "am"),
+        connect(service.address, src="en", tgt="am") as session,
+        session.stream("whole", services=NMT, meta={"pieces": 50}) as stream,
+    ):
+        pieces = [piece.text async for piece in stream]
+        assert pieces == [f"piece {number}" for number in range(50)]
+        assert (await stream.result()).text == "elohw"
+
+
+async def test_leaving_a_stream_early_stops_its_job(service: LiveService, journal: Journal) -> None:
+    async with (
+        live_node(service.address, journal, "an"),
+        connect(service.address, src="en", tgt="an") as session,
+    ):
+        meta = {"pieces": 1, "sleep_s": 60}
+        async with session.stream("whole", services=NMT, meta=meta) as stream:
+            async for _ in stream:
+                break
+        await journal.has("stopped")
+
+
+async def test_a_blocking_program_is_served_as_well(service: LiveService, journal: Journal) -> None:
+    def program() -> list[str]:
+        with blocking.connect(service.address, src="en", tgt="ao") as session:
+            whole = session.submit("whole", services=NMT)
+            pieces = session.stream("whole", services=NMT, meta={"pieces": 2})
+            return [whole.text, *(piece.text for piece in pieces)]
+
+    async with live_node(service.address, journal, "ao"):
+        said = await asyncio.to_thread(program)
+    assert said == ["elohw", "piece 0", "piece 1", "elohw"]
+
+
+# ---- one key, one job
+
+
+async def test_a_hundred_submits_of_one_key_are_one_job(
+    service: LiveService, journal: Journal
+) -> None:
+    """I2, N11: over many connections, while it runs and after it has ended."""
+
+    async def ask(body: str = "x") -> str:
+        async with connect(service.address, src="en", tgt="ap", session_id="one-key") as session:
+            return await submit(session, body)
+
+    async def submit(session: Session, body: str) -> str:
+        meta = {"sleep_s": 0.05}
+        return (await session.submit(body, services=NMT, request_id="r", meta=meta)).job_id
+
+    async with live_node(service.address, journal, "ap"):
+        async with connect(service.address, src="en", tgt="ap", session_id="one-key") as session:
+            jobs = set(await asyncio.gather(*(submit(session, "x") for _ in range(90))))
+        for _ in range(10):
+            jobs.add(await ask())
+        assert len(jobs) == 1
+        with pytest.raises(JobRefused) as refused:
+            await ask("another body")
+        assert refused.value.code == "CONFLICT"
+    assert len(journal.starts()["r"]) == 1

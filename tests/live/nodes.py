@@ -1,0 +1,89 @@
+"""Nodes for tests: in the test's own event loop, or as processes that can be killed."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+from live.journal import Journal
+from live.node_program import worker
+from live.service import PATIENCE_S
+from supervised_service import wait_until
+
+from pointsman import Node
+
+TESTS = Path(__file__).resolve().parents[1]
+
+
+@asynccontextmanager
+async def live_node(
+    address: str, journal: Journal, tgt: str, *, node_id: str = "", **options: Any
+) -> AsyncIterator[Node]:
+    """A node that translates English to `tgt`, is ready, and leaves at the end."""
+    node_id = node_id or f"n-{tgt}"
+    node = Node(address, services=["nmt"], nmt=[("en", tgt)], node_id=node_id, **options)
+    node.handler(worker(journal, node_id))
+    running = asyncio.create_task(node.run())
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            await node.wait_ready()
+        yield node
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+class NodeProcess:
+    """A node that runs as a program."""
+
+    def __init__(
+        self, address: str, journal: Journal, tgt: str, *, node_id: str = "", slots: int = 4
+    ) -> None:
+        self.node_id = node_id or f"n-{tgt}"
+        self.process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "live.node_program"),
+                *(address, str(journal.path), self.node_id, tgt, str(slots)),
+            ],
+            cwd=TESTS,
+            env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+            stdout=subprocess.PIPE,
+        )
+
+    async def ready(self) -> None:
+        """Wait until it says so."""
+        assert self.process.stdout is not None
+        line = await asyncio.to_thread(self.process.stdout.readline)
+        assert line == b"ready\n", line
+
+    def signal(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    async def ended(self) -> int:
+        """Wait for the end; return the exit status."""
+        await asyncio.to_thread(wait_until, lambda: self.process.poll() is not None, "its end")
+        return self.process.wait()
+
+    def close(self) -> None:
+        """Kill whatever still runs."""
+        self.process.kill()
+        self.process.wait()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+
+@contextmanager
+def node_process(
+    address: str, journal: Journal, tgt: str, *, node_id: str = "", slots: int = 4
+) -> Iterator[NodeProcess]:
+    """A node program that is killed at the end, if it still runs."""
+    node = NodeProcess(address, journal, tgt, node_id=node_id, slots=slots)
+    try:
+        yield node
+    finally:
+        node.close()
