@@ -129,6 +129,26 @@ def test_the_key_holds_over_a_restart_and_an_unknown_id_may_bring_its_key() -> N
     assert forgetful.refusal()[0] == Code.NODE_ID_CONFLICT
 
 
+def test_a_lost_answer_does_not_lock_the_id_for_ever() -> None:
+    h = Harness()
+    connection = h.dial()
+    h.say(connection, registration("n1"))
+    h.lose(connection)
+    h.start()
+
+    h.say(h.dial(), registration("n1", "f" * 64))
+    assert h.refusal()[0] == Code.NODE_ID_CONFLICT
+    connection = h.join(registration("n1"))
+    (answer,) = h.sent(Registered)
+    assert (answer.epoch, len(answer.key)) == (2, 64), "a new key: the first one never arrived"
+
+    h.beat(connection)
+    assert [entry.is_proven for entry in h.registry] == [False, False, True]
+    h.start()
+    h.say(h.dial(), registration("n1"))
+    assert h.refusal()[0] == Code.NODE_ID_CONFLICT, "whoever beats has read the answer"
+
+
 def test_three_takeovers_in_a_minute_keep_both_machines_out_for_that_minute() -> None:
     """N7: two copies of one machine fight over its id."""
     h = Harness()

@@ -37,11 +37,16 @@ class StopWished(msgspec.Struct, frozen=True):
 
 
 class RegistryEntry(msgspec.Struct, frozen=True, array_like=True):
-    """What must survive every process: whose key proves a node id, and its highest epoch."""
+    """What must survive every process: whose key proves a node id, and its highest epoch.
+
+    is_proven: whoever was given the key has shown that the answer with it arrived.  Until then a
+    lost answer must not lock the id for ever.
+    """
 
     node_id: str
     key_hash: bytes
     epoch: int
+    is_proven: bool = False
 
 
 class Record(msgspec.Struct, frozen=True):

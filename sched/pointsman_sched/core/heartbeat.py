@@ -53,7 +53,12 @@ def take_lanes_ready(
 
 
 def hear(state: ManagementState, node: Node) -> None:
-    """Note that the node is alive."""
+    """Note that the node is alive, and has read the answer to its registration."""
+    if not node.is_proven:
+        node.is_proven = True
+        entry = state.identities.prove(node.node_id)
+        if entry is not None:
+            state.outbox.record(entry)
     node.heard_at_ns = state.clock_ns
     state.set_silent(node, False)
 

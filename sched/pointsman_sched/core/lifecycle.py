@@ -28,7 +28,8 @@ def change(state: ManagementState, node: Node, verb: Verb, reason: str) -> None:
     if node.state is NodeState.OFFLINE:
         _leave_pools(state, node)
     state.show_row(node)
-    if node.connection is not None:
+    # A welcome is told by the answer to the registration itself.
+    if node.connection is not None and verb is not Verb.WELCOME:
         told = NodeStateChanged(state=node.state.name.lower(), reason=reason)
         state.outbox.send(node.connection, told)
     if node.state is NodeState.OFFLINE:

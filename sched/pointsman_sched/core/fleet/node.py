@@ -12,9 +12,9 @@ class Node:
     __slots__ = (
         "bad_window", "capability", "class_number", "connection", "declared_services",
         "drain_deadline_ns", "epoch", "filed_tick", "flags", "generation", "heard_at_ns",
-        "interval_ns", "is_drained_by_operator", "is_lanes_ready", "is_silent", "node_id",
-        "pools", "reason", "record", "row", "slots_max", "state", "state_since_ns", "takeovers_ns",
-        "was_good",
+        "interval_ns", "is_drained_by_operator", "is_lanes_ready", "is_proven", "is_silent",
+        "node_id", "pools", "reason", "record", "row", "slots_max", "state", "state_since_ns",
+        "takeovers_ns", "was_good",
     )  # fmt: skip
 
     def __init__(self, node_id: str, row: int, generation: int, now_ns: int) -> None:
@@ -37,6 +37,8 @@ class Node:
         # None while the control connection is broken, or not yet back after a restart of ours.
         self.connection: Connection | None = None
         self.is_lanes_ready = False
+        # Whether it is known to have the key of its id.
+        self.is_proven = False
         # Whether the last heartbeat of this registration was good.
         self.was_good = False
         # The last heartbeats as bits, the newest lowest; 1 is bad.

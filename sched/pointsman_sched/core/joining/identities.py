@@ -62,23 +62,34 @@ class Identities:
 
         An empty id gets a new one.  An unknown id is taken with the key it brings, if it is one,
         so that a server that lost its registry does not lock its fleet out; else a key is issued.
+        An issued key that was never proven is issued anew: the answer with it may have been lost.
         """
         if not node_id:
             node_id = self._invent(entropy)
         known = self._known.get(node_id)
+        epoch = known.epoch + 1 if known is not None else 1
+        assert epoch <= EPOCH_MAX, node_id
         if known is not None:
             if compare_digest(known.key_hash, hash_key(key)):
-                assert known.epoch < EPOCH_MAX, node_id
-                entry = RegistryEntry(node_id, known.key_hash, known.epoch + 1)
-                return Admission(entry, "")
-            return Refusal(Code.NODE_ID_CONFLICT, _conflict_words(node_id, has_key=bool(key)))
+                return Admission(RegistryEntry(node_id, known.key_hash, epoch, True), "")
+            if key or known.is_proven:
+                return Refusal(Code.NODE_ID_CONFLICT, _conflict_words(node_id, has_key=bool(key)))
         if len(key) > KEY_LENGTH_MAX:
             return Refusal(
                 Code.INVALID_CAPABILITY_SCHEMA,
                 f"key: {len(key)} characters, at most {KEY_LENGTH_MAX} are taken",
             )
         issued = "" if len(key) >= KEY_LENGTH_MIN else entropy(KEY_BYTES).hex()
-        return Admission(RegistryEntry(node_id, hash_key(issued or key), 1), issued)
+        entry = RegistryEntry(node_id, hash_key(issued or key), epoch, not issued)
+        return Admission(entry, issued)
+
+    def prove(self, node_id: str) -> RegistryEntry | None:
+        """The node has its key; return what must be recorded if that is new."""
+        known = self._known.get(node_id)
+        if known is None or known.is_proven:
+            return None
+        proven = self._known[node_id] = msgspec.structs.replace(known, is_proven=True)
+        return proven
 
     def admit(self, entry: RegistryEntry, is_present: Callable[[str], bool]) -> None:
         """Remember an admission; ids longest gone make room, never one that is in the fleet."""

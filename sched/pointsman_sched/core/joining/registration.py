@@ -155,6 +155,7 @@ def _enter(
     state.strangers.discard(connection)
     node.connection = connection
     node.epoch = admission.entry.epoch
+    node.is_proven = admission.entry.is_proven
     node.is_lanes_ready = node.was_good = False
     node.bad_window = 0
     node.heard_at_ns = state.clock_ns

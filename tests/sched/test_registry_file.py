@@ -1,0 +1,98 @@
+"""The registry file: what it keeps, and what a torn or damaged end does to it."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pointsman_sched.core.events import RegistryEntry
+from pointsman_sched.crash_points import CrashPoint, CrashPointError, pass_by, read_crash_point
+from pointsman_sched.manager import registry_file
+from pointsman_sched.manager.registry_file import NAME, RegistryFile, encode_record
+
+
+def entry(number: int, epoch: int = 1) -> RegistryEntry:
+    return RegistryEntry(f"n{number}", bytes([number]) * 32, epoch)
+
+
+def reopened(directory: Path, say: Callable[[str], None] = print) -> tuple[RegistryEntry, ...]:
+    file = RegistryFile(directory, say)
+    file.close()
+    return file.entries()
+
+
+def test_what_was_appended_is_there_after_a_restart_the_latest_of_each_id(tmp_path: Path) -> None:
+    file = RegistryFile(tmp_path, print)
+    assert file.entries() == ()
+    file.append((entry(1), entry(2)))
+    file.append((entry(1, 7),))
+    file.close()
+    assert reopened(tmp_path) == (entry(2), entry(1, 7))
+    assert (tmp_path / NAME).stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / NAME).stat().st_size == len(encode_record(entry(1))) * 2, "compacted"
+
+
+def test_a_tail_torn_at_any_byte_loses_only_the_last_entry(tmp_path: Path) -> None:
+    """C4, for this file."""
+    whole = b"".join(encode_record(entry(number)) for number in range(3))
+    start = len(whole) - len(encode_record(entry(2)))
+    for end in range(start, len(whole)):
+        (tmp_path / NAME).write_bytes(whole[:end])
+        assert reopened(tmp_path) == (entry(0), entry(1)), end
+    (tmp_path / NAME).write_bytes(whole + bytes(100))
+    said: list[str] = []
+    assert len(reopened(tmp_path, said.append)) == 3
+    assert not said, "zeros after a power cut are no loss"
+
+
+def test_damage_in_the_middle_is_told_and_a_copy_is_kept(tmp_path: Path) -> None:
+    whole = bytearray(b"".join(encode_record(entry(number)) for number in range(3)))
+    whole[len(whole) // 2] ^= 1
+    (tmp_path / NAME).write_bytes(whole)
+    said: list[str] = []
+    assert reopened(tmp_path, said.append) == (entry(0),)
+    assert "not readable" in said[0]
+    assert (tmp_path / f"{NAME}.damaged").read_bytes() == whole
+
+
+def test_history_is_dropped_when_it_outgrows_the_truth(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry_file, "HISTORY_MIN", 50)
+    file = RegistryFile(tmp_path, print)
+    for epoch in range(1, 200):
+        file.append((entry(1, epoch), entry(2, epoch)))
+    size = (tmp_path / NAME).stat().st_size
+    file.close()
+    assert size <= 51 * len(encode_record(entry(1, 200)))
+    assert reopened(tmp_path) == (entry(1, 199), entry(2, 199))
+
+
+def test_a_file_that_cannot_be_replaced_is_an_error_not_a_silence(tmp_path: Path) -> None:
+    (tmp_path / NAME).mkdir()
+    with pytest.raises(OSError, match="directory"):
+        RegistryFile(tmp_path, print)
+
+
+def test_a_crash_point_is_read_once_and_wrong_ones_are_refused() -> None:
+    assert read_crash_point({}) is pass_by
+    assert isinstance(read_crash_point({"POINTSMAN_CRASHPOINT": "catalog-x:3"}), CrashPoint)
+    for wrong in ("point", "point:", ":1", "point:0", "point:-1", "point:x"):
+        with pytest.raises(CrashPointError, match="NAME:K"):
+            read_crash_point({"POINTSMAN_CRASHPOINT": wrong})
+
+
+def test_every_crash_point_of_the_manager_is_passed_by_some_test() -> None:
+    """P1: the list is generated from the source."""
+    root = Path(__file__).resolve().parents[2]
+    sources = [
+        *(root / "sched" / "pointsman_sched" / "core").rglob("*.py"),
+        root / "shm" / "pointsman_shm" / "memory" / "catalog_writer.py",
+    ]
+    named = set()
+    for source in sources:
+        for piece in source.read_text(encoding="utf-8").split('crash("')[1:]:
+            named.add(piece.partition('"')[0])
+    tested = (root / "tests" / "sched" / "test_manager_recovery.py").read_text(encoding="utf-8")
+    assert len(named) >= 9
+    assert not [name for name in sorted(named) if f'"{name}"' not in tested]
