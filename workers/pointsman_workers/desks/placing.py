@@ -15,6 +15,7 @@ from pointsman_workers.core.lifecycle import moved
 from pointsman_workers.core.shard import MILLISECOND_NS, SECOND_NS, Shard
 from pointsman_workers.core.state import Hold, Job
 from pointsman_workers.placement.kinds import Kind
+from pointsman_workers.placement.ranking import ANYWHERE, Ranking
 from pointsman_workers.placement.refusal import Refusals
 from pointsman_workers.placement.selection import (
     Choice,
@@ -83,19 +84,20 @@ class PlacingDesk:
         """Preferred node, then the pools; without the nodes where it failed, then with them."""
         shard = self.shard
         fleet, kind = shard.fleet, job.kind
+        ranking = Ranking(excluded) if excluded else ANYWHERE
         if job.submit.preferred_node:
             row = shard.rows_by_node.get(job.submit.preferred_node)
             if row is not None:
-                choice = reserve_row(fleet, kind, row, (), excluded)
+                choice = reserve_row(fleet, kind, row, (), ranking)
                 if choice:
                     return choice, "preferred"
         selector = "single_level" if pools and pools[0] is None else "two_level"
         if not excluded:
-            return search(fleet, kind, pools, excluded), selector
-        choice = search_all(fleet, kind, pools, excluded)
+            return search(fleet, kind, pools, ranking), selector
+        choice = search_all(fleet, kind, pools, ranking)
         if choice is None and job.failed_rows:
             named = excluded - job.failed_rows
-            choice = search_all(fleet, kind, pools, named)
+            choice = search_all(fleet, kind, pools, Ranking(named))
         return choice, "failover" if job.failed_rows else selector
 
     def place_on(self, job: Job, row: int) -> bool:
@@ -107,7 +109,8 @@ class PlacingDesk:
         decision = None
         if fleet.snapshot.pool_view.is_two_level:
             decision = decide_for_session(fleet, kind, job.session)
-        choice = reserve_row(fleet, kind, row, pools_to_ask(fleet, decision), excluded)
+        ranking = Ranking(excluded) if excluded else ANYWHERE
+        choice = reserve_row(fleet, kind, row, pools_to_ask(fleet, decision), ranking)
         if choice is None:
             return False
         self._note_placement(job, choice, decision, "reserve")

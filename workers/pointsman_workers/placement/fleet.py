@@ -16,6 +16,7 @@ from pointsman_shm.snapshot.snapshot import RuntimeSnapshot, decode_pages, empty
 from pointsman_workers.core.setup import WorkerMemory
 from pointsman_workers.placement.draws import Draws
 from pointsman_workers.placement.kinds import Kind
+from pointsman_workers.placement.ranking import Judgement
 
 _OUTCOMES = {
     Reserve.OK: Counter.RESERVE_OK,
@@ -100,6 +101,10 @@ class Fleet:
             return
         kind.version = self.snapshot.version
         kind.codes = self.index.feasible(kind.requirement)
+        types = kind.requirement.types
+        kind.judgement = Judgement(
+            kind.codes, is_barred=lambda row, word: self.is_marked(row, word, types)
+        )
         kind.lists = {}
         kind.orders = {}
         kind.walk = None

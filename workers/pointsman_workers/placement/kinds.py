@@ -17,6 +17,7 @@ from pointsman_shm.rules.modules import UnknownName, required_types, wants_seman
 from pointsman_shm.rules.session_pool import PoolDecision
 from pointsman_shm.snapshot.records import ConfigPage, Requirement
 from pointsman_wire.session_messages import Submit
+from pointsman_workers.placement.ranking import Judgement
 
 if TYPE_CHECKING:
     from pointsman_workers.core.state import Job, Session
@@ -34,6 +35,7 @@ class Kind(msgspec.Struct, eq=False, kw_only=True):
     # What follows belongs to one version of the snapshot; Fleet.prepare keeps it current.
     version: int = -1
     codes: bytearray = msgspec.field(default_factory=bytearray)  # by class: 0 = can do it
+    judgement: Judgement = Judgement()  # the codes, and what marks say
     lists: "dict[int | None, array[int]]" = {}  # candidates by pool
     orders: dict[int, PoolDecision] = {}  # by bound pool: what a session decision repeats
     class_mask: int = 0  # for the waiting words: bit = number modulo 64 of every class that can

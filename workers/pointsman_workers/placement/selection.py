@@ -14,33 +14,26 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from pointsman_shm.memory.ledger import Reserve
-from pointsman_shm.memory.rows import (
-    CLASS_MASK,
-    CLASS_SHIFT,
-    FLAGS_SHIFT,
-    GENERATION_SHIFT,
-    SLOTS_MASK,
-    STATE_MASK,
-    STATE_SHIFT,
-    NodeState,
-    RowFlag,
-)
+from pointsman_shm.memory.rows import CLASS_MASK, CLASS_SHIFT, GENERATION_SHIFT
 from pointsman_workers.placement.fleet import Fleet
 from pointsman_workers.placement.kinds import Kind, Walk
+from pointsman_workers.placement.ranking import (
+    CHOOSABLE,
+    CHOOSABLE_IF_MARKED_MASK,
+    CHOOSABLE_MASK,
+    OVERLOADED_BIT,
+    Ranking,
+    Reading,
+    Scored,
+    rank,
+)
 
 WALK_BUDGET = 256
 WALK_CHUNK = 32
 FULL_MEMORY_NS = 5_000_000
 NO_ROW = -1
 
-_STOPPING_FLAGS = RowFlag.PAUSED | RowFlag.MARKED | RowFlag.OVERLOADED
-CHOOSABLE_MASK = STATE_MASK << STATE_SHIFT | int(_STOPPING_FLAGS) << FLAGS_SHIFT
-CHOOSABLE = NodeState.READY << STATE_SHIFT
-_MARKED_BIT = int(RowFlag.MARKED) << FLAGS_SHIFT
-_OVERLOADED_BIT = int(RowFlag.OVERLOADED) << FLAGS_SHIFT
-
 PoolOrder = tuple[int | None, ...]  # None: the whole fleet (single-level)
-Scored = tuple[float, int, int, int]  # load, draw order, row, standing word
 
 
 class Choice(NamedTuple):
@@ -54,52 +47,30 @@ class Choice(NamedTuple):
     runner_up: int = NO_ROW
 
 
-def judge(fleet: Fleet, kind: Kind, rows: Sequence[int], excluded: set[int]) -> list[Scored]:
-    """Return the rows that pass every check, least loaded first; ties keep their draw order."""
+def read(fleet: Fleet, rows: Sequence[int]) -> list[Reading]:
+    """Read the words of these rows: all that ranking them will look at."""
     standing, load = fleet.standing, fleet.load
     held, lane_generations = fleet.held, fleet.lane_generations
-    codes = kind.codes
-    code_count = len(codes)
-    scored: list[Scored] = []
-    for order, row in enumerate(rows):
-        word = standing[row]
-        if word & CHOOSABLE_MASK != CHOOSABLE and not _is_marked_for_others(fleet, kind, row, word):
-            continue
-        number = word >> CLASS_SHIFT & CLASS_MASK
-        if (
-            lane_generations[row] != word >> GENERATION_SHIFT
-            or number >= code_count
-            or codes[number]
-            or row in excluded
-        ):
-            continue
-        taken = held(row)
-        slots = word & SLOTS_MASK
-        if taken < slots:
-            scored.append(((taken + (load[row] >> 16 & 0xFFFF)) / slots, order, row, word))
-    scored.sort()
-    return scored
+    return [(row, standing[row], load[row], held(row), lane_generations[row]) for row in rows]
 
 
-def _is_marked_for_others(fleet: Fleet, kind: Kind, row: int, word: int) -> bool:
-    """A marked node lacks one model; for every other service it is as good as any."""
-    return word & (CHOOSABLE_MASK & ~_MARKED_BIT) == CHOOSABLE and not fleet.is_marked(
-        row, word, kind.requirement.types
-    )
+def judge(fleet: Fleet, kind: Kind, rows: Sequence[int], ranking: Ranking) -> list[Scored]:
+    """Return the rows that pass every check as their words are now, best first."""
+    return rank(read(fleet, rows), kind.judgement, ranking)
 
 
 def reserve_in_turn(fleet: Fleet, scored: list[Scored], pool_id: int | None) -> Choice | None:
     """Reserve the first candidate that still has room."""
-    for index, (load, _, row, word) in enumerate(scored):
+    for index, (load, row, word) in enumerate(scored):
         outcome = fleet.own.reserve(row, fleet.standing, word)
         fleet.count_reserve(outcome)
         if outcome is Reserve.OK:
-            runner_up = scored[index + 1][2] if index + 1 < len(scored) else NO_ROW
+            runner_up = scored[index + 1][1] if index + 1 < len(scored) else NO_ROW
             return Choice(row, word, pool_id, load, len(scored), runner_up)
     return None
 
 
-def search(fleet: Fleet, kind: Kind, pools: PoolOrder, excluded: set[int]) -> Choice | None:
+def search(fleet: Fleet, kind: Kind, pools: PoolOrder, ranking: Ranking) -> Choice | None:
     """Choose and reserve a node for a job of this kind, or go one leg of the walk.
 
     After None, `kind.walk` tells that the round is not finished (call again next turn); otherwise
@@ -111,7 +82,7 @@ def search(fleet: Fleet, kind: Kind, pools: PoolOrder, excluded: set[int]) -> Ch
     kind.walk = None
     budget = WALK_BUDGET
     while walk.pool_at < len(pools):
-        choice, budget = _search_pool(fleet, kind, walk, excluded, budget)
+        choice, budget = _search_pool(fleet, kind, walk, ranking, budget)
         if choice:
             return choice
         if walk.position < len(walk.candidates):
@@ -128,40 +99,40 @@ def search(fleet: Fleet, kind: Kind, pools: PoolOrder, excluded: set[int]) -> Ch
 
 
 def _search_pool(
-    fleet: Fleet, kind: Kind, walk: Walk, excluded: set[int], budget: int
+    fleet: Fleet, kind: Kind, walk: Walk, ranking: Ranking, budget: int
 ) -> tuple[Choice | None, int]:
     """Sample the pool at which the walk stands, unless that is done, and walk the rest of it."""
     if not walk.candidates:
         return None, budget
     if walk.position == 0:
-        choice = _sample(fleet, kind, walk, excluded)
+        choice = _sample(fleet, kind, walk, ranking)
         if choice:
             return choice, budget
-    return _go_on(fleet, kind, walk, excluded, budget)
+    return _go_on(fleet, kind, walk, ranking, budget)
 
 
-def search_all(fleet: Fleet, kind: Kind, pools: PoolOrder, excluded: set[int]) -> Choice | None:
+def search_all(fleet: Fleet, kind: Kind, pools: PoolOrder, ranking: Ranking) -> Choice | None:
     """A whole round at once, leaving the kind's memory alone: for a job with exclusions."""
     for pool in pools:
         candidates = fleet.candidates(kind, pool)
         if not candidates:
             continue
-        scored = judge(fleet, kind, candidates, excluded)
+        scored = judge(fleet, kind, candidates, ranking)
         choice = reserve_in_turn(fleet, scored, pool)
         if choice:
             return choice
     return None
 
 
-def _sample(fleet: Fleet, kind: Kind, walk: Walk, excluded: set[int]) -> Choice | None:
+def _sample(fleet: Fleet, kind: Kind, walk: Walk, ranking: Ranking) -> Choice | None:
     candidates = walk.candidates
     positions = fleet.draws.positions(len(candidates), fleet.sample_size)
     rows = [candidates[position] for position in positions]
-    return reserve_in_turn(fleet, judge(fleet, kind, rows, excluded), walk.pools[walk.pool_at])
+    return reserve_in_turn(fleet, judge(fleet, kind, rows, ranking), walk.pools[walk.pool_at])
 
 
 def _go_on(
-    fleet: Fleet, kind: Kind, walk: Walk, excluded: set[int], budget: int
+    fleet: Fleet, kind: Kind, walk: Walk, ranking: Ranking, budget: int
 ) -> tuple[Choice | None, int]:
     """Walk from the cursor, in chunks, until a success, the end, or the end of the budget."""
     candidates, pool = walk.candidates, walk.pools[walk.pool_at]
@@ -169,7 +140,7 @@ def _go_on(
         rows = candidates[walk.position : walk.position + WALK_CHUNK]
         walk.position += len(rows)
         budget -= len(rows)
-        choice = reserve_in_turn(fleet, judge(fleet, kind, rows, excluded), pool)
+        choice = reserve_in_turn(fleet, judge(fleet, kind, rows, ranking), pool)
         if choice:
             return choice, budget
         if not walk.has_seen_busy:
@@ -180,8 +151,10 @@ def _go_on(
 def is_busy(fleet: Fleet, kind: Kind, row: int) -> bool:
     """Could this node do it if it only had a slot free or its machine less to do?"""
     word = fleet.standing[row]
-    calm = word & ~_OVERLOADED_BIT
-    if calm & CHOOSABLE_MASK != CHOOSABLE and not _is_marked_for_others(fleet, kind, row, calm):
+    calm = word & ~OVERLOADED_BIT
+    if calm & CHOOSABLE_MASK != CHOOSABLE and (
+        calm & CHOOSABLE_IF_MARKED_MASK != CHOOSABLE or kind.judgement.is_barred(row, calm)
+    ):
         return False
     if fleet.lane_generations[row] != word >> GENERATION_SHIFT:
         return False
@@ -191,13 +164,13 @@ def is_busy(fleet: Fleet, kind: Kind, row: int) -> bool:
 
 
 def reserve_row(
-    fleet: Fleet, kind: Kind, row: int, pools: PoolOrder, excluded: set[int]
+    fleet: Fleet, kind: Kind, row: int, pools: PoolOrder, ranking: Ranking
 ) -> Choice | None:
     """Reserve this very node, if it passes every check and is in one of the pools.
 
     An empty order of pools asks for no pool: a preferred node is taken from wherever it is.
     """
-    scored = judge(fleet, kind, (row,), excluded)
+    scored = judge(fleet, kind, (row,), ranking)
     if not scored:
         return None
     pool_id: int | None = None

@@ -1,0 +1,86 @@
+"""Ranking: which of some candidates can take a job, and in which order they are asked.
+
+Placing reads first and judges after.  A *reading* is what was read of one candidate, all of it
+numbers; `rank` is a pure function of readings, so that a decision that was recorded can be judged
+again, by the same function, and must come out the same.
+
+    Judgement   what a kind of job thinks of the classes of one snapshot: once per kind and version
+    Ranking     what only this decision weighs beside: once per decision, usually ANYWHERE
+"""
+
+from collections.abc import Callable, Iterable, Set
+from operator import itemgetter
+
+import msgspec
+
+from pointsman_shm.memory.rows import (
+    CLASS_MASK,
+    CLASS_SHIFT,
+    FLAGS_SHIFT,
+    GENERATION_SHIFT,
+    SLOTS_MASK,
+    STATE_MASK,
+    STATE_SHIFT,
+    NodeState,
+    RowFlag,
+)
+
+_STOPPING_FLAGS = RowFlag.PAUSED | RowFlag.MARKED | RowFlag.OVERLOADED
+CHOOSABLE_MASK = STATE_MASK << STATE_SHIFT | int(_STOPPING_FLAGS) << FLAGS_SHIFT
+CHOOSABLE = NodeState.READY << STATE_SHIFT
+MARKED_BIT = int(RowFlag.MARKED) << FLAGS_SHIFT
+OVERLOADED_BIT = int(RowFlag.OVERLOADED) << FLAGS_SHIFT
+CHOOSABLE_IF_MARKED_MASK = CHOOSABLE_MASK & ~MARKED_BIT
+
+# Row, standing word, load word, ledger sum, generation to which the own lane is up (0: none).
+Reading = tuple[int, int, int, int, int]
+Scored = tuple[float, int, int]  # score (the least is best), row, standing word
+
+_score = itemgetter(0)
+
+
+def mark_nothing(_row: int, _word: int) -> bool:
+    """Say that no mark bars any node."""
+    return False
+
+
+class Judgement(msgspec.Struct, frozen=True):
+    """What one kind of job asks of classes, under one snapshot."""
+
+    codes: bytes | bytearray = b""  # by class number: 0 = can do it
+    # Is the node in this row, with this standing word, barred by a mark?  Asked of marked ones.
+    is_barred: Callable[[int, int], bool] = mark_nothing
+
+
+class Ranking(msgspec.Struct, frozen=True):
+    """What one decision weighs beside the readings; it is recorded with them."""
+
+    excluded: Set[int] = frozenset()  # rows that the job must not go to
+
+
+ANYWHERE = Ranking()
+
+
+def rank(readings: Iterable[Reading], judgement: Judgement, ranking: Ranking) -> list[Scored]:
+    """Return the candidates that pass every check, best first; ties keep their draw order.
+
+    The score is rules.load.effective_load, written out here because this runs per candidate.
+    """
+    codes = judgement.codes
+    code_count = len(codes)
+    excluded = ranking.excluded
+    scored: list[Scored] = []
+    for row, word, load, held, lane_generation in readings:
+        if word & CHOOSABLE_MASK != CHOOSABLE and (
+            word & CHOOSABLE_IF_MARKED_MASK != CHOOSABLE or judgement.is_barred(row, word)
+        ):
+            continue  # a marked node lacks one model; for every other service it is as good as any
+        slots = word & SLOTS_MASK
+        if held >= slots or lane_generation != word >> GENERATION_SHIFT:
+            continue
+        number = word >> CLASS_SHIFT & CLASS_MASK
+        if number >= code_count or codes[number] or row in excluded:
+            continue
+        scored.append(((held + (load >> 16 & 0xFFFF)) / slots, row, word))
+    scored.sort(key=_score)
+    return scored
