@@ -292,3 +292,23 @@ async def test_a_manager_killed_at_a_crash_point_loses_nobody(here: Place, point
         assert await asyncio.to_thread(service.ended) == 0
         assert "manager was killed by SIGKILL" in service.text()
     assert here.segments() == here.sockets() == []
+
+
+async def test_removed_segments_are_made_anew_and_the_fleet_comes_again(here: Place) -> None:
+    """S8: somebody removed the files under /dev/shm."""
+    with here.service("--workers", "1") as service:
+        port = service.ready()
+        node = PlainNode(port, "n0")
+        try:
+            await node.reach("ready")
+            manager = service.pids()["manager"]
+            here.remove_segments()
+            wait_until(lambda: replaced(service, "manager", manager), "a new manager")
+            await node.registered(2)
+            await all_seen({"n0"}, here)
+        finally:
+            await node.close()
+        service.signal(signal.SIGTERM)
+        assert await asyncio.to_thread(service.ended) == 0
+        assert "is gone or cut" in service.text()
+    assert here.segments() == here.sockets() == []

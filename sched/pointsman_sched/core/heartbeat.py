@@ -104,7 +104,7 @@ def _change_services(
     capability = with_services(node.capability, services)
     refusal = check_services(services, state.setup.config) or check_class_size(capability)
     if refusal is None:
-        number = state.classes.intern(capability, node.node_id)
+        number = state.intern_class(capability, node.node_id)
         if isinstance(number, ClassesFull):
             refusal = Refusal(Code.CAPABILITY_CLASSES_FULL, number.words)
     if refusal is not None:
@@ -119,7 +119,6 @@ def _change_services(
     if number == node.class_number:
         return True
     node.class_number, node.capability = number, capability
-    state.dirty.add(state.layout.class_page(number))
     is_ready = node.state is NodeState.READY
     state.apply_moves(state.planner.add(node.node_id, number, capability, is_ready=is_ready))
     state.touch_record(node)

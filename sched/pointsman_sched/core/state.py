@@ -5,7 +5,7 @@ over it.  `show_row` alone writes a node's standing word, `touch_record` alone h
 anew: so a change is visible exactly when one of them was called.
 """
 
-from pointsman_sched.core.fleet.class_interner import ClassInterner
+from pointsman_sched.core.fleet.class_interner import ClassesFull, ClassInterner
 from pointsman_sched.core.fleet.health import BadWindow
 from pointsman_sched.core.fleet.intervals import Intervals, to_ns
 from pointsman_sched.core.fleet.mass_loss import MassLossGuard
@@ -21,7 +21,7 @@ from pointsman_sched.core.setup import ManagerSetup
 from pointsman_shm.memory.catalog_layout import CLASSES_PER_PAGE
 from pointsman_shm.memory.rows import GENERATION_SHIFT, RowFlag, pack_standing
 from pointsman_shm.rules.pool_planner import Moves, PoolPlanner
-from pointsman_shm.snapshot.records import NodeRecord
+from pointsman_shm.snapshot.records import CapabilityClass, NodeRecord
 from pointsman_wire.link import Connection
 
 # A registry remembers this many times the fleet; then the node ids longest gone are forgotten.
@@ -92,6 +92,14 @@ class ManagementState:
     def clock_ns(self) -> int:
         """Return the core's clock: it stands still while the process was late."""
         return self.now_ns - self.late_ns
+
+    def intern_class(self, capability: CapabilityClass, node_id: str) -> int | ClassesFull:
+        """Return the number of a class; a new one is published with whatever comes next."""
+        known_count = len(self.classes.classes)
+        number = self.classes.intern(capability, node_id)
+        if isinstance(number, int) and number == known_count:
+            self.dirty.add(self.layout.class_page(number))
+        return number
 
     def show_row(self, node: Node) -> None:
         """Write the node's standing word: at once, workers judge by it from now on."""

@@ -28,6 +28,7 @@ from pointsman_sched.manager.uplink_server import UplinkServer
 from pointsman_sched.wall_clock import wall_clock_offset_ns
 from pointsman_shm.memory.ownership import LockHeld, OwnerLock, acquire_lock
 from pointsman_shm.memory.segment import SegmentForeign, SegmentsFull
+from pointsman_shm.memory.stats import StatsPage
 from pointsman_shm.memory.stats_names import Timing
 from pointsman_shm.state_files import StateFileError, read_instance_uid, read_ticket_key
 from pointsman_wire.admin_messages import AdminAnswer
@@ -107,7 +108,7 @@ class ManagerProcess:
         self._open_admin(core, stack)
         receiver = HandoverReceiver(paths.manager_handover, driver.adopt)
         stack.callback(receiver.close)
-        self._look(segments)
+        self._look(segments, memory.stats, self._loop.time())
         stack.callback(lambda: self._next_look.cancel())
         driver.start()
         gc.collect()
@@ -201,12 +202,15 @@ class ManagerProcess:
         else:
             raise AssertionError(f"the core wishes what nobody can do: {command!r}")
 
-    def _look(self, segments: ManagerSegments) -> None:
+    def _look(self, segments: ManagerSegments, stats: StatsPage, due_at_s: float) -> None:
         """Once a second: are the segments still those that others find under their names?"""
+        now_s = self._loop.time()
+        stats.observe(Timing.LOOP_LAG, int((now_s - due_at_s) * 1e9))
         lost = segments.lost()
         if lost:
             self._end(1, f"segment {lost} is gone or cut: ends, so that a successor makes it anew")
-        self._next_look = self._loop.call_later(LOOK_S, self._look, segments)
+        next_s = now_s + LOOK_S
+        self._next_look = self._loop.call_at(next_s, self._look, segments, stats, next_s)
 
     # ---- stop
 

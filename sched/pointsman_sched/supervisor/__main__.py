@@ -8,6 +8,7 @@ from pointsman_sched.supervisor.grounds import GroundError
 from pointsman_sched.supervisor.options import ServiceOptions, UsageError, parse_options
 from pointsman_sched.supervisor.process import Supervisor, say
 from pointsman_shm.config_load import ConfigError
+from pointsman_shm.memory.segment import SegmentForeign
 from pointsman_shm.paths import PathError
 from pointsman_wire.places import PlaceError
 
@@ -21,7 +22,7 @@ def main(arguments: Sequence[str]) -> int:
         return 2
     try:
         return asyncio.run(run(options))
-    except (GroundError, PathError, OSError) as error:
+    except (GroundError, OSError, PathError, SegmentForeign) as error:
         say(f"cannot start: {error}")
         return 1
 

@@ -94,7 +94,6 @@ class Child:
 
     def start(self) -> None:
         """Start the process.  Raises OSError when the system has no room for another."""
-        self._restart = None
         ours, theirs = os.pipe()
         try:
             self._process = subprocess.Popen(
@@ -117,6 +116,14 @@ class Child:
         os.set_blocking(ours, False)
         self._loop.add_reader(ours, self._read_ready)
         self._become(ChildState.STARTING)
+
+    def _start_again(self) -> None:
+        self._restart = None
+        try:
+            self.start()
+        except OSError as error:
+            self._say(f"{self.plan.name} cannot be started: {error.strerror}; tries again")
+            self._plan_restart(was_ready=False)
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal; a child that is signalled is not started again."""
@@ -173,7 +180,7 @@ class Child:
         if is_hopeless or self._is_crash_loop(now_s):
             self._become(ChildState.FAILED)
             return
-        self._restart = self._loop.call_later(self._pause_s, self.start)
+        self._restart = self._loop.call_later(self._pause_s, self._start_again)
         self._pause_s = min(max(2 * self._pause_s, PAUSE_FIRST_S), PAUSE_MAX_S)
         self._become(ChildState.WAITING)
 

@@ -67,10 +67,9 @@ class Supervisor:
         try:
             self._start_children(listener.fileno(), alive)
             await self._wait(lambda: self._signal_count > 0 or self._failed is not None, None)
-            listener.close()
-            await self._stop_children()
         finally:
             listener.close()
+            await self._stop_children()
             await admin.close()
             os.close(held)
             os.close(alive)
@@ -138,8 +137,14 @@ class Supervisor:
         if not self._is_told_ready and all(c.was_ever_ready for c in self._children):
             self._is_told_ready = len(self._children) == self._options.worker_count + 1
             if self._is_told_ready:
-                print(self.ready_line(), flush=True)
+                self._tell_ready()
         self._changed.set()
+
+    def _tell_ready(self) -> None:
+        try:
+            print(self.ready_line(), flush=True)
+        except OSError as error:  # nobody reads it, which is no reason not to serve
+            say(f"{self.ready_line()} (standard output: {error.strerror})")
 
     def ready_line(self) -> str:
         """Return the one line that says where the service is to be found."""
@@ -164,13 +169,14 @@ class Supervisor:
         self._changed.set()
 
     async def _stop_children(self) -> None:
-        manager, *workers = self._children
+        manager, workers = self._children[:1], self._children[1:]
         deadline_s = monotonic() + STOP_S
         for worker in workers:
             worker.signal(signal.SIGTERM)
         if await self._wait_for_end(workers, deadline_s - MANAGER_STOP_S):
-            manager.signal(signal.SIGTERM)
-            await self._wait_for_end([manager], deadline_s)
+            for child in manager:
+                child.signal(signal.SIGTERM)
+            await self._wait_for_end(manager, deadline_s)
         left = [child for child in self._children if child.is_alive]
         if left:
             say(f"kills what did not stop: {', '.join(child.plan.name for child in left)}")

@@ -163,12 +163,17 @@ def attach_segment(name: str, *, writable: bool) -> Segment:
 
 
 def unlink_segment(name: str) -> bool:
-    """Remove the name; mappings live on.  False when there was none."""
+    """Remove the name; mappings live on.  False when there was none.
+
+    Raises SegmentForeign for another user's, which only that user or root may remove.
+    """
     _check_name(name)
     try:
         posix_ipc.unlink_shared_memory(name)
     except posix_ipc.ExistentialError:
         return False
+    except posix_ipc.PermissionsError:
+        raise SegmentForeign(f"{name} may not be removed by this user") from None
     return True
 
 

@@ -74,7 +74,7 @@ def _try_register(
     if refusal is not None:
         return refusal
     capability = capability_of(message, message.services)
-    number = state.classes.intern(capability, admission.entry.node_id)
+    number = state.intern_class(capability, admission.entry.node_id)
     if isinstance(number, ClassesFull):
         return Refusal(Code.CAPABILITY_CLASSES_FULL, number.words)
     known = state.nodes.by_id.get(admission.entry.node_id)
@@ -162,7 +162,6 @@ def _enter(
     node.interval_ns = state.intervals.assigned_ns(state.nodes.live_count, node.row)
     state.identities.admit(admission.entry, lambda known: known in state.nodes.by_id)
     state.outbox.record(admission.entry)
-    state.dirty.add(state.layout.class_page(node.class_number))
     _write_words(state, node)
     if node.is_drained_by_operator:
         state.show_row(node)
