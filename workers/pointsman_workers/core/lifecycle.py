@@ -14,6 +14,7 @@ acknowledgement and implies it; a job may complete from DISPATCHED.
 """
 
 from enum import IntEnum
+from sys import intern
 
 
 class JobState(IntEnum):
@@ -31,7 +32,8 @@ class JobState(IntEnum):
 
 
 FIRST_TERMINAL = JobState.COMPLETED
-STATUS = {state: state.name.lower() for state in JobState}
+# Interned: the encoder leaves out a default that is the same object.
+STATUS = {state: intern(state.name.lower()) for state in JobState}
 
 _ENDS = {
     "complete": JobState.COMPLETED,

@@ -4,7 +4,7 @@ Desks (sessions, jobs, lanes) are the functions; this is the state they all writ
 time.  There is no other mutator and no other thread.
 """
 
-from pointsman_shm.memory.stats_names import Counter, Timing
+from pointsman_shm.memory.stats_names import Counter
 from pointsman_wire.link import Connection
 from pointsman_workers.core.outbox import Outbox
 from pointsman_workers.core.setup import WorkerSetup
@@ -52,7 +52,8 @@ class Shard:
         self.is_stopping = False
         # Until the nodes have reported what they run from before, a repeated request waits.
         self.is_settled = False
-        self._stats = memory.stats
+        self.count = memory.stats.add
+        self.observe = memory.stats.observe
         self._id_pool = b""
         self._id_at = 0
 
@@ -93,11 +94,3 @@ class Shard:
         if not self.fleet.release(lane.row):
             self.count(Counter.LEDGER_UNDERFLOW)
         self.freed_rows[lane.row] = None
-
-    def count(self, counter: Counter, n: int = 1) -> None:
-        """Count on the stats page."""
-        self._stats.add(counter, n)
-
-    def observe(self, timing: Timing, duration_ns: int) -> None:
-        """Time on the stats page."""
-        self._stats.observe(timing, duration_ns)

@@ -81,9 +81,8 @@ class Job(msgspec.Struct, eq=False, kw_only=True):
     placement_ns: int = 0
     queued_ns: int = 0
     capacity_refusals: int = 0
-    failed_rows: set[int] = set()
-    failed_nodes: set[str] = set()
-    reasons: list[str] = []
+    failed_rows: frozenset[int] = frozenset()
+    reasons: tuple[str, ...] = ()  # of each failed attempt, oldest first
     placement: Placement | None = None
     pool_name: str = ""
     result: Result | None = None  # set exactly while terminal

@@ -6,6 +6,8 @@ finish      the one way into a terminal state
 serve       freed slots and looks: waiting jobs are placed, best first
 """
 
+from msgspec.structs import replace
+
 from pointsman_shm.memory.rows import CLASS_MASK, CLASS_SHIFT
 from pointsman_shm.memory.stats_names import Counter, Timing
 from pointsman_shm.rules.eligibility import uses_semantic
@@ -54,7 +56,8 @@ class OutcomeDesk:
             self.finish(job, "complete_no_text", message=message, payload=payload)
         elif message.status == "failed" and not _is_retryable(message):
             text = f"{job.hold.lane.node_id}: {message.message or message.code}"
-            self.finish(job, "fail", error=_node_error(message, text, job.reasons), message=message)
+            error = error_info(_node_code(message.code), text, attempts=[*job.reasons])
+            self.finish(job, "fail", error=error, message=message)
         else:
             reason = message.message or message.code or message.status
             self.fail_over(job, reason, _node_code(message.code))
@@ -79,13 +82,28 @@ class OutcomeDesk:
         job.payload = b""
         job.ended_at_ns = shard.now_ns
         shard.open_job_count -= 1
-        number = session.next_result
+        job.result = self._result(job, hold, message, error)
         session.next_result += 1
-        job.result = Result(
+        shard.count(_END_COUNTERS[job.state])
+        if error is not None and error.retryable and job.attempt == 0:
+            shard.window.unbind(job)  # it never ran: the key is free again at once
+        else:
+            shard.window.keep(job)
+        self.sessions.deliver(session, job)
+
+    def _result(
+        self, job: Job, hold: Hold | None, message: NodeResult | None, error: ErrorInfo | None
+    ) -> Result:
+        """Number the outcome for the session; what is rare comes by replacing.
+
+        The interpreter passes more than 15 keywords as a dict, for ten times the price.
+        """
+        session = job.session
+        result = Result(
             session_number=session.number,
             request_id=job.key[2],
             job_id=job.job_id,
-            number=number,
+            number=session.next_result,
             status=STATUS[job.state],
             node_id=hold.lane.node_id if hold is not None else "",
             attempt=job.attempt,
@@ -95,20 +113,21 @@ class OutcomeDesk:
             use_semantic=hold is not None and self._uses_semantic(job, hold),
             content_type=message.content_type if message is not None else "",
             meta=message.meta if message is not None else None,
-            utterance_index=job.submit.utterance_index,
-            placement=job.placement,
-            error=error,
         )
-        shard.count(_END_COUNTERS[job.state])
-        if error is not None and error.retryable and job.attempt == 0:
-            shard.window.unbind(job)  # it never ran: the key is free again at once
-        else:
-            shard.window.keep(job)
-        self.sessions.deliver(session, job)
+        utterance_index = job.submit.utterance_index
+        if error is None and utterance_index is None and job.placement is None:
+            return result
+        return replace(
+            result, utterance_index=utterance_index, placement=job.placement, error=error
+        )
 
     def _uses_semantic(self, job: Job, hold: Hold) -> bool:
         capability = self.shard.fleet.capability(hold.lane.row)
-        return capability is not None and uses_semantic(capability, job.kind.requirement)
+        return (
+            capability is not None
+            and "semantic" in capability.types_ready
+            and uses_semantic(capability, job.kind.requirement)
+        )
 
     # -- failure -----------------------------------------------------------------------------
 
@@ -121,12 +140,12 @@ class OutcomeDesk:
         shard = self.shard
         hold = job.hold
         assert hold is not None, job.job_id
-        job.reasons.append(f"attempt {job.attempt} on {hold.lane.node_id}: {reason}")
+        job.reasons += (f"attempt {job.attempt} on {hold.lane.node_id}: {reason}",)
         if excludes_node:
             job.failed_rows = job.failed_rows | {hold.lane.row}
         if job.failovers >= shard.config.jobs.failovers_max:
             text = f"the job failed on {job.attempt} attempts, last: {reason}"
-            self.finish(job, "fail", error=error_info(code, text, attempts=job.reasons))
+            self.finish(job, "fail", error=error_info(code, text, attempts=[*job.reasons]))
             return
         job.failovers += 1
         shard.count(Counter.FAILOVERS)
@@ -162,7 +181,7 @@ class OutcomeDesk:
     def cancel(self, job: Job) -> None:
         """The client wants no result any more."""
         hold = job.hold
-        error = error_info(Code.CANCELLED, "cancelled by the client", attempts=job.reasons)
+        error = error_info(Code.CANCELLED, "cancelled by the client", attempts=[*job.reasons])
         self.finish(job, "cancel", error=error)
         if hold is not None:
             self.cancel_hold(hold, "cancelled by the client")
@@ -178,7 +197,7 @@ class OutcomeDesk:
         hold = job.hold
         if job.ends_at_ns and job.ends_at_ns <= now_ns:
             text = "the job's deadline passed"
-            error = error_info(Code.JOB_TIMEOUT, text, attempts=job.reasons)
+            error = error_info(Code.JOB_TIMEOUT, text, attempts=[*job.reasons])
             self.finish(job, "expire", error=error)
             if hold is not None:
                 self.cancel_hold(hold, text)
@@ -197,9 +216,10 @@ class OutcomeDesk:
         """Give freed slots to waiting jobs, ours or another worker's, and look where it is time."""
         shard = self.shard
         freed, shard.freed_rows = shard.freed_rows, {}
-        for row in freed:
-            self._offer(row)
         waiting = shard.waiting
+        if waiting.count or shard.worker_count > 1:
+            for row in freed:
+                self._offer(row)
         if not waiting.count:
             return
         budget = LOOKS_A_STEP_MAX
@@ -262,7 +282,3 @@ def _is_retryable(message: NodeResult) -> bool:
 
 def _node_code(code: str) -> Code:
     return Code(code) if code in Code.__members__ else Code.INTERNAL_ERROR
-
-
-def _node_error(message: NodeResult, text: str, attempts: list[str]) -> ErrorInfo:
-    return error_info(_node_code(message.code), text, attempts=attempts)

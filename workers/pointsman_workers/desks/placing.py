@@ -5,6 +5,8 @@ place_on    the same for a slot that was just freed
 wait        no slot now: queue, with one wait when nodes are busy and another when none exists
 """
 
+from msgspec.structs import replace
+
 from pointsman_shm.memory.stats_names import Counter, Timing
 from pointsman_shm.rules.session_pool import PoolDecision, PoolOutcome
 from pointsman_wire.errors import Code
@@ -72,15 +74,17 @@ class PlacingDesk:
         fleet = self.shard.fleet
         return kind.full_until_ns > fleet.now_ns and kind.full_at_release == fleet.release_count
 
-    def _excluded(self, job: Job) -> set[int]:
+    def _excluded(self, job: Job) -> frozenset[int]:
         """Rows that this job must not go to: named by the client, or where it has failed."""
         if not job.submit.exclude:
             return job.failed_rows
         lanes = self.shard.lanes
-        named = {row for row, lane in lanes.items() if lane.node_id in job.submit.exclude}
-        return named | job.failed_rows
+        named = [row for row, lane in lanes.items() if lane.node_id in job.submit.exclude]
+        return job.failed_rows.union(named)
 
-    def _choose(self, job: Job, pools: PoolOrder, excluded: set[int]) -> tuple[Choice | None, str]:
+    def _choose(
+        self, job: Job, pools: PoolOrder, excluded: frozenset[int]
+    ) -> tuple[Choice | None, str]:
         """Preferred node, then the pools; without the nodes where it failed, then with them."""
         shard = self.shard
         fleet, kind = shard.fleet, job.kind
@@ -168,29 +172,36 @@ class PlacingDesk:
         self.rearm(job)
 
     def _assignment(self, job: Job, hold: Hold) -> Assign:
+        """What the node gets; what is rare comes by replacing, as in OutcomeDesk._result."""
         submit, requirement = job.submit, job.kind.requirement
         tenant, session_id, request_id = job.key
-        left_ms = None
-        if job.ends_at_ns:
-            left_ms = max(1, (job.ends_at_ns - self.shard.now_ns) // MILLISECOND_NS)
-        return Assign(
+        assignment = Assign(
             number=hold.number,
             job_id=job.job_id,
             dispatch=hold.dispatch,
             attempt=job.attempt,
-            services=list(requirement.types),
-            features=list(requirement.features),
+            services=[*requirement.types],
             src_lang=requirement.src,
             tgt_lang=requirement.tgt,
-            auto_langs=list(requirement.auto_langs),
             content_type=submit.content_type,
-            meta=submit.meta,
             tenant=tenant,
             session_id=session_id,
             request_id=request_id,
             priority=submit.priority,
-            trace_id=submit.trace_id,
             timeout_ms=job.timeout_ns // MILLISECOND_NS,
+        )
+        is_plain = not (requirement.features or requirement.auto_langs or job.ends_at_ns)
+        if is_plain and submit.meta is None and not (submit.trace_id or submit.stream):
+            return assignment
+        left_ms = None
+        if job.ends_at_ns:
+            left_ms = max(1, (job.ends_at_ns - self.shard.now_ns) // MILLISECOND_NS)
+        return replace(
+            assignment,
+            features=[*requirement.features],
+            auto_langs=[*requirement.auto_langs],
+            meta=submit.meta,
+            trace_id=submit.trace_id,
             deadline_ms=left_ms,
             stream=submit.stream,
         )
@@ -214,7 +225,7 @@ class PlacingDesk:
         """Why no node took the job, for its client: none can, or all that can are busy."""
         shard = self.shard
         shard.count(Counter.NO_AVAILABLE_NODE)
-        excluded = frozenset(self._excluded(job) - job.failed_rows)
+        excluded = self._excluded(job) - job.failed_rows
         refusal = self.refusals.explain(
             job.kind, excluded, strict_left_none=self._is_strictly_refused(job)
         )

@@ -4,6 +4,8 @@ A session belongs to (tenant, session id) and outlives its connection by the res
 results are numbered; what the client has not acknowledged is kept and sent again on resume.
 """
 
+from itertools import takewhile
+
 from msgspec.structs import replace
 
 from pointsman_shm.memory.stats_names import Counter
@@ -122,8 +124,7 @@ class SessionDesk:
         session.features = tuple(sorted(set(message.features)))
         session.is_closing = session.is_closed = False
         self.touch(session)
-        while session.unread and next(iter(session.unread)) <= message.last_result:
-            self._drop_first_unread(session)
+        self._drop_read(session, message.last_result)
         sessions = shard.config.sessions
         ack = SessionInitAck(
             ref=message.ref,
@@ -250,8 +251,15 @@ class SessionDesk:
             session = peer.sessions.get(session_number)
             if session is None:
                 continue
-            while session.unread and next(iter(session.unread)) <= number:
-                self._drop_first_unread(session)
+            self._drop_read(session, number)
+
+    @staticmethod
+    def _drop_read(session: Session, last_number: int) -> None:
+        """Forget results up to a number, in one walk: a dict is slow to find its first, often."""
+        unread = session.unread
+        read = [*takewhile(last_number.__ge__, unread)]
+        for number in read:
+            session.unread_bytes -= len(unread.pop(number).output)
 
     @staticmethod
     def _drop_first_unread(session: Session) -> None:
