@@ -3,6 +3,8 @@
 PYTHON   := .venv/bin/python
 PACKAGES := sched workers shm wire clients
 SOURCES  := $(PACKAGES) tests $(wildcard bench examples)
+# Many tests wait for processes of theirs; three at a time keep two cores busy.
+TEST_PROCESSES ?= 3
 BENCHES  := $(filter-out bench/_%,$(wildcard bench/*.py))
 
 .PHONY: demo test check bench clean setup speech
@@ -11,7 +13,7 @@ demo: speech  ## Speak a few sentences, and hear them translated: make demo WAV=
 	$(PYTHON) -m pointsman demo $(WAV)
 
 test: speech  ## All tests, warnings as errors
-	$(PYTHON) -m pytest
+	$(PYTHON) -m pytest -n $(TEST_PROCESSES) --dist loadscope
 
 check: setup  ## Format, lint, types (also as Windows and macOS see them) and the house rules
 	$(PYTHON) -m ruff format --check .
