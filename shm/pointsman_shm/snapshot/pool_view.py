@@ -104,21 +104,16 @@ class PoolView:
         self.config = config.pools
         self.pools = {pool.id: pool for pool in sorted(page.pools, key=lambda pool: pool.id)}
         self.all = PoolGroup(tuple(self.pools.values()), self.mode, self.config)
+        # Is any node of any pool not Offline?
+        self.has_members = any(pool.classes for pool in page.pools)
+        is_wanted = config.pools.enabled and config.pools.mode == "two_level"
+        # Do placements go by pools?  Otherwise they go over the whole fleet.
+        self.is_two_level = is_wanted and self.has_members
         self._class_of = class_of
         self._core_types = config.catalogue.core_types
         self._memo = memo or PairMemo()
         self._eligible: dict[Requirement, PoolGroup] = {}  # by requirement and by question
         self._counts: dict[int, PoolCounts] = {}
-
-    @property
-    def has_members(self) -> bool:
-        """Say whether any pool has a node that is not Offline."""
-        return any(pool.classes for pool in self.pools.values())
-
-    @property
-    def is_two_level(self) -> bool:
-        """Say whether placements go by pools; otherwise they go over the whole fleet."""
-        return self.config.enabled and self.config.mode == "two_level" and self.has_members
 
     def needed(self, requirement: Requirement) -> tuple[str, ...]:
         """The types by which this request is matched with pools."""
