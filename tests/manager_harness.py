@@ -86,7 +86,7 @@ class Harness:
 
     def start(self, *, create: bool = False) -> None:
         """Start a core: over fresh memory, or over what the last one left."""
-        if not create:
+        if not create and self.is_checked:
             self.invariants.expect_only(
                 [c for page in self.read().class_pages for c in page.classes]
             )

@@ -91,7 +91,7 @@ def test_a_fleet_wide_change_goes_out_in_slices(large: Harness) -> None:
         large.now_ns += 20 * MS
         large.feed()
         published.append(before - len(large.core.state.dirty))
-    assert published == [32, 8, 0]
+    assert published == [16, 16, 8]
 
 
 def test_damaged_pages_are_noticed_and_written_anew() -> None:

@@ -94,7 +94,7 @@ def forget(state: ManagementState, node: Node) -> None:
     state.nodes.remove(node)
     if state.marks.forget(node.row, node.generation):
         state.dirty.add(state.layout.marks)
-    node.flags = node.flags & 0
+    node.flags = 0
     node.slots_max = 0
     state.show_row(node)
     state.rows.free(node.row)

@@ -22,7 +22,7 @@ from pointsman_shm.uplink import SnapshotPublished
 
 BEAT_INTERVAL_NS = 100_000_000
 # About 0.1 ms each when full.
-NODE_PAGES_PER_PUBLISH = 32
+NODE_PAGES_PER_PUBLISH = 16
 PAGES_VERIFIED_PER_BEAT = 2
 
 _encode = msgspec.msgpack.Encoder().encode

@@ -94,7 +94,7 @@ def _recover_node(state: ManagementState, record: NodeRecord) -> None:
     node.capability = state.classes.classes[record.class_number]
     node.slots_max = standing.slots_max or record.slots_max
     kept = standing.flags & (RowFlag.PAUSED | RowFlag.OVERLOADED | RowFlag.MARKED)
-    node.flags = flags_of(node.capability) | kept
+    node.flags = int(flags_of(node.capability) | kept)
     # Only what was Ready is known to have had its lanes.
     node.is_lanes_ready = node.was_good = standing.state is NodeState.READY
     node.interval_ns = state.intervals.assigned_ns(len(state.nodes) + 1, record.row)

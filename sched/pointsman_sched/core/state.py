@@ -26,6 +26,7 @@ from pointsman_wire.link import Connection
 
 # A registry remembers this many times the fleet; then the node ids longest gone are forgotten.
 KNOWN_PER_NODE = 10
+MARKED = int(RowFlag.MARKED)
 
 
 class Peer:
@@ -103,15 +104,15 @@ class ManagementState:
 
     def show_row(self, node: Node) -> None:
         """Write the node's standing word: at once, workers judge by it from now on."""
-        flags = node.flags & ~RowFlag.MARKED
+        flags = node.flags & ~MARKED
         if self.marks.is_marked(node.row, node.generation):
-            flags |= RowFlag.MARKED
+            flags |= MARKED
         node.flags = flags
         self.setup.memory.rows.standing[node.row] = pack_standing(
             generation=node.generation,
             class_number=node.class_number,
             state=node.state,
-            flags=flags,
+            flags=RowFlag(flags),
             slots_max=node.slots_max,
         )  # PUBLISH: the row's other words were written before
 

@@ -1,6 +1,6 @@
 """One node as the manager knows it: a plain record, written only inside a turn of the core."""
 
-from pointsman_shm.memory.rows import NodeState, RowFlag
+from pointsman_shm.memory.rows import NodeState
 from pointsman_shm.snapshot.records import CapabilityClass, NodeRecord
 from pointsman_wire.control_messages import Service
 from pointsman_wire.link import Connection
@@ -25,7 +25,7 @@ class Node:
         self.class_number = 0
         self.capability = CapabilityClass()
         self.slots_max = 0
-        self.flags = RowFlag(0)
+        self.flags = 0  # of RowFlag
         self.pools: tuple[int, ...] = ()
         self.declared_services: tuple[Service, ...] = ()
         # What the node page holds of it; None while it has to be built anew.

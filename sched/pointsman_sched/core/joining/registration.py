@@ -85,7 +85,7 @@ def _try_register(
         return node
     node.declared_services = tuple(message.services)
     node.slots_max = message.max_concurrency
-    node.flags = flags_of(capability)
+    node.flags = int(flags_of(capability))
     node.class_number, node.capability = number, capability
     _enter(state, node, connection, admission)
     return None
