@@ -21,6 +21,8 @@ from pointsman_workers.placement.kinds import Kind
 
 DURABILITY = "memory"
 UNSETTLED_MAX = 10_000
+# Finding a member on its enum costs as much as counting with it.
+_JOBS_ACCEPTED = Counter.JOBS_ACCEPTED
 
 
 class JobDesk:
@@ -44,23 +46,24 @@ class JobDesk:
             text = f"session number {submit.session_number} is not open on this connection"
             self._refuse(peer, submit, error_info(Code.INVALID_SESSION, text))
             return
-        session.touched_at_ns = self.shard.now_ns
-        request_id = submit.request_id or "req-" + self.shard.new_job_id()[:12]
+        shard = self.shard
+        session.touched_at_ns = shard.now_ns
+        request_id = submit.request_id or "req-" + shard.new_job_id()[:12]
         key = (session.tenant, session.session_id, request_id)
-        known = self.shard.window.find(key)
+        known = shard.window.find(key)
         if known is not None:
             self._repeat(peer, submit, known, body_check(payload))
             return
-        if self._may_still_run(session, key):
+        if not shard.is_settled and self._may_still_run(session, key):
             self._unsettled.append((peer, submit, payload))
             return
-        kind = self.shard.kinds.find(submit, session)
+        kind = shard.kinds.find(submit, session)
         error = self._refusal(session, submit, kind)
         if error is not None:
             self._refuse(peer, submit, error)
             return
         assert isinstance(kind, Kind), kind
-        self.shard.fleet.prepare(kind)
+        shard.fleet.prepare(kind)
         job = self._new_job(session, submit, payload, key, kind)
         self._start(peer, job)
 
@@ -69,11 +72,8 @@ class JobDesk:
 
         One that a node has reported waits as well: another may yet report a newer dispatch of it.
         """
-        return (
-            not self.shard.is_settled
-            and (key[2] in session.repeats or key in self.shard.orphans)
-            and len(self._unsettled) < UNSETTLED_MAX
-        )
+        is_repeated = key[2] in session.repeats or key in self.shard.orphans
+        return is_repeated and len(self._unsettled) < UNSETTLED_MAX
 
     def _refuse(self, peer: Peer, submit: Submit, error: ErrorInfo) -> None:
         self.shard.outbox.error(peer.connection, error, submit.session_number, submit.request_id)
@@ -151,8 +151,7 @@ class JobDesk:
     def _start(self, peer: Peer, job: Job) -> None:
         """Place a new job, or let it wait, or refuse it; accept it in the first two cases."""
         shard = self.shard
-        orphan = shard.orphans.pop(job.key, None)
-        if orphan is not None:
+        if shard.orphans and (orphan := shard.orphans.pop(job.key, None)) is not None:
             job.job_id = orphan.hold.job_id
             self._register(peer, job)
             self.reports.adopt(job, orphan)
@@ -189,12 +188,13 @@ class JobDesk:
                 self.create_job(peer, submit, payload)
 
     def _register(self, peer: Peer, job: Job) -> None:
-        shard = self.shard
+        shard, session = self.shard, job.session
         shard.window.bind(job)
-        job.session.open_jobs[job.key[2]] = job
-        job.session.repeats.discard(job.key[2])
+        session.open_jobs[job.key[2]] = job
+        if session.repeats:
+            session.repeats.discard(job.key[2])
         shard.open_job_count += 1
-        shard.count(Counter.JOBS_ACCEPTED)
+        shard.count(_JOBS_ACCEPTED)
         self._accept(peer, job, is_duplicate=False)
 
     def _accept(self, peer: Peer, job: Job, *, is_duplicate: bool) -> None:

@@ -192,7 +192,7 @@ class LaneDesk:
         if job is None:
             self.reports.orphan_ended(hold, message, payload)
             return
-        if message.code == Code.MODEL_NOT_AVAILABLE:
+        if message.code and message.code == Code.MODEL_NOT_AVAILABLE:
             self._mark_model(lane, job)
         self.outcomes.complete(job, message, payload)
 

@@ -2,11 +2,10 @@
 
 The counter-based generator is splitmix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom
 Number Generators, OOPSLA 2014): number k of a seed is mix(seed + k * GOLDEN), so a decision can
-be replayed from (seed, k) alone.  The positions of one draw form a random arithmetic progression:
-each position is uniform and no two are equal, which is all that sampling needs.
+be replayed from (seed, k) alone.  The positions of one draw form a random arithmetic progression
+that goes round at most once: each position is uniform and no two are equal, which is all that
+sampling needs.
 """
-
-from math import gcd
 
 _MASK = (1 << 64) - 1
 _GOLDEN = 0x9E3779B97F4A7C15
@@ -35,7 +34,9 @@ class Draws:
         start = number % population
         if population <= sample:
             return [*range(start, population), *range(start)]
-        step = 1 + (number >> 32) % (population - 1)
-        while gcd(step, population) != 1:
-            step = step % (population - 1) + 1
-        return [(start + index * step) % population for index in range(sample)]
+        step = 1 + (number >> 32) % (population // sample)
+        end = start + sample * step
+        if end - step < population:
+            return [*range(start, end, step)]
+        before = [*range(start, population, step)]
+        return before + [*range(before[-1] + step - population, end - population, step)]
