@@ -39,4 +39,4 @@ class Draws:
         if end - step < population:
             return [*range(start, end, step)]
         before = [*range(start, population, step)]
-        return before + [*range(before[-1] + step - population, end - population, step)]
+        return [*before, *range(before[-1] + step - population, end - population, step)]
