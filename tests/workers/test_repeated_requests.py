@@ -1,7 +1,10 @@
 """Repeated submits meet their job in whatever session their client has by then."""
 
+import pytest
 from worker_harness import SECOND_NS, Host, WorkerHarness, shared_config
 
+from pointsman_shm.memory.rows import NodeState
+from pointsman_wire.lane_messages import JobFence
 from pointsman_wire.session_messages import JobAccepted, Result, ResultAck, SessionClose
 
 
@@ -57,3 +60,22 @@ def test_a_result_that_was_read_comes_again_under_a_number_that_is_news() -> Non
 
     client.submit("r-1")
     assert client.one(Result).number == first.number + 1
+
+
+@pytest.mark.parametrize(
+    "state", [NodeState.REGISTERING, NodeState.SUSPECT, NodeState.DRAINING, NodeState.DEGRADED]
+)
+def test_a_successor_waits_for_every_node_that_may_run_the_request(state: NodeState) -> None:
+    """I2 when worker and manager died together: a node that registers anew runs what it ran."""
+    host = Host(shared_config())
+    host.node(3, state=state)
+    host.publish(SECOND_NS)
+    h = WorkerHarness(host, epoch=2)
+    client = h.open_session("s-1", unfinished=["r-1"])
+    client.submit("r-1")
+    h.advance(1)
+    assert client.all(JobAccepted) == [], "it may still run"
+    ran = JobFence("job-1", 1, 7, session_id="s-1", request_id="r-1")
+    h.open_lane(3, running=[ran])
+    h.advance(1)
+    assert client.one(JobAccepted).jobs[0].job_id == "job-1"

@@ -159,7 +159,7 @@ class WorkerCore:
         shard = self.shard
         grace_ns = int(shard.config.jobs.lane_grace_s * SECOND_NS)
         is_over = shard.now_ns - self._started_ns >= grace_ns
-        if not (shard.setup.epoch == 1 or is_over or self._has_all_lanes()):
+        if not (shard.setup.epoch == 1 or is_over or self._has_all_lanes(grace_ns)):
             return
         shard.is_settled = True
         # What a predecessor held and nobody reported is held no more: one store a cell.
@@ -170,14 +170,20 @@ class WorkerCore:
         shard.fleet.own.settle(held)
         self._jobs.settle()
 
-    def _has_all_lanes(self) -> bool:
+    def _has_all_lanes(self, grace_ns: int) -> bool:
+        """Has every node that may run something reported it?
+
+        One that registers anew, because the manager died as well, may, and so may one that is
+        Suspect or drains.  A young catalog does not know the fleet: our host has started anew, and
+        nodes are on their way.
+        """
         fleet = self.shard.fleet
-        if not fleet.version:
+        if not fleet.version or fleet.is_catalog_younger_than(grace_ns):
             return False
         return all(
             fleet.lane_generations[row] == word >> GENERATION_SHIFT
             for row, word in enumerate(fleet.standing)
-            if word >> STATE_SHIFT & STATE_MASK == NodeState.READY
+            if word >> STATE_SHIFT & STATE_MASK not in (NodeState.FREE, NodeState.OFFLINE)
         )
 
     # -- events ------------------------------------------------------------------------------

@@ -62,6 +62,11 @@ class Fleet:
         beat_at_ns = self._memory.catalog.beat_at_ns()
         return max(0, self.clock_ns - beat_at_ns) if beat_at_ns else 0
 
+    def is_catalog_younger_than(self, age_ns: int) -> bool:
+        """Was the catalog made lately?  It outlives managers, but not the whole service."""
+        born_at_ns, _ = self._memory.catalog.identity  # 0 on the heap, where nothing is outlived
+        return born_at_ns > 0 and self.clock_ns - born_at_ns < age_ns
+
     def refresh(self) -> bool:
         """Pin the newest snapshot; False when there is none newer or it cannot be read now."""
         catalog = self._memory.catalog
