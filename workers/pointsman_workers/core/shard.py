@@ -42,7 +42,7 @@ class Shard:
         self.peers: dict[Connection, Peer] = {}
         self.sessions: dict[tuple[str, str], Session] = {}
         self.lanes: dict[int, Lane] = {}  # by row
-        self.rows_by_node: dict[str, int] = {}
+        self.rows_by_node = self.fleet.rows_by_node
         self.lanes_by_connection: dict[Connection, Lane | None] = {}  # None: not opened yet
         self.orphans: dict[Key, Orphan] = {}
         self.freed_rows: dict[int, None] = {}  # rows on which a slot was freed in this step

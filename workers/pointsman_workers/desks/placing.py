@@ -8,7 +8,7 @@ wait        no slot now: queue, with one wait when nodes are busy and another wh
 from msgspec.structs import replace
 
 from pointsman_shm.memory.stats_names import Counter, Timing
-from pointsman_shm.rules.session_pool import PoolDecision, PoolOutcome
+from pointsman_shm.rules.session_pool import PoolOutcome
 from pointsman_wire.errors import Code
 from pointsman_wire.lane_messages import Assign
 from pointsman_wire.messages import ErrorInfo, error_info
@@ -16,17 +16,10 @@ from pointsman_wire.session_messages import Placement
 from pointsman_workers.core.lifecycle import moved
 from pointsman_workers.core.shard import MILLISECOND_NS, SECOND_NS, Shard
 from pointsman_workers.core.state import Hold, Job
+from pointsman_workers.placement.deciding import Decided, decide, decide_on, excluded_rows
 from pointsman_workers.placement.kinds import Kind
-from pointsman_workers.placement.ranking import ANYWHERE, Ranking
 from pointsman_workers.placement.refusal import Refusals
-from pointsman_workers.placement.selection import (
-    Choice,
-    PoolOrder,
-    reserve_row,
-    search,
-    search_all,
-)
-from pointsman_workers.placement.session_pools import decide_for_session, pools_to_ask
+from pointsman_workers.placement.selection import Choice
 
 RETRY_AFTER_MS = 1_000
 
@@ -51,79 +44,36 @@ class PlacingDesk:
         shard = self.shard
         kind, fleet = job.kind, shard.fleet
         fleet.prepare(kind)
-        excluded = self._excluded(job)
-        if not excluded and self._is_known_full(kind):
+        if self._is_known_full(kind) and not excluded_rows(fleet, job):
             return False
         started_ns = shard.setup.stopwatch()
         shard.count(Counter.DECISIONS)
-        decision = None
-        if fleet.snapshot.pool_view.is_two_level:
-            decision = decide_for_session(fleet, kind, job.session)
-            shard.count(_OUTCOME_COUNTERS.get(decision.outcome, Counter.SESSION_FIRST))
-        pools = pools_to_ask(fleet, decision)
-        choice, selector = self._choose(job, pools, excluded)
+        decided = decide(fleet, job)
         job.placement_ns = shard.setup.stopwatch() - started_ns
         shard.observe(Timing.DECISION, job.placement_ns)
-        if choice is None:
-            return False
-        self._note_placement(job, choice, decision, selector)
-        self._dispatch(job, choice)
-        return True
+        if decided.session is not None:
+            outcome = decided.session.outcome
+            shard.count(_OUTCOME_COUNTERS.get(outcome, Counter.SESSION_FIRST))
+        return self._dispatch_to(job, decided)
 
     def _is_known_full(self, kind: Kind) -> bool:
         fleet = self.shard.fleet
         return kind.full_until_ns > fleet.now_ns and kind.full_at_release == fleet.release_count
 
-    def _excluded(self, job: Job) -> frozenset[int]:
-        """Rows that this job must not go to: named by the client, or where it has failed."""
-        if not job.submit.exclude:
-            return job.failed_rows
-        lanes = self.shard.lanes
-        named = [row for row, lane in lanes.items() if lane.node_id in job.submit.exclude]
-        return job.failed_rows.union(named)
-
-    def _choose(
-        self, job: Job, pools: PoolOrder, excluded: frozenset[int]
-    ) -> tuple[Choice | None, str]:
-        """Preferred node, then the pools; without the nodes where it failed, then with them."""
-        shard = self.shard
-        fleet, kind = shard.fleet, job.kind
-        ranking = Ranking(excluded) if excluded else ANYWHERE
-        if job.submit.preferred_node:
-            row = shard.rows_by_node.get(job.submit.preferred_node)
-            if row is not None:
-                choice = reserve_row(fleet, kind, row, (), ranking)
-                if choice:
-                    return choice, "preferred"
-        selector = "single_level" if pools and pools[0] is None else "two_level"
-        if not excluded:
-            return search(fleet, kind, pools, ranking), selector
-        choice = search_all(fleet, kind, pools, ranking)
-        if choice is None and job.failed_rows:
-            named = excluded - job.failed_rows
-            choice = search_all(fleet, kind, pools, Ranking(named))
-        return choice, "failover" if job.failed_rows else selector
-
     def place_on(self, job: Job, row: int) -> bool:
         """Give a waiting job the slot that was just freed on this row, if it may have it."""
-        shard = self.shard
-        fleet, kind = shard.fleet, job.kind
-        fleet.prepare(kind)
-        excluded = self._excluded(job)
-        decision = None
-        if fleet.snapshot.pool_view.is_two_level:
-            decision = decide_for_session(fleet, kind, job.session)
-        ranking = Ranking(excluded) if excluded else ANYWHERE
-        choice = reserve_row(fleet, kind, row, pools_to_ask(fleet, decision), ranking)
-        if choice is None:
+        fleet = self.shard.fleet
+        fleet.prepare(job.kind)
+        return self._dispatch_to(job, decide_on(fleet, job, row))
+
+    def _dispatch_to(self, job: Job, decided: Decided) -> bool:
+        if decided.choice is None:
             return False
-        self._note_placement(job, choice, decision, "reserve")
-        self._dispatch(job, choice)
+        self._note_placement(job, decided, decided.choice)
+        self._dispatch(job, decided.choice)
         return True
 
-    def _note_placement(
-        self, job: Job, choice: Choice, decision: PoolDecision | None, selector: str
-    ) -> None:
+    def _note_placement(self, job: Job, decided: Decided, choice: Choice) -> None:
         fleet = self.shard.fleet
         pools = fleet.snapshot.pool_view.pools
         pool = pools.get(choice.pool_id) if choice.pool_id is not None else None
@@ -131,9 +81,9 @@ class PlacingDesk:
         job.session.last_node_id = fleet.node_id(choice.row)
         if job.submit.explain:
             job.placement = Placement(
-                selector=selector,
+                selector=decided.selector,
                 pool=job.pool_name,
-                session_decision=decision.outcome.value if decision is not None else "",
+                session_decision=decided.session.outcome.value if decided.session else "",
                 candidates=choice.candidates,
                 load=choice.load,
                 runner_up=fleet.node_id(choice.runner_up) if choice.runner_up >= 0 else "",
@@ -225,7 +175,7 @@ class PlacingDesk:
         """Why no node took the job, for its client: none can, or all that can are busy."""
         shard = self.shard
         shard.count(Counter.NO_AVAILABLE_NODE)
-        excluded = self._excluded(job) - job.failed_rows
+        excluded = excluded_rows(shard.fleet, job) - job.failed_rows
         refusal = self.refusals.explain(
             job.kind, excluded, strict_left_none=self._is_strictly_refused(job)
         )

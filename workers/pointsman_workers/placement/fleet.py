@@ -17,6 +17,7 @@ from pointsman_workers.core.setup import WorkerMemory
 from pointsman_workers.placement.draws import Draws
 from pointsman_workers.placement.kinds import Kind
 from pointsman_workers.placement.ranking import Judgement
+from pointsman_workers.placement.trail import Leg
 
 _OUTCOMES = {
     Reserve.OK: Counter.RESERVE_OK,
@@ -40,8 +41,10 @@ class Fleet:
         self.own = memory.own_ledger
         # By row: the generation to which our lane is up.  0 says none; generation 0 is never used.
         self.lane_generations = array("H", bytes(2 * memory.rows.max_nodes))
+        self.rows_by_node: dict[str, int] = {}  # of the nodes that have, or just had, a lane to us
         self.nobody = array("I")
         self.draws = Draws(seed)
+        self.trail: list[Leg] = []  # what the decision that is being made has looked at
         self.release_count = 0  # slots that this worker has given back
         self.now_ns = 0  # the core's time
         self.clock_ns = 0  # the host's monotonic clock, as instants in shared memory are

@@ -5,37 +5,19 @@ The cost is one look at each node, so equal refusals within a quarter of a secon
 
 import msgspec
 
-from pointsman_shm.memory.rows import (
-    CLASS_MASK,
-    CLASS_SHIFT,
-    FLAGS_SHIFT,
-    GENERATION_SHIFT,
-    SLOTS_MASK,
-    STATE_MASK,
-    STATE_SHIFT,
-    NodeState,
-    RowFlag,
-)
 from pointsman_shm.rules.eligibility import all_failures
 from pointsman_shm.rules.reasons import REASON_COUNT, Reason, best_reason_label
 from pointsman_shm.snapshot.records import CapabilityClass, Requirement
 from pointsman_wire.messages import Breakdown, NearestMiss
+from pointsman_workers.placement.checks import first_failed_check
 from pointsman_workers.placement.fleet import Fleet
 from pointsman_workers.placement.kinds import Kind
+from pointsman_workers.placement.selection import read
 
 NAMES_MAX = 32
 NEAREST_MAX = 4
 SHARED_NS = 250_000_000
 SHARED_MAX = 256
-
-_PAUSED = int(RowFlag.PAUSED) << FLAGS_SHIFT
-_MARKED = int(RowFlag.MARKED) << FLAGS_SHIFT
-_OVERLOADED = int(RowFlag.OVERLOADED) << FLAGS_SHIFT
-
-_BEFORE_MARKS = frozenset(
-    {Reason.GPU_UNAVAILABLE, Reason.NOT_IN_PUBLIC_POOL, Reason.MODEL_NOT_AVAILABLE}
-)
-_BEFORE_POLICY = frozenset({Reason.FEATURE_UNSUPPORTED, Reason.LABEL_MISMATCH})
 
 # The order of the checks, which is the order of the funnel.
 CHECKS: tuple[tuple[str, tuple[Reason, ...]], ...] = (
@@ -119,7 +101,8 @@ class Refusals:
                 if record is None:
                     continue
                 total += 1
-                reason = first_failed_check(fleet, kind, record.row, excluded)
+                (reading,) = read(fleet, (record.row,))
+                reason = first_failed_check(reading, kind.judgement, excluded)
                 if reason is None:
                     # It could by now: a slot was freed since the search; the counters still add up.
                     reason = Reason.CAPACITY_EXCEEDED
@@ -155,39 +138,6 @@ class Refusals:
         if len(failures) != 1 or failures[0] is not reason:
             return []
         return [NearestMiss(node_id=node_id, missing=[_missing(reason, capability, kind)])]
-
-
-def first_failed_check(
-    fleet: Fleet, kind: Kind, row: int, excluded: frozenset[int]
-) -> Reason | None:
-    """The first check, in the order of CHECKS, that the node in this row fails."""
-    word = fleet.standing[row]
-    state = word >> STATE_SHIFT & STATE_MASK
-    if state != NodeState.READY:
-        is_gone = state in (NodeState.OFFLINE, NodeState.FREE)
-        return Reason.OFFLINE if is_gone else Reason.STATUS_NOT_READY
-    if fleet.lane_generations[row] != word >> GENERATION_SHIFT:
-        return Reason.NO_LANE
-    number = word >> CLASS_SHIFT & CLASS_MASK
-    if number >= len(kind.codes):
-        return Reason.STATUS_NOT_READY  # its class is too new for the pinned snapshot
-    code = kind.codes[number]
-    reason = Reason(code - 1) if code else None
-    if reason in _BEFORE_MARKS:
-        return reason
-    if word & _MARKED and fleet.is_marked(row, word, kind.requirement.types):
-        return Reason.MODEL_NOT_AVAILABLE
-    if reason in _BEFORE_POLICY:
-        return reason
-    if word & _PAUSED:
-        return Reason.OWNER_PAUSED
-    if reason is not None:
-        return reason
-    if row in excluded:
-        return Reason.EXCLUDED
-    if fleet.held(row) >= word & SLOTS_MASK:
-        return Reason.CAPACITY_EXCEEDED
-    return Reason.RESOURCE_THRESHOLD_EXCEEDED if word & _OVERLOADED else None
 
 
 def _funnel(counts: list[int], total: int) -> list[tuple[str, int]]:

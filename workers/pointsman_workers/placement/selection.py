@@ -27,6 +27,17 @@ from pointsman_workers.placement.ranking import (
     Scored,
     rank,
 )
+from pointsman_workers.placement.trail import (
+    ALL,
+    FIRST_TOOK_IT,
+    FREED,
+    NOBODY,
+    PREFERRED,
+    SAMPLE,
+    WALK,
+    Asked,
+    Outcomes,
+)
 
 WALK_BUDGET = 256
 WALK_CHUNK = 32
@@ -54,20 +65,32 @@ def read(fleet: Fleet, rows: Sequence[int]) -> list[Reading]:
     return [(row, standing[row], load[row], held(row), lane_generations[row]) for row in rows]
 
 
-def judge(fleet: Fleet, kind: Kind, rows: Sequence[int], ranking: Ranking) -> list[Scored]:
-    """Return the rows that pass every check as their words are now, best first."""
-    return rank(read(fleet, rows), kind.judgement, ranking)
+def take(
+    fleet: Fleet, kind: Kind, ranking: Ranking, rows: Sequence[int], asked: Asked
+) -> Choice | None:
+    """Read these rows, rank them, and reserve the best that still has room: one leg."""
+    readings = read(fleet, rows)
+    scored = rank(readings, kind.judgement, ranking)
+    outcomes = reserve_in_turn(fleet, scored) if scored else NOBODY
+    fleet.trail.append((asked, outcomes, readings))
+    if not outcomes or outcomes[-1]:
+        return None
+    at = len(outcomes)
+    load, row, word = scored[at - 1]
+    runner_up = scored[at][1] if at < len(scored) else NO_ROW
+    return Choice(row, word, asked[0], load, len(scored), runner_up)
 
 
-def reserve_in_turn(fleet: Fleet, scored: list[Scored], pool_id: int | None) -> Choice | None:
-    """Reserve the first candidate that still has room."""
-    for index, (load, row, word) in enumerate(scored):
+def reserve_in_turn(fleet: Fleet, scored: list[Scored]) -> Outcomes:
+    """Reserve the first candidate that still has room; say how each fared that was asked."""
+    outcomes = NOBODY
+    for _, row, word in scored:
         outcome = fleet.own.reserve(row, fleet.standing, word)
         fleet.count_reserve(outcome)
         if outcome is Reserve.OK:
-            runner_up = scored[index + 1][1] if index + 1 < len(scored) else NO_ROW
-            return Choice(row, word, pool_id, load, len(scored), runner_up)
-    return None
+            return (*outcomes, outcome.value) if outcomes else FIRST_TOOK_IT
+        outcomes += (outcome.value,)
+    return outcomes
 
 
 def search(fleet: Fleet, kind: Kind, pools: PoolOrder, ranking: Ranking) -> Choice | None:
@@ -117,18 +140,18 @@ def search_all(fleet: Fleet, kind: Kind, pools: PoolOrder, ranking: Ranking) -> 
         candidates = fleet.candidates(kind, pool)
         if not candidates:
             continue
-        scored = judge(fleet, kind, candidates, ranking)
-        choice = reserve_in_turn(fleet, scored, pool)
+        choice = take(fleet, kind, ranking, candidates, (pool, ALL, len(candidates), 0))
         if choice:
             return choice
     return None
 
 
 def _sample(fleet: Fleet, kind: Kind, walk: Walk, ranking: Ranking) -> Choice | None:
-    candidates = walk.candidates
-    positions = fleet.draws.positions(len(candidates), fleet.sample_size)
-    rows = [candidates[position] for position in positions]
-    return reserve_in_turn(fleet, judge(fleet, kind, rows, ranking), walk.pools[walk.pool_at])
+    candidates, draws = walk.candidates, fleet.draws
+    count = len(candidates)
+    rows = [candidates[position] for position in draws.positions(count, fleet.sample_size)]
+    asked = (walk.pools[walk.pool_at], SAMPLE, count, draws.counter)
+    return take(fleet, kind, ranking, rows, asked)
 
 
 def _go_on(
@@ -138,9 +161,10 @@ def _go_on(
     candidates, pool = walk.candidates, walk.pools[walk.pool_at]
     while walk.position < len(candidates) and budget > 0:
         rows = candidates[walk.position : walk.position + WALK_CHUNK]
+        asked = (pool, WALK, len(candidates), walk.position)
         walk.position += len(rows)
         budget -= len(rows)
-        choice = reserve_in_turn(fleet, judge(fleet, kind, rows, ranking), pool)
+        choice = take(fleet, kind, ranking, rows, asked)
         if choice:
             return choice, budget
         if not walk.has_seen_busy:
@@ -170,13 +194,11 @@ def reserve_row(
 
     An empty order of pools asks for no pool: a preferred node is taken from wherever it is.
     """
-    scored = judge(fleet, kind, (row,), ranking)
-    if not scored:
-        return None
     pool_id: int | None = None
     if pools and pools[0] is not None:
         found = [pool for pool in pools if pool in fleet.pools_of(row)]
         if not found:
             return None
         pool_id = found[0]
-    return reserve_in_turn(fleet, scored, pool_id)
+    how = FREED if pools else PREFERRED
+    return take(fleet, kind, ranking, (row,), (pool_id, how, 1, 0))
