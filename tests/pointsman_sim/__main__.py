@@ -1,0 +1,103 @@
+"""Run the simulator: `python -m pointsman_sim --seed 7 --workers 2 --nodes 8 --faults all`.
+
+Exit status 0 when every promise was kept, 1 when one was broken, 2 for a wrong command line.
+"""
+
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
+from time import monotonic
+
+import msgspec
+
+from pointsman_sim.settings import FAULTS, Settings, settings_of
+from pointsman_sim.simulation import Report, simulate
+
+SIZES = ("steps", "duration_s", "workers", "nodes", "clients", "faults_per_s", "quiet_s", "tail")
+
+
+def parser() -> ArgumentParser:
+    """Return the command line."""
+    found = ArgumentParser(
+        prog="python -m pointsman_sim",
+        description="Simulate a whole cluster on a virtual clock and judge every turn of it.",
+        epilog=f"Faults: {', '.join(FAULTS)}.  What is not given is drawn from the seed.",
+    )
+    found.add_argument("--seed", type=int, default=0, help="the (first) seed")
+    found.add_argument("--runs", type=int, default=1, help="how many seeds, one after the other")
+    found.add_argument("--minutes", type=float, help="go on with the next seed for so long")
+    found.add_argument("--steps", type=int, help="turns of all cores before the quiet part")
+    found.add_argument("--duration-s", type=float, help="the same as virtual seconds")
+    found.add_argument("--workers", type=int)
+    found.add_argument("--nodes", type=int)
+    found.add_argument("--clients", type=int)
+    found.add_argument("--faults", help="all, none, or kinds with commas between them")
+    found.add_argument("--faults-per-s", type=float, help="of all kinds together")
+    found.add_argument("--quiet-s", type=float, help="virtual seconds until all must have ended")
+    found.add_argument("--tail", type=int, help="turns to print before a broken promise")
+    return found
+
+
+def settings_for(seed: int, options: Namespace) -> Settings:
+    """Return a seed's own settings, changed as the command line says.  Raises ValueError."""
+    changes = {name: getattr(options, name) for name in SIZES}
+    changes = {name: value for name, value in changes.items() if value is not None}
+    if options.faults is not None:
+        words = {"all": FAULTS, "none": ()}
+        changes["faults"] = words.get(options.faults, tuple(options.faults.split(",")))
+    return msgspec.structs.replace(settings_of(seed), **changes)
+
+
+def summary(report: Report, real_s: float) -> str:
+    """Return one run as a table of a few lines."""
+    settings = report.settings
+    lines = [
+        f"seed {settings.seed}: {settings.workers} workers, {settings.nodes} nodes, "
+        f"{settings.clients} clients, faults: {', '.join(settings.faults) or 'none'}",
+        f"{report.turns} turns, {report.virtual_s:.1f} virtual s in {real_s:.1f} s",
+    ]
+    lines += [f"  {name:<28} {count:>9}" for name, count in report.counts.items() if count]
+    lines.append(f"trace {report.trace_hash}")
+    return "\n".join(lines)
+
+
+def failure(report: Report) -> str:
+    """Return what was broken, what came before it, and how to see it again."""
+    return "\n".join(
+        [
+            *report.tail,
+            report.traceback,
+            f"BROKEN with seed {report.settings.seed}: {report.violation}",
+            f"trace {report.trace_hash}",
+        ]
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one seed in full words, or many with a line each."""
+    options = parser().parse_args(arguments)
+    end_s = monotonic() + 60 * options.minutes if options.minutes is not None else None
+    seed, broken_count = options.seed, 0
+    is_single = options.runs == 1 and end_s is None
+    while seed < options.seed + options.runs or (end_s is not None and monotonic() < end_s):
+        began_s = monotonic()
+        try:
+            settings = settings_for(seed, options)
+        except ValueError as error:
+            parser().error(str(error))
+        report = simulate(settings)
+        if is_single:
+            print(summary(report, monotonic() - began_s))
+        else:
+            print(f"{seed:>8} {report.turns:>8} turns  {report.trace_hash}", flush=True)
+        if report.violation:
+            broken_count += 1
+            print(failure(report), file=sys.stderr, flush=True)
+        seed += 1
+    if not is_single:
+        print(f"{seed - options.seed} runs, {broken_count} broken")
+    return 1 if broken_count else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

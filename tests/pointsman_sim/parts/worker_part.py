@@ -1,0 +1,55 @@
+"""A worker's process: the real worker core over the host's memory."""
+
+from typing import TYPE_CHECKING, Any
+
+from pointsman_sim.world.process import Process, World
+from pointsman_workers.core.core import WorkerCore
+from pointsman_workers.core.events import RingWorker, Stopped, TellManager
+from pointsman_workers.core.setup import WorkerSetup
+
+if TYPE_CHECKING:
+    from pointsman_sim.parts.instance import Instance
+
+
+def no_stopwatch() -> int:
+    """Measure nothing: how long real code takes must not show in a trace."""
+    return 0
+
+
+class WorkerProcess(Process):
+    """One life of a worker: its epoch is its life."""
+
+    def __init__(self, world: World, instance: "Instance", index: int, epoch: int) -> None:
+        super().__init__(world, f"worker-{index}", epoch)
+        self._instance = instance
+        self.index = index
+        self.epoch = epoch
+        self.core = WorkerCore(
+            WorkerSetup(
+                config=instance.config,
+                memory=instance.memory.for_worker(index),
+                worker_index=index,
+                worker_count=instance.worker_count,
+                instance="default",
+                instance_uid=instance.uid,
+                epoch=epoch,
+                ticket_key=instance.ticket_key,
+                entropy=self.dice.entropy,
+                stopwatch=no_stopwatch,
+            )
+        )
+        self.start(self.core)
+
+    def execute(self, command: Any) -> None:
+        """Talk to the manager and to the other workers."""
+        if isinstance(command, TellManager):
+            self._instance.uplinks.up(self.index, command.message)
+        elif isinstance(command, RingWorker):
+            self._instance.ring(self, command)
+        else:
+            assert isinstance(command, Stopped), command
+            self.kill()
+
+    def died(self) -> None:
+        """The supervisor starts another one."""
+        self._instance.worker_died(self.index)

@@ -1,0 +1,1 @@
+"""What processes live in: time, chance, the network, memory, and the process itself."""
