@@ -127,7 +127,9 @@ class PoolsConfig(Section, frozen=True):
     auto_require_semantic: bool = False
     sample_size: Annotated[int, msgspec.Meta(ge=1, le=256)] = 8
     session_affinity: bool = False
-    pool_choice: Literal["first", "weighted"] = "first"
+    pool_choice: Literal["first", "weighted"] = "first"  # weighted: by free capacity
+    node_choice: Literal["best", "weighted"] = "best"  # weighted: among the best, by their room
+    slow_start_s: SecondsOrNone = 10.0  # a node that joins a running fleet gets its share slowly
     spread: bool = False  # avoid the session's last node
     spread_window_s: Seconds = 30.0
     sticky: bool = False  # prefer the session's last node while it has room

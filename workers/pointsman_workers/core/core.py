@@ -140,6 +140,9 @@ class WorkerCore:
         self._chores_at_ns = shard.now_ns + CHORES_NS
         shard.window.expire(shard.now_ns)
         self._lanes.check_rows()
+        shard.fleet.paces.tick(shard.now_ns)
+        stale_ns = int(shard.config.limits.snapshot_stale_s * SECOND_NS)
+        shard.fleet.is_stale = shard.fleet.age_ns() > stale_ns
         if not shard.is_settled:
             self._settle_if_time()
         if shard.now_ns >= self._mend_at_ns:

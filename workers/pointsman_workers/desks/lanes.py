@@ -68,6 +68,7 @@ class LaneDesk:
             )
             shard.lanes[message.row] = lane
             shard.rows_by_node[message.node_id] = message.row
+            shard.fleet.paces.joined(lane.row, shard.now_ns)
         else:
             self._replace_connection(lane, connection, message.epoch)
         shard.lanes_by_connection[connection] = lane
@@ -194,6 +195,8 @@ class LaneDesk:
             return
         if message.code and message.code == Code.MODEL_NOT_AVAILABLE:
             self._mark_model(lane, job)
+        elif message.status == "completed":
+            shard.fleet.note_service(job.kind, lane.row, shard.now_ns - hold.sent_at_ns)
         self.outcomes.complete(job, message, payload)
 
     def _mark_model(self, lane: Lane, job: Job) -> None:

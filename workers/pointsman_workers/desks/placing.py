@@ -18,8 +18,10 @@ from pointsman_workers.core.shard import MILLISECOND_NS, SECOND_NS, Shard
 from pointsman_workers.core.state import Hold, Job
 from pointsman_workers.placement.deciding import Decided, decide, decide_on, excluded_rows
 from pointsman_workers.placement.kinds import Kind
+from pointsman_workers.placement.ranking import load_of
 from pointsman_workers.placement.refusal import Refusals
 from pointsman_workers.placement.selection import Choice
+from pointsman_workers.placement.trail import Leg
 
 RETRY_AFTER_MS = 1_000
 
@@ -85,7 +87,7 @@ class PlacingDesk:
                 pool=job.pool_name,
                 session_decision=decided.session.outcome.value if decided.session else "",
                 candidates=choice.candidates,
-                load=choice.load,
+                load=_load_of(choice.row, fleet.trail[-1]),
                 runner_up=fleet.node_id(choice.runner_up) if choice.runner_up >= 0 else "",
                 snapshot_version=fleet.version,
                 snapshot_age_ms=fleet.age_ns() / MILLISECOND_NS,
@@ -216,3 +218,8 @@ class PlacingDesk:
 
 def _busy_count(counts: dict[str, int]) -> int:
     return counts.get("capacity_exceeded", 0) + counts.get("resource_threshold_exceeded", 0)
+def _load_of(row: int, leg: Leg) -> float:
+    """The effective load of a row as the last leg of a decision has read it."""
+    return next(load_of(reading) for reading in leg[2] if reading[0] == row)
+
+

@@ -4,8 +4,6 @@ Ranking only asks whether a candidate passes; this names the first check that it
 at the same numbers and must agree: `rank` lets through exactly what fails none of these.
 """
 
-from collections.abc import Set
-
 from pointsman_shm.memory.rows import (
     CLASS_MASK,
     CLASS_SHIFT,
@@ -18,7 +16,14 @@ from pointsman_shm.memory.rows import (
     RowFlag,
 )
 from pointsman_shm.rules.reasons import Reason
-from pointsman_workers.placement.ranking import MARKED_BIT, OVERLOADED_BIT, Judgement, Reading
+from pointsman_workers.placement.ranking import (
+    MARKED_BIT,
+    OVERLOADED_BIT,
+    Judgement,
+    Ranking,
+    Reading,
+    without_report,
+)
 
 PAUSED_BIT = int(RowFlag.PAUSED) << FLAGS_SHIFT
 
@@ -28,9 +33,11 @@ _BEFORE_MARKS = frozenset(
 _BEFORE_POLICY = frozenset({Reason.FEATURE_UNSUPPORTED, Reason.LABEL_MISMATCH})
 
 
-def first_failed_check(reading: Reading, judgement: Judgement, excluded: Set[int]) -> Reason | None:
+def first_failed_check(reading: Reading, judgement: Judgement, ranking: Ranking) -> Reason | None:
     """The first check that the node of this reading fails, or None when it can be chosen."""
-    row, word, _, held, lane_generation = reading
+    if ranking.is_stale:
+        reading = without_report(reading)
+    row, word, _, held, lane_generation, _ = reading
     state = word >> STATE_SHIFT & STATE_MASK
     if state != NodeState.READY:
         is_gone = state in (NodeState.OFFLINE, NodeState.FREE)
@@ -52,7 +59,7 @@ def first_failed_check(reading: Reading, judgement: Judgement, excluded: Set[int
         return Reason.OWNER_PAUSED
     if reason is not None:
         return reason
-    if row in excluded:
+    if row in ranking.excluded:
         return Reason.EXCLUDED
     if held >= word & SLOTS_MASK:
         return Reason.CAPACITY_EXCEEDED

@@ -10,7 +10,6 @@ from typing import NamedTuple
 from pointsman_shm.rules.session_pool import PoolDecision, SessionBinding
 from pointsman_workers.core.state import Job
 from pointsman_workers.placement.fleet import Fleet
-from pointsman_workers.placement.ranking import ANYWHERE, Ranking
 from pointsman_workers.placement.selection import (
     Choice,
     PoolOrder,
@@ -51,7 +50,7 @@ def decide_on(fleet: Fleet, job: Job, row: int) -> Decided:
     decision = _decide_pools(fleet, job)
     pools = pools_to_ask(fleet, decision)
     excluded = excluded_rows(fleet, job)
-    ranking = Ranking(excluded) if excluded else ANYWHERE
+    ranking = fleet.ranking(excluded)
     choice = reserve_row(fleet, job.kind, row, pools, ranking) if pools else None
     return Decided(choice, RESERVE, decision, bound_before, draws_before)
 
@@ -79,7 +78,7 @@ def _choose(fleet: Fleet, job: Job, pools: PoolOrder) -> tuple[Choice | None, st
     """Preferred node, then the pools; without the nodes where it failed, then with them."""
     kind = job.kind
     excluded = excluded_rows(fleet, job)
-    ranking = Ranking(excluded) if excluded else ANYWHERE
+    ranking = fleet.ranking(excluded)
     if job.submit.preferred_node:
         row = fleet.rows_by_node.get(job.submit.preferred_node)
         if row is not None:
@@ -92,5 +91,5 @@ def _choose(fleet: Fleet, job: Job, pools: PoolOrder) -> tuple[Choice | None, st
     choice = search_all(fleet, kind, pools, ranking)
     if choice is None and job.failed_rows:
         named = frozenset(_named_rows(fleet, job))
-        choice = search_all(fleet, kind, pools, Ranking(named))
+        choice = search_all(fleet, kind, pools, fleet.ranking(named))
     return choice, FAILOVER if job.failed_rows else selector

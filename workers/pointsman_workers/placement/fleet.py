@@ -16,7 +16,8 @@ from pointsman_shm.snapshot.snapshot import RuntimeSnapshot, decode_pages, empty
 from pointsman_workers.core.setup import WorkerMemory
 from pointsman_workers.placement.draws import Draws
 from pointsman_workers.placement.kinds import Kind
-from pointsman_workers.placement.ranking import Judgement
+from pointsman_workers.placement.paces import Paces
+from pointsman_workers.placement.ranking import ANYWHERE, ANYWHERE_STALE, Judgement, Ranking
 from pointsman_workers.placement.trail import Leg
 
 _OUTCOMES = {
@@ -44,11 +45,19 @@ class Fleet:
         self.rows_by_node: dict[str, int] = {}  # of the nodes that have, or just had, a lane to us
         self.nobody = array("I")
         self.draws = Draws(seed)
+        self.paces = Paces(memory.rows.max_nodes)
+        self.is_stale = False  # the manager is silent: what it wrote of loads says nothing now
         self.trail: list[Leg] = []  # what the decision that is being made has looked at
         self.release_count = 0  # slots that this worker has given back
         self.now_ns = 0  # the core's time
         self.clock_ns = 0  # the host's monotonic clock, as instants in shared memory are
-        self.sample_size = self.config.pools.sample_size
+        self._follow_config()
+
+    def _follow_config(self) -> None:
+        pools = self.config.pools
+        self.sample_size = pools.sample_size
+        self.has_weighted_choice = pools.node_choice == "weighted"
+        self.paces.slow_start_ns = int(pools.slow_start_s * 1e9)
 
     @property
     def config(self) -> ConfigPage:
@@ -62,6 +71,14 @@ class Fleet:
 
     def age_ns(self) -> int:
         """How long ago the manager gave its last sign of life."""
+    def ranking(self, excluded: frozenset[int] = frozenset()) -> Ranking:
+        """What the next decision weighs beside its readings."""
+        if self.has_weighted_choice:
+            return Ranking(excluded, is_stale=self.is_stale, draw=self.draws.number())
+        if excluded:
+            return Ranking(excluded, is_stale=self.is_stale)
+        return ANYWHERE_STALE if self.is_stale else ANYWHERE
+
         beat_at_ns = self._memory.catalog.beat_at_ns()
         return max(0, self.clock_ns - beat_at_ns) if beat_at_ns else 0
 
@@ -98,7 +115,7 @@ class Fleet:
         self._undecoded = {}
         self.snapshot = snapshot
         self.index.apply(snapshot, change)
-        self.sample_size = snapshot.config.pools.sample_size
+        self._follow_config()
         stats.add(Counter.SNAPSHOT_REFRESHES)
         stats.gauge(Gauge.APPLIED_VERSION, snapshot.version)
         return True
@@ -116,6 +133,7 @@ class Fleet:
         kind.lists = {}
         kind.orders = {}
         kind.walk = None
+        kind.slowness = self.paces.slowness(types)
         kind.full_until_ns = 0
         mask = 0
         for number, code in enumerate(kind.codes):
@@ -165,6 +183,11 @@ class Fleet:
     def count_reserve(self, outcome: Reserve) -> None:
         """Count one reservation by its outcome."""
         self._memory.stats.add(_OUTCOMES[outcome])
+    def note_service(self, kind: Kind, row: int, service_ns: int) -> None:
+        """A node has completed a job of this kind, this long after it was sent."""
+        types = kind.requirement.types
+        kind.slowness = self.paces.observe(types, row, service_ns, self.now_ns)
+
 
     def release(self, row: int) -> bool:
         """Give a slot back; False when the ledger says that none was held."""

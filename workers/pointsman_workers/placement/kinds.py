@@ -32,10 +32,12 @@ class Kind(msgspec.Struct, eq=False, kw_only=True):
 
     requirement: Requirement
     bucket: int  # of the waiting words
+    encoded: msgspec.Raw = msgspec.Raw()  # the requirement, as it stands in records
     # What follows belongs to one version of the snapshot; Fleet.prepare keeps it current.
     version: int = -1
     codes: bytearray = msgspec.field(default_factory=bytearray)  # by class: 0 = can do it
     judgement: Judgement = Judgement()  # the codes, and what marks say
+    slowness: "array[float]" = msgspec.field(default_factory=lambda: array("f"))  # by row
     lists: "dict[int | None, array[int]]" = {}  # candidates by pool
     orders: dict[int, PoolDecision] = {}  # by bound pool: what a session decision repeats
     class_mask: int = 0  # for the waiting words: bit = number modulo 64 of every class that can
@@ -135,8 +137,9 @@ class Kinds:
         if kind is None:
             if len(self._by_requirement) >= KINDS_MAX:
                 self._drop_idle()
-            bucket = crc32(msgspec.msgpack.encode(requirement)) % BUCKET_COUNT
-            kind = Kind(requirement=requirement, bucket=bucket)
+            encoded = msgspec.msgpack.encode(requirement)
+            bucket = crc32(encoded) % BUCKET_COUNT
+            kind = Kind(requirement=requirement, bucket=bucket, encoded=msgspec.Raw(encoded))
             self._by_requirement[requirement] = kind
         return kind
 

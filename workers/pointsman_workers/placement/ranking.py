@@ -24,6 +24,7 @@ from pointsman_shm.memory.rows import (
     NodeState,
     RowFlag,
 )
+from pointsman_shm.rules.load import effective_load
 
 _STOPPING_FLAGS = RowFlag.PAUSED | RowFlag.MARKED | RowFlag.OVERLOADED
 CHOOSABLE_MASK = STATE_MASK << STATE_SHIFT | int(_STOPPING_FLAGS) << FLAGS_SHIFT
@@ -32,9 +33,13 @@ MARKED_BIT = int(RowFlag.MARKED) << FLAGS_SHIFT
 OVERLOADED_BIT = int(RowFlag.OVERLOADED) << FLAGS_SHIFT
 CHOOSABLE_IF_MARKED_MASK = CHOOSABLE_MASK & ~MARKED_BIT
 
-# Row, standing word, load word, ledger sum, generation to which the own lane is up (0: none).
-Reading = tuple[int, int, int, int, int]
+# Row, standing word, load word, ledger sum, generation to which the own lane is up (0: none),
+# slowness (rules/load.py).
+Reading = tuple[int, int, int, int, int, float]
 Scored = tuple[float, int, int]  # score (the least is best), row, standing word
+
+BEST_COUNT = 4  # the weighted choice is among so many
+WEIGHT_MIN = 0.05  # of the worst of them
 
 _score = itemgetter(0)
 
@@ -52,25 +57,32 @@ class Judgement(msgspec.Struct, frozen=True):
     is_barred: Callable[[int, int], bool] = mark_nothing
 
 
-class Ranking(msgspec.Struct, frozen=True):
-    """What one decision weighs beside the readings; it is recorded with them."""
+class Ranking(msgspec.Struct, frozen=True, array_like=True):
+    """What one decision weighs beside the readings; it is recorded with them, so it stays small."""
 
     excluded: Set[int] = frozenset()  # rows that the job must not go to
+    # The manager has been silent for so long that what it wrote of loads says nothing any more:
+    # only our own counts do.
+    is_stale: bool = False
+    draw: int | None = None  # 64 random bits for a weighted choice among the best
 
 
 ANYWHERE = Ranking()
+ANYWHERE_STALE = Ranking(is_stale=True)
 
 
 def rank(readings: Iterable[Reading], judgement: Judgement, ranking: Ranking) -> list[Scored]:
     """Return the candidates that pass every check, best first; ties keep their draw order.
 
-    The score is rules.load.effective_load, written out here because this runs per candidate.
+    The score is rules.load.score, written out here because this runs per candidate.
     """
+    if ranking.is_stale:
+        readings = [without_report(reading) for reading in readings]
     codes = judgement.codes
     code_count = len(codes)
     excluded = ranking.excluded
     scored: list[Scored] = []
-    for row, word, load, held, lane_generation in readings:
+    for row, word, load, held, lane_generation, slowness in readings:
         if word & CHOOSABLE_MASK != CHOOSABLE and (
             word & CHOOSABLE_IF_MARKED_MASK != CHOOSABLE or judgement.is_barred(row, word)
         ):
@@ -81,6 +93,33 @@ def rank(readings: Iterable[Reading], judgement: Judgement, ranking: Ranking) ->
         number = word >> CLASS_SHIFT & CLASS_MASK
         if number >= code_count or codes[number] or row in excluded:
             continue
-        scored.append(((held + (load >> 16 & 0xFFFF)) / slots, row, word))
+        scored.append(((slowness * (held + (load >> 16 & 0xFFFF) + 1) - 1) / slots, row, word))
     scored.sort(key=_score)
+    if ranking.draw is not None and len(scored) > 1:
+        _lift_one(scored, ranking.draw)
     return scored
+
+
+def without_report(reading: Reading) -> Reading:
+    """The same reading without what the node's last report said of its load."""
+    row, word, _, held, lane_generation, slowness = reading
+    return (row, word & ~OVERLOADED_BIT, 0, held, lane_generation, slowness)
+
+
+def load_of(reading: Reading) -> float:
+    """The effective load (rules/load.py) of the node of a reading."""
+    return effective_load(reading[3], reading[2] >> 16 & 0xFFFF, reading[1] & SLOTS_MASK)
+
+
+def _lift_one(scored: list[Scored], draw: int) -> None:
+    """Put one of the best first, each with a chance in proportion to what its score leaves free.
+
+    Where several dispatchers see the same least loaded node, this keeps them from all going there.
+    """
+    weights = [max(1.0 - scored[at][0], WEIGHT_MIN) for at in range(min(BEST_COUNT, len(scored)))]
+    point = draw / 2**64 * sum(weights)
+    for at, weight in enumerate(weights):
+        point -= weight
+        if point < 0:
+            scored.insert(0, scored.pop(at))
+            return

@@ -12,6 +12,7 @@ from pointsman_wire.messages import Breakdown, NearestMiss
 from pointsman_workers.placement.checks import first_failed_check
 from pointsman_workers.placement.fleet import Fleet
 from pointsman_workers.placement.kinds import Kind
+from pointsman_workers.placement.ranking import Ranking
 from pointsman_workers.placement.selection import read
 
 NAMES_MAX = 32
@@ -101,8 +102,9 @@ class Refusals:
                 if record is None:
                     continue
                 total += 1
-                (reading,) = read(fleet, (record.row,))
-                reason = first_failed_check(reading, kind.judgement, excluded)
+                (reading,) = read(fleet, kind, (record.row,))
+                ranking = Ranking(excluded, is_stale=fleet.is_stale)
+                reason = first_failed_check(reading, kind.judgement, ranking)
                 if reason is None:
                     # It could by now: a slot was freed since the search; the counters still add up.
                     reason = Reason.CAPACITY_EXCEEDED

@@ -1,9 +1,9 @@
 """Selection: which node takes a job, chosen and marked in the same breath.
 
 Pools are asked in order.  From a pool's candidates (rows whose class can do it) a sample is drawn,
-judged by words of shared memory, sorted by effective load, and reserved in turn; the first success
-wins.  When the sample fails the rest of the pool is walked, some hundred candidates a turn, and
-then the next pool.  "Nobody" is concluded only after a whole round, and remembered for a few
+judged by words of shared memory, sorted by score (rules/load.py), and reserved in turn; the first
+success wins.  When the sample fails the rest of the pool is walked, some hundred candidates a turn,
+and then the next pool.  "Nobody" is concluded only after a whole round, and remembered for a few
 milliseconds or until a slot of the kind is freed.
 
 A candidate is judged by one standing word (state, flags, class, generation and slots in one load),
@@ -53,32 +53,32 @@ class Choice(NamedTuple):
     row: int
     standing: int
     pool_id: int | None
-    load: float
+    score: float
     candidates: int
     runner_up: int = NO_ROW
 
 
-def read(fleet: Fleet, rows: Sequence[int]) -> list[Reading]:
+def read(fleet: Fleet, kind: Kind, rows: Sequence[int]) -> list[Reading]:
     """Read the words of these rows: all that ranking them will look at."""
-    standing, load = fleet.standing, fleet.load
-    held, lane_generations = fleet.held, fleet.lane_generations
-    return [(row, standing[row], load[row], held(row), lane_generations[row]) for row in rows]
+    standing, load, held = fleet.standing, fleet.load, fleet.held
+    lanes, slowness = fleet.lane_generations, kind.slowness
+    return [(row, standing[row], load[row], held(row), lanes[row], slowness[row]) for row in rows]
 
 
 def take(
     fleet: Fleet, kind: Kind, ranking: Ranking, rows: Sequence[int], asked: Asked
 ) -> Choice | None:
     """Read these rows, rank them, and reserve the best that still has room: one leg."""
-    readings = read(fleet, rows)
+    readings = read(fleet, kind, rows)
     scored = rank(readings, kind.judgement, ranking)
     outcomes = reserve_in_turn(fleet, scored) if scored else NOBODY
     fleet.trail.append((asked, outcomes, readings))
     if not outcomes or outcomes[-1]:
         return None
     at = len(outcomes)
-    load, row, word = scored[at - 1]
+    score, row, word = scored[at - 1]
     runner_up = scored[at][1] if at < len(scored) else NO_ROW
-    return Choice(row, word, asked[0], load, len(scored), runner_up)
+    return Choice(row, word, asked[0], score, len(scored), runner_up)
 
 
 def reserve_in_turn(fleet: Fleet, scored: list[Scored]) -> Outcomes:
