@@ -5,12 +5,16 @@ from agent_harness import UID, AgentHarness, closed, of, sent, started, stopped
 from pointsman.node_core.events import (
     DrainWished,
     JobEnded,
+    ServicesChanged,
     StartJob,
     Stopped,
 )
 from pointsman_wire.control_messages import (
     Drain,
+    Heartbeat,
     Leave,
+    Register,
+    Service,
 )
 from pointsman_wire.errors import Code
 from pointsman_wire.lane_messages import (
@@ -172,3 +176,15 @@ def test_a_started_job_carries_its_body() -> None:
     h.join()
     start = of(h.assign("j1", src_lang="en", attempt=2), StartJob)[0]
     assert (start.payload, start.assign.src_lang, start.assign.attempt) == (b"body", "en", 2)
+
+
+def test_a_service_that_starts_while_the_node_registers_is_told_with_a_heartbeat() -> None:
+    h = AgentHarness()
+    off = [Service(id="nmt", kind="nmt", status="stopped")]
+    dialling = h.feed(ServicesChanged(off))
+    assert sent(h.dial(dialling), Register)[0].services == off
+    running = [Service(id="nmt", kind="nmt")]
+    h.feed(ServicesChanged(running))
+    commands = h.register() + h.advance(2.2)
+    told = [beat.services for beat in sent(commands, Heartbeat)]
+    assert told == [running, None]

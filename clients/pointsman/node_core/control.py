@@ -80,6 +80,8 @@ class ControlLink:
         self._host_answers = True
         self._heard_at_ns = now_ns
         self._answer_by_ns = now_ns + int(ANSWER_TIMEOUT_S * NS_PER_S)
+        # What changes from here on is not in this registration: a heartbeat tells it.
+        self._services_changed = None
         return [Send(connection, self.register)]
 
     def dial_failed(self, now_ns: int, reason: str) -> list[object]:
@@ -102,7 +104,6 @@ class ControlLink:
             self.register, node_id=registered.node_id, key=registered.key or self.register.key
         )
         self._answer_by_ns = None
-        self._services_changed = None
         self._stood_since_ns = self._heard_at_ns = now_ns
         self._set_interval(registered.heartbeat_interval_s)
         # Spread over the interval, so that a restarted server is not met by all in one instant.
