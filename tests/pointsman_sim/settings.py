@@ -60,7 +60,7 @@ def settings_of(seed: int) -> Settings:
         faults = tuple(fault for fault in FAULTS if dice.chance(0.5))
     return Settings(
         seed=seed,
-        steps=5_000,
+        steps=4_000,
         duration_s=15.0,
         workers=dice.between(1, 3),
         nodes=dice.between(1, 6),
@@ -88,7 +88,7 @@ def config_of(seed: int) -> Config:
         ),
         pools=pools,
         jobs=JobsConfig(
-            timeout_s=4.0, ack_s=1.5, wait_busy_s=4.0, wait_none_s=1.0, lane_grace_s=2.5
+            timeout_s=4.0, ack_s=1.5, wait_busy_s=3.0, wait_none_s=0.5, lane_grace_s=2.5
         ),
         sessions=SessionsConfig(idle_s=60.0, resume_s=15.0),
     )

@@ -51,7 +51,7 @@ def draw_register(dice: Dice, index: int) -> Register:
 
 def draw_submit(dice: Dice, request_id: str) -> Submit:
     """Draw a request: what is asked for, its limits and wishes."""
-    submit = dice.pick(REQUESTS) if dice.chance(0.4) else dice.pick(REQUESTS[:2])
+    submit = dice.pick(REQUESTS) if dice.chance(0.3) else dice.pick(REQUESTS[:2])
     return msgspec.structs.replace(
         submit,
         request_id=request_id,

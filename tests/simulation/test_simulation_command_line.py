@@ -1,0 +1,47 @@
+"""The simulator as a command: what it prints, and how it ends."""
+
+import pytest
+
+from pointsman_sim import __main__ as command
+from pointsman_workers.desks.outcomes import OutcomeDesk
+
+Captured = pytest.CaptureFixture[str]
+
+
+def test_one_run_is_a_table_that_ends_with_the_trace(capsys: Captured) -> None:
+    sizes = ["--workers", "2", "--nodes", "3", "--clients", "2", "--steps", "1500"]
+    arguments = ["--seed", "7", "--faults", "worker_crash,partition", *sizes]
+    assert command.main(arguments) == 0
+    first = capsys.readouterr().out
+    assert first.startswith("seed 7: 2 workers, 3 nodes, 2 clients, faults: worker_crash, partit")
+    assert first.splitlines()[-1].startswith("trace ")
+    assert command.main(arguments) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == first.splitlines()[-1]
+
+
+def test_many_runs_are_a_line_each(capsys: Captured) -> None:
+    assert command.main(["--seed", "4", "--runs", "3", "--steps", "300"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[:3]] == ["4", "5", "6"]
+    assert lines[3] == "3 runs, 0 broken"
+
+
+def test_a_fault_that_does_not_exist_is_refused_with_those_that_do(capsys: Captured) -> None:
+    with pytest.raises(SystemExit) as ended:
+        command.main(["--faults", "earthquake"])
+    assert ended.value.code == 2
+    assert "'earthquake' is not known; known are agent_crash" in capsys.readouterr().err
+
+
+def test_a_broken_promise_is_told_with_what_came_before_it(
+    capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forget(self: OutcomeDesk, job: object) -> None:
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr(OutcomeDesk, "_requeue", forget)
+    assert command.main(["--seed", "1", "--faults", "all", "--tail", "5"]) == 1
+    told = capsys.readouterr().err
+    assert "BROKEN with seed 1: a core broke: ZeroDivisionError: a bug" in told
+    assert "in fail_over" in told
+    assert "worker-" in told
