@@ -216,10 +216,10 @@ class PlacingDesk:
         self.shard.file(job, due_ns)
 
 
-def _busy_count(counts: dict[str, int]) -> int:
-    return counts.get("capacity_exceeded", 0) + counts.get("resource_threshold_exceeded", 0)
 def _load_of(row: int, leg: Leg) -> float:
     """The effective load of a row as the last leg of a decision has read it."""
     return next(load_of(reading) for reading in leg[2] if reading[0] == row)
 
 
+def _busy_count(counts: dict[str, int]) -> int:
+    return counts.get("capacity_exceeded", 0) + counts.get("resource_threshold_exceeded", 0)

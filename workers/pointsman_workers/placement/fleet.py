@@ -40,11 +40,11 @@ class Fleet:
         self.load = memory.rows.load
         self.held = memory.ledger.held
         self.own = memory.own_ledger
+        self.beat_at_ns = memory.catalog.beat_at_ns
         # By row: the generation to which our lane is up.  0 says none; generation 0 is never used.
         self.lane_generations = array("H", bytes(2 * memory.rows.max_nodes))
         self.rows_by_node: dict[str, int] = {}  # of the nodes that have, or just had, a lane to us
         self.nobody = array("I")
-        self.draws = Draws(seed)
         self.paces = Paces(memory.rows.max_nodes)
         self.is_stale = False  # the manager is silent: what it wrote of loads says nothing now
         self.trail: list[Leg] = []  # what the decision that is being made has looked at
@@ -69,8 +69,6 @@ class Fleet:
         """The version of the pinned snapshot."""
         return self.snapshot.version
 
-    def age_ns(self) -> int:
-        """How long ago the manager gave its last sign of life."""
     def ranking(self, excluded: frozenset[int] = frozenset()) -> Ranking:
         """What the next decision weighs beside its readings."""
         if self.has_weighted_choice:
@@ -79,7 +77,9 @@ class Fleet:
             return Ranking(excluded, is_stale=self.is_stale)
         return ANYWHERE_STALE if self.is_stale else ANYWHERE
 
-        beat_at_ns = self._memory.catalog.beat_at_ns()
+    def age_ns(self) -> int:
+        """How long ago the manager gave its last sign of life."""
+        beat_at_ns = self.beat_at_ns()
         return max(0, self.clock_ns - beat_at_ns) if beat_at_ns else 0
 
     def is_catalog_younger_than(self, age_ns: int) -> bool:
@@ -130,10 +130,10 @@ class Fleet:
         kind.judgement = Judgement(
             kind.codes, is_barred=lambda row, word: self.is_marked(row, word, types)
         )
+        kind.slowness = self.paces.slowness(types)
         kind.lists = {}
         kind.orders = {}
         kind.walk = None
-        kind.slowness = self.paces.slowness(types)
         kind.full_until_ns = 0
         mask = 0
         for number, code in enumerate(kind.codes):
@@ -180,14 +180,14 @@ class Fleet:
             for mark in self.snapshot.marks_of(row)
         )
 
-    def count_reserve(self, outcome: Reserve) -> None:
-        """Count one reservation by its outcome."""
-        self._memory.stats.add(_OUTCOMES[outcome])
     def note_service(self, kind: Kind, row: int, service_ns: int) -> None:
         """A node has completed a job of this kind, this long after it was sent."""
         types = kind.requirement.types
         kind.slowness = self.paces.observe(types, row, service_ns, self.now_ns)
 
+    def count_reserve(self, outcome: Reserve) -> None:
+        """Count one reservation by its outcome."""
+        self._memory.stats.add(_OUTCOMES[outcome])
 
     def release(self, row: int) -> bool:
         """Give a slot back; False when the ledger says that none was held."""
