@@ -47,6 +47,7 @@ class Fleet:
         self.nobody = array("I")
         self.paces = Paces(memory.rows.max_nodes)
         self.is_stale = False  # the manager is silent: what it wrote of loads says nothing now
+        self.draws = Draws(seed)
         self.trail: list[Leg] = []  # what the decision that is being made has looked at
         self.release_count = 0  # slots that this worker has given back
         self.now_ns = 0  # the core's time
