@@ -12,6 +12,7 @@ from pointsman_workers.core.state import Hold, Job, Key, Lane, Orphan, Peer, Ses
 from pointsman_workers.core.timers import Timers
 from pointsman_workers.core.waiting import Waiting
 from pointsman_workers.core.window import Window
+from pointsman_workers.explain.recorder import Recorder
 from pointsman_workers.placement.fleet import Fleet
 from pointsman_workers.placement.kinds import Kinds
 
@@ -36,6 +37,7 @@ class Shard:
         self.outbox = Outbox()
         self.fleet = Fleet(memory, seed=int.from_bytes(setup.entropy(8), "little"))
         self.kinds = Kinds(self.fleet.config)
+        self.recorder = Recorder(self.fleet, setup.config.explain.bytes_max)
         self.timers: Timers[Timed] = Timers()
         self.window = Window(setup.config.jobs)
         self.waiting = Waiting(memory.waiting, setup.worker_index, setup.config.limits)

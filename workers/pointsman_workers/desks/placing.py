@@ -72,6 +72,7 @@ class PlacingDesk:
         if decided.choice is None:
             return False
         self._note_placement(job, decided, decided.choice)
+        self.shard.recorder.note_placed(job, decided, decided.choice)
         self._dispatch(job, decided.choice)
         return True
 
@@ -182,6 +183,8 @@ class PlacingDesk:
             job.kind, excluded, strict_left_none=self._is_strictly_refused(job)
         )
         breakdown = refusal.breakdown
+        code = Code.QUEUE_TIMEOUT if refusal.is_busy else Code.NO_AVAILABLE_NODE
+        shard.recorder.note_refused(job, refusal, code.value)
         if refusal.is_busy:
             text = (
                 f"{_busy_count(breakdown.counts)} of {breakdown.total_nodes} nodes can do it, "

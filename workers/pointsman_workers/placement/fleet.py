@@ -14,6 +14,7 @@ from pointsman_shm.snapshot.fleet_index import FEASIBLE, FleetIndex
 from pointsman_shm.snapshot.records import CapabilityClass, ConfigPage
 from pointsman_shm.snapshot.snapshot import RuntimeSnapshot, decode_pages, empty_snapshot
 from pointsman_workers.core.setup import WorkerMemory
+from pointsman_workers.explain.names import FormerNames
 from pointsman_workers.placement.draws import Draws
 from pointsman_workers.placement.kinds import Kind
 from pointsman_workers.placement.paces import Paces
@@ -48,6 +49,7 @@ class Fleet:
         self.paces = Paces(memory.rows.max_nodes)
         self.is_stale = False  # the manager is silent: what it wrote of loads says nothing now
         self.draws = Draws(seed)
+        self.former_names = FormerNames()
         self.trail: list[Leg] = []  # what the decision that is being made has looked at
         self.release_count = 0  # slots that this worker has given back
         self.now_ns = 0  # the core's time
@@ -114,6 +116,7 @@ class Fleet:
             stats.add(Counter.BAD_FRAMES)
             return False
         self._undecoded = {}
+        self.former_names.follow(self.snapshot, snapshot, change.node_pages)
         self.snapshot = snapshot
         self.index.apply(snapshot, change)
         self._follow_config()

@@ -72,7 +72,7 @@ def take(
     readings = read(fleet, kind, rows)
     scored = rank(readings, kind.judgement, ranking)
     outcomes = reserve_in_turn(fleet, scored) if scored else NOBODY
-    fleet.trail.append((asked, outcomes, readings))
+    fleet.trail.append((asked, outcomes, readings, ranking))
     if not outcomes or outcomes[-1]:
         return None
     at = len(outcomes)

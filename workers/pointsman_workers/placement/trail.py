@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from enum import IntEnum
 
 from pointsman_shm.memory.ledger import Reserve
-from pointsman_workers.placement.ranking import Reading
+from pointsman_workers.placement.ranking import Ranking, Reading
 
 
 class How(IntEnum):
@@ -26,7 +26,7 @@ SAMPLE, WALK, ALL, PREFERRED, FREED = (how.value for how in How)
 
 Asked = tuple[int | None, int, int, int]  # pool (None: the whole fleet), How, candidates, at
 Outcomes = tuple[int, ...]  # Reserve values in the order of the ranking: OK, if at all, is last
-Leg = tuple[Asked, Outcomes, Sequence[Reading]]
+Leg = tuple[Asked, Outcomes, Sequence[Reading], Ranking]
 
 NOBODY: Outcomes = ()
 FIRST_TOOK_IT: Outcomes = (Reserve.OK.value,)

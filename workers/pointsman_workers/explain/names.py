@@ -1,0 +1,41 @@
+"""Names of nodes by row and generation, also of those whose row somebody else has now."""
+
+from collections import deque
+from collections.abc import Sequence
+
+from pointsman_shm.memory.rows import GENERATION_MASK
+from pointsman_shm.snapshot.codec import EMPTY_NODE_PAGE, DenseNodePage
+from pointsman_shm.snapshot.snapshot import RuntimeSnapshot
+
+FORMER_MAX = 16_384
+
+
+class FormerNames:
+    """Who had a row before: a record names a row and its generation, never who is there now."""
+
+    def __init__(self) -> None:
+        self._names: dict[tuple[int, int], str] = {}
+        self._order: deque[tuple[int, int]] = deque(maxlen=FORMER_MAX)
+
+    def follow(self, before: RuntimeSnapshot, after: RuntimeSnapshot, pages: Sequence[int]) -> None:
+        """Remember who has left the rows of these pages."""
+        for page in pages:
+            if before.node_pages[page] is not EMPTY_NODE_PAGE:
+                self._follow_page(before.node_pages[page], after.node_pages[page])
+
+    def _follow_page(self, before: DenseNodePage, after: DenseNodePage) -> None:
+        for old, new in zip(before, after, strict=True):
+            if old is None or (new is not None and new.generation == old.generation):
+                continue
+            if len(self._order) == FORMER_MAX:
+                self._names.pop(self._order[0], None)
+            place = (old.row, old.generation & GENERATION_MASK)
+            self._order.append(place)
+            self._names[place] = old.node_id
+
+    def name(self, snapshot: RuntimeSnapshot, row: int, generation: int) -> str:
+        """Whoever had the row in that generation; "" when it is not known any more."""
+        record = snapshot.node(row)
+        if record is not None and record.generation & GENERATION_MASK == generation:
+            return record.node_id
+        return self._names.get((row, generation), "")

@@ -1,0 +1,196 @@
+"""The recorder: writes down every placement and refusal, within a bound of bytes.
+
+Placements at the first try go into one ring; refusals and failovers, which are asked about more
+and are rarer, into another, so that a flood of the former does not wash away the latter.  What
+equal refusals share is kept once.
+
+Recording is on the way of every job: one tuple, one encoding, one entry; about a microsecond.
+"""
+
+from collections.abc import Sequence
+from zlib import crc32
+
+import msgspec
+
+from pointsman_shm.rules.session_pool import PoolDecision, SessionBinding
+from pointsman_wire.messages import Breakdown
+from pointsman_workers.core.state import Job, Key
+from pointsman_workers.explain.pages import KeptPages
+from pointsman_workers.explain.records import (
+    BEST_KEPT,
+    LEGS_KEPT_MAX,
+    PLACED_TAG,
+    POOLS_KEPT_MAX,
+    READINGS_KEPT_MAX,
+    REFUSED_TAG,
+)
+from pointsman_workers.explain.ring import Ring
+from pointsman_workers.placement.deciding import Decided
+from pointsman_workers.placement.fleet import Fleet
+from pointsman_workers.placement.ranking import MARKED_BIT, Judgement, Reading, rank
+from pointsman_workers.placement.refusal import Refusal
+from pointsman_workers.placement.selection import Choice
+from pointsman_workers.placement.trail import WALK, Leg
+
+PLACED_SHARE = 12  # sixteenths of the bytes
+TROUBLED_SHARE = 3
+SHARES = 16
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode_breakdown = msgspec.msgpack.Decoder(Breakdown).decode
+
+
+class Recorder:
+    """What one worker remembers of its decisions."""
+
+    def __init__(self, fleet: Fleet, bytes_max: int) -> None:
+        self._fleet = fleet
+        self.placed: Ring[Key] = Ring(bytes_max * PLACED_SHARE // SHARES)
+        self.troubled: Ring[Key] = Ring(bytes_max * TROUBLED_SHARE // SHARES)
+        rest = SHARES - PLACED_SHARE - TROUBLED_SHARE
+        self._breakdowns: Ring[int] = Ring(bytes_max * rest // SHARES)
+        self._last_breakdown = 0
+        self._last_refusal: Refusal | None = None
+        self.pages = KeptPages()
+
+    def note_placed(self, job: Job, decided: Decided, choice: Choice) -> None:
+        """Write down who got the job and what that was decided from."""
+        fleet, kind = self._fleet, job.kind
+        snapshot = fleet.snapshot
+        if snapshot.version != self.pages.latest_version:
+            self.pages.keep(snapshot)
+        legs: Sequence[object] = fleet.trail
+        left_out = 0
+        if len(legs) > 1 or len(fleet.trail[0][2]) > READINGS_KEPT_MAX:
+            legs, left_out = shorten(fleet.trail, kind.judgement)
+        record: tuple[object, ...] = (
+            PLACED_TAG,
+            job.job_id,
+            job.attempt + 1,
+            decided.selector,
+            fleet.clock_ns,
+            job.placement_ns,
+            fleet.now_ns - job.accepted_at_ns,
+            snapshot.version,
+            fleet.beat_at_ns(),
+            kind.encoded,
+            _session_step(decided.session, decided.bound_before),
+            decided.draws_before,
+            job.submit.preferred_node,
+            choice.row,
+            choice.score,
+            choice.runner_up,
+            legs,
+        )
+        if left_out or snapshot.marks:
+            record += (left_out, _barred(legs, kind.judgement))
+        ring = self.troubled if job.attempt or job.failed_rows else self.placed
+        ring.put(job.key, _encode(record))
+
+    def note_refused(self, job: Job, refusal: Refusal, code: str) -> None:
+        """Write down that a job was told why nobody took it."""
+        fleet = self._fleet
+        if refusal is not self._last_refusal:
+            self._last_refusal = refusal
+            self._last_breakdown += 1
+            self._breakdowns.put(self._last_breakdown, _encode(refusal.breakdown))
+        record = (
+            REFUSED_TAG,
+            job.job_id,
+            job.attempt + 1,
+            fleet.clock_ns,
+            fleet.now_ns - job.accepted_at_ns,
+            fleet.version,
+            fleet.beat_at_ns(),
+            job.kind.encoded,
+            code,
+            self._last_breakdown,
+        )
+        self.troubled.put(job.key, _encode(record))
+
+    def breakdown(self, number: int) -> Breakdown | None:
+        """What a refusal said, None when it is not kept any more."""
+        found = self._breakdowns.of(number)
+        return _decode_breakdown(found[0]) if found else None
+
+    def find(self, request_id: str) -> list[Key]:
+        """Every key with this request id that has a record."""
+        found = [key for key in self.placed if key[2] == request_id]
+        found += [key for key in self.troubled if key[2] == request_id]
+        return list(dict.fromkeys(found))
+
+    def of(self, key: Key) -> list[bytes]:
+        """The records of one request, in no certain order."""
+        return self.placed.of(key) + self.troubled.of(key)
+
+    @property
+    def size(self) -> int:
+        """Bytes held by all rings."""
+        return self.placed.size + self.troubled.size + self._breakdowns.size
+
+
+def _session_step(
+    decision: PoolDecision | None, before: SessionBinding | None
+) -> tuple[object, ...] | None:
+    if decision is None:
+        return None
+    pools = decision.pools
+    kept = pools if len(pools) <= POOLS_KEPT_MAX else pools[:POOLS_KEPT_MAX]
+    return (decision.outcome, before, decision.eligible_count, kept, len(pools))
+
+
+def _barred(legs: Sequence[object], judgement: Judgement) -> list[int]:
+    """Rows among the readings that are marked, and the mark concerns this kind of job."""
+    return sorted(
+        {
+            row
+            for leg in legs
+            for row, word, *_ in leg[2]  # type: ignore[index]
+            if word & MARKED_BIT and judgement.is_barred(row, word)
+        }
+    )
+
+
+def shorten(trail: Sequence[Leg], judgement: Judgement) -> tuple[list[tuple[object, ...]], int]:
+    """Bring a long trail within bounds: (legs, how many legs were left out of it).
+
+    Of a walk only the last chunk keeps its readings, of a whole pool the best ranked ones; the
+    others become a count and a digest.
+    """
+    legs: list[tuple[object, ...]] = []
+    passed_by: list[Sequence[Reading]] = []
+    for at, leg in enumerate(trail):
+        asked = leg[0]
+        following = trail[at + 1][0] if at + 1 < len(trail) else None
+        if following and asked[1] == WALK == following[1] and asked[0] == following[0]:
+            passed_by.append(leg[2])
+            continue
+        legs.append(_shortened(leg, passed_by, judgement))
+        passed_by = []
+    first = LEGS_KEPT_MAX // 3
+    left_out = max(0, len(legs) - LEGS_KEPT_MAX)
+    if left_out:
+        legs = legs[:first] + legs[first + left_out :]
+    return legs, left_out
+
+
+def _shortened(
+    leg: Leg, passed_by: list[Sequence[Reading]], judgement: Judgement
+) -> tuple[object, ...]:
+    asked, outcomes, readings, ranking = leg
+    kept = readings
+    if len(readings) > READINGS_KEPT_MAX:
+        best_count = max(BEST_KEPT, len(outcomes) + 1)
+        best = {row for _, row, _ in rank(readings, judgement, ranking)[:best_count]}
+        kept = [reading for reading in readings if reading[0] in best]
+        passed_by = [[reading for reading in readings if reading[0] not in best]]
+    left_out = sum(map(len, passed_by))
+    return (asked, outcomes, kept, ranking, left_out, digest_of(passed_by))
+
+
+def digest_of(chunks: Sequence[Sequence[Reading]]) -> int:
+    """Return the CRC-32 over readings in their order, 0 over none."""
+    digest = 0
+    for chunk in chunks:
+        digest = crc32(_encode(chunk), digest)
+    return digest
