@@ -12,6 +12,7 @@ from pointsman.cli.fleet import command as fleet
 from pointsman.cli.screen import say
 
 app = typer.Typer(
+    name="pointsman",
     cls=Commands,
     epilog=CODES_HELP,
     no_args_is_help=True,

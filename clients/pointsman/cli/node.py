@@ -5,6 +5,7 @@ import logging
 import os
 import signal
 from pathlib import Path
+from typing import TextIO
 
 import typer
 
@@ -32,6 +33,7 @@ from pointsman.cli.options import (
     Token,
     Tts,
 )
+from pointsman.cli.owner_policy import PauseFiles, PauseWhenCpu, QuietHourWindows, owner_policy
 from pointsman.cli.screen import facts, say
 from pointsman.cli.words import DEFAULT_SERVER, checked_address, labels, language_pairs, listed
 from pointsman.errors import NodeRefused
@@ -58,6 +60,9 @@ def node(
     node_id: NodeId = "",
     max_concurrency: MaxConcurrency = None,
     label: Label = None,
+    pause_when_cpu: PauseWhenCpu = None,
+    quiet_hours: QuietHourWindows = None,
+    pause_file: PauseFiles = None,
     state_dir: NodeStateDir = None,
     token: Token = "",
 ) -> None:
@@ -66,6 +71,9 @@ def node(
     A program ends with exit code 0 when its output is the result; any other
     fails the job with the last line of its standard error (75: another node
     may try).  It is killed when the job is cancelled.
+
+    While it pauses, at its owner's wish, it takes no new jobs and stays
+    connected; what runs goes on.
 
     SIGTERM or Ctrl-C lets running jobs end and takes no new ones; a second
     Ctrl-C leaves at once.
@@ -86,6 +94,7 @@ def node(
             max_concurrency=max_concurrency or usual,
             node_id=node_id,
             labels=given_labels,
+            owner_policy=owner_policy(pause_when_cpu, quiet_hours, pause_file),
             state_dir=state_dir or usual_state_dir(node_id, address),
             token=token,
         )
@@ -128,10 +137,10 @@ def usual_state_dir(node_id: str, address: str) -> Path | None:
 
 async def _serve(made: Node, offer: Offer) -> None:
     """Serve until drained.  Raises Trouble when the server or the disk does not let it."""
-    _log_to_stderr(logging.WARNING)
+    chatter = Chatter()
     await offer.load()
     _drain_on_interrupt(made)
-    telling = asyncio.create_task(_tell_when_ready(made))
+    telling = asyncio.create_task(_tell_when_ready(made, chatter))
     try:
         await made.run()
     except NodeRefused as error:
@@ -145,14 +154,14 @@ async def _serve(made: Node, offer: Offer) -> None:
     say(f"pointsman node {made.node_id} has left")
 
 
-async def _tell_when_ready(made: Node) -> None:
+async def _tell_when_ready(made: Node, chatter: "Chatter") -> None:
     """Print the one line that says that jobs may come; from then on changes are told."""
     await made.wait_ready()
     say(
         f"pointsman node ready: {made.node_id} at {made.address}, "
         f"up to {made.max_concurrency} jobs at a time"
     )
-    _log_to_stderr(logging.INFO)
+    chatter.was_ready = True
 
 
 def _drain_on_interrupt(made: Node) -> None:
@@ -169,9 +178,24 @@ def _drain_on_interrupt(made: Node) -> None:
         return  # Windows: KeyboardInterrupt ends run(), which tells the server
 
 
-def _log_to_stderr(level: int) -> None:
-    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level=logging.WARNING)
-    logging.getLogger("pointsman").setLevel(level)
+class Chatter(logging.StreamHandler[TextIO]):
+    """Tells warnings and changes of state on standard error.
+
+    Of the way to the first ready only what is in the way is told: the rest is one line elsewhere.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.was_ready = False
+        self.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+        logger = logging.getLogger("pointsman")
+        logger.addHandler(self)
+        logger.setLevel(logging.INFO)
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Is this news?"""
+        is_in_the_way = record.levelno > logging.INFO or "connecting" in record.getMessage()
+        return self.was_ready or is_in_the_way
 
 
 def _show_offer(offer: Offer) -> None:

@@ -15,6 +15,29 @@ RuntimeDir = Annotated[
     typer.Option(help="Where the service has its sockets.", resolve_path=True),
 ]
 
+Services = Annotated[
+    list[str] | None, typer.Option(help="What is done, such as asr,nmt.", metavar="LIST")
+]
+
+# ---- of a job
+
+Source = Annotated[str, typer.Option(help="Language of the input; auto is allowed.")]
+Target = Annotated[str, typer.Option(help="Language of the output.")]
+InputFile = Annotated[
+    Path | None, typer.Option(help="Input file: a WAV, a text; - is standard input.")
+]
+InputText = Annotated[str | None, typer.Option(help="Input text.")]
+OutputFile = Annotated[Path | None, typer.Option(help="Where the output is written.")]
+RequestId = Annotated[
+    str, typer.Option(help="The same id again gets the same job, not a second one.")
+]
+Timeout = Annotated[
+    float | None, typer.Option(min=0.001, max=86_400, help="Give up after so many seconds.")
+]
+Wait = Annotated[
+    float | None, typer.Option(min=0, max=3600, help="Seconds to wait for a free node.")
+]
+
 # ---- of a node
 
 Engines = Annotated[
@@ -31,9 +54,6 @@ Program = Annotated[
     typer.Option(
         "--exec", help="A program: job on standard input, result from output.", metavar="COMMAND"
     ),
-]
-Services = Annotated[
-    list[str] | None, typer.Option(help="What it does, such as asr,nmt.", metavar="LIST")
 ]
 Asr = Annotated[
     list[str] | None, typer.Option(help="Languages it recognises: en,fr.", metavar="LIST")

@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -64,7 +65,7 @@ def serve(
     os.execv(command[0], command)  # noqa: S606 - no shell is meant
 
 
-def supervisor_command(given: dict[str, int | str | Path | None]) -> list[str]:
+def supervisor_command(given: Mapping[str, int | str | Path | None]) -> list[str]:
     """Return the supervisor's command line with the options that were given."""
     options = [
         word

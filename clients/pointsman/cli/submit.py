@@ -3,12 +3,24 @@
 import asyncio
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
-from pointsman.cli.endings import FAILED, Commands, Trouble
-from pointsman.cli.options import Json, Server, Token
+from pointsman.cli.endings import FAILED, USAGE, Commands, Trouble
+from pointsman.cli.options import (
+    InputFile,
+    InputText,
+    Json,
+    OutputFile,
+    RequestId,
+    Server,
+    Services,
+    Source,
+    Target,
+    Timeout,
+    Token,
+    Wait,
+)
 from pointsman.cli.placement_words import (
     nearest_words,
     node_reason,
@@ -38,27 +50,16 @@ CONNECT_S = 3.0  # a service that restarts is back by then; longer, people think
 @app.command()
 def submit(
     *,
-    src: Annotated[str, typer.Option(help="Language of the input; auto is allowed.")] = "",
-    tgt: Annotated[str, typer.Option(help="Language of the output.")] = "",
-    file: Annotated[
-        Path | None, typer.Option(help="Input file: a WAV, a text; - is standard input.")
-    ] = None,
-    text: Annotated[str | None, typer.Option(help="Input text.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Where the output is written.")] = None,
-    services: Annotated[
-        list[str] | None,
-        typer.Option(help="What is done, such as asr,nmt; else by the input.", metavar="LIST"),
-    ] = None,
+    src: Source = "",
+    tgt: Target = "",
+    file: InputFile = None,
+    text: InputText = None,
+    out: OutputFile = None,
+    services: Services = None,
     server: Server = DEFAULT_SERVER,
-    request_id: Annotated[
-        str, typer.Option(help="The same id again gets the same job, not a second one.")
-    ] = "",
-    timeout: Annotated[
-        float | None, typer.Option(min=0.001, max=86_400, help="Give up after so many seconds.")
-    ] = None,
-    wait: Annotated[
-        float | None, typer.Option(min=0, max=3600, help="Seconds to wait for a free node.")
-    ] = None,
+    request_id: RequestId = "",
+    timeout: Timeout = None,
+    wait: Wait = None,
     token: Token = "",
     as_json: Json = False,
 ) -> None:
@@ -81,6 +82,8 @@ def submit(
     )
     try:
         ended = asyncio.run(_have_done(checked_address(server), wanted, token))
+    except ValueError as error:
+        raise Trouble(str(error), code=USAGE) from None
     except PointsmanError as error:
         raise typer.Exit(_tell_refusal(error, server, as_json=as_json)) from None
     if out is not None:

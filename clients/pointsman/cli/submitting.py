@@ -98,12 +98,9 @@ class Ended:
 
 
 async def submit_in(session: Session, wanted: Wanted) -> Ended:
-    """Have the job done.  Raises PointsmanError, or Trouble when an option cannot be sent."""
+    """Have the job done.  Raises PointsmanError; ValueError when an option cannot be sent."""
     began_at_ns = time.monotonic_ns()
-    try:
-        result = await session.submit(wanted.payload, **wanted.options())
-    except ValueError as error:
-        raise Trouble(str(error), code=USAGE) from None
+    result = await session.submit(wanted.payload, **wanted.options())
     return Ended(result=result, total_ms=(time.monotonic_ns() - began_at_ns) / 1e6)
 
 

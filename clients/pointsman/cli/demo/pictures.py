@@ -9,6 +9,7 @@ from rich.text import Text
 
 from pointsman.cli.demo.tour import IMPOSSIBLE, SRC, TGT, NodePlan, Record, Task
 from pointsman.cli.demo.utterances import Input, Utterance
+from pointsman.cli.fleet.view import count_words
 from pointsman.cli.placement_words import (
     node_reason,
     pool_reason,
@@ -126,7 +127,9 @@ class Pictures:
         for problem in record.problems:
             out.print(Text(f"FAILED  {problem}", style="bold red"), soft_wrap=True)
         count, all_of_it = len(rows), "not all" if record.problems else "everything"
-        words = f"{count} jobs ended well, {all_of_it} came through, in {seconds:.0f} s."
+        words = (
+            f"{count_words(count, 'job')} ended well, {all_of_it} came through, in {seconds:.0f} s."
+        )
         out.print(Text(words, style="bold"))
 
     def show_next(self, program: str, sample: Path) -> None:

@@ -1,0 +1,124 @@
+"""`--exec`: what a program's output, exit code, silence and children mean for its job."""
+
+import asyncio
+import time
+from pathlib import Path
+
+import pytest
+
+from pointsman import Job, JobError
+from pointsman.cli.program_handler import NoSuchProgram, ProgramHandler, split_command
+
+
+def shell(script: str, **options: int) -> ProgramHandler:
+    return ProgramHandler(["sh", "-c", script], **options)
+
+
+async def failure_of(script: str, job: Job | None = None, **options: int) -> JobError:
+    with pytest.raises(JobError) as error:
+        await shell(script, **options)(job or Job())
+    return error.value
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != "Z"
+
+
+async def until_dead(pid: int) -> None:
+    until_s = time.monotonic() + 10
+    while is_alive(pid):
+        assert time.monotonic() < until_s, f"process {pid} is still there"
+        await asyncio.sleep(0.02)
+
+
+async def until_written(path: Path) -> int:
+    until_s = time.monotonic() + 10
+    while not (path.exists() and path.read_text().endswith("\n")):
+        assert time.monotonic() < until_s, f"{path} was not written"
+        await asyncio.sleep(0.02)
+    return int(path.read_text())
+
+
+async def test_the_payload_goes_in_and_the_output_is_the_result() -> None:
+    payload = bytes(range(256)) * 1000
+    reply = await shell("cat")(Job(payload=payload))
+    assert reply.payload == payload
+
+
+async def test_a_wav_is_called_one() -> None:
+    reply = await shell("printf 'RIFF\\0\\0\\0\\0WAVE'")(Job())
+    assert reply.content_type == "audio/wav"
+    assert (await shell("echo text")(Job())).content_type == ""
+
+
+async def test_a_program_may_ignore_its_input() -> None:
+    reply = await shell("exec <&-; echo done")(Job(payload=b"x" * 500_000))
+    assert reply.payload == b"done\n"
+
+
+async def test_the_program_is_told_what_the_job_is_about() -> None:
+    job = Job(src_lang="en", tgt_lang="es", services=["nmt", "tts"], request_id="r-1")
+    script = 'echo "$POINTSMAN_SRC $POINTSMAN_TGT $POINTSMAN_SERVICES $POINTSMAN_REQUEST_ID"'
+    assert (await shell(script)(job)).payload == b"en es nmt,tts r-1\n"
+
+
+async def test_an_exit_code_fails_the_job_with_the_last_line_of_its_complaints() -> None:
+    error = await failure_of("echo one >&2; echo 'no such word' >&2; exit 3")
+    assert (error.code, error.retryable) == ("INTERNAL_ERROR", False)
+    assert error.message == "sh ended with exit code 3: no such word"
+
+
+async def test_exit_code_75_lets_another_node_try() -> None:
+    assert (await failure_of("exit 75")).retryable
+
+
+async def test_a_death_by_signal_lets_another_node_try() -> None:
+    error = await failure_of("kill -9 $$")
+    assert error.retryable
+    assert "killed by signal 9" in error.message
+
+
+async def test_a_program_that_vanished_lets_another_node_try() -> None:
+    with pytest.raises(JobError) as error:
+        await ProgramHandler(["/no/such/program"])(Job())
+    assert error.value.code == "MODEL_NOT_AVAILABLE"
+    assert error.value.retryable
+
+
+async def test_endless_output_is_cut_off_and_fails_the_job() -> None:
+    error = await failure_of("exec yes", output_bytes_max=1_000_000)
+    assert "more than 1000000 bytes" in error.message
+    assert not error.retryable
+
+
+async def test_endless_complaints_do_no_harm() -> None:
+    error = await failure_of("yes nonsense | head -c 5000000 >&2; echo >&2; echo end >&2; exit 1")
+    assert error.message.endswith(": end")
+
+
+async def test_a_program_that_takes_too_long_is_killed_with_its_children(tmp_path: Path) -> None:
+    note = tmp_path / "pid"
+    error = await failure_of(f"sleep 600 & echo $! > {note}; wait", Job(timeout_s=0.5))
+    assert error.code == "JOB_TIMEOUT"
+    await until_dead(int(note.read_text()))
+
+
+async def test_cancelling_the_job_kills_the_program_with_its_children(tmp_path: Path) -> None:
+    note = tmp_path / "pid"
+    running = asyncio.create_task(shell(f"sleep 600 & echo $! > {note}; wait")(Job()))
+    pid = await until_written(note)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    await until_dead(pid)
+
+
+def test_a_command_line_is_split_as_a_shell_would() -> None:
+    assert split_command("sh -c 'echo \"a b\"'") == ["sh", "-c", 'echo "a b"']
+    for line in ("", "sh -c 'open", "/no/such/program"):
+        with pytest.raises(NoSuchProgram):
+            split_command(line)

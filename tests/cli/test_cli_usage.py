@@ -1,0 +1,161 @@
+"""Options that cannot be: each is refused with exit code 2 and with what would be right."""
+
+from pathlib import Path
+
+import pytest
+from live.commands import invoke
+
+from pointsman import __version__
+from pointsman.cli.endings import Trouble
+from pointsman.cli.node import short_list, usual_state_dir
+from pointsman.cli.offers import Wish, load_function, speech_offer
+from pointsman.cli.serve import refuse_where_impossible, supervisor_command
+from pointsman.cli.submitting import session_id_of, type_of, usual_services
+from pointsman.engines.abilities import Abilities
+from pointsman_wire.limits import PAYLOAD_BYTES_MAX
+
+WRONG = {
+    "no such command": (["fly"], "No such command"),
+    "no such option": (["nodes", "--loud"], "No such option"),
+    "a port that is none": (["serve", "--port", "70000"], "--port"),
+    "nothing to submit": (["submit"], "--file and --text"),
+    "two things to submit": (["submit", "--text", "a", "--file", "b"], "--file and --text"),
+    "a file that is not there": (["submit", "--file", "/no/such.wav"], "cannot read /no/such.wav"),
+    "an address without port": (["submit", "--text", "a", "--server", "here"], "HOST:PORT"),
+    "a language too long": (["submit", "--text", "a", "--src", "x" * 200], "src_lang"),
+    "nobody who does the jobs": (["node"], "--engines, --handler and --exec"),
+    "two who do the jobs": (["node", "--engines", "speech", "--exec", "cat"], "name one of"),
+    "engines that are none": (["node", "--engines", "flight"], "there is: speech"),
+    "a service that engines lack": (
+        ["node", "--engines", "speech", "--services", "tone"],
+        "asr, nmt, tts",
+    ),
+    "a pair that is none": (["node", "--exec", "cat", "--nmt", "en"], "--nmt en:es"),
+    "a label without value": (["node", "--exec", "cat", "--label", "a"], "--label room=kitchen"),
+    "a program without services": (["node", "--exec", "cat"], "--services"),
+    "a program that is not there": (
+        ["node", "--exec", "no-such-program", "--services", "nmt"],
+        "no-such-program is not installed",
+    ),
+    "a handler that names nothing": (["node", "--handler", "os", "--services", "x"], "module:fun"),
+    "a module that is not there": (
+        ["node", "--handler", "no_such_module:f", "--services", "x"],
+        "no_such_module",
+    ),
+    "a function that is not there": (
+        ["node", "--handler", "json:no_such", "--services", "x"],
+        "no function 'no_such'",
+    ),
+    "a node id that cannot be": (
+        ["node", "--exec", "cat", "--services", "x", "--node-id", "a b"],
+        "node_id",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_wrong_usage_ends_with_2_and_says_what_is_wrong(name: str) -> None:
+    arguments, words = WRONG[name]
+    ended = invoke(*arguments)
+    assert ended.exit_code == 2, ended.output
+    assert words in " ".join(ended.stderr.split())
+    assert "Traceback" not in ended.output
+
+
+def test_a_file_that_no_job_can_hold_is_refused_before_it_is_sent(tmp_path: Path) -> None:
+    path = tmp_path / "large.wav"
+    path.write_bytes(b"\0" * (PAYLOAD_BYTES_MAX + 1))
+    ended = invoke("submit", "--file", str(path))
+    assert ended.exit_code == 2
+    assert "a job holds 1 MiB" in ended.stderr
+
+
+def test_the_version_is_told() -> None:
+    assert invoke("--version").stdout.strip() == f"pointsman {__version__}"
+
+
+def test_the_help_lists_the_exit_codes() -> None:
+    assert "3 no node took the job" in " ".join(invoke("--help").stdout.split())
+
+
+# ---- serve
+
+
+def test_serve_passes_on_what_was_given_and_nothing_else() -> None:
+    given = {"workers": 3, "port": 0, "host": None, "config": Path("/etc/p.toml")}
+    words = "-m pointsman_sched.supervisor --workers 3 --port 0 --config /etc/p.toml"
+    assert supervisor_command(given)[1:] == words.split()
+
+
+@pytest.mark.parametrize("platform", ["darwin", "win32"])
+def test_serve_says_where_it_can_run(platform: str) -> None:
+    with pytest.raises(Trouble, match="Linux only"):
+        refuse_where_impossible(platform)
+
+
+def test_serve_says_which_extra_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(Trouble, match="uvloop, posix-ipc, psutil") as trouble:
+        refuse_where_impossible("linux")
+    assert "pointsman[server]" in trouble.value.todo
+
+
+# ---- submit
+
+
+def test_a_request_id_always_means_the_same_session() -> None:
+    assert session_id_of("r-1") == session_id_of("r-1") != session_id_of("r-2")
+    assert len(session_id_of("x" * 10_000)) < 128
+    assert session_id_of("") == ""
+
+
+def test_what_is_done_follows_from_the_input_and_the_output() -> None:
+    text, sound = type_of(b"hello"), type_of(b"RIFF....WAVEfmt ")
+    assert usual_services(text, None) == ("nmt",)
+    assert usual_services(text, Path("a.wav")) == ("nmt", "tts")
+    assert usual_services(sound, Path("a.wav")) == ()
+    assert type_of(b"\xff\xfe") == ""
+
+
+# ---- node
+
+
+THERE = Abilities(
+    asr=("en",), nmt=(("en", "es"), ("es", "en")), tts=(), missing={"tts": "install espeak-ng"}
+)
+
+
+def test_engines_offer_what_is_there_and_say_what_is_missing() -> None:
+    offer = speech_offer(THERE, Wish())
+    assert offer.services == ["asr", "nmt"]
+    assert offer.missing == {"tts": "install espeak-ng"}
+
+
+def test_engines_offer_only_what_was_asked_for() -> None:
+    offer = speech_offer(THERE, Wish(services=["nmt"], nmt=[("en", "es"), ("en", "fr")]))
+    assert offer.services == ["nmt"]
+    assert offer.nmt == [("en", "es")]
+    assert offer.asr == []
+    assert offer.missing == {"nmt": "no engine here does en>fr"}
+
+
+def test_a_handler_is_found_in_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cli_test_handlers.py").write_text("class Box:\n    def work(job): return b'x'\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", ["/"])
+    assert load_function("cli_test_handlers:Box.work")(None) == b"x"
+
+
+def test_a_named_node_keeps_a_key_for_each_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", "/state")
+    here, there = usual_state_dir("pc-17", "a:7400"), usual_state_dir("pc-17", "b:7400")
+    assert here == Path("/state/pointsman/nodes/pc-17@a-7400")
+    assert there != here
+    assert usual_state_dir("", "a:7400") is None
+
+
+def test_long_lists_are_cut_short() -> None:
+    assert short_list([str(n) for n in range(20)]) == "0, 1, 2, 3, 4, 5, 6, 7 and 12 more"
+    assert short_list([]) == "any"
