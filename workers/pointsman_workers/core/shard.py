@@ -18,7 +18,7 @@ from pointsman_workers.placement.kinds import Kinds
 
 Timed = Job | Session | Lane | Orphan
 ID_POOL_BYTES = 4096
-JOB_ID_BYTES = 16
+JOB_ID_LENGTH = 32
 MILLISECOND_NS = 1_000_000
 SECOND_NS = 1_000_000_000
 PING_NS = SECOND_NS
@@ -56,7 +56,7 @@ class Shard:
         self.is_settled = False
         self.count = memory.stats.add
         self.observe = memory.stats.observe
-        self._id_pool = b""
+        self._id_pool = ""
         self._id_at = 0
 
     def file(self, entry: Timed, deadline_ns: int) -> None:
@@ -67,7 +67,7 @@ class Shard:
         self.timers.file(deadline_ns, entry)
 
     def due(self) -> list[Timed]:
-        """Take out the entries whose time has come; those filed anew elsewhere are left."""
+        """Take out the entries whose time has come; those filed anew or ended are left."""
         found = []
         for entry in self.timers.due(self.now_ns):
             if 0 < entry.filed_ns <= self.now_ns:
@@ -78,11 +78,11 @@ class Shard:
     def new_job_id(self) -> str:
         """Return 122 and more random bits as 32 hex digits."""
         if self._id_at >= len(self._id_pool):
-            self._id_pool = self.setup.entropy(ID_POOL_BYTES)
+            self._id_pool = self.setup.entropy(ID_POOL_BYTES).hex()
             self._id_at = 0
         start = self._id_at
-        self._id_at += JOB_ID_BYTES
-        return self._id_pool[start : self._id_at].hex()
+        self._id_at = end = start + JOB_ID_LENGTH
+        return self._id_pool[start:end]
 
     def watch(self, lane: Lane) -> None:
         """Have the lane looked at within a second, as long as jobs are on it."""
@@ -91,8 +91,14 @@ class Shard:
     def free(self, hold: Hold) -> None:
         """Release the slot of a hold, once."""
         lane = hold.lane
-        if lane.holds.pop((hold.epoch, hold.dispatch), None) is None or not hold.has_slot:
+        if lane.holds.pop((hold.epoch, hold.dispatch), None) is not None:
+            self.give_back(hold)
+
+    def give_back(self, hold: Hold) -> None:
+        """Release the slot of a hold that was taken off its lane."""
+        if not hold.has_slot:
             return
+        lane = hold.lane
         if not self.fleet.release(lane.row):
             self.count(Counter.LEDGER_UNDERFLOW)
         self.freed_rows[lane.row] = None

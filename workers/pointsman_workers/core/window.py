@@ -22,12 +22,9 @@ class Window:
         self._jobs_max = config.window_jobs_max
         self._bytes_max = config.window_bytes_max
         self._by_key: dict[Key, Job] = {}
+        self.find = self._by_key.get  # the job that a key is bound to, or None
         self._ended: deque[Job] = deque(maxlen=config.window_jobs_max + 1)
         self._bytes = 0
-
-    def find(self, key: Key) -> Job | None:
-        """Return the job that this key is bound to."""
-        return self._by_key.get(key)
 
     def bind(self, job: Job) -> None:
         """Bind the key of a new job."""

@@ -184,12 +184,12 @@ class LaneDesk:
         shard = self.shard
         if message.number > lane.last_result:
             shard.outbox.acknowledge(lane, message.number)
-        hold = lane.holds.get((message.epoch, message.dispatch))
+        hold = lane.holds.pop((message.epoch, message.dispatch), None)
         if hold is None:
             shard.count(Counter.STALE_RESULTS)
             return
         job = hold.job
-        shard.free(hold)
+        shard.give_back(hold)
         if job is None:
             self.reports.orphan_ended(hold, message, payload)
             return

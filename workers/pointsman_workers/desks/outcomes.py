@@ -78,6 +78,7 @@ class OutcomeDesk:
         if job.is_queued:
             shard.waiting.remove(job)
         job.hold = None
+        job.filed_ns = 0  # its timer finds nothing to do
         job.output = payload
         job.payload = b""
         job.ended_at_ns = shard.now_ns

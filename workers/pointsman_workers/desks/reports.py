@@ -14,6 +14,9 @@ from pointsman_workers.core.shard import SECOND_NS, Shard
 from pointsman_workers.core.state import Hold, Job, Lane, Orphan
 from pointsman_workers.desks.outcomes import OutcomeDesk
 
+# Finding a member on its enum costs as much as what is done with it.
+_DISPATCHED = JobState.DISPATCHED
+
 ORPHANS_MAX = 10_000
 
 
@@ -132,7 +135,7 @@ class ReportDesk:
         hold.is_started = True
         hold.alive_at_ns = self.shard.now_ns
         job = hold.job
-        if job is not None and job.hold is hold and job.state is JobState.DISPATCHED:
+        if job is not None and job.hold is hold and job.state is _DISPATCHED:
             job.state = moved(job.state, "start")
             self.outcomes.placing.rearm(job)
 
