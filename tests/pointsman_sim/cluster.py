@@ -27,13 +27,14 @@ class Cluster:
         self.network = Network(seed, self.schedule)
         self.world = World(seed, self.schedule, self.network, self.history)
         self.instance = Instance(self.world, config_of(seed), settings.workers)
-        self.invariants = Invariants(self.instance, is_calm=not settings.faults)
-        self.world.witnesses.append(self.invariants)
-        witnesses: list[Any] = [self.invariants]
+        witnesses: list[Any] = []
         self.nodes = [NodeSite(self.world, index, witnesses) for index in range(settings.nodes)]
         self.clients = [
             ClientSite(self.world, index, witnesses) for index in range(settings.clients)
         ]
+        self.invariants = Invariants(self.instance, self.nodes, is_calm=not settings.faults)
+        self.world.witnesses.append(self.invariants)
+        witnesses.append(self.invariants)
 
     def start(self) -> None:
         """Start the instance, and in the moments after it nodes and clients."""

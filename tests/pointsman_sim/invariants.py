@@ -2,7 +2,8 @@
 
     I1   every open job waits in the queue or is at a node, has a timer, and is not overdue
     I2   one request never starts under two job ids: never within one life of its worker; after a
-         restart, never while the new worker knows of the first run and has not given it up
+         restart, never while the new worker knows of the first run and has not given it up; and
+         it waits for the nodes' reports, unless it has them all
     I3   no result of an attempt counts after a later one was issued; one dispatch starts once
     I4   a node never runs more than it may, counted where the handlers are; without faults no
          node has to refuse for lack of room
@@ -20,11 +21,12 @@ from pointsman.node_core.events import StartJob
 from pointsman.session_core.events import ResultCame
 from pointsman_shm.memory.rows import STATE_MASK, STATE_SHIFT, NodeState
 from pointsman_sim.history import Violation
-from pointsman_sim.parts.agent_part import AgentProcess
+from pointsman_sim.parts.agent_part import AgentProcess, NodeSite
 from pointsman_sim.parts.client_part import OTHER_BODY, Asked, ClientProcess, ClientSite
 from pointsman_sim.parts.instance import Instance
 from pointsman_sim.parts.worker_part import WorkerProcess
 from pointsman_sim.shard_books import ShardBooks
+from pointsman_sim.world.dice import S
 from pointsman_sim.world.process import Process
 from pointsman_wire.errors import Code
 from pointsman_wire.lane_messages import Assign, JobRefused
@@ -47,8 +49,9 @@ class Start(msgspec.Struct, frozen=True):
 class Invariants:
     """The witness of one run."""
 
-    def __init__(self, instance: Instance, *, is_calm: bool) -> None:
+    def __init__(self, instance: Instance, nodes: list[NodeSite], *, is_calm: bool) -> None:
         self._instance = instance
+        self._nodes = nodes
         self._is_calm = is_calm
         self._books: dict[str, ShardBooks] = {}
         self._issued: dict[str, Fence] = {}  # the newest dispatch of each job
@@ -66,9 +69,42 @@ class Invariants:
             books = self._books.get(process.name)
             if books is None or books.life != process.life:
                 books = self._books[process.name] = ShardBooks(process)
+            if not books.was_settled and process.core.shard.is_settled:
+                books.was_settled = True
+                self._judge_settling(process)
             books.judge()
         elif isinstance(process, AgentProcess | ClientProcess):
             process.core.check_invariants()
+
+    def _judge_settling(self, worker: WorkerProcess) -> None:
+        """A worker that gave nodes less than the grace must know all that they run for it."""
+        grace_ns = int(self._instance.config.jobs.lane_grace_s * S)
+        age_ns = worker.world.schedule.now_ns - worker.born_at_ns
+        if worker.epoch == 1 or age_ns >= grace_ns:
+            return
+        shard = worker.core.shard
+        for node in self._nodes:
+            if node.process is None or not self._is_believed_alive(worker, node.process):
+                continue
+            for run, handler in node.process.handlers.running.items():
+                fence = node.process.core.jobs.running[run].fence
+                place = (fence.epoch, fence.dispatch)
+                is_ours = shard_of(fence.session_id, shard.worker_count) == worker.index
+                is_known = any(place in lane.holds for lane in shard.lanes.values())
+                if is_ours and fence.epoch < worker.epoch and not (is_known or handler.is_stopping):
+                    words = f"settled after {age_ns / S:.2f} s without {place} of {node.name}"
+                    raise Violation("I2", f"{worker.name} {words}")
+
+    @staticmethod
+    def _is_believed_alive(worker: WorkerProcess, agent: AgentProcess) -> bool:
+        """Was the node not declared dead, as far as the worker can see?"""
+        fleet = worker.core.shard.fleet
+        records = [record for page in fleet.snapshot.node_pages for record in page]
+        rows = [r.row for r in records if r is not None and r.node_id == agent.core.node_id]
+        gone = (NodeState.FREE, NodeState.OFFLINE)
+        return agent.is_alive and all(
+            fleet.standing[row] >> STATE_SHIFT & STATE_MASK not in gone for row in rows
+        )
 
     # ---- what went over the wire
 

@@ -29,6 +29,8 @@ class ShardBooks:
 
     def __init__(self, process: WorkerProcess) -> None:
         self.life = process.life
+        # Has this life been seen to be settled?
+        self.was_settled = False
         self._name = process.name
         self._shard = process.core.shard
         self._open: dict[str, tuple[Job, JobState]] = {}

@@ -8,6 +8,7 @@ import pytest
 
 from pointsman.node_core.job_table import JobTable
 from pointsman_shm.memory import ledger
+from pointsman_shm.memory.ledger import OwnLedger
 from pointsman_shm.memory.rows import NodeRows, NodeState, pack_standing, unpack_standing
 from pointsman_sim.settings import FAULTS, Settings
 from pointsman_sim.simulation import simulate
@@ -17,7 +18,7 @@ from pointsman_workers.core.core import WorkerCore
 from pointsman_workers.core.lifecycle import JobState
 from pointsman_workers.core.setup import WorkerMemory
 from pointsman_workers.core.shard import Shard
-from pointsman_workers.core.state import Hold, Job, Lane
+from pointsman_workers.core.state import Job, Lane
 from pointsman_workers.core.window import Window
 from pointsman_workers.desks.lanes import LaneDesk
 from pointsman_workers.desks.outcomes import OutcomeDesk
@@ -71,26 +72,23 @@ def without_fences(patch: Patch) -> None:
 
 def without_release(patch: Patch) -> None:
     """Now and then a slot is not given back."""
-    free, count = Shard.free, [0]
+    release, count = OwnLedger.release, [0]
 
-    def forgetful(self: Shard, hold: Hold) -> None:
+    def forgetful(self: OwnLedger, row: int) -> bool:
         count[0] += 1
-        if count[0] % 20:
-            free(self, hold)
-        else:
-            hold.lane.holds.pop((hold.epoch, hold.dispatch), None)
+        return release(self, row) if count[0] % 20 else True
 
-    patch.setattr(Shard, "free", forgetful)
+    patch.setattr(OwnLedger, "release", forgetful)
 
 
 def with_double_release(patch: Patch) -> None:
-    free = Shard.free
+    release = OwnLedger.release
 
-    def eager(self: Shard, hold: Hold) -> None:
-        free(self, hold)
-        self.fleet.release(hold.lane.row)
+    def eager(self: OwnLedger, row: int) -> bool:
+        release(self, row)
+        return release(self, row)
 
-    patch.setattr(Shard, "free", eager)
+    patch.setattr(OwnLedger, "release", eager)
 
 
 def without_memory(patch: Patch) -> None:
@@ -172,6 +170,11 @@ def with_any_node(patch: Patch) -> None:
     patch.setattr(HostMemory, "for_worker", rosy)
 
 
+def without_patience(patch: Patch) -> None:
+    """A new worker waits for no node to report what it runs."""
+    patch.setattr(WorkerCore, "_has_all_lanes", lambda self, grace_ns: True)
+
+
 def with_haste(patch: Patch) -> None:
     """The core always wants to be stepped at once."""
     patch.setattr(WorkerCore, "next_deadline_ns", lambda self: self.shard.now_ns)
@@ -189,6 +192,7 @@ MUTANTS: list[tuple[Callable[[Patch], None], tuple[str, ...], set[str]]] = [
     (with_lost_jobs, CALM, {"I1"}),
     (without_timers, CALM, {"I1"}),
     (with_any_node, ("agent_wishes", "partition", "agent_stall"), {"I8"}),
+    (without_patience, ("worker_crash",), {"I2"}),
     (with_haste, CALM, {"spin"}),
 ]
 

@@ -24,6 +24,7 @@ class WorkerProcess(Process):
         self._instance = instance
         self.index = index
         self.epoch = epoch
+        self.born_at_ns = world.schedule.now_ns
         self.core = WorkerCore(
             WorkerSetup(
                 config=instance.config,
