@@ -33,17 +33,18 @@ from pointsman.cli.options import (
     Token,
     Tts,
 )
-from pointsman.cli.owner_policy import PauseFiles, PauseWhenCpu, QuietHourWindows, owner_policy
+from pointsman.cli.owner_policy import PauseFiles, PauseWhenCpu, QuietHourWindows
 from pointsman.cli.screen import facts, say
 from pointsman.cli.words import DEFAULT_SERVER, checked_address, labels, language_pairs, listed
 from pointsman.errors import NodeRefused
 from pointsman.node import Node
 from pointsman.node_store import NodeStateError
+from pointsman.options import NodeOptions
 
 app = typer.Typer(cls=Commands)
 
 LANGUAGES_SHOWN = 8
-ENGINE_JOBS_MAX = 4
+USUAL_JOBS = 4
 
 
 @app.command()
@@ -81,28 +82,40 @@ def node(
     wish = Wish(
         services=listed(services), asr=listed(asr), nmt=language_pairs(nmt), tts=listed(tts)
     )
-    given_labels, address = labels(label), checked_address(server)
+    address = checked_address(server)
+    personal = NodeOptions(
+        node_id=node_id,
+        labels=labels(label),
+        max_concurrency=max_concurrency or usual_concurrency(is_engine=engines is not None),
+        state_dir=state_dir or usual_state_dir(node_id, address),
+        token=token,
+    )
     offer = _offer_of(wish, engines=engines, handler=handler, program=program)
-    usual = min(ENGINE_JOBS_MAX, os.cpu_count() or 1) if engines else ENGINE_JOBS_MAX
+    made = _made(address, offer, personal)
+    _show_offer(offer)
+    asyncio.run(_serve(made, offer))
+
+
+def _made(address: str, offer: Offer, personal: NodeOptions) -> Node:
+    """Return the node.  Raises Trouble for options out of bounds."""
+    options: NodeOptions = {
+        **personal,
+        "services": offer.services,
+        "asr": offer.asr,
+        "nmt": offer.nmt,
+        "tts": offer.tts,
+    }
     try:
-        made = Node(
-            address,
-            services=offer.services,
-            asr=offer.asr,
-            nmt=offer.nmt,
-            tts=offer.tts,
-            max_concurrency=max_concurrency or usual,
-            node_id=node_id,
-            labels=given_labels,
-            owner_policy=owner_policy(pause_when_cpu, quiet_hours, pause_file),
-            state_dir=state_dir or usual_state_dir(node_id, address),
-            token=token,
-        )
+        made = Node(address, **options)
     except ValueError as error:
         raise Trouble(str(error), code=USAGE) from None
     made.handler(offer.handler)
-    _show_offer(offer)
-    asyncio.run(_serve(made, offer))
+    return made
+
+
+def usual_concurrency(*, is_engine: bool) -> int:
+    """Return how many jobs at a time: engines keep a processor busy, others mostly wait."""
+    return min(USUAL_JOBS, os.cpu_count() or 1) if is_engine else USUAL_JOBS
 
 
 def _offer_of(
