@@ -4,6 +4,7 @@ A decision that merely keeps the binding is the same for every job of the kind, 
 the kind until the snapshot changes.
 """
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -12,8 +13,10 @@ from pointsman_shm.rules.session_pool import (
     PoolDecision,
     PoolOutcome,
     PoolQuestion,
+    SessionBinding,
     decide_pool,
 )
+from pointsman_shm.snapshot.pool_view import PoolView
 from pointsman_workers.placement.fleet import Fleet
 from pointsman_workers.placement.kinds import Kind
 from pointsman_workers.placement.selection import PoolOrder
@@ -37,17 +40,27 @@ def decide_for_session(fleet: Fleet, kind: Kind, session: "Session") -> PoolDeci
         routing_key=session.tenant or session.session_id,
         draw=fleet.draws.number(),
     )
-    view = fleet.snapshot.pool_view
-    decision = decide_pool(view, binding, question, fleet.snapshot.overrides)
-    # The core cache: a pool without a ready node for a needed type is not looked into.
-    asked = tuple(
-        pool_id for pool_id in decision.pools if view.counts(pool_id).can_serve(requirement.types)
-    )
-    decision = replace(decision, pools=asked)
+    decision = decide_pools(fleet.snapshot.pool_view, fleet.snapshot.overrides, binding, question)
     session.binding = decision.binding
     if decision.outcome is PoolOutcome.HIT and decision.binding is not None:
         kind.orders[decision.binding.pool_id] = decision
     return decision
+
+
+def decide_pools(
+    view: PoolView,
+    overrides: Mapping[str, int],
+    binding: SessionBinding | None,
+    question: PoolQuestion,
+) -> PoolDecision:
+    """The decision alone: a pure function of what is given, so that a record can be replayed.
+
+    The core cache is part of it: a pool without a ready node for a needed type is not looked into.
+    """
+    decision = decide_pool(view, binding, question, overrides)
+    types = question.requirement.types
+    asked = [pool_id for pool_id in decision.pools if view.counts(pool_id).can_serve(types)]
+    return replace(decision, pools=tuple(asked))
 
 
 def pools_to_ask(fleet: Fleet, decision: PoolDecision | None) -> PoolOrder:

@@ -1,0 +1,167 @@
+"""A replay: the same functions over what was recorded must come to the same decision.
+
+    session decision   over the pages of its snapshot, if they are still kept
+    ranking            over the readings of each leg, with the verdicts on their classes
+    choice             the best ranked candidate whose reservation held
+
+What was left out of a record to keep it small (rows of a long walk) cannot be judged again; the
+notes say so.
+"""
+
+from collections.abc import Iterator
+
+import msgspec
+
+from pointsman_shm.memory.rows import CLASS_MASK, CLASS_SHIFT
+from pointsman_shm.rules.eligibility import first_failure
+from pointsman_shm.rules.session_pool import PoolQuestion
+from pointsman_shm.snapshot.fleet_index import FEASIBLE
+from pointsman_shm.snapshot.pool_view import PoolView
+from pointsman_workers.core.state import Key
+from pointsman_workers.explain.pages import Pages
+from pointsman_workers.explain.records import LegRecord, Placed
+from pointsman_workers.placement.draws import Draws
+from pointsman_workers.placement.ranking import Judgement, Scored, rank
+from pointsman_workers.placement.selection import NO_ROW
+from pointsman_workers.placement.session_pools import decide_pools
+from pointsman_workers.placement.trail import SAMPLE
+
+UNKNOWN_CLASS = 255  # a verdict that is never FEASIBLE
+
+
+class Replay(msgspec.Struct, frozen=True):
+    """How a replay compares with its record: equal, or where it differs; and what to know."""
+
+    differences: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def is_equal(self) -> bool:
+        """Did it come out the same?"""
+        return not self.differences
+
+
+class Grounds(msgspec.Struct, frozen=True):
+    """What a replay looks things up in."""
+
+    key: Key
+    seed: int  # of the worker's draws
+    kept: Pages | None  # the pages of the record's own version
+    latest: Pages  # those of now: classes are only appended, so they serve as well
+
+
+def replay(record: Placed, grounds: Grounds) -> Replay:
+    """Decide again what a record says, and compare."""
+    notes = list(_notes(record, grounds))
+    differences = [*_session_differences(record, grounds), *_choice_differences(record, grounds)]
+    return Replay(tuple(differences), tuple(notes))
+
+
+def _notes(record: Placed, grounds: Grounds) -> Iterator[str]:
+    if grounds.kept is None:
+        yield (
+            f"the pages of snapshot {record.version} are not kept any more: the session decision "
+            f"is not replayed, and classes are judged as snapshot {grounds.latest.version} has them"
+        )
+    left_out = sum(leg.left_out for leg in record.legs)
+    if left_out:
+        digests = ", ".join(f"{leg.digest:08x}" for leg in record.legs if leg.left_out)
+        yield f"{left_out} rows that were walked past are kept as a count and a digest ({digests})"
+    if record.legs_left_out:
+        yield f"{record.legs_left_out} of the looks at other pools are kept as a count only"
+
+
+# -- the session decision ------------------------------------------------------------------------
+
+
+def _session_differences(record: Placed, grounds: Grounds) -> Iterator[str]:
+    step, pages = record.session, grounds.kept
+    if step is None or pages is None:
+        return
+    view = PoolView(pages.pools, pages.classes.get, pages.config)
+    tenant, session_id, _ = grounds.key
+    question = PoolQuestion(
+        requirement=record.requirement,
+        routing_key=tenant or session_id,
+        draw=_draw(grounds.seed, record.draws_before + 1),
+    )
+    again = decide_pools(view, dict(pages.policy.tenant_overrides), step.before, question)
+    pools = again.pools[: len(step.pools)]
+    if again.outcome.value != step.outcome:
+        yield f"session decision: {again.outcome.value}, the record says {step.outcome}"
+    if pools != step.pools or len(again.pools) != step.pool_count:
+        yield f"pools in order: {again.pools}, the record says {step.pools} of {step.pool_count}"
+    if again.eligible_count != step.eligible_count:
+        yield f"eligible pools: {again.eligible_count}, the record says {step.eligible_count}"
+
+
+def _draw(seed: int, counter: int) -> int:
+    draws = Draws(seed)
+    draws.counter = counter - 1
+    return draws.number()
+
+
+def drawn_positions(leg: LegRecord, seed: int) -> list[int]:
+    """The positions among the candidates that a sample drew, again from seed and counter."""
+    _, how, candidates, at = leg.asked
+    if how != SAMPLE or not candidates:
+        return []
+    draws = Draws(seed)
+    draws.counter = at - 1
+    return draws.positions(candidates, len(leg.readings))
+
+
+# -- the choice ----------------------------------------------------------------------------------
+
+
+def judgement_of(record: Placed, pages: Pages) -> Judgement:
+    """The verdicts on the classes that the record mentions, and the marks it knew."""
+    numbers = {
+        word >> CLASS_SHIFT & CLASS_MASK for leg in record.legs for _, word, *_ in leg.readings
+    }
+    codes = bytearray([UNKNOWN_CLASS]) * (max(numbers, default=-1) + 1)
+    for number in numbers:
+        capability = pages.classes.get(number)
+        if capability is not None:
+            reason = first_failure(capability, record.requirement, pages.config.require_gpu)
+            codes[number] = FEASIBLE if reason is None else reason + 1
+    barred = frozenset(record.barred)
+    return Judgement(codes, is_barred=lambda row, _: row in barred)
+
+
+def _choice_differences(record: Placed, grounds: Grounds) -> Iterator[str]:
+    judgement = judgement_of(record, grounds.kept or grounds.latest)
+    if not record.legs:
+        yield "the record has no leg in which the choice was made"
+        return
+    for leg in record.legs[:-1]:
+        scored = rank(leg.readings, judgement, leg.ranking)
+        yield from _failed_differences(leg, scored)
+    last = record.legs[-1]
+    yield from _chosen_differences(record, last, rank(last.readings, judgement, last.ranking))
+
+
+def _failed_differences(leg: LegRecord, scored: list[Scored]) -> Iterator[str]:
+    """A leg that gave nobody: every candidate that passed was asked, and none was reserved."""
+    where = f"pool {leg.asked[0]}"
+    if any(outcome == 0 for outcome in leg.outcomes):
+        yield f"{where}: the record reserved somebody here, and went on"
+    if len(scored) != len(leg.outcomes) and not leg.left_out:
+        yield f"{where}: {len(scored)} pass, the record asked {len(leg.outcomes)}"
+
+
+def _chosen_differences(record: Placed, leg: LegRecord, scored: list[Scored]) -> Iterator[str]:
+    asked_count = len(leg.outcomes)
+    if not asked_count or leg.outcomes[-1] or not all(leg.outcomes[:-1]):
+        yield f"reservations {leg.outcomes} do not end with the first that held"
+    elif asked_count > len(scored):
+        yield f"{len(scored)} candidates pass, the record asked {asked_count}"
+    else:
+        score, row, _ = scored[asked_count - 1]
+        runner_up = scored[asked_count][1] if asked_count < len(scored) else NO_ROW
+        if row != record.row:
+            yield f"row {row} is chosen, the record says {record.row}"
+        if score != record.score:
+            yield f"its score is {score:g}, the record says {record.score:g}"
+        if runner_up != record.runner_up:
+            yield f"row {runner_up} is the runner-up, the record says {record.runner_up}"
