@@ -61,8 +61,18 @@ def test_without_one_the_place_depends_on_the_users_number_not_on_a_variable(
     places = set()
     for user in ("ada", "../../etc", ""):
         monkeypatch.setenv("USER", user)
+        monkeypatch.setenv("TMPDIR", f"/{user}")
         places.add(default_runtime_dir("x"))
-    assert places == {Path(tempfile.gettempdir()) / "pointsman-1000" / "x"}
+    assert places == {Path("/tmp/pointsman-1000/x")}
+
+
+@posix_only
+def test_a_relative_runtime_directory_of_the_session_is_ignored(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "run")
+    assert default_runtime_dir("x") == Path("/tmp/pointsman-1000/x")
 
 
 def test_a_default_place_is_not_made_from_a_bad_name() -> None:

@@ -8,8 +8,8 @@
     <runtime_dir>/handover-worker-<k>.sock  and to worker k
     <runtime_dir>/bell-<k>.sock           datagrams that ring worker k
 
-runtime_dir is /run/pointsman/<instance> for root, else below XDG_RUNTIME_DIR or the temporary
-directory.  A path of a unix socket has at most 107 bytes.
+runtime_dir is /run/pointsman/<instance> for root, else below XDG_RUNTIME_DIR or /tmp: the same
+as the service's own paths.  A path of a unix socket has at most 107 bytes.
 """
 
 import os
@@ -43,10 +43,13 @@ def default_runtime_dir(instance: str) -> Path:
     user = _user_number()
     if user == 0:
         return Path("/run/pointsman") / instance
-    if given := os.environ.get("XDG_RUNTIME_DIR"):
+    if user is None:
+        return Path(tempfile.gettempdir()) / "pointsman" / instance
+    given = os.environ.get("XDG_RUNTIME_DIR", "")
+    if given.startswith("/"):  # the XDG rule: a relative path is ignored
         return Path(given) / "pointsman" / instance
-    folder = "pointsman" if user is None else f"pointsman-{user}"
-    return Path(tempfile.gettempdir()) / folder / instance
+    # Not the temporary directory: TMPDIR may differ between the service and a shell.
+    return Path("/tmp") / f"pointsman-{user}" / instance  # noqa: S108 - its owner is checked
 
 
 def _user_number() -> int | None:
