@@ -26,6 +26,11 @@ class ConnectionLimits(msgspec.Struct, frozen=True, kw_only=True):
     queue_frames_max: int = 8_192
     stall_s: float = 5.0
     linger_s: float = 1.0
+    # After so many, others have their turn.
+    frames_a_turn_max: int = 1_024
+    # So many frames that are no messages end a connection, unless they come slowly.
+    unreadable_max: int = 100
+    unreadable_forgiven_a_second: int = 10
 
     def watch_period_s(self) -> float:
         """How often deadlines are looked at, so that none is missed by more than a quarter."""

@@ -6,6 +6,9 @@ arrives (size, and an absolute deadline from its first byte) and while it does n
 frames and time without progress).  Deadlines cost nothing on the hot path: a connection that has
 one is looked at a few times within it by the one timer of Watch.
 
+A turn takes a bounded number of frames from one connection; the rest waits, read or in the kernel,
+until the core has stepped.  So a peer that sends as fast as it can delays others by one such share.
+
                 connection_made                  end(): flush, say EOF
     (opening) ------------------> OPEN ------------------------------> ENDING
                                     |                                    |
@@ -20,11 +23,8 @@ and the reset would destroy the error frame that the peer has yet to read.
 import asyncio
 import socket
 import struct
-from collections.abc import Callable
 from enum import Enum
-from typing import Any, Protocol, cast
-
-import msgspec
+from typing import Protocol, cast
 
 from pointsman_wire.errors import Code
 from pointsman_wire.framing import (
@@ -32,41 +32,19 @@ from pointsman_wire.framing import (
     PREFIX_BYTES,
     FrameDecoder,
     FrameError,
-    HeaderDecoder,
-    MessageError,
     Unreadable,
     encode_frame,
 )
 from pointsman_wire.link import Accepted, Closed, Connection, Dialled, Frame, Received
 from pointsman_wire.messages import Error, Message, error_info
 from pointsman_wire.sockets.bounds import ConnectionLimits
+from pointsman_wire.sockets.reading import UNDECODABLE, MessageReader
 
-# A relayed header grows by what is added to it, so less is taken in than may be sent on.
-HEADER_TAKEN_BYTES_MAX = 896 * 1024
 # Frames above this take the decoder's way, where every length is checked.
 _SMALL_FRAME_BYTES_MAX = 256 * 1024
 
 _unpack_prefix = struct.Struct("<II").unpack_from
 _NEVER = float("inf")
-_UNDECODABLE = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
-
-
-class MessageReader:
-    """Decodes headers of one union; `decode` is msgspec's own, for loops that run per frame."""
-
-    def __init__(self, union: Any) -> None:
-        self.decode: Callable[[bytes], Message] = msgspec.msgpack.Decoder(union).decode
-        self._careful: HeaderDecoder[Message] = HeaderDecoder(union)
-
-    def read(self, header: bytes) -> Message | Unreadable:
-        """Return the message, or what stands for one that is not of the union."""
-        if len(header) > HEADER_TAKEN_BYTES_MAX:
-            reason = f"a header of {len(header)} bytes, at most {HEADER_TAKEN_BYTES_MAX} are taken"
-            return Unreadable("", reason)
-        try:
-            return self._careful.decode(header)
-        except MessageError as error:
-            return Unreadable(error.name, error.reason)
 
 
 class ConnectionHost(Protocol):
@@ -81,6 +59,8 @@ class ConnectionHost(Protocol):
     def closed(self, connection: "FrameConnection") -> None: ...
 
     def gone(self, connection: "FrameConnection") -> None: ...
+
+    def rest(self, connection: "FrameConnection") -> None: ...
 
 
 class _State(Enum):
@@ -139,6 +119,10 @@ class FrameConnection(asyncio.Protocol):
         self._is_careful = self._is_stranger  # set while a stranger, or while amid a frame
         self._is_paused = False  # set while the kernel takes no more
         self._is_told = False  # set once the core knows that it is closed
+        self._told_frames = 0  # since it rested last
+        self._backlog = b""  # while it rests: what was read and is not decoded yet
+        self._unreadable = 0.0  # frames that were no messages, less what time has forgiven
+        self._forgiven_at = 0.0
         self._unsent_bytes = 0  # while paused: what the transport held at the last look
         self._read_at = _NEVER  # deadlines in the loop's seconds
         self._write_at = _NEVER
@@ -172,7 +156,10 @@ class FrameConnection(asyncio.Protocol):
         """Decode every frame that is now complete and tell them together."""
         if self._state is not _State.OPEN:
             return
+        if self._backlog:
+            data, self._backlog = self._backlog + data, b""
         frames: list[Frame] = []
+        share = self._limits.frames_a_turn_max - self._told_frames
         offset = 0
         end = len(data)
         decode = self._decode
@@ -181,7 +168,7 @@ class FrameConnection(asyncio.Protocol):
         try:
             if self._is_careful:
                 offset = self._feed(data, frames)
-            while end - offset >= PREFIX_BYTES:
+            while end - offset >= PREFIX_BYTES and len(frames) < share:
                 length, header_bytes = _unpack_prefix(data, offset)
                 payload_at = offset + PREFIX_BYTES + header_bytes
                 after = offset + LENGTH_BYTES + length
@@ -190,15 +177,18 @@ class FrameConnection(asyncio.Protocol):
                 header = data[offset + PREFIX_BYTES : payload_at]
                 try:
                     message: Message | Unreadable = decode(header)
-                except _UNDECODABLE:
-                    message = self._reader.read(header)
+                except UNDECODABLE:
+                    message = self._read(header)
                 frames.append((message, data[payload_at:after]))
                 offset = after
-            if offset < end:
+            if len(frames) >= share:
+                self._rest(data[offset:])
+            elif offset < end:
                 self._begin(data[offset:], frames)
         except FrameError as error:
             broken = error
         if frames:
+            self._told_frames += len(frames)
             self._host.post(Received(self.number, frames))
         if broken is not None:
             self.refuse(str(broken))
@@ -256,6 +246,15 @@ class FrameConnection(asyncio.Protocol):
                 f"slow consumer: {len(self.out)} bytes in {self.out_frames} frames wait for it, at "
                 f"most {limits.queue_bytes_max} bytes in {limits.queue_frames_max} frames may"
             )
+
+    def read_on(self) -> None:
+        """The core has stepped: go on with what was read, then with the socket."""
+        self._told_frames = 0
+        if self._backlog:
+            self.data_received(b"")
+        assert self._transport is not None
+        if not self._backlog and not self._transport.is_closing():
+            self._transport.resume_reading()
 
     def refuse(self, reason: str) -> None:
         """Say in an error frame what is wrong with the byte stream, and end the connection."""
@@ -321,17 +320,35 @@ class FrameConnection(asyncio.Protocol):
 
     # ---- inside
 
+    def _read(self, header: bytes) -> Message | Unreadable:
+        """Read what may be no message; many such in a short time are no stream of frames."""
+        message = self._reader.read(header)
+        if isinstance(message, Unreadable):
+            limits, now_s = self._limits, self._loop.time()
+            forgiven = (now_s - self._forgiven_at) * limits.unreadable_forgiven_a_second
+            self._unreadable = max(0.0, self._unreadable - forgiven) + 1
+            self._forgiven_at = now_s
+            if self._unreadable > limits.unreadable_max:
+                raise FrameError(f"{limits.unreadable_max} frames in a row were no messages")
+        return message
+
+    def _rest(self, backlog: bytes) -> None:
+        """A turn has taken its share from here: read on when the core has stepped."""
+        assert self._transport is not None
+        self._backlog = backlog
+        self._transport.pause_reading()
+        self._host.rest(self)
+
     def _feed(self, data: bytes, frames: list[Frame]) -> int:
         """Take bytes on the decoder's way; return how many, the rest may go the fast way."""
         decoder = self._decoder
-        read = self._reader.read
         end = len(data)
         offset = 0
         while offset < end and (self._is_stranger or decoder.missing):
             piece = data[offset : offset + (decoder.missing or PREFIX_BYTES)]
             offset += len(piece)
             for header, payload in decoder.feed(piece):
-                message = read(header)
+                message = self._read(header)
                 frames.append((message, payload))
                 if self._is_stranger and not isinstance(message, Unreadable):
                     self._become_known()
@@ -343,7 +360,7 @@ class FrameConnection(asyncio.Protocol):
     def _begin(self, data: bytes, frames: list[Frame]) -> None:
         """Give the decoder what starts with no small whole frame."""
         for header, payload in self._decoder.feed(data):
-            frames.append((self._reader.read(header), payload))
+            frames.append((self._read(header), payload))
         if self._decoder.is_mid_frame:
             self._is_careful = True
             self._await_frame()

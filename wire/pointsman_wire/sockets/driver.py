@@ -34,7 +34,8 @@ from pointsman_wire.link import (
 )
 from pointsman_wire.preamble import PREAMBLE_BYTES, Preamble, Role, encode_preamble
 from pointsman_wire.sockets.bounds import ConnectionLimits, Strangers
-from pointsman_wire.sockets.connections import FrameConnection, MessageReader
+from pointsman_wire.sockets.connections import FrameConnection
+from pointsman_wire.sockets.reading import MessageReader
 
 _encode_into = msgspec.msgpack.Encoder().encode_into
 _pack_prefix_into = struct.Struct("<II").pack_into
@@ -107,6 +108,7 @@ class Driver:
         self._connections: dict[Connection, FrameConnection] = {}  # those the core may send on
         self._alive: set[FrameConnection] = set()  # also those that are ending
         self._left = asyncio.Event()  # set whenever one of those is gone
+        self._resting: list[FrameConnection] = []  # those that told their share of this turn
         self._strange: dict[FrameConnection, str] = {}  # unknown yet -> address
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
@@ -197,6 +199,10 @@ class Driver:
         self._watched.discard(connection)
         self._left.set()
 
+    def rest(self, connection: FrameConnection) -> None:
+        """It has told so much that it reads on after the core's next step only."""
+        self._resting.append(connection)
+
     # ---- the turn
 
     def _schedule(self) -> None:
@@ -226,6 +232,7 @@ class Driver:
         if self._is_over:
             return
         events, self._inbox = self._inbox, []
+        resting, self._resting = self._resting, []
         try:
             self._carry_out(self._core.step(now_ns, events))
             deadline_ns = self._core.next_deadline_ns()
@@ -237,6 +244,8 @@ class Driver:
         self._deadline_ns = _NEVER_NS if deadline_ns is None else deadline_ns
         if self._deadline_ns < self._timer_at_ns:
             self._arm(self._deadline_ns)
+        for connection in resting:
+            connection.read_on()
         if self.observe_turn is not None:
             self.observe_turn(monotonic_ns() - now_ns)
 

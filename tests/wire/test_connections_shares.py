@@ -1,0 +1,105 @@
+"""A turn takes its share from each connection, so that nobody who sends a lot holds others up."""
+
+from shells.socket_harness import NotingCore, Peer, accepted, beat, driving, until
+
+from pointsman_wire.framing import Unreadable, encode_frame
+from pointsman_wire.link import Received
+from pointsman_wire.messages import Error, Message
+from pointsman_wire.session_messages import ClientHeartbeat
+from pointsman_wire.sockets.bounds import ConnectionLimits
+
+FEW = ConnectionLimits(frames_a_turn_max=10, unreadable_max=5, unreadable_forgiven_a_second=0)
+
+
+class Unheard(Message, tag="unheard_of", frozen=True):
+    """A message that no version knows."""
+
+
+def numbers(core: NotingCore) -> list[int]:
+    return [message.number for message, _ in core.frames()]
+
+
+async def test_many_frames_of_one_read_are_told_in_shares_and_in_order() -> None:
+    core = NotingCore()
+    async with driving(core, limits=FEW) as driver:
+        peer = await accepted(driver)
+        await peer.send(beat(0))
+        await until(lambda: core.frames())
+        await peer.send(b"".join(beat(number) for number in range(1, 200)))
+        await until(lambda: len(core.frames()) == 200)
+        assert numbers(core) == list(range(200))
+        assert max(len(received.frames) for received in core.events(Received)) <= 10
+        assert all(
+            sum(isinstance(event, Received) for event in events) <= 1 for _, events in core.steps
+        )
+        peer.close()
+
+
+async def test_others_are_heard_between_the_shares() -> None:
+    core = NotingCore()
+    async with driving(core, limits=FEW) as driver:
+        loud, quiet = await accepted(driver), await accepted(driver)
+        await loud.send(beat(0))
+        await quiet.send(beat(0))
+        await until(lambda: len(core.frames()) == 2)
+        await loud.send(b"".join(beat(1) for _ in range(2000)))
+        await quiet.send(beat(7))
+        await until(lambda: len(core.frames()) == 2003)
+        assert numbers(core).index(7) < 1000
+        loud.close()
+        quiet.close()
+
+
+async def test_a_frame_that_is_cut_at_the_end_of_a_share_arrives_whole() -> None:
+    core = NotingCore()
+    async with driving(core, limits=FEW) as driver:
+        peer = await accepted(driver)
+        stream = b"".join(beat(number) for number in range(50))
+        for at in range(0, len(stream), 77):
+            await peer.send(stream[at : at + 77])
+        await until(lambda: len(core.frames()) == 50)
+        assert numbers(core) == list(range(50))
+        peer.close()
+
+
+async def test_what_was_sent_before_the_end_is_told_share_by_share() -> None:
+    core = NotingCore()
+    async with driving(core, limits=FEW) as driver:
+        peer = await accepted(driver)
+        await peer.send(b"".join(beat(number) for number in range(100)))
+        peer.close()
+        await until(core.closings)
+        assert numbers(core) == list(range(100))
+
+
+async def test_many_frames_that_are_no_messages_end_the_connection_with_words() -> None:
+    core = NotingCore()
+    async with driving(core, limits=FEW) as driver:
+        peer = await accepted(driver)
+        await peer.send(beat(1) + encode_frame(Unheard()) * 5 + beat(2))
+        await until(lambda: len(core.frames()) == 7)
+        await peer.send(encode_frame(Unheard()) + beat(3))
+        assert "5 frames in a row were no messages" in await last_words(peer)
+        assert core.closings() == ["5 frames in a row were no messages"]
+        assert ClientHeartbeat(number=3) not in [message for message, _ in core.frames()]
+        peer.close()
+
+
+async def test_frames_that_are_no_messages_and_come_slowly_are_forgiven() -> None:
+    core = NotingCore()
+    limits = ConnectionLimits(unreadable_max=2, unreadable_forgiven_a_second=1_000_000)
+    async with driving(core, limits=limits) as driver:
+        peer = await accepted(driver)
+        for count in range(1, 20):
+            await peer.send(encode_frame(Unheard()))
+            await until(lambda count=count: len(core.frames()) == count)  # type: ignore[misc]
+        assert all(isinstance(message, Unreadable) for message, _ in core.frames())
+        assert core.closings() == []
+        peer.close()
+
+
+async def last_words(peer: Peer) -> str:
+    messages = await peer.read_to_the_end()
+    error = messages[-1][0]
+    assert isinstance(error, Error)
+    return error.error.message
