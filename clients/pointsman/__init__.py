@@ -20,6 +20,9 @@ from pointsman.errors import (
 from pointsman.jobs import Job, JobError, Reply
 from pointsman.node import Node, package_version
 from pointsman.node_store import NodeStateError
+from pointsman.owner.foreign_cpu import ForeignCpu
+from pointsman.owner.probes import PauseFile
+from pointsman.owner.quiet_hours import QuietHours
 from pointsman.results import JobPartial, JobResult
 from pointsman.session import JobStream, Session, Trunk, connect
 from pointsman_wire.control_messages import Hardware, Service, Translation
@@ -31,6 +34,7 @@ __version__ = package_version()
 __all__ = [
     "AddressError",
     "Code",
+    "ForeignCpu",
     "Hardware",
     "Job",
     "JobCancelled",
@@ -44,7 +48,9 @@ __all__ = [
     "Node",
     "NodeRefused",
     "NodeStateError",
+    "PauseFile",
     "PointsmanError",
+    "QuietHours",
     "Reply",
     "Service",
     "Session",

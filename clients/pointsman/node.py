@@ -45,6 +45,7 @@ from pointsman.node_core.events import (
 )
 from pointsman.node_store import NodeState, NodeStateError, NodeStore
 from pointsman.options import NodeOptions, NodeSettings, register_message
+from pointsman.owner.policy import OwnerPolicy
 from pointsman.resources import ResourceProbe
 from pointsman_wire.control_messages import Service, ToNode
 from pointsman_wire.lane_messages import LaneToNode
@@ -53,6 +54,7 @@ from pointsman_wire.sockets.driver import Driver, DriverSettings, split_address
 
 H = TypeVar("H", bound=Handler)
 READY = "ready"
+PAUSE_REASON_MAX = 128
 _log = logging.getLogger("pointsman.node")
 
 
@@ -81,6 +83,9 @@ class Node:
         self.tls = settings.tls
         # connecting, registered, then what the server calls it: ready, degraded, draining ...
         self.state = "stopped"
+        # Why the node takes no new jobs at its owner's wish; "" when it takes them.
+        self.paused_because = ""
+        self._pauses = {"owner": "", "policy": ""}
         self._settings = settings
         self._handler: Handler | None = None
         self._running: _RunningNode | None = None
@@ -145,10 +150,22 @@ class Node:
             if not news.done():
                 news.set_result(None)
 
-    def set_pause(self, paused: bool) -> None:
-        """Ask for no new jobs for now, such as while a game runs, or for jobs again."""
+    def set_pause(self, paused: bool, reason: str = "the owner asked for it") -> None:
+        """Ask for no new jobs for now, such as while a game runs, or for jobs again.
+
+        Running jobs go on.  Jobs come again when the owner's policy asks for no pause either.
+        """
+        self._pause("owner", reason if paused else "")
+
+    def _pause(self, who: str, reason: str) -> None:
+        self._pauses[who] = reason
+        reason = "; ".join(filter(None, self._pauses.values()))
+        if reason == self.paused_because:
+            return
+        self.paused_because = reason
+        _log.info("node %s: %s", self.node_id, f"pauses: {reason}" if reason else "works again")
         if self._running is not None:
-            self._running.post(PauseWished(paused))
+            self._running.tell_pause()
 
     def set_services(self, services: list[Service]) -> None:
         """Tell the server that services started, stopped or failed."""
@@ -171,6 +188,10 @@ class _RunningNode:
         self._drain_s = node._settings.drain_s
         self._drains_asked = 0
         self._runner = HandlerRunner(handler, self.post)
+        probes = node._settings.owner_policy
+        self._policy = OwnerPolicy(probes, lambda reason: node._pause("policy", reason))
+        self._has_policy = bool(probes)
+        node._pause("policy", "")
         self._core = AgentCore(self._setup())
         self._driver = Driver(
             self._core,
@@ -207,11 +228,16 @@ class _RunningNode:
     async def serve(self) -> None:
         """Run until stopped, refused or cancelled."""
         takes_signals = self._take_signals()
-        self._driver.start()
+        ends: set[asyncio.Future[None]] = {self._stopped, self._driver.broken}
+        judging: asyncio.Task[None] | None = None
         try:
-            done, _ = await asyncio.wait(
-                (self._stopped, self._driver.broken), return_when=asyncio.FIRST_COMPLETED
-            )
+            if self._has_policy:  # judged before the first heartbeat, so that no job slips in
+                await self._policy.judge()
+                judging = self._loop.create_task(self._policy.run())
+                ends.add(judging)
+            self.tell_pause()
+            self._driver.start()
+            done, _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             for ended in done:
                 ended.result()
         except asyncio.CancelledError:
@@ -220,6 +246,9 @@ class _RunningNode:
         finally:
             if takes_signals:
                 self._loop.remove_signal_handler(signal.SIGTERM)
+            if judging is not None:
+                judging.cancel()
+            await self._policy.end()
             await self._runner.end()
             await self._driver.end(timeout_s=1.0)
             self._node._kept = self._store.state
@@ -229,6 +258,11 @@ class _RunningNode:
     def post(self, event: object) -> None:
         """Tell the core something."""
         self._driver.post(event)
+
+    def tell_pause(self) -> None:
+        """Tell the core what the owner and the policy want now."""
+        reason = self._node.paused_because
+        self.post(PauseWished(bool(reason), reason[:PAUSE_REASON_MAX]))
 
     def begin_drain(self, deadline_s: float | None, reason: str) -> None:
         """Wish for the drain; asked a second time, the node leaves at once."""

@@ -11,6 +11,7 @@ from typing import Any, TypedDict, TypeVar
 
 import msgspec
 
+from pointsman.owner.probes import Probe, checked_probes, probe_words
 from pointsman_wire.control_messages import Hardware, Register, Service, Translation
 from pointsman_wire.messages import meta_fault
 from pointsman_wire.session_messages import Durability, Order, Priority, SessionInit, Submit
@@ -36,7 +37,7 @@ class NodeOptions(TypedDict, total=False):
     tenant: str
     accept_public_jobs: bool
     pool_hints: Sequence[str]
-    owner_policy: Sequence[str]
+    owner_policy: Sequence[Probe]  # what asks for a pause: QuietHours, ForeignCpu, functions
     hardware: Hardware  # measured when not given
     drain_s: float  # how long running jobs may take to end on SIGTERM, 30 s by default
 
@@ -118,7 +119,7 @@ class NodeSettings(msgspec.Struct, frozen=True, kw_only=True):
     tenant: str = ""
     accept_public_jobs: bool = True
     pool_hints: Sequence[str] = ()
-    owner_policy: Sequence[str] = ()
+    owner_policy: Sequence[Probe] = ()
     hardware: Hardware | None = None
     drain_s: float = 30.0
 
@@ -171,7 +172,7 @@ def register_message(settings: NodeSettings, *, version: str, platform: str) -> 
         tenant=settings.tenant,
         pool_hints=list(settings.pool_hints),
         labels=dict(settings.labels),
-        owner_policy=list(settings.owner_policy),
+        owner_policy=[probe_words(probe) for probe in checked_probes(settings.owner_policy)],
     )
     return checked(register)
 

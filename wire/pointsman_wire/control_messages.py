@@ -117,6 +117,7 @@ class Heartbeat(Message, tag="heartbeat", frozen=True, kw_only=True):
     services: Annotated[list[Service], msgspec.Meta(max_length=64)] | None = None
     # The owner's policy asks for no new jobs (a game runs, quiet hours).
     pause: bool = False
+    pause_reason: Name = ""
 
 
 class HeartbeatAck(Message, tag="heartbeat_ack", frozen=True, kw_only=True):

@@ -33,7 +33,7 @@ from pointsman.cli.options import (
     Token,
     Tts,
 )
-from pointsman.cli.owner_policy import PauseFiles, PauseWhenCpu, QuietHourWindows
+from pointsman.cli.owner_policy import PauseFiles, PauseWhenCpu, QuietHourWindows, owner_policy
 from pointsman.cli.screen import facts, say
 from pointsman.cli.words import DEFAULT_SERVER, checked_address, labels, language_pairs, listed
 from pointsman.errors import NodeRefused
@@ -87,6 +87,7 @@ def node(
         node_id=node_id,
         labels=labels(label),
         max_concurrency=max_concurrency or usual_concurrency(is_engine=engines is not None),
+        owner_policy=owner_policy(pause_when_cpu, quiet_hours, pause_file),
         state_dir=state_dir or usual_state_dir(node_id, address),
         token=token,
     )

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from pointsman.cli.endings import USAGE, Trouble
 from pointsman.owner.foreign_cpu import ForeignCpu
 from pointsman.owner.probes import PauseFile, Probe
 from pointsman.owner.quiet_hours import QuietHours
@@ -28,11 +29,14 @@ PauseFiles = Annotated[
 def owner_policy(
     cpu_percent: float | None, windows: list[str] | None, files: list[Path] | None
 ) -> list[Probe]:
-    """Return the probes that these options ask for.  Raises ValueError in words."""
+    """Return the probes that these options ask for.  Raises Trouble for what is no window."""
     probes: list[Probe] = []
     if cpu_percent is not None:
         probes.append(ForeignCpu(cpu_percent))
     if windows:
-        probes.append(QuietHours(*windows))
+        try:
+            probes.append(QuietHours(*windows))
+        except ValueError as error:
+            raise Trouble(str(error), code=USAGE) from None
     probes += map(PauseFile, files or [])
     return probes

@@ -282,9 +282,12 @@ class AgentCore:
         self._control.change_services(event.services)
 
     def _pause_wished(self, event: PauseWished) -> None:
-        if event.paused != self._control.paused:
-            self._control.paused = event.paused
-            self._out += self._control.beat(self._now_ns)
+        control = self._control
+        is_news = event.paused != control.paused
+        control.paused = event.paused
+        control.pause_reason = event.reason if event.paused else ""
+        if is_news:
+            self._out += control.beat(self._now_ns)
 
     def _drain_wished(self, event: DrainWished) -> None:
         by_ns = self._now_ns + int(event.deadline_s * NS_PER_S)

@@ -54,6 +54,7 @@ class ControlLink:
         self.registered: Registered | None = None
         self.figures = ResourcesMeasured()
         self.paused = False
+        self.pause_reason = ""
         self._backoff = Backoff(entropy, first_s=BACKOFF_FIRST_S, cap_s=BACKOFF_CAP_S)
         self._entropy = entropy
         self._new_purpose = new_purpose
@@ -168,6 +169,7 @@ class ControlLink:
             running=self._running_count() + self.figures.foreign_jobs,
             services=services,
             pause=self.paused,
+            pause_reason=self.pause_reason,
         )
         return [Send(self.connection, heartbeat)]
 

@@ -85,9 +85,10 @@ class ServicesChanged(msgspec.Struct, frozen=True):
 
 
 class PauseWished(msgspec.Struct, frozen=True):
-    """The owner wants no new jobs for now, or wants them again."""
+    """The owner wants no new jobs for now, and why, or wants them again."""
 
     paused: bool
+    reason: str = ""
 
 
 class DrainWished(msgspec.Struct, frozen=True):

@@ -86,6 +86,7 @@ def _write_load(state: ManagementState, node: Node, message: Heartbeat) -> bool:
     flags = node.flags & STEADY_FLAGS
     if message.pause:
         flags |= PAUSED
+        node.pause_reason = message.pause_reason
     is_sound = min(cpu, gpu, gpu_memory, used, message.running) >= 0
     if is_sound:
         foreign = foreign_load(message.running, memory.ledger.held(row))

@@ -2,7 +2,7 @@
 
 from pointsman_sched.core.fleet.node import Node
 from pointsman_sched.core.state import ManagementState
-from pointsman_shm.memory.rows import PERCENT_UNKNOWN, NodeState, unpack_load
+from pointsman_shm.memory.rows import PERCENT_UNKNOWN, NodeState, RowFlag, unpack_load
 from pointsman_wire.admin_messages import (
     NodeLine,
     Nodes,
@@ -96,8 +96,15 @@ def _line(state: ManagementState, node: Node, pool_names: dict[int, str]) -> Nod
         generation=node.generation,
         epoch=node.epoch,
         class_number=node.class_number,
-        reason=node.reason,
+        reason=_reason(node),
     )
+
+
+def _reason(node: Node) -> str:
+    """Why the node is as it is; a pause comes first, as it is what keeps jobs away."""
+    if node.flags & RowFlag.PAUSED and node.is_live:
+        return f"paused by its owner: {node.pause_reason}".removesuffix(": ")
+    return node.reason
 
 
 def describe_languages(node: Node) -> str:

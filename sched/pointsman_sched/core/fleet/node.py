@@ -13,8 +13,8 @@ class Node:
         "bad_window", "capability", "class_number", "connection", "declared_services",
         "drain_deadline_ns", "epoch", "filed_tick", "flags", "generation", "heard_at_ns",
         "interval_ns", "is_drained_by_operator", "is_lanes_ready", "is_proven", "is_silent",
-        "node_id", "pools", "reason", "record", "row", "slots_max", "state", "state_since_ns",
-        "takeovers_ns", "was_good",
+        "node_id", "pause_reason", "pools", "reason", "record", "row", "slots_max", "state",
+        "state_since_ns", "takeovers_ns", "was_good",
     )  # fmt: skip
 
     def __init__(self, node_id: str, row: int, generation: int, now_ns: int) -> None:
@@ -26,6 +26,8 @@ class Node:
         self.capability = CapabilityClass()
         self.slots_max = 0
         self.flags = 0  # of RowFlag
+        # Why its owner wants no jobs; meaningful while PAUSED is in its flags.
+        self.pause_reason = ""
         self.pools: tuple[int, ...] = ()
         self.declared_services: tuple[Service, ...] = ()
         # What the node page holds of it; None while it has to be built anew.
