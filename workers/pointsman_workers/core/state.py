@@ -84,7 +84,6 @@ class Job(msgspec.Struct, eq=False, kw_only=True):
     failed_rows: frozenset[int] = frozenset()
     reasons: tuple[str, ...] = ()  # of each failed attempt, oldest first
     placement: Placement | None = None
-    pool_name: str = ""
     result: Result | None = None  # set exactly while terminal
     output: bytes = b""
     ended_at_ns: int = 0

@@ -25,8 +25,15 @@ from pointsman_workers.placement.trail import Leg
 
 RETRY_AFTER_MS = 1_000
 
+# Finding a member on its enum costs as much as counting with it.
+_DECISIONS = Counter.DECISIONS
+_DECISION = Timing.DECISION
+_SUBMIT_TO_ASSIGN = Timing.SUBMIT_TO_ASSIGN
 _OUTCOME_COUNTERS = {
     PoolOutcome.HIT: Counter.SESSION_HITS,
+    PoolOutcome.FIRST: Counter.SESSION_FIRST,
+    PoolOutcome.AFFINITY: Counter.SESSION_FIRST,
+    PoolOutcome.OVERRIDE: Counter.SESSION_FIRST,
     PoolOutcome.RESET: Counter.SESSION_RESETS,
     PoolOutcome.REPLACED: Counter.SESSION_REPLACED,
     PoolOutcome.NONE: Counter.SESSION_NONE,
@@ -49,13 +56,12 @@ class PlacingDesk:
         if self._is_known_full(kind) and not excluded_rows(fleet, job):
             return False
         started_ns = shard.setup.stopwatch()
-        shard.count(Counter.DECISIONS)
+        shard.count(_DECISIONS)
         decided = decide(fleet, job)
         job.placement_ns = shard.setup.stopwatch() - started_ns
-        shard.observe(Timing.DECISION, job.placement_ns)
+        shard.observe(_DECISION, job.placement_ns)
         if decided.session is not None:
-            outcome = decided.session.outcome
-            shard.count(_OUTCOME_COUNTERS.get(outcome, Counter.SESSION_FIRST))
+            shard.count(_OUTCOME_COUNTERS[decided.session.outcome])
         return self._dispatch_to(job, decided)
 
     def _is_known_full(self, kind: Kind) -> bool:
@@ -71,7 +77,8 @@ class PlacingDesk:
     def _dispatch_to(self, job: Job, decided: Decided) -> bool:
         if decided.choice is None:
             return False
-        self._note_placement(job, decided, decided.choice)
+        if job.submit.explain:
+            self._note_placement(job, decided, decided.choice)
         self.shard.recorder.note_placed(job, decided, decided.choice)
         self._dispatch(job, decided.choice)
         return True
@@ -80,19 +87,16 @@ class PlacingDesk:
         fleet = self.shard.fleet
         pools = fleet.snapshot.pool_view.pools
         pool = pools.get(choice.pool_id) if choice.pool_id is not None else None
-        job.pool_name = pool.name if pool is not None else ""
-        job.session.last_node_id = fleet.node_id(choice.row)
-        if job.submit.explain:
-            job.placement = Placement(
-                selector=decided.selector,
-                pool=job.pool_name,
-                session_decision=decided.session.outcome.value if decided.session else "",
-                candidates=choice.candidates,
-                load=_load_of(choice.row, fleet.trail[-1]),
-                runner_up=fleet.node_id(choice.runner_up) if choice.runner_up >= 0 else "",
-                snapshot_version=fleet.version,
-                snapshot_age_ms=fleet.age_ns() / MILLISECOND_NS,
-            )
+        job.placement = Placement(
+            selector=decided.selector,
+            pool=pool.name if pool is not None else "",
+            session_decision=decided.session.outcome.value if decided.session else "",
+            candidates=choice.candidates,
+            load=_load_of(choice.row, fleet.trail[-1]),
+            runner_up=fleet.node_id(choice.runner_up) if choice.runner_up >= 0 else "",
+            snapshot_version=fleet.version,
+            snapshot_age_ms=fleet.age_ns() / MILLISECOND_NS,
+        )
 
     def _dispatch(self, job: Job, choice: Choice) -> None:
         """Write the assignment to the lane; the slot is already ours."""
@@ -104,6 +108,7 @@ class PlacingDesk:
             shard.waiting.remove(job)
         job.queued_ns = shard.now_ns - job.accepted_at_ns
         job.attempt += 1
+        job.session.last_node_id = lane.node_id
         shard.last_dispatch += 1
         hold = Hold(
             lane=lane,
@@ -121,7 +126,7 @@ class PlacingDesk:
         shard.outbox.send(lane.connection, self._assignment(job, hold), job.payload)
         shard.watch(lane)
         job.state = moved(job.state, "dispatch")
-        shard.observe(Timing.SUBMIT_TO_ASSIGN, job.queued_ns)
+        shard.observe(_SUBMIT_TO_ASSIGN, job.queued_ns)
         self.rearm(job)
 
     def _assignment(self, job: Job, hold: Hold) -> Assign:

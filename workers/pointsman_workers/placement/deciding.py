@@ -5,7 +5,7 @@ so the same code makes a dry run when it is given copies of the first two and a 
 pretends to reserve.
 """
 
-from typing import NamedTuple
+import msgspec
 
 from pointsman_shm.rules.session_pool import PoolDecision, SessionBinding
 from pointsman_workers.core.state import Job
@@ -26,7 +26,7 @@ FAILOVER = "failover"
 RESERVE = "reserve"  # a slot that was just freed went to a waiting job
 
 
-class Decided(NamedTuple):
+class Decided(msgspec.Struct, frozen=True, gc=False):
     """What came out, and what it came from; the legs are the fleet's trail."""
 
     choice: Choice | None

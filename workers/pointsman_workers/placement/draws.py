@@ -7,8 +7,14 @@ that goes round at most once: each position is uniform and no two are equal, whi
 sampling needs.
 """
 
+from array import array
+from typing import TypeVar
+
 _MASK = (1 << 64) - 1
 _GOLDEN = 0x9E3779B97F4A7C15
+
+
+Rows = TypeVar("Rows", "array[int]", "list[int]")
 
 
 class Draws:
@@ -28,15 +34,21 @@ class Draws:
         z = (z ^ z >> 27) * 0x94D049BB133111EB & _MASK
         return z ^ z >> 31
 
-    def positions(self, population: int, sample: int) -> list[int]:
-        """Return `sample` different positions below `population`, or all of them, shuffled."""
+    def sample(self, rows: Rows, count: int) -> Rows:
+        """Return `count` different ones of at least one row, or all of them, turned round."""
         number = self.number()
+        population = len(rows)
         start = number % population
-        if population <= sample:
-            return [*range(start, population), *range(start)]
-        step = 1 + (number >> 32) % (population // sample)
-        end = start + sample * step
-        if end - step < population:
-            return [*range(start, end, step)]
-        before = [*range(start, population, step)]
-        return [*before, *range(before[-1] + step - population, end - population, step)]
+        if population <= count:
+            return rows[start:] + rows[:start]
+        step = 1 + (number >> 32) % (population // count)
+        end = start + count * step
+        sample = rows[start:end:step]
+        missing = count - len(sample)
+        if not missing:
+            return sample
+        return sample + rows[end - missing * step - population : end - population : step]
+
+    def positions(self, population: int, count: int) -> list[int]:
+        """Return the positions that `sample` would take from so many rows."""
+        return self.sample([*range(population)], count)

@@ -40,6 +40,7 @@ Scored = tuple[float, int, int]  # score (the least is best), row, standing word
 
 BEST_COUNT = 4  # the weighted choice is among so many
 WEIGHT_MIN = 0.05  # of the worst of them
+WORDS_KEPT_MAX = 4096
 
 _score = itemgetter(0)
 
@@ -55,6 +56,21 @@ class Judgement(msgspec.Struct, frozen=True):
     codes: bytes | bytearray = b""  # by class number: 0 = can do it
     # Is the node in this row, with this standing word, barred by a mark?  Asked of marked ones.
     is_barred: Callable[[int, int], bool] = mark_nothing
+    # Slots by standing word, of words that need no further look; nodes of a class share theirs.
+    slots: dict[int, int] = {}
+
+    def slots_of(self, row: int, word: int) -> int:
+        """Return the slots of a node with this standing, 0 when it is none for this kind."""
+        number = word >> CLASS_SHIFT & CLASS_MASK
+        if number >= len(self.codes) or self.codes[number]:
+            return 0
+        if word & CHOOSABLE_MASK == CHOOSABLE:
+            if len(self.slots) >= WORDS_KEPT_MAX:
+                self.slots.clear()
+            self.slots[word] = word & SLOTS_MASK
+        elif word & CHOOSABLE_IF_MARKED_MASK != CHOOSABLE or self.is_barred(row, word):
+            return 0  # a marked node lacks one model; for every other service it is as good as any
+        return word & SLOTS_MASK
 
 
 class Ranking(msgspec.Struct, frozen=True, array_like=True):
@@ -78,20 +94,14 @@ def rank(readings: Iterable[Reading], judgement: Judgement, ranking: Ranking) ->
     """
     if ranking.is_stale:
         readings = [without_report(reading) for reading in readings]
-    codes = judgement.codes
-    code_count = len(codes)
+    known_slots = judgement.slots.get
     excluded = ranking.excluded
     scored: list[Scored] = []
     for row, word, load, held, lane_generation, slowness in readings:
-        if word & CHOOSABLE_MASK != CHOOSABLE and (
-            word & CHOOSABLE_IF_MARKED_MASK != CHOOSABLE or judgement.is_barred(row, word)
-        ):
-            continue  # a marked node lacks one model; for every other service it is as good as any
-        slots = word & SLOTS_MASK
-        if held >= slots or lane_generation != word >> GENERATION_SHIFT:
-            continue
-        number = word >> CLASS_SHIFT & CLASS_MASK
-        if number >= code_count or codes[number] or row in excluded:
+        slots = known_slots(word)
+        if slots is None:
+            slots = judgement.slots_of(row, word)
+        if held >= slots or lane_generation != word >> GENERATION_SHIFT or row in excluded:
             continue
         scored.append(((slowness * (held + (load >> 16 & 0xFFFF) + 1) - 1) / slots, row, word))
     scored.sort(key=_score)

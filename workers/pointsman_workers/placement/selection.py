@@ -11,7 +11,8 @@ its load word and its ledger sum; no object per candidate is touched.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+
+import msgspec
 
 from pointsman_shm.memory.ledger import Reserve
 from pointsman_shm.memory.rows import CLASS_MASK, CLASS_SHIFT, GENERATION_SHIFT
@@ -43,11 +44,12 @@ WALK_BUDGET = 256
 WALK_CHUNK = 32
 FULL_MEMORY_NS = 5_000_000
 NO_ROW = -1
+_OK = Reserve.OK
 
 PoolOrder = tuple[int | None, ...]  # None: the whole fleet (single-level)
 
 
-class Choice(NamedTuple):
+class Choice(msgspec.Struct, frozen=True, gc=False):
     """A reserved slot and what the choice was made from."""
 
     row: int
@@ -87,7 +89,7 @@ def reserve_in_turn(fleet: Fleet, scored: list[Scored]) -> Outcomes:
     for _, row, word in scored:
         outcome = fleet.own.reserve(row, fleet.standing, word)
         fleet.count_reserve(outcome)
-        if outcome is Reserve.OK:
+        if outcome is _OK:
             return (*outcomes, outcome.value) if outcomes else FIRST_TOOK_IT
         outcomes += (outcome.value,)
     return outcomes
@@ -148,9 +150,8 @@ def search_all(fleet: Fleet, kind: Kind, pools: PoolOrder, ranking: Ranking) -> 
 
 def _sample(fleet: Fleet, kind: Kind, walk: Walk, ranking: Ranking) -> Choice | None:
     candidates, draws = walk.candidates, fleet.draws
-    count = len(candidates)
-    rows = [candidates[position] for position in draws.positions(count, fleet.sample_size)]
-    asked = (walk.pools[walk.pool_at], SAMPLE, count, draws.counter)
+    rows = draws.sample(candidates, fleet.sample_size)
+    asked = (walk.pools[walk.pool_at], SAMPLE, len(candidates), draws.counter)
     return take(fleet, kind, ranking, rows, asked)
 
 
