@@ -2,8 +2,10 @@
 
 import json
 
+import pytest
 from live.commands import Processes, invoke
 
+from pointsman.cli.fleet import asking
 from pointsman_wire.admin_messages import (
     NodeLine,
     Nodes,
@@ -121,10 +123,21 @@ def test_where_nothing_runs_it_says_how_to_start_a_service(processes: Processes)
     assert "pointsman serve" in ended.stderr
 
 
-def test_another_name_is_answered_with_the_names_that_run(processes: Processes) -> None:
+def test_another_place_is_answered_with_the_places_where_one_runs(processes: Processes) -> None:
     processes.add("manager", {StatusQuery: Status(process="manager", pid=1, uptime_s=1.0)})
     other = processes.runtime_dir.with_name("other")
-    ended = invoke("nodes", "--instance", "other", "--runtime-dir", str(other))
+    ended = invoke("nodes", "--runtime-dir", str(other))
+    assert ended.exit_code == 1
+    assert f"--runtime-dir {processes.runtime_dir}" in ended.stderr
+
+
+def test_another_name_is_answered_with_the_names_that_run(
+    processes: Processes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    processes.add("manager", {StatusQuery: Status(process="manager", pid=1, uptime_s=1.0)})
+    folder = processes.runtime_dir.parent
+    monkeypatch.setattr(asking, "default_runtime_dir", lambda instance: folder / instance)
+    ended = invoke("nodes", "--instance", "other")
     assert ended.exit_code == 1
     assert "--instance default" in ended.stderr
 

@@ -28,6 +28,7 @@ from pointsman_wire.sockets.admin import AdminError, ask
 ASK_S = 2.0
 PAGE_LINES = 1000
 MANAGER = "manager"
+USUAL_INSTANCE = "default"
 
 AnswerKind = TypeVar("AnswerKind")
 
@@ -85,13 +86,14 @@ def find_service(instance: str, runtime_dir: Path | None) -> Service:
 
 
 def no_service(what: str, place: Path) -> Trouble:
-    """Return the trouble that nothing runs there, with what runs elsewhere."""
-    others = running_instances(place.parent)
-    if others:
-        return Trouble(what, todo=f"name one that runs: --instance {' | '.join(others)}")
-    return Trouble(
-        what, todo="start one with `pointsman serve`, or name its place with --runtime-dir"
-    )
+    """Return the trouble that nothing runs there, with what runs beside it."""
+    others = [path for path in running_places(place.parent) if path != place]
+    todo = "start one with `pointsman serve`, or name its place with --runtime-dir"
+    if others and place.parent == default_runtime_dir(USUAL_INSTANCE).parent:
+        todo = f"name one that runs: --instance {' | '.join(path.name for path in others)}"
+    elif others:
+        todo = f"name one that runs: --runtime-dir {' | '.join(map(str, others))}"
+    return Trouble(what, todo=todo)
 
 
 def processes_in(runtime_dir: Path) -> list[str]:
@@ -107,10 +109,10 @@ def _rank(process: str) -> tuple[int, int, str]:
     return order, int(number) if number.isdigit() else 0, process
 
 
-def running_instances(folder: Path) -> list[str]:
-    """Return the names of the services below this folder of which a process answers."""
+def running_places(folder: Path) -> list[Path]:
+    """Return the runtime directories below this folder of which a process answers."""
     places = sorted(path for path in folder.glob("*") if processes_in(path))
-    return [place.name for place in places if asyncio.run(_answers(place))]
+    return [place for place in places if asyncio.run(_answers(place))]
 
 
 async def _answers(runtime_dir: Path) -> bool:
