@@ -3,7 +3,7 @@
       file              content                                     written by
     +-----------------+-------------------------------------------+------------------------------+
     | instance_uid    | 32 hexadecimal digits, random             | supervisor, once             |
-    | ticket.key      | 32 random bytes, mode 0600                | supervisor, once             |
+    | ticket.key      | 32 random bytes, mode 0600                | supervisor, with new segments|
     | shard-<k>.epoch | decimal number, fsynced before anything   | worker k, holding the lock   |
     |                 | of that epoch leaves the process          | of its shard                 |
     +-----------------+-------------------------------------------+------------------------------+

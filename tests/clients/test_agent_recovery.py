@@ -188,3 +188,22 @@ def test_a_service_that_starts_while_the_node_registers_is_told_with_a_heartbeat
     commands = h.register() + h.advance(2.2)
     told = [beat.services for beat in sent(commands, Heartbeat)]
     assert told == [running, None]
+
+
+def test_a_lane_that_was_refused_waits_for_a_new_registration() -> None:
+    """Each refusal put the registration off, and each lane dialled again before it came."""
+    h = AgentHarness()
+    h.dial(h.feed())
+    h.register(worker_count=2)
+    words = error_info(Code.UNAUTHORIZED, "register again")
+    commands = [c for lane in (0, 1) for c in h.say(h.lanes[lane], Error(words))]
+    commands += h.refuse_dials(commands)
+    dials: list[Dial] = []
+    for _ in range(100):
+        commands = h.advance(0.1)
+        dials += of(commands, Dial)
+        h.refuse_dials(commands)
+    assert len(dials) > 2
+    assert {dial.preamble.role for dial in dials} == {Role.CONTROL}
+    h.dial(h.advance(40))
+    assert len(of(h.register(worker_count=2, epoch=2), Dial)) == 2

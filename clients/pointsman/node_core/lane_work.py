@@ -101,8 +101,11 @@ class LaneWork:
         notice = Notice(f"worker {lane.shard} says {error.code}: {error.message}")
         if lane.is_up:
             return [notice]
-        lane.is_refused = not error.retryable
-        return [notice, *lane.drop(now_ns, "refused", error.retry_after_ms)]
+        if error.retryable:
+            return [notice, *lane.drop(now_ns, "refused", error.retry_after_ms)]
+        # Dialling again would be refused again, and put off the registration that helps.
+        lane.is_refused = True
+        return [notice, *lane.end("refused")]
 
     def _unreadable(self, now_ns: int, lane: Lane, message: Unreadable, _: bytes) -> list[object]:
         answer = _answer(lane, f"{message.name or 'a frame'}: {message.reason}")
