@@ -170,6 +170,12 @@ def manager_stall(cluster: Cluster, dice: Dice) -> str:
     return _stall(manager, dice) if manager else ""
 
 
+def service_crash(cluster: Cluster, dice: Dice) -> str:
+    """The whole service dies at once, and its shared memory is gone."""
+    cluster.instance.crash()
+    return "all of it"
+
+
 def worker_crash(cluster: Cluster, dice: Dice) -> str:
     """A worker dies: its memory is lost, the ledger stays."""
     worker = dice.pick(cluster.instance.workers)
@@ -196,7 +202,7 @@ ACTS: dict[str, Fault] = {
     for act in (
         agent_amnesia, agent_crash, agent_power_loss, agent_stall, agent_wishes, client_crash,
         connection_drop, connection_half_open, dial_failure, lane_stall, manager_crash,
-        manager_stall, partition, worker_crash, worker_stall, worker_stop,
+        manager_stall, partition, service_crash, worker_crash, worker_stall, worker_stop,
     )
 }  # fmt: skip
 

@@ -95,16 +95,22 @@ class Invariants:
                     words = f"settled after {age_ns / S:.2f} s without {place} of {node.name}"
                     raise Violation("I2", f"{worker.name} {words}")
 
-    @staticmethod
-    def _is_believed_alive(worker: WorkerProcess, agent: AgentProcess) -> bool:
-        """Was the node not declared dead, as far as the worker can see?"""
+    def _is_believed_alive(self, worker: WorkerProcess, agent: AgentProcess) -> bool:
+        """Was the node not declared dead, as far as the worker can see?
+
+        A catalog that was made anew knows a node from its registration on; it is given the grace.
+        """
         fleet = worker.core.shard.fleet
         records = [record for page in fleet.snapshot.node_pages for record in page]
         rows = [r.row for r in records if r is not None and r.node_id == agent.core.node_id]
         gone = (NodeState.FREE, NodeState.OFFLINE)
-        return agent.is_alive and all(
-            fleet.standing[row] >> STATE_SHIFT & STATE_MASK not in gone for row in rows
-        )
+        if not agent.is_alive:
+            return False
+        if not rows:
+            age_ns = worker.world.schedule.now_ns - self._instance.memory.born_at_ns
+            return age_ns < self._instance.config.jobs.lane_grace_s * S
+        states = [fleet.standing[row] >> STATE_SHIFT & STATE_MASK for row in rows]
+        return all(state not in gone for state in states)
 
     # ---- what went over the wire
 

@@ -23,6 +23,7 @@ FAULTS = (
     "manager_crash",  # at a named point, or between two turns
     "manager_stall",
     "partition",  # one node is cut off for a while
+    "service_crash",  # manager and workers at once, and the shared memory with them
     "worker_crash",  # between two commands of a turn: memory lost, epoch + 1
     "worker_stall",
     "worker_stop",  # the polite way: no new jobs, and another worker after it

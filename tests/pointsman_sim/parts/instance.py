@@ -29,13 +29,14 @@ class Instance:
         self._dice = Dice(world.seed, "host")
         self.config = config
         self.worker_count = worker_count
-        self.memory = HostMemory(config.nodes.max_nodes, worker_count)
+        self.memory = self._new_memory()
         # What lies on the disk.
         self.uid = self._dice.entropy(8).hex()
         self.ticket_key = self._dice.entropy(TICKET_KEY_BYTES)
         self.registry: list[RegistryEntry] = []
         self._epochs = [0] * worker_count
         self._manager_lives = 0
+        self._is_memory_ready = False
         # What runs.
         self.manager: ManagerProcess | None = None
         self.workers: list[WorkerProcess | None] = [None] * worker_count
@@ -43,6 +44,10 @@ class Instance:
         # Connections whose owner is dead, by worker index or MANAGER.
         self._kept: dict[int, list[Wire]] = {}
         world.network.host = self
+
+    def _new_memory(self) -> HostMemory:
+        now_ns = self._world.schedule.now_ns
+        return HostMemory(self.config.nodes.max_nodes, self.worker_count, born_at_ns=now_ns)
 
     def start(self) -> None:
         """Start every process, the manager first."""
@@ -57,6 +62,10 @@ class Instance:
         if self.manager is not None:
             return
         self._manager_lives += 1
+        if not self._is_memory_ready:
+            self._is_memory_ready = True
+            self.memory = self._new_memory()
+            self.ticket_key = self._dice.entropy(TICKET_KEY_BYTES)
         self._world.history.note("manager", "starts")
         self.manager = ManagerProcess(self._world, self, self._manager_lives)
         self._take_up(MANAGER)
@@ -66,6 +75,9 @@ class Instance:
     def start_worker(self, index: int) -> None:
         """Start a worker: its shard's epoch is raised and stored before anything else."""
         if self.workers[index] is not None:
+            return
+        if not self._is_memory_ready:  # a worker waits for the manager to make the segments
+            self._world.schedule.after(50 * MS, lambda: self.start_worker(index))
             return
         self._epochs[index] += 1
         self._world.history.note(f"worker-{index}", "starts", f"epoch {self._epochs[index]}")
@@ -87,6 +99,13 @@ class Instance:
         self._world.schedule.after(
             self._dice.between(*RESTART_NS), lambda: self.start_worker(index)
         )
+
+    def crash(self) -> None:
+        """Every process dies, and the shared memory with what names its rows; other files stay."""
+        for process in (self.manager, *self.workers):
+            if process is not None:
+                process.kill()
+        self._is_memory_ready = False
 
     def ring(self, ringer: WorkerProcess, command: RingWorker) -> None:
         """Carry a ring to another worker; now and then one is lost."""

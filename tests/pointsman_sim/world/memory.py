@@ -10,6 +10,7 @@ from pointsman_sched.core.setup import SharedMemory
 from pointsman_shm.memory.catalog_layout import CatalogLayout
 from pointsman_shm.memory.catalog_reader import CatalogReader
 from pointsman_shm.memory.catalog_writer import CatalogWriter
+from pointsman_shm.memory.header import BIRTH
 from pointsman_shm.memory.ledger import Ledger, OwnLedger
 from pointsman_shm.memory.rows import NodeRows
 from pointsman_shm.memory.stats import StatsPage
@@ -24,7 +25,8 @@ def no_fence() -> None:
 class HostMemory:
     """All segments of one instance."""
 
-    def __init__(self, max_nodes: int, worker_count: int) -> None:
+    def __init__(self, max_nodes: int, worker_count: int, *, born_at_ns: int) -> None:
+        self.born_at_ns = born_at_ns
         self.max_nodes = max_nodes
         self.worker_count = worker_count
         self.layout = CatalogLayout(max_nodes)
@@ -33,6 +35,8 @@ class HostMemory:
         self._ledger = bytearray(Ledger.size(max_nodes=max_nodes, worker_count=worker_count))
         self._waiting = bytearray(WaitingWords.size(worker_count))
         self._stats = [bytearray(StatsPage.size()) for _ in range(worker_count + 1)]
+        # As a segment has it: readers tell a young catalog from an old one.
+        memoryview(self._catalog).cast("Q")[BIRTH] = born_at_ns
         CatalogWriter(self._catalog, self.layout, create=True)
         self.rows = NodeRows(self._rows, max_nodes=max_nodes, create=True)
         self.ledger = Ledger(
