@@ -31,6 +31,7 @@ class Child:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            process_group=0,  # Ctrl-C is for the bench, which then ends its processes
         )
         self.pid = self._process.pid
         threading.Thread(target=self._read, daemon=True).start()

@@ -9,7 +9,8 @@ import datetime
 import os
 import platform
 import subprocess
-from collections.abc import Iterable, Sequence
+import sys
+from collections.abc import Callable, Iterable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
@@ -28,6 +29,15 @@ class Options(msgspec.Struct, frozen=True):
 
     is_quick: bool
     json_path: Path | None
+
+
+def run(about: str, main: Callable[[Options], None]) -> None:
+    """Run a bench with the options of its command line; Ctrl-C ends it without a trace."""
+    options = read_options(about)
+    try:
+        main(options)
+    except KeyboardInterrupt:
+        sys.exit("interrupted: everything that was started is ended")
 
 
 def read_options(about: str) -> Options:

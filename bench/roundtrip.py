@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 
 from _load.orders import Order, Outcome
-from _report import Options, Row, median_row, read_options, report
+from _report import Options, Row, median_row, report, run
 from _systems import Line, System, floor, pointsman, pointsman_with_sdk
 
 DEPTHS = (1, 8, 64, 512)
@@ -91,4 +91,4 @@ def main(options: Options) -> None:
 
 
 if __name__ == "__main__":
-    main(read_options("CPU, throughput and latency of jobs from submit to result."))
+    run("CPU, throughput and latency of jobs from submit to result.", main)

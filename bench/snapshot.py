@@ -10,7 +10,7 @@ from collections.abc import Callable
 from time import thread_time_ns
 
 from _fleet import NODES_PER_TURN, Fleet
-from _report import Options, Row, median_row, quantile, read_options, report
+from _report import Options, Row, median_row, quantile, report, run
 
 from pointsman_shm.memory.catalog_reader import CatalogReader
 from pointsman_shm.snapshot.fleet_index import FleetIndex
@@ -166,4 +166,4 @@ def main(options: Options) -> None:
 
 
 if __name__ == "__main__":
-    main(read_options("Publish and refresh cost of fleets of 100 to 100,000 nodes."))
+    run("Publish and refresh cost of fleets of 100 to 100,000 nodes.", main)

@@ -40,15 +40,19 @@ class FrameStream(asyncio.Protocol):
         if frames:
             self._take(self, frames)
 
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Write no more: the other end is over, and with it the bench."""
+        self._transport = None
+
     def put(self, message: Message, payload: bytes = b"") -> None:
         """Queue one frame."""
         self._out += encode_frame(message, payload)
 
     def flush(self) -> None:
         """Write what is queued."""
-        if self._out and self._transport is not None:
-            self._transport.write(self._out)
-            self._out = bytearray()
+        out, self._out = self._out, bytearray()
+        if out and self._transport is not None:
+            self._transport.write(out)
 
 
 async def dial(address: str, stream: FrameStream) -> None:
