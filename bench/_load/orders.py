@@ -59,8 +59,14 @@ def _quantile_us(ordered: Sequence[int], q: float) -> float:
 
 
 def cpu_of(watched: Mapping[str, int]) -> dict[str, int]:
-    """Return the CPU nanoseconds, user and system, that each process (name -> pid) has used."""
-    return {name: time.clock_gettime_ns(_cpu_clock(pid)) for name, pid in watched.items()}
+    """Return the CPU nanoseconds, user and system, that each process (name -> pid) has used.
+
+    Ends this process when one of them is gone.
+    """
+    try:
+        return {name: time.clock_gettime_ns(_cpu_clock(pid)) for name, pid in watched.items()}
+    except OSError as error:
+        raise SystemExit(f"a process that is measured is gone: {error}") from None
 
 
 def _cpu_clock(pid: int) -> int:
