@@ -35,6 +35,7 @@ from pointsman.node_core.events import (
     MeasureResources,
     Notice,
     PauseWished,
+    ResourcesMeasured,
     ServicesChanged,
     StartJob,
     StateChanged,
@@ -202,7 +203,7 @@ class _RunningNode:
         self._does: dict[type, Callable[[Any], None]] = {
             StartJob: self._runner.start,
             StopJob: self._runner.stop,
-            MeasureResources: lambda _: self.post(self._probe.measure()),
+            MeasureResources: lambda _: self.post(self._measured()),
             StoreEpoch: lambda c: self._store.keep_epoch(c.instance_uid, c.shard, c.epoch),
             StoreIdentity: self._keep_identity,
             StateChanged: self._state_changed,
@@ -224,6 +225,11 @@ class _RunningNode:
             entropy=os.urandom,
             epochs={(e.instance_uid, e.shard): e.epoch for e in state.epochs},
         )
+
+    def _measured(self) -> ResourcesMeasured:
+        """Unknown figures count for nothing at the server."""
+        settings = self._node._settings
+        return self._probe.measure() if settings.report_load else ResourcesMeasured()
 
     async def serve(self) -> None:
         """Run until stopped, refused or cancelled."""

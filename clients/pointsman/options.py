@@ -39,6 +39,7 @@ class NodeOptions(TypedDict, total=False):
     pool_hints: Sequence[str]
     owner_policy: Sequence[Probe]  # what asks for a pause: QuietHours, ForeignCpu, functions
     hardware: Hardware  # measured when not given
+    report_load: bool  # say how busy the machine is; busy ones get no jobs; True by default
     drain_s: float  # how long running jobs may take to end on SIGTERM, 30 s by default
 
 
@@ -121,6 +122,7 @@ class NodeSettings(msgspec.Struct, frozen=True, kw_only=True):
     pool_hints: Sequence[str] = ()
     owner_policy: Sequence[Probe] = ()
     hardware: Hardware | None = None
+    report_load: bool = True
     drain_s: float = 30.0
 
 

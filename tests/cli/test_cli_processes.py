@@ -79,6 +79,20 @@ def test_a_program_that_fails_ends_with_1_and_its_last_words(
     assert "not today" in ended.stderr
 
 
+def test_a_node_may_keep_to_itself_how_busy_its_machine_is(
+    service: RunningService, tmp_path: Path
+) -> None:
+    silent = ["--node-id", "silent", "--no-report-load", *UPPER]
+    with (
+        started_node(service, tmp_path / "open", "--node-id", "open", *UPPER),
+        started_node(service, tmp_path / "silent", *silent),
+    ):
+        listed = json.loads(run("nodes", "--json", *at(service)).stdout)
+        memory = {node["node_id"]: node["memory_percent"] for node in listed["nodes"]}
+        assert memory["open"] > 0
+        assert memory["silent"] is None
+
+
 def test_a_function_does_the_jobs(service: RunningService, tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text("def turn(job):\n    return job.text[::-1]\n")
     command = ["--handler", "mine:turn", "--services", "nmt", "--nmt", "en:de"]

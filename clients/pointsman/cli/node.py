@@ -28,6 +28,7 @@ from pointsman.cli.options import (
     NodeId,
     NodeStateDir,
     Program,
+    ReportLoad,
     Server,
     Services,
     Token,
@@ -61,6 +62,7 @@ def node(
     node_id: NodeId = "",
     max_concurrency: MaxConcurrency = None,
     label: Label = None,
+    report_load: ReportLoad = True,
     pause_when_cpu: PauseWhenCpu = None,
     quiet_hours: QuietHourWindows = None,
     pause_file: PauseFiles = None,
@@ -73,11 +75,8 @@ def node(
     fails the job with the last line of its standard error (75: another node
     may try).  It is killed when the job is cancelled.
 
-    While it pauses, at its owner's wish, it takes no new jobs and stays
-    connected; what runs goes on.
-
-    SIGTERM or Ctrl-C lets running jobs end and takes no new ones; a second
-    Ctrl-C leaves at once.
+    While it pauses, at its owner's wish, or drains, after SIGTERM or Ctrl-C,
+    running jobs go on and no new ones come; a second Ctrl-C leaves at once.
     """
     wish = Wish(
         services=listed(services), asr=listed(asr), nmt=language_pairs(nmt), tts=listed(tts)
@@ -89,6 +88,7 @@ def node(
         max_concurrency=max_concurrency or usual_concurrency(is_engine=engines is not None),
         owner_policy=owner_policy(pause_when_cpu, quiet_hours, pause_file),
         state_dir=state_dir or usual_state_dir(node_id, address),
+        report_load=report_load,
         token=token,
     )
     offer = _offer_of(wish, engines=engines, handler=handler, program=program)

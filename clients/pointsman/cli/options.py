@@ -72,3 +72,10 @@ Label = Annotated[
 NodeStateDir = Annotated[
     Path | None, typer.Option(help="Where it keeps its key; usually a place by its name.")
 ]
+ReportLoad = Annotated[
+    bool,
+    typer.Option(
+        "--report-load/--no-report-load",
+        help="Say how busy the machine is; a busy one gets no jobs.",
+    ),
+]

@@ -97,6 +97,7 @@ class Pictures:
             [
                 ("service", f"{address}, {workers} dispatcher workers, no configuration"),
                 *((plan.name, f"a node with {', '.join(plan.services)}") for plan in cast),
+                ("note", "one machine plays them all, so how busy it is does not count"),
             ]
         )
 
