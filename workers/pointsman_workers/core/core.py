@@ -31,6 +31,7 @@ from pointsman_workers.desks.reports import ReportDesk
 from pointsman_workers.desks.sessions import SessionDesk
 
 CHORES_NS = 100_000_000
+NO_LANE = "a lane begins with lane_open; nothing else is heard before, or after its end"
 MEND_NS = SECOND_NS
 
 
@@ -211,6 +212,9 @@ class WorkerCore:
             handle = self._from_node.get(type(message))
             if isinstance(message, lane.LaneOpen) and node is None:
                 self._lanes.open(event.connection, message)
+            elif node is None and not isinstance(message, Unreadable):
+                self._lanes.refuse(event.connection, Code.INVALID_MESSAGE, NO_LANE)
+                return
             elif handle is None:
                 self._not_understood(event.connection, message)
             elif node is not None and node.connection == event.connection:

@@ -50,8 +50,7 @@ class LaneDesk:
         shard = self.shard
         refusal = self._refusal(message)
         if refusal:
-            shard.outbox.send(connection, Error(error_info(Code.UNAUTHORIZED, refusal)))
-            shard.outbox.close(connection, refusal)
+            self.refuse(connection, Code.UNAUTHORIZED, refusal)
             shard.outbox.commands.append(TellManager(LaneRefused(message.node_id, refusal)))
             return
         lane = shard.lanes.get(message.row)
@@ -76,6 +75,11 @@ class LaneDesk:
             instance_uid=shard.setup.instance_uid, shard=shard.worker_index, epoch=shard.setup.epoch
         )
         shard.outbox.send(connection, accepted)
+
+    def refuse(self, connection: Connection, code: Code, words: str) -> None:
+        """Say why this connection is no lane, and end it."""
+        self.shard.outbox.send(connection, Error(error_info(code, words)))
+        self.shard.outbox.close(connection, words)
 
     def _refusal(self, message: LaneOpen) -> str:
         shard = self.shard
