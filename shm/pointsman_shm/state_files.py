@@ -3,7 +3,7 @@
       file              content                                     written by
     +-----------------+-------------------------------------------+------------------------------+
     | instance_uid    | 32 hexadecimal digits, random             | supervisor, once             |
-    | ticket.key      | 32 random bytes, mode 0600                | supervisor, with new segments|
+    | ticket.key      | 32 random bytes, mode 0600                | supervisor, once             |
     | shard-<k>.epoch | decimal number, fsynced before anything   | worker k, holding the lock   |
     |                 | of that epoch leaves the process          | of its shard                 |
     +-----------------+-------------------------------------------+------------------------------+
@@ -14,6 +14,7 @@ the old content or the new one, whenever the power goes.
 
 import os
 from collections.abc import Callable
+from hashlib import blake2b
 from pathlib import Path
 
 from pointsman_shm.paths import InstancePaths
@@ -57,6 +58,16 @@ def read_instance_uid(paths: InstancePaths) -> str:
     if len(uid) != 2 * UID_BYTES or not all(digit in "0123456789abcdef" for digit in uid):
         raise StateFileError(f"{path} is damaged: remove it, and the nodes' work starts anew")
     return uid
+
+
+def ticket_key_for(key: bytes, catalog: tuple[int, int]) -> bytes:
+    """Return the key of the tickets for one catalog, given its identity.
+
+    Tickets name rows, and a catalog that is made anew counts rows and generations from the
+    beginning: a ticket for the former one must not open the lane of what is another node's row now.
+    """
+    birth, boot = catalog
+    return blake2b(f"{birth}/{boot}".encode("ascii"), key=key, digest_size=TICKET_KEY_SIZE).digest()
 
 
 def read_ticket_key(paths: InstancePaths) -> bytes:

@@ -30,7 +30,12 @@ from pointsman_shm.memory.ownership import LockHeld, OwnerLock, acquire_lock
 from pointsman_shm.memory.segment import SegmentForeign, SegmentsFull
 from pointsman_shm.memory.stats import StatsPage
 from pointsman_shm.memory.stats_names import Timing
-from pointsman_shm.state_files import StateFileError, read_instance_uid, read_ticket_key
+from pointsman_shm.state_files import (
+    StateFileError,
+    read_instance_uid,
+    read_ticket_key,
+    ticket_key_for,
+)
 from pointsman_wire.admin_messages import AdminAnswer
 from pointsman_wire.control_messages import ToManager
 from pointsman_wire.preamble import Role
@@ -134,7 +139,7 @@ class ManagerProcess:
             memory=memory,
             started_at_ns=monotonic_ns(),
             worker_count=options.worker_count,
-            ticket_key=read_ticket_key(options.paths),
+            ticket_key=ticket_key_for(read_ticket_key(options.paths), memory.catalog.identity),
             entropy=os.urandom,
             instance=options.paths.instance,
             instance_uid=read_instance_uid(options.paths),

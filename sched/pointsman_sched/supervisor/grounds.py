@@ -13,7 +13,7 @@ from pointsman_sched.supervisor.options import ServiceOptions
 from pointsman_shm.memory.ownership import LockHeld, OwnerLock, acquire_lock
 from pointsman_shm.memory.segment import unlink_segment
 from pointsman_shm.paths import InstancePaths, prepare_directories
-from pointsman_shm.state_files import make_state_files, replace_file, ticket_key_file
+from pointsman_shm.state_files import make_state_files, replace_file
 
 BACKLOG = 4096
 # Wake a worker when the first bytes are there, not for the bare connect.
@@ -47,18 +47,13 @@ def take_instance(options: ServiceOptions) -> OwnerLock:
 
 
 def clean(paths: InstancePaths) -> None:
-    """Remove the segments and sockets of the instance; the caller holds its lock.
-
-    Lane tickets name rows, and new segments count their rows and generations from the beginning:
-    so the key goes as well, or a node could come with a ticket for what is another node's row now.
-    """
+    """Remove the segments and sockets of the instance; the caller holds its lock."""
     prefix = paths.segment("").removeprefix("/")
     for name in sorted(os.listdir(SEGMENT_DIRECTORY)):
         if name.startswith(prefix):
             unlink_segment(f"/{name}")
     for socket_file in sorted(paths.runtime_dir.glob("*.sock")):
         socket_file.unlink(missing_ok=True)
-    ticket_key_file(paths).unlink(missing_ok=True)
 
 
 def open_port(host: str, port: int) -> socket.socket:

@@ -85,6 +85,11 @@ class CatalogWriter:
         if not create:
             self._take_over()
 
+    @property
+    def identity(self) -> tuple[int, int]:
+        """Return (birth, boot) of the catalog, as its readers see it."""
+        return self._memory.identity
+
     def publish(self, changed: Mapping[int, bytes], now_ns: int) -> int:
         """Make all of `changed` visible at once and return the new version.
 

@@ -6,6 +6,7 @@ listening socket and the other workers keep them.
 
 from pointsman_sched.core.events import RegistryEntry
 from pointsman_shm.config import Config
+from pointsman_shm.state_files import ticket_key_for
 from pointsman_sim.parts.manager_part import ManagerProcess
 from pointsman_sim.parts.uplinks import Uplinks
 from pointsman_sim.parts.worker_part import WorkerProcess
@@ -32,7 +33,7 @@ class Instance:
         self.memory = self._new_memory()
         # What lies on the disk.
         self.uid = self._dice.entropy(8).hex()
-        self.ticket_key = self._dice.entropy(TICKET_KEY_BYTES)
+        self._ticket_key = self._dice.entropy(TICKET_KEY_BYTES)
         self.registry: list[RegistryEntry] = []
         self._epochs = [0] * worker_count
         self._manager_lives = 0
@@ -48,6 +49,11 @@ class Instance:
     def _new_memory(self) -> HostMemory:
         now_ns = self._world.schedule.now_ns
         return HostMemory(self.config.nodes.max_nodes, self.worker_count, born_at_ns=now_ns)
+
+    @property
+    def ticket_key(self) -> bytes:
+        """Return the key of lane tickets as long as this memory lasts."""
+        return ticket_key_for(self._ticket_key, (self.memory.born_at_ns, 0))
 
     def start(self) -> None:
         """Start every process, the manager first."""
@@ -65,7 +71,6 @@ class Instance:
         if not self._is_memory_ready:
             self._is_memory_ready = True
             self.memory = self._new_memory()
-            self.ticket_key = self._dice.entropy(TICKET_KEY_BYTES)
         self._world.history.note("manager", "starts")
         self.manager = ManagerProcess(self._world, self, self._manager_lives)
         self._take_up(MANAGER)
@@ -101,7 +106,7 @@ class Instance:
         )
 
     def crash(self) -> None:
-        """Every process dies, and the shared memory with what names its rows; other files stay."""
+        """Every process dies and the shared memory with them; the files stay."""
         for process in (self.manager, *self.workers):
             if process is not None:
                 process.kill()

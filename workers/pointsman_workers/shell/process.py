@@ -28,6 +28,7 @@ from pointsman_shm.state_files import (
     begin_epoch,
     read_instance_uid,
     read_ticket_key,
+    ticket_key_for,
 )
 from pointsman_shm.uplink import WorkerHello
 from pointsman_wire.lane_messages import LaneToWorker
@@ -126,16 +127,16 @@ class WorkerProcess:
         self._tell_ready()
 
     def _setup(self, segments: SharedSegments, epoch: int, address: str) -> WorkerSetup:
-        options = self._options
+        options, memory = self._options, segments.memory
         return WorkerSetup(
             config=options.config,
-            memory=segments.memory,
+            memory=memory,
             worker_index=options.index,
             worker_count=options.worker_count,
             instance=options.paths.instance,
             instance_uid=read_instance_uid(options.paths),
             epoch=epoch,
-            ticket_key=read_ticket_key(options.paths),
+            ticket_key=ticket_key_for(read_ticket_key(options.paths), memory.catalog.identity),
             address=address,
             server_version=version("pointsman"),
             entropy=os.urandom,
