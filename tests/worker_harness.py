@@ -5,10 +5,12 @@ what it sends is kept by connection, so a story reads: the client submits, the n
 """
 
 from itertools import count
+from mmap import mmap
 from random import Random
 from typing import TypeVar
 
 from fleet_samples import speech_class
+from msgspec.structs import replace
 
 from pointsman_shm.config import Config
 from pointsman_shm.memory.catalog_layout import CatalogLayout
@@ -20,7 +22,13 @@ from pointsman_shm.memory.stats import StatsPage
 from pointsman_shm.memory.waiting import WaitingWords
 from pointsman_shm.rules.pool_planner import PoolPlanner
 from pointsman_shm.snapshot import codec
-from pointsman_shm.snapshot.records import CapabilityClass, ConfigPage, MarkRecord, NodeRecord
+from pointsman_shm.snapshot.records import (
+    CapabilityClass,
+    ConfigPage,
+    MarkRecord,
+    NodeRecord,
+    PolicyPage,
+)
 from pointsman_wire.lane_messages import (
     Assign,
     AssignAck,
@@ -55,7 +63,8 @@ class Host:
         self.worker_count = worker_count
         self.max_nodes = max_nodes
         self.layout = CatalogLayout(max_nodes)
-        self.catalog_bytes = bytearray(self.layout.size)
+        # Mapped, so that pages of the catalog that nobody touches cost nothing.
+        self.catalog_bytes = memoryview(mmap(-1, self.layout.size))
         self.rows_bytes = bytearray(NodeRows.size(max_nodes))
         self.ledger_bytes = bytearray(Ledger.size(max_nodes=max_nodes, worker_count=worker_count))
         self.waiting_bytes = bytearray(WaitingWords.size(worker_count))
@@ -100,10 +109,15 @@ class Host:
         node_id = f"node-{row}"
         is_ready = state is NodeState.READY
         moves = self.planner.add(node_id, number, capability, is_ready=is_ready)
-        record = NodeRecord(row, generation, 1, number, node_id, moves[node_id], slots)
+        record = NodeRecord(row, generation, 1, number, node_id, moves.pop(node_id), slots)
         self.records[row] = record
+        if state is NodeState.OFFLINE:
+            moves |= {**self.planner.remove(node_id), node_id: ()}
+        for moved_id, pools in moves.items():
+            moved = int(moved_id.removeprefix("node-"))
+            self.records[moved] = replace(self.records[moved], pools=pools)
         self.stand(row, state=state)
-        return record
+        return self.records[row]
 
     def stand(
         self, row: int, *, state: NodeState = NodeState.READY, flags: RowFlag = RowFlag.PUBLIC
@@ -128,9 +142,16 @@ class Host:
             self.layout.class_page(0): codec.encode_classes(0, self.classes),
             self.layout.pools: codec.encode_pools(self.planner.page()),
             self.layout.config: codec.encode_config(
-                ConfigPage(pools=self.config.pools, catalogue=self.config.catalogue)
+                ConfigPage(
+                    require_gpu=self.config.nodes.require_gpu,
+                    pools=self.config.pools,
+                    catalogue=self.config.catalogue,
+                )
             ),
             self.layout.marks: codec.encode_marks(self.marks),
+            self.layout.policy: codec.encode_policy(
+                PolicyPage(tenant_overrides=self.config.pools.tenant_overrides)
+            ),
         }
         for page in range(self.layout.node_page_count):
             first = page * 256

@@ -51,6 +51,8 @@ class Breakdown(msgspec.Struct, omit_defaults=True, frozen=True, gc=False):
     nodes: dict[str, list[str]] = {}
     nearest: list[NearestMiss] = []
     fix: str = ""
+    # none_can, all_busy, or preferred_busy: only the preferred node could, and it is busy.
+    answer: str = ""
 
 
 class ErrorInfo(msgspec.Struct, omit_defaults=True, frozen=True, gc=False):

@@ -52,6 +52,7 @@ class PoolQuestion(msgspec.Struct, frozen=True):
     requirement: Requirement
     routing_key: str
     draw: int
+    free_slots: Mapping[int, int] | None = None  # by pool id, where the choice is by room
 
 
 class PoolDecision(msgspec.Struct, frozen=True):
@@ -62,6 +63,8 @@ class PoolDecision(msgspec.Struct, frozen=True):
     pools: tuple[int, ...]
     eligible_count: int
     strict_left_none: bool = False  # no pool may be asked: the refusal is `no_eligible_pool`
+    # Of the order, those in which no node is ready for some needed type: not looked into.
+    skipped: tuple[int, ...] = ()
 
 
 def decide_pool(
@@ -74,9 +77,10 @@ def decide_pool(
     """Decide for one job of a session, without I/O.
 
     `overrides` maps a tenant to its pool; `free_slots` weighs pools for pool_choice "weighted", by
-    default with their Ready members.
+    default with what the question says of their room, or else with their Ready members.
     """
     requirement = question.requirement
+    free_slots = free_slots or _room_of(question)
     eligible = pools.eligible(requirement)
     if not has_languages(requirement):
         return _without_languages(pools, binding, question, overrides, free_slots)
@@ -92,6 +96,11 @@ def decide_pool(
         return PoolDecision(kept, PoolOutcome.HIT, order, len(eligible))
     bound = SessionBinding(requirement.src, requirement.tgt, pool_id)
     return PoolDecision(bound, cause or how, order, len(eligible))
+
+
+def _room_of(question: PoolQuestion) -> FreeSlots | None:
+    room = question.free_slots
+    return None if room is None else lambda pool: room.get(pool.id, 0)
 
 
 def _keep_binding(

@@ -18,6 +18,7 @@ from pointsman_shm.snapshot.records import NodeRecord, Requirement
 from pointsman_shm.snapshot.snapshot import ClassTable, RuntimeSnapshot, SnapshotChange
 
 WHOLE_FLEET = -1
+NO_POOL = -2  # the rows of nodes that are in no pool: those Offline, which refusals still count
 
 # Bounds of the caches: rows over all candidate lists (4 bytes each), lists, and verdicts.
 CACHED_ROWS_MAX = 4 * 1024 * 1024
@@ -129,7 +130,7 @@ class FleetIndex:
 
     def _put_in(self, record: NodeRecord, touched: dict[int, set[int]]) -> None:
         class_number = record.class_number
-        for place, pool_id in enumerate((WHOLE_FLEET, *record.pools)):
+        for place, pool_id in enumerate(_memberships(record)):
             if place == len(self._positions):
                 self._positions.append(array("I", bytes(4 * self._max_nodes)))
             bucket = self._buckets.setdefault(pool_id, {}).setdefault(class_number, array("I"))
@@ -139,7 +140,7 @@ class FleetIndex:
 
     def _take_out(self, record: NodeRecord, touched: dict[int, set[int]]) -> None:
         class_number = record.class_number
-        for place, pool_id in enumerate((WHOLE_FLEET, *record.pools)):
+        for place, pool_id in enumerate(_memberships(record)):
             pool = self._buckets[pool_id]
             bucket = pool[class_number]
             position = self._positions[place][record.row]
@@ -159,7 +160,7 @@ class FleetIndex:
             return 0
         record = self._records[row]
         assert record is not None, "a row in a bucket has a record"
-        return record.pools.index(pool_id) + 1
+        return _memberships(record).index(pool_id)
 
     # -- lists --------------------------------------------------------------------------------
 
@@ -203,6 +204,10 @@ class FleetIndex:
         self._lists.clear()
         self._keys_by_pool.clear()
         self._cached_rows = 0
+
+
+def _memberships(record: NodeRecord) -> tuple[int, ...]:
+    return (WHOLE_FLEET, *(record.pools or (NO_POOL,)))
 
 
 def _same_place(old: NodeRecord, new: NodeRecord) -> bool:

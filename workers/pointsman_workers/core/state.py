@@ -7,12 +7,12 @@ from collections import deque
 
 import msgspec
 
-from pointsman_shm.rules.session_pool import SessionBinding
+from pointsman_shm.rules.session_pool import PoolDecision, SessionBinding
 from pointsman_wire.lane_messages import NodeResult
 from pointsman_wire.link import Connection
 from pointsman_wire.session_messages import AcceptedJob, Placement, Result, Submit
 from pointsman_workers.core.lifecycle import FIRST_TERMINAL, JobState
-from pointsman_workers.placement.kinds import Kind
+from pointsman_workers.placement.kinds import Kind, Round
 
 Key = tuple[str, str, str]  # tenant, session id, request id
 NO_ROW = -1
@@ -43,6 +43,9 @@ class Session(msgspec.Struct, eq=False, kw_only=True):
     features: tuple[str, ...] = ()
     binding: SessionBinding | None = None
     last_node_id: str = ""
+    last_row: int = NO_ROW  # where its last job went, and when: for spread
+    last_placed_ns: int = 0
+    pins: dict[tuple[str, ...], tuple[int, int]] = {}  # types -> (row, generation): for sticky
     open_jobs: dict[str, "Job"] = {}
     # Ended jobs whose results the client has not acknowledged, by result number.
     unread: dict[int, "Job"] = {}
@@ -54,6 +57,13 @@ class Session(msgspec.Struct, eq=False, kw_only=True):
     filed_ns: int = 0
     is_closing: bool = False  # set once session_close asked for a flush
     is_closed: bool = False
+
+
+
+    peer: Peer
+    message: SessionInit  # with its session id
+    number: int  # of the question
+    filed_ns: int = 0
 
 
 class Job(msgspec.Struct, eq=False, kw_only=True):
@@ -82,6 +92,10 @@ class Job(msgspec.Struct, eq=False, kw_only=True):
     queued_ns: int = 0
     capacity_refusals: int = 0
     failed_rows: frozenset[int] = frozenset()
+    favoured: tuple[Kind, ...] = ()  # kinds that ask for its preferred labels as well, best first
+    round: Round | None = None  # its own search, when it has rows of its own to avoid
+    decision: PoolDecision | None = None  # the last of its session decisions; None: single-level
+    is_preferred_busy: bool = False  # the node it prefers could do it, and had no room
     reasons: tuple[str, ...] = ()  # of each failed attempt, oldest first
     placement: Placement | None = None
     result: Result | None = None  # set exactly while terminal

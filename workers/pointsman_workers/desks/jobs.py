@@ -17,6 +17,7 @@ from pointsman_workers.core.state import Job, Key, Peer, Session
 from pointsman_workers.desks.placing import PlacingDesk
 from pointsman_workers.desks.reports import ReportDesk
 from pointsman_workers.desks.sessions import SessionDesk
+from pointsman_workers.placement.deciding import memory_of
 from pointsman_workers.placement.kinds import Kind
 
 DURABILITY = "memory"
@@ -133,6 +134,8 @@ class JobDesk:
             accepted_at_ns=now_ns,
             timeout_ns=self._timeout_of(submit),
         )
+        if submit.labels_preferred:
+            job.favoured = shard.kinds.favoured(kind, submit.labels_preferred)
         if submit.deadline_s is not None:
             job.ends_at_ns = now_ns + int(submit.deadline_s * SECOND_NS)
         return job
@@ -159,7 +162,7 @@ class JobDesk:
         if job.kind.waiting_count == 0 and self.placing.place(job):
             self._register(peer, job)
             return
-        if self.placing.wait_s(job) == 0 and job.kind.walk is None:
+        if self.placing.wait_s(job) == 0 and memory_of(job).walk is None:
             self._refuse(peer, job.submit, self.placing.nobody(job))
             return
         self._register(peer, job)

@@ -6,6 +6,9 @@ finish      the one way into a terminal state
 serve       freed slots and looks: waiting jobs are placed, best first
 """
 
+from collections.abc import Iterator
+from itertools import chain, islice
+
 from msgspec.structs import replace
 
 from pointsman_shm.memory.rows import CLASS_MASK, CLASS_SHIFT
@@ -26,6 +29,7 @@ from pointsman_workers.placement.selection import FULL_MEMORY_NS
 
 CAPACITY_REFUSALS_MAX = 100
 LOOKS_A_STEP_MAX = 256
+BEHIND_MAX = 16
 
 _END_COUNTERS = {
     JobState.COMPLETED: Counter.JOBS_COMPLETED,
@@ -244,10 +248,17 @@ class OutcomeDesk:
             if elsewhere and (not best or elsewhere[0] < best[0].accepted_at_ns):
                 shard.outbox.commands.append(RingWorker(elsewhere[1], number))
                 return
-        for job in best:
+        for job in chain(best, self._behind(best)):
             if self.placing.place_on(job, row):
                 self._note_served(job)
                 return
+
+    def _behind(self, heads: list[Job]) -> Iterator[Job]:
+        """A few of those who wait behind a head that could not have the slot: perhaps they can."""
+        for kind in dict.fromkeys(job.kind for job in heads):
+            for job in islice(self.shard.waiting.jobs(kind), BEHIND_MAX):
+                if job not in heads:
+                    yield job
 
     def _look(self, kind: Kind, budget: int) -> int:
         """Place the waiting jobs of a kind until one finds nobody."""
@@ -257,7 +268,7 @@ class OutcomeDesk:
             budget -= 1
             if self.placing.place(job):
                 self._note_served(job)
-            elif not (job.failed_rows or job.submit.exclude):
+            elif not self.placing.is_apart(job):
                 break  # all after it would fail too
         # A job with exclusions leaves the kind's memory alone; the next look still has its time.
         kind.full_until_ns = max(kind.full_until_ns, self.shard.now_ns + FULL_MEMORY_NS)

@@ -7,7 +7,9 @@ wait        no slot now: queue, with one wait when nodes are busy and another wh
 
 from msgspec.structs import replace
 
+from pointsman_shm.memory.rows import SLOTS_MASK
 from pointsman_shm.memory.stats_names import Counter, Timing
+from pointsman_shm.rules.reasons import Reason
 from pointsman_shm.rules.session_pool import PoolOutcome
 from pointsman_wire.errors import Code
 from pointsman_wire.lane_messages import Assign
@@ -16,14 +18,21 @@ from pointsman_wire.session_messages import Placement
 from pointsman_workers.core.lifecycle import moved
 from pointsman_workers.core.shard import MILLISECOND_NS, SECOND_NS, Shard
 from pointsman_workers.core.state import Hold, Job
-from pointsman_workers.placement.deciding import Decided, decide, decide_on, excluded_rows
+from pointsman_workers.placement.answers import NONE_CAN, Preferred, answer_of
+from pointsman_workers.placement.checks import first_failed_check
+from pointsman_workers.placement.deciding import (
+    Decided,
+    decide,
+    decide_on,
+    memory_of,
+    named_rows,
+    note_habits,
+)
 from pointsman_workers.placement.kinds import Kind
-from pointsman_workers.placement.ranking import load_of
+from pointsman_workers.placement.ranking import Ranking, load_of
 from pointsman_workers.placement.refusal import Refusals
-from pointsman_workers.placement.selection import Choice
+from pointsman_workers.placement.selection import Choice, read
 from pointsman_workers.placement.trail import Leg
-
-RETRY_AFTER_MS = 1_000
 
 # Finding a member on its enum costs as much as counting with it.
 _DECISIONS = Counter.DECISIONS
@@ -45,7 +54,7 @@ class PlacingDesk:
 
     def __init__(self, shard: Shard) -> None:
         self.shard = shard
-        self.refusals = Refusals(shard.fleet)
+        self.refusals = Refusals(shard.fleet, self._free_in_ns)
         self._ack_ns = int(shard.config.jobs.ack_s * SECOND_NS)
 
     def place(self, job: Job) -> bool:
@@ -53,8 +62,6 @@ class PlacingDesk:
         shard = self.shard
         kind, fleet = job.kind, shard.fleet
         fleet.prepare(kind)
-        if self._is_known_full(kind) and not excluded_rows(fleet, job):
-            return False
         started_ns = shard.setup.stopwatch()
         shard.count(_DECISIONS)
         decided = decide(fleet, job)
@@ -63,10 +70,6 @@ class PlacingDesk:
         if decided.session is not None:
             shard.count(_OUTCOME_COUNTERS[decided.session.outcome])
         return self._dispatch_to(job, decided)
-
-    def _is_known_full(self, kind: Kind) -> bool:
-        fleet = self.shard.fleet
-        return kind.full_until_ns > fleet.now_ns and kind.full_at_release == fleet.release_count
 
     def place_on(self, job: Job, row: int) -> bool:
         """Give a waiting job the slot that was just freed on this row, if it may have it."""
@@ -77,6 +80,9 @@ class PlacingDesk:
     def _dispatch_to(self, job: Job, decided: Decided) -> bool:
         if decided.choice is None:
             return False
+        self.shard.fleet.change_room(decided.choice.row, -1)
+        if self.shard.fleet.has_habits:
+            note_habits(self.shard.fleet, job, decided.choice)
         if job.submit.explain:
             self._note_placement(job, decided, decided.choice)
         self.shard.recorder.note_placed(job, decided, decided.choice)
@@ -164,12 +170,20 @@ class PlacingDesk:
             stream=submit.stream,
         )
 
+    def is_apart(self, job: Job) -> bool:
+        """May this job be placed although another of its kind cannot be, or the other way round?"""
+        submit = job.submit
+        if job.failed_rows or submit.exclude or submit.preferred_node:
+            return True
+        return not self.shard.fleet.config.pools.fallback_scan_all_pools
+
     # -- waiting -----------------------------------------------------------------------------
 
     def wait_s(self, job: Job) -> float:
         """How long this job may wait, from its acceptance or its last failure."""
         jobs, submit = self.shard.config.jobs, job.submit
-        if job.kind.is_busy or job.kind.walk is not None:
+        memory = memory_of(job)
+        if memory.is_busy or memory.walk is not None or job.is_preferred_busy:
             return jobs.wait_busy_s if submit.wait_busy_s is None else submit.wait_busy_s
         return jobs.wait_none_s if submit.wait_none_s is None else submit.wait_none_s
 
@@ -183,31 +197,53 @@ class PlacingDesk:
         """Why no node took the job, for its client: none can, or all that can are busy."""
         shard = self.shard
         shard.count(Counter.NO_AVAILABLE_NODE)
-        excluded = excluded_rows(shard.fleet, job) - job.failed_rows
-        refusal = self.refusals.explain(
-            job.kind, excluded, strict_left_none=self._is_strictly_refused(job)
-        )
-        breakdown = refusal.breakdown
-        code = Code.QUEUE_TIMEOUT if refusal.is_busy else Code.NO_AVAILABLE_NODE
+        refusal = self.refusals.of_job(job)
+        answer = answer_of(refusal, self._preferred(job))
+        code = Code.NO_AVAILABLE_NODE if answer.name == NONE_CAN else Code.QUEUE_TIMEOUT
         shard.recorder.note_refused(job, refusal, code.value)
-        if refusal.is_busy:
-            text = (
-                f"{_busy_count(breakdown.counts)} of {breakdown.total_nodes} nodes can do it, "
-                "all are busy"
-            )
-            return error_info(
-                Code.QUEUE_TIMEOUT, text, retry_after_ms=RETRY_AFTER_MS, breakdown=breakdown
-            )
-        text = f"none of {breakdown.total_nodes} nodes can do it: {breakdown.best_reason}"
-        return error_info(Code.NO_AVAILABLE_NODE, text, breakdown=breakdown)
-
-    def _is_strictly_refused(self, job: Job) -> bool:
-        view = self.shard.fleet.snapshot.pool_view
-        return (
-            view.is_two_level
-            and view.config.strict_eligibility
-            and not view.eligible(job.kind.requirement)
+        return error_info(
+            code,
+            answer.text,
+            retry_after_ms=answer.retry_after_ms,
+            breakdown=replace(refusal.breakdown, answer=answer.name),
         )
+
+    def _preferred(self, job: Job) -> Preferred | None:
+        """How the node stands that the request prefers; None if it prefers none."""
+        node_id = job.submit.preferred_node
+        if not node_id:
+            return None
+        fleet, kind = self.shard.fleet, job.kind
+        row = fleet.rows_by_node.get(node_id)
+        if row is None:
+            return Preferred(node_id, Reason.NO_LANE, None)
+        ranking = Ranking(named_rows(fleet, job), is_stale=fleet.is_stale)
+        reason = first_failed_check(read(fleet, kind, (row,))[0], kind.judgement, ranking)
+        if reason is None:
+            reason = Reason.CAPACITY_EXCEEDED  # it had none a moment ago, and has one now
+        return Preferred(node_id, reason, self._free_in_ns(kind, row))
+
+    def _free_in_ns(self, kind: Kind, row: int) -> float | None:
+        """After how long a slot of a full node is expected to be free; None if nobody knows."""
+        shard = self.shard
+        fleet, now_ns = shard.fleet, shard.now_ns
+        held = fleet.held(row)
+        if held < fleet.standing[row] & SLOTS_MASK:
+            return None
+        lane = shard.lanes.get(row)
+        expected_ns = fleet.paces.expected_ns
+        left = [
+            expected - (now_ns - hold.sent_at_ns)
+            for hold in (lane.holds.values() if lane is not None else ())
+            if hold.has_slot
+            and hold.job is not None
+            and (expected := expected_ns(hold.job.kind.requirement.types, row))
+        ]
+        if left:
+            return max(0.0, min(left))
+        # All its slots are others': they end at some time each, so the first after a share of it.
+        expected = expected_ns(kind.requirement.types, row)
+        return expected / max(1, held) if expected else None
 
     def rearm(self, job: Job) -> None:
         """File the job under the next instant at which something must happen to it."""
@@ -227,7 +263,3 @@ class PlacingDesk:
 def _load_of(row: int, leg: Leg) -> float:
     """The effective load of a row as the last leg of a decision has read it."""
     return next(load_of(reading) for reading in leg[2] if reading[0] == row)
-
-
-def _busy_count(counts: dict[str, int]) -> int:
-    return counts.get("capacity_exceeded", 0) + counts.get("resource_threshold_exceeded", 0)

@@ -1,5 +1,13 @@
 """One decision, from a job to a reserved slot: which pools, which rows, in which order.
 
+    preferred node                     asked for by name: whatever pool it is in
+    sticky                             where the session's last job of these types went
+    preferred labels                   nodes that have all of them, then those that have one
+    the pools, without what to avoid   where the job failed; with spread, the session's last node
+    what was to be avoided             when nobody else could
+
+What the request excludes is left out everywhere.
+
 It touches nothing but the session's binding, the kind's memory, and through the fleet the ledger;
 so the same code makes a dry run when it is given copies of the first two and a fleet that only
 pretends to reserve.
@@ -7,15 +15,20 @@ pretends to reserve.
 
 import msgspec
 
+from pointsman_shm.memory.rows import GENERATION_SHIFT
 from pointsman_shm.rules.session_pool import PoolDecision, SessionBinding
 from pointsman_workers.core.state import Job
 from pointsman_workers.placement.fleet import Fleet
+from pointsman_workers.placement.kinds import Kind, Round
 from pointsman_workers.placement.selection import (
     Choice,
     PoolOrder,
-    reserve_row,
+    conclude_full,
+    is_busy,
+    is_known_full,
+    reserve_among,
+    reserve_preferred,
     search,
-    search_all,
 )
 from pointsman_workers.placement.session_pools import decide_for_session, pools_to_ask
 
@@ -23,6 +36,7 @@ PREFERRED = "preferred"
 TWO_LEVEL = "two_level"
 SINGLE_LEVEL = "single_level"
 FAILOVER = "failover"
+PINS_MAX = 16  # kinds of work for which a session remembers its node
 RESERVE = "reserve"  # a slot that was just freed went to a waiting job
 
 
@@ -39,7 +53,8 @@ class Decided(msgspec.Struct, frozen=True, gc=False):
 def decide(fleet: Fleet, job: Job) -> Decided:
     """Choose a node for a job whose kind is prepared, and reserve a slot there."""
     bound_before, draws_before = job.session.binding, fleet.draws.counter
-    decision = _decide_pools(fleet, job)
+    fleet.trail = []
+    decision = job.decision = decide_pools_of(fleet, job)
     choice, selector = _choose(fleet, job, pools_to_ask(fleet, decision))
     return Decided(choice, selector, decision, bound_before, draws_before)
 
@@ -47,49 +62,151 @@ def decide(fleet: Fleet, job: Job) -> Decided:
 def decide_on(fleet: Fleet, job: Job, row: int) -> Decided:
     """The same for this one row, on which a slot was just freed."""
     bound_before, draws_before = job.session.binding, fleet.draws.counter
-    decision = _decide_pools(fleet, job)
-    pools = pools_to_ask(fleet, decision)
-    excluded = excluded_rows(fleet, job)
-    ranking = fleet.ranking(excluded)
-    choice = reserve_row(fleet, job.kind, row, pools, ranking) if pools else None
+    fleet.trail = []
+    decision = job.decision = decide_pools_of(fleet, job)
+    ranking = fleet.ranking(excluded_rows(fleet, job))
+    if fleet.rows_by_node.get(job.submit.preferred_node) == row:
+        choice = reserve_preferred(fleet, job.kind, row, ranking)
+    else:
+        pools = pools_to_ask(fleet, decision)
+        choice = reserve_among(fleet, job.kind, (row,), pools, ranking)
     return Decided(choice, RESERVE, decision, bound_before, draws_before)
+
+
+def memory_of(job: Job) -> Kind | Round:
+    """Where the search for this job is remembered: with its kind, or by itself."""
+    return job.kind if job.round is None else job.round
 
 
 def excluded_rows(fleet: Fleet, job: Job) -> frozenset[int]:
     """Rows that this job must not go to: named by the client, or where it has failed."""
     if not job.submit.exclude:
         return job.failed_rows
-    return job.failed_rows.union(_named_rows(fleet, job))
+    return job.failed_rows | named_rows(fleet, job)
 
 
-def _named_rows(fleet: Fleet, job: Job) -> list[int]:
+def named_rows(fleet: Fleet, job: Job) -> frozenset[int]:
+    """Rows that the request excludes."""
+    if not job.submit.exclude:
+        return frozenset()
     rows = fleet.rows_by_node
-    return [rows[node_id] for node_id in job.submit.exclude if node_id in rows]
+    return frozenset(rows[node_id] for node_id in job.submit.exclude if node_id in rows)
 
 
-def _decide_pools(fleet: Fleet, job: Job) -> PoolDecision | None:
-    fleet.trail = []
+def decide_pools_of(fleet: Fleet, job: Job) -> PoolDecision | None:
+    """The session decision for a job whose kind is prepared; None in single-level."""
     if not fleet.snapshot.pool_view.is_two_level:
         return None
     return decide_for_session(fleet, job.kind, job.session)
 
 
 def _choose(fleet: Fleet, job: Job, pools: PoolOrder) -> tuple[Choice | None, str]:
-    """Preferred node, then the pools; without the nodes where it failed, then with them."""
-    kind = job.kind
-    excluded = excluded_rows(fleet, job)
-    ranking = fleet.ranking(excluded)
-    if job.submit.preferred_node:
-        row = fleet.rows_by_node.get(job.submit.preferred_node)
-        if row is not None:
-            choice = reserve_row(fleet, kind, row, (), ranking)
-            if choice:
-                return choice, PREFERRED
+    """The steps above, in turn."""
     selector = SINGLE_LEVEL if pools and pools[0] is None else TWO_LEVEL
-    if not excluded:
-        return search(fleet, kind, pools, ranking), selector
-    choice = search_all(fleet, kind, pools, ranking)
-    if choice is None and job.failed_rows:
-        named = frozenset(_named_rows(fleet, job))
-        choice = search_all(fleet, kind, pools, fleet.ranking(named))
-    return choice, FAILOVER if job.failed_rows else selector
+    excluded = excluded_rows(fleet, job)
+    if job.submit.preferred_node:
+        choice = _ask_preferred(fleet, job, excluded)
+        if choice:
+            return choice, PREFERRED
+    if fleet.has_habits:
+        choice = _ask_pinned(fleet, job, pools, excluded)
+        if choice:
+            return choice, selector
+        excluded = _with_last(fleet, job, excluded)
+    if job.favoured:
+        choice = _ask_favoured(fleet, job, pools, excluded)
+        if choice:
+            return choice, selector
+    if excluded:
+        return _search_apart(fleet, job, pools, excluded), FAILOVER if job.failed_rows else selector
+    job.round = None
+    kind = job.kind
+    return search(fleet, kind, pools, fleet.ranking(), kind), selector
+
+
+def _ask_preferred(fleet: Fleet, job: Job, excluded: frozenset[int]) -> Choice | None:
+    row = fleet.rows_by_node.get(job.submit.preferred_node)
+    if row is None:
+        return None
+    choice = reserve_preferred(fleet, job.kind, row, fleet.ranking(excluded))
+    job.is_preferred_busy = choice is None and row not in excluded and is_busy(fleet, job.kind, row)
+    return choice
+
+
+def _ask_pinned(
+    fleet: Fleet, job: Job, pools: PoolOrder, excluded: frozenset[int]
+) -> Choice | None:
+    """With sticky: where the session's last job of these types went, while it has room."""
+    pin = job.session.pins.get(job.kind.requirement.types)
+    if pin is None or fleet.lane_generations[pin[0]] != pin[1]:
+        return None
+    return reserve_among(fleet, job.kind, (pin[0],), pools, fleet.ranking(excluded))
+
+
+def _with_last(fleet: Fleet, job: Job, excluded: frozenset[int]) -> frozenset[int]:
+    """With spread: the session's last node is to be avoided as well, for a while."""
+    session = job.session
+    is_recent = fleet.now_ns - session.last_placed_ns < fleet.spread_ns
+    return excluded | {session.last_row} if is_recent and session.last_row >= 0 else excluded
+
+
+def _ask_favoured(
+    fleet: Fleet, job: Job, pools: PoolOrder, excluded: frozenset[int]
+) -> Choice | None:
+    """Nodes with the preferred labels, as far as one leg of the walk finds them."""
+    for kind in job.favoured:
+        fleet.prepare(kind)
+        memory = Round() if excluded else kind
+        choice = search(fleet, kind, pools, fleet.ranking(excluded), memory)
+        if choice:
+            return choice
+    return None
+
+
+def _search_apart(
+    fleet: Fleet, job: Job, pools: PoolOrder, excluded: frozenset[int]
+) -> Choice | None:
+    """The two tries of a job with rows to avoid: first without them, then they alone.
+
+    Rows that the request names are left out of both.
+    """
+    kind, version = job.kind, fleet.version
+    memory = job.round
+    if memory is None or memory.version != version:
+        memory = job.round = Round(version=version)
+    if is_known_full(fleet, kind, pools):  # whoever is to be avoided: nobody was there at all
+        memory.is_busy = kind.is_busy
+        return None
+    choice = search(fleet, kind, pools, fleet.ranking(excluded), memory)
+    if choice is not None or memory.walk is not None:
+        return choice
+    named = named_rows(fleet, job)
+    avoided = tuple(excluded - named)
+    if not avoided:
+        return None
+    choice = reserve_among(fleet, kind, avoided, pools, fleet.ranking(named))
+    memory.is_busy = memory.is_busy or any(is_busy(fleet, kind, row) for row in avoided)
+    if choice is None and not named:
+        kind.is_busy = memory.is_busy
+        conclude_full(fleet, kind, pools)  # everybody was asked
+    return choice
+
+
+def note_habits(fleet: Fleet, job: Job, choice: Choice) -> None:
+    """Remember where the session's job went, for spread and sticky.
+
+    A pin stays with its node while that could do the work if it only had room: so what spills over
+    from a busy node comes back to it.
+    """
+    session, kind = job.session, job.kind
+    session.last_row, session.last_placed_ns = choice.row, fleet.now_ns
+    types, pins = kind.requirement.types, session.pins
+    pin = pins.get(types)
+    if pin is not None and pin[0] not in job.failed_rows:
+        row, generation = pin
+        if fleet.lane_generations[row] == generation and is_busy(fleet, kind, row):
+            return
+    pins.pop(types, None)
+    if len(pins) >= PINS_MAX:
+        del pins[next(iter(pins))]
+    pins[types] = (choice.row, choice.standing >> GENERATION_SHIFT)

@@ -5,6 +5,8 @@ snapshot.  Words (standing, load, ledger) are always read as they are now.
 """
 
 from array import array
+from collections.abc import Iterator
+from itertools import chain
 
 from pointsman_shm.memory.ledger import Reserve
 from pointsman_shm.memory.rows import CLASS_MASK, CLASS_SHIFT, GENERATION_SHIFT
@@ -19,6 +21,7 @@ from pointsman_workers.placement.draws import Draws
 from pointsman_workers.placement.kinds import Kind
 from pointsman_workers.placement.paces import Paces
 from pointsman_workers.placement.ranking import ANYWHERE, ANYWHERE_STALE, Judgement, Ranking
+from pointsman_workers.placement.room import Room
 from pointsman_workers.placement.trail import Leg
 
 _OUTCOMES = {
@@ -47,6 +50,7 @@ class Fleet:
         self.rows_by_node: dict[str, int] = {}  # of the nodes that have, or just had, a lane to us
         self.nobody = array("I")
         self.paces = Paces(memory.rows.max_nodes)
+        self.room = Room(self.standing, self.load, self.held)
         self.is_stale = False  # the manager is silent: what it wrote of loads says nothing now
         self.draws = Draws(seed)
         self.former_names = FormerNames()
@@ -60,6 +64,9 @@ class Fleet:
         pools = self.config.pools
         self.sample_size = pools.sample_size
         self.has_weighted_choice = pools.node_choice == "weighted"
+        self.has_habits = pools.spread or pools.sticky
+        self.spread_ns = int(pools.spread_window_s * 1e9) if pools.spread else 0
+        self.has_weighted_pools = pools.pool_choice == "weighted"
         self.paces.slow_start_ns = int(pools.slow_start_s * 1e9)
 
     @property
@@ -189,11 +196,28 @@ class Fleet:
         types = kind.requirement.types
         kind.slowness = self.paces.observe(types, row, service_ns, self.now_ns)
 
+    def free_slots(self) -> dict[int, int]:
+        """By pool: about how many slots are free."""
+        return {
+            pool_id: self.room.free(pool_id, self._rows_of, self.now_ns)
+            for pool_id in self.snapshot.pool_view.pools
+        }
+
+    def _rows_of(self, pool_id: int) -> Iterator[int]:
+        return chain(*self.index.buckets(pool_id).values())
+
     def count_reserve(self, outcome: Reserve) -> None:
         """Count one reservation by its outcome."""
         self._memory.stats.add(_OUTCOMES[outcome])
 
+    def change_room(self, row: int, slots: int) -> None:
+        """This worker has given back (or, negative, taken) slots of this row."""
+        if self.has_weighted_pools:
+            for pool_id in self.pools_of(row):
+                self.room.change(pool_id, slots)
+
     def release(self, row: int) -> bool:
         """Give a slot back; False when the ledger says that none was held."""
         self.release_count += 1
+        self.change_room(row, +1)
         return self.own.release(row)

@@ -6,10 +6,12 @@ which pools in which order, how far the walk for a free slot has come, and who w
 
 from array import array
 from collections import deque
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 from zlib import crc32
 
 import msgspec
+from msgspec.structs import replace
 
 from pointsman_shm.memory.waiting import BUCKET_COUNT
 from pointsman_shm.rules.languages import normalise, normalise_all
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from pointsman_workers.core.state import Job, Session
 
 KINDS_MAX = 4096
+FAVOURED_MAX = 4  # preferred labels that are looked for one by one
 PRIORITIES = ("system", "interactive", "default", "bulk")
 PRIORITY_RANK = {name: rank for rank, name in enumerate(PRIORITIES)}
 
@@ -49,7 +52,8 @@ class Kind(msgspec.Struct, eq=False, kw_only=True):
     # The walk over all candidates for a free slot: where it stands, what it has met.
     walk: "Walk | None" = None
     full_until_ns: int = 0  # a whole round found nothing: not looked again before this,
-    full_at_release: int = -1  # unless this worker has released a slot since
+    full_at_release: int = -1  # unless this worker has released a slot since,
+    full_pools: tuple[int | None, ...] | None = None  # or other pools are asked
     is_busy: bool = False  # what the last whole round concluded: capable nodes exist, all busy
 
 
@@ -61,6 +65,17 @@ class Walk(msgspec.Struct, eq=False):
     pool_at: int = 0
     position: int = 0
     has_seen_busy: bool = False
+
+
+class Round(msgspec.Struct, eq=False):
+    """What a job with rows of its own to avoid remembers of its search, as kinds do for others."""
+
+    walk: Walk | None = None
+    full_until_ns: int = 0
+    full_at_release: int = -1
+    full_pools: tuple[int | None, ...] | None = None
+    is_busy: bool = False
+    version: int = -1  # of the snapshot that the walk goes over
 
 
 class Kinds:
@@ -113,7 +128,7 @@ class Kinds:
             features=features,
             add_semantic=wants_semantic(
                 has_services=bool(submit.services),
-                is_two_level=self.config.pools.mode == "two_level",
+                is_two_level=self.config.pools.enabled and self.config.pools.mode == "two_level",
                 is_semantic_present=self.is_semantic_present,
             ),
         )
@@ -142,6 +157,16 @@ class Kinds:
             kind = Kind(requirement=requirement, bucket=bucket, encoded=msgspec.Raw(encoded))
             self._by_requirement[requirement] = kind
         return kind
+
+    def favoured(self, kind: Kind, labels: Mapping[str, str]) -> tuple[Kind, ...]:
+        """Kinds that ask for preferred labels as well: for all of them, then for each alone."""
+        pairs = sorted(labels.items())
+        wishes = [pairs, *([pair] for pair in pairs[:FAVOURED_MAX])] if len(pairs) > 1 else [pairs]
+        requirement = kind.requirement
+        return tuple(
+            self.of(replace(requirement, labels=tuple(sorted({*requirement.labels, *wished}))))
+            for wished in wishes
+        )
 
     def _drop_idle(self) -> None:
         """Forget the older half of what nobody waits for; open jobs keep their own reference."""

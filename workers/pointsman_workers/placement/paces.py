@@ -27,7 +27,7 @@ Types = tuple[str, ...]
 class Pace:
     """Service times of one kind of work, in nanoseconds, by row."""
 
-    __slots__ = ("counts", "known", "known_sum", "means", "slowness")
+    __slots__ = ("counts", "known", "known_sum", "means", "overall", "slowness")
 
     def __init__(self, slowness: "array[float]") -> None:
         size = len(slowness)
@@ -36,10 +36,12 @@ class Pace:
         self.slowness = array("f", slowness)
         self.known: dict[int, int] = {}  # rows with enough observations: when the last one came
         self.known_sum = 0.0  # of their means
+        self.overall = 0.0  # decaying average over all nodes, 0 before the first observation
 
     def observe(self, row: int, service_ns: int, now_ns: int) -> None:
         """Take in one observation."""
         count, mean = self.counts[row], self.means[row]
+        self.overall += (service_ns - self.overall) * (DECAY if self.overall else 1.0)
         self.means[row] = mean + (service_ns - mean) * max(DECAY, 1 / (count + 1))
         if row in self.known:
             self.known_sum -= mean
@@ -57,10 +59,8 @@ class Pace:
         return speed_term(self.means[row], self.known_sum / len(self.known))
 
     def expected_ns(self, row: int) -> float | None:
-        """How long this work takes on this node, or on those that are known, None if unknown."""
-        if self.counts[row]:
-            return self.means[row]
-        return self.known_sum / len(self.known) if self.known else None
+        """How long this work takes on this node, or else on any, None if nobody knows."""
+        return (self.means[row] if self.counts[row] else self.overall) or None
 
     def forget(self, row: int) -> None:
         """Know nothing of a row."""

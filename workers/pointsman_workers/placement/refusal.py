@@ -1,22 +1,35 @@
-"""Why nobody: every node of the fleet is counted once, at the first check that it fails.
+"""Why nobody: every node that was asked is counted once, at the first check that it fails.
 
-The cost is one look at each node, so equal refusals within a quarter of a second share one answer.
+Asked are the nodes of the pools of the session's decision, those that the core cache skipped among
+them.  Counted as well is who could not be asked: the nodes of the pool that the session is bound
+to and that was passed over, and those in no pool, because they are Offline; and the whole fleet
+when strict eligibility left no pool.  Such a node makes nobody wait, and if nothing else is wrong
+with it, it is `not_in_public_pool`: in no pool that may be asked.  In single-level the whole fleet
+is asked.
+
+Equal refusals within a quarter of a second share one answer; different ones share the census.
 """
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import msgspec
 
-from pointsman_shm.rules.eligibility import all_failures
-from pointsman_shm.rules.reasons import REASON_COUNT, Reason, best_reason_label
-from pointsman_shm.snapshot.records import CapabilityClass, Requirement
-from pointsman_wire.messages import Breakdown, NearestMiss
+from pointsman_shm.rules.reasons import BUSY_REASONS, REASON_COUNT, Reason, best_reason_label
+from pointsman_shm.rules.session_pool import PoolDecision
+from pointsman_shm.snapshot.fleet_index import NO_POOL
+from pointsman_shm.snapshot.records import Requirement
+from pointsman_wire.messages import Breakdown
+from pointsman_workers.core.state import Job
+from pointsman_workers.placement.census import Censuses, Signature
 from pointsman_workers.placement.checks import first_failed_check
+from pointsman_workers.placement.deciding import decide_pools_of, named_rows
 from pointsman_workers.placement.fleet import Fleet
 from pointsman_workers.placement.kinds import Kind
-from pointsman_workers.placement.ranking import Ranking
-from pointsman_workers.placement.selection import read
+from pointsman_workers.placement.nearest import FreeIn, Group, nearest_misses, what_would_help
+from pointsman_workers.placement.ranking import MARKED_BIT, Ranking
 
 NAMES_MAX = 32
-NEAREST_MAX = 4
 SHARED_NS = 250_000_000
 SHARED_MAX = 256
 
@@ -44,22 +57,30 @@ CHECKS: tuple[tuple[str, tuple[Reason, ...]], ...] = (
     ("resources", (Reason.RESOURCE_THRESHOLD_EXCEEDED,)),
 )
 
-_FIXES = {
-    "no_nodes": "start a node: pointsman node --server HOST:PORT --engines speech",
-    "no_eligible_pool": "add a pool for these services, or switch pools.strict_eligibility off",
-    "offline": "bring the offline nodes back",
-    "status_not_ready": "wait for the nodes to become ready, or see why they are not",
-    "no_lane": "see the nodes' logs: they have no connection to this worker",
-    "model_not_available": "start the missing services on a node",
-    "capacity_exceeded": "add nodes, or raise max_concurrency where the machine allows it",
-    "resource_threshold_exceeded": "relieve the nodes or add others",
-    "feature_unsupported": "start a node that supports these features",
-    "owner_paused": "ask the owners to resume their nodes",
-    "not_in_public_pool": "open a node to this tenant (accept_public_jobs, tenant)",
-    "gpu_unavailable": "start a node with a GPU, or switch nodes.require_gpu off",
-    "label_mismatch": "start a node with these labels, or ask for others",
-    "excluded": "exclude fewer nodes",
-}
+
+Judged = tuple[bool, Group]  # was it asked?
+
+
+class Scope(NamedTuple):
+    """Of which nodes a refusal speaks: those of the pools asked, and some beside them."""
+
+    asked: frozenset[int | None] = frozenset({None})  # None: the whole fleet
+    beside: frozenset[int | None] = frozenset()
+    strict_left_none: bool = False
+
+
+WHOLE_FLEET = Scope()
+
+
+def scope_of(decision: PoolDecision | None) -> Scope:
+    """The nodes that a decision asked; None: it was single-level."""
+    if decision is None:
+        return WHOLE_FLEET
+    if decision.strict_left_none:
+        return Scope(frozenset(), frozenset({None}), strict_left_none=True)
+    asked = frozenset((*decision.pools, *decision.skipped))
+    bound = {decision.binding.pool_id} if decision.binding is not None else set()
+    return Scope(asked, frozenset({*bound, NO_POOL}) - asked)
 
 
 class Refusal(msgspec.Struct, frozen=True):
@@ -71,78 +92,93 @@ class Refusal(msgspec.Struct, frozen=True):
 
 
 class Refusals:
-    """Computes and shares refusals."""
+    """Computes and shares refusals; `computed_count` is how many were computed."""
 
-    def __init__(self, fleet: Fleet) -> None:
+    def __init__(self, fleet: Fleet, free_in: FreeIn) -> None:
         self._fleet = fleet
-        self._shared: dict[tuple[Requirement, frozenset[int]], Refusal] = {}
+        self.free_in = free_in
+        self._shared: dict[tuple[Requirement, frozenset[int], Scope], Refusal] = {}
+        self.censuses = Censuses(fleet)
+        self.computed_count = 0
 
-    def explain(
-        self, kind: Kind, excluded: frozenset[int], *, strict_left_none: bool = False
-    ) -> Refusal:
+    def of_job(self, job: Job) -> Refusal:
+        """Return why no node takes this job."""
+        fleet = self._fleet
+        fleet.prepare(job.kind)
+        if job.decision is None:
+            job.decision = decide_pools_of(fleet, job)  # it has only waited behind others so far
+        return self.explain(job.kind, named_rows(fleet, job), scope_of(job.decision))
+
+    def explain(self, kind: Kind, excluded: frozenset[int], scope: Scope = WHOLE_FLEET) -> Refusal:
         """Return why no node took a job of this kind, now or a moment ago."""
-        key = (kind.requirement, excluded)
+        key = (kind.requirement, excluded, scope)
         known = self._shared.get(key)
         if known is not None and known.computed_at_ns + SHARED_NS > self._fleet.now_ns:
             return known
         if len(self._shared) >= SHARED_MAX:
             self._shared.clear()
-        refusal = self._compute(kind, excluded, strict_left_none=strict_left_none)
-        self._shared[key] = refusal
+        refusal = self._shared[key] = self._compute(kind, excluded, scope)
         return refusal
 
-    def _compute(self, kind: Kind, excluded: frozenset[int], *, strict_left_none: bool) -> Refusal:
+    def _compute(self, kind: Kind, excluded: frozenset[int], scope: Scope) -> Refusal:
         fleet = self._fleet
+        self.computed_count += 1
+        judged = list(self._judged(kind, excluded, scope))
+        groups = [group for _, group in judged]
         counts = [0] * REASON_COUNT
-        names: dict[str, list[str]] = {}
-        nearest: list[NearestMiss] = []
-        total = 0
-        for page in fleet.snapshot.node_pages:
-            for record in page:
-                if record is None:
-                    continue
-                total += 1
-                (reading,) = read(fleet, kind, (record.row,))
-                ranking = Ranking(excluded, is_stale=fleet.is_stale)
-                reason = first_failed_check(reading, kind.judgement, ranking)
-                if reason is None:
-                    # It could by now: a slot was freed since the search; the counters still add up.
-                    reason = Reason.CAPACITY_EXCEEDED
-                counts[reason] += 1
-                listed = names.setdefault(reason.label, [])
-                if len(listed) < NAMES_MAX:
-                    listed.append(record.node_id)
-                if len(nearest) < NEAREST_MAX:
-                    nearest += self._near(kind, record.row, record.node_id, reason)
-        best = best_reason_label(counts, total, strict_left_none=strict_left_none)
+        rows: dict[str, list[int]] = {}
+        for reason, _, members in groups:
+            counts[reason] += len(members)
+            rows.setdefault(reason.label, []).extend(members[:NAMES_MAX])
+        total = sum(counts)
+        best = best_reason_label(counts, total, strict_left_none=scope.strict_left_none)
+        nearest = nearest_misses(fleet, kind, groups, self.free_in)
         breakdown = Breakdown(
             total_nodes=total,
             best_reason=best,
             counts={reason.label: counts[reason] for reason in Reason if counts[reason]},
             funnel=_funnel(counts, total),
-            nodes=names,
+            nodes={
+                label: [fleet.node_id(row) for row in sorted(found)[:NAMES_MAX]]
+                for label, found in rows.items()
+            },
             nearest=nearest,
-            fix=_FIXES.get(best) or _language_fix(kind.requirement),
+            fix=what_would_help(best, kind.requirement, nearest),
         )
-        is_busy = bool(
-            counts[Reason.CAPACITY_EXCEEDED] or counts[Reason.RESOURCE_THRESHOLD_EXCEEDED]
-        )
+        is_busy = any(is_asked and group[0] in BUSY_REASONS for is_asked, group in judged)
         return Refusal(breakdown, is_busy, fleet.now_ns)
 
-    def _near(self, kind: Kind, row: int, node_id: str, reason: Reason) -> list[NearestMiss]:
-        """A node that lacks one thing only, with that thing in words."""
-        if reason in (Reason.CAPACITY_EXCEEDED, Reason.RESOURCE_THRESHOLD_EXCEEDED):
-            return [NearestMiss(node_id=node_id, missing=[reason.label])]
-        capability = self._fleet.capability(row)
-        if capability is None:
-            return []
-        failures = all_failures(capability, kind.requirement, self._fleet.config.require_gpu)
-        if len(failures) != 1 or failures[0] is not reason:
-            return []
-        return [NearestMiss(node_id=node_id, missing=[_missing(reason, capability, kind)])]
+    def _judged(self, kind: Kind, excluded: frozenset[int], scope: Scope) -> Iterator[Judged]:
+        """The nodes in scope by signature and by the check that they fail first."""
+        ranking = Ranking(excluded, is_stale=self._fleet.is_stale)
+        order = [*sorted(scope.asked, key=_place), *sorted(scope.beside, key=_place)]
+        for pool_id, signature, rows in self.censuses.of_pools(order):
+            is_asked = pool_id in scope.asked
+            # One that was asked and fails nothing could do it by now: a slot was freed meanwhile.
+            otherwise = Reason.CAPACITY_EXCEEDED if is_asked else Reason.NOT_IN_PUBLIC_POOL
+            if not signature[0] & MARKED_BIT and excluded.isdisjoint(rows):
+                reason = _reason(kind, signature, rows[0], ranking)
+                yield is_asked, (otherwise if reason is None else reason, signature, rows)
+                continue
+            apart: dict[Reason, list[int]] = {}
+            for row in rows:
+                reason = _reason(kind, signature, row, ranking)
+                apart.setdefault(otherwise if reason is None else reason, []).append(row)
+            for found, members in apart.items():
+                yield is_asked, (found, signature, members)
 
 
-def _funnel(counts: list[int], total: int) -> list[tuple[str, int]]:
+def _place(pool_id: int | None) -> int:
+    return -1 if pool_id is None else pool_id
+
+
+def _reason(kind: Kind, signature: Signature, row: int, ranking: Ranking) -> Reason | None:
+    word, held, lane_generation = signature
+    reading = (row, word, 0, held, lane_generation, 1.0)
+    return first_failed_check(reading, kind.judgement, ranking)
+
+
+def _funnel(counts: Sequence[int], total: int) -> list[tuple[str, int]]:
     """How many nodes are left after each check that stopped some."""
     left = total
     funnel = [("registered", total)]
@@ -152,26 +188,3 @@ def _funnel(counts: list[int], total: int) -> list[tuple[str, int]]:
         if stopped:
             funnel.append((name, left))
     return funnel
-
-
-def _missing(reason: Reason, capability: CapabilityClass, kind: Kind) -> str:
-    requirement = kind.requirement
-    if reason is Reason.MODEL_NOT_AVAILABLE:
-        lacking = [name for name in requirement.types if name not in capability.types_ready]
-        return f"services {', '.join(lacking)}"
-    if reason is Reason.FEATURE_UNSUPPORTED:
-        lacking = [name for name in requirement.features if name not in capability.features]
-        return f"features {', '.join(lacking)}"
-    if reason is Reason.LANG_PAIR_UNSUPPORTED:
-        return f"translation {requirement.src}->{requirement.tgt}"
-    if reason is Reason.ASR_LANG_UNSUPPORTED:
-        return f"recognition of {requirement.src}"
-    if reason is Reason.TTS_LANG_UNSUPPORTED:
-        return f"speech in {requirement.tgt}"
-    return reason.label
-
-
-def _language_fix(requirement: Requirement) -> str:
-    wanted = "->".join(language for language in (requirement.src, requirement.tgt) if language)
-    types = ", ".join(requirement.types)
-    return f"start a node that can do {types} for {wanted or 'these languages'}"

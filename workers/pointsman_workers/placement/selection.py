@@ -17,7 +17,7 @@ import msgspec
 from pointsman_shm.memory.ledger import Reserve
 from pointsman_shm.memory.rows import CLASS_MASK, CLASS_SHIFT, GENERATION_SHIFT
 from pointsman_workers.placement.fleet import Fleet
-from pointsman_workers.placement.kinds import Kind, Walk
+from pointsman_workers.placement.kinds import Kind, Round, Walk
 from pointsman_workers.placement.ranking import (
     CHOOSABLE,
     CHOOSABLE_IF_MARKED_MASK,
@@ -29,9 +29,8 @@ from pointsman_workers.placement.ranking import (
     rank,
 )
 from pointsman_workers.placement.trail import (
-    ALL,
     FIRST_TOOK_IT,
-    FREED,
+    NAMED,
     NOBODY,
     PREFERRED,
     SAMPLE,
@@ -74,7 +73,7 @@ def take(
     readings = read(fleet, kind, rows)
     scored = rank(readings, kind.judgement, ranking)
     outcomes = reserve_in_turn(fleet, scored) if scored else NOBODY
-    fleet.trail.append((asked, outcomes, readings, ranking))
+    fleet.trail.append((asked, outcomes, readings, ranking, kind))
     if not outcomes or outcomes[-1]:
         return None
     at = len(outcomes)
@@ -95,32 +94,52 @@ def reserve_in_turn(fleet: Fleet, scored: list[Scored]) -> Outcomes:
     return outcomes
 
 
-def search(fleet: Fleet, kind: Kind, pools: PoolOrder, ranking: Ranking) -> Choice | None:
+def search(
+    fleet: Fleet, kind: Kind, pools: PoolOrder, ranking: Ranking, memory: Kind | Round
+) -> Choice | None:
     """Choose and reserve a node for a job of this kind, or go one leg of the walk.
 
-    After None, `kind.walk` tells that the round is not finished (call again next turn); otherwise
-    nobody could, `kind.is_busy` says whether capable nodes exist, and `kind.full_until_ns` is set.
+    `memory` is the kind itself, or for a job with rows of its own to avoid, a Round of its own.
+    After None, its `walk` tells that the round is not finished (call again next turn); otherwise
+    nobody could, `is_busy` says whether capable nodes exist, and `full_until_ns` is set.
     """
-    walk = kind.walk
+    walk = memory.walk
+    if walk is None and is_known_full(fleet, memory, pools):
+        return None
     if walk is None or walk.pools != pools:
         walk = Walk(pools, fleet.candidates(kind, pools[0]) if pools else fleet.nobody)
-    kind.walk = None
+    memory.walk = None
     budget = WALK_BUDGET
     while walk.pool_at < len(pools):
         choice, budget = _search_pool(fleet, kind, walk, ranking, budget)
         if choice:
             return choice
         if walk.position < len(walk.candidates):
-            kind.walk = walk  # the budget is spent in the middle of a pool
+            memory.walk = walk  # the budget is spent in the middle of a pool
             return None
         walk.pool_at += 1
         walk.position = 0
         if walk.pool_at < len(pools):
             walk.candidates = fleet.candidates(kind, pools[walk.pool_at])
-    kind.is_busy = walk.has_seen_busy
-    kind.full_until_ns = fleet.now_ns + FULL_MEMORY_NS
-    kind.full_at_release = fleet.release_count
+    memory.is_busy = walk.has_seen_busy
+    conclude_full(fleet, memory, pools)
     return None
+
+
+def conclude_full(fleet: Fleet, memory: Kind | Round, pools: PoolOrder) -> None:
+    """A whole round over these pools found nobody: remember it for a few milliseconds."""
+    memory.full_pools = pools
+    memory.full_until_ns = fleet.now_ns + FULL_MEMORY_NS
+    memory.full_at_release = fleet.release_count
+
+
+def is_known_full(fleet: Fleet, memory: Kind | Round, pools: PoolOrder) -> bool:
+    """Has a whole round found nobody a moment ago, and no slot was freed here since?"""
+    return (
+        memory.full_until_ns > fleet.now_ns
+        and memory.full_at_release == fleet.release_count
+        and memory.full_pools == pools
+    )
 
 
 def _search_pool(
@@ -134,18 +153,6 @@ def _search_pool(
         if choice:
             return choice, budget
     return _go_on(fleet, kind, walk, ranking, budget)
-
-
-def search_all(fleet: Fleet, kind: Kind, pools: PoolOrder, ranking: Ranking) -> Choice | None:
-    """A whole round at once, leaving the kind's memory alone: for a job with exclusions."""
-    for pool in pools:
-        candidates = fleet.candidates(kind, pool)
-        if not candidates:
-            continue
-        choice = take(fleet, kind, ranking, candidates, (pool, ALL, len(candidates), 0))
-        if choice:
-            return choice
-    return None
 
 
 def _sample(fleet: Fleet, kind: Kind, walk: Walk, ranking: Ranking) -> Choice | None:
@@ -169,7 +176,9 @@ def _go_on(
         if choice:
             return choice, budget
         if not walk.has_seen_busy:
-            walk.has_seen_busy = any(is_busy(fleet, kind, row) for row in rows)
+            walk.has_seen_busy = any(
+                row not in ranking.excluded and is_busy(fleet, kind, row) for row in rows
+            )
     return None, budget
 
 
@@ -188,18 +197,20 @@ def is_busy(fleet: Fleet, kind: Kind, row: int) -> bool:
     return number < len(codes) and not codes[number]
 
 
-def reserve_row(
-    fleet: Fleet, kind: Kind, row: int, pools: PoolOrder, ranking: Ranking
-) -> Choice | None:
-    """Reserve this very node, if it passes every check and is in one of the pools.
+def reserve_preferred(fleet: Fleet, kind: Kind, row: int, ranking: Ranking) -> Choice | None:
+    """Reserve this very node, if it passes every check, from whatever pool it is in."""
+    return take(fleet, kind, ranking, (row,), (None, PREFERRED, 1, 0))
 
-    An empty order of pools asks for no pool: a preferred node is taken from wherever it is.
-    """
-    pool_id: int | None = None
-    if pools and pools[0] is not None:
-        found = [pool for pool in pools if pool in fleet.pools_of(row)]
-        if not found:
-            return None
-        pool_id = found[0]
-    how = FREED if pools else PREFERRED
-    return take(fleet, kind, ranking, (row,), (pool_id, how, 1, 0))
+
+def reserve_among(
+    fleet: Fleet, kind: Kind, rows: Sequence[int], pools: PoolOrder, ranking: Ranking
+) -> Choice | None:
+    """Reserve one of these nodes, if it passes every check and is in one of the pools."""
+    for pool in pools:
+        found = rows
+        if pool is not None:
+            found = [row for row in rows if pool in fleet.pools_of(row)]
+        choice = take(fleet, kind, ranking, found, (pool, NAMED, len(found), 0)) if found else None
+        if choice:
+            return choice
+    return None

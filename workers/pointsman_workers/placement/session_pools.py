@@ -39,6 +39,7 @@ def decide_for_session(fleet: Fleet, kind: Kind, session: "Session") -> PoolDeci
         requirement=requirement,
         routing_key=session.tenant or session.session_id,
         draw=fleet.draws.number(),
+        free_slots=fleet.free_slots() if fleet.has_weighted_pools else None,
     )
     decision = decide_pools(fleet.snapshot.pool_view, fleet.snapshot.overrides, binding, question)
     session.binding = decision.binding
@@ -60,7 +61,10 @@ def decide_pools(
     decision = decide_pool(view, binding, question, overrides)
     types = question.requirement.types
     asked = [pool_id for pool_id in decision.pools if view.counts(pool_id).can_serve(types)]
-    return replace(decision, pools=tuple(asked))
+    if len(asked) == len(decision.pools):
+        return decision
+    skipped = [pool_id for pool_id in decision.pools if pool_id not in asked]
+    return replace(decision, pools=tuple(asked), skipped=tuple(skipped))
 
 
 def pools_to_ask(fleet: Fleet, decision: PoolDecision | None) -> PoolOrder:

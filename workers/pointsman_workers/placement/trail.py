@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from enum import IntEnum
 
 from pointsman_shm.memory.ledger import Reserve
+from pointsman_workers.placement.kinds import Kind
 from pointsman_workers.placement.ranking import Ranking, Reading
 
 
@@ -18,15 +19,15 @@ class How(IntEnum):
     WALK = 1  # in the order of the candidates; at = the position of the first
     ALL = 2  # every candidate of the pool
     PREFERRED = 3  # the node that was asked for by name, whatever its pool
-    FREED = 4  # the node on which a slot was just freed
+    NAMED = 4  # nodes that the decision had a reason to look at by themselves
 
 
 # Plain numbers, because a member of an enum costs as much to reach as a tuple to make.
-SAMPLE, WALK, ALL, PREFERRED, FREED = (how.value for how in How)
+SAMPLE, WALK, ALL, PREFERRED, NAMED = (how.value for how in How)
 
 Asked = tuple[int | None, int, int, int]  # pool (None: the whole fleet), How, candidates, at
 Outcomes = tuple[int, ...]  # Reserve values in the order of the ranking: OK, if at all, is last
-Leg = tuple[Asked, Outcomes, Sequence[Reading], Ranking]
+Leg = tuple[Asked, Outcomes, Sequence[Reading], Ranking, Kind]
 
 NOBODY: Outcomes = ()
 FIRST_TOOK_IT: Outcomes = (Reserve.OK.value,)

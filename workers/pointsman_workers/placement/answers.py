@@ -1,0 +1,68 @@
+"""The answer of a refusal, in words and as a name; three answers that mean different things.
+
+none_can         no node that was asked can do it; waiting helps only if nodes change
+all_busy         some can, and have no room now
+preferred_busy   the node that the request prefers could do it and has no room; others cannot
+"""
+
+from typing import NamedTuple
+
+from pointsman_shm.rules.reasons import BUSY_REASONS, Reason
+from pointsman_workers.placement.refusal import Refusal
+
+NONE_CAN = "none_can"
+ALL_BUSY = "all_busy"
+PREFERRED_BUSY = "preferred_busy"
+
+RETRY_AFTER_MS = 1_000  # where nobody knows better
+RETRY_AFTER_MS_MIN = 50
+RETRY_AFTER_MS_MAX = 30_000
+
+
+class Preferred(NamedTuple):
+    """The node that the request prefers: the check that it fails, and when a slot may be free."""
+
+    node_id: str
+    reason: Reason
+    free_in_ns: float | None
+
+
+class Answer(NamedTuple):
+    """What the client is told."""
+
+    name: str
+    text: str
+    retry_after_ms: int
+
+
+def answer_of(refusal: Refusal, preferred: Preferred | None) -> Answer:
+    """Say which of the three it is."""
+    breakdown = refusal.breakdown
+    counts, total = breakdown.counts, breakdown.total_nodes
+    busy_count = sum(counts.get(reason.label, 0) for reason in BUSY_REASONS)
+    soonest_ms = next((miss.free_in_ms for miss in breakdown.nearest if miss.free_in_ms), None)
+    first = ""
+    if preferred is not None and preferred.reason in BUSY_REASONS:
+        free_ms = None if preferred.free_in_ns is None else round(preferred.free_in_ns / 1e6)
+        first = f"your preferred node {preferred.node_id} is busy{_in_words(free_ms)}"
+        if not refusal.is_busy:
+            text = f"{first}; no other of {total} nodes can do it"
+            return Answer(PREFERRED_BUSY, text, _retry_after(free_ms))
+        first += "; "
+    elif preferred is not None:
+        first = f"your preferred node {preferred.node_id} cannot: {preferred.reason.label}; "
+    if refusal.is_busy:
+        text = f"{first}{busy_count} of {total} nodes can do it, all are busy"
+        return Answer(ALL_BUSY, text + _in_words(soonest_ms), _retry_after(soonest_ms))
+    text = f"{first}none of {total} nodes can do it: {breakdown.best_reason}"
+    return Answer(NONE_CAN, text, RETRY_AFTER_MS)
+
+
+def _in_words(free_ms: int | None) -> str:
+    return "" if free_ms is None else f", free in about {max(free_ms, 100) / 1_000:.1f} s"
+
+
+def _retry_after(free_ms: int | None) -> int:
+    if free_ms is None:
+        return RETRY_AFTER_MS
+    return min(max(free_ms, RETRY_AFTER_MS_MIN), RETRY_AFTER_MS_MAX)
