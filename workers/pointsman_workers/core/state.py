@@ -59,13 +59,6 @@ class Session(msgspec.Struct, eq=False, kw_only=True):
     is_closed: bool = False
 
 
-
-    peer: Peer
-    message: SessionInit  # with its session id
-    number: int  # of the question
-    filed_ns: int = 0
-
-
 class Job(msgspec.Struct, eq=False, kw_only=True):
     """One piece of work; `state` changes only through lifecycle.moved."""
 
