@@ -219,6 +219,12 @@ class LimitsConfig(Section, frozen=True):
             raise ValueError("snapshot_stale_s must not exceed snapshot_age_max_s")
 
 
+class ExplainConfig(Section, frozen=True):
+    """How much each worker remembers of its decisions, so that they can be explained."""
+
+    bytes_max: Bytes = 64 * MIB
+
+
 class Config(Section, frozen=True):
     """The whole configuration; the default is a complete service on loopback."""
 
@@ -229,6 +235,7 @@ class Config(Section, frozen=True):
     jobs: JobsConfig = JobsConfig()
     sessions: SessionsConfig = SessionsConfig()
     limits: LimitsConfig = LimitsConfig()
+    explain: ExplainConfig = ExplainConfig()
     catalogue: Catalogue = Catalogue()
 
     def __post_init__(self) -> None:
