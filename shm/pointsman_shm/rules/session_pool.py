@@ -65,6 +65,7 @@ class PoolDecision(msgspec.Struct, frozen=True):
     strict_left_none: bool = False  # no pool may be asked: the refusal is `no_eligible_pool`
     # Of the order, those in which no node is ready for some needed type: not looked into.
     skipped: tuple[int, ...] = ()
+    question: PoolQuestion | None = None  # what it answers, where that is kept with it
 
 
 def decide_pool(

@@ -20,15 +20,25 @@ from pointsman_wire.admin_messages import (
     SnapshotView,
 )
 from pointsman_wire.errors import Code
+from pointsman_wire.explain_messages import CoverageQuery, ExplainQuery, WhereQuery, WhyNotQuery
 from pointsman_wire.messages import Error, Message, error_info
 from pointsman_workers.core.shard import MILLISECOND_NS, Shard
 from pointsman_workers.core.state import Session
+from pointsman_workers.explain.answering import Explainer
 
 MANAGER_SILENT_MS = 1_000.0
 
 
-def answer_query(shard: Shard, query: Message) -> Message:
+def answer_query(shard: Shard, explainer: Explainer, query: Message) -> Message:
     """Answer one query, or say that this process cannot."""
+    if isinstance(query, ExplainQuery):
+        return explainer.explain(query)
+    if isinstance(query, WhereQuery):
+        return explainer.where(query)
+    if isinstance(query, WhyNotQuery):
+        return explainer.why_not(query)
+    if isinstance(query, CoverageQuery):
+        return explainer.coverage(query)
     if isinstance(query, NodesQuery):
         return _nodes(shard, query)
     if isinstance(query, SnapshotQuery):

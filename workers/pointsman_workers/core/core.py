@@ -29,6 +29,7 @@ from pointsman_workers.desks.outcomes import OutcomeDesk
 from pointsman_workers.desks.placing import PlacingDesk
 from pointsman_workers.desks.reports import ReportDesk
 from pointsman_workers.desks.sessions import SessionDesk
+from pointsman_workers.explain.answering import Explainer
 
 CHORES_NS = 100_000_000
 NO_LANE = "a lane begins with lane_open; nothing else is heard before, or after its end"
@@ -46,6 +47,7 @@ class WorkerCore:
         self._reports = ReportDesk(shard, self._outcomes)
         self._lanes = LaneDesk(shard, self._outcomes, self._reports)
         self._jobs = JobDesk(shard, self._sessions, placing, self._reports)
+        self._explainer = Explainer(shard, placing.refusals)
         self._late_ns = 0  # how long this process has not run in all: the core's time lacks it
         self._started_ns = -1
         self._chores_at_ns = 0
@@ -112,7 +114,7 @@ class WorkerCore:
 
     def answer(self, query: Message) -> Message:
         """Answer an admin query; changes nothing."""
-        return answer_query(self.shard, query)
+        return answer_query(self.shard, self._explainer, query)
 
     def _set_clock(self, clock_ns: int) -> None:
         shard = self.shard

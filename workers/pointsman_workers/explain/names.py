@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from pointsman_shm.memory.rows import GENERATION_MASK
 from pointsman_shm.snapshot.codec import EMPTY_NODE_PAGE, DenseNodePage
+from pointsman_shm.snapshot.records import NodeRecord
 from pointsman_shm.snapshot.snapshot import RuntimeSnapshot
 
 FORMER_MAX = 16_384
@@ -39,3 +40,17 @@ class FormerNames:
         if record is not None and record.generation & GENERATION_MASK == generation:
             return record.node_id
         return self._names.get((row, generation), "")
+
+
+def find_record(snapshot: RuntimeSnapshot, node_id: str) -> NodeRecord | None:
+    """The record of a node by its id: a walk over the fleet, for questions of people only."""
+    return next(
+        (
+            record
+            for page in snapshot.node_pages
+            if page is not EMPTY_NODE_PAGE
+            for record in page
+            if record is not None and record.node_id == node_id
+        ),
+        None,
+    )

@@ -27,7 +27,8 @@ from pointsman_workers.explain.records import (
 from pointsman_workers.explain.ring import Ring
 from pointsman_workers.placement.deciding import Decided
 from pointsman_workers.placement.fleet import Fleet
-from pointsman_workers.placement.ranking import MARKED_BIT, Judgement, Reading, rank
+from pointsman_workers.placement.kinds import Kind
+from pointsman_workers.placement.ranking import MARKED_BIT, Reading, rank
 from pointsman_workers.placement.refusal import Refusal
 from pointsman_workers.placement.selection import Choice
 from pointsman_workers.placement.trail import WALK, Leg
@@ -35,6 +36,8 @@ from pointsman_workers.placement.trail import WALK, Leg
 PLACED_SHARE = 12  # sixteenths of the bytes
 TROUBLED_SHARE = 3
 SHARES = 16
+
+LegFields = tuple[object, ...]  # of a LegRecord, in its order
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_breakdown = msgspec.msgpack.Decoder(Breakdown).decode
@@ -59,10 +62,12 @@ class Recorder:
         snapshot = fleet.snapshot
         if snapshot.version != self.pages.latest_version:
             self.pages.keep(snapshot)
-        legs: Sequence[object] = fleet.trail
-        left_out = 0
-        if len(legs) > 1 or len(fleet.trail[0][2]) > READINGS_KEPT_MAX:
-            legs, left_out = shorten(fleet.trail, kind.judgement)
+        trail, left_out = fleet.trail, 0
+        leg = trail[0]
+        if len(trail) == 1 and leg[4] is kind and len(leg[2]) <= READINGS_KEPT_MAX:
+            legs: Sequence[LegFields] = (leg[:4],)
+        else:
+            legs, left_out = shorten(trail, kind)
         record: tuple[object, ...] = (
             PLACED_TAG,
             job.job_id,
@@ -75,7 +80,6 @@ class Recorder:
             fleet.beat_at_ns(),
             kind.encoded,
             _session_step(decided.session, decided.bound_before),
-            decided.draws_before,
             job.submit.preferred_node,
             choice.row,
             choice.score,
@@ -83,7 +87,7 @@ class Recorder:
             legs,
         )
         if left_out or snapshot.marks:
-            record += (left_out, _barred(legs, kind.judgement))
+            record += (left_out, _barred(trail))
         ring = self.troubled if job.attempt or job.failed_rows else self.placed
         ring.put(job.key, _encode(record))
 
@@ -136,36 +140,45 @@ def _session_step(
         return None
     pools = decision.pools
     kept = pools if len(pools) <= POOLS_KEPT_MAX else pools[:POOLS_KEPT_MAX]
-    return (decision.outcome, before, decision.eligible_count, kept, len(pools))
+    question = decision.question
+    assert question is not None, "decide_pools keeps it"
+    return (
+        decision.outcome,
+        before,
+        decision.eligible_count,
+        kept,
+        len(pools),
+        question.draw,
+        question.free_slots,
+    )
 
 
-def _barred(legs: Sequence[object], judgement: Judgement) -> list[int]:
+def _barred(trail: Sequence[Leg]) -> list[int]:
     """Rows among the readings that are marked, and the mark concerns this kind of job."""
     return sorted(
         {
             row
-            for leg in legs
-            for row, word, *_ in leg[2]  # type: ignore[index]
-            if word & MARKED_BIT and judgement.is_barred(row, word)
+            for _, _, readings, _, kind in trail
+            for row, word, *_ in readings
+            if word & MARKED_BIT and kind.judgement.is_barred(row, word)
         }
     )
 
 
-def shorten(trail: Sequence[Leg], judgement: Judgement) -> tuple[list[tuple[object, ...]], int]:
+def shorten(trail: Sequence[Leg], kind: Kind) -> tuple[list[LegFields], int]:
     """Bring a long trail within bounds: (legs, how many legs were left out of it).
 
     Of a walk only the last chunk keeps its readings, of a whole pool the best ranked ones; the
-    others become a count and a digest.
+    others become a count and a digest.  `kind` is the job's own.
     """
-    legs: list[tuple[object, ...]] = []
+    legs: list[LegFields] = []
     passed_by: list[Sequence[Reading]] = []
     for at, leg in enumerate(trail):
-        asked = leg[0]
-        following = trail[at + 1][0] if at + 1 < len(trail) else None
-        if following and asked[1] == WALK == following[1] and asked[0] == following[0]:
+        following = trail[at + 1] if at + 1 < len(trail) else None
+        if following is not None and _is_same_walk(leg, following):
             passed_by.append(leg[2])
             continue
-        legs.append(_shortened(leg, passed_by, judgement))
+        legs.append(_shortened(leg, passed_by, kind))
         passed_by = []
     first = LEGS_KEPT_MAX // 3
     left_out = max(0, len(legs) - LEGS_KEPT_MAX)
@@ -174,18 +187,23 @@ def shorten(trail: Sequence[Leg], judgement: Judgement) -> tuple[list[tuple[obje
     return legs, left_out
 
 
-def _shortened(
-    leg: Leg, passed_by: list[Sequence[Reading]], judgement: Judgement
-) -> tuple[object, ...]:
-    asked, outcomes, readings, ranking = leg
+def _is_same_walk(leg: Leg, following: Leg) -> bool:
+    (pool, how, *_), (following_pool, following_how, *_) = leg[0], following[0]
+    is_walk = how == WALK == following_how and pool == following_pool
+    return is_walk and leg[3] == following[3] and leg[4] is following[4]
+
+
+def _shortened(leg: Leg, passed_by: list[Sequence[Reading]], own: Kind) -> LegFields:
+    asked, outcomes, readings, ranking, kind = leg
     kept = readings
     if len(readings) > READINGS_KEPT_MAX:
         best_count = max(BEST_KEPT, len(outcomes) + 1)
-        best = {row for _, row, _ in rank(readings, judgement, ranking)[:best_count]}
+        best = {row for _, row, _ in rank(readings, kind.judgement, ranking)[:best_count]}
         kept = [reading for reading in readings if reading[0] in best]
         passed_by = [[reading for reading in readings if reading[0] not in best]]
     left_out = sum(map(len, passed_by))
-    return (asked, outcomes, kept, ranking, left_out, digest_of(passed_by))
+    fields = (asked, outcomes, kept, ranking, left_out, digest_of(passed_by))
+    return fields if kind is own else (*fields, kind.encoded)
 
 
 def digest_of(chunks: Sequence[Sequence[Reading]]) -> int:

@@ -31,6 +31,7 @@ class LegRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
     ranking: Ranking = ANYWHERE
     left_out: int = 0  # rows that were looked at as well and whose readings are not kept
     digest: int = 0  # CRC-32 over the readings that are not kept
+    requirement: Requirement | None = None  # where it is another than the job's own
 
 
 class SessionStep(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -41,6 +42,8 @@ class SessionStep(msgspec.Struct, frozen=True, array_like=True, gc=False):
     eligible_count: int
     pools: tuple[int, ...]  # the first POOLS_KEPT_MAX
     pool_count: int
+    draw: int = 0  # the random number that was there if chance had to decide
+    room: dict[int, int] | None = None  # free slots by pool, where the choice is by room
 
 
 class Placed(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=PLACED_TAG):
@@ -56,7 +59,6 @@ class Placed(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=PLACED_
     beat_at_ns: int  # of the manager's last sign of life, 0 before the first
     requirement: Requirement
     session: SessionStep | None  # None: single-level
-    draws_before: int
     preferred_node: str
     row: int
     score: float

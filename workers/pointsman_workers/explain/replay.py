@@ -83,7 +83,8 @@ def _session_differences(record: Placed, grounds: Grounds) -> Iterator[str]:
     question = PoolQuestion(
         requirement=record.requirement,
         routing_key=tenant or session_id,
-        draw=_draw(grounds.seed, record.draws_before + 1),
+        draw=step.draw,
+        free_slots=step.room,
     )
     again = decide_pools(view, dict(pages.policy.tenant_overrides), step.before, question)
     pools = again.pools[: len(step.pools)]
@@ -93,12 +94,6 @@ def _session_differences(record: Placed, grounds: Grounds) -> Iterator[str]:
         yield f"pools in order: {again.pools}, the record says {step.pools} of {step.pool_count}"
     if again.eligible_count != step.eligible_count:
         yield f"eligible pools: {again.eligible_count}, the record says {step.eligible_count}"
-
-
-def _draw(seed: int, counter: int) -> int:
-    draws = Draws(seed)
-    draws.counter = counter - 1
-    return draws.number()
 
 
 def drawn_positions(leg: LegRecord, seed: int) -> list[int]:
@@ -114,31 +109,31 @@ def drawn_positions(leg: LegRecord, seed: int) -> list[int]:
 # -- the choice ----------------------------------------------------------------------------------
 
 
-def judgement_of(record: Placed, pages: Pages) -> Judgement:
-    """The verdicts on the classes that the record mentions, and the marks it knew."""
-    numbers = {
-        word >> CLASS_SHIFT & CLASS_MASK for leg in record.legs for _, word, *_ in leg.readings
-    }
+def judgement_of(record: Placed, leg: LegRecord, pages: Pages) -> Judgement:
+    """The verdicts on the classes that a leg mentions, and the marks that the record knew."""
+    requirement = leg.requirement or record.requirement
+    numbers = {word >> CLASS_SHIFT & CLASS_MASK for _, word, *_ in leg.readings}
     codes = bytearray([UNKNOWN_CLASS]) * (max(numbers, default=-1) + 1)
     for number in numbers:
         capability = pages.classes.get(number)
         if capability is not None:
-            reason = first_failure(capability, record.requirement, pages.config.require_gpu)
+            reason = first_failure(capability, requirement, pages.config.require_gpu)
             codes[number] = FEASIBLE if reason is None else reason + 1
     barred = frozenset(record.barred)
     return Judgement(codes, is_barred=lambda row, _: row in barred)
 
 
 def _choice_differences(record: Placed, grounds: Grounds) -> Iterator[str]:
-    judgement = judgement_of(record, grounds.kept or grounds.latest)
+    pages = grounds.kept or grounds.latest
     if not record.legs:
         yield "the record has no leg in which the choice was made"
         return
-    for leg in record.legs[:-1]:
-        scored = rank(leg.readings, judgement, leg.ranking)
-        yield from _failed_differences(leg, scored)
-    last = record.legs[-1]
-    yield from _chosen_differences(record, last, rank(last.readings, judgement, last.ranking))
+    for leg in record.legs:
+        scored = rank(leg.readings, judgement_of(record, leg, pages), leg.ranking)
+        if leg is record.legs[-1]:
+            yield from _chosen_differences(record, leg, scored)
+        else:
+            yield from _failed_differences(leg, scored)
 
 
 def _failed_differences(leg: LegRecord, scored: list[Scored]) -> Iterator[str]:

@@ -47,21 +47,20 @@ class Decided(msgspec.Struct, frozen=True, gc=False):
     selector: str
     session: PoolDecision | None  # None in single-level
     bound_before: SessionBinding | None
-    draws_before: int  # numbers drawn before this decision
 
 
 def decide(fleet: Fleet, job: Job) -> Decided:
     """Choose a node for a job whose kind is prepared, and reserve a slot there."""
-    bound_before, draws_before = job.session.binding, fleet.draws.counter
+    bound_before = job.session.binding
     fleet.trail = []
     decision = job.decision = decide_pools_of(fleet, job)
     choice, selector = _choose(fleet, job, pools_to_ask(fleet, decision))
-    return Decided(choice, selector, decision, bound_before, draws_before)
+    return Decided(choice, selector, decision, bound_before)
 
 
 def decide_on(fleet: Fleet, job: Job, row: int) -> Decided:
     """The same for this one row, on which a slot was just freed."""
-    bound_before, draws_before = job.session.binding, fleet.draws.counter
+    bound_before = job.session.binding
     fleet.trail = []
     decision = job.decision = decide_pools_of(fleet, job)
     ranking = fleet.ranking(excluded_rows(fleet, job))
@@ -70,7 +69,7 @@ def decide_on(fleet: Fleet, job: Job, row: int) -> Decided:
     else:
         pools = pools_to_ask(fleet, decision)
         choice = reserve_among(fleet, job.kind, (row,), pools, ranking)
-    return Decided(choice, RESERVE, decision, bound_before, draws_before)
+    return Decided(choice, RESERVE, decision, bound_before)
 
 
 def memory_of(job: Job) -> Kind | Round:

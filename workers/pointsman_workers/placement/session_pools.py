@@ -62,9 +62,9 @@ def decide_pools(
     types = question.requirement.types
     asked = [pool_id for pool_id in decision.pools if view.counts(pool_id).can_serve(types)]
     if len(asked) == len(decision.pools):
-        return decision
-    skipped = [pool_id for pool_id in decision.pools if pool_id not in asked]
-    return replace(decision, pools=tuple(asked), skipped=tuple(skipped))
+        return replace(decision, question=question)
+    skipped = tuple(pool_id for pool_id in decision.pools if pool_id not in asked)
+    return replace(decision, pools=tuple(asked), skipped=skipped, question=question)
 
 
 def pools_to_ask(fleet: Fleet, decision: PoolDecision | None) -> PoolOrder:
