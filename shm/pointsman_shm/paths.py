@@ -76,6 +76,10 @@ class InstancePaths(msgspec.Struct, frozen=True):
         return self.state_dir / "instance.lock"
 
     @property
+    def runtime_lock(self) -> Path:
+        return self.runtime_dir / "instance.lock"
+
+    @property
     def manager_lock(self) -> Path:
         return self.state_dir / "manager.lock"
 

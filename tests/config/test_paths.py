@@ -68,6 +68,7 @@ def test_everything_is_named_after_the_instance() -> None:
         paths.bell(0),
         paths.admin("worker-0"),
         paths.instance_lock,
+        paths.runtime_lock,
         paths.manager_lock,
         paths.shard_lock(0),
         paths.worker_count_file,

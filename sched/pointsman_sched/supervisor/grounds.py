@@ -1,12 +1,18 @@
-"""The ground on which a service stands: its lock, directories, port; and cleaning it.
+"""The ground on which a service stands: its name, directories, port; and cleaning it.
 
-Whoever holds the instance's lock may remove what bears the instance's name: whatever is found
-was left by a service that is dead.
+A service claims three things that no other may have: its name, which its segments bear, its state
+directory and its runtime directory.  Who has claimed them may remove what it finds under the name
+and in the runtime directory: whatever is there was left by a service that is dead.
+
+The name is claimed by an abstract unix socket: one for the host, whatever directories a service
+was given, and gone with its process.
 """
 
 import errno
 import os
 import socket
+import struct
+from contextlib import ExitStack
 from pathlib import Path
 
 from pointsman_sched.supervisor.options import ServiceOptions
@@ -18,6 +24,7 @@ from pointsman_shm.state_files import make_state_files, replace_file
 BACKLOG = 4096
 # Wake a worker when the first bytes are there, not for the bare connect.
 DEFER_ACCEPT_S = 5
+_CREDENTIALS = struct.Struct("3i")  # process, user, group
 SEGMENT_DIRECTORY = Path("/dev/shm")  # noqa: S108 - where the system keeps POSIX shared memory
 
 
@@ -25,29 +32,68 @@ class GroundError(Exception):
     """A service cannot stand here; the text says why and what to do."""
 
 
-def take_instance(options: ServiceOptions) -> OwnerLock:
-    """Prepare the directories and take the instance for this service.
+def take_instance(options: ServiceOptions) -> ExitStack:
+    """Prepare the directories and claim the instance for this service, until the stack is closed.
 
     Raises GroundError when another service has it, PathError for a directory that cannot be used.
     """
     paths = options.paths
-    prepare_directories(paths, user_id=os.geteuid())
+    with ExitStack() as claims:
+        claims.enter_context(claim_name(paths.instance))
+        prepare_directories(paths, user_id=os.geteuid())
+        claims.enter_context(_claim(paths.instance_lock, "--state-dir"))
+        claims.enter_context(_claim(paths.runtime_lock, "--runtime-dir"))
+        clean(paths)
+        make_state_files(paths, os.urandom)
+        replace_file(paths.worker_count_file, f"{options.worker_count}\n".encode("ascii"))
+        return claims.pop_all()
+    raise AssertionError("unreachable: nothing above is swallowed")
+
+
+def claim_name(instance: str) -> socket.socket:
+    """Have the name on this host as long as the socket is open.  Raises GroundError."""
+    address = f"\0pointsman-instance/{instance}"
+    claim = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        lock = acquire_lock(paths.instance_lock)
+        claim.bind(address)
+        claim.listen(1)
+    except OSError as error:
+        claim.close()
+        if error.errno != errno.EADDRINUSE:
+            raise
+        raise GroundError(
+            f"instance {instance!r} is running already ({_listener_at(address)}): stop it, or "
+            "start this one with another --instance"
+        ) from None
+    return claim
+
+
+def _listener_at(address: str) -> str:
+    """Say which process listens there: the kernel knows who asked to."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+        sock.setblocking(False)
+        try:
+            sock.connect(address)
+            credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+        except OSError:  # it is ending, or was asked too often
+            return "another process"
+    process_id, _, _ = _CREDENTIALS.unpack(credentials)
+    return f"process {process_id}"
+
+
+def _claim(path: Path, option: str) -> OwnerLock:
+    try:
+        return acquire_lock(path)
     except LockHeld as held:
         who = f"process {held.holder.pid}" if held.holder else "another process"
         raise GroundError(
-            f"instance {paths.instance!r} is running already ({who} holds {held.path}): stop it, "
-            "or start this one with another --instance"
+            f"directory {path.parent} is in use by another service ({who} holds {path}): stop it, "
+            f"or choose another {option}"
         ) from None
-    clean(paths)
-    make_state_files(paths, os.urandom)
-    replace_file(paths.worker_count_file, f"{options.worker_count}\n".encode("ascii"))
-    return lock
 
 
 def clean(paths: InstancePaths) -> None:
-    """Remove the segments and sockets of the instance; the caller holds its lock."""
+    """Remove the segments and sockets of the instance; the caller has claimed it."""
     prefix = paths.segment("").removeprefix("/")
     for name in sorted(os.listdir(SEGMENT_DIRECTORY)):
         if name.startswith(prefix):

@@ -55,7 +55,7 @@ class Supervisor:
     async def run(self) -> int:
         """Start, watch, stop.  Raises GroundError or PathError when there is no ground."""
         options = self._options
-        lock = take_instance(options)
+        claims = take_instance(options)
         listener = open_port(options.host, options.port)
         self._address = address_text(listener)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -74,7 +74,7 @@ class Supervisor:
             os.close(held)
             os.close(alive)
             clean(options.paths)
-            lock.release()
+            claims.close()
         return self._exit_status()
 
     def answer(self, query: AdminQuery) -> AdminAnswer | None:
