@@ -174,6 +174,26 @@ async def test_a_slot_freed_by_one_worker_goes_to_a_job_that_waits_in_the_other(
     assert after["node_capacity_refusals"] == before["node_capacity_refusals"]
 
 
+async def test_who_waits_in_one_worker_starts_when_the_other_frees_the_slot(
+    service: LiveService, journal: Journal
+) -> None:
+    """By a doorbell: neither by chance nor after a while."""
+    ids = [session_ids(shard, 1, prefix="bell")[0] for shard in (0, 1)]
+    async with (
+        live_node(service.address, journal, "aq", max_concurrency=1),
+        connect(service.address, session_id=ids[0], src="en", tgt="aq") as holder,
+        connect(service.address, session_id=ids[1], src="en", tgt="aq") as waiter,
+    ):
+        first = asyncio.create_task(holder.submit("a", services=NMT, meta={"sleep_s": 0.4}))
+        await journal.has("start")
+        second = await waiter.submit("b", services=NMT, explain=True)
+        assert (await first).text == "a"
+    assert [entry.what for entry in journal.entries()] == ["start", "end", "start", "end"]
+    ended, started = journal.entries()[1:3]
+    assert started.at_ns - ended.at_ns < 1_000_000_000
+    assert second.queued_ms > 50
+
+
 async def test_cancelling_the_awaiting_task_stops_the_handler_and_frees_the_slot(
     service: LiveService, journal: Journal
 ) -> None:
