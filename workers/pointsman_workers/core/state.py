@@ -59,15 +59,19 @@ class Session(msgspec.Struct, eq=False, kw_only=True):
     is_closed: bool = False
 
 
-class Job(msgspec.Struct, eq=False, kw_only=True):
-    """One piece of work; `state` changes only through lifecycle.moved."""
+class Job(msgspec.Struct, eq=False, kw_only=True, gc=False):
+    """One piece of work; `state` changes only through lifecycle.moved.
+
+    The garbage collector does not look at jobs, of which there are hundreds of thousands: what
+    they refer to in circles (hold, session) is cut when they end.
+    """
 
     job_id: str
     key: Key
     session: Session
-    submit: Submit
-    payload: bytes  # emptied when the job ends
-    body: tuple[int, int]  # length and crc32 of the payload: what a repeat must equal
+    submit: Submit  # forgotten, as is the payload, when the job ends
+    payload: bytes
+    body: int  # length and crc32 of the payload: what a repeat must equal
     kind: Kind
     arrival: int  # counts up: the order of acceptance
     accepted_at_ns: int
@@ -101,7 +105,7 @@ class Job(msgspec.Struct, eq=False, kw_only=True):
         return self.state < FIRST_TERMINAL
 
 
-class Hold(msgspec.Struct, eq=False, kw_only=True):
+class Hold(msgspec.Struct, eq=False, kw_only=True, gc=False):
     """A slot of a node that this worker holds for one dispatch of a job.
 
     It is released once: by the node's result or refusal, by its report without the job, or by

@@ -102,7 +102,7 @@ class JobDesk:
             return error_info(Code.QUEUE_FULL, text, retry_after_ms=1_000)
         return None
 
-    def _repeat(self, peer: Peer, submit: Submit, job: Job, body: tuple[int, int]) -> None:
+    def _repeat(self, peer: Peer, submit: Submit, job: Job, body: int) -> None:
         """The same key again: the same job, or CONFLICT for another body."""
         if job.body != body:
             text = f"request {job.key[2]!r} was submitted before with another payload"
@@ -212,6 +212,6 @@ class JobDesk:
         self.shard.outbox.accept(peer, accepted)
 
 
-def body_check(payload: bytes) -> tuple[int, int]:
-    """Return (length, crc32): what the body of a repeated request must equal."""
-    return len(payload), crc32(payload)
+def body_check(payload: bytes) -> int:
+    """Return length and crc32 in one number: what the body of a repeated request must equal."""
+    return len(payload) << 32 | crc32(payload)

@@ -17,7 +17,7 @@ from pointsman_shm.rules.eligibility import uses_semantic
 from pointsman_wire.errors import MEANINGS, Code
 from pointsman_wire.lane_messages import CancelJob, NodeResult
 from pointsman_wire.messages import ErrorInfo, error_info
-from pointsman_wire.session_messages import Result
+from pointsman_wire.session_messages import Result, Submit
 from pointsman_workers.core.events import RingWorker
 from pointsman_workers.core.lifecycle import STATUS, JobState, moved
 from pointsman_workers.core.shard import MILLISECOND_NS, SECOND_NS, Shard
@@ -27,6 +27,7 @@ from pointsman_workers.desks.sessions import SessionDesk
 from pointsman_workers.placement.kinds import Kind
 from pointsman_workers.placement.selection import FULL_MEMORY_NS
 
+_FORGOTTEN = Submit()
 CAPACITY_REFUSALS_MAX = 100
 LOOKS_A_STEP_MAX = 256
 BEHIND_MAX = 16
@@ -84,10 +85,10 @@ class OutcomeDesk:
         job.hold = None
         job.filed_ns = 0  # its timer finds nothing to do
         job.output = payload
-        job.payload = b""
         job.ended_at_ns = shard.now_ns
         shard.open_job_count -= 1
         job.result = self._result(job, hold, message, error)
+        job.submit, job.payload = _FORGOTTEN, b""
         session.next_result += 1
         shard.count(_END_COUNTERS[job.state])
         if error is not None and error.retryable and job.attempt == 0:
