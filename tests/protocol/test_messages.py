@@ -26,7 +26,7 @@ def decode(union: Any, fields: dict[str, Any]) -> Message:
 
 
 def defined() -> set[type[Message]]:
-    for module in pkgutil.iter_modules(pointsman_wire.__path__, "pointsman_wire."):
+    for module in pkgutil.walk_packages(pointsman_wire.__path__, "pointsman_wire."):
         if module.name.endswith("messages"):
             import_module(module.name)
     return set(Message.__subclasses__())

@@ -9,6 +9,16 @@ from typing import Annotated
 import msgspec
 
 from pointsman_wire.messages import Error, Message
+from pointsman_wire.queries.explain_messages import (
+    Coverage,
+    CoverageQuery,
+    Explained,
+    ExplainQuery,
+    Where,
+    WhereQuery,
+    WhyNot,
+    WhyNotQuery,
+)
 
 Limit = Annotated[int, msgspec.Meta(ge=1, le=1000)]
 
@@ -120,5 +130,16 @@ class Sessions(Message, tag="sessions", frozen=True, kw_only=True):
     more: bool = False
 
 
-AdminQuery = StatusQuery | NodesQuery | SnapshotQuery | SessionsQuery
-AdminAnswer = Status | Nodes | SnapshotView | Sessions | Error
+AdminQuery = (
+    StatusQuery
+    | NodesQuery
+    | SnapshotQuery
+    | SessionsQuery
+    | ExplainQuery
+    | WhereQuery
+    | WhyNotQuery
+    | CoverageQuery
+)
+AdminAnswer = (
+    Status | Nodes | SnapshotView | Sessions | Explained | Where | WhyNot | Coverage | Error
+)

@@ -8,6 +8,7 @@ from pointsman import __version__
 from pointsman.cli import node, serve, submit
 from pointsman.cli.demo import command as demo
 from pointsman.cli.endings import CODES_HELP, Commands
+from pointsman.cli.explain import command as explain
 from pointsman.cli.fleet import command as fleet
 from pointsman.cli.screen import say
 
@@ -19,7 +20,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for part in (serve, node, submit, fleet, demo):
+for part in (serve, node, submit, fleet, explain, demo):
     app.add_typer(part.app)
 
 
@@ -43,7 +44,8 @@ def pointsman(
 
     One host runs `serve`; machines that can do something run `node`;
     `submit` has a job done; `nodes`, `snapshot`, `status` and `sessions`
-    show how it goes; `demo` shows it all.
+    show how it goes; `explain`, `where`, `why-not` and `coverage` say why;
+    `demo` shows it all.
     """
 
 

@@ -20,8 +20,13 @@ from pointsman_wire.admin_messages import (
     SnapshotView,
 )
 from pointsman_wire.errors import Code
-from pointsman_wire.explain_messages import CoverageQuery, ExplainQuery, WhereQuery, WhyNotQuery
 from pointsman_wire.messages import Error, Message, error_info
+from pointsman_wire.queries.explain_messages import (
+    CoverageQuery,
+    ExplainQuery,
+    WhereQuery,
+    WhyNotQuery,
+)
 from pointsman_workers.core.shard import MILLISECOND_NS, Shard
 from pointsman_workers.core.state import Session
 from pointsman_workers.explain.answering import Explainer

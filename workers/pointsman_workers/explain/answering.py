@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 
+from msgspec.structs import replace
+
 from pointsman_shm.memory.rows import (
     CLASS_MASK,
     CLASS_SHIFT,
@@ -16,7 +18,8 @@ from pointsman_shm.rules.coverage import Covered, Stock, Wanted, cover
 from pointsman_shm.rules.modules import UnknownName
 from pointsman_shm.snapshot.records import Requirement
 from pointsman_wire.errors import Code
-from pointsman_wire.explain_messages import (
+from pointsman_wire.messages import Breakdown, Error, error_info
+from pointsman_wire.queries.explain_messages import (
     Coverage,
     CoverageLine,
     CoverageQuery,
@@ -30,7 +33,6 @@ from pointsman_wire.explain_messages import (
     WhyNot,
     WhyNotQuery,
 )
-from pointsman_wire.messages import Breakdown, Error, error_info
 from pointsman_workers.core.shard import MILLISECOND_NS, Shard
 from pointsman_workers.core.state import Job, Key
 from pointsman_workers.explain.comparing import differences
@@ -182,9 +184,8 @@ class Explainer:
     ) -> WhyNot:
         fleet = self._shard.fleet
         checks = check_all(fleet, node, requirement, is_excluded=is_excluded)
-        return describe(
-            fleet,
-            node,
+        return replace(
+            describe(fleet, node),
             job=words_of(requirement),
             checks=checks,
             able=all(check.passes for check in checks),

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from pointsman_wire.explain_messages import DecisionView
+from pointsman_wire.queries.explain_messages import DecisionView
 
 
 def differences(now: DecisionView, then: DecisionView) -> list[str]:

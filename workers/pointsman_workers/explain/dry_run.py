@@ -14,7 +14,7 @@ from pointsman_shm.memory.rows import SLOTS_MASK
 from pointsman_shm.rules.modules import UnknownName
 from pointsman_shm.snapshot.pool_view import PoolView
 from pointsman_wire.errors import Code
-from pointsman_wire.explain_messages import DecisionView, JobAsk
+from pointsman_wire.queries.explain_messages import DecisionView, JobAsk
 from pointsman_wire.session_messages import Submit
 from pointsman_workers.core.shard import Shard
 from pointsman_workers.core.state import Job, Session

@@ -7,7 +7,7 @@ import msgspec
 from pointsman_shm.memory.ledger import Reserve
 from pointsman_shm.memory.rows import GENERATION_SHIFT, SLOTS_MASK
 from pointsman_shm.rules.pools import OTHER_POOL_NAME
-from pointsman_wire.explain_messages import CandidateView, DecisionView, LegView, ReplayView
+from pointsman_wire.queries.explain_messages import CandidateView, DecisionView, LegView, ReplayView
 from pointsman_workers.core.state import Key
 from pointsman_workers.explain.pages import Pages
 from pointsman_workers.explain.recorder import Recorder

@@ -1,6 +1,6 @@
 """Why not this node: for one job every check it fails; for its owner, why it gets so few jobs."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import msgspec
 from msgspec.structs import replace
@@ -18,7 +18,7 @@ from pointsman_shm.memory.rows import (
 from pointsman_shm.rules.eligibility import all_failures, first_failure
 from pointsman_shm.rules.reasons import Reason
 from pointsman_shm.snapshot.records import CapabilityClass, NodeRecord, Requirement
-from pointsman_wire.explain_messages import CheckView, SkipView, WhyNot
+from pointsman_wire.queries.explain_messages import CheckView, SkipView, WhyNot
 from pointsman_workers.core.shard import Shard
 from pointsman_workers.explain.records import LegRecord, Placed, Refused, decode_record
 from pointsman_workers.explain.replay import judgement_of
@@ -76,16 +76,8 @@ def beside(fleet: Fleet, record: NodeRecord) -> Beside:
     return Beside(record, fleet.standing[record.row], fleet.capability(record.row))
 
 
-def describe(
-    fleet: Fleet,
-    node: Beside,
-    *,
-    job: str = "",
-    checks: Sequence[CheckView] = (),
-    able: bool = False,
-    verdict: str = "",
-) -> WhyNot:
-    """How a node stands, and beside a job how it fares."""
+def describe(fleet: Fleet, node: Beside) -> WhyNot:
+    """How a node stands."""
     pools = fleet.snapshot.pool_view.pools
     return WhyNot(
         node_id=node.record.node_id,
@@ -93,10 +85,6 @@ def describe(
         pools=[pools[p].name if p in pools else str(p) for p in node.record.pools],
         held=fleet.held(node.record.row),
         slots_max=node.word & SLOTS_MASK,
-        job=job,
-        checks=list(checks),
-        able=able,
-        verdict=verdict,
     )
 
 

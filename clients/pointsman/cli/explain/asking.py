@@ -1,0 +1,94 @@
+"""Putting questions about decisions to workers: who is asked, and which answer counts."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Generic, NamedTuple, TypeVar
+
+from msgspec.structs import replace
+
+from pointsman.cli.endings import FAILED, USAGE, Trouble
+from pointsman.cli.fleet.asking import ASK_S, Heard, Service, nobody_there
+from pointsman_wire.admin_messages import AdminAnswer, AdminQuery
+from pointsman_wire.messages import Error, ErrorInfo
+from pointsman_wire.places import admin_socket
+from pointsman_wire.queries.explain_messages import SkipView, WhyNot
+from pointsman_wire.shards import shard_of
+from pointsman_wire.sockets.admin import AdminError, ask
+
+AnswerKind = TypeVar("AnswerKind")
+
+
+class Said(NamedTuple, Generic[AnswerKind]):
+    """What workers said: answers of the kind asked for, and who gave none, and why."""
+
+    answers: dict[str, AnswerKind]
+    refusals: list[ErrorInfo]
+    faults: list[Heard]
+
+    def first(self) -> AnswerKind:
+        """The first answer; raises Trouble with the words of a worker when there is none."""
+        if self.answers:
+            return next(iter(self.answers.values()))
+        error = self.refusals[0]
+        raise Trouble(error.message, todo=error.hint, code=FAILED)
+
+
+def ask_workers(
+    service: Service, query: AdminQuery, kind: type[AnswerKind], workers: Sequence[str] = ()
+) -> Said[AnswerKind]:
+    """Put one question to all workers, or to these.  Raises Trouble when nobody answers."""
+    said: Said[AnswerKind] = Said({}, [], [])
+    for process, answer in asyncio.run(_ask_each(service, workers or service.workers, query)):
+        if isinstance(answer, kind):
+            said.answers[process] = answer
+        elif isinstance(answer, Error):
+            said.refusals.append(answer.error)
+        else:
+            said.faults.append(Heard(process, None, str(answer)))
+    if not said.answers and not said.refusals:
+        raise nobody_there(service, said.faults)
+    return said
+
+
+async def _ask_each(
+    service: Service, workers: Sequence[str], query: AdminQuery
+) -> list[tuple[str, AdminAnswer | AdminError]]:
+    async def ask_one(process: str) -> AdminAnswer | AdminError:
+        try:
+            place = admin_socket(service.runtime_dir, process)
+            return await ask(place, query, timeout_s=ASK_S)
+        except AdminError as error:
+            return error
+
+    return list(zip(workers, await asyncio.gather(*map(ask_one, workers)), strict=True))
+
+
+def owner_of(service: Service, session_id: str) -> list[str]:
+    """Return the worker that a session belongs to; all of them for no session in particular."""
+    if not session_id:
+        return []
+    return [service.workers[shard_of(session_id, len(service.workers))]]
+
+
+def together(answers: dict[str, WhyNot]) -> WhyNot:
+    """Return what all workers say of a node, added up."""
+    all_said = [answer for answer in answers.values() if answer.known]
+    if not all_said:
+        raise Trouble(
+            f"no node {next(iter(answers.values())).node_id!r} is known",
+            todo="`pointsman nodes` lists those that are; who left is remembered for ten minutes",
+            code=USAGE,
+        )
+    skips: dict[str, SkipView] = {}
+    for skip in (skip for answer in all_said for skip in answer.skips):
+        known = skips.get(skip.reason)
+        jobs = skip.jobs + (known.jobs if known else 0)
+        skips[skip.reason] = replace(known or skip, jobs=jobs)
+    return replace(
+        all_said[0],
+        jobs_seen=sum(answer.jobs_seen for answer in all_said),
+        jobs_taken=sum(answer.jobs_taken for answer in all_said),
+        jobs_outranked=sum(answer.jobs_outranked for answer in all_said),
+        jobs_not_drawn=sum(answer.jobs_not_drawn for answer in all_said),
+        skips=sorted(skips.values(), key=lambda skip: -skip.jobs),
+    )
