@@ -123,7 +123,7 @@ class Rehearsal:
             session=replace(session),
             submit=self._submit,
             payload=b"",
-            body=(0, 0),
+            body=0,
             kind=_fresh(kind),
             favoured=tuple(map(_fresh, favoured)),
             arrival=0,
