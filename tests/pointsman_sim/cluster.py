@@ -26,7 +26,7 @@ class Cluster:
         self.history = History(self.schedule, settings.tail)
         self.network = Network(seed, self.schedule)
         self.world = World(seed, self.schedule, self.network, self.history)
-        self.instance = Instance(self.world, config_of(seed), settings.workers)
+        self.instance = Instance(self.world, config_of(settings), settings.workers)
         witnesses: list[Any] = []
         self.nodes = [NodeSite(self.world, index, witnesses) for index in range(settings.nodes)]
         self.clients = [

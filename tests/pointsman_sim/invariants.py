@@ -222,7 +222,7 @@ class Invariants:
         """Judge a result that reached its client."""
         result, payload = command.result, command.payload
         if result.status == "completed" and payload[::-1] not in (asked.payload, OTHER_BODY):
-            words = f"{asked.session_id}/{asked.submit.request_id} got another request's result"
+            words = f"{asked.session}/{asked.submit.request_id} got another request's result"
             raise Violation("I3", words)
 
     def judge_ended(self) -> None:

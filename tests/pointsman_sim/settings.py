@@ -61,8 +61,8 @@ def settings_of(seed: int) -> Settings:
         faults = tuple(fault for fault in FAULTS if dice.chance(0.5))
     return Settings(
         seed=seed,
-        steps=4_000,
-        duration_s=15.0,
+        steps=3_000,
+        duration_s=12.0,
         workers=dice.between(1, 3),
         nodes=dice.between(1, 6),
         clients=dice.between(1, 3),
@@ -71,9 +71,9 @@ def settings_of(seed: int) -> Settings:
     )
 
 
-def config_of(seed: int) -> Config:
+def config_of(settings: Settings) -> Config:
     """Draw a configuration: the default's proportions at half its durations, any pool mode."""
-    dice = Dice(seed, "config")
+    dice = Dice(settings.seed, "config")
     pools = dice.pick(
         (
             PoolsConfig(),
@@ -85,7 +85,11 @@ def config_of(seed: int) -> Config:
     )
     return Config(
         nodes=NodesConfig(
-            max_nodes=64, heartbeat_interval_s=0.5, remember_offline_s=20.0, model_mark_s=2.0
+            max_nodes=settings.nodes + dice.pick((2, 50)),
+            heartbeat_interval_s=0.5,
+            remember_offline_s=dice.pick((2.0, 20.0)),
+            model_mark_s=2.0,
+            mass_loss_hold_s=15.0,
         ),
         pools=pools,
         jobs=JobsConfig(

@@ -60,11 +60,11 @@ class Workload:
     def _ask(self, site: ClientSite) -> None:
         dice, habits = site.dice, self._habits
         self._numbers += 1
-        session_id = dice.pick([*site.sessions])
+        session = dice.pick([*site.sessions])
         submit = draw_submit(dice, f"r-{self._numbers}")
         payload = dice.entropy(dice.skewed(0, PAYLOAD_BYTES_MAX))
-        ticket = site.ask(session_id, submit, payload)
-        asked = site.asked[session_id, submit.request_id]
+        ticket = site.ask(session, submit, payload)
+        asked = site.asked[session, submit.request_id]
         if dice.chance(habits.cancels):
             self._schedule.after(dice.skewed(0, S), lambda: self._cancel(site, ticket))
         if dice.chance(habits.repeats_soon):

@@ -35,7 +35,7 @@ def test_every_promise_is_kept_in_every_weather(first: int) -> None:
 
 @pytest.mark.slow
 def test_a_larger_cluster_keeps_them_as_well() -> None:
-    settings = Settings(seed=7, steps=15_000, workers=4, nodes=12, clients=6, faults=FAULTS)
+    settings = Settings(seed=7, steps=10_000, workers=4, nodes=12, clients=6, faults=FAULTS)
     kept(simulate(settings))
 
 

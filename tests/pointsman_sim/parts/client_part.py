@@ -35,7 +35,7 @@ OTHER_BODY = b"another body"
 class Asked(msgspec.Struct, eq=False):
     """One submit, and every answer that came for it."""
 
-    session_id: str
+    session: str  # the program's name for it
     submit: Submit
     payload: bytes
     asked_at_ns: int
@@ -81,13 +81,15 @@ class ClientSite:
         self.tenant = self.dice.pick(("", "", TENANT))
         self.process: ClientProcess | None = None
         self.lives = 0
-        # session id -> handle of its present opening, None while there is none.
+        # The program's name for a session -> handle of its present opening, None without one.
         self.sessions: dict[str, int | None] = {
             f"s-{index}-{number}": None for number in range(self.dice.between(1, 3))
         }
+        # Its id, which is that name, or what the server has made; "" until it has.
+        self._ids = {name: "" if self.dice.chance(0.3) else name for name in self.sessions}
         self._session_of: dict[int, str] = {}
         self._last_number = 0
-        self.asked: dict[tuple[str, str], Asked] = {}  # by session id and request id
+        self.asked: dict[tuple[str, str], Asked] = {}  # by session and request id
         self._asked_by: dict[int, Asked] = {}
         self.results: dict[tuple[str, str], Result] = {}
 
@@ -100,8 +102,8 @@ class ClientSite:
         self.lives += 1
         self._world.history.note(self.name, "starts")
         self.process = ClientProcess(self._world, self, self.lives)
-        for session_id in self.sessions:
-            self._open(session_id)
+        for session in self.sessions:
+            self._open(session)
         for asked in self.asked.values():
             if asked.tickets:
                 for ticket in asked.tickets:
@@ -109,12 +111,14 @@ class ClientSite:
                 asked.tickets.clear()
                 self._submit(asked)
 
-    def _open(self, session_id: str) -> None:
+    def _open(self, session: str) -> None:
         assert self.process is not None
         handle = self._number()
-        self.sessions[session_id] = handle
-        self._session_of[handle] = session_id
-        init = SessionInit(session_id=session_id, tenant=self.tenant, src_lang="en", tgt_lang="es")
+        self.sessions[session] = handle
+        self._session_of[handle] = session
+        init = SessionInit(
+            session_id=self._ids[session], tenant=self.tenant, src_lang="en", tgt_lang="es"
+        )
         self.process.post(OpenSession(handle=handle, init=init, within_s=None))
 
     def _number(self) -> int:
@@ -123,10 +127,10 @@ class ClientSite:
 
     # ---- asking
 
-    def ask(self, session_id: str, submit: Submit, payload: bytes) -> int:
+    def ask(self, session: str, submit: Submit, payload: bytes) -> int:
         """Submit something new; return the ticket."""
-        asked = Asked(session_id, submit, payload, self._world.schedule.now_ns, {})
-        self.asked[session_id, submit.request_id] = asked
+        asked = Asked(session, submit, payload, self._world.schedule.now_ns, {})
+        self.asked[session, submit.request_id] = asked
         return self._submit(asked)
 
     def ask_again(self, asked: Asked) -> int:
@@ -138,7 +142,7 @@ class ClientSite:
         ticket = self._number()
         asked.tickets[ticket] = None
         self._asked_by[ticket] = asked
-        handle = self.sessions[asked.session_id]
+        handle = self.sessions[asked.session]
         assert handle is not None
         self.process.post(
             SubmitWished(handle=handle, ticket=ticket, submit=asked.submit, payload=asked.payload)
@@ -164,7 +168,7 @@ class ClientSite:
         """A job ended."""
         asked = self._answered(command.ticket)
         self._world.history.counts[f"answer {command.result.status}"] += 1
-        self.results[asked.session_id, asked.submit.request_id] = command.result
+        self.results[asked.session, asked.submit.request_id] = command.result
         for witness in self.witnesses:
             witness.told(self, asked, command)
 
@@ -179,18 +183,22 @@ class ClientSite:
         if self.process is not None and self.process.is_alive and not asked.tickets:
             self._submit(asked)
 
+    def session_opened(self, command: SessionOpened) -> None:
+        """Remember the id, to come back under it."""
+        self._ids[self._session_of[command.handle]] = command.ack.session_id
+
     def session_ended(self, command: SessionEnded) -> None:
         """Nobody wished it: open the session again."""
-        session_id = self._session_of.pop(command.handle)
-        if self.sessions[session_id] == command.handle:
-            self._open(session_id)
+        session = self._session_of.pop(command.handle)
+        if self.sessions[session] == command.handle:
+            self._open(session)
 
 
 _TOLD: dict[type, Any] = {
     ResultCame: ClientSite.result_came,
     RequestFailed: ClientSite.request_failed,
     SessionEnded: ClientSite.session_ended,
-    SessionOpened: None,
+    SessionOpened: ClientSite.session_opened,
     JobWasAccepted: None,
     PartialCame: None,
     ProgressCame: None,
