@@ -44,9 +44,9 @@ class Invariants:
             if node.state is NodeState.READY:
                 assert node.is_lanes_ready, "Ready implies that its lanes are up"
             if node.is_live:
-                assert state.planner.pools_of(node_id) == node.pools != ()
+                assert state.planner.pools_of(node_id) != ()
             else:
-                assert node.pools == state.planner.pools_of(node_id) == ()
+                assert state.planner.pools_of(node_id) == ()
                 assert node.connection is None
             if node.connection is not None:
                 assert state.peers[node.connection].node is node
@@ -105,7 +105,7 @@ def check_pools(state: ManagementState, payload: bytes) -> None:
     """The pools' counts are those of the nodes, counted anew."""
     counts: dict[tuple[int, int], list[int]] = {}
     for node in state.nodes.by_id.values():
-        for pool in node.pools:
+        for pool in state.planner.pools_of(node.node_id):
             count = counts.setdefault((pool, node.class_number), [0, 0])
             count[0] += 1
             count[1] += node.state is NodeState.READY
@@ -130,7 +130,8 @@ def check_members(state: ManagementState, layout: CatalogLayout, pages: dict[int
         for record in msgspec.msgpack.decode(pages.get(page, EMPTY_PAGE), type=NodePage):
             assert record.class_number < class_count
             node = state.nodes.by_id[record.node_id]
-            assert (node.row, node.generation, node.epoch, node.pools) == (
+            pools = state.planner.pools_of(record.node_id)
+            assert (node.row, node.generation, node.epoch, pools) == (
                 record.row,
                 record.generation,
                 record.epoch,

@@ -44,6 +44,16 @@ class LaneRefused(UplinkMessage, tag="lane_refused", frozen=True):
     reason: str
 
 
+class PairingAsked(UplinkMessage, tag="pairing_asked", frozen=True):
+    """A session came with a pairing code: which node is it for?  `number` is in the answer."""
+
+    number: int
+    code: str
+    tenant: str
+    session_id: str
+    address: str = ""
+
+
 class ManagerWelcome(UplinkMessage, tag="manager_welcome", frozen=True):
     """The manager's answer to worker_hello."""
 
@@ -57,5 +67,15 @@ class SnapshotPublished(UplinkMessage, tag="snapshot_published", frozen=True):
     version: int
 
 
-FromWorker = WorkerHello | ModelUnavailable | NodeZombie | LaneRefused
-FromManager = ManagerWelcome | SnapshotPublished
+class PairingAnswered(UplinkMessage, tag="pairing_answered", frozen=True):
+    """The answer to pairing_asked: a node, or a code of the errors and why there is none."""
+
+    number: int
+    node_id: str = ""
+    code: str = ""
+    words: str = ""
+    retry_after_ms: int | None = None
+
+
+FromWorker = WorkerHello | ModelUnavailable | NodeZombie | LaneRefused | PairingAsked
+FromManager = ManagerWelcome | SnapshotPublished | PairingAnswered

@@ -21,7 +21,7 @@ from pointsman_wire.preamble import Role
 def accepted(state: ManagementState, event: Accepted) -> None:
     """Take a new connection; above the bound of strangers the newest is dropped."""
     state.peers[event.connection] = Peer(event.peer)
-    strangers_max = state.setup.config.limits.unauthenticated_max
+    strangers_max = state.config.limits.unauthenticated_max
     state.strangers.add(event.connection)
     if event.preamble.role is not Role.CONTROL:
         words = f"a {event.preamble.role.name.lower()} connection does not belong to the manager"
@@ -105,8 +105,11 @@ def _drain(state: ManagementState, connection: Connection, node: Node, message: 
 
 
 def _leave(state: ManagementState, connection: Connection, node: Node, message: Leave) -> None:
-    """The node goes for good; what it still runs fails over at once."""
+    """The node goes for good: what it still runs fails over at once, its id is free again."""
     change(state, node, Verb.END, message.reason or "left")
+    freed = state.identities.release(node.node_id)
+    if freed is not None:
+        state.outbox.record(freed)
 
 
 NODE_HANDLERS: dict[type, Callable[..., None]] = {

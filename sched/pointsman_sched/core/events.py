@@ -2,7 +2,9 @@
 
 import msgspec
 
+from pointsman_shm.config import Config
 from pointsman_shm.uplink import UplinkMessage
+from pointsman_wire.messages import Message
 
 
 class WorkerSaid(msgspec.Struct, frozen=True):
@@ -32,6 +34,25 @@ class UndrainWished(msgspec.Struct, frozen=True):
     node_id: str
 
 
+class PairOrdered(msgspec.Struct, frozen=True):
+    """An operator wants a pairing code for a node; answered by Answer with the same ticket."""
+
+    ticket: int
+    node_id: str
+
+
+class ConfigOffered(msgspec.Struct, frozen=True):
+    """A whole and valid configuration that an operator wants in force; answered by Answer.
+
+    is_trial: only to be compared with the present one.
+    """
+
+    ticket: int
+    source: str
+    config: Config
+    is_trial: bool = False
+
+
 class StopWished(msgspec.Struct, frozen=True):
     """The process shall end by itself; answered by Stopped."""
 
@@ -39,6 +60,7 @@ class StopWished(msgspec.Struct, frozen=True):
 class RegistryEntry(msgspec.Struct, frozen=True, array_like=True):
     """What must survive every process: whose key proves a node id, and its highest epoch.
 
+    key_hash: empty when the node said that it leaves: then its id is anybody's again.
     is_proven: whoever was given the key has shown that the answer with it arrived.  Until then a
     lost answer must not lock the id for ever.
     """
@@ -69,6 +91,13 @@ class TellWorker(msgspec.Struct, frozen=True):
 
     worker_index: int
     message: UplinkMessage
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What came of the order with this ticket, for whoever gave it."""
+
+    ticket: int
+    message: Message
 
 
 class Stopped(msgspec.Struct, frozen=True):

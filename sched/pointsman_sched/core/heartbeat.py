@@ -18,7 +18,6 @@ from pointsman_wire.control_messages import Heartbeat, HeartbeatAck, LanesReady,
 from pointsman_wire.errors import Code
 from pointsman_wire.link import Connection
 
-CONFIG_VERSION = 1
 OUT_OF_RANGE = -1
 # As plain numbers: the operators of enum flags cost microseconds, at every heartbeat.
 PAUSED = int(RowFlag.PAUSED)
@@ -93,7 +92,7 @@ def _write_load(state: ManagementState, node: Node, message: Heartbeat) -> bool:
         memory.rows.load[row] = pack_load(
             cpu=cpu, gpu=gpu, gpu_memory=gpu_memory, memory=used, foreign=foreign
         )
-        threshold = state.setup.config.nodes.resource_threshold_percent
+        threshold = state.config.nodes.resource_threshold_percent
         if threshold and any(threshold <= part != PERCENT_UNKNOWN for part in (cpu, gpu, used)):
             flags |= OVERLOADED
     if flags != node.flags:
@@ -107,7 +106,7 @@ def _change_services(
 ) -> bool:
     """Give the node the class that its new services make; False when they cannot be taken."""
     capability = with_services(node.capability, services)
-    refusal = check_services(services, state.setup.config) or check_class_size(capability)
+    refusal = check_services(services, state.config) or check_class_size(capability)
     if refusal is None:
         number = state.intern_class(capability, node.node_id)
         if isinstance(number, ClassesFull):
@@ -124,8 +123,7 @@ def _change_services(
     if number == node.class_number:
         return True
     node.class_number, node.capability = number, capability
-    is_ready = node.state is NodeState.READY
-    state.apply_moves(state.planner.add(node.node_id, number, capability, is_ready=is_ready))
+    state.enter_pools(node)
     state.touch_record(node)
     state.show_row(node)
     return True
@@ -145,7 +143,7 @@ def _answer(state: ManagementState, connection: Connection, node: Node, number: 
         number=number,
         state=node.state.name.lower(),
         desired="drain" if node.state is NodeState.DRAINING else "run",
-        config_version=CONFIG_VERSION,
+        config_version=state.config_version,
         heartbeat_interval_s=node.interval_ns / 1e9,
         server_time_ms=wall_ns // 1_000_000,
     )

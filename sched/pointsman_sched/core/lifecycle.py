@@ -23,8 +23,7 @@ def change(state: ManagementState, node: Node, verb: Verb, reason: str) -> None:
     assert node.is_lanes_ready or not is_ready, f"{node.node_id} is Ready without its lanes"
     state.stats.add(Counter.STATE_CHANGES)
     if was_ready is not is_ready:
-        state.planner.set_ready(node.node_id, is_ready)
-        state.dirty.add(state.layout.pools)
+        state.count_ready(node)
     if node.state is NodeState.OFFLINE:
         _leave_pools(state, node)
     state.show_row(node)
@@ -124,8 +123,7 @@ def refile(state: ManagementState, node: Node) -> None:
 def _leave_pools(state: ManagementState, node: Node) -> None:
     """Offline nodes leave their pools at once and no longer count as silent."""
     state.nodes.offline[node.node_id] = node
-    state.apply_moves(state.planner.remove(node.node_id))
-    node.pools = ()
+    state.leave_pools(node)
     state.touch_record(node)
     if node.is_silent:
         node.is_silent = False

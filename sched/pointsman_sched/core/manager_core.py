@@ -9,7 +9,9 @@ from collections.abc import Callable, Sequence
 
 from pointsman_sched.core.control import accepted, closed, received
 from pointsman_sched.core.events import (
+    ConfigOffered,
     DrainWished,
+    PairOrdered,
     Stopped,
     StopWished,
     UndrainWished,
@@ -18,6 +20,8 @@ from pointsman_sched.core.events import (
 )
 from pointsman_sched.core.fleet.intervals import to_ns
 from pointsman_sched.core.lifecycle import drain, undrain
+from pointsman_sched.core.orders.answering import config_offered, pair_ordered
+from pointsman_sched.core.orders.rebuild import Rebuild
 from pointsman_sched.core.publishing import Publisher
 from pointsman_sched.core.queries import answer
 from pointsman_sched.core.recovery import recover
@@ -47,6 +51,8 @@ class ManagerCore:
             HANDLERS[type(event)](state, event)
         sweep_nodes(state)
         sweep_marks(state)
+        if state.rebuild is not None:
+            _advance_rebuild(state, state.rebuild)
         self._publisher.run()
         return state.outbox.take()
 
@@ -57,6 +63,8 @@ class ManagerCore:
         due_ns = state.timers.next_due_ns()
         if due_ns is not None:
             deadlines.append(due_ns + state.late_ns)
+        if state.rebuild is not None and not state.rebuild.is_whole:
+            deadlines.append(state.now_ns)
         mark_ends_ns = state.marks.next_end_ns()
         if mark_ends_ns is not None:
             deadlines.append(mark_ends_ns)
@@ -65,6 +73,13 @@ class ManagerCore:
     def answer(self, query: object) -> Message:
         """Return the answer to an admin query; nothing is changed."""
         return answer(self.state, query)
+
+
+def _advance_rebuild(state: ManagementState, rebuild: Rebuild) -> None:
+    trouble = rebuild.advance(state)
+    if trouble:
+        state.rebuild = None
+        state.outbox.wish(rebuild.refused(trouble))
 
 
 def _loop_was_late(state: ManagementState, event: LoopWasLate) -> None:
@@ -99,5 +114,7 @@ HANDLERS: dict[type, Callable[..., None]] = {
     WorkerGone: worker_gone,
     DrainWished: _drain_wished,
     UndrainWished: _undrain_wished,
+    PairOrdered: pair_ordered,
+    ConfigOffered: config_offered,
     StopWished: _stop_wished,
 }

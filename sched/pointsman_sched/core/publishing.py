@@ -10,7 +10,9 @@ or two, so that damaged memory is noticed and written anew.
 import msgspec
 
 from pointsman_sched.core.events import TellWorkers
+from pointsman_sched.core.orders.rebuild import Rebuild
 from pointsman_sched.core.state import ManagementState
+from pointsman_shm.config import Config
 from pointsman_shm.memory.catalog_layout import (
     CLASSES_PER_PAGE,
     PUBLISH_INTERVAL_NS,
@@ -41,7 +43,8 @@ class Publisher:
 
     def next_deadline_ns(self) -> int:
         """Return when to be called next (real clock)."""
-        if self._state.dirty:
+        rebuild = self._state.rebuild
+        if self._state.dirty or (rebuild is not None and rebuild.is_whole):
             return min(self._next_beat_ns, self._next_publish_ns)
         return self._next_beat_ns
 
@@ -50,8 +53,13 @@ class Publisher:
         now_ns = self._state.now_ns
         if now_ns >= self._next_beat_ns:
             self._beat(now_ns)
-        if self._state.dirty and now_ns >= self._next_publish_ns:
-            self._publish(now_ns)
+        rebuild = self._state.rebuild
+        if now_ns < self._next_publish_ns:
+            return
+        if rebuild is not None and rebuild.is_whole:
+            self._put_in_force(rebuild, now_ns)
+        elif self._state.dirty:
+            self._publish(now_ns, {})
 
     def _beat(self, now_ns: int) -> None:
         self._catalog.beat(now_ns)
@@ -64,13 +72,25 @@ class Publisher:
             self._state.dirty.add(self._state.layout.config)
         self._verified_to = stop if stop < self._state.layout.page_count else 0
 
-    def _publish(self, now_ns: int) -> None:
+    def _put_in_force(self, rebuild: Rebuild, now_ns: int) -> None:
+        """Swap the configuration and the pools, and show all of it in one version."""
+        state = self._state
+        state.config, state.planner, state.rebuild = rebuild.config, rebuild.planner, None
+        state.config_version += 1
+        layout = state.layout
+        state.dirty.update((layout.config, layout.pools, layout.policy))
+        self._publish(now_ns, rebuild.pages)
+        version = self._catalog.version
+        state.outbox.wish(rebuild.told(version, state.config_version))
+
+    def _publish(self, now_ns: int, prepared: dict[int, bytes]) -> None:
+        """Publish the dirty pages that are chosen, and all that are prepared."""
         state = self._state
         began_ns = state.setup.stopwatch_ns()
-        pages = self._choose()
-        changed = {page: self.encode(page) for page in pages}
+        changed = {page: self.encode(page) for page in self._choose() if page not in prepared}
+        changed |= prepared
         version = self._catalog.publish(changed, now_ns)
-        state.dirty.difference_update(pages)
+        state.dirty.difference_update(changed)
         self._next_publish_ns = now_ns + PUBLISH_INTERVAL_NS
         state.rows.note_published(lambda row: state.layout.node_page(row) in changed, version)
         state.stats.add(Counter.PUBLISHES)
@@ -98,12 +118,11 @@ class Publisher:
         if page == layout.pools:
             return _encode(state.planner.page())
         if page == layout.config:
-            return _encode(self._config_page())
+            return _encode(config_page(state.config))
         if page == layout.marks:
             return _encode(state.marks.page())
         assert page == layout.policy, page
-        overrides = tuple(sorted(state.setup.config.pools.tenant_overrides))
-        return _encode(PolicyPage(tenant_overrides=overrides))
+        return _encode(policy_page(state.config))
 
     def _node_records(self, page: int) -> tuple[NodeRecord, ...]:
         state = self._state
@@ -111,11 +130,17 @@ class Publisher:
         found = state.nodes.by_row[first : first + ROWS_PER_NODE_PAGE]
         return tuple(state.record_of(node) for node in found if node is not None)
 
-    def _config_page(self) -> ConfigPage:
-        config = self._state.setup.config
-        return ConfigPage(
-            require_gpu=config.nodes.require_gpu,
-            resource_threshold_percent=config.nodes.resource_threshold_percent,
-            pools=config.pools,
-            catalogue=config.catalogue,
-        )
+
+def config_page(config: Config) -> ConfigPage:
+    """Return what placements read of a configuration."""
+    return ConfigPage(
+        require_gpu=config.nodes.require_gpu,
+        resource_threshold_percent=config.nodes.resource_threshold_percent,
+        pools=config.pools,
+        catalogue=config.catalogue,
+    )
+
+
+def policy_page(config: Config) -> PolicyPage:
+    """Return what holds for single tenants."""
+    return PolicyPage(tenant_overrides=tuple(sorted(config.pools.tenant_overrides)))

@@ -85,7 +85,7 @@ def _line(state: ManagementState, node: Node, pool_names: dict[int, str]) -> Nod
         state=node.state.name.lower(),
         services=list(node.capability.types_ready),
         languages=describe_languages(node),
-        pools=[pool_names.get(pool, str(pool)) for pool in node.pools],
+        pools=[pool_names.get(pool, str(pool)) for pool in state.planner.pools_of(node.node_id)],
         held=memory.ledger.held(node.row),
         slots_max=node.slots_max,
         cpu_percent=_percent(load.cpu),

@@ -104,11 +104,7 @@ def _recover_node(state: ManagementState, record: NodeRecord) -> None:
     node.drain_deadline_ns = state.clock_ns + int(setup.config.nodes.drain_s * 1e9)
     state.nodes.add(node)
     if node.is_live:
-        is_ready = node.state is NodeState.READY
-        moves = state.planner.add(
-            node.node_id, node.class_number, node.capability, is_ready=is_ready
-        )
-        state.apply_moves(moves)
+        state.enter_pools(node)
     else:
         state.nodes.offline[node.node_id] = node
     state.show_row(node)

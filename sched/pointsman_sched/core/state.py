@@ -5,6 +5,8 @@ over it.  `show_row` alone writes a node's standing word, `touch_record` alone h
 anew: so a change is visible exactly when one of them was called.
 """
 
+from typing import TYPE_CHECKING
+
 from pointsman_sched.core.fleet.class_interner import ClassesFull, ClassInterner
 from pointsman_sched.core.fleet.health import BadWindow
 from pointsman_sched.core.fleet.intervals import Intervals, to_ns
@@ -16,6 +18,7 @@ from pointsman_sched.core.fleet.node_timers import NodeTimers
 from pointsman_sched.core.fleet.row_allocator import RowAllocator
 from pointsman_sched.core.fleet.worker_views import WorkerViews
 from pointsman_sched.core.joining.identities import Identities
+from pointsman_sched.core.joining.pairing import PairingCodes
 from pointsman_sched.core.outbox import Outbox
 from pointsman_sched.core.setup import ManagerSetup
 from pointsman_shm.memory.catalog_layout import CLASSES_PER_PAGE
@@ -23,6 +26,9 @@ from pointsman_shm.memory.rows import GENERATION_SHIFT, RowFlag, pack_standing
 from pointsman_shm.rules.pool_planner import Moves, PoolPlanner
 from pointsman_shm.snapshot.records import CapabilityClass, NodeRecord
 from pointsman_wire.link import Connection
+
+if TYPE_CHECKING:
+    from pointsman_sched.core.orders.rebuild import Rebuild
 
 # A registry remembers this many times the fleet; then the node ids longest gone are forgotten.
 KNOWN_PER_NODE = 10
@@ -46,6 +52,11 @@ class ManagementState:
 
     def __init__(self, setup: ManagerSetup) -> None:
         config = setup.config
+        # The configuration in force; pools and catalogue of it may change while we run.
+        self.config = config
+        self.config_version = 1
+        # Another one that is being put in force.
+        self.rebuild: Rebuild | None = None
         nodes = config.nodes
         memory = setup.memory
         self.setup = setup
@@ -83,6 +94,7 @@ class ManagementState:
             window_ns=to_ns(nodes.model_marks_window_s),
         )
         self.identities = Identities(setup.registry, KNOWN_PER_NODE * nodes.max_nodes)
+        self.pairing = PairingCodes(setup.entropy)
         self.workers = WorkerViews(memory.worker_stats, setup.started_at_ns)
         self.silent_count = 0
         # Pages of the catalog that no longer say what is true.
@@ -123,26 +135,36 @@ class ManagementState:
 
     def record_of(self, node: Node) -> NodeRecord:
         """Return what the node's page holds of it."""
-        if node.record is None:
-            node.record = NodeRecord(
-                row=node.row,
-                generation=node.generation,
-                epoch=node.epoch,
-                class_number=node.class_number,
-                node_id=node.node_id,
-                pools=node.pools,
-                slots_max=node.slots_max,
-            )
+        pools = self.planner.pools_of(node.node_id)
+        if node.record is None or node.record.pools != pools:
+            node.record = node.record_in(pools)
         return node.record
 
-    def apply_moves(self, moves: Moves) -> None:
-        """Take over what the pool planner decided, for every node that it moved."""
+    def enter_pools(self, node: Node) -> None:
+        """Put a living node into the pools that its class and health make."""
+        moves = self.planner.add(
+            node.node_id, node.class_number, node.capability, is_ready=node.is_ready
+        )
+        self._apply(moves, node)
+
+    def leave_pools(self, node: Node) -> None:
+        """Take a node out of its pools."""
+        self._apply(self.planner.remove(node.node_id), node)
+
+    def count_ready(self, node: Node) -> None:
+        """Count a node in its pools as Ready or not, as it is now."""
+        self.planner.set_ready(node.node_id, node.is_ready)
+        self._apply({}, node)
+
+    def _apply(self, moves: Moves, node: Node) -> None:
+        """Publish what the pool planner decided, for every node that it moved."""
         self.dirty.add(self.layout.pools)
+        if self.rebuild is not None:
+            self.rebuild.note(node.node_id)
         for node_id, pools in moves.items():
-            node = self.nodes.by_id.get(node_id)
-            if node is not None and node.pools != pools:
-                node.pools = pools
-                self.touch_record(node)
+            moved = self.nodes.by_id.get(node_id)
+            if moved is not None and (moved.record is None or moved.record.pools != pools):
+                self.touch_record(moved)
 
     def set_silent(self, node: Node, is_silent: bool) -> None:
         """Count a node as silent or heard; the mass-loss guard lives on this count."""

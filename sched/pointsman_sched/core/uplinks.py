@@ -4,6 +4,8 @@ from collections.abc import Callable
 
 from pointsman_sched.core.events import TellWorker, WorkerGone, WorkerSaid
 from pointsman_sched.core.fleet.model_marks import NAME_BYTES_MAX
+from pointsman_sched.core.joining.identities import Refusal
+from pointsman_sched.core.joining.pairing import Claim
 from pointsman_sched.core.joining.registration import lose_connection
 from pointsman_sched.core.lifecycle import hang_up
 from pointsman_sched.core.state import ManagementState
@@ -13,6 +15,8 @@ from pointsman_shm.uplink import (
     ManagerWelcome,
     ModelUnavailable,
     NodeZombie,
+    PairingAnswered,
+    PairingAsked,
     WorkerHello,
 )
 from pointsman_wire.errors import Code
@@ -71,9 +75,26 @@ def _lane_refused(state: ManagementState, worker_index: int, message: LaneRefuse
     """A lane was presented with a ticket that is not valid; the worker has dealt with it."""
 
 
+def _pairing_asked(state: ManagementState, worker_index: int, message: PairingAsked) -> None:
+    """A session came with a pairing code."""
+    claim = Claim(message.code, message.tenant, message.session_id, message.address)
+    found = state.pairing.redeem(claim, state.now_ns)
+    if isinstance(found, Refusal):
+        answer = PairingAnswered(
+            number=message.number,
+            code=found.code.value,
+            words=found.words,
+            retry_after_ms=found.retry_after_ms,
+        )
+    else:
+        answer = PairingAnswered(number=message.number, node_id=found)
+    state.outbox.wish(TellWorker(worker_index, answer))
+
+
 UPLINK_HANDLERS: dict[type, Callable[..., None]] = {
     WorkerHello: _hello,
     ModelUnavailable: _model_unavailable,
     NodeZombie: _node_zombie,
     LaneRefused: _lane_refused,
+    PairingAsked: _pairing_asked,
 }

@@ -17,6 +17,7 @@ class ManagerOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     worker_count: int
     config: Config
+    config_path: Path | None = None
     paths: InstancePaths
     address: str = ""
     ready_fd: int = -1
@@ -52,6 +53,7 @@ def parse_options(arguments: Sequence[str]) -> ManagerOptions:
     return ManagerOptions(
         worker_count=given.workers,
         config=config,
+        config_path=given.config.absolute() if given.config is not None else None,
         paths=paths,
         address=f"{given.host}:{given.port}" if given.host else "",
         ready_fd=given.ready_fd,

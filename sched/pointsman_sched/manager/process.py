@@ -18,10 +18,18 @@ from importlib.metadata import version
 from time import monotonic_ns
 from typing import Any, cast
 
-from pointsman_sched.core.events import Record, Stopped, StopWished, TellWorker, TellWorkers
+from pointsman_sched.core.events import (
+    Answer,
+    Record,
+    Stopped,
+    StopWished,
+    TellWorker,
+    TellWorkers,
+)
 from pointsman_sched.core.manager_core import ManagerCore
 from pointsman_sched.core.setup import ManagerSetup, SharedMemory
 from pointsman_sched.manager.options import ManagerOptions
+from pointsman_sched.manager.orders import OrderDesk
 from pointsman_sched.manager.registry_file import RegistryFile
 from pointsman_sched.manager.segments import ManagerSegments
 from pointsman_sched.manager.uplink_server import UplinkServer
@@ -63,6 +71,8 @@ class ManagerProcess:
         self._driver: Driver | None = None  # set once the core can be told things
         self._registry: RegistryFile
         self._uplinks: UplinkServer
+        self._orders: OrderDesk | None = None
+        self._is_reload_wished = False  # by SIGHUP, before there was anybody to obey
         self._next_look: asyncio.TimerHandle
 
     async def run(self) -> int:
@@ -70,6 +80,7 @@ class ManagerProcess:
         self._loop.set_exception_handler(self._break)
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self._stop, f"signal {number.name}")
+        self._loop.add_signal_handler(signal.SIGHUP, self._reload)
         async with AsyncExitStack() as stack:
             self._watch_supervisor(stack)
             starting = self._loop.create_task(self._start(stack))
@@ -110,7 +121,9 @@ class ManagerProcess:
         driver = self._driver = self._drive(core, memory, stack)
         self._uplinks = UplinkServer(paths.manager_uplink, options.worker_count, driver.post)
         stack.push_async_callback(self._uplinks.close)
-        self._open_admin(core, stack)
+        orders = self._orders = OrderDesk(options.config_path, post=driver.post, say=self._say)
+        stack.push_async_callback(orders.close)
+        self._open_admin(core, orders, stack)
         receiver = HandoverReceiver(paths.manager_handover, driver.adopt)
         stack.callback(receiver.close)
         self._look(segments, memory.stats, self._loop.time())
@@ -119,6 +132,8 @@ class ManagerProcess:
         gc.collect()
         gc.freeze()
         self._tell_ready()
+        if self._is_reload_wished:
+            orders.reload_by_signal()
 
     async def _take_lock(self) -> OwnerLock:
         """Wait for a predecessor that still holds it: a frozen one survives SIGKILL till thawed."""
@@ -180,10 +195,14 @@ class ManagerProcess:
         stack.push_async_callback(driver.end, FLUSH_S)
         return driver
 
-    def _open_admin(self, core: ManagerCore, stack: AsyncExitStack) -> None:
+    def _open_admin(self, core: ManagerCore, orders: OrderDesk, stack: AsyncExitStack) -> None:
         path = self._options.paths.admin("manager")
         stack.callback(path.unlink, missing_ok=True)
-        server = AdminServer(listen_at(path), lambda query: cast(AdminAnswer, core.answer(query)))
+        server = AdminServer(
+            listen_at(path),
+            lambda query: cast(AdminAnswer, core.answer(query)),
+            obey=orders.obey,
+        )
         stack.push_async_callback(server.close)
 
     def _tell_ready(self) -> None:
@@ -202,10 +221,19 @@ class ManagerProcess:
             self._uplinks.tell_all(command.message)
         elif kind is TellWorker:
             self._uplinks.tell(command.worker_index, command.message)
+        elif kind is Answer:
+            assert self._orders is not None
+            self._orders.answered(command)
         elif kind is Stopped:
             self._end(0, "")
         else:
             raise AssertionError(f"the core wishes what nobody can do: {command!r}")
+
+    def _reload(self) -> None:
+        if self._orders is None:
+            self._is_reload_wished = True
+        else:
+            self._orders.reload_by_signal()
 
     def _look(self, segments: ManagerSegments, stats: StatsPage, due_at_s: float) -> None:
         """Once a second: are the segments still those that others find under their names?"""

@@ -125,6 +125,11 @@ class Child:
             self._say(f"{self.plan.name} cannot be started: {error.strerror}; tries again")
             self._plan_restart(was_ready=False)
 
+    def tell(self, number: signal.Signals) -> None:
+        """Send a signal that means something else than an end, if it can be understood."""
+        if self.state is ChildState.READY and self._process is not None:
+            self._process.send_signal(number)
+
     def signal(self, number: signal.Signals) -> None:
         """Send a signal; a child that is signalled is not started again."""
         self._is_stopping = True

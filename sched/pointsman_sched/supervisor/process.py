@@ -6,6 +6,8 @@
 
 Children hold the read end of a pipe whose write end only this process has: when it dies, however,
 they read the end of it and stop by themselves.
+
+SIGHUP stops a service whose terminal was closed; one without a terminal reloads its configuration.
 """
 
 import asyncio
@@ -37,6 +39,15 @@ def say(text: str) -> None:
     print(f"pointsman: {text}", file=sys.stderr, flush=True)
 
 
+def has_terminal() -> bool:
+    """Was this process started in a terminal, whose end it is told by SIGHUP?"""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC))
+    except OSError:
+        return False
+    return True
+
+
 class Supervisor:
     """Runs one service until it is stopped or cannot go on; `run` returns the exit status."""
 
@@ -58,9 +69,12 @@ class Supervisor:
         claims = take_instance(options)
         listener = open_port(options.host, options.port)
         self._address = address_text(listener)
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        for number in (signal.SIGTERM, signal.SIGINT):
             if signal.getsignal(number) is not signal.SIG_IGN:
                 self._loop.add_signal_handler(number, self._signalled)
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            hung_up = self._signalled if has_terminal() else self._reload
+            self._loop.add_signal_handler(signal.SIGHUP, hung_up)
         alive, held = os.pipe()  # `held` is inherited by nobody: it closes when this process ends
         admin_path = options.paths.admin("supervisor")
         admin = AdminServer(listen_at(admin_path), self.answer)
@@ -167,6 +181,11 @@ class Supervisor:
         self._signalled_at_s = now_s
         self._signal_count += 1
         self._changed.set()
+
+    def _reload(self) -> None:
+        """SIGHUP without a terminal that could have been closed: the manager reads its file."""
+        for child in self._children[:1]:
+            child.tell(signal.SIGHUP)
 
     async def _stop_children(self) -> None:
         manager, workers = self._children[:1], self._children[1:]

@@ -26,6 +26,8 @@ from pointsman_shm.rules.pools import (
 )
 from pointsman_shm.snapshot.records import CapabilityClass, PoolRecord, PoolsPage
 
+REMEMBERED_MAX = 1_000  # ids of automatic pools that are no more
+
 Moves = dict[str, tuple[int, ...]]
 
 
@@ -68,6 +70,18 @@ class PoolPlanner:
             self._next_id = max(self._next_id, pool.id + 1)
             if pool.languages:
                 self._remembered[pool.languages] = pool.id
+
+    def successor(self, config: PoolsConfig) -> "PoolPlanner":
+        """Return an empty planner for another configuration.
+
+        Ids of automatic pools go on: a language set keeps its id, and no id that a session may
+        be bound to is given to another set.
+        """
+        made = PoolPlanner(config)
+        made._next_id = max(self._next_id, *(pool_id + 1 for pool_id in [0, *self._pool_ids()]))
+        known = [*self._remembered.items(), *self._pool_by_set.items()]
+        made._remembered = dict(known[-REMEMBERED_MAX:])
+        return made
 
     def add(
         self, node_id: str, class_number: int, capability: CapabilityClass, *, is_ready: bool

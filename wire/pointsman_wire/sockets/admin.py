@@ -1,5 +1,6 @@
 """The admin socket of a process: one frame asks, one frame answers, in turn.
 
+What a query asks is known at once; an order (order_messages) may take a while to be carried out.
 Only this user and root are answered.  What a process cannot answer is answered by an `error`, as
 is what is no question at all.
 """
@@ -8,7 +9,7 @@ import asyncio
 import socket
 import struct
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import cast
 
@@ -24,16 +25,20 @@ from pointsman_wire.framing import (
 )
 from pointsman_wire.limits import HEADER_BYTES_MAX
 from pointsman_wire.messages import Error, Message, error_info
+from pointsman_wire.order_messages import Order, OrderAnswer
 from pointsman_wire.sockets.unix_sockets import is_same_user
 
 QUERY_BYTES_MAX = 64 * 1024
 ANSWER_S = 5.0
+ORDER_S = 30.0
 CONNECTIONS_MAX = 32
 _BREATH_S = 0.1
 
 _PREFIX = struct.Struct("<II")
-_decode_query: Callable[[bytes], Message] = HeaderDecoder[Message](AdminQuery).decode
-_decode_answer: Callable[[bytes], Message] = HeaderDecoder[Message](AdminAnswer).decode
+_decode_query: Callable[[bytes], Message] = HeaderDecoder[Message](AdminQuery | Order).decode
+_decode_answer: Callable[[bytes], Message] = HeaderDecoder[Message](
+    AdminAnswer | OrderAnswer
+).decode
 
 
 class AdminError(Exception):
@@ -48,7 +53,7 @@ def _check_prefix(prefix: bytes, bytes_max: int) -> tuple[int, int]:
     return length - LENGTH_BYTES, header_bytes
 
 
-def _encode_answer(answer: AdminAnswer) -> bytes:
+def _encode_answer(answer: AdminAnswer | OrderAnswer) -> bytes:
     try:
         return encode_frame(answer)
     except FrameTooLarge as error:
@@ -61,6 +66,15 @@ async def ask(path: Path, query: AdminQuery, *, timeout_s: float = ANSWER_S) -> 
     Returns its answer; an `error` answer is returned as well.  Raises AdminError when nothing
     listens there, when it is not ours, and when no answer comes within timeout_s.
     """
+    return cast(AdminAnswer, await _converse(path, query, timeout_s))
+
+
+async def give_order(path: Path, order: Order, *, timeout_s: float = ORDER_S) -> OrderAnswer:
+    """Give an order to the process whose admin socket is at `path`; otherwise as `ask`."""
+    return cast(OrderAnswer, await _converse(path, order, timeout_s))
+
+
+async def _converse(path: Path, query: AdminQuery | Order, timeout_s: float) -> Message:
     try:
         async with asyncio.timeout(timeout_s):
             return await _ask(path, query)
@@ -72,7 +86,7 @@ async def ask(path: Path, query: AdminQuery, *, timeout_s: float = ANSWER_S) -> 
         raise AdminError(f"{path}: {error}; install one version everywhere") from error
 
 
-async def _ask(path: Path, query: AdminQuery) -> AdminAnswer:
+async def _ask(path: Path, query: AdminQuery | Order) -> Message:
     if sys.platform == "win32":
         raise AdminError("admin sockets are unix sockets: ask on the host of the service")
     reader, writer = await asyncio.open_unix_connection(str(path))
@@ -83,7 +97,7 @@ async def _ask(path: Path, query: AdminQuery) -> AdminAnswer:
         prefix = await reader.readexactly(PREFIX_BYTES)
         rest_bytes, header_bytes = _check_prefix(prefix, HEADER_BYTES_MAX)
         header = (await reader.readexactly(rest_bytes))[:header_bytes]
-        return cast(AdminAnswer, _decode_answer(header))
+        return _decode_answer(header)
     finally:
         writer.close()
         try:
@@ -96,7 +110,7 @@ class AdminServer:
     """Answers queries at a listening unix socket (unix_sockets.listen_at), which it closes.
 
     `answer` gets each query and must return at once; None stands for "not answered here".
-    Begins when it is made, inside a running loop.
+    `obey` gets each order, where orders are taken.  Begins when it is made, inside a running loop.
     """
 
     def __init__(
@@ -104,9 +118,11 @@ class AdminServer:
         listener: socket.socket,
         answer: Callable[[AdminQuery], AdminAnswer | None],
         *,
+        obey: Callable[[Order], Awaitable[OrderAnswer]] | None = None,
         query_s: float = ANSWER_S,
     ) -> None:
         self._listener = listener
+        self._obey = obey
         self._answer = answer
         self._query_s = query_s
         self._loop = asyncio.get_running_loop()
@@ -151,11 +167,11 @@ class AdminServer:
     async def _answer_all(self, sock: socket.socket) -> None:
         is_sound = True
         while is_sound:
-            answer: AdminAnswer | None
+            answer: AdminAnswer | OrderAnswer | None
             try:
                 async with asyncio.timeout(self._query_s):
                     query = _decode_query(await self._read_header(sock))
-                answer = self._answer(cast(AdminQuery, query))
+                answer = await self._outcome(query)
             except MessageError as error:
                 answer = Error(error_info(Code.INVALID_MESSAGE, str(error)))
             except AdminError as error:
@@ -165,6 +181,14 @@ class AdminServer:
                 answer = Error(error_info(Code.NOT_FOUND, "this process cannot answer that"))
             async with asyncio.timeout(self._query_s):
                 await self._loop.sock_sendall(sock, _encode_answer(answer))
+
+    async def _outcome(self, query: Message) -> AdminAnswer | OrderAnswer | None:
+        if not isinstance(query, Order):
+            return self._answer(cast(AdminQuery, query))
+        if self._obey is None:
+            return None
+        async with asyncio.timeout(ORDER_S):
+            return await self._obey(query)
 
     async def _read_header(self, sock: socket.socket) -> bytes:
         prefix = await self._read(sock, PREFIX_BYTES)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 
 from pointsman_shm.memory.rows import GENERATION_SHIFT, STATE_MASK, STATE_SHIFT, NodeState
 from pointsman_shm.memory.stats_names import Counter, Gauge
+from pointsman_shm.uplink import PairingAnswered
 from pointsman_wire import lane_messages as lane
 from pointsman_wire import session_messages as client
 from pointsman_wire.errors import Code
@@ -22,7 +23,7 @@ from pointsman_workers.core.answers import answer_query
 from pointsman_workers.core.events import BellRang, ManagerSaid, Stopped, StopWished
 from pointsman_workers.core.setup import WorkerSetup
 from pointsman_workers.core.shard import SECOND_NS, Shard, Timed
-from pointsman_workers.core.state import Job, Lane, Orphan, Peer, Session
+from pointsman_workers.core.state import Job, Lane, Orphan, Pairing, Peer, Session
 from pointsman_workers.desks.jobs import JobDesk
 from pointsman_workers.desks.lanes import LaneDesk
 from pointsman_workers.desks.outcomes import OutcomeDesk
@@ -249,7 +250,9 @@ class WorkerCore:
         self._outcomes.rung(event.class_number)
 
     def _told(self, event: ManagerSaid) -> None:
-        """Hints of the manager need no act: every step looks at the version word by itself."""
+        """Its hints need no act, as every step looks at the version word; its answers do."""
+        if isinstance(event.message, PairingAnswered):
+            self._sessions.pairing.answered(event.message)
 
     def _stop(self, event: StopWished) -> None:
         shard = self.shard
@@ -299,6 +302,8 @@ class WorkerCore:
             self._sessions.timed(entry)
         elif isinstance(entry, Lane):
             self._lanes.timed(entry)
+        elif isinstance(entry, Pairing):
+            self._sessions.pairing.timed(entry)
         else:
             assert isinstance(entry, Orphan), entry
             self._reports.orphan_timed(entry)

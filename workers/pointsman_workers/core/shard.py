@@ -8,7 +8,7 @@ from pointsman_shm.memory.stats_names import Counter
 from pointsman_wire.link import Connection
 from pointsman_workers.core.outbox import Outbox
 from pointsman_workers.core.setup import WorkerSetup
-from pointsman_workers.core.state import Hold, Job, Key, Lane, Orphan, Peer, Session
+from pointsman_workers.core.state import Hold, Job, Key, Lane, Orphan, Pairing, Peer, Session
 from pointsman_workers.core.timers import Timers
 from pointsman_workers.core.waiting import Waiting
 from pointsman_workers.core.window import Window
@@ -16,7 +16,7 @@ from pointsman_workers.explain.recorder import Recorder
 from pointsman_workers.placement.fleet import Fleet
 from pointsman_workers.placement.kinds import Kinds
 
-Timed = Job | Session | Lane | Orphan
+Timed = Job | Session | Lane | Orphan | Pairing
 ID_POOL_BYTES = 4096
 JOB_ID_LENGTH = 32
 MILLISECOND_NS = 1_000_000

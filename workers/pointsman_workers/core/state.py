@@ -10,7 +10,7 @@ import msgspec
 from pointsman_shm.rules.session_pool import PoolDecision, SessionBinding
 from pointsman_wire.lane_messages import NodeResult
 from pointsman_wire.link import Connection
-from pointsman_wire.session_messages import AcceptedJob, Placement, Result, Submit
+from pointsman_wire.session_messages import AcceptedJob, Placement, Result, SessionInit, Submit
 from pointsman_workers.core.lifecycle import FIRST_TERMINAL, JobState
 from pointsman_workers.placement.kinds import Kind, Round
 
@@ -23,6 +23,7 @@ class Peer(msgspec.Struct, eq=False, kw_only=True):
 
     connection: Connection
     is_trunk: bool
+    address: str = ""  # where it dialled from, without the port
     sessions: dict[int, "Session"] = {}
     next_number: int = 0
     # Acceptances of this step: they leave in one frame.
@@ -43,6 +44,8 @@ class Session(msgspec.Struct, eq=False, kw_only=True):
     features: tuple[str, ...] = ()
     binding: SessionBinding | None = None
     last_node_id: str = ""
+    paired_node: str = ""  # its owner's node, preferred by jobs that prefer none themselves
+    pairing_code: str = ""  # by which it was paired, spent; set exactly with paired_node
     last_row: int = NO_ROW  # where its last job went, and when: for spread
     last_placed_ns: int = 0
     pins: dict[tuple[str, ...], tuple[int, int]] = {}  # types -> (row, generation): for sticky
@@ -57,6 +60,15 @@ class Session(msgspec.Struct, eq=False, kw_only=True):
     filed_ns: int = 0
     is_closing: bool = False  # set once session_close asked for a flush
     is_closed: bool = False
+
+
+class Pairing(msgspec.Struct, eq=False, kw_only=True):
+    """A session that is opened once the manager has looked up its pairing code."""
+
+    peer: Peer
+    message: SessionInit  # with its session id
+    number: int  # of the question
+    filed_ns: int = 0
 
 
 class Job(msgspec.Struct, eq=False, kw_only=True, gc=False):

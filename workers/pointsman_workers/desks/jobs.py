@@ -7,6 +7,8 @@ Order of acts: limits, known, decide, reserve, acknowledge and dispatch in the s
 
 from zlib import crc32
 
+from msgspec.structs import replace
+
 from pointsman_shm.memory.stats_names import Counter
 from pointsman_shm.rules.modules import UnknownName
 from pointsman_wire.errors import Code
@@ -65,6 +67,8 @@ class JobDesk:
             return
         assert isinstance(kind, Kind), kind
         shard.fleet.prepare(kind)
+        if session.paired_node and not submit.preferred_node:
+            submit = replace(submit, preferred_node=session.paired_node)
         job = self._new_job(session, submit, payload, key, kind)
         self._start(peer, job)
 

@@ -26,6 +26,7 @@ from pointsman_wire.session_messages import (
 from pointsman_wire.shards import shard_of
 from pointsman_workers.core.shard import Shard
 from pointsman_workers.core.state import Job, Peer, Session
+from pointsman_workers.desks.pairing import PairingDesk, is_paired_with
 
 SESSION_ID_TRIES = 10_000
 
@@ -35,11 +36,14 @@ class SessionDesk:
 
     def __init__(self, shard: Shard) -> None:
         self.shard = shard
+        self.pairing = PairingDesk(shard, self._admit_paired)
 
     def connected(self, event: Accepted) -> None:
         """A client dialled in; it has no session until it sends session_init."""
         is_trunk = event.preamble.role is Role.TRUNK
-        self.shard.peers[event.connection] = Peer(connection=event.connection, is_trunk=is_trunk)
+        self.shard.peers[event.connection] = Peer(
+            connection=event.connection, is_trunk=is_trunk, address=event.peer
+        )
 
     def disconnected(self, connection: Connection) -> None:
         """The connection is gone; its sessions wait for their clients to come back."""
@@ -64,6 +68,26 @@ class SessionDesk:
             )
             shard.outbox.send(peer.connection, moved)
             return
+        message = replace(message, session_id=session_id)
+        session = shard.sessions.get((message.tenant, session_id))
+        paired_code = session.pairing_code if session is not None else ""
+        if message.pairing_code and not is_paired_with(message.pairing_code, paired_code):
+            self.pairing.ask(peer, message)
+        else:
+            self._admit(peer, message, "")
+
+    def _admit_paired(self, peer: Peer, message: SessionInit, node_id: str) -> None:
+        """The manager knows the code: open the session, if nothing has come in between."""
+        refusal = self._refusal(peer, message)
+        if refusal is not None:
+            self.shard.outbox.send(peer.connection, refusal)
+            return
+        self._admit(peer, message, node_id)
+
+    def _admit(self, peer: Peer, message: SessionInit, paired_node: str) -> None:
+        """Open or resume a session of this shard, bound to a node by its pairing code or not."""
+        shard = self.shard
+        session_id = message.session_id
         session = shard.sessions.get((message.tenant, session_id))
         is_resumed = session is not None and session.resume_token == message.resume_token
         if session is None:
@@ -76,15 +100,16 @@ class SessionDesk:
             session.unread.clear()
             session.unread_bytes = 0
             session.resume_token = shard.setup.entropy(16).hex()
+        if paired_node:
+            session.paired_node, session.pairing_code = paired_node, message.pairing_code
+        elif not is_resumed and not message.pairing_code:
+            session.paired_node = session.pairing_code = ""
         self._join(peer, session, message, is_resumed=is_resumed)
 
     def _refusal(self, peer: Peer, message: SessionInit) -> Error | None:
         if message.order != "free":
             text = f"order {message.order!r} is not offered by this server; use order 'free'"
             return Error(error_info(Code.UNSUPPORTED_FEATURE, text), ref=message.ref)
-        if message.pairing_code:
-            text = "this server issues no pairing codes; leave pairing_code empty"
-            return Error(error_info(Code.INVALID_PAIRING_CODE, text), ref=message.ref)
         if self.shard.is_stopping:
             text = "this worker is stopping"
             return Error(error_info(Code.SHUTTING_DOWN, text, retry_after_ms=500), ref=message.ref)
@@ -142,6 +167,7 @@ class SessionDesk:
             heartbeat_interval_s=sessions.idle_s / 4,
             idle_timeout_s=sessions.idle_s,
             resume_window_s=sessions.resume_s,
+            paired_node=session.paired_node,
         )
         shard.outbox.send(peer.connection, ack)
         for job in session.unread.values():

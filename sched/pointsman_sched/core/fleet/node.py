@@ -13,7 +13,7 @@ class Node:
         "bad_window", "capability", "class_number", "connection", "declared_services",
         "drain_deadline_ns", "epoch", "filed_tick", "flags", "generation", "heard_at_ns",
         "interval_ns", "is_drained_by_operator", "is_lanes_ready", "is_proven", "is_silent",
-        "node_id", "pause_reason", "pools", "reason", "record", "row", "slots_max", "state",
+        "node_id", "pause_reason", "reason", "record", "row", "slots_max", "state",
         "state_since_ns", "takeovers_ns", "was_good",
     )  # fmt: skip
 
@@ -28,7 +28,6 @@ class Node:
         self.flags = 0  # of RowFlag
         # Why its owner wants no jobs; meaningful while PAUSED is in its flags.
         self.pause_reason = ""
-        self.pools: tuple[int, ...] = ()
         self.declared_services: tuple[Service, ...] = ()
         # What the node page holds of it; None while it has to be built anew.
         self.record: NodeRecord | None = None
@@ -57,6 +56,23 @@ class Node:
         self.takeovers_ns: tuple[int, ...] = ()
         # The coarse timer that will look at this node; 0 = none.
         self.filed_tick = 0
+
+    @property
+    def is_ready(self) -> bool:
+        """May it get jobs, as far as its health goes?"""
+        return self.state is NodeState.READY
+
+    def record_in(self, pools: tuple[int, ...]) -> NodeRecord:
+        """What a node page holds of it when it is in these pools."""
+        return NodeRecord(
+            row=self.row,
+            generation=self.generation,
+            epoch=self.epoch,
+            class_number=self.class_number,
+            node_id=self.node_id,
+            pools=pools,
+            slots_max=self.slots_max,
+        )
 
     @property
     def is_live(self) -> bool:

@@ -50,6 +50,11 @@ class Identities:
     def __len__(self) -> int:
         return len(self._known)
 
+    def is_known(self, node_id: str) -> bool:
+        """Does this id belong to somebody's key?"""
+        known = self._known.get(node_id)
+        return known is not None and bool(known.key_hash)
+
     def epoch_of(self, node_id: str) -> int:
         """Return the highest epoch that an id ever had, 0 for an unknown one."""
         entry = self._known.get(node_id)
@@ -69,7 +74,7 @@ class Identities:
         known = self._known.get(node_id)
         epoch = known.epoch + 1 if known is not None else 1
         assert epoch <= EPOCH_MAX, node_id
-        if known is not None:
+        if known is not None and known.key_hash:
             if compare_digest(known.key_hash, hash_key(key)):
                 return Admission(RegistryEntry(node_id, known.key_hash, epoch, True), "")
             if key or known.is_proven:
@@ -86,10 +91,21 @@ class Identities:
     def prove(self, node_id: str) -> RegistryEntry | None:
         """The node has its key; return what must be recorded if that is new."""
         known = self._known.get(node_id)
-        if known is None or known.is_proven:
+        if known is None or known.is_proven or not known.key_hash:
             return None
         proven = self._known[node_id] = msgspec.structs.replace(known, is_proven=True)
         return proven
+
+    def release(self, node_id: str) -> RegistryEntry | None:
+        """Forget the key of an id, which is anybody's again; return what must be recorded.
+
+        The epoch stays: it never goes back, whoever has the id.
+        """
+        known = self._known.get(node_id)
+        if known is None or not known.key_hash:
+            return None
+        freed = self._known[node_id] = RegistryEntry(node_id, b"", known.epoch, False)
+        return freed
 
     def admit(self, entry: RegistryEntry, is_present: Callable[[str], bool]) -> None:
         """Remember an admission; ids longest gone make room, never one that is in the fleet."""

@@ -63,7 +63,7 @@ def lose_connection(state: ManagementState, node: Node, reason: str) -> None:
 def _try_register(
     state: ManagementState, connection: Connection, message: Register
 ) -> Refusal | None:
-    config = state.setup.config
+    config = state.config
     refusal = check_schema(message.schema_version)
     if refusal is not None:
         return refusal
@@ -129,7 +129,7 @@ def _place(state: ManagementState, admission: Admission) -> Node | Refusal:
     if taken is None and not state.rows.waiting_count and state.nodes.offline:
         forget(state, next(iter(state.nodes.offline.values())))
     if taken is None:
-        max_nodes = state.setup.config.nodes.max_nodes
+        max_nodes = state.config.nodes.max_nodes
         if state.rows.waiting_count:
             words = "a place in the fleet becomes free in a moment; try again"
             return Refusal(Code.FLEET_FULL, words, ROW_WAIT_MS)
@@ -169,7 +169,8 @@ def _enter(
         change(state, node, Verb.WELCOME, "registered")
         node.state_since_ns = state.clock_ns
         state.show_row(node)
-    _join_pools(state, node)
+    state.enter_pools(node)
+    state.touch_record(node)
     state.set_silent(node, False)
     state.count_fleet()
     refile(state, node)
@@ -183,14 +184,6 @@ def _write_words(state: ManagementState, node: Node) -> None:
     rows.epoch[node.row] = node.epoch
     rows.load[node.row] = UNKNOWN_LOAD
     rows.heartbeat_at_ns[node.row] = state.now_ns
-
-
-def _join_pools(state: ManagementState, node: Node) -> None:
-    moves = state.planner.add(
-        node.node_id, node.class_number, node.capability, is_ready=node.state is NodeState.READY
-    )
-    state.apply_moves(moves)
-    state.touch_record(node)
 
 
 def _answer(state: ManagementState, node: Node, issued_key: str) -> Registered:

@@ -1,0 +1,1 @@
+"""Commands that change something in a running service, or would."""

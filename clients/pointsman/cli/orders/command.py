@@ -1,0 +1,142 @@
+"""`pair`, `reload`, `config check`, `config diff`: what an operator orders the service to do."""
+
+import asyncio
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pointsman.cli.endings import FAILED, USAGE, Commands, Trouble
+from pointsman.cli.fleet.asking import MANAGER, find_service
+from pointsman.cli.options import Instance, Json, RuntimeDir
+from pointsman.cli.screen import complete, facts, say, say_json
+from pointsman_wire.messages import Error
+from pointsman_wire.order_messages import (
+    ConfigDiff,
+    ConfigDiffQuery,
+    Order,
+    OrderAnswer,
+    PairingCode,
+    PairOrder,
+    ReloadOrder,
+)
+from pointsman_wire.places import admin_socket
+from pointsman_wire.sockets.admin import AdminError, give_order
+
+CONFIG_CHECK = "pointsman_shm.config_check"
+
+NodeName = Annotated[str, typer.Argument(metavar="NODE_ID", help="A node, as `nodes` lists it.")]
+
+app = typer.Typer(cls=Commands)
+config_app = typer.Typer(cls=Commands, no_args_is_help=True, help="Check a configuration file.")
+app.add_typer(config_app, name="config")
+
+ConfigFile = Annotated[
+    Path, typer.Argument(metavar="FILE", help="A configuration (TOML).", resolve_path=True)
+]
+
+
+@app.command()
+def pair(
+    node_id: Annotated[
+        str, typer.Argument(metavar="NODE_ID", help="The node, as `nodes` lists it.")
+    ],
+    *,
+    instance: Instance = "default",
+    runtime_dir: RuntimeDir = None,
+    as_json: Json = False,
+) -> None:
+    """Issue a code by which one session is bound to a node, as its owner's.
+
+    The session gives the code when it is opened, and prefers that node from
+    then on; while the node is busy or away, others do its jobs.
+    """
+    answer = _order(instance, runtime_dir, PairOrder(node_id))
+    assert isinstance(answer, PairingCode), answer
+    if as_json:
+        say_json(complete(answer))
+        return
+    say(answer.code)
+    facts(
+        [
+            ("for node", answer.node_id),
+            ("good for", f"one session, {answer.expires_in_s / 60:g} minutes, 5 wrong tries"),
+            ("use it", f'connect("HOST:PORT", pairing_code="{answer.code}")'),
+        ]
+    )
+
+
+@app.command()
+def reload(
+    *,
+    instance: Instance = "default",
+    runtime_dir: RuntimeDir = None,
+    as_json: Json = False,
+) -> None:
+    """Have the service read its configuration file again.
+
+    Pools and catalogue change while it runs, all at once; a file with a fault,
+    or with a change that needs a restart, changes nothing.
+    """
+    answer = _order(instance, runtime_dir, ReloadOrder())
+    assert isinstance(answer, ConfigDiff), answer
+    if as_json:
+        say_json(complete(answer))
+    elif answer.applied:
+        say(*answer.changes)
+        say(f"in force since version {answer.snapshot_version} of the snapshot")
+    elif not answer.needs_restart:
+        say(f"{answer.source} says nothing else than what is in force")
+    if answer.needs_restart:
+        raise Trouble(
+            f"nothing was changed: these need a restart: {'; '.join(answer.needs_restart)}",
+            todo="restart the service, or take them back and reload",
+        )
+
+
+@config_app.command()
+def check(file: ConfigFile) -> None:
+    """Say whether a file is a valid configuration, and what it changes of the defaults."""
+    raise typer.Exit(asyncio.run(_run_check(file)))
+
+
+@config_app.command()
+def diff(
+    file: ConfigFile,
+    *,
+    instance: Instance = "default",
+    runtime_dir: RuntimeDir = None,
+    as_json: Json = False,
+) -> None:
+    """Show what would change in the running service if FILE were its configuration."""
+    answer = _order(instance, runtime_dir, ConfigDiffQuery(str(file)))
+    assert isinstance(answer, ConfigDiff), answer
+    if as_json:
+        say_json(complete(answer))
+        return
+    say(*answer.changes)
+    say(*(f"{change} (needs a restart)" for change in answer.needs_restart))
+    if not answer.changes and not answer.needs_restart:
+        say("no difference")
+
+
+async def _run_check(file: Path) -> int:
+    """Run the service's own reader of its configuration."""
+    command: Sequence[str] = (sys.executable, "-m", CONFIG_CHECK, str(file))
+    process = await asyncio.create_subprocess_exec(*command)
+    return await process.wait()
+
+
+def _order(instance: str, runtime_dir: Path | None, order: Order) -> OrderAnswer:
+    """Give an order to the manager.  Raises Trouble when it was not carried out."""
+    service = find_service(instance, runtime_dir)
+    try:
+        answer = asyncio.run(give_order(admin_socket(service.runtime_dir, MANAGER), order))
+    except AdminError as error:
+        raise Trouble(f"the manager cannot be asked: {error}", code=FAILED) from None
+    if isinstance(answer, Error):
+        code = USAGE if answer.error.code == "INVALID_MESSAGE" else FAILED
+        raise Trouble(answer.error.message, code=code)
+    return answer

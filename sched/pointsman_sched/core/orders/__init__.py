@@ -1,0 +1,1 @@
+"""What an operator wants done: each order is an event, its outcome a command."""

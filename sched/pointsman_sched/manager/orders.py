@@ -1,0 +1,120 @@
+"""The way of an order: from the admin socket to the core, and of its outcome back.
+
+A configuration file is read in a thread, so that the fleet goes on being heard meanwhile.  SIGHUP
+is a reload by somebody who reads the log; any number of them during a reload are one more.
+"""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+from pointsman_sched.core.events import Answer, ConfigOffered, PairOrdered
+from pointsman_shm.config_load import ConfigError, load_config
+from pointsman_wire.errors import Code
+from pointsman_wire.messages import Error, error_info
+from pointsman_wire.order_messages import (
+    ConfigDiff,
+    ConfigDiffQuery,
+    Order,
+    OrderAnswer,
+    PairOrder,
+    ReloadOrder,
+)
+
+
+class OrderDesk:
+    """Takes orders for one manager; `post` tells its core, `say` its log."""
+
+    def __init__(
+        self,
+        config_path: Path | None,
+        *,
+        post: Callable[[object], None],
+        say: Callable[[str], None],
+    ) -> None:
+        self._config_path = config_path
+        self._post = post
+        self._say = say
+        self._last_ticket = 0
+        self._waiting: dict[int, asyncio.Future[OrderAnswer]] = {}
+        self._reloading: asyncio.Task[None] | None = None
+        self._is_wished_again = False
+
+    async def obey(self, order: Order) -> OrderAnswer:
+        """Carry out one order."""
+        if isinstance(order, PairOrder):
+            return await self._through_core(
+                lambda ticket: PairOrdered(ticket=ticket, node_id=order.node_id)
+            )
+        if isinstance(order, ConfigDiffQuery):
+            return await self._offer(Path(order.path), is_trial=True)
+        assert isinstance(order, ReloadOrder), order
+        if self._config_path is None:
+            words = "the service was started without a configuration file: there is none to reload"
+            return _refusal(words)
+        return await self._offer(self._config_path, is_trial=False)
+
+    def answered(self, answer: Answer) -> None:
+        """The core has done what it could."""
+        waiting = self._waiting.pop(answer.ticket)
+        if not waiting.done():  # whoever asked has left otherwise
+            assert isinstance(answer.message, OrderAnswer), answer
+            waiting.set_result(answer.message)
+
+    def reload_by_signal(self) -> None:
+        """SIGHUP came."""
+        if self._reloading is not None:
+            self._is_wished_again = True
+            return
+        self._reloading = asyncio.get_running_loop().create_task(self._reload_and_tell())
+
+    async def close(self) -> None:
+        """Give up what is under way."""
+        if self._reloading is not None:
+            self._reloading.cancel()
+            await asyncio.gather(self._reloading, return_exceptions=True)
+
+    async def _reload_and_tell(self) -> None:
+        while True:
+            self._is_wished_again = False
+            self._say(reload_words(await self.obey(ReloadOrder())))
+            if not self._is_wished_again:
+                break
+        self._reloading = None
+
+    async def _offer(self, path: Path, *, is_trial: bool) -> OrderAnswer:
+        try:
+            config = await asyncio.to_thread(load_config, path)
+        except ConfigError as error:
+            return _refusal(str(error))
+        return await self._through_core(
+            lambda ticket: ConfigOffered(
+                ticket=ticket, source=str(path), config=config, is_trial=is_trial
+            )
+        )
+
+    async def _through_core(self, order: Callable[[int], object]) -> OrderAnswer:
+        self._last_ticket += 1
+        ticket = self._last_ticket
+        self._waiting[ticket] = asyncio.get_running_loop().create_future()
+        self._post(order(ticket))
+        return await self._waiting[ticket]
+
+
+def _refusal(words: str) -> Error:
+    return Error(error_info(Code.INVALID_MESSAGE, words))
+
+
+def reload_words(answer: OrderAnswer) -> str:
+    """Return what came of a reload, for the log."""
+    if isinstance(answer, Error):
+        return f"the configuration stays as it is: {answer.error.message}"
+    assert isinstance(answer, ConfigDiff), answer
+    if answer.needs_restart:
+        return (
+            "the configuration stays as it is: these need a restart: "
+            f"{'; '.join(answer.needs_restart)}"
+        )
+    if not answer.applied:
+        return "the configuration stays as it is: the file says nothing else"
+    return f"a new configuration is in force: {'; '.join(answer.changes)}"

@@ -1,0 +1,56 @@
+"""Orders on the manager's admin socket: what an operator wants done, and what came of it.
+
+An order changes something, a query does not.  One that cannot be carried out gets an `error`, and
+has changed nothing.
+"""
+
+from typing import Annotated
+
+import msgspec
+
+from pointsman_wire.control_messages import NodeId
+from pointsman_wire.messages import Error, Message
+
+FilePath = Annotated[str, msgspec.Meta(max_length=4096)]
+
+
+class PairOrder(Message, tag="pair_order", frozen=True):
+    """Issue a code by which a session can be bound to this node."""
+
+    node_id: NodeId
+
+
+class PairingCode(Message, tag="pairing_code", frozen=True, kw_only=True):
+    """The code, told this once; it works for one session."""
+
+    code: str
+    node_id: str
+    expires_in_s: float = 0.0
+
+
+class ReloadOrder(Message, tag="reload_order", frozen=True):
+    """Read the service's configuration file again, and apply what can change while it runs."""
+
+
+class ConfigDiffQuery(Message, tag="config_diff_query", frozen=True):
+    """What would change if this file, on the host of the service, were its configuration?"""
+
+    path: FilePath
+
+
+class ConfigDiff(Message, tag="config_diff", frozen=True, kw_only=True):
+    """The differences, as in "pools.mode: two_level -> single_level"; applied all or none.
+
+    What needs_restart names cannot change while the service runs: then nothing is applied.
+    """
+
+    source: str
+    changes: list[str] = []
+    needs_restart: list[str] = []
+    applied: bool = False
+    config_version: int = 0
+    snapshot_version: int = 0
+
+
+Order = PairOrder | ReloadOrder | ConfigDiffQuery
+OrderAnswer = PairingCode | ConfigDiff | Error
