@@ -199,6 +199,8 @@ def note_habits(fleet: Fleet, job: Job, choice: Choice) -> None:
     """
     session, kind = job.session, job.kind
     session.last_row, session.last_placed_ns = choice.row, fleet.now_ns
+    if not fleet.is_sticky:
+        return
     types, pins = kind.requirement.types, session.pins
     pin = pins.get(types)
     if pin is not None and pin[0] not in job.failed_rows:

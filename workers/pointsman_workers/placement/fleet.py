@@ -65,6 +65,7 @@ class Fleet:
         self.sample_size = pools.sample_size
         self.has_weighted_choice = pools.node_choice == "weighted"
         self.has_habits = pools.spread or pools.sticky
+        self.is_sticky = pools.sticky
         self.spread_ns = int(pools.spread_window_s * 1e9) if pools.spread else 0
         self.has_weighted_pools = pools.pool_choice == "weighted"
         self.paces.slow_start_ns = int(pools.slow_start_s * 1e9)
