@@ -22,11 +22,11 @@ from pointsman_workers.explain.recorder import Recorder
 from pointsman_workers.explain.records import decode_record
 from pointsman_workers.explain.telling import Teller
 from pointsman_workers.explain.what_if import Scene
-from pointsman_workers.placement.deciding import decide, memory_of, named_rows
+from pointsman_workers.placement.deciding import decide, memory_of
 from pointsman_workers.placement.draws import Draws
 from pointsman_workers.placement.fleet import Fleet
 from pointsman_workers.placement.kinds import Kind
-from pointsman_workers.placement.refusal import Refusals, scope_of
+from pointsman_workers.placement.refusal import Refusals
 from pointsman_workers.placement.room import Room
 
 SCRATCH_BYTES = 16 * 1024 * 1024
@@ -168,7 +168,7 @@ def rehearse(
     if decided.choice is not None:
         recorder.note_placed(job, decided, decided.choice)
     else:
-        refusal = refusals.explain(job.kind, named_rows(fleet, job), scope_of(job.decision))
+        refusal = refusals.of_job(job)
         code = Code.QUEUE_TIMEOUT if refusal.is_busy else Code.NO_AVAILABLE_NODE
         recorder.note_refused(job, refusal, code.value)
     record = decode_record(recorder.of(job.key)[0])

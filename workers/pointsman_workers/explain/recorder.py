@@ -13,7 +13,6 @@ from zlib import crc32
 import msgspec
 
 from pointsman_shm.rules.session_pool import PoolDecision, SessionBinding
-from pointsman_wire.messages import Breakdown
 from pointsman_workers.core.state import Job, Key
 from pointsman_workers.explain.pages import KeptPages
 from pointsman_workers.explain.records import (
@@ -23,12 +22,14 @@ from pointsman_workers.explain.records import (
     POOLS_KEPT_MAX,
     READINGS_KEPT_MAX,
     REFUSED_TAG,
+    RefusalRecord,
+    decode_refusal,
 )
 from pointsman_workers.explain.ring import Ring
 from pointsman_workers.placement.deciding import Decided
 from pointsman_workers.placement.fleet import Fleet
 from pointsman_workers.placement.kinds import Kind
-from pointsman_workers.placement.ranking import MARKED_BIT, Reading, rank
+from pointsman_workers.placement.ranking import MARKED_BIT, Judgement, Reading, rank
 from pointsman_workers.placement.refusal import Refusal
 from pointsman_workers.placement.selection import Choice
 from pointsman_workers.placement.trail import WALK, Leg
@@ -40,7 +41,6 @@ SHARES = 16
 LegFields = tuple[object, ...]  # of a LegRecord, in its order
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode_breakdown = msgspec.msgpack.Decoder(Breakdown).decode
 
 
 class Recorder:
@@ -51,8 +51,8 @@ class Recorder:
         self.placed: Ring[Key] = Ring(bytes_max * PLACED_SHARE // SHARES)
         self.troubled: Ring[Key] = Ring(bytes_max * TROUBLED_SHARE // SHARES)
         rest = SHARES - PLACED_SHARE - TROUBLED_SHARE
-        self._breakdowns: Ring[int] = Ring(bytes_max * rest // SHARES)
-        self._last_breakdown = 0
+        self._shared: Ring[int] = Ring(bytes_max * rest // SHARES)
+        self._last_shared = 0
         self._last_refusal: Refusal | None = None
         self.pages = KeptPages()
 
@@ -94,10 +94,12 @@ class Recorder:
     def note_refused(self, job: Job, refusal: Refusal, code: str) -> None:
         """Write down that a job was told why nobody took it."""
         fleet = self._fleet
+        if fleet.snapshot.version != self.pages.latest_version:
+            self.pages.keep(fleet.snapshot)
         if refusal is not self._last_refusal:
             self._last_refusal = refusal
-            self._last_breakdown += 1
-            self._breakdowns.put(self._last_breakdown, _encode(refusal.breakdown))
+            self._last_shared += 1
+            self._shared.put(self._last_shared, _shared_record(refusal, job.kind.judgement))
         record = (
             REFUSED_TAG,
             job.job_id,
@@ -108,14 +110,14 @@ class Recorder:
             fleet.beat_at_ns(),
             job.kind.encoded,
             code,
-            self._last_breakdown,
+            self._last_shared,
         )
         self.troubled.put(job.key, _encode(record))
 
-    def breakdown(self, number: int) -> Breakdown | None:
-        """What a refusal said, None when it is not kept any more."""
-        found = self._breakdowns.of(number)
-        return _decode_breakdown(found[0]) if found else None
+    def shared(self, number: int) -> RefusalRecord | None:
+        """What a refusal said and judged, None when it is not kept any more."""
+        found = self._shared.of(number)
+        return decode_refusal(found[0]) if found else None
 
     def find(self, request_id: str) -> list[Key]:
         """Every key with this request id that has a record."""
@@ -130,7 +132,7 @@ class Recorder:
     @property
     def size(self) -> int:
         """Bytes held by all rings."""
-        return self.placed.size + self.troubled.size + self._breakdowns.size
+        return self.placed.size + self.troubled.size + self._shared.size
 
 
 def _session_step(
@@ -150,6 +152,18 @@ def _session_step(
         len(pools),
         question.draw,
         question.free_slots,
+    )
+
+
+def _shared_record(refusal: Refusal, judgement: Judgement) -> bytes:
+    evidence = refusal.evidence
+    barred = [
+        row
+        for _, word, _, _, _, row, _ in evidence
+        if word & MARKED_BIT and judgement.is_barred(row, word)
+    ]
+    return _encode(
+        (refusal.breakdown, evidence, refusal.evidence_left_out, refusal.ranking, barred)
     )
 
 

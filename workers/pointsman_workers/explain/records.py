@@ -10,7 +10,9 @@ import msgspec
 
 from pointsman_shm.rules.session_pool import SessionBinding
 from pointsman_shm.snapshot.records import Requirement
+from pointsman_wire.messages import Breakdown
 from pointsman_workers.placement.ranking import ANYWHERE, Ranking, Reading
+from pointsman_workers.placement.refusal import Evidence
 from pointsman_workers.placement.trail import Asked, Outcomes
 
 PLACED_TAG = 1
@@ -79,11 +81,22 @@ class Refused(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=REFUSE
     beat_at_ns: int
     requirement: Requirement
     code: str
-    breakdown: int  # the number under which the answer is kept that equal refusals share
+    shared: int  # the number under which the answer is kept that equal refusals share
+
+
+class RefusalRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What refusals share: the answer, and the groups of nodes whose verdicts it counts."""
+
+    breakdown: Breakdown
+    evidence: tuple[Evidence, ...]
+    evidence_left_out: int
+    ranking: Ranking
+    barred: tuple[int, ...]  # rows in the evidence that a mark barred
 
 
 Kept = Placed | Refused
 
+_read_refusal = msgspec.msgpack.Decoder(RefusalRecord)
 _read: Callable[[bytes], Kept] = msgspec.msgpack.Decoder(Kept).decode
 
 
@@ -95,5 +108,13 @@ def decode_record(data: bytes) -> Kept:
     """Read a record; raises RecordDamaged for bytes that are none."""
     try:
         return _read(data)
+    except msgspec.DecodeError as error:
+        raise RecordDamaged(str(error)) from error
+
+
+def decode_refusal(data: bytes) -> RefusalRecord:
+    """Read what refusals share; raises RecordDamaged for bytes that are none."""
+    try:
+        return _read_refusal.decode(data)
     except msgspec.DecodeError as error:
         raise RecordDamaged(str(error)) from error

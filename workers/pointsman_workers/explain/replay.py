@@ -8,7 +8,7 @@ What was left out of a record to keep it small (rows of a long walk) cannot be j
 notes say so.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
@@ -17,11 +17,13 @@ from pointsman_shm.rules.eligibility import first_failure
 from pointsman_shm.rules.session_pool import PoolQuestion
 from pointsman_shm.snapshot.fleet_index import FEASIBLE
 from pointsman_shm.snapshot.pool_view import PoolView
+from pointsman_shm.snapshot.records import Requirement
 from pointsman_workers.core.state import Key
 from pointsman_workers.explain.pages import Pages
-from pointsman_workers.explain.records import LegRecord, Placed
+from pointsman_workers.explain.records import Kept, LegRecord, Placed, RefusalRecord, Refused
 from pointsman_workers.placement.draws import Draws
 from pointsman_workers.placement.ranking import Judgement, Scored, rank
+from pointsman_workers.placement.refusal import reason_of
 from pointsman_workers.placement.selection import NO_ROW
 from pointsman_workers.placement.session_pools import decide_pools
 from pointsman_workers.placement.trail import SAMPLE
@@ -57,12 +59,42 @@ def replay(record: Placed, grounds: Grounds) -> Replay:
     return Replay(tuple(differences), tuple(notes))
 
 
-def _notes(record: Placed, grounds: Grounds) -> Iterator[str]:
+def replay_refusal(record: Refused, shared: RefusalRecord | None, grounds: Grounds) -> Replay:
+    """Judge again the nodes that a refusal counted, and compare the counts."""
+    if shared is None:
+        return Replay((), ("what this refusal shared with others is not kept any more",))
+    notes = list(_page_notes(record, grounds))
+    if shared.evidence_left_out:
+        notes.append(f"{shared.evidence_left_out} groups of nodes were too many to be kept")
+    return Replay(tuple(_refusal_differences(record, shared, grounds)), tuple(notes))
+
+
+def _refusal_differences(record: Refused, shared: RefusalRecord, grounds: Grounds) -> Iterator[str]:
+    pages = grounds.kept or grounds.latest
+    words = [word for _, word, *_ in shared.evidence]
+    judgement = _judgement(record.requirement, words, shared.barred, pages)
+    again: dict[str, int] = {}
+    for _, word, held, lane_generation, count, row, is_asked in shared.evidence:
+        looked_at = (row, word, held, lane_generation)
+        label = reason_of(looked_at, judgement, shared.ranking, is_asked=is_asked).label
+        again[label] = again.get(label, 0) + count
+    said = shared.breakdown.counts
+    for label in dict.fromkeys((*said, *again)):
+        counted, recorded = again.get(label, 0), said.get(label, 0)
+        if counted > recorded or (counted < recorded and not shared.evidence_left_out):
+            yield f"{label}: {counted} nodes, the record says {recorded}"
+
+
+def _page_notes(record: Kept, grounds: Grounds) -> Iterator[str]:
     if grounds.kept is None:
         yield (
             f"the pages of snapshot {record.version} are not kept any more: the session decision "
             f"is not replayed, and classes are judged as snapshot {grounds.latest.version} has them"
         )
+
+
+def _notes(record: Placed, grounds: Grounds) -> Iterator[str]:
+    yield from _page_notes(record, grounds)
     left_out = sum(leg.left_out for leg in record.legs)
     if left_out:
         digests = ", ".join(f"{leg.digest:08x}" for leg in record.legs if leg.left_out)
@@ -111,15 +143,21 @@ def drawn_positions(leg: LegRecord, seed: int) -> list[int]:
 
 def judgement_of(record: Placed, leg: LegRecord, pages: Pages) -> Judgement:
     """The verdicts on the classes that a leg mentions, and the marks that the record knew."""
-    requirement = leg.requirement or record.requirement
-    numbers = {word >> CLASS_SHIFT & CLASS_MASK for _, word, *_ in leg.readings}
+    words = [word for _, word, *_ in leg.readings]
+    return _judgement(leg.requirement or record.requirement, words, record.barred, pages)
+
+
+def _judgement(
+    requirement: Requirement, words: Iterable[int], barred_rows: Iterable[int], pages: Pages
+) -> Judgement:
+    numbers = {word >> CLASS_SHIFT & CLASS_MASK for word in words}
     codes = bytearray([UNKNOWN_CLASS]) * (max(numbers, default=-1) + 1)
     for number in numbers:
         capability = pages.classes.get(number)
         if capability is not None:
             reason = first_failure(capability, requirement, pages.config.require_gpu)
             codes[number] = FEASIBLE if reason is None else reason + 1
-    barred = frozenset(record.barred)
+    barred = frozenset(barred_rows)
     return Judgement(codes, is_barred=lambda row, _: row in barred)
 
 

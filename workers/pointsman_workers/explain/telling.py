@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 import msgspec
+from msgspec.structs import replace
 
 from pointsman_shm.memory.ledger import Reserve
 from pointsman_shm.memory.rows import GENERATION_SHIFT, SLOTS_MASK
@@ -12,7 +13,14 @@ from pointsman_workers.core.state import Key
 from pointsman_workers.explain.pages import Pages
 from pointsman_workers.explain.recorder import Recorder
 from pointsman_workers.explain.records import Kept, LegRecord, Placed, Refused
-from pointsman_workers.explain.replay import Grounds, drawn_positions, judgement_of, replay
+from pointsman_workers.explain.replay import (
+    Grounds,
+    Replay,
+    drawn_positions,
+    judgement_of,
+    replay,
+    replay_refusal,
+)
 from pointsman_workers.placement.checks import first_failed_check
 from pointsman_workers.placement.fleet import Fleet
 from pointsman_workers.placement.ranking import Judgement, Reading, load_of, rank
@@ -32,22 +40,16 @@ class Teller(msgspec.Struct, frozen=True):
     def tell(self, key: Key, record: Kept, *, with_replay: bool = False) -> DecisionView:
         """Say what a record says."""
         view = self._common(key, record)
-        if isinstance(record, Refused):
-            breakdown = self.recorder.breakdown(record.breakdown)
-            return msgspec.structs.replace(view, code=record.code, breakdown=breakdown)
         grounds = self._grounds(key, record)
-        view = self._placed(view, record, grounds)
-        if with_replay:
-            again = replay(record, grounds)
-            view = msgspec.structs.replace(
-                view,
-                replay=ReplayView(
-                    equal=again.is_equal,
-                    differences=list(again.differences),
-                    notes=list(again.notes),
-                ),
-            )
-        return view
+        if isinstance(record, Refused):
+            shared = self.recorder.shared(record.shared)
+            breakdown = shared.breakdown if shared is not None else None
+            view = replace(view, code=record.code, breakdown=breakdown)
+            again = replay_refusal(record, shared, grounds) if with_replay else None
+        else:
+            view = self._placed(view, record, grounds)
+            again = replay(record, grounds) if with_replay else None
+        return view if again is None else replace(view, replay=_replay_view(again))
 
     def _common(self, key: Key, record: Kept) -> DecisionView:
         tenant, session_id, request_id = key
@@ -83,7 +85,7 @@ class Teller(msgspec.Struct, frozen=True):
         chosen, last = _reading_of(record, record.row), record.legs[-1]
         step = record.session
         names = pool_names(pages)
-        return msgspec.structs.replace(
+        return replace(
             view,
             selector=record.selector,
             node_id=self._name(chosen),
@@ -162,6 +164,12 @@ class Teller(msgspec.Struct, frozen=True):
         row, generation = reading[0], reading[1] >> GENERATION_SHIFT
         name = self.fleet.former_names.name(self.fleet.snapshot, row, generation)
         return name or f"row {row} of generation {generation}"
+
+
+def _replay_view(again: Replay) -> ReplayView:
+    return ReplayView(
+        equal=again.is_equal, differences=list(again.differences), notes=list(again.notes)
+    )
 
 
 def _reading_of(record: Placed, row: int) -> Reading:

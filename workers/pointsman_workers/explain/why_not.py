@@ -257,8 +257,8 @@ class Skips:
     def _count_refused(self, record: Refused) -> None:
         reason = self._verdict(record.requirement)
         if reason is None:
-            breakdown = self._shard.recorder.breakdown(record.breakdown)
-            named = breakdown.nodes if breakdown is not None else {}
+            shared = self._shard.recorder.shared(record.shared)
+            named = shared.breakdown.nodes if shared is not None else {}
             name = self._node.record.node_id
             label = next((label for label, nodes in named.items() if name in nodes), "")
             reason = Reason[label.upper()] if label else None

@@ -21,17 +21,18 @@ from pointsman_shm.snapshot.fleet_index import NO_POOL
 from pointsman_shm.snapshot.records import Requirement
 from pointsman_wire.messages import Breakdown
 from pointsman_workers.core.state import Job
-from pointsman_workers.placement.census import Censuses, Signature
+from pointsman_workers.placement.census import Censuses
 from pointsman_workers.placement.checks import first_failed_check
 from pointsman_workers.placement.deciding import decide_pools_of, named_rows
 from pointsman_workers.placement.fleet import Fleet
 from pointsman_workers.placement.kinds import Kind
 from pointsman_workers.placement.nearest import FreeIn, Group, nearest_misses, what_would_help
-from pointsman_workers.placement.ranking import MARKED_BIT, Ranking
+from pointsman_workers.placement.ranking import ANYWHERE, MARKED_BIT, Judgement, Ranking
 
 NAMES_MAX = 32
 SHARED_NS = 250_000_000
 SHARED_MAX = 256
+EVIDENCE_MAX = 512
 
 # The order of the checks, which is the order of the funnel.
 CHECKS: tuple[tuple[str, tuple[Reason, ...]], ...] = (
@@ -83,12 +84,20 @@ def scope_of(decision: PoolDecision | None) -> Scope:
     return Scope(asked, frozenset({*bound, NO_POOL}) - asked)
 
 
+# What was judged: the reason, standing word, ledger sum, lane's generation, how many such nodes,
+# the row of one of them, and whether they were asked.
+Evidence = tuple[int, int, int, int, int, int, bool]
+
+
 class Refusal(msgspec.Struct, frozen=True):
     """A breakdown, and whether capable nodes exist that merely are busy."""
 
     breakdown: Breakdown
     is_busy: bool
     computed_at_ns: int
+    evidence: tuple[Evidence, ...] = ()  # all that the counts come from, unless it is too much
+    evidence_left_out: int = 0
+    ranking: Ranking = ANYWHERE  # under which they were judged
 
 
 class Refusals:
@@ -123,7 +132,8 @@ class Refusals:
     def _compute(self, kind: Kind, excluded: frozenset[int], scope: Scope) -> Refusal:
         fleet = self._fleet
         self.computed_count += 1
-        judged = list(self._judged(kind, excluded, scope))
+        ranking = Ranking(excluded, is_stale=fleet.is_stale)
+        judged = list(self._judged(kind, ranking, scope))
         groups = [group for _, group in judged]
         counts = [0] * REASON_COUNT
         rows: dict[str, list[int]] = {}
@@ -146,24 +156,33 @@ class Refusals:
             fix=what_would_help(best, kind.requirement, nearest),
         )
         is_busy = any(is_asked and group[0] in BUSY_REASONS for is_asked, group in judged)
-        return Refusal(breakdown, is_busy, fleet.now_ns)
+        evidence = tuple(
+            (reason.value, *signature, len(members), members[0], is_asked)
+            for is_asked, (reason, signature, members) in judged[:EVIDENCE_MAX]
+        )
+        return Refusal(
+            breakdown,
+            is_busy,
+            fleet.now_ns,
+            evidence=evidence,
+            evidence_left_out=len(judged) - len(evidence),
+            ranking=ranking,
+        )
 
-    def _judged(self, kind: Kind, excluded: frozenset[int], scope: Scope) -> Iterator[Judged]:
+    def _judged(self, kind: Kind, ranking: Ranking, scope: Scope) -> Iterator[Judged]:
         """The nodes in scope by signature and by the check that they fail first."""
-        ranking = Ranking(excluded, is_stale=self._fleet.is_stale)
+        excluded, judgement = ranking.excluded, kind.judgement
         order = [*sorted(scope.asked, key=_place), *sorted(scope.beside, key=_place)]
         for pool_id, signature, rows in self.censuses.of_pools(order):
             is_asked = pool_id in scope.asked
-            # One that was asked and fails nothing could do it by now: a slot was freed meanwhile.
-            otherwise = Reason.CAPACITY_EXCEEDED if is_asked else Reason.NOT_IN_PUBLIC_POOL
             if not signature[0] & MARKED_BIT and excluded.isdisjoint(rows):
-                reason = _reason(kind, signature, rows[0], ranking)
-                yield is_asked, (otherwise if reason is None else reason, signature, rows)
+                reason = reason_of((rows[0], *signature), judgement, ranking, is_asked=is_asked)
+                yield is_asked, (reason, signature, rows)
                 continue
             apart: dict[Reason, list[int]] = {}
             for row in rows:
-                reason = _reason(kind, signature, row, ranking)
-                apart.setdefault(otherwise if reason is None else reason, []).append(row)
+                reason = reason_of((row, *signature), judgement, ranking, is_asked=is_asked)
+                apart.setdefault(reason, []).append(row)
             for found, members in apart.items():
                 yield is_asked, (found, signature, members)
 
@@ -172,10 +191,17 @@ def _place(pool_id: int | None) -> int:
     return -1 if pool_id is None else pool_id
 
 
-def _reason(kind: Kind, signature: Signature, row: int, ranking: Ranking) -> Reason | None:
-    word, held, lane_generation = signature
+def reason_of(
+    looked_at: tuple[int, int, int, int], judgement: Judgement, ranking: Ranking, *, is_asked: bool
+) -> Reason:
+    """Under which reason a node (row, and its signature) is counted."""
+    row, word, held, lane_generation = looked_at
     reading = (row, word, 0, held, lane_generation, 1.0)
-    return first_failed_check(reading, kind.judgement, ranking)
+    reason = first_failed_check(reading, judgement, ranking)
+    if reason is not None:
+        return reason
+    # One that was asked and fails nothing could do it by now: a slot was freed meanwhile.
+    return Reason.CAPACITY_EXCEEDED if is_asked else Reason.NOT_IN_PUBLIC_POOL
 
 
 def _funnel(counts: Sequence[int], total: int) -> list[tuple[str, int]]:
