@@ -14,6 +14,7 @@ from pointsman_wire.admin_messages import AdminAnswer, AdminQuery
 from pointsman_wire.control_messages import ToManager, ToNode
 from pointsman_wire.lane_messages import LaneToNode, LaneToWorker
 from pointsman_wire.messages import Message
+from pointsman_wire.order_messages import Order, OrderAnswer
 from pointsman_wire.session_messages import ToClient, ToWorker
 
 # Who reads -> what it understands.
@@ -26,6 +27,8 @@ UNIONS: dict[str, Any] = {
     "node, from a worker": LaneToNode,
     "any process, on its admin socket": AdminQuery,
     "command line": AdminAnswer,
+    "manager, on its admin socket": Order,
+    "command line, from the manager": OrderAnswer,
 }
 
 S = TypeVar("S")
