@@ -14,6 +14,8 @@ from live.sessions import session_ids
 from supervised_service import place
 
 from pointsman import JobResult, Session, connect
+from pointsman.node_core import control, lane
+from pointsman.session_core import links
 
 pytestmark = pytest.mark.crash
 NMT = ["nmt"]
@@ -30,6 +32,13 @@ def service() -> Iterator[LiveService]:
 @pytest.fixture
 def journal(tmp_path: Path) -> Journal:
     return Journal(tmp_path / "journal")
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nodes and clients of this process dial again soon, however long the server was away."""
+    for module in (control, lane, links):
+        monkeypatch.setattr(module, "BACKOFF_CAP_S", 0.5)
 
 
 @asynccontextmanager
