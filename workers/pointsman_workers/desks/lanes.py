@@ -163,7 +163,9 @@ class LaneDesk:
 
     def acknowledged(self, lane: Lane, message: AssignAck) -> None:
         """Every assignment up to this number is read and has started."""
-        lane.last_read = max(lane.last_read, message.number)
+        if message.number > lane.last_read:
+            lane.last_read = message.number
+            lane.stuck_since_ns = 0  # a busy lane is never without unread assignments
         unacknowledged = lane.unacknowledged
         while unacknowledged and unacknowledged[0].number <= message.number:
             self.reports.start(unacknowledged.popleft())
