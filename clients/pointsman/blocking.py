@@ -62,6 +62,11 @@ class BlockingSession:
         return self._session.session_id
 
     @property
+    def paired_node(self) -> str:
+        """The node that the pairing code bound this session to; empty when it is bound to none."""
+        return self._session.paired_node
+
+    @property
     def instance(self) -> str:
         """The name of the service's instance."""
         return self._session.instance

@@ -167,6 +167,11 @@ class Session:
         return self._opened.ack.shard
 
     @property
+    def paired_node(self) -> str:
+        """The node that the pairing code bound this session to; empty when it is bound to none."""
+        return self._opened.ack.paired_node
+
+    @property
     def instance(self) -> str:
         """The name of the service's instance."""
         return self._opened.ack.instance

@@ -4,6 +4,7 @@ from client_harness import ClientHarness, closed, of, sent
 
 from pointsman.session_core.events import (
     CancelWished,
+    OpenSession,
     RequestFailed,
     ResultCame,
     SessionEnded,
@@ -249,3 +250,27 @@ def test_all_sessions_of_a_broken_trunk_are_resumed_and_acknowledged_together() 
     h.accept(1, session_number=2, resumed=True, unfinished={"r1": "running"}, worker_count=1)
     assert [r.ticket for r in of(h.result("r2", number=4, session=1), ResultCame)] == [2]
     assert [r.ticket for r in of(h.result("r1", number=9, session=2), ResultCame)] == [1]
+
+
+# ---- pairing
+
+
+def test_a_session_that_the_server_has_forgotten_to_be_paired_goes_on_unpaired() -> None:
+    h = ClientHarness()
+    h.dial(h.feed(OpenSession(handle=1, init=SessionInit(pairing_code="7K3M-9QX2"))))
+    h.accept(paired_node="n1")
+    init = sent(h.dial(h.lose() + h.advance(1)), SessionInit)[0]
+    assert init.pairing_code == "7K3M-9QX2", "the worker may know the session, or the manager it"
+    h.say(Error(error_info(Code.INVALID_PAIRING_CODE, "used"), ref=1))
+    again = sent(h.advance(1), SessionInit)
+    assert [init.pairing_code for init in again] == [""]
+    assert of(h.accept(), SessionOpened)[0].is_again
+
+
+def test_a_session_that_never_opened_ends_with_its_wrong_pairing_code() -> None:
+    h = ClientHarness()
+    h.dial(h.feed(OpenSession(handle=1, init=SessionInit(pairing_code="7K3M-9QX2"))))
+    commands = h.say(Error(error_info(Code.INVALID_PAIRING_CODE, "wrong"), ref=1))
+    (ended,) = of(commands, SessionEnded)
+    assert ended.error is not None
+    assert ended.error.code == Code.INVALID_PAIRING_CODE

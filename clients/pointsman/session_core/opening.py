@@ -197,6 +197,10 @@ def refused(book: Book, session: Session, error: ErrorInfo) -> None:
         _retry(book, session, error.retry_after_ms)
     elif error.retryable:
         _retry(book, session, error.retry_after_ms)
+    elif error.code == Code.INVALID_PAIRING_CODE and session.was_open:
+        # The server has forgotten whom the session was paired with: better unpaired than ended.
+        session.init = msgspec.structs.replace(session.init, pairing_code="")
+        _retry(book, session, None)
     else:
         end(book, session, error)
 
