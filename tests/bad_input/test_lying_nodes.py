@@ -151,7 +151,7 @@ async def test_a_node_whose_results_are_no_messages_loses_the_job_not_the_servic
     service: LiveService, node: RawNode
 ) -> None:
     session = await node.session(0)
-    job = asyncio.create_task(session.submit("x", services=["nmt"], timeout_s=0.5, wait_none_s=0))
+    job = asyncio.create_task(session.submit("x", services=["nmt"]))
     assign, _ = await node.lanes[0].hear(Assign)
     bad = msgspec.msgpack.encode({"type": "node_result", "number": "one", "job_id": 7})
     node.lanes[0].write(struct.pack("<II", 4 + len(bad), len(bad)) + bad)

@@ -34,7 +34,9 @@ class Bystander:
             body = f"{shard}/{self.done[shard]}"
             async with asyncio.timeout(JOB_S):
                 result = await session.submit(body, services=["nmt"])
-            assert (result.text, result.attempt) == (body[::-1], 1)
+            # Not which attempt: node and client live in the process that misbehaves, and a busy
+            # machine may hold them up for longer than the node has to answer.
+            assert result.text == body[::-1], result
             self.done[shard] += 1
             await asyncio.sleep(PAUSE_S)
 
