@@ -152,6 +152,8 @@ class Placement(msgspec.Struct, omit_defaults=True, frozen=True, gc=False, kw_on
     runner_up: str = ""
     snapshot_version: Number = 0
     snapshot_age_ms: float = 0.0
+    # The manager was silent for so long that only the worker's own counts were used.
+    stale: bool = False
 
 
 class Result(Message, tag="result", frozen=True, kw_only=True):

@@ -39,6 +39,15 @@ REASON_COUNT = len(Reason)
 # Reasons that pass when a job ends or a report comes in: somebody could do it, only not now.
 BUSY_REASONS = frozenset({Reason.CAPACITY_EXCEEDED, Reason.RESOURCE_THRESHOLD_EXCEEDED})
 
+LANGUAGE_REASONS = frozenset(
+    {
+        Reason.LANG_PAIR_UNSUPPORTED,
+        Reason.ASR_LANG_UNSUPPORTED,
+        Reason.TTS_LANG_UNSUPPORTED,
+        Reason.SRC_AUTO_NO_CANDIDATE,
+    }
+)
+
 
 def best_reason_label(
     counts: Sequence[int], total_nodes: int, *, strict_left_none: bool = False

@@ -102,6 +102,7 @@ class PlacingDesk:
             runner_up=fleet.node_id(choice.runner_up) if choice.runner_up >= 0 else "",
             snapshot_version=fleet.version,
             snapshot_age_ms=fleet.age_ns() / MILLISECOND_NS,
+            stale=fleet.is_stale,
         )
 
     def _dispatch(self, job: Job, choice: Choice) -> None:

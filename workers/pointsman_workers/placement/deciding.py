@@ -173,13 +173,13 @@ def _search_apart(
     memory = job.round
     if memory is None or memory.version != version:
         memory = job.round = Round(version=version)
-    if is_known_full(fleet, kind, pools):  # whoever is to be avoided: nobody was there at all
-        memory.is_busy = kind.is_busy
+    named = named_rows(fleet, job)
+    if not named and is_known_full(fleet, kind, pools):
+        memory.is_busy = kind.is_busy  # whoever is to be avoided: nobody was there at all
         return None
     choice = search(fleet, kind, pools, fleet.ranking(excluded), memory)
     if choice is not None or memory.walk is not None:
         return choice
-    named = named_rows(fleet, job)
     avoided = tuple(excluded - named)
     if not avoided:
         return None

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from pointsman_shm.memory.rows import CLASS_MASK, CLASS_SHIFT, STATE_MASK, STATE_SHIFT, NodeState
 from pointsman_shm.rules.eligibility import all_failures, usable_types
-from pointsman_shm.rules.reasons import BUSY_REASONS, Reason
+from pointsman_shm.rules.reasons import BUSY_REASONS, LANGUAGE_REASONS, Reason
 from pointsman_shm.snapshot.records import CapabilityClass, Requirement
 from pointsman_wire.messages import NearestMiss
 from pointsman_workers.placement.census import Signature
@@ -92,6 +92,8 @@ def _lacks(fleet: Fleet, kind: Kind, groups: Sequence[Group]) -> Iterator[tuple[
             yield rows[0], lack
         elif state is NodeState.READY:
             failures = all_failures(capability, requirement, fleet.config.require_gpu)
+            if reason is Reason.MODEL_NOT_AVAILABLE:  # which brings its languages along
+                failures = tuple(found for found in failures if found not in LANGUAGE_REASONS)
             if failures == (reason,):
                 yield rows[0], lack_of(reason, capability, requirement)
 

@@ -93,7 +93,7 @@ def rank(readings: Iterable[Reading], judgement: Judgement, ranking: Ranking) ->
     The score is rules.load.score, written out here because this runs per candidate.
     """
     if ranking.is_stale:
-        readings = [without_report(reading) for reading in readings]
+        return _rank_without_reports(list(readings), judgement, ranking)
     known_slots = judgement.slots.get
     excluded = ranking.excluded
     scored: list[Scored] = []
@@ -108,6 +108,16 @@ def rank(readings: Iterable[Reading], judgement: Judgement, ranking: Ranking) ->
     if ranking.draw is not None and len(scored) > 1:
         _lift_one(scored, ranking.draw)
     return scored
+
+
+def _rank_without_reports(
+    readings: list[Reading], judgement: Judgement, ranking: Ranking
+) -> list[Scored]:
+    """Rank by own counts alone; the standing words stay as they were read, for the reservation."""
+    words = {reading[0]: reading[1] for reading in readings}
+    bare = [without_report(reading) for reading in readings]
+    ranked = rank(bare, judgement, msgspec.structs.replace(ranking, is_stale=False))
+    return [(score, row, words[row]) for score, row, _ in ranked]
 
 
 def without_report(reading: Reading) -> Reading:
