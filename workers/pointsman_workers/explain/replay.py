@@ -166,9 +166,9 @@ def _choice_differences(record: Placed, grounds: Grounds) -> Iterator[str]:
     if not record.legs:
         yield "the record has no leg in which the choice was made"
         return
-    for leg in record.legs:
+    for left, leg in zip(range(len(record.legs) - 1, -1, -1), record.legs, strict=True):
         scored = rank(leg.readings, judgement_of(record, leg, pages), leg.ranking)
-        if leg is record.legs[-1]:
+        if not left:
             yield from _chosen_differences(record, leg, scored)
         else:
             yield from _failed_differences(leg, scored)

@@ -27,12 +27,13 @@ class Ring(Generic[Key]):
         """Keep a record, and let the oldest go as long as they do not all fit."""
         self.size += len(record) + ENTRY_BYTES
         self._entries.append((key, record))
-        known = self._by_key.setdefault(key, record)
-        if known is not record:
-            if isinstance(known, bytes):
-                self._by_key[key] = [known, record]
-            else:
-                known.append(record)
+        known = self._by_key.get(key)
+        if known is None:
+            self._by_key[key] = record
+        elif isinstance(known, bytes):
+            self._by_key[key] = [known, record]
+        else:
+            known.append(record)
         while self.size > self._bytes_max:
             self._drop_oldest()
 
