@@ -64,6 +64,13 @@ async def dial(port: int, stack: ExitStack) -> socket.socket:
     return sock
 
 
+async def room_comes_back(port: int) -> None:
+    with ExitStack() as stack:
+        async with asyncio.timeout(10):
+            while not await is_served(await dial(port, stack)):
+                pass
+
+
 async def test_connections_above_the_bound_are_turned_away_and_room_comes_back(
     service: LiveService, tmp_path: Path
 ) -> None:
@@ -77,7 +84,4 @@ async def test_connections_above_the_bound_are_turned_away_and_room_comes_back(
             for pid in workers:
                 assert psutil.Process(pid).num_fds() < DESCRIPTORS
             await someone.goes_on()
-        with ExitStack() as stack:
-            async with asyncio.timeout(10):
-                while not await is_served(await dial(service.port, stack)):
-                    pass
+        await room_comes_back(service.port)

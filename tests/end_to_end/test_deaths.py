@@ -82,6 +82,12 @@ async def all_done(tasks: Sequence[asyncio.Task[JobResult]]) -> list[JobResult]:
     return results
 
 
+async def close_all(sessions: Sequence[Session]) -> None:
+    """End sessions whose server has gone."""
+    for session in sessions:
+        await session.close(timeout_s=0.1)
+
+
 # ---- a worker
 
 
@@ -265,8 +271,7 @@ async def test_a_service_that_is_stopped_amid_work_ends_its_jobs_and_leaves_noth
             stopping = asyncio.create_task(asyncio.to_thread(service.stop, number))
             await all_done(jobs)
             await stopping
-            for session in sessions:
-                await session.close(timeout_s=0.1)
+            await close_all(sessions)
     assert {len(starts) for starts in journal.starts().values()} == {1}
 
 
@@ -288,6 +293,5 @@ async def test_a_service_killed_whole_is_taken_up_by_the_next_start(journal: Jou
                 await all_done(jobs)
                 await second.has_no_slots_held()
                 await asyncio.to_thread(second.stop)
-                for session in sessions:
-                    await session.close(timeout_s=0.1)
+                await close_all(sessions)
     assert {len(starts) for starts in journal.starts().values()} == {1}
