@@ -32,6 +32,13 @@ STUDIO = NodeLine(
     reason="its lanes are up",
 )
 DESK = NodeLine(node_id="desk", state="suspect", reason="no heartbeat")
+MODELS = NodeLine(
+    node_id="models",
+    state="ready",
+    services=["chat", "embed"],
+    reason="paused by its owner: a game runs",
+    paused=True,
+)
 
 
 def page(*nodes: NodeLine) -> Nodes:
@@ -59,6 +66,16 @@ def at(processes: Processes) -> list[str]:
 
 
 # ---- nodes
+
+
+def test_a_node_shows_services_that_know_no_languages_and_why_it_pauses(
+    processes: Processes,
+) -> None:
+    processes.add("manager", {NodesQuery: page(MODELS, STUDIO)})
+    ended = invoke("nodes", *at(processes))
+    assert "chat; embed" in ended.stdout
+    assert "ready: paused by its owner: a game runs" in ended.stdout
+    assert "its lanes are up" not in ended.stdout
 
 
 def test_nodes_are_listed_by_the_manager(processes: Processes) -> None:

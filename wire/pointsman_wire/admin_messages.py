@@ -71,6 +71,7 @@ class NodeLine(msgspec.Struct, omit_defaults=True, frozen=True, gc=False, kw_onl
     epoch: int = 0
     class_number: int = 0
     reason: str = ""
+    paused: bool = False
 
 
 class Nodes(Message, tag="nodes", frozen=True, kw_only=True):

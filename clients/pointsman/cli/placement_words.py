@@ -1,5 +1,7 @@
 """A placement and a refusal in words: data in, text and rows out, nothing printed."""
 
+from collections.abc import Sequence
+
 from pointsman.cli.submitting import Ended
 from pointsman_wire.messages import Breakdown
 from pointsman_wire.session_messages import Placement
@@ -31,6 +33,13 @@ def pool_words(name: str) -> str:
     if len(words) <= POOL_WORDS_MAX:
         return name
     return f"{'-'.join(words[:2])}-…({len(words)})"
+
+
+def ability_words(services: Sequence[str], languages: str) -> str:
+    """Return what a node does: services with their languages, and those that know none."""
+    spoken = languages_words(languages)
+    named = {part.split()[0] for part in spoken.split("; ") if part}
+    return "; ".join([*filter(None, [spoken]), *(s for s in services if s not in named)])
 
 
 def languages_words(languages: str) -> str:

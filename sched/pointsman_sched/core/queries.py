@@ -97,6 +97,7 @@ def _line(state: ManagementState, node: Node, pool_names: dict[int, str]) -> Nod
         epoch=node.epoch,
         class_number=node.class_number,
         reason=_reason(node),
+        paused=bool(node.flags & RowFlag.PAUSED),
     )
 
 

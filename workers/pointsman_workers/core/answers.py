@@ -5,6 +5,7 @@ from heapq import nsmallest
 from pointsman_shm.memory.rows import (
     PERCENT_UNKNOWN,
     NodeState,
+    RowFlag,
     unpack_load,
     unpack_standing,
 )
@@ -90,6 +91,7 @@ def _node_line(shard: Shard, record: NodeRecord) -> NodeLine:
         generation=record.generation,
         epoch=record.epoch,
         class_number=record.class_number,
+        paused=bool(standing.flags & RowFlag.PAUSED),
     )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from rich.text import Text
 
 from pointsman.cli.fleet.asking import Fleet, Heard, Service
-from pointsman.cli.placement_words import languages_words, pool_words
+from pointsman.cli.placement_words import ability_words, pool_words
 from pointsman.cli.screen import err, say, show, table
 from pointsman_wire.admin_messages import NodeLine, SessionLine, SnapshotView, Status
 
@@ -46,12 +46,12 @@ def show_fleet(service: Service, fleet: Fleet) -> None:
 
 
 def _node_row(node: NodeLine) -> list[str]:
-    is_odd = node.reason and node.state != "ready"
+    is_odd = node.reason and (node.state != "ready" or node.paused)
     state = f"{node.state}: {node.reason}" if is_odd else node.state
     return [
         node.node_id,
         state,
-        languages_words(node.languages),
+        ability_words(node.services, node.languages),
         " ".join(map(pool_words, node.pools)),
         f"{node.held}/{node.slots_max}",
         _load_words(node),
