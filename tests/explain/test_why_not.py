@@ -128,10 +128,10 @@ def test_a_request_that_ran_is_looked_up_in_the_records() -> None:
     host.node(1, speech_class("de", "fr"))
     harness = started(host, 0, 1)
     harness.open_session("s").submit("r-1")
-    assert why_not(harness, "node-0", request_id="r-1").verdict == "it takes the job"
+    assert why_not(harness, "node-0", request_id="r-1").verdict == "it took the job"
     answer = why_not(harness, "node-1", request_id="r-1")
     assert failing(answer) == {"lang_pair_unsupported": "translation en->es"}
-    assert "not among the 1 nodes" in answer.verdict
+    assert "others were looked at" in answer.verdict
     error = harness.core.answer(WhyNotQuery(node_id="node-1", request_id="other"))
     assert isinstance(error, Error)
     assert error.error.code == "NOT_FOUND"

@@ -189,7 +189,7 @@ class Explainer:
             job=words_of(requirement),
             checks=checks,
             able=all(check.passes for check in checks),
-            verdict=_verdict_words(node.record.node_id, view),
+            verdict=_verdict_words(node.record.node_id, view, is_past=bool(view.job_id)),
         )
 
     # -- coverage --------------------------------------------------------------------------------
@@ -259,25 +259,32 @@ def _coverage_line(line: Covered) -> CoverageLine:
     )
 
 
-def _verdict_words(node_id: str, view: DecisionView) -> str:
+def _verdict_words(node_id: str, view: DecisionView, *, is_past: bool) -> str:
     """How the node fared in a decision, in words."""
     if not view.node_id:
-        return "no node takes it"
+        return "no node took it" if is_past else "no node takes it"
     if view.node_id == node_id:
-        return "it takes the job"
+        return "it took the job" if is_past else "it takes the job"
+    when = "then " if is_past else ""
     for leg in reversed(view.legs):
         for place, node in enumerate(leg.nodes, 1):
             if node.node_id != node_id:
                 continue
             if node.score is None:
-                return f"it was looked at in pool {leg.pool} and failed a check: {node.reason}"
+                return f"{when}it was looked at, and failed a check: {_in_words(node.reason)}"
+            rank_words = f"{when}it was number {place} of {leg.passed} in pool {leg.pool}"
+            if node.score == view.score:
+                return (
+                    f"{rank_words}, with the same score as {view.node_id}, which chance put first"
+                )
             return (
-                f"it was number {place} of {leg.passed} in pool {leg.pool} with score "
-                f"{node.score:.2f}; {view.node_id} was ahead with {view.score:.2f}"
+                f"{rank_words} with score {node.score:.2f}; {view.node_id} was ahead "
+                f"with {view.score:.2f}"
             )
-    asked = ", ".join(dict.fromkeys(leg.pool for leg in view.legs if leg.pool))
-    drawn = sum(leg.looked_at for leg in view.legs)
-    return (
-        f"it was not among the {drawn} nodes that were looked at (pool {asked}); "
-        f"{view.node_id} took the job"
-    )
+    pools = ", ".join(dict.fromkeys(leg.pool for leg in view.legs if leg.pool))
+    count = sum(leg.looked_at for leg in view.legs)
+    return f"{when}others were looked at ({count} of pool {pools}), and {view.node_id} was chosen"
+
+
+def _in_words(reason: str) -> str:
+    return reason.replace("_", " ")

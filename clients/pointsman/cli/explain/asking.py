@@ -85,7 +85,7 @@ def together(answers: dict[str, WhyNot]) -> WhyNot:
         jobs = skip.jobs + (known.jobs if known else 0)
         skips[skip.reason] = replace(known or skip, jobs=jobs)
     return replace(
-        all_said[0],
+        min(all_said, key=lambda answer: answer.able),  # a lane may be missing to one of them
         jobs_seen=sum(answer.jobs_seen for answer in all_said),
         jobs_taken=sum(answer.jobs_taken for answer in all_said),
         jobs_outranked=sum(answer.jobs_outranked for answer in all_said),

@@ -27,22 +27,16 @@ def show_why_not(answer: WhyNot) -> None:
 
 
 def _show_checks(answer: WhyNot) -> None:
-    rows = [
-        [
-            check.check,
-            "passes" if check.passes else "FAILS",
-            check.detail or check.reason.replace("_", " "),
-            check.change,
+    passed = [check.check for check in answer.checks if check.passes]
+    failed = [check for check in answer.checks if not check.passes]
+    facts([("passes", ", ".join(passed) if failed else "every check"), ("so", answer.verdict)])
+    if failed:
+        rows = [
+            [check.check, check.detail or check.reason.replace("_", " "), check.change]
+            for check in failed
         ]
-        for check in answer.checks
-    ]
-    say("")
-    show(table(["check", "", "what is lacking", "what would change it"], rows))
-    failing = sum(not check.passes for check in answer.checks)
-    if answer.able:
-        say(f"it passes every check; {answer.verdict}")
-    else:
-        say(f"it fails {count_words(failing, 'check')}; {answer.verdict}")
+        say("")
+        show(table(["FAILS", "what is lacking", "what would change it"], rows))
 
 
 def _show_skips(answer: WhyNot) -> None:

@@ -1,0 +1,120 @@
+"""What remembering decisions takes is bounded, and floods do not wash away what matters."""
+
+from explain.told import explained, fleet_of, the_one
+from msgspec.structs import replace
+from worker_harness import SECOND_NS, Host, WorkerHarness
+
+from pointsman_shm.config import Config, ExplainConfig
+from pointsman_wire.queries.explain_messages import Explained, ExplainQuery
+from pointsman_workers.explain.pages import KeptPages
+from pointsman_workers.explain.ring import Ring
+
+# ---- bounds
+
+
+def test_a_ring_keeps_within_its_bytes_and_forgets_the_oldest() -> None:
+    ring: Ring[str] = Ring(20_000)
+    for number in range(1_000):
+        ring.put(f"key-{number}", bytes(100))
+        assert ring.size <= 20_000
+    assert ring.of("key-999") == [bytes(100)]
+    assert ring.of("key-0") == []
+    assert len(ring) + ring.dropped_count == 1_000
+    assert len(list(ring)) == len(ring)
+
+
+def test_a_ring_keeps_the_records_of_a_key_in_order_and_drops_them_one_by_one() -> None:
+    ring: Ring[str] = Ring(2_500)
+    for number in range(5):
+        ring.put("a", bytes([number]))
+    assert ring.of("a") == [bytes([n]) for n in range(5)]
+    for _ in range(3):
+        ring.put("b", b"x")
+    kept = ring.of("a")
+    assert kept == [bytes([n]) for n in range(5 - len(kept), 5)]
+    assert ring.of("b") == [b"x"] * 3
+    assert ring.size <= 2_500
+
+
+def test_equal_records_of_one_key_are_kept_and_dropped_as_two() -> None:
+    ring: Ring[str] = Ring(1_000)
+    record = b"same"
+    ring.put("a", record)
+    ring.put("a", record)
+    assert len(ring.of("a")) == len(ring) == 2
+    ring.put("b", b"y")
+    assert len(ring) == 2
+    assert ring.of("a") == [record]
+    ring.put("b", b"z")
+    assert ring.of("a") == []
+    assert list(ring) == ["b"]
+
+
+def test_decisions_keep_within_the_configured_bytes() -> None:
+    host = Host(Config(explain=ExplainConfig(bytes_max=64 * 1024)))
+    host.node(0, slots=1)
+    host.publish(SECOND_NS)
+    harness = WorkerHarness(host)
+    harness.feed()
+    node = harness.open_lane(0)
+    client = harness.open_session("s")
+    recorder = harness.core.shard.recorder
+    for number in range(400):
+        client.submit(f"r-{number}")
+        node.end(node.assignment())
+        client.submit(f"no-{number}", tgt_lang="ja", wait_none_s=0.0)
+        assert recorder.size <= 64 * 1024
+    assert explained(harness, "r-399")
+    assert not explained(harness, "r-0")
+    answer = harness.core.answer(ExplainQuery(request_id="r-399"))
+    assert isinstance(answer, Explained)
+    assert answer.bytes_kept == recorder.size
+    assert answer.decisions_kept + answer.decisions_dropped == 800
+
+
+def test_a_flood_of_placements_does_not_wash_refusals_away() -> None:
+    host = Host(Config(explain=ExplainConfig(bytes_max=64 * 1024)))
+    host.node(0, slots=1)
+    host.publish(SECOND_NS)
+    harness = WorkerHarness(host)
+    harness.feed()
+    node = harness.open_lane(0)
+    client = harness.open_session("s")
+    client.submit("refused", tgt_lang="ja", wait_none_s=0.0)
+    for number in range(300):
+        client.submit(f"r-{number}")
+        node.end(node.assignment())
+    assert not explained(harness, "r-0")
+    view = the_one(harness, "refused")
+    assert view.breakdown is not None
+
+
+def test_a_flood_of_equal_refusals_keeps_their_answer_once() -> None:
+    harness, _ = fleet_of(40)
+    client = harness.open_session("s")
+    recorder = harness.core.shard.recorder
+    client.submit("first", tgt_lang="ja", wait_none_s=0.0)
+    size = recorder.size
+    for number in range(100):
+        client.submit(f"r-{number}", tgt_lang="ja", wait_none_s=0.0)
+    assert (recorder.size - size) / 100 < 600
+    assert the_one(harness, "r-99").breakdown == the_one(harness, "first").breakdown
+
+
+def test_kept_pages_are_bounded_by_number_and_by_what_they_take() -> None:
+    harness, _ = fleet_of(1)
+    kept, host = KeptPages(), harness.host
+    fleet = harness.core.shard.fleet
+    for version in range(3, 1_200):
+        kept.keep(replace(fleet.snapshot, version=version))
+    assert kept.of(1_199) is not None
+    assert kept.of(3) is None
+    assert len(kept) <= 1024
+    crowded, pool = KeptPages(), fleet.snapshot.pools.pools[0]
+    many = replace(pool, classes=tuple((number, 1, 1) for number in range(4_000)))
+    for version in range(1, 100):
+        pools = replace(fleet.snapshot.pools, pools=(replace(many, name=f"p{version}"),) * 10)
+        crowded.keep(replace(fleet.snapshot, version=version, pools=pools))
+    assert 1 <= len(crowded) < 10
+    assert crowded.of(99) is not None
+    assert host.records
