@@ -11,7 +11,6 @@ import gc
 import os
 import resource
 import signal
-import sys
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from importlib.metadata import version
@@ -38,6 +37,7 @@ from pointsman_shm.memory.ownership import LockHeld, OwnerLock, acquire_lock
 from pointsman_shm.memory.segment import SegmentForeign, SegmentsFull
 from pointsman_shm.memory.stats import StatsPage
 from pointsman_shm.memory.stats_names import Timing
+from pointsman_shm.saying import say
 from pointsman_shm.state_files import (
     StateFileError,
     read_instance_uid,
@@ -289,7 +289,7 @@ class ManagerProcess:
             self._ended.set_result(status)
 
     def _say(self, text: str) -> None:
-        print(f"pointsman manager: {text}", file=sys.stderr, flush=True)
+        say("pointsman manager", text)
 
 
 def raise_descriptor_limit() -> None:

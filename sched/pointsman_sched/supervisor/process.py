@@ -13,15 +13,24 @@ SIGHUP stops a service whose terminal was closed; one without a terminal reloads
 import asyncio
 import os
 import signal
+import socket
 import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from time import monotonic
 
 from pointsman_sched.supervisor.children import HOPELESS_STATUSES, Child, ChildPlan, ChildState
-from pointsman_sched.supervisor.grounds import address_text, clean, open_port, take_instance
+from pointsman_sched.supervisor.grounds import (
+    GroundError,
+    address_text,
+    clean,
+    open_port,
+    predecessor,
+    take_instance,
+)
 from pointsman_sched.supervisor.options import ServiceOptions
 from pointsman_shm.paths import worker_process
+from pointsman_shm.saying import say as say_line
 from pointsman_wire.admin_messages import AdminAnswer, AdminQuery, Status, StatusQuery
 from pointsman_wire.sockets.admin import AdminServer
 from pointsman_wire.sockets.unix_sockets import listen_at
@@ -30,13 +39,14 @@ STOP_S = 30.0
 # What is left of it for the manager, after the workers.
 MANAGER_STOP_S = 3.0
 KILL_S = 5.0
+PREDECESSOR_S = 10.0
 # Some senders signal the process and then its group: that is one wish, not an impatient second.
 SAME_SIGNAL_S = 0.5
 
 
 def say(text: str) -> None:
     """Tell the operator."""
-    print(f"pointsman: {text}", file=sys.stderr, flush=True)
+    say_line("pointsman", text)
 
 
 def has_terminal() -> bool:
@@ -67,7 +77,7 @@ class Supervisor:
         """Start, watch, stop.  Raises GroundError or PathError when there is no ground."""
         options = self._options
         claims = take_instance(options)
-        listener = open_port(options.host, options.port)
+        listener = await self._listen()
         self._address = address_text(listener)
         for number in (signal.SIGTERM, signal.SIGINT):
             if signal.getsignal(number) is not signal.SIG_IGN:
@@ -90,6 +100,23 @@ class Supervisor:
             clean(options.paths)
             claims.close()
         return self._exit_status()
+
+    async def _listen(self) -> socket.socket:
+        """Open the port, which a dead predecessor's worker may still have for a moment."""
+        options = self._options
+        until_s = monotonic() + PREDECESSOR_S
+        told = ""
+        while True:
+            left = predecessor(options.paths)
+            try:
+                return open_port(options.host, options.port)
+            except GroundError:
+                if not left or monotonic() > until_s:
+                    raise
+            if left != told:
+                told = left
+                say(f"waits for its predecessor: {left}")
+            await asyncio.sleep(0.05)
 
     def answer(self, query: AdminQuery) -> AdminAnswer | None:
         """Answer who this is and how its children are."""

@@ -12,7 +12,6 @@ import gc
 import os
 import signal
 import socket
-import sys
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from importlib.metadata import version
@@ -23,6 +22,7 @@ from pointsman_shm.memory.header import LayoutMismatch, SegmentUnready
 from pointsman_shm.memory.segment import SegmentForeign, SegmentMissing
 from pointsman_shm.memory.stats_names import Counter, Timing
 from pointsman_shm.paths import worker_process
+from pointsman_shm.saying import say
 from pointsman_shm.state_files import (
     StateFileError,
     begin_epoch,
@@ -266,8 +266,10 @@ class WorkerProcess:
             except BlockingIOError:
                 return
             if is_over:
+                # Not after what runs: until this process has ended, no service can start here anew,
+                # and nodes go on with their jobs and report them to a successor.
                 self._loop.remove_reader(alive_fd)
-                self._stop("the supervisor is gone")
+                self._end(0, "stops at once: the supervisor is gone")
 
         self._loop.add_reader(alive_fd, read)
 
@@ -298,7 +300,7 @@ class WorkerProcess:
             self._ended.set_result(status)
 
     def _say(self, text: str) -> None:
-        print(f"pointsman worker {self._options.index}: {text}", file=sys.stderr, flush=True)
+        say(f"pointsman worker {self._options.index}", text)
 
 
 def settle_garbage_collector() -> None:

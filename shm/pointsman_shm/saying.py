@@ -1,0 +1,11 @@
+"""What a server process says of itself goes to standard error, if anybody still listens."""
+
+import sys
+
+
+def say(speaker: str, text: str) -> None:
+    """Print one line.  A reader that is gone must never keep a process from what it is doing."""
+    try:
+        print(f"{speaker}: {text}", file=sys.stderr, flush=True)
+    except OSError:
+        return
