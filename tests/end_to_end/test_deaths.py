@@ -275,19 +275,22 @@ async def test_a_service_that_is_stopped_amid_work_ends_its_jobs_and_leaves_noth
     assert {len(starts) for starts in journal.starts().values()} == {1}
 
 
-async def test_a_service_killed_whole_is_taken_up_by_the_next_start(journal: Journal) -> None:
-    """P5: processes die in any order; clients and nodes come back, and no request runs twice."""
+@pytest.mark.parametrize("also", [("manager", "worker-0", "worker-1"), ()], ids=["all", "alone"])
+async def test_a_killed_supervisor_is_succeeded_by_the_next_start(
+    also: tuple[str, ...], journal: Journal
+) -> None:
+    """P5: with its processes or without; nodes and clients come back, no request runs twice."""
     patient = CONFIG.replace("lane_grace_s = 1.0", "lane_grace_s = 3.0")
     with place() as here, started(here, config=patient) as first:
         async with (
             live_node(first.address, journal, "bj"),
             sessions_of_both(first.address, "bj") as sessions,
         ):
-            jobs = submit_all(sessions, 2, 1.0)
+            jobs = submit_all(sessions, 2, 2.0)
             await journal.has("start", count=4)
-            first.kill("manager", "worker-0", "worker-1")
+            first.kill(*also)
             first.process.signal(signal.SIGKILL)
-            await asyncio.to_thread(first.process.close)
+            await asyncio.to_thread(first.process.process.wait)
             assert here.segments(), "nobody was left to remove them"
             with started(here, "--port", str(first.port), config=patient) as second:
                 await all_done(jobs)

@@ -92,6 +92,21 @@ def _claim(path: Path, option: str) -> OwnerLock:
         ) from None
 
 
+def predecessor(paths: InstancePaths) -> str:
+    """Name a process that was left by a service of this name which is dead, "" when all are gone.
+
+    The caller has claimed the instance, so that nobody else takes the locks looked at.
+    """
+    for path in sorted(paths.state_dir.glob("*.lock")):
+        if path == paths.instance_lock:
+            continue
+        try:
+            acquire_lock(path).release()
+        except LockHeld as held:
+            return str(held)
+    return ""
+
+
 def clean(paths: InstancePaths) -> None:
     """Remove the segments and sockets of the instance; the caller has claimed it."""
     prefix = paths.segment("").removeprefix("/")
