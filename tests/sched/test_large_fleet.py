@@ -1,11 +1,15 @@
 """10,000 nodes: no turn needs the whole fleet.  Times are printed, not asserted."""
 
+import gc
 from time import perf_counter_ns
 
+import msgspec
 import pytest
 from manager_harness import MS, SECOND, Harness, large_fleet, registration
 from manager_invariants import check_published
 
+from pointsman_sched.core.events import ConfigOffered
+from pointsman_shm.config import PoolsConfig
 from pointsman_shm.memory.rows import NodeState
 from pointsman_wire.control_messages import Heartbeat
 from pointsman_wire.link import Received
@@ -75,6 +79,41 @@ def test_a_large_fleet_joins_beats_and_dies_in_short_turns(
     assert gone == {NodeState.OFFLINE}
     assert NodeState.OFFLINE not in {node.state for node in survivors}
     while state.dirty:
+        h.now_ns += 20 * MS
+        h.feed()
+    check_published(state, h.catalog_bytes)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "pools",
+    [PoolsConfig(auto_language_pools=False, pool_count=64, hash_seed=5), PoolsConfig()],
+    ids=["other buckets", "language pools"],
+)
+def test_a_large_fleet_gets_other_pools_in_short_turns_and_is_heard_meanwhile(
+    pools: PoolsConfig, capfd: pytest.CaptureFixture[str]
+) -> None:
+    h = large_fleet(COUNT)
+    state = h.core.state
+    nodes = list(state.nodes.by_id.values())
+    before = h.memory.catalog.version
+    gc.collect()
+    gc.freeze()  # as the process does when it is ready
+    try:
+        h.now_ns += 20 * MS
+        offered = msgspec.structs.replace(state.config, pools=pools)
+        turns = [timed_turn(h, ConfigOffered(1, "file.toml", offered))]
+        while state.rebuild is not None:
+            h.now_ns += 1 * MS
+            node = nodes[len(turns)]
+            assert node.connection is not None
+            turns.append(timed_turn(h, Received(node.connection, [(Heartbeat(), b"")])))
+            assert len(turns) < 2_000
+    finally:
+        gc.unfreeze()
+    report(f"other pools for {COUNT} nodes, a heartbeat a turn", turns, capfd)
+    assert h.memory.catalog.version == before + 1
+    while state.dirty or state.retired is not None:
         h.now_ns += 20 * MS
         h.feed()
     check_published(state, h.catalog_bytes)

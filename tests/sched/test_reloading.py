@@ -41,7 +41,7 @@ class Reloads:
     """A manager in slices so small that a fleet takes many turns."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, pools: PoolsConfig = BUCKETS) -> None:
-        monkeypatch.setattr(rebuild, "NODES_PER_TURN", 3)
+        monkeypatch.setattr(rebuild, "ROWS_PER_TURN", 3)
         monkeypatch.setattr(rebuild, "PAGES_PER_TURN", 1)
         self.h = Harness(config(pools))
         self.seen_version = 0

@@ -33,6 +33,9 @@ from pointsman_shm.memory.stats_names import Counter
 from pointsman_wire.link import Accepted, Closed, LoopWasLate, Received
 from pointsman_wire.messages import Message
 
+# Of a planner that is no more: a fraction of a microsecond each.
+MEMBERS_PER_TURN = 1_000
+
 
 class ManagerCore:
     """`step`, `next_deadline_ns`, `answer`: all there is to it."""
@@ -53,6 +56,8 @@ class ManagerCore:
         sweep_marks(state)
         if state.rebuild is not None:
             _advance_rebuild(state, state.rebuild)
+        if state.retired is not None and not state.retired.dismantle(MEMBERS_PER_TURN):
+            state.retired = None
         self._publisher.run()
         return state.outbox.take()
 

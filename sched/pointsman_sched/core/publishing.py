@@ -75,6 +75,7 @@ class Publisher:
     def _put_in_force(self, rebuild: Rebuild, now_ns: int) -> None:
         """Swap the configuration and the pools, and show all of it in one version."""
         state = self._state
+        state.retired = state.planner
         state.config, state.planner, state.rebuild = rebuild.config, rebuild.planner, None
         state.config_version += 1
         layout = state.layout

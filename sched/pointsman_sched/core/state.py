@@ -57,6 +57,8 @@ class ManagementState:
         self.config_version = 1
         # Another one that is being put in force.
         self.rebuild: Rebuild | None = None
+        # The planner that was in force before, while it is taken apart.
+        self.retired: PoolPlanner | None = None
         nodes = config.nodes
         memory = setup.memory
         self.setup = setup

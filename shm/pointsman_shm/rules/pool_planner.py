@@ -9,6 +9,7 @@ has enough nodes any more, the last pools stay.
 """
 
 from collections.abc import Iterable
+from itertools import islice
 
 from pointsman_shm.config import PoolsConfig
 from pointsman_shm.rules.pools import (
@@ -82,6 +83,15 @@ class PoolPlanner:
         known = [*self._remembered.items(), *self._pool_by_set.items()]
         made._remembered = dict(known[-REMEMBERED_MAX:])
         return made
+
+    def dismantle(self, count: int) -> bool:
+        """Forget some members of a planner that nobody asks any more; False when none is left.
+
+        To free a large one at once would hold up whatever else has to be done.
+        """
+        for node_id in [*islice(self._members, count)]:
+            del self._members[node_id]
+        return bool(self._members)
 
     def add(
         self, node_id: str, class_number: int, capability: CapabilityClass, *, is_ready: bool
