@@ -103,6 +103,7 @@ def facts(draw: st.DrawFn, row: int, kinds: list[CapabilityClass], now_ns: int) 
 def pools_configs(draw: st.DrawFn) -> PoolsConfig:
     """Any way to arrange pools."""
     how = draw(st.sampled_from(("auto", "hash", "capability")))
+    habit = draw(mostly("", "spread", "sticky"))
     is_auto = how == "auto"
     pools: tuple[PoolConfig, ...] = ()
     ids: tuple[int, ...] = (0, 1, 2)
@@ -130,6 +131,9 @@ def pools_configs(draw: st.DrawFn) -> PoolsConfig:
         sample_size=draw(st.sampled_from((1, 2, 8))),
         session_affinity=draw(st.booleans()),
         pool_choice=draw(mostly("first", "weighted")),
+        node_choice=draw(mostly("best", "weighted")),
+        spread=habit == "spread",
+        sticky=habit == "sticky",
     )
 
 
@@ -158,6 +162,7 @@ def wishes(draw: st.DrawFn) -> Wish:
         tgt=draw(mostly("zh", "en", "")),
         auto_langs=draw(mostly((), ("en",), ("de", "zh"))),
         labels=draw(mostly((), *[(label,) for label in LABELS])),
+        labels_preferred=draw(mostly((), LABELS[:1], LABELS[1:])),
         tenant=draw(mostly(*TENANTS)),
         accept_public=draw(mostly(True, False)),
         preferred=draw(mostly("", *names, "nobody")),

@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from hypothesis import HealthCheck, event, given, settings
+from hypothesis import event, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 from placement.fleets import Stage, wishes, worlds
@@ -11,29 +11,24 @@ from placement.reference_pools import Bound, Plan
 from placement.reference_rules import Wish
 
 from pointsman_wire.messages import Breakdown, ErrorInfo
-from pointsman_wire.session_messages import Placement, Result
+from pointsman_wire.session_messages import Result
 
-LIMITS = settings(
-    max_examples=400,
-    deadline=None,
-    report_multiple_bugs=False,
-    suppress_health_check=[HealthCheck.too_slow],
-    print_blob=True,
-)
-MANY_WISHES = st.lists(wishes(), min_size=1, max_size=4)
+LIMITS = settings(max_examples=200)
+# Each with whether its job ends at once, or stays for good.
+MANY_WISHES = st.lists(st.tuples(wishes(), st.booleans()), min_size=1, max_size=6)
 
 
 @given(worlds(), MANY_WISHES)
 @LIMITS
 def test_a_job_goes_where_the_reference_allows_or_nowhere_if_it_finds_nobody(
-    world: World, several: list[Wish]
+    world: World, several: list[tuple[Wish, bool]]
 ) -> None:
     stage = Stage(world)
-    for wish in several:
-        judge(stage, wish)
+    for wish, ends in several:
+        judge(stage, wish, ends=ends)
 
 
-def judge(stage: Stage, wish: Wish) -> None:
+def judge(stage: Stage, wish: Wish, *, ends: bool) -> None:
     """Submit one request, and compare what becomes of it with the reference."""
     world = stage.world
     stage.harness.advance(0.3)  # what refusals share is forgotten by then
@@ -52,15 +47,22 @@ def judge(stage: Stage, wish: Wish) -> None:
     node, job = outcome
     chosen = next(fact for fact in world.facts if fact.row == node.row)
     assert world.fault(chosen, wish) == ""
-    load = chosen.load
-    assert stage.harness.held(chosen.row) == chosen.held + 1
+    assert stage.harness.held(chosen.row) == chosen.held + 1 <= chosen.slots
+    check_group(world, wish, plan, chosen)
+    if not ends:
+        chosen.held += 1
+        return
+    node.acknowledge(job.number)
     node.end(job)
     assert stage.harness.held(chosen.row) == chosen.held
     placement = stage.client(wish.tenant).one(Result).placement
     assert placement is not None
     event("placed: " + placement.selector)
-    assert placement.load == load
-    check_choice(world, wish, plan, chosen, placement)
+    assert placement.load == chosen.load
+    assert placement.session_decision == (plan.outcome if plan is not None else "")
+    is_preferred = wish.preferred == chosen.node_id
+    selector = "single_level" if plan is None else "two_level"
+    assert placement.selector == ("preferred" if is_preferred else selector)
 
 
 def follow_chance(world: World, plan: Plan, after: Bound | None, wish: Wish) -> Plan:
@@ -79,23 +81,21 @@ def follow_chance(world: World, plan: Plan, after: Bound | None, wish: Wish) -> 
     return replace(plan, bound=after, numbers=(after.number,))
 
 
-def check_choice(
-    world: World, wish: Wish, plan: Plan | None, chosen: Fact, placement: Placement
-) -> None:
+def check_group(world: World, wish: Wish, plan: Plan | None, chosen: Fact) -> None:
     """The preferred node if it can; else the first pool in which somebody can, least loaded."""
     preferred = [fact for fact in world.facts if fact.node_id == wish.preferred]
     if world.able(preferred, wish):
         assert chosen is preferred[0]
-        assert placement.selector == "preferred"
         return
-    assert placement.selector == ("single_level" if plan is None else "two_level")
     groups = [world.able(group, wish) for group in world.groups(plan)]
-    if plan is not None and plan.is_left_to_chance and plan.bound is None:
+    pools = world.config.pools
+    has_habits = pools.spread or pools.sticky or wish.labels_preferred
+    if has_habits or (plan is not None and plan.is_left_to_chance and plan.bound is None):
         assert any(chosen in group for group in groups)
         return
     group = next(group for group in groups if group)
     assert chosen in group
-    if len(world.facts) <= world.config.pools.sample_size:
+    if len(world.facts) <= pools.sample_size and pools.node_choice == "best":
         assert chosen.load == min(fact.load for fact in group)
 
 

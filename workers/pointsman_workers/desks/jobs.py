@@ -163,7 +163,8 @@ class JobDesk:
             self._register(peer, job)
             self.reports.adopt(job, orphan)
             return
-        if job.kind.waiting_count == 0 and self.placing.place(job):
+        has_turn = job.kind.waiting_count == 0 or self.placing.is_apart(job)
+        if has_turn and self.placing.place(job):
             self._register(peer, job)
             return
         if self.placing.wait_s(job) == 0 and memory_of(job).walk is None:
