@@ -19,8 +19,16 @@ from pointsman_wire.admin_messages import (
 )
 from pointsman_wire.framing import encode_frame
 from pointsman_wire.messages import Error
+from pointsman_wire.order_messages import (
+    ConfigDiffQuery,
+    Order,
+    OrderAnswer,
+    PairingCode,
+    PairOrder,
+    ReloadOrder,
+)
 from pointsman_wire.session_messages import SessionClose
-from pointsman_wire.sockets.admin import AdminError, AdminServer, ask
+from pointsman_wire.sockets.admin import AdminError, AdminServer, ask, give_order
 from pointsman_wire.sockets.unix_sockets import PathInUse, listen_at
 
 STATUS = Status(process="worker-0", pid=7, uptime_s=1.5, counters={"decisions": 3})
@@ -155,3 +163,52 @@ def test_a_dead_predecessors_socket_is_replaced(path: Path) -> None:
     listen_at(path).close()
     with listen_at(path):
         assert path.stat().st_mode & 0o777 == 0o600
+
+
+# ---- orders
+
+
+async def test_an_order_may_take_a_while_and_holds_up_nobody(path: Path) -> None:
+    may_answer = asyncio.Event()
+
+    async def obey(order: Order) -> OrderAnswer:
+        assert isinstance(order, PairOrder)
+        await may_answer.wait()
+        return PairingCode(code="7K3M-9QX2", node_id=order.node_id)
+
+    server = AdminServer(listen_at(path), answer, obey=obey)
+    try:
+        ordered = asyncio.create_task(give_order(path, PairOrder("pc-17")))
+        for _ in range(5):
+            assert await ask(path, StatusQuery()) == STATUS
+        assert not ordered.done()
+        may_answer.set()
+        assert await ordered == PairingCode(code="7K3M-9QX2", node_id="pc-17")
+    finally:
+        await server.close()
+
+
+@pytest.mark.parametrize(
+    "order", [PairOrder("pc-17"), ReloadOrder(), ConfigDiffQuery("/etc/pointsman.toml")]
+)
+async def test_a_process_that_takes_no_orders_says_so(path: Path, order: Order) -> None:
+    async with serving(path):
+        got = await give_order(path, order)
+        assert isinstance(got, Error)
+        assert got.error.code == "NOT_FOUND"
+
+
+async def test_a_server_that_closes_gives_up_the_order_under_way(path: Path) -> None:
+    begun = asyncio.Event()
+
+    async def obey(order: Order) -> OrderAnswer:
+        begun.set()
+        await asyncio.Event().wait()
+        raise AssertionError("it was never told to go on")
+
+    server = AdminServer(listen_at(path), answer, obey=obey)
+    ordered = asyncio.create_task(give_order(path, ReloadOrder()))
+    await begun.wait()
+    await server.close()
+    with pytest.raises(AdminError):
+        await ordered

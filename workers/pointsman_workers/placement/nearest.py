@@ -33,7 +33,7 @@ _STATES = {
 }
 
 _FIXES = {
-    "no_nodes": "start a node: pointsman node --server HOST:PORT --engines speech",
+    "no_nodes": "start a node: pointsman node --server HOST:PORT --services ...",
     "no_eligible_pool": "add a pool for these services, or switch pools.strict_eligibility off",
     "offline": "bring the offline nodes back",
     "status_not_ready": "wait for the nodes to become ready, or see why they are not",
