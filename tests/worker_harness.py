@@ -330,3 +330,20 @@ class Node:
     def hang_up(self) -> None:
         """The lane breaks."""
         self.harness.feed(Closed(self.connection))
+
+
+def one_node(slots: int = 1, **config: object) -> tuple[Host, WorkerHarness]:
+    """A host with one node and one worker that has settled."""
+    host = Host(Config(**config))  # type: ignore[arg-type]
+    host.node(3, slots=slots)
+    host.publish(SECOND_NS)
+    harness = WorkerHarness(host)
+    harness.feed()
+    return host, harness
+
+
+def chosen(nodes: dict[int, Node]) -> tuple[Node, Assign]:
+    """The node that got the one job, and the job."""
+    got = [(node, job) for node in nodes.values() for job in node.assignments()]
+    assert len(got) == 1, got
+    return got[0]

@@ -18,7 +18,7 @@ from pointsman_wire.session_messages import Placement
 from pointsman_workers.core.lifecycle import moved
 from pointsman_workers.core.shard import MILLISECOND_NS, SECOND_NS, Shard
 from pointsman_workers.core.state import Hold, Job
-from pointsman_workers.placement.answers import NONE_CAN, Preferred, answer_of
+from pointsman_workers.desks.refusing import NONE_CAN, Preferred, answer_of
 from pointsman_workers.placement.checks import first_failed_check
 from pointsman_workers.placement.deciding import (
     Decided,

@@ -1,0 +1,153 @@
+"""Stories of nodes on their lanes: gone, back, refused, kept away, or never reading."""
+
+import pytest
+from worker_harness import SECOND_NS, one_node
+
+from pointsman_shm.memory.rows import NodeState, RowFlag
+from pointsman_shm.snapshot.records import MarkRecord
+from pointsman_shm.uplink import NodeZombie
+from pointsman_wire.lane_messages import (
+    JobFence,
+    LaneOpen,
+    LanePing,
+    LanePong,
+)
+from pointsman_wire.link import Closed
+from pointsman_wire.messages import Error
+from pointsman_wire.preamble import Role
+from pointsman_wire.session_messages import (
+    Result,
+)
+from pointsman_workers.core.events import TellManager
+
+
+def test_a_node_that_is_gone_loses_its_jobs_to_another() -> None:
+    """T11: its running jobs are dispatched again."""
+    host, h = one_node()
+    node = h.open_lane(3)
+    client = h.open_session()
+    client.submit("r-1")
+    node.acknowledge(node.assignment().number)
+    host.node(4)
+    host.publish(h.now_ns)
+    other = h.open_lane(4)
+    node.hang_up()
+    assert other.assignments() == [], "it may come back"
+    h.advance(5.2)
+    again = other.assignment()
+    assert again.attempt == 2
+    assert h.held(3) == 0
+
+
+def test_an_offline_node_is_let_go_at_once() -> None:
+    host, h = one_node()
+    node = h.open_lane(3)
+    client = h.open_session()
+    client.submit("r-1")
+    node.acknowledge(node.assignment().number)
+    host.node(4)
+    host.publish(h.now_ns)
+    other = h.open_lane(4)
+    host.stand(3, state=NodeState.OFFLINE)
+    h.advance(0.2)
+    assert other.assignment().attempt == 2
+
+
+def test_a_lane_that_is_back_keeps_what_it_runs_and_loses_what_it_never_got() -> None:
+    _, h = one_node(slots=2)
+    node = h.open_lane(3)
+    client = h.open_session()
+    client.submit("r-1")
+    client.submit("r-2")
+    kept, lost = node.assignments()
+    node.hang_up()
+    h.advance(1)
+    back = h.open_lane(3, running=[JobFence(kept.job_id, 1, kept.dispatch)])
+    again = back.assignment()
+    assert (again.job_id, again.attempt) == (lost.job_id, 2)
+    assert h.held(3) == 2
+    back.end(kept)
+    assert client.one(Result).request_id == "r-1"
+
+
+def test_a_lane_with_a_wrong_or_old_ticket_is_refused() -> None:
+    """I12: no peer without a ticket gets jobs."""
+    _, h = one_node()
+    connection = h.dial(Role.LANE)
+    h.receive(
+        connection, LaneOpen(node_id="node-3", row=3, generation=1, epoch=1, ticket=b"x" * 16)
+    )
+    assert h.one(connection, Error).error.code == "UNAUTHORIZED"
+    assert h.closed == [connection]
+    h.feed(Closed(connection))
+    assert h.core.shard.lanes == {}
+
+
+def test_a_node_without_a_lane_is_not_chosen() -> None:
+    _, h = one_node()
+    client = h.open_session()
+    client.submit("r-1", wait_none_s=0.0)
+    breakdown = client.one(Error).error.breakdown
+    assert breakdown is not None
+    assert breakdown.counts == {"no_lane": 1}
+
+
+@pytest.mark.parametrize(
+    ("flag", "reason"),
+    [
+        (RowFlag.PAUSED, "owner_paused"),
+        (RowFlag.OVERLOADED, "resource_threshold_exceeded"),
+    ],
+)
+def test_flags_of_the_standing_word_keep_jobs_away(flag: RowFlag, reason: str) -> None:
+    host, h = one_node()
+    h.open_lane(3)
+    host.stand(3, flags=flag)
+    client = h.open_session()
+    client.submit("r-1", wait_none_s=0.0, wait_busy_s=0.0)
+    breakdown = client.one(Error).error.breakdown
+    assert breakdown is not None
+    assert breakdown.counts == {reason: 1}
+
+
+def test_a_mark_keeps_away_only_jobs_of_its_service_and_only_for_a_while() -> None:
+    host, h = one_node()
+    node = h.open_lane(3)
+    host.marks = [MarkRecord(3, 1, "nmt", "", h.now_ns + 2 * SECOND_NS)]
+    host.stand(3, flags=RowFlag.MARKED)
+    host.publish(h.now_ns)
+    client = h.open_session()
+    client.submit("r-1", wait_none_s=0.0)
+    breakdown = client.one(Error).error.breakdown
+    assert breakdown is not None
+    assert breakdown.counts == {"model_not_available": 1}
+    client.submit("r-2", services=["tts"], wait_none_s=0.0)
+    node.end(node.assignment())
+    h.advance(2.1)
+    client.submit("r-3")
+    assert node.assignment().request_id == "r-3"
+
+
+def test_a_zombie_that_never_reads_its_lane_is_told_to_the_manager() -> None:
+    """T8: suspect in about 3 s, its jobs dispatched again."""
+    _, h = one_node()
+    node = h.open_lane(3)
+    client = h.open_session()
+    client.submit("r-1")
+    h.advance(5.5)
+    told = [command.message for command in h.commands if isinstance(command, TellManager)]
+    assert [message for message in told if isinstance(message, NodeZombie)]
+    assert h.take(node.connection, LanePing)
+
+
+def test_a_node_that_answers_its_pings_is_no_zombie() -> None:
+    _, h = one_node()
+    node = h.open_lane(3)
+    client = h.open_session()
+    client.submit("r-1")
+    node.acknowledge(node.assignment().number)
+    for _ in range(60):
+        h.advance(0.1)
+        for ping in h.take(node.connection, LanePing):
+            h.receive(node.connection, LanePong(number=ping.number, last_read=1))
+    assert not [command for command in h.commands if isinstance(command, TellManager)]

@@ -1,0 +1,210 @@
+"""Stories of sessions, restarts and other workers: what is taken up again, and by whom."""
+
+from fleet_samples import speech_class
+from worker_harness import SECOND_NS, Host, WorkerHarness, one_node
+
+from pointsman_shm.config import Config
+from pointsman_wire.lane_messages import (
+    Assign,
+    CancelJob,
+    JobFence,
+    LaneReport,
+)
+from pointsman_wire.link import LoopWasLate
+from pointsman_wire.messages import Error
+from pointsman_wire.preamble import Role
+from pointsman_wire.session_messages import (
+    GoingAway,
+    JobAccepted,
+    Moved,
+    Result,
+    ResultAck,
+    SessionInit,
+    SessionInitAck,
+)
+from pointsman_workers.core.events import BellRang, RingWorker, Stopped, StopWished
+
+
+def test_undelivered_results_come_again_on_resume_and_only_with_the_token() -> None:
+    _, h = one_node()
+    node = h.open_lane(3)
+    client = h.open_session("s-1")
+    client.submit("r-1")
+    client.hang_up()
+    node.end(node.assignment())
+    back = h.open_session("s-1", resume_token=client.ack.resume_token, unfinished=["r-1", "r-9"])
+    assert back.ack.resumed
+    assert back.ack.unfinished == {"r-1": "ended", "r-9": "unknown"}
+    result = back.one(Result)
+    assert result.request_id == "r-1"
+    h.receive(back.connection, ResultAck(results=[(back.ack.session_number, result.number)]))
+    stranger = h.open_session("s-1", resume_token="guess")
+    assert not stranger.ack.resumed
+    assert stranger.all(Result) == []
+
+
+def test_a_repeated_request_is_bound_to_the_job_that_a_node_still_runs() -> None:
+    """I2 over a restart without a journal: the node's report names the request."""
+    host, h = one_node()
+    host.ledger.cells[3] = 1  # what the dead predecessor held
+    h = WorkerHarness(host, epoch=2, now_ns=h.now_ns)
+    h.feed()
+    client = h.open_session("s-1", unfinished=["r-1"])
+    assert client.ack.unfinished == {"r-1": "unknown"}
+    client.submit("r-1")
+    assert client.all(JobAccepted) == [], "it may still run somewhere"
+    old = JobFence("job-of-old", 1, 77, "", "s-1", "r-1")
+    node = h.open_lane(3, running=[old])
+    h.advance(0.2)
+    assert client.one(JobAccepted).jobs[0].job_id == "job-of-old"
+    assert node.assignments() == []
+    assert h.held(3) == 1
+    node.end(
+        Assign(number=0, job_id="job-of-old", dispatch=77),
+        epoch=1,
+    )
+    assert client.one(Result).job_id == "job-of-old"
+    assert h.held(3) == 0
+
+
+def test_an_orphan_whose_client_never_comes_is_cancelled_and_its_slot_counted_until_then() -> None:
+    host, h = one_node()
+    h = WorkerHarness(host, epoch=2, now_ns=h.now_ns)
+    h.feed()
+    node = h.open_lane(3, running=[JobFence("job-of-old", 1, 77, "", "s-1", "r-1")])
+    assert h.held(3) == 1
+    h.advance(31)
+    assert h.one(node.connection, CancelJob).job_id == "job-of-old"
+    assert h.held(3) == 1
+
+
+def test_what_a_dead_predecessor_held_and_nobody_reports_is_freed_after_the_grace_period() -> None:
+    """I10: no slot leaks over a restart."""
+    host, h = one_node()
+    host.ledger.cells[3] = 1
+    h = WorkerHarness(host, epoch=2, now_ns=h.now_ns)
+    h.feed()
+    assert h.held(3) == 1
+    h.advance(5.2)
+    assert h.held(3) == 0
+
+
+def test_a_late_loop_moves_every_deadline() -> None:
+    """T9: who was stopped himself declares nobody late."""
+    _, h = one_node()
+    node = h.open_lane(3)
+    client = h.open_session()
+    client.submit("r-1")
+    node.assignment()
+    h.now_ns += 10 * SECOND_NS
+    h.feed(LoopWasLate(10 * SECOND_NS))
+    assert h.take(node.connection, CancelJob) == []
+    h.advance(2.2)
+    assert h.take(node.connection, CancelJob) != []
+
+
+def test_a_slot_that_an_older_job_elsewhere_waits_for_is_offered_to_that_worker() -> None:
+    host = Host(Config(), worker_count=2)
+    host.node(3)
+    host.publish(SECOND_NS)
+    a, b = WorkerHarness(host, worker_index=0), WorkerHarness(host, worker_index=1)
+    for h in (a, b):
+        h.feed()
+    node_a, node_b = a.open_lane(3), b.open_lane(3)
+    client_a, client_b = a.open_session(), b.open_session()
+    client_a.submit("a-0")
+    job = node_a.assignment()
+    a.now_ns += 1_000
+    b.now_ns += 1_000
+    client_b.submit("b-1")
+    a.now_ns += 1_000
+    client_a.submit("a-1")
+    assert a.held(3) == 1
+    node_a.end(job)
+    rings = [command for command in a.commands if isinstance(command, RingWorker)]
+    assert [ring.worker_index for ring in rings] == [1]
+    assert node_a.assignments() == [], "it is not our turn"
+    b.feed(BellRang(0, rings[0].class_number))
+    assert node_b.assignment().request_id == "b-1"
+
+
+def test_without_a_ring_a_waiting_job_looks_by_itself_within_some_milliseconds() -> None:
+    host = Host(Config(), worker_count=2)
+    host.node(3)
+    host.publish(SECOND_NS)
+    a, b = WorkerHarness(host, worker_index=0), WorkerHarness(host, worker_index=1)
+    for h in (a, b):
+        h.feed()
+    node_a, node_b = a.open_lane(3), b.open_lane(3)
+    client_a, client_b = a.open_session(), b.open_session()
+    client_a.submit("a-0")
+    client_b.submit("b-1")
+    node_a.end(node_a.assignment())
+    b.advance(0.02)
+    assert node_b.assignment().request_id == "b-1"
+
+
+def test_a_stopping_worker_takes_nothing_new_and_ends_when_nothing_runs() -> None:
+    _, h = one_node()
+    node = h.open_lane(3)
+    client = h.open_session()
+    client.submit("r-1")
+    h.feed(StopWished(h.now_ns + 30 * SECOND_NS))
+    assert client.all(GoingAway)
+    client.submit("r-2")
+    assert client.one(Error).error.code == "SHUTTING_DOWN"
+    h.advance(1)
+    assert not [command for command in h.commands if isinstance(command, Stopped)]
+    node.end(node.assignment())
+    h.advance(0.2)
+    assert [command for command in h.commands if isinstance(command, Stopped)]
+
+
+def test_a_session_of_another_shard_is_told_where_to_go() -> None:
+    host = Host(Config(), worker_count=2)
+    host.publish(SECOND_NS)
+    h = WorkerHarness(host, worker_index=0)
+    h.feed()
+    acks = 0
+    for number in range(8):
+        connection = h.dial(Role.TRUNK)
+        h.receive(connection, SessionInit(ref=5, session_id=f"s-{number}"))
+        moved, ack = h.take(connection, Moved), h.take(connection, SessionInitAck)
+        assert len(moved) + len(ack) == 1
+        acks += len(ack)
+        assert all(message.ref == 5 and message.shard == 1 for message in moved)
+    assert 0 < acks < 8
+
+
+def test_an_unsettled_report_of_a_lane_message_before_lane_open_is_ignored() -> None:
+    _, h = one_node()
+    connection = h.dial(Role.LANE)
+    h.receive(connection, LaneReport())
+    assert h.core.shard.lanes == {}
+
+
+def test_idle_sessions_end_and_a_lost_client_has_its_resume_window() -> None:
+    _, h = one_node()
+    client = h.open_session("s-1")
+    h.advance(61)
+    assert h.core.shard.sessions == {}
+    client = h.open_session("s-2")
+    client.hang_up()
+    h.advance(29)
+    assert len(h.core.shard.sessions) == 1
+    h.advance(2)
+    assert h.core.shard.sessions == {}
+
+
+def test_other_classes_of_node_serve_other_jobs() -> None:
+    host, h = one_node()
+    ears = speech_class("en", types=("asr",))
+    host.node(4, ears)
+    host.publish(h.now_ns)
+    h.open_lane(3)
+    node = h.open_lane(4)
+    client = h.open_session()
+    client.submit("r-1", services=["asr"], tgt_lang="")
+    client.submit("r-2", services=["asr"], tgt_lang="")
+    assert h.held(3) + h.held(4) == 2
+    assert len(node.assignments()) == 1
