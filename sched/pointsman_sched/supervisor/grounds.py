@@ -56,7 +56,7 @@ def claim_name(instance: str) -> socket.socket:
     claim = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         claim.bind(address)
-        claim.listen(1)
+        claim.listen(64)  # who asks for the holder stays in this queue
     except OSError as error:
         claim.close()
         if error.errno != errno.EADDRINUSE:
