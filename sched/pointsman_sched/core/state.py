@@ -21,6 +21,7 @@ from pointsman_sched.core.joining.identities import Identities
 from pointsman_sched.core.joining.pairing import PairingCodes
 from pointsman_sched.core.outbox import Outbox
 from pointsman_sched.core.setup import ManagerSetup
+from pointsman_shm.config import NodesConfig
 from pointsman_shm.memory.catalog_layout import CLASSES_PER_PAGE
 from pointsman_shm.memory.rows import GENERATION_SHIFT, RowFlag, pack_standing
 from pointsman_shm.rules.pool_planner import Moves, PoolPlanner
@@ -82,6 +83,17 @@ class ManagementState:
         self.planner = PoolPlanner(config.pools)
         self.timers = NodeTimers()
         self.intervals = Intervals(nodes)
+        self._set_patience(nodes)
+        self.identities = Identities(setup.registry, KNOWN_PER_NODE * nodes.max_nodes)
+        self.pairing = PairingCodes(setup.entropy)
+        self.workers = WorkerViews(memory.worker_stats, setup.started_at_ns)
+        self.silent_count = 0
+        # Pages of the catalog that no longer say what is true.
+        self.dirty: set[int] = set()
+        self.is_stopping = False
+
+    def _set_patience(self, nodes: NodesConfig) -> None:
+        """What is borne of nodes before something follows from it."""
         self.bad_window = BadWindow(
             in_a_row=nodes.bad_in_a_row, of_window=nodes.bad_of_window, window=nodes.bad_window
         )
@@ -95,13 +107,6 @@ class ManagementState:
             per_node_max=nodes.model_marks_max,
             window_ns=to_ns(nodes.model_marks_window_s),
         )
-        self.identities = Identities(setup.registry, KNOWN_PER_NODE * nodes.max_nodes)
-        self.pairing = PairingCodes(setup.entropy)
-        self.workers = WorkerViews(memory.worker_stats, setup.started_at_ns)
-        self.silent_count = 0
-        # Pages of the catalog that no longer say what is true.
-        self.dirty: set[int] = set()
-        self.is_stopping = False
 
     @property
     def clock_ns(self) -> int:
