@@ -1,5 +1,6 @@
 """Answers to the questions about decisions; they change nothing and are bounded."""
 
+from collections import Counter
 from collections.abc import Iterator
 
 from msgspec.structs import replace
@@ -229,20 +230,26 @@ class Explainer:
 
 
 def _stocks(shard: Shard) -> Iterator[Stock]:
-    fleet = shard.fleet
-    counts: dict[int, list[int]] = {}  # class -> nodes, slots, free, one of the rows
-    for row, word in enumerate(fleet.standing):
-        if word & _LIVE != _READY:
-            continue
-        slots = word & SLOTS_MASK
-        count = counts.setdefault(word >> CLASS_SHIFT & CLASS_MASK, [0, 0, 0, row])
-        count[0] += 1
-        count[1] += slots
-        count[2] += max(0, slots - fleet.held(row))
-    for number, (nodes, slots, free, row) in counts.items():
+    """Live nodes by class: one pass over the words, and a look at rows that have slots in use."""
+    fleet, ledger = shard.fleet, shard.setup.memory.ledger
+    words = fleet.standing.tolist()  # the manager writes meanwhile
+    row_by_word = {word: row for row, word in enumerate(words)}
+    counts = Counter(words)
+    stocks: dict[int, list[int]] = {}  # class -> nodes, slots, in use, one of the rows
+    for word, count in counts.items():
+        if word & _LIVE == _READY:
+            stock = stocks.setdefault(word >> CLASS_SHIFT & CLASS_MASK, [0, 0, 0, 0])
+            stock[0] += count
+            stock[1] += count * (word & SLOTS_MASK)
+            stock[3] = row_by_word[word]
+    for row in {at // ledger.stride for at, cell in enumerate(ledger.cells) if cell}:
+        word = words[row]
+        stock = stocks.get(word >> CLASS_SHIFT & CLASS_MASK, [0, 0, 0, 0])
+        stock[2] += min(fleet.held(row), word & SLOTS_MASK) if word & _LIVE == _READY else 0
+    for number, (nodes, slots, held, row) in stocks.items():
         capability = fleet.snapshot.class_of(number)
         if capability is not None:
-            yield Stock(capability, nodes, slots, free, fleet.node_id(row))
+            yield Stock(capability, nodes, slots, slots - held, fleet.node_id(row))
 
 
 def _coverage_line(line: Covered) -> CoverageLine:
