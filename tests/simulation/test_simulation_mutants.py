@@ -139,6 +139,9 @@ class Rosy:
     def __len__(self) -> int:
         return len(self._standing)
 
+    def tobytes(self) -> bytes:
+        return self._standing.tobytes()
+
     def __getitem__(self, row: int) -> int:
         word: int = self._standing[row]
         shown = unpack_standing(word)

@@ -152,12 +152,13 @@ class WorkerCore:
         if shard.now_ns >= self._mend_at_ns:
             self._mend_at_ns = shard.now_ns + MEND_NS
             shard.fleet.own.mend()
+            lane_count = sum(lane.is_up for lane in shard.lanes.values())
+            shard.setup.memory.stats.gauge(Gauge.LANES, lane_count)
         if shard.is_stopping and (not shard.open_job_count or shard.now_ns >= self._stop_at_ns):
             shard.outbox.commands.append(Stopped())
         stats = shard.setup.memory.stats
         stats.gauge(Gauge.SESSIONS, len(shard.sessions))
         stats.gauge(Gauge.QUEUE_LENGTH, shard.waiting.count)
-        stats.gauge(Gauge.LANES, sum(lane.is_up for lane in shard.lanes.values()))
         stats.gauge(Gauge.JOBS_ACTIVE, shard.open_job_count)
         stats.gauge(Gauge.SNAPSHOT_VERSION, shard.fleet.version)
 

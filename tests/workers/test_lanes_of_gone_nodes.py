@@ -1,0 +1,48 @@
+"""A worker lets go of lanes whose node the manager has declared gone, whenever it finds out."""
+
+import pytest
+from worker_harness import SECOND_NS, Host, WorkerHarness
+
+from pointsman_shm.config import Config
+from pointsman_shm.memory.rows import NodeState
+
+
+def fleet(count: int) -> tuple[Host, WorkerHarness]:
+    host = Host(Config(), max_nodes=1_024)
+    for row in range(count):
+        host.node(row)
+    host.publish(SECOND_NS)
+    harness = WorkerHarness(host)
+    harness.feed()
+    return host, harness
+
+
+@pytest.mark.parametrize("row", [0, 255, 256, 599])
+def test_one_of_many_that_is_declared_gone_is_let_go_and_no_other(row: int) -> None:
+    host, h = fleet(600)
+    for other in range(600):
+        h.open_lane(other)
+    h.advance(0.3)
+    host.stand(row, state=NodeState.OFFLINE)
+    h.advance(0.2)
+    assert set(range(600)) - set(h.core.shard.lanes) == {row}
+
+
+def test_a_lane_that_is_opened_by_a_node_long_gone_is_let_go() -> None:
+    host, h = fleet(2)
+    h.open_lane(0)
+    host.stand(1, state=NodeState.OFFLINE)
+    h.advance(0.3)
+    h.open_lane(1)
+    assert set(h.core.shard.lanes) == {0, 1}
+    h.advance(0.2)
+    assert set(h.core.shard.lanes) == {0}
+
+
+def test_a_lane_that_comes_before_the_manager_has_written_its_row_is_kept() -> None:
+    host, h = fleet(1)
+    host.node(1, generation=2)
+    host.stand(1, state=NodeState.REGISTERING)
+    h.open_lane(1)
+    h.advance(0.3)
+    assert 1 in h.core.shard.lanes
