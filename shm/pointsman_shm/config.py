@@ -64,7 +64,6 @@ class NodesConfig(Section, frozen=True):
     """Registration, heartbeat and health of nodes."""
 
     max_nodes: NodeCount = 10_000
-    max_concurrency_default: Slots = 4  # of a node that names none
     max_concurrency_max: Slots = 4_096  # a node that claims more is refused
     require_gpu: bool = False
     heartbeat_interval_s: Seconds = 1.0
@@ -93,8 +92,6 @@ class NodesConfig(Section, frozen=True):
             raise ValueError("offline_intervals must be larger than suspect_intervals")
         if self.bad_of_window > self.bad_window:
             raise ValueError("bad_of_window must not be larger than bad_window")
-        if self.max_concurrency_default > self.max_concurrency_max:
-            raise ValueError("max_concurrency_default must not exceed max_concurrency_max")
 
 
 class PoolConfig(Section, frozen=True):
@@ -173,8 +170,6 @@ class JobsConfig(Section, frozen=True):
     window_jobs_max: JobCount = 200_000  # at most this many per worker,
     window_bytes_max: Bytes = 128 * MIB  # in at most this much memory
     lane_grace_s: Seconds = 5.0
-    poison_nodes: SmallCount = 3
-    poison_crashes: SmallCount = 2
 
     def __post_init__(self) -> None:
         if self.duration_timeout_min_s > self.duration_timeout_max_s:
@@ -182,12 +177,10 @@ class JobsConfig(Section, frozen=True):
 
 
 class SessionsConfig(Section, frozen=True):
-    """How long a silent or lost session is kept, and how its results are ordered."""
+    """How long a silent or lost session is kept."""
 
     idle_s: Seconds = 60.0
     resume_s: Seconds = 30.0
-    gap_window_s: Seconds = 10.0
-    pending_results_max: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 200
 
 
 class LimitsConfig(Section, frozen=True):
@@ -207,16 +200,13 @@ class LimitsConfig(Section, frozen=True):
     queued_per_tenant_max: JobCount = 10_000
     queued_per_shard_max: JobCount = 50_000
     descriptors_percent: Percent = 80  # of the process's limit, for connections
-    snapshot_stale_s: Seconds = 5.0  # decisions on an older snapshot are marked stale,
-    snapshot_age_max_s: Seconds = 60.0  # and made only over live lanes beyond this
+    snapshot_stale_s: Seconds = 5.0  # decisions on an older snapshot are marked stale
 
     def __post_init__(self) -> None:
         if self.payload_bytes_max + FRAME_HEADER_ROOM > self.frame_bytes_max:
             raise ValueError(
                 "payload_bytes_max must leave at least 64 KiB of frame_bytes_max for the header"
             )
-        if self.snapshot_stale_s > self.snapshot_age_max_s:
-            raise ValueError("snapshot_stale_s must not exceed snapshot_age_max_s")
 
 
 class ExplainConfig(Section, frozen=True):

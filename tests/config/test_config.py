@@ -21,7 +21,7 @@ def test_no_file_is_the_default_service_on_loopback() -> None:
 def test_the_defaults_are_those_of_the_behaviour() -> None:
     config = Config()
     nodes, pools, jobs = config.nodes, config.pools, config.jobs
-    assert (nodes.max_nodes, nodes.max_concurrency_default, nodes.require_gpu) == (10_000, 4, False)
+    assert (nodes.max_nodes, nodes.max_concurrency_max, nodes.require_gpu) == (10_000, 4_096, False)
     assert (nodes.suspect_intervals, nodes.offline_intervals) == (3, 5)
     assert (nodes.resource_threshold_percent, nodes.model_mark_s) == (85, 60.0)
     assert (pools.mode, pools.pool_count, pools.hash_seed) == ("two_level", 16, 0)
@@ -90,9 +90,7 @@ def test_values_are_read_into_their_sections() -> None:
         ('[pools]\nmode = "x"', "pools.mode: Invalid enum value 'x': take one of two_level, "),
         ("[nodes]\noffline_intervals = 3", "nodes: offline_intervals must be larger"),
         ("[nodes]\nbad_of_window = 6", "nodes: bad_of_window must not be larger"),
-        ("[nodes]\nmax_concurrency_max = 2", "nodes: max_concurrency_default must not exceed"),
         ("[limits]\npayload_bytes_max = 2097152", "limits: payload_bytes_max must leave"),
-        ("[limits]\nsnapshot_stale_s = 61", "limits: snapshot_stale_s must not exceed"),
         ("[jobs]\nduration_timeout_min_s = 61", "jobs: duration_timeout_min_s must not exceed"),
         ("[pools]\nspread = true\nsticky = true", "pools: spread and sticky contradict"),
         (
