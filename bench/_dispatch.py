@@ -4,7 +4,7 @@ What a manager would publish is written by the same writer and the same pool pla
 registration of each node.  Time is virtual; every step is one turn of the worker.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from mmap import mmap
 from random import Random
 from time import perf_counter_ns
@@ -67,6 +67,7 @@ class Dispatch:
     def __init__(self, node_count: int) -> None:
         self.node_count = node_count
         self.now_ns = BEAT_NS
+        self.stopwatch: Callable[[], int] = perf_counter_ns  # the core's own
         self.random = Random(node_count)
         self._request_count = 0
         self._away = -1  # the row of the node that has left
@@ -110,7 +111,7 @@ class Dispatch:
             epoch=1,
             ticket_key=KEY,
             entropy=self.random.randbytes,
-            stopwatch=perf_counter_ns,
+            stopwatch=lambda: self.stopwatch(),
         )
 
     # ---- what the manager does

@@ -47,7 +47,10 @@ class Stopwatch:
         self._served_ns = 0
         shard = dispatch.core.shard
         self._watch(shard.window, "find", before=self._begin)
-        self._watch(shard.recorder, "note_placed", before=self._end)
+        # The core stops its own time before a decision, and after it when the slot is reserved.
+        dispatch.stopwatch = self._stop
+        self._stop_count = 0
+        self._watch(shard.recorder, "note_placed", before=self._give)
         self._watch(shard.waiting, "push", before=self._queue)
         self._watch(dispatch.core._outcomes, "serve", before=self._serve)
 
@@ -64,9 +67,14 @@ class Stopwatch:
     def _begin(self) -> None:
         self.began_ns = thread_time_ns()
 
-    def _end(self) -> None:
-        self.ended_ns = thread_time_ns()
-        self.serving_ns = self.ended_ns - self._served_ns
+    def _stop(self) -> int:
+        self._stop_count += 1
+        if self._stop_count % 2 == 0:
+            self.ended_ns = thread_time_ns()
+        return 0
+
+    def _give(self) -> None:
+        self.serving_ns = thread_time_ns() - self._served_ns
 
     def _queue(self) -> None:
         self.queued_ns.append(thread_time_ns() - self.began_ns)

@@ -63,6 +63,7 @@ class Walk(msgspec.Struct, eq=False):
     pools: tuple[int | None, ...]
     candidates: "array[int]"
     pool_at: int = 0
+    is_sampled: bool = False  # has a sample of this pool been tried, before the walk over it?
     position: int = 0
     has_seen_busy: bool = False
 

@@ -10,6 +10,7 @@ A candidate is judged by one standing word (state, flags, class, generation and 
 its load word and its ledger sum; no object per candidate is touched.
 """
 
+from array import array
 from collections.abc import Sequence
 
 import msgspec
@@ -107,7 +108,14 @@ def search(
     if walk is None and is_known_full(fleet, memory, pools):
         return None
     if walk is None or walk.pools != pools:
-        walk = Walk(pools, fleet.candidates(kind, pools[0]) if pools else fleet.nobody)
+        # Nearly always the first sample of the first pool is enough, and no walk is begun.
+        candidates = fleet.candidates(kind, pools[0]) if pools else fleet.nobody
+        if candidates:
+            choice = _sample(fleet, kind, pools[0], candidates, ranking)
+            if choice:
+                memory.walk = None
+                return choice
+        walk = Walk(pools, candidates, is_sampled=True)
     memory.walk = None
     budget = WALK_BUDGET
     while walk.pool_at < len(pools):
@@ -119,6 +127,7 @@ def search(
             return None
         walk.pool_at += 1
         walk.position = 0
+        walk.is_sampled = False
         if walk.pool_at < len(pools):
             walk.candidates = fleet.candidates(kind, pools[walk.pool_at])
     memory.is_busy = walk.has_seen_busy
@@ -148,18 +157,20 @@ def _search_pool(
     """Sample the pool at which the walk stands, unless that is done, and walk the rest of it."""
     if not walk.candidates:
         return None, budget
-    if walk.position == 0:
-        choice = _sample(fleet, kind, walk, ranking)
+    if not walk.is_sampled:
+        walk.is_sampled = True
+        choice = _sample(fleet, kind, walk.pools[walk.pool_at], walk.candidates, ranking)
         if choice:
             return choice, budget
     return _go_on(fleet, kind, walk, ranking, budget)
 
 
-def _sample(fleet: Fleet, kind: Kind, walk: Walk, ranking: Ranking) -> Choice | None:
-    candidates, draws = walk.candidates, fleet.draws
+def _sample(
+    fleet: Fleet, kind: Kind, pool: int | None, candidates: "array[int]", ranking: Ranking
+) -> Choice | None:
+    draws = fleet.draws
     rows = draws.sample(candidates, fleet.sample_size)
-    asked = (walk.pools[walk.pool_at], SAMPLE, len(candidates), draws.counter)
-    return take(fleet, kind, ranking, rows, asked)
+    return take(fleet, kind, ranking, rows, (pool, SAMPLE, len(candidates), draws.counter))
 
 
 def _go_on(
