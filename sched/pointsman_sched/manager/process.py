@@ -13,6 +13,7 @@ import resource
 import signal
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from functools import partial
 from importlib.metadata import version
 from time import monotonic_ns
 from typing import Any, cast
@@ -51,6 +52,7 @@ from pointsman_wire.sockets.admin import AdminServer
 from pointsman_wire.sockets.bounds import ConnectionLimits, Strangers
 from pointsman_wire.sockets.driver import Driver, DriverSettings
 from pointsman_wire.sockets.handover import HandoverReceiver
+from pointsman_wire.sockets.parent import watch_parent
 from pointsman_wire.sockets.unix_sockets import PathInUse, listen_at
 
 UNIONS = {Role.CONTROL: ToManager}
@@ -82,7 +84,8 @@ class ManagerProcess:
             self._loop.add_signal_handler(number, self._stop, f"signal {number.name}")
         self._loop.add_signal_handler(signal.SIGHUP, self._reload)
         async with AsyncExitStack() as stack:
-            self._watch_supervisor(stack)
+            gone = partial(self._stop, "the supervisor is gone")
+            stack.callback(watch_parent(self._loop, self._options.alive_fd, gone))
             starting = self._loop.create_task(self._start(stack))
             either: set[asyncio.Future[Any]] = {starting, self._ended}
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
@@ -246,25 +249,6 @@ class ManagerProcess:
         self._next_look = self._loop.call_at(next_s, self._look, segments, stats, next_s)
 
     # ---- stop
-
-    def _watch_supervisor(self, stack: AsyncExitStack) -> None:
-        alive_fd = self._options.alive_fd
-        if alive_fd < 0:
-            return
-        os.set_inheritable(alive_fd, False)
-        os.set_blocking(alive_fd, False)
-        stack.callback(self._loop.remove_reader, alive_fd)
-
-        def read() -> None:
-            try:
-                is_over = os.read(alive_fd, 64) == b""
-            except BlockingIOError:
-                return
-            if is_over:
-                self._loop.remove_reader(alive_fd)
-                self._stop("the supervisor is gone")
-
-        self._loop.add_reader(alive_fd, read)
 
     def _stop(self, why: str) -> None:
         self._say(f"stops: {why}")

@@ -37,6 +37,7 @@ from pointsman_wire.session_messages import ToWorker
 from pointsman_wire.sockets.admin import AdminServer
 from pointsman_wire.sockets.driver import Driver, DriverSettings
 from pointsman_wire.sockets.handover import HandoverReceiver, HandoverSender
+from pointsman_wire.sockets.parent import watch_parent
 from pointsman_wire.sockets.unix_sockets import PathInUse, listen_at
 from pointsman_workers.core.core import WorkerCore
 from pointsman_workers.core.events import (
@@ -88,7 +89,7 @@ class WorkerProcess:
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self._stop, f"signal {number.name}")
         async with AsyncExitStack() as stack:
-            self._watch_supervisor(stack)
+            stack.callback(watch_parent(self._loop, self._options.alive_fd, self._supervisor_left))
             starting = self._loop.create_task(self._start(stack))
             either: set[asyncio.Future[Any]] = {starting, self._ended}
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
@@ -252,26 +253,10 @@ class WorkerProcess:
 
     # ---- stop
 
-    def _watch_supervisor(self, stack: AsyncExitStack) -> None:
-        alive_fd = self._options.alive_fd
-        if alive_fd < 0:
-            return
-        os.set_inheritable(alive_fd, False)
-        os.set_blocking(alive_fd, False)
-        stack.callback(self._loop.remove_reader, alive_fd)
-
-        def read() -> None:
-            try:
-                is_over = os.read(alive_fd, 64) == b""
-            except BlockingIOError:
-                return
-            if is_over:
-                # Not after what runs: until this process has ended, no service can start here anew,
-                # and nodes go on with their jobs and report them to a successor.
-                self._loop.remove_reader(alive_fd)
-                self._end(0, "stops at once: the supervisor is gone")
-
-        self._loop.add_reader(alive_fd, read)
+    def _supervisor_left(self) -> None:
+        # Not after what runs: until this process has ended, no service can start here anew, and
+        # nodes go on with their jobs and report them to a successor.
+        self._end(0, "stops at once: the supervisor is gone")
 
     def _stop(self, why: str) -> None:
         """Take no new work and end when what runs is done; the second time at once."""
