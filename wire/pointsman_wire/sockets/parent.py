@@ -15,7 +15,8 @@ def watch_parent(
     """
     if alive_fd < 0:
         return lambda: None
-    assert sys.platform != "win32", "only server processes are given a pipe"
+    if sys.platform == "win32":
+        raise AssertionError("only server processes are given a pipe")
     os.set_inheritable(alive_fd, False)
     os.set_blocking(alive_fd, False)
 
