@@ -2,6 +2,7 @@
 
 import os
 from collections import defaultdict
+from itertools import pairwise
 from pathlib import Path
 from time import monotonic_ns
 from typing import NamedTuple
@@ -61,6 +62,15 @@ class Journal:
         """I2: no request id ever starts under two job ids."""
         for request_id, starts in self.starts().items():
             assert len({entry.job_id for entry in starts}) == 1, (request_id, starts)
+
+    def check_never_twice_at_once(self) -> None:
+        """I2 as far as the level `memory` goes: a request starts under another job id only after
+        its former job had ended, its result lost with a worker that had taken it."""
+        ended = {entry.job_id: entry.at_ns for entry in self.entries() if entry.what != "start"}
+        for request_id, starts in self.starts().items():
+            for former, later in pairwise(starts):
+                is_over = ended.get(former.job_id, later.at_ns) < later.at_ns
+                assert is_over or former.job_id == later.job_id, (request_id, starts)
 
     def most_at_once(self, node_id: str) -> int:
         """I4: the most jobs that a node ran at the same instant, by its own clock."""
