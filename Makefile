@@ -5,6 +5,8 @@ PACKAGES := sched workers shm wire clients
 SOURCES  := $(PACKAGES) tests $(wildcard bench examples)
 # Many tests wait for processes of theirs; three at a time keep two cores busy.
 TEST_PROCESSES ?= 3
+# Second tries for a test that failed: none here; where machines are shared, see .ci/run.
+TEST_RERUNS ?= 0
 BENCHES  := $(filter-out bench/_%,$(wildcard bench/*.py))
 
 .PHONY: demo test check bench clean setup speech
@@ -13,7 +15,7 @@ demo: speech  ## Speak a few sentences, and hear them translated: make demo WAV=
 	$(PYTHON) -m pointsman demo $(WAV)
 
 test: speech  ## All tests, warnings as errors
-	$(PYTHON) -m pytest -n $(TEST_PROCESSES) --dist loadscope
+	$(PYTHON) -m pytest -n $(TEST_PROCESSES) --dist loadscope --reruns $(TEST_RERUNS)
 
 check: setup  ## Format, lint, types (also as Windows and macOS see them) and the house rules
 	$(PYTHON) -m ruff format --check .
