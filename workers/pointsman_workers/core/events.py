@@ -3,6 +3,7 @@
 import msgspec
 
 from pointsman_shm.uplink import UplinkMessage
+from pointsman_workers.journal.entries import AnyEntry
 
 
 class BellRang(msgspec.Struct, frozen=True, gc=False):
@@ -39,3 +40,35 @@ class TellManager(msgspec.Struct, frozen=True, gc=False):
 
 class Stopped(msgspec.Struct, frozen=True, gc=False):
     """Nothing runs any more: the process may end."""
+
+
+class WriteJournal(msgspec.Struct, frozen=True, gc=False):
+    """Write these entries as one record before any frame of this step leaves.
+
+    With `must_sync` the core waits for JournalSynced of this number (they count up) or a later one.
+    """
+
+    number: int
+    entries: list[AnyEntry]
+    must_sync: bool = False
+
+
+class DropSegments(msgspec.Struct, frozen=True, gc=False):
+    """Nothing that lives has anything in segments before this one: they may go."""
+
+    below: int
+
+
+class JournalState(msgspec.Struct, frozen=True, gc=False):
+    """Where the journal stands; told at start, after each new segment, and when room changes."""
+
+    segment: int  # the one that the next record is written to, or the one before it
+    room_bytes: int  # this much can certainly be written, whatever the disk does
+    held_bytes: int  # size of all segments
+    oldest: int  # number of the oldest segment
+
+
+class JournalSynced(msgspec.Struct, frozen=True, gc=False):
+    """Every record up to this number is on the disk itself."""
+
+    number: int
