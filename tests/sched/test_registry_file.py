@@ -6,9 +6,14 @@ from pathlib import Path
 import pytest
 
 from pointsman_sched.core.events import RegistryEntry
-from pointsman_sched.crash_points import CrashPoint, CrashPointError, pass_by, read_crash_point
 from pointsman_sched.manager import registry_file
 from pointsman_sched.manager.registry_file import NAME, RegistryFile, encode_record
+from pointsman_wire.sockets.crash_points import (
+    CrashPoint,
+    CrashPointError,
+    pass_by,
+    read_crash_point,
+)
 
 
 def entry(number: int, epoch: int = 1) -> RegistryEntry:

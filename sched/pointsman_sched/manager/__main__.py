@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 
 import uvloop
 
-from pointsman_sched.crash_points import CrashPointError, read_crash_point
 from pointsman_sched.manager.options import ManagerOptions, parse_options
 from pointsman_sched.manager.process import ManagerProcess, raise_descriptor_limit
 from pointsman_shm.config_load import ConfigError
 from pointsman_shm.paths import PathError
+from pointsman_wire.sockets.crash_points import CrashPointError, read_crash_point
 
 
 def main(arguments: Sequence[str]) -> int:
