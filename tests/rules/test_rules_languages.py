@@ -9,6 +9,7 @@ from pointsman_shm.rules.languages import (
     AUTO,
     auto_sources,
     can_translate,
+    describe_languages,
     is_semantic_for,
     language_failure,
     language_set,
@@ -204,3 +205,12 @@ def test_a_requirement_is_brought_into_one_form() -> None:
     )
     named = canonical_requirement(Requirement(types=(), src="en-GB", tgt="", auto_langs=("zh",)))
     assert (named.src, named.auto_langs) == ("en", ())
+
+
+def test_languages_are_told_to_people_service_by_service() -> None:
+    pairs = NmtAbility("specific_pairs", (), (("en", "es"), ("es", "en")))
+    ability = LanguageAbility(asr=("en", "es"), semantic=("en",), nmt=pairs)
+    assert describe_languages(ability) == "asr en es; nmt en>es es>en; semantic en"
+    ruled = LanguageAbility(nmt=NmtAbility("any_to_en", ("de", "es")), tts=("de",))
+    assert describe_languages(ruled) == "nmt any_to_en de es; tts de"
+    assert describe_languages(LanguageAbility()) == ""

@@ -45,8 +45,8 @@ def ability_words(services: Sequence[str], languages: str) -> str:
 def languages_words(languages: str) -> str:
     """Return "asr en; nmt en>es; tts 113 languages": long lists are only counted."""
     parts = []
-    for part in filter(str.strip, languages.replace("|", ";").split(";")):
-        service, *codes = part.replace(",", " ").split()
+    for part in filter(str.strip, languages.split(";")):
+        service, *codes = part.split()
         long = len(codes) > LANGUAGES_MAX
         parts.append(f"{service} {len(codes)} languages" if long else " ".join([service, *codes]))
     return "; ".join(parts)

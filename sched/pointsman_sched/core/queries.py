@@ -3,6 +3,7 @@
 from pointsman_sched.core.fleet.node import Node
 from pointsman_sched.core.state import ManagementState
 from pointsman_shm.memory.rows import PERCENT_UNKNOWN, NodeState, RowFlag, unpack_load
+from pointsman_shm.rules.languages import describe_languages
 from pointsman_wire.admin_messages import (
     NodeLine,
     Nodes,
@@ -84,7 +85,7 @@ def _line(state: ManagementState, node: Node, pool_names: dict[int, str]) -> Nod
         node_id=node.node_id,
         state=node.state.name.lower(),
         services=list(node.capability.types_ready),
-        languages=describe_languages(node),
+        languages=describe_languages(node.capability.languages),
         pools=[pool_names.get(pool, str(pool)) for pool in state.planner.pools_of(node.node_id)],
         held=memory.ledger.held(node.row),
         slots_max=node.slots_max,
@@ -106,20 +107,6 @@ def _reason(node: Node) -> str:
     if node.flags & RowFlag.PAUSED and node.is_live:
         return f"paused by its owner: {node.pause_reason}".removesuffix(": ")
     return node.reason
-
-
-def describe_languages(node: Node) -> str:
-    """Return a node's languages as people read them: asr en | nmt en>es | tts es."""
-    languages = node.capability.languages
-    nmt = languages.nmt
-    parts = [
-        ("asr", " ".join(languages.asr)),
-        ("nmt", " ".join(f"{src}>{tgt}" for src, tgt in nmt.pairs)),
-        ("nmt", f"{nmt.rule} {' '.join(nmt.languages)}" if nmt.languages else ""),
-        ("tts", " ".join(languages.tts)),
-        ("semantic", " ".join(languages.semantic)),
-    ]
-    return " | ".join(f"{name} {codes}" for name, codes in parts if codes)
 
 
 def _percent(value: int) -> float | None:

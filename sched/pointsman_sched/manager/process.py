@@ -52,6 +52,7 @@ from pointsman_wire.sockets.admin import AdminServer
 from pointsman_wire.sockets.bounds import ConnectionLimits, Strangers
 from pointsman_wire.sockets.driver import Driver, DriverSettings
 from pointsman_wire.sockets.handover import HandoverReceiver
+from pointsman_wire.sockets.life import Life
 from pointsman_wire.sockets.parent import watch_parent
 from pointsman_wire.sockets.unix_sockets import PathInUse, listen_at
 
@@ -59,7 +60,7 @@ UNIONS = {Role.CONTROL: ToManager}
 LOCK_RETRY_S = 0.1
 LOOK_S = 1.0
 FLUSH_S = 1.0
-START_ERRORS = (OSError, PathInUse, SegmentForeign, StateFileError)
+START_ERRORS = (OSError, PathInUse, SegmentForeign, SegmentsFull, StateFileError)
 
 
 class ManagerProcess:
@@ -69,7 +70,7 @@ class ManagerProcess:
         self._options = options
         self._crash = crash
         self._loop = asyncio.get_running_loop()
-        self._ended: asyncio.Future[int] = self._loop.create_future()
+        self._life = Life(self._loop, self._say)
         self._driver: Driver | None = None  # set once the core can be told things
         self._registry: RegistryFile
         self._uplinks: UplinkServer
@@ -79,30 +80,17 @@ class ManagerProcess:
 
     async def run(self) -> int:
         """Start, serve, stop."""
-        self._loop.set_exception_handler(self._break)
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self._stop, f"signal {number.name}")
         self._loop.add_signal_handler(signal.SIGHUP, self._reload)
         async with AsyncExitStack() as stack:
             gone = partial(self._stop, "the supervisor is gone")
             stack.callback(watch_parent(self._loop, self._options.alive_fd, gone))
-            starting = self._loop.create_task(self._start(stack))
-            either: set[asyncio.Future[Any]] = {starting, self._ended}
-            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-            if starting.done():
-                self._judge_start(starting)
-            else:
-                starting.cancel()
-                await asyncio.gather(starting, return_exceptions=True)
-            return await self._ended
-
-    def _judge_start(self, starting: asyncio.Task[None]) -> None:
-        try:
-            starting.result()
-        except SegmentsFull as error:
-            self._end(error.exit_code, f"cannot start: {error}")
-        except START_ERRORS as error:
-            self._end(1, f"cannot start: {error}")
+            error = await self._life.start(self._start(stack), START_ERRORS)
+            if error is not None:
+                status = error.exit_code if isinstance(error, SegmentsFull) else 1
+                self._life.end(status, f"cannot start: {error}")
+            return await self._life.ended
 
     # ---- start
 
@@ -194,7 +182,7 @@ class ManagerProcess:
         )
         stats = memory.stats
         driver.observe_turn = lambda duration_ns: stats.observe(Timing.TURN, duration_ns)
-        driver.broken.add_done_callback(self._driver_broke)
+        self._life.hangs_on(driver)
         stack.push_async_callback(driver.end, FLUSH_S)
         return driver
 
@@ -228,7 +216,7 @@ class ManagerProcess:
             assert self._orders is not None
             self._orders.answered(command)
         elif kind is Stopped:
-            self._end(0, "")
+            self._life.end(0, "")
         else:
             raise AssertionError(f"the core wishes what nobody can do: {command!r}")
 
@@ -244,7 +232,9 @@ class ManagerProcess:
         stats.observe(Timing.LOOP_LAG, int((now_s - due_at_s) * 1e9))
         lost = segments.lost()
         if lost:
-            self._end(1, f"segment {lost} is gone or cut: ends, so that a successor makes it anew")
+            self._life.end(
+                1, f"segment {lost} is gone or cut: ends, so that a successor makes it anew"
+            )
         next_s = now_s + LOOK_S
         self._next_look = self._loop.call_at(next_s, self._look, segments, stats, next_s)
 
@@ -253,24 +243,9 @@ class ManagerProcess:
     def _stop(self, why: str) -> None:
         self._say(f"stops: {why}")
         if self._driver is None:
-            self._end(0, "")
+            self._life.end(0, "")
         else:
             self._driver.post(StopWished())
-
-    def _driver_broke(self, broken: asyncio.Future[None]) -> None:
-        if not broken.cancelled() and broken.exception() is not None:
-            self._end(1, "the core has a bug (above); ends so that a successor can take over")
-
-    def _break(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """A callback raised: this process cannot be trusted any more."""
-        loop.default_exception_handler(context)
-        self._end(1, f"ends after an unexpected error: {context.get('message', '')}")
-
-    def _end(self, status: int, why: str) -> None:
-        if not self._ended.done():
-            if why:
-                self._say(why)
-            self._ended.set_result(status)
 
     def _say(self, text: str) -> None:
         say("pointsman manager", text)

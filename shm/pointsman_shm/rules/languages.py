@@ -149,3 +149,16 @@ def is_semantic_for(ability: LanguageAbility, src: str, tgt: str) -> bool:
     """Say whether the semantic service covers both languages; "auto" is any of its own."""
     covers_src = bool(ability.semantic) if src == AUTO else src in ability.semantic
     return covers_src and tgt in ability.semantic
+
+
+def describe_languages(ability: LanguageAbility) -> str:
+    """Say them in a few words, for people: "asr en; nmt en>es; tts es"."""
+    nmt = ability.nmt
+    parts = [
+        ("asr", ability.asr),
+        ("nmt", [f"{src}>{tgt}" for src, tgt in nmt.pairs]),
+        ("nmt", [nmt.rule, *nmt.languages] if nmt.languages else []),
+        ("tts", ability.tts),
+        ("semantic", ability.semantic),
+    ]
+    return "; ".join(f"{name} {' '.join(words)}" for name, words in parts if words)

@@ -9,7 +9,8 @@ from pointsman_shm.memory.rows import (
     unpack_load,
     unpack_standing,
 )
-from pointsman_shm.snapshot.records import CapabilityClass, NodeRecord
+from pointsman_shm.rules.languages import describe_languages
+from pointsman_shm.snapshot.records import NodeRecord
 from pointsman_wire.admin_messages import (
     NodeLine,
     Nodes,
@@ -79,7 +80,7 @@ def _node_line(shard: Shard, record: NodeRecord) -> NodeLine:
         node_id=record.node_id,
         state=standing.state.name.lower(),
         services=list(capability.types_ready) if capability is not None else [],
-        languages=describe_languages(capability) if capability is not None else "",
+        languages=describe_languages(capability.languages) if capability is not None else "",
         pools=[pools[pool].name if pool in pools else str(pool) for pool in record.pools],
         held=fleet.held(record.row),
         slots_max=standing.slots_max,
@@ -97,16 +98,6 @@ def _node_line(shard: Shard, record: NodeRecord) -> NodeLine:
 
 def _percent(value: int) -> float | None:
     return None if value == PERCENT_UNKNOWN else float(value)
-
-
-def describe_languages(capability: CapabilityClass) -> str:
-    """Say a class's languages in a few words: "asr en; nmt en>es; tts es"."""
-    languages = capability.languages
-    pairs = [f"{src}>{tgt}" for src, tgt in languages.nmt.pairs]
-    if not pairs and languages.nmt.rule:
-        pairs = [f"{languages.nmt.rule} {','.join(languages.nmt.languages)}"]
-    parts = (("asr", languages.asr), ("nmt", tuple(pairs)), ("tts", languages.tts))
-    return "; ".join(f"{name} {','.join(words)}" for name, words in parts if words)
 
 
 def _snapshot(shard: Shard) -> SnapshotView:

@@ -37,6 +37,7 @@ from pointsman_wire.session_messages import ToWorker
 from pointsman_wire.sockets.admin import AdminServer
 from pointsman_wire.sockets.driver import Driver, DriverSettings
 from pointsman_wire.sockets.handover import HandoverReceiver, HandoverSender
+from pointsman_wire.sockets.life import Life
 from pointsman_wire.sockets.parent import watch_parent
 from pointsman_wire.sockets.unix_sockets import PathInUse, listen_at
 from pointsman_workers.core.core import WorkerCore
@@ -77,7 +78,7 @@ class WorkerProcess:
     def __init__(self, options: WorkerOptions) -> None:
         self._options = options
         self._loop = asyncio.get_running_loop()
-        self._ended: asyncio.Future[int] = self._loop.create_future()
+        self._life = Life(self._loop, self._say)
         self._driver: Driver | None = None  # set once the core can be told things
         self._is_stopping = False
         self._senders: dict[int, HandoverSender] = {}
@@ -85,26 +86,14 @@ class WorkerProcess:
 
     async def run(self) -> int:
         """Start, serve, stop."""
-        self._loop.set_exception_handler(self._break)
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self._stop, f"signal {number.name}")
         async with AsyncExitStack() as stack:
             stack.callback(watch_parent(self._loop, self._options.alive_fd, self._supervisor_left))
-            starting = self._loop.create_task(self._start(stack))
-            either: set[asyncio.Future[Any]] = {starting, self._ended}
-            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-            if not starting.done():
-                starting.cancel()
-                await asyncio.gather(starting, return_exceptions=True)
-            else:
-                self._judge_start(starting)
-            return await self._ended
-
-    def _judge_start(self, starting: asyncio.Task[None]) -> None:
-        try:
-            starting.result()
-        except START_ERRORS as error:
-            self._end(1, f"cannot start: {error}")
+            error = await self._life.start(self._start(stack), START_ERRORS)
+            if error is not None:
+                self._life.end(1, f"cannot start: {error}")
+            return await self._life.ended
 
     # ---- start
 
@@ -155,7 +144,7 @@ class WorkerProcess:
             strangers=strangers(limits),
         )
         driver.observe_turn = lambda duration_ns: stats.observe(Timing.TURN, duration_ns)
-        driver.broken.add_done_callback(self._driver_broke)
+        self._life.hangs_on(driver)
         stack.push_async_callback(driver.end, FLUSH_S)
         return driver
 
@@ -236,7 +225,7 @@ class WorkerProcess:
         elif kind is TellManager:
             self._uplink.tell(command.message)
         elif kind is Stopped:
-            self._end(0, "")
+            self._life.end(0, "")
         else:
             raise AssertionError(f"the core wishes what nobody can do: {command!r}")
 
@@ -249,40 +238,25 @@ class WorkerProcess:
             SharedSegments.attach(self._options).close()
         except (SegmentMissing, SegmentUnready, LayoutMismatch, SegmentForeign):
             return
-        self._end(1, f"segment {lost} was replaced: this worker starts anew with the new one")
+        self._life.end(1, f"segment {lost} was replaced: this worker starts anew with the new one")
 
     # ---- stop
 
     def _supervisor_left(self) -> None:
         # Not after what runs: until this process has ended, no service can start here anew, and
         # nodes go on with their jobs and report them to a successor.
-        self._end(0, "stops at once: the supervisor is gone")
+        self._life.end(0, "stops at once: the supervisor is gone")
 
     def _stop(self, why: str) -> None:
         """Take no new work and end when what runs is done; the second time at once."""
         if self._driver is None or self._is_stopping:
-            self._end(0, f"stops at once: {why}")
+            self._life.end(0, f"stops at once: {why}")
             return
         self._is_stopping = True
         self._say(f"stops: {why}")
         self._close_all_doors()
         self._driver.post(StopWished(monotonic_ns() + STOP_NS))
-        self._loop.call_later(STOP_NS / 1e9 + 1, self._end, 0, "stops with jobs still running")
-
-    def _driver_broke(self, broken: asyncio.Future[None]) -> None:
-        if not broken.cancelled() and broken.exception() is not None:
-            self._end(1, "the core has a bug (above); ends so that a successor can take over")
-
-    def _break(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """A callback raised: this process cannot be trusted any more."""
-        loop.default_exception_handler(context)
-        self._end(1, f"ends after an unexpected error: {context.get('message', '')}")
-
-    def _end(self, status: int, why: str) -> None:
-        if not self._ended.done():
-            if why:
-                self._say(why)
-            self._ended.set_result(status)
+        self._loop.call_later(STOP_NS / 1e9 + 1, self._life.end, 0, "stops with jobs still running")
 
     def _say(self, text: str) -> None:
         say(f"pointsman worker {self._options.index}", text)
