@@ -215,6 +215,13 @@ class ExplainConfig(Section, frozen=True):
     bytes_max: Bytes = 64 * MIB
 
 
+class SupervisionConfig(Section, frozen=True):
+    """When a process that runs but does nothing is replaced."""
+
+    # No turn of its loop for this long, by the supervisor's own time awake.
+    hung_s: Annotated[float, msgspec.Meta(ge=1, le=3_600)] = 10.0
+
+
 class Config(Section, frozen=True):
     """The whole configuration; the default is a complete service on loopback."""
 
@@ -226,6 +233,7 @@ class Config(Section, frozen=True):
     sessions: SessionsConfig = SessionsConfig()
     limits: LimitsConfig = LimitsConfig()
     explain: ExplainConfig = ExplainConfig()
+    supervision: SupervisionConfig = SupervisionConfig()
     catalogue: Catalogue = Catalogue()
 
     def __post_init__(self) -> None:

@@ -83,6 +83,7 @@ def test_values_are_read_into_their_sections() -> None:
         ("[server]\nport = 65536", "server.port: Expected `int` <= 65535"),
         ("[server]\nworkers = 65", "server.workers: Expected `int` <= 64"),
         ('[server]\ninstance = "Big One"', "server.instance: Expected `str` matching"),
+        ("[supervision]\nhung_s = 0.9", "supervision.hung_s: Expected `float` >= 1.0"),
         ("[jobs]\nack_s = nan", "jobs.ack_s: "),
         ("[jobs]\nack_s = inf", "jobs.ack_s: "),
         ("[jobs]\nack_s = -1", "jobs.ack_s: "),

@@ -162,6 +162,22 @@ def attach_segment(name: str, *, writable: bool) -> Segment:
         raise
 
 
+def peek_segment(name: str, size: int) -> bytes:
+    """Return the first bytes of what the name leads to now, fewer when it is cut or not there.
+
+    Nothing is mapped: who only looks on must survive whatever is done to the file.
+    """
+    _check_name(name)
+    try:
+        shared = posix_ipc.SharedMemory(name, read_only=True)
+    except (posix_ipc.Error, OSError):
+        return b""
+    try:
+        return os.pread(shared.fd, size, 0)
+    finally:
+        shared.close_fd()
+
+
 def unlink_segment(name: str) -> bool:
     """Remove the name; mappings live on.  False when there was none.
 
