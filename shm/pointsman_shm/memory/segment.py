@@ -23,7 +23,7 @@ from pointsman_shm.memory.header import BIRTH, HEADER_SIZE, SegmentUnready, writ
 from pointsman_shm.memory.ownership import current_owner, flock_descriptor, unlock_descriptor
 
 MODE = 0o600
-_NAME = re.compile(r"/pointsman\.[a-z0-9-]{1,32}\.[a-z0-9.-]{1,64}")
+_NAME = re.compile(r"/pointsman\.[a-z0-9][a-z0-9-]{0,31}\.[a-z0-9.-]{1,64}")
 _NO_ROOM = frozenset({errno.ENOSPC, errno.ENOMEM, errno.EDQUOT})
 
 
