@@ -187,6 +187,7 @@ class SessionsConfig(Section, frozen=True):
 
     idle_s: Seconds = 60.0
     resume_s: Seconds = 30.0
+    sessions_max: JobCount = 50_000  # per worker, those that may yet be resumed included
 
 
 class LimitsConfig(Section, frozen=True):

@@ -30,6 +30,7 @@ from pointsman_wire.sockets.handover import Adopt, hang_up
 from pointsman_workers.shell.greetings import HTTP_ANSWER, Greeting, read_greeting, refusal
 
 MANAGER = -1
+ACCEPTS_PER_S_MAX = 500
 
 _NO_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _DISCARD_BYTES = 64 * 1024
@@ -43,7 +44,7 @@ class DoorwayLimits(msgspec.Struct, frozen=True, kw_only=True):
     guest_s: float = 5.0
     parting_s: float = 1.0
     accepts_per_turn_max: int = 64
-    accepts_per_s_max: int = 500
+    accepts_per_s_max: int = ACCEPTS_PER_S_MAX
     pause_s: float = 0.1
     connections_max: int = 10_000
 
