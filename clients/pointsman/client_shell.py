@@ -42,8 +42,7 @@ from pointsman_wire.session_messages import (
     Submit,
     ToClient,
 )
-from pointsman_wire.sockets.driver import Driver, DriverSettings
-from pointsman_wire.sockets.tcp import split_address
+from pointsman_wire.sockets.driver import Driver, DriverSettings, split_address
 
 _log = logging.getLogger("pointsman.client")
 

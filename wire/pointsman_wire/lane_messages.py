@@ -118,9 +118,14 @@ class NodeResult(Message, tag="node_result", frozen=True, kw_only=True):
 
 
 class NodeResultAck(Message, tag="node_result_ack", frozen=True, kw_only=True):
-    """Every result up to this number is safe with the worker: the node may forget it."""
+    """Every result up to this number is safe with the worker: the node may forget it.
+
+    Apart from those that are withheld: read, but not safe yet.  A later acknowledgement that
+    does not name them says that they are.
+    """
 
     number: Number
+    withheld: list[Number] = []
 
 
 class CancelJob(Message, tag="cancel_job", frozen=True, kw_only=True):

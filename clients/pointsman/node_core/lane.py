@@ -10,7 +10,7 @@ when a connection broke is reported on the next one, and held results are sent a
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -128,11 +128,16 @@ class Lane:
         result = msgspec.structs.replace(held.result, number=self._results_sent)
         return [Send(self.connection, result, held.payload)]
 
-    def acknowledged(self, number: int) -> list[int]:
-        """Return the runs whose results are safe with the worker up to this number."""
-        runs = []
+    def acknowledged(self, number: int, withheld: Sequence[int]) -> list[int]:
+        """Return the runs whose results are safe with the worker: up to a number, but for some."""
+        runs, kept = [], []
         while self._unacked and self._unacked[0][0] <= number:
-            runs.append(self._unacked.popleft()[1])
+            result = self._unacked.popleft()
+            if result[0] in withheld:
+                kept.append(result)
+            else:
+                runs.append(result[1])
+        self._unacked.extendleft(reversed(kept))
         return runs
 
     def acknowledge(self) -> list[object]:

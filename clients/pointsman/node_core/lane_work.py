@@ -211,7 +211,7 @@ class LaneWork:
     def _results_acked(
         self, _now_ns: int, lane: Lane, ack: NodeResultAck, _: bytes
     ) -> list[object]:
-        for run_number in lane.acknowledged(ack.number):
+        for run_number in lane.acknowledged(ack.number, ack.withheld):
             self._jobs.release(run_number)
         return []
 

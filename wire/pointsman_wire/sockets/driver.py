@@ -36,7 +36,6 @@ from pointsman_wire.preamble import PREAMBLE_BYTES, Preamble, Role, encode_pream
 from pointsman_wire.sockets.bounds import ConnectionLimits, Strangers
 from pointsman_wire.sockets.connections import FrameConnection
 from pointsman_wire.sockets.reading import MessageReader
-from pointsman_wire.sockets.tcp import AddressError, split_address
 
 _encode_into = msgspec.msgpack.Encoder().encode_into
 _pack_prefix_into = struct.Struct("<II").pack_into
@@ -63,7 +62,18 @@ class DriverSettings(msgspec.Struct, frozen=True, kw_only=True):
     tls: ssl.SSLContext | None = None
     dial_s: float = 5.0
     late_tolerance_ns: int = 250_000_000
-    connections_max: int = 1_000_000  # above it none is adopted
+
+
+class AddressError(ValueError):
+    """A text is not host:port."""
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """Return (host, port) of "host:port" or "[v6 host]:port".  Raises AddressError."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 65_536:
+        raise AddressError(f"address {address!r}: write HOST:PORT, like 127.0.0.1:7400")
+    return host.removeprefix("[").removesuffix("]"), int(port)
 
 
 class Driver:
@@ -86,7 +96,6 @@ class Driver:
         self.settings = settings or DriverSettings()
         self.strangers = strangers or Strangers()
         self.observe_turn: Callable[[int], None] | None = None  # told a step's nanoseconds
-        self.refused_count = 0  # connections that were too many
         self._core = core
         self._loop = asyncio.get_running_loop()
         self.broken: asyncio.Future[None] = self._loop.create_future()
@@ -126,14 +135,11 @@ class Driver:
         if not self._is_scheduled:
             self._schedule()
 
-    def adopt(
-        self, sock: socket.socket, preamble: Preamble, peer: str = "", came_at_ns: int = 0
-    ) -> None:
+    def adopt(self, sock: socket.socket, preamble: Preamble, peer: str = "") -> None:
         """Take over an accepted connection whose preamble has arrived but was not read.
 
-        `peer` is the address without the port, `came_at_ns` when it was accepted, on the
-        monotonic clock (0: now).  Refused (closed) when the role is not spoken here, when there
-        are too many connections, or when too many peers are unknown yet.
+        `peer` is the address without the port.  Refused (closed) when the role is not spoken
+        here or too many peers are unknown yet.
         """
         sock.setblocking(False)
         reader = self._readers.get(preamble.role)
@@ -141,18 +147,11 @@ class Driver:
             is_open = sock.recv(PREAMBLE_BYTES) != b""
         except OSError:  # it was reset meanwhile, or the preamble is not there after all
             is_open = False
-        is_full = len(self._alive) >= self.settings.connections_max
-        self.refused_count += is_full
-        if self._is_over or is_full or reader is None or not is_open:
-            sock.close()
-            return
-        if not self.strangers.admit(peer):
-            self.refused_count += 1
+        if self._is_over or reader is None or not is_open or not self.strangers.admit(peer):
             sock.close()
             return
         opening = Accepted(self._number(), preamble, peer)
         connection = FrameConnection(self, opening, reader, self.settings.limits)
-        connection.came_at_ns = came_at_ns or monotonic_ns()
         self._strange[connection] = peer
         self._alive.add(connection)
         self._keep(self._loop.create_task(self._attach(sock, connection)))

@@ -20,7 +20,14 @@ from pointsman_wire.link import Accepted, Closed, Connection, LoopWasLate, Recei
 from pointsman_wire.messages import Error, Message, error_info
 from pointsman_wire.preamble import Role
 from pointsman_workers.core.answers import answer_query
-from pointsman_workers.core.events import BellRang, ManagerSaid, Stopped, StopWished
+from pointsman_workers.core.events import (
+    BellRang,
+    JournalState,
+    JournalSynced,
+    ManagerSaid,
+    Stopped,
+    StopWished,
+)
 from pointsman_workers.core.setup import WorkerSetup
 from pointsman_workers.core.shard import SECOND_NS, Shard, Timed
 from pointsman_workers.core.state import Job, Lane, Orphan, Pairing, Peer, Session
@@ -30,6 +37,7 @@ from pointsman_workers.desks.outcomes import OutcomeDesk
 from pointsman_workers.desks.placing import PlacingDesk
 from pointsman_workers.desks.reports import ReportDesk
 from pointsman_workers.desks.sessions import SessionDesk
+from pointsman_workers.desks.take_over import TakeOverDesk
 from pointsman_workers.explain.answering import Explainer
 
 CHORES_NS = 100_000_000
@@ -45,12 +53,14 @@ class WorkerCore:
         self._sessions = SessionDesk(shard)
         placing = PlacingDesk(shard)
         self._outcomes = OutcomeDesk(shard, self._sessions, placing)
-        self._reports = ReportDesk(shard, self._outcomes)
+        self._take_over = TakeOverDesk(shard, placing)
+        self._reports = ReportDesk(shard, self._outcomes, self._take_over)
         self._lanes = LaneDesk(shard, self._outcomes, self._reports)
         self._jobs = JobDesk(shard, self._sessions, placing, self._reports)
         self._explainer = Explainer(shard, placing.refusals)
         self._late_ns = 0  # how long this process has not run in all: the core's time lacks it
         self._started_ns = -1
+        self._is_born = False
         self._chores_at_ns = 0
         self._mend_at_ns = 0
         self._stop_at_ns = 0
@@ -62,6 +72,8 @@ class WorkerCore:
             ManagerSaid: self._told,
             LoopWasLate: self._was_late,
             StopWished: self._stop,
+            JournalState: shard.journal.told,
+            JournalSynced: lambda event: shard.journal.synced(event.number),
         }
         self._from_client: dict[type, Callable[..., None]] = {
             client.Submit: self._jobs.create_job,
@@ -90,6 +102,9 @@ class WorkerCore:
         self._set_clock(now_ns)
         if shard.fleet.refresh():
             self._follow_snapshot()
+        if not self._is_born:
+            self._is_born = True
+            self._take_over.begin(shard.setup.recovered)
         for event in events:
             self._absorb[type(event)](event)
         for entry in shard.due():
@@ -99,7 +114,11 @@ class WorkerCore:
         if shard.freed_rows or shard.waiting.count:
             self._outcomes.serve()
         shard.waiting.publish()
-        return shard.outbox.flush()
+        commands = shard.outbox.flush()
+        write = shard.journal.flush()
+        if write is not None:
+            commands.insert(0, write)  # before any frame of this step
+        return commands
 
     def next_deadline_ns(self) -> int:
         """When to step even if nothing else happens."""
@@ -154,13 +173,21 @@ class WorkerCore:
             shard.fleet.own.mend()
             lane_count = sum(lane.is_up for lane in shard.lanes.values())
             shard.setup.memory.stats.gauge(Gauge.LANES, lane_count)
-        if shard.is_stopping and (not shard.open_job_count or shard.now_ns >= self._stop_at_ns):
+        if shard.is_stopping and (self._is_drained() or shard.now_ns >= self._stop_at_ns):
             shard.outbox.commands.append(Stopped())
+        if (drop := shard.journal.tidy()) is not None:
+            shard.outbox.commands.append(drop)
         stats = shard.setup.memory.stats
         stats.gauge(Gauge.SESSIONS, len(shard.sessions))
         stats.gauge(Gauge.QUEUE_LENGTH, shard.waiting.count)
         stats.gauge(Gauge.JOBS_ACTIVE, shard.open_job_count)
         stats.gauge(Gauge.SNAPSHOT_VERSION, shard.fleet.version)
+
+    def _is_drained(self) -> bool:
+        """Does nothing run, and wait nothing that would be lost?  The journal keeps what waits."""
+        waiting = self.shard.waiting
+        kept = sum(bool(job.segment) for kind in waiting.kinds for job in waiting.jobs(kind))
+        return self.shard.open_job_count == kept
 
     def _settle_if_time(self) -> None:
         """All nodes have reported what they run from before, or had time enough to."""
@@ -176,6 +203,7 @@ class WorkerCore:
             for row, lane in shard.lanes.items()
         }
         shard.fleet.own.settle(held)
+        self._take_over.settle()
         self._jobs.settle()
 
     def _has_all_lanes(self, grace_ns: int) -> bool:

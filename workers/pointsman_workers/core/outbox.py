@@ -35,9 +35,14 @@ class Outbox:
 
     def acknowledge(self, lane: Lane, number: int) -> None:
         """Tell a node at the end of the step that results up to this number are safe."""
-        if lane.acknowledged_result == lane.last_result:
-            self._lanes.append(lane)
         lane.last_result = number
+        self.acknowledge_again(lane)
+
+    def acknowledge_again(self, lane: Lane) -> None:
+        """What is withheld on the lane has changed: tell the node at the end of the step."""
+        if not lane.is_ack_due:
+            lane.is_ack_due = True
+            self._lanes.append(lane)
 
     def error(
         self,
@@ -57,8 +62,9 @@ class Outbox:
             peer.accepted = []
         commands = first + self.commands if first else self.commands
         for lane in self._lanes:
+            lane.is_ack_due = False
             if lane.connection is not None:
-                commands.append(Send(lane.connection, NodeResultAck(number=lane.last_result)))
-            lane.acknowledged_result = lane.last_result
+                ack = NodeResultAck(number=lane.last_result, withheld=[*lane.withheld])
+                commands.append(Send(lane.connection, ack))
         self.commands, self._peers, self._lanes = [], [], []
         return commands

@@ -11,6 +11,8 @@ from pointsman_shm.memory.ledger import Ledger, OwnLedger
 from pointsman_shm.memory.rows import NodeRows
 from pointsman_shm.memory.stats import StatsPage
 from pointsman_shm.memory.waiting import WaitingWords
+from pointsman_workers.core.events import JournalState
+from pointsman_workers.journal.entries import Recovered
 
 
 class WorkerMemory(msgspec.Struct, frozen=True):
@@ -39,6 +41,9 @@ class WorkerSetup(msgspec.Struct, frozen=True, kw_only=True):
     instance_uid: str
     epoch: int
     ticket_key: bytes
+    # Where the journal stands and what a predecessor left in it; None: jobs live in memory only.
+    journal: JournalState | None = None
+    recovered: Recovered = Recovered()
     address: str = ""
     server_version: str = ""
     entropy: Callable[[int], bytes]

@@ -13,6 +13,9 @@ from pointsman_workers.core.timers import Timers
 from pointsman_workers.core.waiting import Waiting
 from pointsman_workers.core.window import Window
 from pointsman_workers.explain.recorder import Recorder
+from pointsman_workers.journal.book import JournalBook
+from pointsman_workers.journal.entries import RecoveredResult
+from pointsman_workers.journal.withheld import WithheldResults
 from pointsman_workers.placement.fleet import Fleet
 from pointsman_workers.placement.kinds import Kinds
 
@@ -39,7 +42,9 @@ class Shard:
         self.kinds = Kinds(self.fleet.config)
         self.recorder = Recorder(self.fleet, setup.config.explain.bytes_max)
         self.timers: Timers[Timed] = Timers()
-        self.window = Window(setup.config.jobs)
+        self.journal = JournalBook(setup.config.journal, setup.journal, self.fleet.node_id)
+        self.withheld = WithheldResults(self.outbox)
+        self.window = Window(setup.config.jobs, self._left_window)
         self.waiting = Waiting(memory.waiting, setup.worker_index, setup.config.limits)
         self.peers: dict[Connection, Peer] = {}
         self.sessions: dict[tuple[str, str], Session] = {}
@@ -51,6 +56,7 @@ class Shard:
         self.open_job_count = 0
         self.last_dispatch = 0
         self.last_arrival = 0
+        self.last_session = 0
         self.is_stopping = False
         # Until the nodes have reported what they run from before, a repeated request waits.
         self.is_settled = False
@@ -102,3 +108,19 @@ class Shard:
         if not self.fleet.release(lane.row):
             self.count(Counter.LEDGER_UNDERFLOW)
         self.freed_rows[lane.row] = None
+
+    def _left_window(self, job: Job | RecoveredResult) -> None:
+        """Nobody can ask for the job any more: neither journal nor node need to keep it."""
+        if isinstance(job, RecoveredResult):
+            self.journal.forgotten(job.segment, job.kept.job)
+        else:
+            self.let_go(job)
+            self.journal.forgotten(job.segment, job.arrival)
+
+    def let_go(self, job: Job) -> None:
+        """The client has a result, or will never ask: its node may forget it."""
+        if self.withheld.release(job) and job.segment:
+            # Without its output it is no answer to a repeated request: its key is free.
+            self.journal.ended(job, is_forgotten=True)
+            self.journal.forgotten(job.segment, job.arrival)
+            job.segment = 0

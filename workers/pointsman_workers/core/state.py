@@ -12,6 +12,7 @@ from pointsman_wire.lane_messages import NodeResult
 from pointsman_wire.link import Connection
 from pointsman_wire.session_messages import AcceptedJob, Placement, Result, SessionInit, Submit
 from pointsman_workers.core.lifecycle import FIRST_TERMINAL, JobState
+from pointsman_workers.journal.entries import RecoveredResult
 from pointsman_workers.placement.kinds import Kind, Round
 
 Key = tuple[str, str, str]  # tenant, session id, request id
@@ -38,6 +39,9 @@ class Session(msgspec.Struct, eq=False, kw_only=True):
     resume_token: str
     peer: Peer | None  # None while the client is away
     number: int = 0  # its small number on the peer
+    serial: int = 0  # its number in the journal, never used twice
+    segment: int = 0  # of the journal, where it stands; 0 = nowhere
+    order: str = "free"
     src_lang: str = ""
     tgt_lang: str = ""
     auto_langs: tuple[str, ...] = ()
@@ -54,6 +58,9 @@ class Session(msgspec.Struct, eq=False, kw_only=True):
     unread: dict[int, "Job"] = {}
     unread_bytes: int = 0
     next_result: int = 1
+    read: int = 0  # results up to this number have been read
+    # Ended before this worker was born: whether they were read, the client tells on resume.
+    restored: list[RecoveredResult] = []
     # Request ids that the client named as unfinished and we did not know: they may still run.
     repeats: set[str] = set()
     touched_at_ns: int = 0
@@ -85,8 +92,11 @@ class Job(msgspec.Struct, eq=False, kw_only=True, gc=False):
     payload: bytes
     body: int  # length and crc32 of the payload: what a repeat must equal
     kind: Kind
-    arrival: int  # counts up: the order of acceptance
+    arrival: int  # counts up, over all lives of the shard: the order of acceptance
     accepted_at_ns: int
+    durability: str = "memory"
+    segment: int = 0  # of the journal, the oldest that has something of it; 0 = not in it
+    is_safe: bool = True  # False: its acceptance waits for the disk
     state: JobState = JobState.PENDING
     attempt: int = 0
     failovers: int = 0
@@ -152,7 +162,8 @@ class Lane(msgspec.Struct, eq=False, kw_only=True):
     unacknowledged: deque[Hold] = msgspec.field(default_factory=lambda: deque(maxlen=65_536))
     holds: dict[tuple[int, int], Hold] = {}  # by (epoch, dispatch)
     last_result: int = 0  # highest result number read on this connection
-    acknowledged_result: int = 0
+    withheld: dict[int, None] = {}  # results read but not acknowledged yet
+    is_ack_due: bool = False
     ping_number: int = 0
     pong_number: int = 0
     pinged_at_ns: int = 0

@@ -5,26 +5,66 @@ up to a number of bytes, oldest ended first out; an active job is never forgotte
 """
 
 from collections import deque
+from collections.abc import Callable, Sequence
 
 from pointsman_shm.config import JobsConfig
 from pointsman_workers.core.state import Job, Key
+from pointsman_workers.journal.entries import RecoveredResult
 
 # What an ended job costs beside its output: its structs, ids and places in tables.
 JOB_OVERHEAD_BYTES = 1024
 
 
 class Window:
-    """Bindings from key to job."""
+    """Bindings from key to job.
 
-    def __init__(self, config: JobsConfig) -> None:
+    `forgotten` is told of every job that leaves.  What a predecessor's journal held is restored
+    as it stands there, and becomes a job when somebody asks for it.
+    """
+
+    def __init__(
+        self,
+        config: JobsConfig,
+        forgotten: Callable[[Job | RecoveredResult], None] = lambda _: None,
+    ) -> None:
+        self._forgotten = forgotten
+        self.make_job: Callable[[RecoveredResult], Job] | None = None  # set by who restores
         self.window_s = config.window_s
         self._age_ns = int(config.window_s * 1e9)
         self._jobs_max = config.window_jobs_max
         self._bytes_max = config.window_bytes_max
-        self._by_key: dict[Key, Job] = {}
-        self.find = self._by_key.get  # the job that a key is bound to, or None
-        self._ended: deque[Job] = deque(maxlen=config.window_jobs_max + 1)
+        self._by_key: dict[Key, Job | RecoveredResult] = {}
+        self._ended: deque[Job | RecoveredResult] = deque(maxlen=config.window_jobs_max + 1)
         self._bytes = 0
+        self._restored_at_ns = 0
+
+    def find(self, key: Key) -> Job | None:
+        """Return the job that a key is bound to."""
+        job = self._by_key.get(key)
+        if type(job) is RecoveredResult:
+            job = self.awaken(job)
+        return job  # type: ignore[return-value]  # the union is settled above, at no cost
+
+    def awaken(self, result: RecoveredResult) -> Job:
+        """Make a job of a restored result, if that has not been done yet."""
+        key = result.kept.key
+        job = self._by_key[key]
+        if isinstance(job, RecoveredResult):
+            assert self.make_job is not None
+            job = self._by_key[key] = self.make_job(job)
+        return job
+
+    def is_remembered(self, result: RecoveredResult) -> bool:
+        """Is a restored result still here?"""
+        bound = self._by_key.get(result.kept.key)
+        return bound is result or (isinstance(bound, Job) and bound.arrival == result.kept.job)
+
+    def restore(self, results: Sequence[RecoveredResult], now_ns: int) -> None:
+        """Take over what a predecessor remembered; its time counts from now."""
+        self._restored_at_ns = now_ns
+        for result in results:
+            self._by_key[result.kept.key] = result
+            self._remember(result, len(result.kept.output))
 
     def bind(self, job: Job) -> None:
         """Bind the key of a new job."""
@@ -38,20 +78,36 @@ class Window:
 
     def keep(self, job: Job) -> None:
         """Start the window of a job that has ended; make room if a bound is passed."""
-        self._ended.append(job)
-        self._bytes += len(job.output) + JOB_OVERHEAD_BYTES
+        self._remember(job, len(job.output))
+
+    def _remember(self, ended: Job | RecoveredResult, output_bytes: int) -> None:
+        self._ended.append(ended)
+        self._bytes += output_bytes + JOB_OVERHEAD_BYTES
         while len(self._ended) > self._jobs_max or self._bytes > self._bytes_max:
             self._forget_oldest()
 
     def expire(self, now_ns: int) -> None:
         """Forget what has been ended for longer than the window."""
-        while self._ended and self._ended[0].ended_at_ns + self._age_ns <= now_ns:
+        while self._ended and self._ended_at_ns(self._ended[0]) + self._age_ns <= now_ns:
             self._forget_oldest()
 
+    def _ended_at_ns(self, ended: Job | RecoveredResult) -> int:
+        return ended.ended_at_ns if isinstance(ended, Job) else self._restored_at_ns
+
     def _forget_oldest(self) -> None:
-        job = self._ended.popleft()
-        self._bytes -= len(job.output) + JOB_OVERHEAD_BYTES
-        self.unbind(job)
+        ended = self._ended.popleft()
+        if isinstance(ended, Job):
+            output, key = ended.output, ended.key
+        else:
+            output, key = ended.kept.output, ended.kept.key
+        self._bytes -= len(output) + JOB_OVERHEAD_BYTES
+        bound = self._by_key.get(key)
+        is_awake = isinstance(bound, Job) and bound.arrival == _number(ended)
+        if bound is not None and (bound is ended or is_awake):
+            del self._by_key[key]
+            self._forgotten(bound)
+        else:
+            self._forgotten(ended)
 
     @property
     def ended_count(self) -> int:
@@ -60,3 +116,7 @@ class Window:
 
     def __len__(self) -> int:
         return len(self._by_key)
+
+
+def _number(ended: Job | RecoveredResult) -> int:
+    return ended.arrival if isinstance(ended, Job) else ended.kept.job

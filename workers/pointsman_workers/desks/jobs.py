@@ -5,6 +5,7 @@
 Order of acts: limits, known, decide, reserve, acknowledge and dispatch in the same step.
 """
 
+from functools import partial
 from zlib import crc32
 
 from msgspec.structs import replace
@@ -14,15 +15,16 @@ from pointsman_shm.rules.modules import UnknownName
 from pointsman_wire.errors import Code
 from pointsman_wire.messages import ErrorInfo, error_info
 from pointsman_wire.session_messages import AcceptedJob, Submit
+from pointsman_workers.core.lifecycle import JobState
 from pointsman_workers.core.shard import SECOND_NS, Shard
 from pointsman_workers.core.state import Job, Key, Peer, Session
 from pointsman_workers.desks.placing import PlacingDesk
 from pointsman_workers.desks.reports import ReportDesk
 from pointsman_workers.desks.sessions import SessionDesk
+from pointsman_workers.journal.book import FSYNC, MEMORY
 from pointsman_workers.placement.deciding import memory_of
 from pointsman_workers.placement.kinds import Kind
 
-DURABILITY = "memory"
 UNSETTLED_MAX = 10_000
 # Finding a member on its enum costs as much as counting with it.
 _JOBS_ACCEPTED = Counter.JOBS_ACCEPTED
@@ -38,8 +40,8 @@ class JobDesk:
         self.sessions = sessions
         self.placing = placing
         self.reports = reports
-        self._payload_bytes_max = shard.config.limits.payload_bytes_max
-        self._timeout_ns = int(shard.config.jobs.timeout_s * SECOND_NS)
+        # What an acceptance promises when the request does not say.
+        self._durability = shard.config.journal.durability if shard.journal.is_there else MEMORY
         # Repeated submits of requests that may still run on a node that has not reported yet.
         self._unsettled: list[tuple[Peer, Submit, bytes]] = []
 
@@ -52,10 +54,6 @@ class JobDesk:
             return
         shard = self.shard
         session.touched_at_ns = shard.now_ns
-        if len(payload) > self._payload_bytes_max:
-            text = f"a payload of {len(payload)} bytes, at most {self._payload_bytes_max} may be"
-            self._refuse(peer, submit, error_info(Code.INVALID_MESSAGE, text))
-            return
         request_id = submit.request_id or "req-" + shard.new_job_id()[:12]
         key = (session.tenant, session.session_id, request_id)
         known = shard.window.find(key)
@@ -66,7 +64,7 @@ class JobDesk:
             self._unsettled.append((peer, submit, payload))
             return
         kind = shard.kinds.find(submit, session)
-        error = self._refusal(session, submit, kind)
+        error = self._refusal(session, submit, kind, payload)
         if error is not None:
             self._refuse(peer, submit, error)
             return
@@ -89,7 +87,7 @@ class JobDesk:
         self.shard.outbox.error(peer.connection, error, submit.session_number, submit.request_id)
 
     def _refusal(
-        self, session: Session, submit: Submit, kind: Kind | UnknownName
+        self, session: Session, submit: Submit, kind: Kind | UnknownName, payload: bytes
     ) -> ErrorInfo | None:
         """What makes a request impossible before any node is asked."""
         if self.shard.is_stopping:
@@ -100,16 +98,34 @@ class JobDesk:
             return error_info(Code.SESSION_CLOSED, "the session is being closed")
         if isinstance(kind, UnknownName):
             return error_info(Code.UNSUPPORTED_FEATURE, kind.hint)
-        if submit.durability not in (None, DURABILITY):
-            text = (
-                f"durability {submit.durability!r} is not offered by this server, which holds jobs "
-                f"in {DURABILITY!r}; leave it out or ask for that"
-            )
-            return error_info(Code.UNSUPPORTED_FEATURE, text)
+        if (error := self._cannot_keep(submit, payload)) is not None:
+            return error
         if self.shard.waiting.is_full_for(session.tenant):
             text = f"{self.shard.waiting.count} jobs wait already"
             return error_info(Code.QUEUE_FULL, text, retry_after_ms=1_000)
         return None
+
+    def _cannot_keep(self, submit: Submit, payload: bytes) -> ErrorInfo | None:
+        """What hinders holding the job as durably as it asks, or as is usual here."""
+        wanted = submit.durability or self._durability
+        journal = self.shard.journal
+        if wanted == "redis" or (wanted != MEMORY and not journal.is_there):
+            text = (
+                f"durability {wanted!r} is not offered by this server; leave it out, which gives "
+                f"{self._durability!r} here, or ask for that"
+            )
+            return error_info(Code.UNSUPPORTED_FEATURE, text)
+        has_meta = submit.meta is not None
+        open_jobs = self.shard.open_job_count
+        if wanted == MEMORY or journal.has_room(
+            len(payload), has_meta=has_meta, open_jobs=open_jobs
+        ):
+            return None
+        text = (
+            f"storage: the journal has no room for a job of durability {wanted!r}; free space on "
+            f"the disk of the server's state directory, or ask for durability {MEMORY!r}"
+        )
+        return error_info(Code.QUEUE_FULL, text, retry_after_ms=1_000)
 
     def _repeat(self, peer: Peer, submit: Submit, job: Job, body: int) -> None:
         """The same key again: the same job, or CONFLICT for another body."""
@@ -119,7 +135,10 @@ class JobDesk:
             return
         # The session of the first submit may have ended since, and been opened anew.
         session = job.session = peer.sessions[submit.session_number]
-        self._accept(peer, job, is_duplicate=True)
+        if job.is_safe:
+            self._accept(peer, job, is_duplicate=True)
+        else:
+            self.shard.journal.when_synced(partial(self._accept, peer, job, is_duplicate=True))
         if job.is_open:
             session.open_jobs[job.key[2]] = job
         else:
@@ -141,24 +160,14 @@ class JobDesk:
             kind=kind,
             arrival=shard.last_arrival,
             accepted_at_ns=now_ns,
-            timeout_ns=self._timeout_of(submit),
+            durability=submit.durability or self._durability,
+            timeout_ns=self.placing.timeout_of(submit),
         )
         if submit.labels_preferred:
             job.favoured = shard.kinds.favoured(kind, submit.labels_preferred)
         if submit.deadline_s is not None:
             job.ends_at_ns = now_ns + int(submit.deadline_s * SECOND_NS)
         return job
-
-    def _timeout_of(self, submit: Submit) -> int:
-        """One attempt's time: as asked, or from the expected duration, or the default."""
-        if submit.timeout_s is not None:
-            return int(submit.timeout_s * SECOND_NS)
-        if submit.expected_duration_ms is None:
-            return self._timeout_ns
-        jobs = self.shard.config.jobs
-        wanted_s = jobs.duration_base_s + jobs.duration_factor * submit.expected_duration_ms / 1e3
-        clamped_s = min(max(wanted_s, jobs.duration_timeout_min_s), jobs.duration_timeout_max_s)
-        return int(clamped_s * SECOND_NS)
 
     def _start(self, peer: Peer, job: Job) -> None:
         """Place a new job, or let it wait, or refuse it; accept it in the first two cases."""
@@ -167,6 +176,9 @@ class JobDesk:
             job.job_id = orphan.hold.job_id
             self._register(peer, job)
             self.reports.adopt(job, orphan)
+            return
+        if job.durability == FSYNC:
+            self._register(peer, job)
             return
         has_turn = job.kind.waiting_count == 0 or self.placing.is_apart(job)
         if has_turn and self.placing.place(job):
@@ -208,14 +220,28 @@ class JobDesk:
             session.repeats.discard(job.key[2])
         shard.open_job_count += 1
         shard.count(_JOBS_ACCEPTED)
+        if job.durability != MEMORY:
+            shard.journal.accepted(job)
+            if job.durability == FSYNC:
+                job.is_safe = False
+                shard.journal.when_synced(partial(self._synced, peer, job))
+                return
         self._accept(peer, job, is_duplicate=False)
+
+    def _synced(self, peer: Peer, job: Job) -> None:
+        """The disk has it: it is accepted, and only now given to anybody."""
+        job.is_safe = True
+        if peer.sessions.get(job.session.number) is job.session:
+            self._accept(peer, job, is_duplicate=False)
+        if job.state is JobState.PENDING and not self.placing.place(job):
+            self.placing.wait(job)
 
     def _accept(self, peer: Peer, job: Job, *, is_duplicate: bool) -> None:
         accepted = AcceptedJob(
             session_number=job.session.number,
             request_id=job.key[2],
             job_id=job.job_id,
-            durability=DURABILITY,
+            durability=job.durability,
             window_s=self.shard.window.window_s,
             duplicate=is_duplicate,
         )

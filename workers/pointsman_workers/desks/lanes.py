@@ -122,7 +122,8 @@ class LaneDesk:
         lane.lost_at_ns = self.shard.now_ns
         lane.next_assignment = 1
         lane.unacknowledged.clear()
-        lane.last_result = lane.acknowledged_result = 0
+        lane.last_result = 0
+        lane.withheld.clear()
         lane.ping_number = lane.pong_number = lane.last_read = 0
         lane.stuck_since_ns = 0
         lane.is_zombie_told = False
@@ -209,9 +210,11 @@ class LaneDesk:
         shard = self.shard
         if message.number > lane.last_result:
             shard.outbox.acknowledge(lane, message.number)
-        hold = lane.holds.pop((message.epoch, message.dispatch), None)
+        place = (message.epoch, message.dispatch)
+        hold = lane.holds.pop(place, None)
         if hold is None:
-            shard.count(Counter.STALE_RESULTS)
+            if not shard.withheld.came_again(lane, place, message.number):
+                shard.count(Counter.STALE_RESULTS)
             return
         job = hold.job
         shard.give_back(hold)

@@ -7,6 +7,7 @@ serve       freed slots and looks: waiting jobs are placed, best first
 """
 
 from collections.abc import Iterator
+from functools import partial
 from itertools import chain, islice
 
 from msgspec.structs import replace
@@ -24,6 +25,7 @@ from pointsman_workers.core.shard import MILLISECOND_NS, SECOND_NS, Shard
 from pointsman_workers.core.state import Hold, Job
 from pointsman_workers.desks.placing import PlacingDesk
 from pointsman_workers.desks.sessions import SessionDesk
+from pointsman_workers.journal.book import FSYNC
 from pointsman_workers.placement.kinds import Kind
 from pointsman_workers.placement.selection import FULL_MEMORY_NS
 
@@ -93,9 +95,31 @@ class OutcomeDesk:
         shard.count(_END_COUNTERS[job.state])
         if error is not None and error.retryable and job.attempt == 0:
             shard.window.unbind(job)  # it never ran: the key is free again at once
+            if job.segment:
+                shard.journal.ended(job, is_forgotten=True)
+                shard.journal.forgotten(job.segment, job.arrival)
         else:
             shard.window.keep(job)
-        self.sessions.deliver(session, job)
+            if job.segment:
+                self._write_end(job, hold, message)
+        if job.durability == FSYNC:
+            shard.journal.when_synced(partial(self.sessions.deliver, session, job))
+        else:
+            self.sessions.deliver(session, job)
+
+    def _write_end(self, job: Job, hold: Hold | None, message: NodeResult | None) -> None:
+        """Write the result down, or leave it with its node until the client has it."""
+        shard = self.shard
+        is_written = shard.journal.has_room_for_result(job.output)
+        if is_written:
+            shard.journal.ended(job, is_forgotten=False)
+        if hold is None or message is None:
+            assert is_written or not job.output, job.job_id
+        elif not is_written:
+            shard.withheld.keep(job, hold, message.number)
+        elif job.durability == FSYNC:
+            shard.withheld.keep(job, hold, message.number)
+            shard.journal.when_synced(partial(shard.withheld.release, job))
 
     def _result(
         self, job: Job, hold: Hold | None, message: NodeResult | None, error: ErrorInfo | None

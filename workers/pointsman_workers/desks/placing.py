@@ -14,11 +14,12 @@ from pointsman_shm.rules.session_pool import PoolOutcome
 from pointsman_wire.errors import Code
 from pointsman_wire.lane_messages import Assign
 from pointsman_wire.messages import ErrorInfo, error_info
-from pointsman_wire.session_messages import Placement
+from pointsman_wire.session_messages import Placement, Submit
 from pointsman_workers.core.lifecycle import moved
 from pointsman_workers.core.shard import MILLISECOND_NS, SECOND_NS, Shard
 from pointsman_workers.core.state import Hold, Job
 from pointsman_workers.desks.refusing import NONE_CAN, Preferred, answer_of
+from pointsman_workers.journal.book import MEMORY
 from pointsman_workers.placement.checks import first_failed_check
 from pointsman_workers.placement.deciding import (
     Decided,
@@ -56,6 +57,7 @@ class PlacingDesk:
         self.shard = shard
         self.refusals = Refusals(shard.fleet, self._free_in_ns)
         self._ack_ns = int(shard.config.jobs.ack_s * SECOND_NS)
+        self._timeout_ns = int(shard.config.jobs.timeout_s * SECOND_NS)
 
     def place(self, job: Job) -> bool:
         """Choose a node, reserve its slot and send the job; False when nobody has room now."""
@@ -130,6 +132,8 @@ class PlacingDesk:
         lane.holds[hold.epoch, hold.dispatch] = hold
         lane.unacknowledged.append(hold)
         job.hold = hold
+        if job.durability != MEMORY:
+            shard.journal.dispatched(job)
         shard.outbox.send(lane.connection, self._assignment(job, hold), job.payload)
         shard.watch(lane)
         job.state = moved(job.state, "dispatch")
@@ -177,6 +181,17 @@ class PlacingDesk:
         if job.failed_rows or submit.exclude or submit.preferred_node:
             return True
         return not self.shard.fleet.config.pools.fallback_scan_all_pools
+
+    def timeout_of(self, submit: Submit) -> int:
+        """One attempt's nanoseconds: as asked, or from the expected duration, or the default."""
+        if submit.timeout_s is not None:
+            return int(submit.timeout_s * SECOND_NS)
+        if submit.expected_duration_ms is None:
+            return self._timeout_ns
+        jobs = self.shard.config.jobs
+        wanted_s = jobs.duration_base_s + jobs.duration_factor * submit.expected_duration_ms / 1e3
+        clamped_s = min(max(wanted_s, jobs.duration_timeout_min_s), jobs.duration_timeout_max_s)
+        return int(clamped_s * SECOND_NS)
 
     # -- waiting -----------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from pointsman_workers.core.lifecycle import JobState, moved
 from pointsman_workers.core.shard import SECOND_NS, Shard
 from pointsman_workers.core.state import Hold, Job, Lane, Orphan
 from pointsman_workers.desks.outcomes import OutcomeDesk
+from pointsman_workers.desks.take_over import TakeOverDesk
 
 # Finding a member on its enum costs as much as what is done with it.
 _DISPATCHED = JobState.DISPATCHED
@@ -23,9 +24,10 @@ ORPHANS_MAX = 10_000
 class ReportDesk:
     """Reconciles lanes, and keeps orphans for their clients."""
 
-    def __init__(self, shard: Shard, outcomes: OutcomeDesk) -> None:
+    def __init__(self, shard: Shard, outcomes: OutcomeDesk, take_over: TakeOverDesk) -> None:
         self.shard = shard
         self.outcomes = outcomes
+        self.take_over = take_over
         self._orphan_ns = int(shard.config.sessions.resume_s * SECOND_NS)
 
     def report(self, lane: Lane, message: LaneReport) -> None:
@@ -47,6 +49,8 @@ class ReportDesk:
             shard.watch(lane)
         for kind in shard.waiting.kinds:
             kind.full_until_ns = 0
+        if self.take_over.expected_count:
+            self.take_over.all_reported(lane)
 
     def _missing(self, hold: Hold) -> None:
         """We hold it and the node does not have it: it never arrived, or died with the node."""
@@ -60,9 +64,13 @@ class ReportDesk:
             )
 
     def _reported(self, lane: Lane, fence: JobFence, *, is_running: bool) -> None:
-        hold = lane.holds.get((fence.epoch, fence.dispatch))
+        place = (fence.epoch, fence.dispatch)
+        hold = lane.holds.get(place)
         if hold is None:
-            self._unknown(lane, fence, is_running=is_running)
+            if self.shard.withheld.is_kept(place):
+                return  # its result is here already, and comes again
+            if not self.take_over.reported(lane, fence, is_running=is_running):
+                self._unknown(lane, fence, is_running=is_running)
         elif hold.is_cancelling and is_running:
             self.outcomes.cancel_hold(hold, "it was given up here")
         else:
@@ -114,6 +122,8 @@ class ReportDesk:
         job.attempt = 1
         job.state = moved(job.state, "adopt")
         job.session.last_node_id = hold.lane.node_id
+        if job.segment:
+            self.shard.journal.dispatched(job)
         if orphan.result is not None:
             self.outcomes.complete(job, orphan.result, orphan.payload)
         else:

@@ -97,8 +97,7 @@ class SessionDesk:
         if not is_resumed:
             # Who comes without the token starts anew: what was undelivered is not theirs to read,
             # but a repeated submit of the same key still finds its job.
-            session.unread.clear()
-            session.unread_bytes = 0
+            self._let_go_of_unread(session)
             session.resume_token = shard.setup.entropy(16).hex()
         if paired_node:
             session.paired_node, session.pairing_code = paired_node, message.pairing_code
@@ -116,19 +115,7 @@ class SessionDesk:
         if peer.sessions and not peer.is_trunk:
             text = "this connection carries one session; open a trunk for many"
             return Error(error_info(Code.INVALID_MESSAGE, text), ref=message.ref)
-        if self._is_one_too_many(message):
-            text = f"{len(self.shard.sessions)} sessions are open at this worker, none more may be"
-            return Error(error_info(Code.QUEUE_FULL, text, retry_after_ms=1_000), ref=message.ref)
         return None
-
-    def _is_one_too_many(self, message: SessionInit) -> bool:
-        """Would this be a new session of this shard, which has all that it may have?"""
-        shard, session_id = self.shard, message.session_id
-        if len(shard.sessions) < shard.config.sessions.sessions_max:
-            return False
-        if session_id and shard_of(session_id, shard.worker_count) != shard.worker_index:
-            return False
-        return (message.tenant, session_id) not in shard.sessions
 
     def _new_session_id(self) -> str:
         """Make an id of this very shard, so that a new session never has to cross."""
@@ -140,9 +127,17 @@ class SessionDesk:
         raise AssertionError(f"no id of shard {shard.worker_index} in {SESSION_ID_TRIES} tries")
 
     def _open(self, message: SessionInit, session_id: str) -> Session:
-        session = Session(tenant=message.tenant, session_id=session_id, resume_token="", peer=None)
-        self.shard.sessions[message.tenant, session_id] = session
-        self.shard.count(Counter.SESSIONS_OPENED)
+        shard = self.shard
+        shard.last_session += 1
+        session = Session(
+            tenant=message.tenant,
+            session_id=session_id,
+            resume_token="",
+            peer=None,
+            serial=shard.last_session,
+        )
+        shard.sessions[message.tenant, session_id] = session
+        shard.count(Counter.SESSIONS_OPENED)
         return session
 
     def _join(
@@ -162,6 +157,9 @@ class SessionDesk:
         session.is_closing = session.is_closed = False
         self.touch(session)
         self._drop_read(session, message.last_result)
+        self._restore_unread(session, message.last_result)
+        if session.segment:
+            shard.journal.session(session)
         sessions = shard.config.sessions
         ack = SessionInitAck(
             ref=message.ref,
@@ -241,7 +239,8 @@ class SessionDesk:
         session.is_closed = True
         if session.peer is not None:
             self._leave_peer(session, reason)
-        session.unread.clear()
+        self._let_go_of_unread(session)
+        self.shard.journal.session_ended(session)
         self.shard.sessions.pop((session.tenant, session.session_id), None)
 
     def deliver(self, session: Session, job: Job) -> None:
@@ -291,13 +290,35 @@ class SessionDesk:
                 continue
             self._drop_read(session, number)
 
-    @staticmethod
-    def _drop_read(session: Session, last_number: int) -> None:
+    def _drop_read(self, session: Session, last_number: int) -> None:
         """Forget results up to a number, in one walk: a dict is slow to find its first, often."""
-        unread = session.unread
+        shard, unread = self.shard, session.unread
         read = [*takewhile(last_number.__ge__, unread)]
         for number in read:
-            session.unread_bytes -= len(unread.pop(number).output)
+            job = unread.pop(number)
+            session.unread_bytes -= len(job.output)
+            if shard.withheld:
+                shard.let_go(job)
+        if last_number > session.read:
+            session.read = last_number
+            shard.journal.read(session, last_number)
+
+    def _restore_unread(self, session: Session, last_number: int) -> None:
+        """After a restart: what the client has not read yet is undelivered again."""
+        restored, session.restored = session.restored, []
+        session.next_result = max(session.next_result, last_number + 1)
+        for result in restored:
+            number = result.kept.result.number
+            if number > last_number and self.shard.window.is_remembered(result):
+                session.unread[number] = job = self.shard.window.awaken(result)
+                session.unread_bytes += len(job.output)
+
+    def _let_go_of_unread(self, session: Session) -> None:
+        for job in session.unread.values():
+            self.shard.let_go(job)
+        session.unread.clear()
+        session.restored = []
+        session.unread_bytes = 0
 
     @staticmethod
     def _drop_first_unread(session: Session) -> None:

@@ -19,17 +19,13 @@ class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class SessionOpened(Entry, tag=1, frozen=True, array_like=True, gc=False):
-    """A session is open, with what a client set in it; written anew whenever that changes."""
+    """A session is open; what its client sets anew when it resumes is left out."""
 
     session: int
     tenant: str
     session_id: str
     resume_token: str
     order: str = "free"
-    src_lang: str = ""
-    tgt_lang: str = ""
-    auto_langs: tuple[str, ...] = ()
-    features: tuple[str, ...] = ()
     paired_node: str = ""
     pairing_code: str = ""
     next_result: int = 1  # the number that its next result will get
@@ -47,9 +43,10 @@ class JobAccepted(Entry, tag=3, frozen=True, array_like=True, gc=False):
 
     job: int
     session: int
-    request_id: str
+    key: Key
     job_id: str
     submit: Submit
+    requirement: msgspec.Raw  # what the request needed, with what its session added
     payload: bytes
     body: int  # length and crc32 of the payload
     accepted_at_ns: int
@@ -112,7 +109,6 @@ class RecoveredSession(msgspec.Struct, frozen=True):
 class RecoveredJob(msgspec.Struct, frozen=True):
     """A job that had not ended."""
 
-    key: Key
     accepted: JobAccepted
     dispatched: JobDispatched | None  # its current attempt
     segment: int

@@ -18,7 +18,6 @@ from importlib.metadata import version
 from time import monotonic_ns
 from typing import Any
 
-from pointsman_shm.descriptors import take_descriptors
 from pointsman_shm.memory.header import LayoutMismatch, SegmentUnready
 from pointsman_shm.memory.segment import SegmentForeign, SegmentMissing
 from pointsman_shm.memory.stats_names import Counter, Timing
@@ -141,10 +140,7 @@ class WorkerProcess:
             core,
             unions=UNIONS,
             execute=self._execute,
-            settings=DriverSettings(
-                limits=connection_limits(limits),
-                connections_max=take_descriptors(limits.descriptors_percent),
-            ),
+            settings=DriverSettings(limits=connection_limits(limits)),
             strangers=strangers(limits),
         )
         driver.observe_turn = lambda duration_ns: stats.observe(Timing.TURN, duration_ns)
@@ -193,7 +189,7 @@ class WorkerProcess:
             worker_index=options.index,
             worker_count=options.worker_count,
             adopt=driver.adopt,
-            give=lambda owner, sock, came_at_ns: self._senders[owner].give(sock, came_at_ns),
+            give=lambda owner, sock: self._senders[owner].give(sock),
             connection_count=self._connection_count,
         )
         doorway = Doorway(

@@ -1,0 +1,233 @@
+"""Take-over: what a predecessor's journal holds becomes this worker's, job by job.
+
+A job that had been dispatched is expected to be reported by its node:
+
+    reported as running      kept, under the fence it has
+    reported as held         its result is taken
+    lane up, not reported    it never arrived or was lost: dispatched anew, under a new fence
+    node not back in time    elsewhere; should the node report it later, it is cancelled
+
+All of it waits for nothing: the shard answers at once, and times count from that moment.
+"""
+
+import msgspec
+
+from pointsman_shm.snapshot.records import Requirement
+from pointsman_wire.lane_messages import JobFence
+from pointsman_wire.session_messages import Submit
+from pointsman_workers.core.lifecycle import FIRST_TERMINAL, JobState, moved
+from pointsman_workers.core.shard import SECOND_NS, Shard
+from pointsman_workers.core.state import Hold, Job, Lane, Session
+from pointsman_workers.desks.placing import PlacingDesk
+from pointsman_workers.journal.entries import (
+    Key,
+    Recovered,
+    RecoveredJob,
+    RecoveredResult,
+    RecoveredSession,
+)
+
+_decode_requirement = msgspec.msgpack.Decoder(Requirement).decode
+_STATES = {state.name.lower(): state for state in JobState if state >= FIRST_TERMINAL}
+_FORGOTTEN = Submit()
+Place = tuple[int, int]  # epoch, dispatch
+
+
+class TakeOverDesk:
+    """Brings back sessions, jobs and the window; then settles each expected job once."""
+
+    def __init__(self, shard: Shard, placing: PlacingDesk) -> None:
+        self.shard = shard
+        self.placing = placing
+        self._grace_ns = int(shard.config.jobs.lane_grace_s * SECOND_NS)
+        self._expected: dict[Place, tuple[Job, str]] = {}  # with the node that shall report it
+        self._places_by_node: dict[str, dict[Place, None]] = {}
+        self._excluded: dict[int, tuple[str, ...]] = {}  # job -> nodes that failed it
+        self._sessions_by_serial: dict[int, Session] = {}
+        shard.window.make_job = self._awaken
+
+    @property
+    def expected_count(self) -> int:
+        """How many jobs no node has accounted for yet."""
+        return len(self._expected)
+
+    def begin(self, recovered: Recovered) -> None:
+        """Take over everything; the first act of this worker's life."""
+        shard = self.shard
+        shard.last_arrival, shard.last_session = recovered.last_job, recovered.last_session
+        for found in recovered.sessions:
+            self._restore_session(found)
+        shard.window.restore(recovered.ended, shard.now_ns)
+        for result in recovered.ended:
+            shard.journal.adopt_result(result)
+            session = self._sessions_by_serial.get(result.kept.session)
+            if session is not None:
+                session.next_result = max(session.next_result, result.kept.result.number + 1)
+                if result.kept.result.number > session.read:
+                    session.restored.append(result)
+        for job in recovered.jobs:
+            self._restore_job(job, is_same_boot=recovered.is_same_boot)
+        self._sessions_by_serial = {}
+
+    def _restore_session(self, found: RecoveredSession) -> None:
+        shard, opened = self.shard, found.opened
+        session = Session(
+            tenant=opened.tenant,
+            session_id=opened.session_id,
+            resume_token=opened.resume_token,
+            peer=None,
+            serial=opened.session,
+            order=opened.order,
+            paired_node=opened.paired_node,
+            pairing_code=opened.pairing_code,
+            next_result=opened.next_result,
+            read=opened.read,
+            touched_at_ns=shard.now_ns,
+        )
+        shard.sessions[opened.tenant, opened.session_id] = session
+        shard.journal.adopt_session(session, found.segment)
+        self._sessions_by_serial[opened.session] = session
+        shard.file(session, shard.now_ns + int(shard.config.sessions.resume_s * SECOND_NS))
+
+    def _session_of(self, key: Key, serial: int) -> Session:
+        """The session of a job: as restored, or, when it has ended, one that delivers nothing."""
+        session = self._sessions_by_serial.get(serial) or self.shard.sessions.get(key[:2])
+        if session is not None:
+            return session
+        return Session(tenant=key[0], session_id=key[1], resume_token="", peer=None, is_closed=True)
+
+    def _restore_job(self, found: RecoveredJob, *, is_same_boot: bool) -> None:
+        shard, accepted, dispatched = self.shard, found.accepted, found.dispatched
+        submit = accepted.submit
+        kind = shard.kinds.of(_decode_requirement(accepted.requirement))
+        began_ns = accepted.accepted_at_ns if is_same_boot else shard.now_ns
+        job = Job(
+            job_id=accepted.job_id,
+            key=accepted.key,
+            session=self._session_of(accepted.key, accepted.session),
+            submit=submit,
+            payload=accepted.payload,
+            body=accepted.body,
+            kind=kind,
+            arrival=accepted.job,
+            accepted_at_ns=began_ns,
+            durability=accepted.durability,
+            timeout_ns=self.placing.timeout_of(submit),
+        )
+        if submit.labels_preferred:
+            job.favoured = shard.kinds.favoured(kind, submit.labels_preferred)
+        if submit.deadline_s is not None:
+            job.ends_at_ns = began_ns + int(submit.deadline_s * SECOND_NS)
+        shard.window.bind(job)
+        shard.journal.adopt_job(job, found.segment)
+        job.session.open_jobs[job.key[2]] = job
+        shard.open_job_count += 1
+        if dispatched is None:
+            self._wait(job)
+            return
+        job.attempt, job.failovers = dispatched.attempt, dispatched.failovers
+        job.reasons = dispatched.reasons
+        if dispatched.failed_nodes:
+            self._excluded[job.arrival] = dispatched.failed_nodes
+        place = (dispatched.epoch, dispatched.dispatch)
+        self._expected[place] = (job, dispatched.node_id)
+        self._places_by_node.setdefault(dispatched.node_id, {})[place] = None
+        self._bound_wait(job)
+
+    def _wait(self, job: Job) -> None:
+        """Queue a job for nodes that have yet to come back."""
+        self.placing.wait(job)
+        self._bound_wait(job)
+
+    def _bound_wait(self, job: Job) -> None:
+        wait_s = self.shard.config.jobs.wait_busy_s
+        if job.submit.wait_busy_s is not None:
+            wait_s = job.submit.wait_busy_s
+        job.wait_until_ns = self.shard.now_ns + self._grace_ns + int(wait_s * SECOND_NS)
+        self.placing.rearm(job)
+
+    # -- what nodes say ----------------------------------------------------------------------
+
+    def reported(self, lane: Lane, fence: JobFence, *, is_running: bool) -> bool:
+        """A node accounts for a dispatch; True when it is an expected one, and kept."""
+        place = (fence.epoch, fence.dispatch)
+        job = self._forget(place)
+        if job is None:
+            return False
+        hold = Hold(
+            lane=lane,
+            job=job,
+            job_id=fence.job_id,
+            epoch=fence.epoch,
+            dispatch=fence.dispatch,
+            has_slot=is_running,
+            is_started=True,
+            sent_at_ns=self.shard.now_ns,
+            alive_at_ns=self.shard.now_ns,
+        )
+        lane.holds[place] = hold
+        job.hold = hold
+        job.state = moved(job.state, "adopt")
+        job.session.last_node_id = lane.node_id
+        self.placing.rearm(job)
+        return True
+
+    def all_reported(self, lane: Lane) -> None:
+        """The node has said all it has: what else was sent to it is dispatched anew."""
+        for place in tuple(self._places_by_node.get(lane.node_id, ())):
+            job = self._forget(place)
+            if job is not None:
+                self._place_anew(job, f"{lane.node_id} did not have it after a restart")
+
+    def settle(self) -> None:
+        """Nodes have had their time: what nobody has accounted for goes elsewhere."""
+        for place, (_, node_id) in tuple(self._expected.items()):
+            job = self._forget(place)
+            if job is not None:
+                self._place_anew(job, f"{node_id} was not back in time after a restart")
+
+    def _forget(self, place: Place) -> Job | None:
+        """Expect this dispatch no more; return its job if that still waits for it."""
+        job, node_id = self._expected.pop(place, (None, ""))
+        if job is None:
+            return None
+        places = self._places_by_node[node_id]
+        del places[place]
+        if not places:
+            del self._places_by_node[node_id]
+        return job if job.is_open else None
+
+    def _place_anew(self, job: Job, reason: str) -> None:
+        """Not the job's failure nor the node's: no failover is counted."""
+        job.reasons += (f"attempt {job.attempt}: {reason}",)
+        rows = self.shard.rows_by_node
+        names = self._excluded.pop(job.arrival, ())
+        job.failed_rows = frozenset(rows[name] for name in names if name in rows)
+        if not self.placing.place(job):
+            self.placing.wait(job)
+
+    # -- the window --------------------------------------------------------------------------
+
+    def _awaken(self, result: RecoveredResult) -> Job:
+        """Make the job that a restored result was."""
+        kept = result.kept
+        job = Job(
+            job_id=kept.job_id,
+            key=kept.key,
+            session=self._session_of(kept.key, kept.session),
+            submit=_FORGOTTEN,
+            payload=b"",
+            body=kept.body,
+            kind=self.shard.kinds.of(Requirement(types=())),
+            arrival=kept.job,
+            accepted_at_ns=self.shard.now_ns,
+            durability="journal",
+            state=_STATES[kept.result.status],
+            attempt=kept.result.attempt,
+            failovers=kept.result.failovers,
+            result=kept.result,
+            output=kept.output,
+            ended_at_ns=self.shard.now_ns,
+        )
+        self.shard.journal.replace(result, job)
+        return job

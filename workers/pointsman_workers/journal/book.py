@@ -1,0 +1,312 @@
+"""What of a shard is on disk, what goes there with this step, and which segments may go.
+
+Everything that lives (open jobs, ended jobs of the window, open sessions) is counted for the
+oldest segment that has something of it.  A segment with nothing alive before which there is none
+either is dropped; when the journal is too large, or little is left alive in its oldest segment,
+what lives there is written anew (carried forward), a little in each step.
+
+Room is a fact that the store tells.  A job is accepted only when it fits and leaves room for the
+ends of all open jobs; a result that does not fit stays at its node until the client has it.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from itertools import islice
+
+from pointsman_shm.config import JournalConfig
+from pointsman_workers.core.events import DropSegments, JournalState, WriteJournal
+from pointsman_workers.core.state import Job, Session
+from pointsman_workers.journal.entries import (
+    AnyEntry,
+    JobAccepted,
+    JobDispatched,
+    JobEnded,
+    JobKept,
+    RecoveredResult,
+    ResultsRead,
+    SessionEnded,
+    SessionOpened,
+)
+
+# An entry without its bodies; what is generous here is refused a little early, nothing else.
+ENTRY_BYTES = 512
+META_BYTES = 64 * 1024
+# What an open job may still write: some dispatches, and its end without a body.
+OPEN_JOB_BYTES = 2 * 1024
+RESERVE_BYTES = 256 * 1024
+CARRIED_A_STEP_MAX = 512
+CARRIED_BYTES_MAX = 1024 * 1024
+# So few that carrying them costs less than keeping their segment.
+FEW_LEFT = 256
+UNSYNCED_MAX = 1_000_000
+
+MEMORY, JOURNAL, FSYNC = "memory", "journal", "fsync"
+Kept = Job | RecoveredResult
+
+
+class JournalBook:
+    """The journal as the core sees it; without a state there is none, and nothing is written."""
+
+    def __init__(
+        self, config: JournalConfig, state: JournalState | None, node_id: Callable[[int], str]
+    ) -> None:
+        self._config = config
+        self._node_id = node_id  # of a row
+        self.is_there = state is not None
+        self.state = state or JournalState(segment=0, room_bytes=0, held_bytes=0, oldest=0)
+        self._room_bytes = self.state.room_bytes
+        self._first: list[AnyEntry] = []  # sessions and acceptances
+        self._then: list[AnyEntry] = []  # what happens to them
+        self._read: dict[int, int] = {}  # session -> last number read
+        self._must_sync = False
+        self._number = 1  # of the record that is being gathered
+        self._last_sync = 0  # number of the newest record that must be synced
+        self._synced = 0
+        self._unsynced: deque[tuple[int, Callable[[], object]]] = deque(maxlen=UNSYNCED_MAX)
+        self._jobs: dict[int, dict[int, Kept]] = {}  # segment -> number -> what lives
+        self._sessions: dict[int, dict[int, Session]] = {}
+        self._dropped_below = self.state.oldest
+
+    # -- room --------------------------------------------------------------------------------
+
+    def has_room(self, payload_bytes: int, *, has_meta: bool, open_jobs: int) -> bool:
+        """May a job with this payload be accepted, with room left for the ends of all others?"""
+        wanted = payload_bytes + ENTRY_BYTES + (META_BYTES if has_meta else 0)
+        return wanted + RESERVE_BYTES + open_jobs * OPEN_JOB_BYTES <= self._room_bytes
+
+    def has_room_for_result(self, output: bytes) -> bool:
+        """Is the result small enough for the journal, and room there?"""
+        size = len(output)
+        if not size:  # for bare ends room was left when their jobs were accepted
+            return True
+        return size <= self._config.result_bytes_max and size + RESERVE_BYTES <= self._room_bytes
+
+    def told(self, state: JournalState) -> None:
+        """The store has a new segment, or has found that there is room or none."""
+        self.state = state
+        self._room_bytes = state.room_bytes
+
+    # -- entries -----------------------------------------------------------------------------
+
+    def accepted(self, job: Job) -> None:
+        """Write a new job, before it its session if that is not in the journal yet."""
+        session = job.session
+        if not session.segment:
+            self.session(session)
+        self._live_job(job)
+        self._put(self._first, _accepted(job), len(job.payload))
+        if job.durability == FSYNC:
+            self._must_sync = True
+
+    def dispatched(self, job: Job) -> None:
+        """Write that the job goes to a node, before it goes."""
+        failed_nodes = tuple(self._node_id(row) for row in sorted(job.failed_rows))
+        self._put(self._then, _dispatched(job, failed_nodes), 0)
+
+    def ended(self, job: Job, *, is_forgotten: bool) -> None:
+        """Write the end of a job; the caller has asked whether there is room for its output."""
+        assert job.result is not None, job.job_id
+        output = b"" if is_forgotten else job.output
+        self._put(self._then, JobEnded(job.arrival, job.result, output, is_forgotten), len(output))
+        if job.durability == FSYNC:
+            self._must_sync = True
+
+    def session(self, session: Session) -> None:
+        """Write a session as it is now."""
+        if session.segment:
+            self._sessions[session.segment].pop(session.serial, None)
+        session.segment = self.state.segment
+        self._sessions.setdefault(session.segment, {})[session.serial] = session
+        self._put(self._first, _opened(session), 0)
+
+    def session_ended(self, session: Session) -> None:
+        """The session is over."""
+        if session.segment:
+            del self._sessions[session.segment][session.serial]
+            session.segment = 0
+            self._put(self._then, SessionEnded(session.serial), 0)
+
+    def read(self, session: Session, number: int) -> None:
+        """The client has read results up to this number."""
+        if session.segment:
+            self._read[session.serial] = number
+
+    def when_synced(self, act: Callable[[], object]) -> None:
+        """Do this once everything that must be so far is on the disk itself."""
+        number = self._number if self._must_sync else self._last_sync
+        if number <= self._synced:
+            act()
+        else:
+            self._unsynced.append((number, act))
+
+    def synced(self, number: int) -> None:
+        """Every record up to this number is on the disk."""
+        self._synced = number
+        unsynced = self._unsynced
+        while unsynced and unsynced[0][0] <= number:
+            unsynced.popleft()[1]()
+
+    def _put(self, entries: list[AnyEntry], entry: AnyEntry, body_bytes: int) -> None:
+        entries.append(entry)
+        self._room_bytes -= ENTRY_BYTES + body_bytes
+
+    # -- what lives --------------------------------------------------------------------------
+
+    def _live_job(self, job: Job) -> None:
+        job.segment = segment = self.state.segment
+        living = self._jobs.get(segment)
+        if living is None:
+            living = self._jobs[segment] = {}
+        living[job.arrival] = job
+
+    def adopt_job(self, job: Job, segment: int) -> None:
+        """An open job of a predecessor lives in this segment."""
+        job.segment = segment
+        self._jobs.setdefault(segment, {})[job.arrival] = job
+
+    def adopt_result(self, result: RecoveredResult) -> None:
+        """An ended job of a predecessor is in the window, unread so far."""
+        self._jobs.setdefault(result.segment, {})[result.kept.job] = result
+
+    def adopt_session(self, session: Session, segment: int) -> None:
+        """A session of a predecessor lives in this segment."""
+        session.segment = segment
+        self._sessions.setdefault(segment, {})[session.serial] = session
+
+    def replace(self, result: RecoveredResult, job: Job) -> None:
+        """The recovered result is this job from now on; it may have been carried meanwhile."""
+        for segment in (result.segment, *self._jobs):
+            living = self._jobs.get(segment, {})
+            if living.get(job.arrival) is result:
+                living[job.arrival] = job
+                job.segment = segment
+                return
+
+    def forgotten(self, segment: int, number: int) -> None:
+        """A job has left the window: nothing of it is needed any more."""
+        living = self._jobs.get(segment)
+        if living is not None and living.pop(number, None) is not None:
+            return
+        # Restored and carried forward since: rare, so a look into each is good enough.
+        for living in self._jobs.values():
+            living.pop(number, None)
+
+    # -- segments ----------------------------------------------------------------------------
+
+    def tidy(self) -> DropSegments | None:
+        """Carry forward what keeps the oldest segment, if it is time, and drop what is dead."""
+        if not self.is_there:
+            return None
+        oldest, segment = self._oldest_alive(), self.state.segment
+        if oldest < segment and self._shall_carry(oldest):
+            self._carry(oldest)
+            oldest = self._oldest_alive()
+        if oldest <= self._dropped_below:
+            return None
+        self._dropped_below = oldest
+        return DropSegments(oldest)
+
+    def _oldest_alive(self) -> int:
+        """The oldest segment in which something lives; empty tables before it are let go."""
+        for living in (self._jobs, self._sessions):
+            for segment in [s for s, things in living.items() if not things]:
+                del living[segment]
+        return min((*self._jobs, *self._sessions), default=self.state.segment)
+
+    def _shall_carry(self, oldest: int) -> bool:
+        if self._room_bytes < RESERVE_BYTES + CARRIED_BYTES_MAX:
+            return False
+        left = len(self._jobs.get(oldest, ())) + len(self._sessions.get(oldest, ()))
+        return left <= FEW_LEFT or self.state.held_bytes > self._config.bytes_max
+
+    def _carry(self, segment: int) -> None:
+        """Write a few of the segment's living things anew."""
+        for session in [*islice(self._sessions.get(segment, {}).values(), CARRIED_A_STEP_MAX)]:
+            self.session(session)
+        carried_bytes = 0
+        living = self._jobs.get(segment, {})
+        for number, kept in [*islice(living.items(), CARRIED_A_STEP_MAX)]:
+            if carried_bytes >= CARRIED_BYTES_MAX:
+                return
+            del living[number]
+            if isinstance(kept, Job):
+                carried_bytes += self._carry_job(kept)
+            else:
+                self._jobs.setdefault(self.state.segment, {})[number] = kept
+                self._put(self._first, kept.kept, len(kept.kept.output))
+                carried_bytes += len(kept.kept.output)
+
+    def _carry_job(self, job: Job) -> int:
+        self._live_job(job)
+        if not job.is_open:
+            self._put(self._first, _kept(job), len(job.output))
+            return len(job.output)
+        self._put(self._first, _accepted(job), len(job.payload))
+        if job.hold is not None:
+            self.dispatched(job)
+        return len(job.payload)
+
+    def flush(self) -> WriteJournal | None:
+        """Return what this step writes, None when that is nothing."""
+        if not (self._first or self._then or self._read):
+            return None
+        reads = [ResultsRead(session, number) for session, number in self._read.items()]
+        entries = [*self._first, *self._then, *reads]
+        write = WriteJournal(self._number, entries, self._must_sync)
+        if self._must_sync:
+            self._last_sync = self._number
+        self._number += 1
+        self._first, self._then, self._read = [], [], {}
+        self._must_sync = False
+        return write
+
+
+def _accepted(job: Job) -> JobAccepted:
+    return JobAccepted(
+        job.arrival,
+        job.session.serial,
+        job.key,
+        job.job_id,
+        job.submit,
+        job.kind.encoded,
+        job.payload,
+        job.body,
+        job.accepted_at_ns,
+        job.durability,
+    )
+
+
+def _dispatched(job: Job, failed_nodes: tuple[str, ...]) -> JobDispatched:
+    hold = job.hold
+    assert hold is not None, job.job_id
+    return JobDispatched(
+        job.arrival,
+        hold.epoch,
+        hold.dispatch,
+        hold.lane.node_id,
+        job.attempt,
+        job.failovers,
+        failed_nodes,
+        job.reasons,
+    )
+
+
+def _kept(job: Job) -> JobKept:
+    assert job.result is not None, job.job_id
+    return JobKept(
+        job.arrival, job.session.serial, job.key, job.job_id, job.body, job.result, job.output
+    )
+
+
+def _opened(session: Session) -> SessionOpened:
+    return SessionOpened(
+        session.serial,
+        session.tenant,
+        session.session_id,
+        session.resume_token,
+        session.order,
+        session.paired_node,
+        session.pairing_code,
+        session.next_result,
+        session.read,
+    )
