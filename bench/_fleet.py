@@ -7,6 +7,7 @@ CPU time of the thread, which a busy neighbour on the machine does not lengthen 
 from collections.abc import Sequence
 from time import thread_time_ns
 
+from pointsman_sched.core.joining.lobby import REGISTRATIONS_PER_TURN
 from pointsman_sched.core.manager_core import ManagerCore
 from pointsman_sched.core.setup import ManagerSetup, SharedMemory
 from pointsman_shm.config import Config, NodesConfig
@@ -27,7 +28,7 @@ from pointsman_workers.core.setup import WorkerMemory
 MILLISECOND_NS = 1_000_000
 PUBLISH_NS = 20 * MILLISECOND_NS
 START_NS = 1_000_000 * MILLISECOND_NS
-NODES_PER_TURN = 50
+NODES_PER_TURN = REGISTRATIONS_PER_TURN
 CLASSES_MAX = 4096
 QUIET_S = 3600.0  # between heartbeats, so that turns hold only what is measured
 

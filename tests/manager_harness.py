@@ -245,6 +245,8 @@ def large_fleet(count: int, *, per_turn: int = 200) -> Harness:
                 for offset, connection in enumerate(connections)
             )
         )
+        while h.core.state.lobby:
+            h.feed()
     while h.core.state.dirty:
         h.now_ns += 20 * MS
         h.feed()

@@ -42,7 +42,8 @@ from pointsman_wire.session_messages import (
     Submit,
     ToClient,
 )
-from pointsman_wire.sockets.driver import Driver, DriverSettings, split_address
+from pointsman_wire.sockets.addresses import split_address
+from pointsman_wire.sockets.driver import Driver, DriverSettings
 
 _log = logging.getLogger("pointsman.client")
 

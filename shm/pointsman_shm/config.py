@@ -79,6 +79,11 @@ class NodesConfig(Section, frozen=True):
     mass_loss_percent: Percent = 50  # more of the fleet than this lost in one window,
     mass_loss_nodes_min: SmallCount = 3  # and at least this many: nobody is declared dead
     mass_loss_hold_s: Seconds = 300.0  # for at most this long
+    flap_free_max: SmallCount = 3  # returns of a node without calm between; then it must wait
+    flap_backoff_max_s: Seconds = 60.0  # 1, 2, 4 ... s, at most this long,
+    flap_calm_s: Seconds = 60.0  # until it has stayed for this long after that
+    takeovers_max: SmallCount = 3  # of one id within a minute: two machines have it,
+    quarantine_s: Seconds = 60.0  # and both are kept out for so long
     # Busier nodes get no new jobs; 0 switches the check off, for nodes that share one machine.
     resource_threshold_percent: PercentOrNone = 85
     model_mark_s: Seconds = 60.0
@@ -209,12 +214,15 @@ class LimitsConfig(Section, frozen=True):
     queued_per_shard_max: JobCount = 50_000
     descriptors_percent: Percent = 80  # of the process's limit, for connections
     snapshot_stale_s: Seconds = 5.0  # decisions on an older snapshot are marked stale
+    snapshot_refuse_s: Seconds = 60.0  # on an older one only nodes that answer now get jobs
 
     def __post_init__(self) -> None:
         if self.payload_bytes_max + FRAME_HEADER_ROOM > self.frame_bytes_max:
             raise ValueError(
                 "payload_bytes_max must leave at least 64 KiB of frame_bytes_max for the header"
             )
+        if self.snapshot_refuse_s < self.snapshot_stale_s:
+            raise ValueError("snapshot_refuse_s must not be smaller than snapshot_stale_s")
 
 
 class ExplainConfig(Section, frozen=True):

@@ -163,7 +163,8 @@ def test_three_takeovers_in_a_minute_keep_both_machines_out_for_that_minute() ->
     assert {error.code for error in errors} == {Code.NODE_ID_CONFLICT}
     closed = {c.connection for c in h.commands if isinstance(c, Close)}
     assert last in closed
-    assert h.state() == NodeState.SUSPECT
+    assert h.state() == NodeState.OFFLINE
+    assert h.node().reason == "quarantined: two machines claim this id with the same key"
 
     h.join(registration("n1"))
     (error,) = h.sent(Error)

@@ -158,3 +158,16 @@ async def test_the_length_of_each_step_is_observed() -> None:
         await until(lambda: len(core.steps) == 2)
         assert len(observed) == 1
         assert observed[0] > 0
+
+
+async def test_the_wait_from_an_event_to_its_step_is_observed() -> None:
+    core = NotingCore()
+    waits: list[int] = []
+    async with driving(core) as driver:
+        driver.observe_wait = waits.append
+        driver.post("first")
+        time.sleep(0.02)  # noqa: ASYNC251
+        driver.post("second")
+        await until(lambda: len(core.steps) == 2)
+        assert len(waits) == 1, "the first of them is told, the others have waited for less"
+        assert waits[0] >= 20 * MS

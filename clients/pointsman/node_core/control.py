@@ -124,7 +124,7 @@ class ControlLink:
         """Does this error say that the node shall not come back?"""
         if self.registered:
             # Other errors answer single messages, such as one that this server does not know.
-            return error.code in FATAL_LATER
+            return error.code in FATAL_LATER and not error.retryable
         return not error.retryable
 
     def refused(self, now_ns: int, error: ErrorInfo) -> list[object]:

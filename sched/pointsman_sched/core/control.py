@@ -1,6 +1,6 @@
 """Control connections: who dialled, what it said, and that it is gone."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from pointsman_sched.core.fleet.health import Verb
 from pointsman_sched.core.fleet.intervals import to_ns
@@ -9,13 +9,15 @@ from pointsman_sched.core.heartbeat import hear, take_heartbeat, take_lanes_read
 from pointsman_sched.core.joining.registration import lose_connection, register
 from pointsman_sched.core.lifecycle import change, drain
 from pointsman_sched.core.state import ManagementState, Peer
-from pointsman_shm.memory.stats_names import Counter
+from pointsman_shm.memory.stats_names import Counter, Timing
 from pointsman_wire.control_messages import Drain, Heartbeat, LanesReady, Leave, Register
 from pointsman_wire.errors import Code
 from pointsman_wire.framing import Unreadable
-from pointsman_wire.link import Accepted, Closed, Connection, Received
+from pointsman_wire.link import Accepted, Closed, Connection, Frame, Received
 from pointsman_wire.messages import Message
 from pointsman_wire.preamble import Role
+
+CROWDED_RETRY_MS = 500
 
 
 def accepted(state: ManagementState, event: Accepted) -> None:
@@ -32,22 +34,51 @@ def accepted(state: ManagementState, event: Accepted) -> None:
             event.connection,
             Code.RATE_LIMITED,
             f"{strangers_max} connections wait to register; try again",
+            retry_after_ms=CROWDED_RETRY_MS,
         )
 
 
+def admit(state: ManagementState) -> None:
+    """Begin a turn with those who wait to register, as many as a turn takes."""
+    state.lobby.begin_turn()
+    for since_ns, connection, frames in state.lobby.admit():
+        state.stats.observe(Timing.MANAGEMENT_WAIT, state.now_ns - since_ns)
+        _hear(state, connection, frames)
+
+
 def received(state: ManagementState, event: Received) -> None:
-    """Take the messages of one read, in order, until the connection is ended."""
-    peer = state.peers[event.connection]
-    for message, _payload in event.frames:
+    """Take the messages of one read, in order; behind a registration that waits, all wait."""
+    if state.lobby.has(event.connection):
+        _let_wait(state, event.connection, event.frames)
+    else:
+        _hear(state, event.connection, event.frames)
+
+
+def _hear(state: ManagementState, connection: Connection, frames: Sequence[Frame]) -> None:
+    peer = state.peers[connection]
+    for at, (message, _payload) in enumerate(frames):
         if peer.is_ended:
             return
-        _take(state, event.connection, message)
+        if isinstance(message, Register) and not state.lobby.may_enter():
+            _let_wait(state, connection, frames[at:])
+            return
+        _take(state, connection, message)
+
+
+def _let_wait(state: ManagementState, connection: Connection, frames: Sequence[Frame]) -> None:
+    # It has said who it is, and is bounded by the lobby from now on.
+    state.strangers.discard(connection)
+    if not state.lobby.wait(state.now_ns, connection, frames):
+        state.lobby.leave(connection)
+        words = "more nodes wait to register than there is room for; try again"
+        _end(state, connection, Code.RATE_LIMITED, words, retry_after_ms=CROWDED_RETRY_MS)
 
 
 def closed(state: ManagementState, event: Closed) -> None:
     """A connection is gone; if it was a node's, the node is Suspect at once."""
     peer = state.peers.pop(event.connection)
     state.strangers.discard(event.connection)
+    state.lobby.leave(event.connection)
     if peer.node is not None:
         lose_connection(state, peer.node, f"the control connection broke: {event.reason}")
 
@@ -89,9 +120,16 @@ def _field_first(reason: str) -> str:
     return f"{field}: {what}" if field else what
 
 
-def _end(state: ManagementState, connection: Connection, code: Code, words: str) -> None:
+def _end(
+    state: ManagementState,
+    connection: Connection,
+    code: Code,
+    words: str,
+    *,
+    retry_after_ms: int | None = None,
+) -> None:
     peer = state.peers[connection]
-    state.outbox.refuse(connection, code, words)
+    state.outbox.refuse(connection, code, words, retry_after_ms=retry_after_ms)
     peer.is_ended = True
     if peer.node is not None:
         lose_connection(state, peer.node, words)

@@ -100,5 +100,11 @@ class Answer(msgspec.Struct, frozen=True):
     message: Message
 
 
+class Alarm(msgspec.Struct, frozen=True):
+    """Say this where an operator reads it."""
+
+    words: str
+
+
 class Stopped(msgspec.Struct, frozen=True):
     """The core has nothing left to do: the process may end."""

@@ -7,7 +7,7 @@ itself was late, so a stalled manager declares nobody dead.
 
 from collections.abc import Callable, Sequence
 
-from pointsman_sched.core.control import accepted, closed, received
+from pointsman_sched.core.control import accepted, admit, closed, received
 from pointsman_sched.core.events import (
     ConfigOffered,
     DrainWished,
@@ -50,6 +50,7 @@ class ManagerCore:
         state = self.state
         assert now_ns >= state.now_ns, "the clock is monotonic"
         state.now_ns = now_ns
+        admit(state)
         for event in events:
             HANDLERS[type(event)](state, event)
         sweep_nodes(state)
@@ -68,7 +69,7 @@ class ManagerCore:
         due_ns = state.timers.next_due_ns()
         if due_ns is not None:
             deadlines.append(due_ns + state.late_ns)
-        if state.rebuild is not None and not state.rebuild.is_whole:
+        if len(state.lobby) or (state.rebuild is not None and not state.rebuild.is_whole):
             deadlines.append(state.now_ns)
         mark_ends_ns = state.marks.next_end_ns()
         if mark_ends_ns is not None:

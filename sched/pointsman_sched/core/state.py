@@ -7,23 +7,28 @@ anew: so a change is visible exactly when one of them was called.
 
 from typing import TYPE_CHECKING
 
+from pointsman_sched.core.events import Alarm
 from pointsman_sched.core.fleet.class_interner import ClassesFull, ClassInterner
+from pointsman_sched.core.fleet.damping import RegistrationDamping
 from pointsman_sched.core.fleet.health import BadWindow
 from pointsman_sched.core.fleet.intervals import Intervals, to_ns
-from pointsman_sched.core.fleet.mass_loss import MassLossGuard
 from pointsman_sched.core.fleet.model_marks import ModelMarks
 from pointsman_sched.core.fleet.node import Node
 from pointsman_sched.core.fleet.node_table import NodeTable
 from pointsman_sched.core.fleet.node_timers import NodeTimers
+from pointsman_sched.core.fleet.quarantine import Quarantine
 from pointsman_sched.core.fleet.row_allocator import RowAllocator
 from pointsman_sched.core.fleet.worker_views import WorkerViews
 from pointsman_sched.core.joining.identities import Identities
+from pointsman_sched.core.joining.lobby import Lobby
 from pointsman_sched.core.joining.pairing import PairingCodes
 from pointsman_sched.core.outbox import Outbox
 from pointsman_sched.core.setup import ManagerSetup
 from pointsman_shm.config import NodesConfig
+from pointsman_shm.mass_loss import MassLossGuard
 from pointsman_shm.memory.catalog_layout import CLASSES_PER_PAGE
 from pointsman_shm.memory.rows import GENERATION_SHIFT, RowFlag, pack_standing
+from pointsman_shm.memory.stats_names import Counter
 from pointsman_shm.rules.pool_planner import Moves, PoolPlanner
 from pointsman_shm.snapshot.records import CapabilityClass, NodeRecord
 from pointsman_wire.link import Connection
@@ -72,6 +77,7 @@ class ManagementState:
         self.peers: dict[Connection, Peer] = {}
         # Those that have not registered yet.
         self.strangers: set[Connection] = set()
+        self.lobby = Lobby()
         self.nodes = NodeTable(nodes.max_nodes)
         generations = [word >> GENERATION_SHIFT for word in memory.rows.standing]
         self.rows = RowAllocator(generations, memory.ledger.held)
@@ -101,6 +107,17 @@ class ManagementState:
             percent=nodes.mass_loss_percent,
             nodes_min=nodes.mass_loss_nodes_min,
             hold_ns=to_ns(nodes.mass_loss_hold_s),
+        )
+        self.damping = RegistrationDamping(
+            free_max=nodes.flap_free_max,
+            backoff_max_ns=to_ns(nodes.flap_backoff_max_s),
+            calm_ns=to_ns(nodes.flap_calm_s),
+            known_max=KNOWN_PER_NODE * nodes.max_nodes,
+        )
+        self.quarantine = Quarantine(
+            takeovers_max=nodes.takeovers_max,
+            lasts_ns=to_ns(nodes.quarantine_s),
+            known_max=nodes.max_nodes,
         )
         self.marks = ModelMarks(
             last_ns=to_ns(nodes.model_mark_s),
@@ -181,5 +198,13 @@ class ManagementState:
             self.count_fleet()
 
     def count_fleet(self) -> None:
-        """Tell the guard how many of the fleet are silent."""
-        self.guard.observe(self.clock_ns, self.silent_count, self.nodes.live_count)
+        """Tell the guard how many of the fleet are silent; the alarm is given once a loss."""
+        silent, live = self.silent_count, self.nodes.live_count
+        if self.guard.observe(self.clock_ns, silent, live):
+            self.stats.add(Counter.MASS_LOSSES)
+            words = (
+                f"{silent} of {live} nodes went silent at once: nobody is declared dead until they "
+                f"are back, for at most {self.config.nodes.mass_loss_hold_s:g} s; look at the "
+                "network first"
+            )
+            self.outbox.wish(Alarm(words))

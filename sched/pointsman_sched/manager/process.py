@@ -19,6 +19,7 @@ from time import monotonic_ns
 from typing import Any, cast
 
 from pointsman_sched.core.events import (
+    Alarm,
     Answer,
     Record,
     Stopped,
@@ -182,6 +183,7 @@ class ManagerProcess:
         )
         stats = memory.stats
         driver.observe_turn = lambda duration_ns: stats.observe(Timing.TURN, duration_ns)
+        driver.observe_wait = lambda wait_ns: stats.observe(Timing.MANAGEMENT_WAIT, wait_ns)
         self._life.hangs_on(driver)
         stack.push_async_callback(driver.end, FLUSH_S)
         return driver
@@ -215,6 +217,8 @@ class ManagerProcess:
         elif kind is Answer:
             assert self._orders is not None
             self._orders.answered(command)
+        elif kind is Alarm:
+            self._say(command.words)
         elif kind is Stopped:
             self._life.end(0, "")
         else:

@@ -48,6 +48,9 @@ class Counter(_Position):
     SESSION_REPLACED = auto()
     SESSION_NONE = auto()
     BAD_FRAMES = auto()
+    REGISTRATIONS_DAMPED = auto()
+    QUARANTINES = auto()
+    MASS_LOSSES = auto()
 
 
 class Gauge(_Position):

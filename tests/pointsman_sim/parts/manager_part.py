@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from pointsman_sched.core.events import Record, Stopped, TellWorker, TellWorkers
+from pointsman_sched.core.events import Alarm, Record, Stopped, TellWorker, TellWorkers
 from pointsman_sched.core.manager_core import ManagerCore
 from pointsman_sched.core.setup import ManagerSetup
 from pointsman_sim.world.process import CrashPointMet, Process, World
@@ -49,6 +49,8 @@ class ManagerProcess(Process):
                 self._instance.uplinks.down(index, command.message)
         elif isinstance(command, TellWorker):
             self._instance.uplinks.down(command.worker_index, command.message)
+        elif isinstance(command, Alarm):
+            self.world.history.counts["alarms"] += 1
         else:
             assert isinstance(command, Stopped), command
             self.kill()

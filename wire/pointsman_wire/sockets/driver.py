@@ -33,6 +33,7 @@ from pointsman_wire.link import (
     Send,
 )
 from pointsman_wire.preamble import PREAMBLE_BYTES, Preamble, Role, encode_preamble
+from pointsman_wire.sockets.addresses import AddressError, split_address
 from pointsman_wire.sockets.bounds import ConnectionLimits, Strangers
 from pointsman_wire.sockets.connections import FrameConnection
 from pointsman_wire.sockets.reading import MessageReader
@@ -64,18 +65,6 @@ class DriverSettings(msgspec.Struct, frozen=True, kw_only=True):
     late_tolerance_ns: int = 250_000_000
 
 
-class AddressError(ValueError):
-    """A text is not host:port."""
-
-
-def split_address(address: str) -> tuple[str, int]:
-    """Return (host, port) of "host:port" or "[v6 host]:port".  Raises AddressError."""
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdecimal() or not 0 < int(port) < 65_536:
-        raise AddressError(f"address {address!r}: write HOST:PORT, like 127.0.0.1:7400")
-    return host.removeprefix("[").removesuffix("]"), int(port)
-
-
 class Driver:
     """Runs one core on one event loop.
 
@@ -96,12 +85,15 @@ class Driver:
         self.settings = settings or DriverSettings()
         self.strangers = strangers or Strangers()
         self.observe_turn: Callable[[int], None] | None = None  # told a step's nanoseconds
+        # Told how long the first event of a turn has waited until the step was over.
+        self.observe_wait: Callable[[int], None] | None = None
         self._core = core
         self._loop = asyncio.get_running_loop()
         self.broken: asyncio.Future[None] = self._loop.create_future()
         self._execute = execute
         self._readers = {role: MessageReader(union) for role, union in unions.items()}
         self._inbox: list[Any] = []
+        self._told_at_ns = 0  # when the first of them came
         self._is_scheduled = False  # a turn will come by itself
         self._is_over = False
         self._last_number = 0
@@ -131,6 +123,8 @@ class Driver:
 
     def post(self, event: object) -> None:
         """Tell the core something in the coming turn."""
+        if not self._inbox:
+            self._told_at_ns = monotonic_ns()
         self._inbox.append(event)
         if not self._is_scheduled:
             self._schedule()
@@ -225,13 +219,16 @@ class Driver:
 
     def _late_turn(self, late_ns: int) -> None:
         self._is_scheduled = False
+        now_ns = monotonic_ns()
+        if not self._inbox:
+            self._told_at_ns = now_ns
         self._inbox.insert(0, LoopWasLate(late_ns))
-        self._step(monotonic_ns())
+        self._step(now_ns)
 
     def _step(self, now_ns: int) -> None:
         if self._is_over:
             return
-        events, self._inbox = self._inbox, []
+        events, self._inbox, told_at_ns = self._inbox, [], self._told_at_ns
         resting, self._resting = self._resting, []
         try:
             self._carry_out(self._core.step(now_ns, events))
@@ -248,6 +245,8 @@ class Driver:
             connection.read_on()
         if self.observe_turn is not None:
             self.observe_turn(monotonic_ns() - now_ns)
+        if events and self.observe_wait is not None:
+            self.observe_wait(monotonic_ns() - told_at_ns)
 
     def _carry_out(self, commands: Sequence[Any]) -> None:
         connections = self._connections

@@ -14,7 +14,7 @@ class Node:
         "drain_deadline_ns", "epoch", "filed_tick", "flags", "generation", "heard_at_ns",
         "interval_ns", "is_drained_by_operator", "is_lanes_ready", "is_proven", "is_silent",
         "node_id", "pause_reason", "reason", "record", "row", "slots_max", "state",
-        "state_since_ns", "takeovers_ns", "was_good",
+        "state_since_ns", "was_good",
     )  # fmt: skip
 
     def __init__(self, node_id: str, row: int, generation: int, now_ns: int) -> None:
@@ -52,8 +52,6 @@ class Node:
         # Meaningful exactly while DRAINING.
         self.drain_deadline_ns = 0
         self.is_drained_by_operator = False
-        # When newer connections pushed out living older ones, within the last minute.
-        self.takeovers_ns: tuple[int, ...] = ()
         # The coarse timer that will look at this node; 0 = none.
         self.filed_tick = 0
 

@@ -1,12 +1,13 @@
 """How a node joins: everything that can refuse it first, then every change at once.
 
-order: schema -> key -> fields -> capability class -> quarantine -> row.  A living node that
-registers again keeps row and generation and goes up one epoch; one that was Offline gets a new
+order: schema -> key -> fields -> capability class -> quarantine -> damping -> row.  A living node
+that registers again keeps row and generation and goes up one epoch; one that was Offline gets a new
 row, as workers may still settle what they had on the old one.
 """
 
 from pointsman_sched.core.fleet.class_interner import ClassesFull
 from pointsman_sched.core.fleet.health import Verb
+from pointsman_sched.core.fleet.intervals import NANOSECONDS
 from pointsman_sched.core.fleet.node import Node
 from pointsman_sched.core.joining.declaration import (
     capability_of,
@@ -25,8 +26,6 @@ from pointsman_wire.limits import PROTOCOL_VERSION
 from pointsman_wire.link import Connection
 from pointsman_wire.tickets import lane_ticket
 
-TAKEOVERS_MAX = 3
-TAKEOVER_WINDOW_NS = 60_000_000_000
 ROW_WAIT_MS = 1_000
 UNKNOWN_LOAD = pack_load(cpu=255, gpu=255, gpu_memory=255, memory=255, foreign=0)
 
@@ -78,8 +77,10 @@ def _try_register(
     if isinstance(number, ClassesFull):
         return Refusal(Code.CAPABILITY_CLASSES_FULL, number.words)
     known = state.nodes.by_id.get(admission.entry.node_id)
-    if known is not None and (refusal := _take_over(state, known, connection)) is not None:
+    refusal = _kept_out(state, admission.entry.node_id, connection, known)
+    if refusal is not None:
         return refusal
+    state.damping.admitted(admission.entry.node_id, state.clock_ns)
     node = known if known is not None and known.is_live else _place(state, admission)
     if isinstance(node, Refusal):
         return node
@@ -91,32 +92,55 @@ def _try_register(
     return None
 
 
-def _take_over(state: ManagementState, node: Node, connection: Connection) -> Refusal | None:
-    """The newer connection wins; three times a minute means two machines with one id (N7)."""
-    now_ns = state.clock_ns
-    recent = tuple(at for at in node.takeovers_ns if now_ns - at < TAKEOVER_WINDOW_NS)
-    is_takeover = node.connection is not None and node.connection != connection
-    if is_takeover and len(recent) < TAKEOVERS_MAX:
-        recent = (*recent, now_ns)
-    node.takeovers_ns = recent
-    if len(recent) < TAKEOVERS_MAX:
-        if is_takeover:
-            assert node.connection is not None
-            words = f"a newer connection registered as {node.node_id!r} with the same key"
-            state.outbox.complain(node.connection, Code.CONFLICT, words)
-            hang_up(state, node, words)
+def _kept_out(
+    state: ManagementState, node_id: str, connection: Connection, node: Node | None
+) -> Refusal | None:
+    """Refuse an id that two machines fight over, and one that comes and goes all the time."""
+    clock_ns = state.clock_ns
+    if left_ns := state.quarantine.left_ns(node_id, clock_ns):
+        return _quarantined(state, node_id, left_ns)
+    if node is not None and node.connection not in (None, connection):
+        return _take_over(state, node)
+    wait_ns = state.damping.wait_ns(node_id, clock_ns)
+    if not wait_ns:
         return None
-    words = (
-        f"node id {node.node_id!r} is claimed by two machines with the same key (a copied disk?); "
-        "both are kept out for a minute: remove the state of one of them"
-    )
-    if is_takeover:
-        assert node.connection is not None
-        state.outbox.complain(node.connection, Code.NODE_ID_CONFLICT, words)
+    state.stats.add(Counter.REGISTRATIONS_DAMPED)
+    seconds = -(-wait_ns // NANOSECONDS)
+    if node is not None:
+        node.reason = f"flapping: it comes and goes, and is kept away for {seconds} s"
+    words = f"node {node_id!r} comes and goes all the time: it may register again in {seconds} s"
+    return Refusal(Code.RATE_LIMITED, words, _in_ms(wait_ns))
+
+
+def _take_over(state: ManagementState, node: Node) -> Refusal | None:
+    """The newer connection wins; three times a minute means two machines with one id (N7)."""
+    assert node.connection is not None
+    if not state.quarantine.note_takeover(node.node_id, state.clock_ns):
+        words = f"a newer connection registered as {node.node_id!r} with the same key"
+        state.outbox.complain(node.connection, Code.CONFLICT, words)
         hang_up(state, node, words)
-        lose_connection(state, node, "quarantined: two machines claim this id")
-    wait_ms = (recent[0] + TAKEOVER_WINDOW_NS - now_ns) // 1_000_000 + 1
-    return Refusal(Code.NODE_ID_CONFLICT, words, wait_ms)
+        return None
+    state.stats.add(Counter.QUARANTINES)
+    left_ns = state.quarantine.left_ns(node.node_id, state.clock_ns)
+    refusal = _quarantined(state, node.node_id, left_ns)
+    state.outbox.complain(
+        node.connection, refusal.code, refusal.words, retry_after_ms=refusal.retry_after_ms
+    )
+    change(state, node, Verb.END, "quarantined: two machines claim this id with the same key")
+    return refusal
+
+
+def _quarantined(state: ManagementState, node_id: str, left_ns: int) -> Refusal:
+    words = (
+        f"node id {node_id!r} is claimed by two machines with the same key (a copied disk?); "
+        f"both are kept out for {state.config.nodes.quarantine_s:g} s: "
+        "remove the state of one of them"
+    )
+    return Refusal(Code.NODE_ID_CONFLICT, words, _in_ms(left_ns))
+
+
+def _in_ms(duration_ns: int) -> int:
+    return duration_ns // 1_000_000 + 1
 
 
 def _place(state: ManagementState, admission: Admission) -> Node | Refusal:
