@@ -43,7 +43,9 @@ from pointsman_wire.preamble import Preamble, Role
 from pointsman_wire.session_messages import SessionInit, SessionInitAck, Submit
 from pointsman_wire.tickets import lane_ticket
 from pointsman_workers.core.core import WorkerCore
+from pointsman_workers.core.events import WriteJournal
 from pointsman_workers.core.setup import WorkerMemory, WorkerSetup
+from pointsman_workers.journal.entries import AnyEntry
 
 SECOND_NS = 1_000_000_000
 TICKET_KEY = b"k" * 32
@@ -164,7 +166,13 @@ class WorkerHarness:
     """One worker of a host."""
 
     def __init__(
-        self, host: Host, *, worker_index: int = 0, epoch: int = 1, now_ns: int = SECOND_NS
+        self,
+        host: Host,
+        *,
+        worker_index: int = 0,
+        epoch: int = 1,
+        now_ns: int = SECOND_NS,
+        **journal: object,
     ) -> None:
         self.host = host
         self.now_ns = now_ns
@@ -185,6 +193,7 @@ class WorkerHarness:
             ticket_key=TICKET_KEY,
             entropy=random.randbytes,
             stopwatch=lambda: 0,
+            **journal,  # type: ignore[arg-type]
         )
         self.core = WorkerCore(setup)
 
@@ -208,6 +217,11 @@ class WorkerHarness:
             self.now_ns = max(self.now_ns, due_ns)
             self.feed()
         self.now_ns = end_ns
+
+    def entries(self) -> list[AnyEntry]:
+        """Everything that was written to the journal, in order."""
+        writes = [command for command in self.commands if isinstance(command, WriteJournal)]
+        return [entry for write in writes for entry in write.entries]
 
     def take(self, connection: Connection, kind: type[M]) -> list[M]:
         """All messages of a type that were sent on a connection, removed from the record."""

@@ -64,6 +64,7 @@ class WorkerCore:
         self._chores_at_ns = 0
         self._mend_at_ns = 0
         self._stop_at_ns = 0
+        self._shelved: list[Job] = []  # what waited when the stop was wished, and is kept
         self._absorb: dict[type, Callable[..., None]] = {
             Received: self._received,
             Accepted: self._accepted,
@@ -185,9 +186,16 @@ class WorkerCore:
 
     def _is_drained(self) -> bool:
         """Does nothing run, and wait nothing that would be lost?  The journal keeps what waits."""
-        waiting = self.shard.waiting
-        kept = sum(bool(job.segment) for kind in waiting.kinds for job in waiting.jobs(kind))
+        kept = sum(job.is_open and job.hold is None for job in self._shelved)
         return self.shard.open_job_count == kept
+
+    def _shelve(self) -> None:
+        """Leave waiting jobs that the journal has to the next life of this shard."""
+        waiting = self.shard.waiting
+        queued = [job for kind in waiting.kinds for job in waiting.jobs(kind)]
+        self._shelved += [job for job in queued if job.segment]
+        for job in self._shelved:
+            waiting.remove(job)
 
     def _settle_if_time(self) -> None:
         """All nodes have reported what they run from before, or had time enough to."""
@@ -287,6 +295,7 @@ class WorkerCore:
         shard = self.shard
         shard.is_stopping = True
         self._stop_at_ns = event.deadline_ns - self._late_ns
+        self._shelve()
         self._chores_at_ns = shard.now_ns
         for connection in shard.peers:
             shard.outbox.send(connection, client.GoingAway(reconnect_after_ms=500))

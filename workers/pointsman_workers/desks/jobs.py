@@ -60,7 +60,7 @@ class JobDesk:
         if known is not None:
             self._repeat(peer, submit, known, body_check(payload))
             return
-        if not shard.is_settled and self._may_still_run(session, key):
+        if not shard.is_settled and self._may_still_run(session, submit, key):
             self._unsettled.append((peer, submit, payload))
             return
         kind = shard.kinds.find(submit, session)
@@ -75,12 +75,14 @@ class JobDesk:
         job = self._new_job(session, submit, payload, key, kind)
         self._start(peer, job)
 
-    def _may_still_run(self, session: Session, key: Key) -> bool:
+    def _may_still_run(self, session: Session, submit: Submit, key: Key) -> bool:
         """Is this a repeated request that a node, not heard of since our start, may be running?
 
         One that a node has reported waits as well: another may yet report a newer dispatch of it.
+        What is journalled cannot be: our journal would know it.
         """
-        is_repeated = key[2] in session.repeats or key in self.shard.orphans
+        is_volatile = (submit.durability or self._durability) == MEMORY
+        is_repeated = (is_volatile and key[2] in session.repeats) or key in self.shard.orphans
         return is_repeated and len(self._unsettled) < UNSETTLED_MAX
 
     def _refuse(self, peer: Peer, submit: Submit, error: ErrorInfo) -> None:

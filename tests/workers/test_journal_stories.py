@@ -1,0 +1,285 @@
+"""Stories of the journal: what is written before anybody hears of it, and what waits for the disk.
+
+The store is pretended: the core names what shall be written, and is told where the journal stands.
+"""
+
+from worker_harness import Host, WorkerHarness
+
+from pointsman_shm.config import Config, JobsConfig, JournalConfig
+from pointsman_wire.lane_messages import NodeResultAck
+from pointsman_wire.messages import Error
+from pointsman_wire.session_messages import Cancel, JobAccepted, Result, ResultAck, SessionClose
+from pointsman_workers.core.events import (
+    DropSegments,
+    JournalState,
+    JournalSynced,
+    Stopped,
+    StopWished,
+    WriteJournal,
+)
+from pointsman_workers.journal.entries import (
+    JobAccepted as AcceptedEntry,
+)
+from pointsman_workers.journal.entries import (
+    JobDispatched,
+    JobEnded,
+    JobKept,
+    ResultsRead,
+    SessionEnded,
+    SessionOpened,
+)
+
+SECOND_NS = 1_000_000_000
+MIB = 1 << 20
+KIB = 1 << 10
+THERE = JournalState(segment=1, room_bytes=32 * MIB, held_bytes=16 * MIB, oldest=1)
+
+
+def journalled(slots: int = 1, **sections: object) -> WorkerHarness:
+    host = Host(Config(**sections))  # type: ignore[arg-type]
+    host.node(3, slots=slots)
+    host.publish(SECOND_NS)
+    harness = WorkerHarness(host, journal=THERE)
+    harness.feed()
+    return harness
+
+
+def names(entries: list[object]) -> list[str]:
+    return [type(entry).__name__ for entry in entries]
+
+
+def test_a_job_is_written_down_before_its_frames_leave_and_says_so() -> None:
+    h = journalled()
+    node, client = h.open_lane(3), h.open_session("s-1")
+    before = len(h.commands)
+    client.submit("r-1")
+    commands = h.commands[before:]
+    assert isinstance(commands[0], WriteJournal)
+    assert names([*commands[0].entries]) == ["SessionOpened", "JobAccepted", "JobDispatched"]
+    assert [type(command).__name__ for command in commands[1:]] == ["Send", "Send"]
+    assert client.one(JobAccepted).jobs[0].durability == "journal"
+    before = len(h.commands)
+    node.end(node.assignment())
+    ended = h.commands[before]
+    assert isinstance(ended, WriteJournal)
+    assert isinstance(ended.entries[0], JobEnded)
+    assert ended.entries[0].output == b"hola"
+    client.one(Result)
+    h.receive(client.connection, ResultAck(results=[(client.ack.session_number, 1)]))
+    assert isinstance(h.entries()[-1], ResultsRead)
+
+
+def test_a_dispatch_entry_carries_budget_and_exclusions() -> None:
+    h = journalled()
+    h.host.node(4)
+    h.host.publish(h.now_ns)
+    nodes = {row: h.open_lane(row) for row in (3, 4)}
+    client = h.open_session()
+    client.submit("r-1")
+    first = next(node for node in nodes.values() if node.assignments())
+    h.advance(2.5)  # never acknowledged
+    dispatched = [entry for entry in h.entries() if isinstance(entry, JobDispatched)]
+    assert [entry.attempt for entry in dispatched] == [1, 2]
+    assert dispatched[1].failovers == 1
+    assert dispatched[1].failed_nodes == (f"node-{first.row}",)
+    assert "no acknowledgement" in dispatched[1].reasons[0]
+
+
+def test_durability_memory_writes_nothing() -> None:
+    h = journalled()
+    node, client = h.open_lane(3), h.open_session()
+    client.submit("r-1", durability="memory")
+    node.end(node.assignment())
+    assert client.one(JobAccepted).jobs[0].durability == "memory"
+    assert client.one(Result).status == "completed"
+    assert not h.entries()
+
+
+def test_a_job_at_fsync_is_accepted_dispatched_and_ended_only_when_the_disk_has_it() -> None:
+    h = journalled()
+    node, client = h.open_lane(3), h.open_session()
+    client.submit("r-1", durability="fsync")
+    write = next(command for command in h.commands if isinstance(command, WriteJournal))
+    assert write.must_sync
+    assert not client.all(JobAccepted)
+    assert not node.assignments()
+    client.submit("r-1", durability="fsync")  # a repeat waits as well
+    assert not client.all(JobAccepted)
+    h.feed(JournalSynced(write.number))
+    accepted = [job for frame in client.all(JobAccepted) for job in frame.jobs]
+    assert [(job.durability, job.duplicate) for job in accepted] == [
+        ("fsync", False),
+        ("fsync", True),
+    ]
+    node.end(node.assignment())
+    assert not client.all(Result)
+    assert h.one(node.connection, NodeResultAck).withheld == [1]
+    last = [command for command in h.commands if isinstance(command, WriteJournal)][-1]
+    assert last.must_sync
+    h.feed(JournalSynced(last.number))
+    assert client.one(Result).status == "completed"
+    assert h.one(node.connection, NodeResultAck).withheld == []
+
+
+def test_a_large_result_stays_at_its_node_until_the_client_has_it() -> None:
+    h = journalled()
+    node, client = h.open_lane(3), h.open_session()
+    client.submit("r-1")
+    node.end(node.assignment(), b"x" * (64 * KIB + 1))
+    result = client.one(Result)
+    ack = h.one(node.connection, NodeResultAck)
+    assert (ack.number, ack.withheld) == (1, [1])
+    assert not any(isinstance(entry, JobEnded) for entry in h.entries())
+    client.submit("r-2")
+    node.end(node.assignment())
+    ack = h.one(node.connection, NodeResultAck)
+    assert (ack.number, ack.withheld) == (2, [1])
+    h.receive(client.connection, ResultAck(results=[(client.ack.session_number, result.number)]))
+    ack = h.one(node.connection, NodeResultAck)
+    assert (ack.number, ack.withheld) == (2, [])
+    ended = [entry for entry in h.entries() if isinstance(entry, JobEnded)]
+    assert [(entry.job, entry.is_forgotten) for entry in ended] == [(2, False), (1, True)]
+    client.all(Result)
+    client.submit("r-1")  # the copy in the window still answers
+    assert client.one(Result).status == "completed"
+
+
+def test_a_withheld_result_is_withheld_again_on_a_new_lane() -> None:
+    h = journalled()
+    node, client = h.open_lane(3), h.open_session()
+    client.submit("r-1")
+    job = node.assignment()
+    node.end(job, b"x" * (64 * KIB + 1))
+    client.one(Result)
+    node.hang_up()
+    node = h.open_lane(3)
+    node.end(job, b"x" * (64 * KIB + 1))
+    assert h.one(node.connection, NodeResultAck).withheld == [1]
+    assert not client.all(Result)
+    h.receive(client.connection, SessionClose(session_number=client.ack.session_number))
+    assert h.one(node.connection, NodeResultAck).withheld == []
+
+
+def test_c3_without_room_on_the_disk_jobs_are_refused_in_words_until_there_is_some() -> None:
+    """C3: no acceptance at level journal; memory only if the client asked; recovers alone."""
+    h = journalled()
+    node, client = h.open_lane(3), h.open_session()
+    h.feed(JournalState(segment=1, room_bytes=300 * KIB, held_bytes=16 * MIB, oldest=1))
+    client.submit("r-1", b"x" * 100 * KIB)
+    error = client.one(Error).error
+    assert (error.code, error.retryable) == ("QUEUE_FULL", True)
+    assert error.message.startswith("storage: ")
+    assert error.retry_after_ms == 1_000
+    client.submit("r-2", b"x" * 100 * KIB, durability="memory")
+    assert client.one(JobAccepted).jobs[0].durability == "memory"
+    node.end(node.assignment())
+    h.feed(JournalState(segment=2, room_bytes=32 * MIB, held_bytes=32 * MIB, oldest=1))
+    client.submit("r-1", b"x" * 100 * KIB)
+    assert client.one(JobAccepted).jobs[0].durability == "journal"
+
+
+def test_c3_ends_of_accepted_jobs_fit_or_stay_at_their_nodes() -> None:
+    """C3: what was accepted ends, however full the disk has become meanwhile."""
+    h = journalled()
+    node, client = h.open_lane(3), h.open_session()
+    client.submit("r-1")
+    h.feed(JournalState(segment=1, room_bytes=64 * KIB, held_bytes=16 * MIB, oldest=1))
+    node.end(node.assignment())
+    assert client.one(Result).status == "completed"
+    assert h.one(node.connection, NodeResultAck).withheld == [1]
+
+
+def test_a_key_whose_job_never_ran_is_free_in_the_journal_too() -> None:
+    h = journalled(jobs=JobsConfig(wait_none_s=1.0))
+    client = h.open_session()
+    client.submit("r-1", services=["asr"], src_lang="xx")
+    h.advance(2)
+    ended = [entry for entry in h.entries() if isinstance(entry, JobEnded)]
+    assert [entry.is_forgotten for entry in ended] == [True]
+
+
+def test_a_segment_goes_when_nothing_in_it_lives() -> None:
+    h = journalled(jobs=JobsConfig(window_s=5.0))
+    node, client = h.open_lane(3), h.open_session()
+    client.submit("r-1")
+    node.end(node.assignment())
+    client.one(Result)
+    h.feed(JournalState(segment=2, room_bytes=32 * MIB, held_bytes=32 * MIB, oldest=1))
+    h.advance(1)
+    # The session and the ended job are few: they are written anew, and their segment goes.
+    kept = [entry for entry in h.entries() if isinstance(entry, JobKept | SessionOpened)]
+    assert names([*kept]) == ["SessionOpened", "SessionOpened", "JobKept"]
+    assert [c.below for c in h.commands if isinstance(c, DropSegments)] == [2]
+
+
+def test_an_open_job_is_carried_forward_whole() -> None:
+    h = journalled()
+    node, client = h.open_lane(3), h.open_session()
+    client.submit("r-1", b"body")
+    h.feed(JournalState(segment=2, room_bytes=32 * MIB, held_bytes=32 * MIB, oldest=1))
+    h.advance(0.5)
+    accepted = [entry for entry in h.entries() if isinstance(entry, AcceptedEntry)]
+    dispatched = [entry for entry in h.entries() if isinstance(entry, JobDispatched)]
+    assert len(accepted) == len(dispatched) == 2
+    assert accepted[0] == accepted[1]
+    assert dispatched[0] == dispatched[1]
+    assert [c.below for c in h.commands if isinstance(c, DropSegments)] == [2]
+    node.end(node.assignment())
+    assert client.one(Result).status == "completed"
+
+
+def test_much_that_lives_is_carried_only_when_the_journal_is_too_large() -> None:
+    h = journalled(slots=4_096, journal=JournalConfig(bytes_max=40 * MIB))
+    h.open_lane(3)
+    client = h.open_session()
+    for number in range(300):
+        client.submit(f"r-{number}")
+    h.feed(JournalState(segment=2, room_bytes=32 * MIB, held_bytes=32 * MIB, oldest=1))
+    h.advance(1)
+    assert not [c for c in h.commands if isinstance(c, DropSegments)]
+    h.feed(JournalState(segment=3, room_bytes=32 * MIB, held_bytes=48 * MIB, oldest=1))
+    h.advance(1)
+    assert [c.below for c in h.commands if isinstance(c, DropSegments)] == [3]
+    accepted = [entry for entry in h.entries() if isinstance(entry, AcceptedEntry)]
+    assert len(accepted) == 600
+
+
+def test_a_cancelled_job_and_a_closed_session_end_in_the_journal() -> None:
+    h = journalled()
+    h.open_lane(3)
+    client = h.open_session()
+    number = client.ack.session_number
+    client.submit("r-1")
+    h.receive(client.connection, Cancel(session_number=number, request_id="r-1"))
+    h.receive(client.connection, SessionClose(session_number=number))
+    ended = next(entry for entry in h.entries() if isinstance(entry, JobEnded))
+    assert ended.result.status == "cancelled"
+    assert isinstance(h.entries()[-1], SessionEnded)
+
+
+def test_a_stop_leaves_journalled_jobs_that_wait_for_the_next_start() -> None:
+    h = journalled()
+    node, client = h.open_lane(3), h.open_session()
+    client.submit("r-1")
+    client.submit("r-2")  # waits
+    h.feed(StopWished(h.now_ns + 20 * SECOND_NS))
+    h.advance(0.2)
+    assert not any(isinstance(command, Stopped) for command in h.commands)
+    node.end(node.assignment())
+    h.advance(0.2)
+    assert not node.assignments()
+    assert any(isinstance(command, Stopped) for command in h.commands)
+
+
+def test_a_stop_waits_for_jobs_that_only_memory_holds() -> None:
+    h = journalled()
+    node, client = h.open_lane(3), h.open_session()
+    client.submit("r-1")
+    client.submit("r-2", durability="memory")  # waits
+    h.feed(StopWished(h.now_ns + 20 * SECOND_NS))
+    node.end(node.assignment())
+    h.advance(0.2)
+    assert not any(isinstance(command, Stopped) for command in h.commands)
+    node.end(node.assignment())
+    h.advance(0.2)
+    assert any(isinstance(command, Stopped) for command in h.commands)
