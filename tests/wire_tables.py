@@ -35,7 +35,7 @@ LIMITS = {
     "HEADER_BYTES_MAX": "a header with the 8 bytes before it",
     "HANDSHAKE_BYTES_MAX": "a frame of a peer that is not known yet",
     "REGISTER_BYTES_MAX": "the same on a control connection, for `register`",
-    "HANDSHAKE_TIMEOUT_S": "seconds for the preamble, and again for the first frame",
+    "HANDSHAKE_TIMEOUT_S": "seconds for the preamble and the first frame, together",
     "FRAME_ARRIVAL_TIMEOUT_S": "seconds for a frame, from its first byte to its last",
     "NODE_ID_LENGTH_MAX": "characters of a node id",
     "SESSION_ID_LENGTH_MAX": "characters of a session id",

@@ -27,7 +27,7 @@ from pointsman.results import JobPartial, JobResult
 from pointsman.session import JobStream, Session, Trunk, connect
 from pointsman_wire.control_messages import Hardware, Service, Translation
 from pointsman_wire.errors import Code
-from pointsman_wire.sockets.addresses import AddressError
+from pointsman_wire.sockets.tcp import AddressError
 
 __version__ = package_version()
 

@@ -42,8 +42,8 @@ from pointsman_wire.session_messages import (
     Submit,
     ToClient,
 )
-from pointsman_wire.sockets.addresses import split_address
 from pointsman_wire.sockets.driver import Driver, DriverSettings
+from pointsman_wire.sockets.tcp import split_address
 
 _log = logging.getLogger("pointsman.client")
 

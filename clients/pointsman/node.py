@@ -51,8 +51,8 @@ from pointsman.resources import ResourceProbe
 from pointsman_wire.control_messages import Service, ToNode
 from pointsman_wire.lane_messages import LaneToNode
 from pointsman_wire.preamble import Role
-from pointsman_wire.sockets.addresses import split_address
 from pointsman_wire.sockets.driver import Driver, DriverSettings
+from pointsman_wire.sockets.tcp import split_address
 
 H = TypeVar("H", bound=Handler)
 READY = "ready"

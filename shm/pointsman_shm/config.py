@@ -23,13 +23,19 @@ Slots = Annotated[int, msgspec.Meta(ge=1, le=4_096)]
 NodeCount = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
 JobCount = Annotated[int, msgspec.Meta(ge=1, le=10_000_000)]
 Bytes = Annotated[int, msgspec.Meta(ge=1 * KIB, le=4_096 * MIB)]
-FrameBytes = Annotated[int, msgspec.Meta(ge=4 * KIB, le=256 * MIB)]
-Name = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
-InstanceName = Annotated[str, msgspec.Meta(pattern="^[a-z0-9-]{1,32}$")]
-PoolId = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
-
-# The frame's length, header length and header travel beside the payload.
+# What the protocol allows (docs/protocol.md): a service may take less, never more.
+FRAME_BYTES_MAX = 2 * MIB
+PAYLOAD_BYTES_MAX = 1 * MIB
+HANDSHAKE_BYTES_MAX = 64 * KIB
+# The frame's length, header length and header travel beside the payload of a result.
 FRAME_HEADER_ROOM = 64 * KIB
+FRAME_BYTES_MIN = PAYLOAD_BYTES_MAX + FRAME_HEADER_ROOM
+FrameBytes = Annotated[int, msgspec.Meta(ge=FRAME_BYTES_MIN, le=FRAME_BYTES_MAX)]
+PayloadBytes = Annotated[int, msgspec.Meta(ge=4 * KIB, le=PAYLOAD_BYTES_MAX)]
+HandshakeBytes = Annotated[int, msgspec.Meta(ge=16 * KIB, le=HANDSHAKE_BYTES_MAX)]
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+InstanceName = Annotated[str, msgspec.Meta(pattern="^[a-z0-9][a-z0-9-]{0,31}$")]
+PoolId = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
 
 
 def _refuse_repeats(where: str, values: list[int] | list[str]) -> None:
@@ -194,15 +200,16 @@ class SessionsConfig(Section, frozen=True):
 
     idle_s: Seconds = 60.0
     resume_s: Seconds = 30.0
+    sessions_max: JobCount = 50_000  # per worker, those that may yet be resumed included
 
 
 class LimitsConfig(Section, frozen=True):
     """Bounds on what others may make the service hold."""
 
-    frame_bytes_max: FrameBytes = 2 * MIB
-    payload_bytes_max: FrameBytes = 1 * MIB
+    frame_bytes_max: FrameBytes = FRAME_BYTES_MAX
+    payload_bytes_max: PayloadBytes = PAYLOAD_BYTES_MAX  # of a submit
     handshake_s: Seconds = 5.0
-    handshake_bytes_max: FrameBytes = 16 * KIB
+    handshake_bytes_max: HandshakeBytes = 16 * KIB
     frame_arrival_s: Seconds = 10.0
     unauthenticated_max: SmallCount = 256
     unauthenticated_per_address_max: SmallCount = 8
@@ -217,10 +224,6 @@ class LimitsConfig(Section, frozen=True):
     snapshot_refuse_s: Seconds = 60.0  # on an older one only nodes that answer now get jobs
 
     def __post_init__(self) -> None:
-        if self.payload_bytes_max + FRAME_HEADER_ROOM > self.frame_bytes_max:
-            raise ValueError(
-                "payload_bytes_max must leave at least 64 KiB of frame_bytes_max for the header"
-            )
         if self.snapshot_refuse_s < self.snapshot_stale_s:
             raise ValueError("snapshot_refuse_s must not be smaller than snapshot_stale_s")
 
@@ -229,6 +232,13 @@ class ExplainConfig(Section, frozen=True):
     """How much each worker remembers of its decisions, so that they can be explained."""
 
     bytes_max: Bytes = 64 * MIB
+
+
+class SupervisionConfig(Section, frozen=True):
+    """When a process that runs but does nothing is replaced."""
+
+    # No turn of its loop for this long, by the supervisor's own time awake.
+    hung_s: Annotated[float, msgspec.Meta(ge=1, le=3_600)] = 10.0
 
 
 class Config(Section, frozen=True):
@@ -243,6 +253,7 @@ class Config(Section, frozen=True):
     sessions: SessionsConfig = SessionsConfig()
     limits: LimitsConfig = LimitsConfig()
     explain: ExplainConfig = ExplainConfig()
+    supervision: SupervisionConfig = SupervisionConfig()
     catalogue: Catalogue = Catalogue()
 
     def __post_init__(self) -> None:

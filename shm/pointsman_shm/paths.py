@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-INSTANCE_PATTERN = re.compile(r"[a-z0-9-]{1,32}")
+INSTANCE_PATTERN = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 SOCKET_PATH_SIZE_MAX = 107  # sockaddr_un holds 108 bytes, one of them the closing zero
 LONGEST_SOCKET_NAME = "handover-worker-63.sock"
 FORMAT = "1"  # of state and runtime directory; another number is refused, never guessed at
@@ -106,13 +106,13 @@ def resolve_paths(
 ) -> InstancePaths:
     """Name everything of `instance`; directories not given are the user's customary ones.
 
-    Raises PathError for a name outside [a-z0-9-]{1,32}, a relative directory, and a runtime
+    Raises PathError for a name outside [a-z0-9][a-z0-9-]{0,31}, a relative directory, and a runtime
     directory in which a unix socket's path would not fit.
     """
     if INSTANCE_PATTERN.fullmatch(instance) is None:
         raise PathError(
             f"instance name {instance!r} cannot be used: "
-            "take 1 to 32 of the characters a-z, 0-9 and '-'"
+            "take 1 to 32 of the characters a-z, 0-9 and '-', not '-' at the start"
         )
     state = Path(state_dir or _default_state(environment, user_id) / "pointsman" / instance)
     runtime = Path(runtime_dir or _default_runtime(environment, user_id) / instance)

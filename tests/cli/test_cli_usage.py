@@ -85,6 +85,8 @@ def test_serve_passes_on_what_was_given_and_nothing_else() -> None:
     given = {"workers": 3, "port": 0, "host": None, "config": Path("/etc/p.toml")}
     words = "-m pointsman_sched.supervisor --workers 3 --port 0 --config /etc/p.toml"
     assert supervisor_command(given)[1:] == words.split()
+    assert supervisor_command({"insecure-plaintext": False})[3:] == []
+    assert supervisor_command({"insecure-plaintext": True})[3:] == ["--insecure-plaintext"]
 
 
 @pytest.mark.parametrize("platform", ["darwin", "win32"])

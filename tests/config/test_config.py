@@ -83,6 +83,7 @@ def test_values_are_read_into_their_sections() -> None:
         ("[server]\nport = 65536", "server.port: Expected `int` <= 65535"),
         ("[server]\nworkers = 65", "server.workers: Expected `int` <= 64"),
         ('[server]\ninstance = "Big One"', "server.instance: Expected `str` matching"),
+        ("[supervision]\nhung_s = 0.9", "supervision.hung_s: Expected `float` >= 1.0"),
         ("[jobs]\nack_s = nan", "jobs.ack_s: "),
         ("[jobs]\nack_s = inf", "jobs.ack_s: "),
         ("[jobs]\nack_s = -1", "jobs.ack_s: "),
@@ -90,7 +91,15 @@ def test_values_are_read_into_their_sections() -> None:
         ('[pools]\nmode = "x"', "pools.mode: Invalid enum value 'x': take one of two_level, "),
         ("[nodes]\noffline_intervals = 3", "nodes: offline_intervals must be larger"),
         ("[nodes]\nbad_of_window = 6", "nodes: bad_of_window must not be larger"),
-        ("[limits]\npayload_bytes_max = 2097152", "limits: payload_bytes_max must leave"),
+        (
+            "[limits]\npayload_bytes_max = 2097152",
+            "limits.payload_bytes_max: Expected `int` <= ",
+        ),
+        (
+            "[limits]\nframe_bytes_max = 4194304",
+            "limits.frame_bytes_max: Expected `int` <= 2097",
+        ),
+        ("[limits]\nframe_bytes_max = 65536", "limits.frame_bytes_max: Expected `int` >= 1114112"),
         ("[jobs]\nduration_timeout_min_s = 61", "jobs: duration_timeout_min_s must not exceed"),
         ("[pools]\nspread = true\nsticky = true", "pools: spread and sticky contradict"),
         (

@@ -20,9 +20,9 @@ from pointsman_wire.link import Accepted, Close, Closed, Dial, DialFailed, Diall
 from pointsman_wire.messages import Message
 from pointsman_wire.preamble import Preamble, Role, decode_preamble
 from pointsman_wire.session_messages import ClientHeartbeat, ClientHeartbeatAck, Partial
-from pointsman_wire.sockets.addresses import AddressError, split_address
 from pointsman_wire.sockets.bounds import ConnectionLimits
 from pointsman_wire.sockets.driver import Driver, DriverSettings
+from pointsman_wire.sockets.tcp import AddressError, split_address
 
 
 class Wish(Message, tag="wish", frozen=True):

@@ -27,7 +27,7 @@ class Owner:
 
     def __init__(self, path: Path) -> None:
         self.adopted: list[tuple[socket.socket, Preamble, str]] = []
-        self.receiver = HandoverReceiver(path, lambda *taken: self.adopted.append(taken))
+        self.receiver = HandoverReceiver(path, lambda *taken: self.adopted.append(taken[:3]))
 
     def close(self) -> None:
         self.receiver.close()

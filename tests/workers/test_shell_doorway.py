@@ -22,12 +22,13 @@ class Hall:
 
     def __init__(self) -> None:
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=512)
-        self.adopted: list[tuple[socket.socket, Preamble, str]] = []
+        self.adopted: list[tuple[socket.socket, Preamble, str, int]] = []
         self.given: list[tuple[int, socket.socket]] = []
         self.connection_count = 0
         self.is_full = False
 
-    def give(self, owner: int, sock: socket.socket) -> bool:
+    def give(self, owner: int, sock: socket.socket, came_at_ns: int) -> bool:
+        assert came_at_ns <= time.monotonic_ns()
         if not self.is_full:
             self.given.append((owner, sock))
         return not self.is_full
@@ -105,7 +106,8 @@ async def test_a_preamble_leads_to_its_owner(role: Role, key: int | None, owner:
         peer = await place.dial(data)
         await until(lambda: place.adopted or place.given)
         if owner == 1:
-            [(sock, preamble, address)] = place.adopted
+            [(sock, preamble, address, came_at_ns)] = place.adopted
+            assert came_at_ns <= time.monotonic_ns()
             assert preamble == Preamble(role, key)
             assert address == "127.0.0.1"
         else:

@@ -4,7 +4,8 @@ Manager, worker, node and client cores are all told of connections by small numb
 shell hands out and never uses twice.  Real sockets and the simulator drive the same cores.
 """
 
-from typing import NewType
+from collections.abc import Sequence
+from typing import Any, NewType, Protocol
 
 import msgspec
 
@@ -85,3 +86,13 @@ class LoopWasLate(msgspec.Struct, frozen=True, gc=False):
     """
 
     late_ns: int
+
+
+class Core(Protocol):
+    """What decides.  `events` and the returned commands are those above and of its own."""
+
+    def step(self, now_ns: int, events: Any, /) -> Sequence[Any]:
+        """Absorb what happened, in order, and return what shall be done, in order."""
+
+    def next_deadline_ns(self) -> int | None:
+        """When to step even if nothing happens; on the clock of `now_ns`."""

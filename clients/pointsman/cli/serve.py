@@ -30,9 +30,7 @@ def serve(
     host: Annotated[
         str | None, typer.Option(help="Address to listen at; 127.0.0.1 if not said.")
     ] = None,
-    instance: Annotated[
-        str | None, typer.Option(help="A name, to run several on one host.")
-    ] = None,
+    instance: Annotated[str | None, typer.Option(help="A name, for several on one host.")] = None,
     config: Annotated[
         Path | None, typer.Option(help="Configuration file (TOML).", resolve_path=True)
     ] = None,
@@ -42,6 +40,9 @@ def serve(
     runtime_dir: Annotated[
         Path | None, typer.Option(help="Where it has its sockets.", resolve_path=True)
     ] = None,
+    insecure_plaintext: Annotated[
+        bool, typer.Option("--insecure-plaintext", help="Open to the network, without TLS.")
+    ] = False,
 ) -> None:
     """Run the service on this host: one public port, a manager, workers.
 
@@ -58,6 +59,7 @@ def serve(
         "config": config,
         "state-dir": state_dir,
         "runtime-dir": runtime_dir,
+        "insecure-plaintext": insecure_plaintext,
     }
     command = supervisor_command(given)
     sys.stdout.flush()
@@ -67,12 +69,12 @@ def serve(
 
 def supervisor_command(given: Mapping[str, int | str | Path | None]) -> list[str]:
     """Return the supervisor's command line with the options that were given."""
-    options = [
-        word
-        for name, value in given.items()
-        if value is not None
-        for word in (f"--{name}", str(value))
-    ]
+    options = []
+    for name, value in given.items():
+        if value is True:
+            options.append(f"--{name}")
+        elif value is not None and value is not False:
+            options += [f"--{name}", str(value)]
     return [sys.executable, "-m", SUPERVISOR, *options]
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from pointsman.cli.endings import USAGE, Trouble
-from pointsman_wire.sockets.addresses import AddressError, split_address
+from pointsman_wire.sockets.tcp import AddressError, split_address
 
 DEFAULT_SERVER = "127.0.0.1:7400"
 

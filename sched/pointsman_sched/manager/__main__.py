@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import uvloop
 
 from pointsman_sched.manager.options import ManagerOptions, parse_options
-from pointsman_sched.manager.process import ManagerProcess, raise_descriptor_limit
+from pointsman_sched.manager.process import ManagerProcess
 from pointsman_shm.config_load import ConfigError
 from pointsman_shm.paths import PathError
 from pointsman_wire.sockets.crash_points import CrashPointError, read_crash_point
@@ -22,7 +22,6 @@ def main(arguments: Sequence[str]) -> int:
     except (ConfigError, CrashPointError, PathError) as error:
         print(f"pointsman manager: {error}", file=sys.stderr)
         return 2
-    raise_descriptor_limit()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(run(options, crash))
 

@@ -9,7 +9,6 @@ successor; the supervisor removes them when the whole service ends.
 import asyncio
 import gc
 import os
-import resource
 import signal
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -35,6 +34,7 @@ from pointsman_sched.manager.registry_file import RegistryFile
 from pointsman_sched.manager.segments import ManagerSegments
 from pointsman_sched.manager.uplink_server import UplinkServer
 from pointsman_sched.wall_clock import wall_clock_offset_ns
+from pointsman_shm.descriptors import take_descriptors
 from pointsman_shm.memory.ownership import LockHeld, OwnerLock, acquire_lock
 from pointsman_shm.memory.segment import SegmentForeign, SegmentsFull
 from pointsman_shm.memory.stats import StatsPage
@@ -174,7 +174,8 @@ class ManagerProcess:
                     queue_bytes_max=limits.node_queue_bytes_max,
                     queue_frames_max=limits.node_queue_frames_max,
                     stall_s=limits.node_stall_s,
-                )
+                ),
+                connections_max=take_descriptors(limits.descriptors_percent),
             ),
             strangers=Strangers(
                 total_max=limits.unauthenticated_max,
@@ -253,9 +254,3 @@ class ManagerProcess:
 
     def _say(self, text: str) -> None:
         say("pointsman manager", text)
-
-
-def raise_descriptor_limit() -> None:
-    """Take all the descriptors that this process may have: one per node."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

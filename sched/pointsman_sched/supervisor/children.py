@@ -11,6 +11,9 @@
                          FAILED          stop: any state -> STOPPED
 
 A restart is immediate after a death in good health, then 0.1 s, doubling to 1 s.
+
+A hung process is killed.  One that is frozen survives even that until it is thawed: then its
+successor is started all the same, and waits for the lock that the frozen one holds.
 """
 
 import asyncio
@@ -32,6 +35,8 @@ HEALTHY_AFTER_S = 10.0
 UNREADY_DEATHS_MAX = 5
 UNREADY_WINDOW_S = 60.0
 READY_BYTES_MAX = 64
+# A process that SIGKILL has not ended by then is frozen, or stuck in the kernel.
+KILL_PATIENCE_S = 1.0
 # Wrong usage or configuration; shared memory is full: another try ends the same way.
 HOPELESS_STATUSES = (2, 75)
 
@@ -81,6 +86,9 @@ class Child:
         self._unready_deaths: deque[float] = deque(maxlen=UNREADY_DEATHS_MAX)
         self._restart: asyncio.TimerHandle | None = None
         self._is_stopping = False
+        self._killed: subprocess.Popen[bytes] | None = None  # for hanging
+        # Killed and not dead yet, by their process descriptors; each may hold the lock.
+        self._frozen: dict[int, subprocess.Popen[bytes]] = {}
 
     @property
     def pid(self) -> int:
@@ -91,6 +99,11 @@ class Child:
     def is_alive(self) -> bool:
         """Is there a process?"""
         return self._process is not None
+
+    @property
+    def has_frozen(self) -> bool:
+        """Is there a former process that SIGKILL has not ended?"""
+        return bool(self._frozen)
 
     def start(self) -> None:
         """Start the process.  Raises OSError when the system has no room for another."""
@@ -122,13 +135,50 @@ class Child:
         try:
             self.start()
         except OSError as error:
+            # The system has no room: that is no fault of the child's, and may pass.
             self._say(f"{self.plan.name} cannot be started: {error.strerror}; tries again")
-            self._plan_restart(was_ready=False)
+            self._wait_and_restart()
 
     def tell(self, number: signal.Signals) -> None:
         """Send a signal that means something else than an end, if it can be understood."""
         if self.state is ChildState.READY and self._process is not None:
             self._process.send_signal(number)
+
+    def replace(self, why: str) -> None:
+        """Kill a process that hangs, and let a successor take its place."""
+        if self._process is None or self._process is self._killed:
+            return
+        self._killed = self._process
+        self._say(f"{self.plan.name} (pid {self.pid}) {why}: kills it")
+        self._process.kill()
+        self._loop.call_later(KILL_PATIENCE_S, self._leave_frozen, self._process)
+
+    def _leave_frozen(self, process: subprocess.Popen[bytes]) -> None:
+        if process is not self._process:
+            return
+        fd = self._pid_fd
+        self._say(
+            f"{self.plan.name} (pid {process.pid}) does not end by SIGKILL, so it is frozen: its "
+            "successor waits until it is thawed"
+        )
+        self._loop.remove_reader(fd)
+        self._frozen[fd] = process
+        self._loop.add_reader(fd, self._thawed, fd)
+        self._process = None
+        self.status = 128 + signal.SIGKILL
+        self._close_ready()
+        if self._is_stopping:
+            self._become(ChildState.STOPPED)
+        else:
+            self._plan_restart(was_ready=self.state is ChildState.READY)
+
+    def _thawed(self, fd: int) -> None:
+        self._loop.remove_reader(fd)
+        os.close(fd)
+        process = self._frozen.pop(fd)
+        process.wait()
+        self._say(f"{self.plan.name} (pid {process.pid}), which was frozen, is gone")
+        self._changed(self)
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal; a child that is signalled is not started again."""
@@ -185,6 +235,9 @@ class Child:
         if is_hopeless or self._is_crash_loop(now_s):
             self._become(ChildState.FAILED)
             return
+        self._wait_and_restart()
+
+    def _wait_and_restart(self) -> None:
         self._restart = self._loop.call_later(self._pause_s, self._start_again)
         self._pause_s = min(max(2 * self._pause_s, PAUSE_FIRST_S), PAUSE_MAX_S)
         self._become(ChildState.WAITING)

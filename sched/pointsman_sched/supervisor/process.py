@@ -17,7 +17,7 @@ import socket
 import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
-from time import monotonic
+from time import monotonic, monotonic_ns
 
 from pointsman_sched.supervisor.children import HOPELESS_STATUSES, Child, ChildPlan, ChildState
 from pointsman_sched.supervisor.grounds import (
@@ -29,6 +29,7 @@ from pointsman_sched.supervisor.grounds import (
     take_instance,
 )
 from pointsman_sched.supervisor.options import ServiceOptions
+from pointsman_sched.supervisor.watching import HangJudge, read_words
 from pointsman_shm.paths import worker_process
 from pointsman_shm.saying import say as say_line
 from pointsman_wire.admin_messages import AdminAnswer, AdminQuery, Status, StatusQuery
@@ -40,6 +41,9 @@ STOP_S = 30.0
 MANAGER_STOP_S = 3.0
 KILL_S = 5.0
 PREDECESSOR_S = 10.0
+# The words of the children are looked at so often within the time that makes one hung.
+LOOKS = 10
+LOOK_MAX_S = 1.0
 # Some senders signal the process and then its group: that is one wish, not an impatient second.
 SAME_SIGNAL_S = 0.5
 
@@ -72,6 +76,11 @@ class Supervisor:
         self._signalled_at_s = 0.0
         self._changed = asyncio.Event()  # a child changed, or a signal came
         self._failed: Child | None = None
+        self._look_s = min(options.config.supervision.hung_s / LOOKS, LOOK_MAX_S)
+        self._judge = HangJudge(
+            hung_ns=int(options.config.supervision.hung_s * 1e9), look_ns=int(self._look_s * 1e9)
+        )
+        self._next_look: asyncio.TimerHandle | None = None
 
     async def run(self) -> int:
         """Start, watch, stop.  Raises GroundError or PathError when there is no ground."""
@@ -90,10 +99,13 @@ class Supervisor:
         admin = AdminServer(listen_at(admin_path), self.answer)
         try:
             self._start_children(listener.fileno(), alive)
+            self._look()
             await self._wait(lambda: self._signal_count > 0 or self._failed is not None, None)
         finally:
             listener.close()
             await self._stop_children()
+            if self._next_look is not None:
+                self._next_look.cancel()
             await admin.close()
             os.close(held)
             os.close(alive)
@@ -173,13 +185,34 @@ class Supervisor:
         return command
 
     def _child_changed(self, child: Child) -> None:
-        if child.state is ChildState.FAILED and self._failed is None:
-            self._failed = child
+        if child.state is ChildState.FAILED:
+            self._child_failed(child)
         if not self._is_told_ready and all(c.was_ever_ready for c in self._children):
             self._is_told_ready = len(self._children) == self._options.worker_count + 1
             if self._is_told_ready:
                 self._tell_ready()
         self._changed.set()
+
+    def _child_failed(self, child: Child) -> None:
+        """Before the service was ready it has failed; afterwards the others go on without one."""
+        is_last = all(other.state is ChildState.FAILED for other in self._children)
+        if not self._is_told_ready or is_last:
+            self._failed = self._failed or child
+            return
+        is_manager = child is self._children[0]
+        lost = "nodes cannot join or leave" if is_manager else "sessions of its shard find nobody"
+        say(
+            f"GIVES UP {child.plan.name}: it died again and again without becoming ready; the "
+            f"others go on, {lost}. Mend what it said above, then restart the service"
+        )
+
+    def _look(self) -> None:
+        """Replace who is hung; also while the service stops, which a hung one would hold up."""
+        ready = {c.plan.name: c for c in self._children if c.state is ChildState.READY}
+        words = read_words(self._options.paths, [*ready])
+        for name, stood_s in self._judge.look(monotonic_ns(), words).items():
+            ready[name].replace(f"has done nothing for {stood_s:.1f} s")
+        self._next_look = self._loop.call_later(self._look_s, self._look)
 
     def _tell_ready(self) -> None:
         try:
@@ -229,7 +262,8 @@ class Supervisor:
         for child in self._children:
             child.signal(signal.SIGKILL)
         self._signal_count = 0
-        if not await self._wait_for_end(self._children, monotonic() + KILL_S):
+        is_over = await self._wait_for_end(self._children, monotonic() + KILL_S)
+        if not is_over or any(child.has_frozen for child in self._children):
             say("some processes do not even end by SIGKILL (are they frozen?); leaves them")
 
     async def _wait_for_end(self, children: Sequence[Child], deadline_s: float) -> bool:

@@ -23,7 +23,7 @@ from pointsman_shm.memory.header import BIRTH, HEADER_SIZE, SegmentUnready, writ
 from pointsman_shm.memory.ownership import current_owner, flock_descriptor, unlock_descriptor
 
 MODE = 0o600
-_NAME = re.compile(r"/pointsman\.[a-z0-9-]{1,32}\.[a-z0-9.-]{1,64}")
+_NAME = re.compile(r"/pointsman\.[a-z0-9][a-z0-9-]{0,31}\.[a-z0-9.-]{1,64}")
 _NO_ROOM = frozenset({errno.ENOSPC, errno.ENOMEM, errno.EDQUOT})
 
 
@@ -160,6 +160,22 @@ def attach_segment(name: str, *, writable: bool) -> Segment:
     except BaseException:
         shared.close_fd()
         raise
+
+
+def peek_segment(name: str, size: int) -> bytes:
+    """Return the first bytes of what the name leads to now, fewer when it is cut or not there.
+
+    Nothing is mapped: who only looks on must survive whatever is done to the file.
+    """
+    _check_name(name)
+    try:
+        shared = posix_ipc.SharedMemory(name, read_only=True)
+    except (posix_ipc.Error, OSError):
+        return b""
+    try:
+        return os.pread(shared.fd, size, 0)
+    finally:
+        shared.close_fd()
 
 
 def unlink_segment(name: str) -> bool:

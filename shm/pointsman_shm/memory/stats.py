@@ -21,7 +21,14 @@ from itertools import accumulate
 
 import msgspec
 
-from pointsman_shm.memory.header import HEADER_WORDS, Shape, open_words
+from pointsman_shm.memory.header import (
+    HEADER_WORDS,
+    LayoutMismatch,
+    SegmentUnready,
+    Shape,
+    check_header,
+    open_words,
+)
 from pointsman_shm.memory.stats_names import Counter, Gauge, Timing
 
 LAYOUT = 1
@@ -35,6 +42,7 @@ _GAUGES = _COUNTERS + len(Counter)
 _TIMINGS = _GAUGES + len(Gauge)
 _TIMING_WORDS = 1 + BUCKET_COUNT
 _WORD_COUNT = _TIMINGS + len(Timing) * _TIMING_WORDS
+HEAD_BYTES = 8 * (_HEARTBEAT + 1)  # what `beat_in` needs of a page
 
 
 def bucket_of(duration_ns: int) -> int:
@@ -51,6 +59,27 @@ def bucket_end_ns(bucket: int) -> int:
     """Return where a bucket ends, exclusive; for the last, which has no end, where it begins."""
     octave, quarter = divmod(min(bucket, BUCKET_COUNT - 2), 4)
     return (4 + quarter) << (SHORTEST_BITS - 3 + octave)
+
+
+def beat_in(head: bytes) -> int | None:
+    """Return the last beat in the first HEAD_BYTES of a page, None when they begin no such page.
+
+    For who watches from outside and must not map: looking at a mapping that somebody cut is fatal.
+    """
+    if len(head) < HEAD_BYTES:
+        return None
+    words = memoryview(head).cast("Q")
+    try:
+        check_header(words, _shape())
+    except (SegmentUnready, LayoutMismatch):
+        return None
+    beat_at_ns: int = words[_HEARTBEAT]
+    return beat_at_ns
+
+
+def _shape() -> Shape:
+    dimensions = len(Counter) << 32 | len(Gauge) << 16 | len(Timing)
+    return Shape(b"pmstat", LAYOUT, 8 * _WORD_COUNT, dimensions)
 
 
 class TimingView(msgspec.Struct, frozen=True):
@@ -93,9 +122,7 @@ class StatsPage:
     __slots__ = ("_counters", "_gauges", "_words")
 
     def __init__(self, buffer: memoryview | bytearray, *, create: bool = False) -> None:
-        dimensions = len(Counter) << 32 | len(Gauge) << 16 | len(Timing)
-        shape = Shape(b"pmstat", LAYOUT, self.size(), dimensions)
-        self._words = open_words(buffer, shape, create=create)
+        self._words = open_words(buffer, _shape(), create=create)
         self._counters = self._words[_COUNTERS:_GAUGES]
         self._gauges = self._words[_GAUGES:_TIMINGS]
 

@@ -12,6 +12,7 @@ from pointsman_wire.limits import (
 
 STRANGERS_MAX = 256
 STRANGERS_PER_ADDRESS_MAX = 8
+UNREADABLE_MAX = 100
 
 
 class ConnectionLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,7 +30,7 @@ class ConnectionLimits(msgspec.Struct, frozen=True, kw_only=True):
     # After so many, others have their turn.
     frames_a_turn_max: int = 1_024
     # So many frames that are no messages end a connection, unless they come slowly.
-    unreadable_max: int = 100
+    unreadable_max: int = UNREADABLE_MAX
     unreadable_forgiven_a_second: int = 10
 
     def watch_period_s(self) -> float:

@@ -21,9 +21,9 @@ and the reset would destroy the error frame that the peer has yet to read.
 """
 
 import asyncio
-import socket
 import struct
 from enum import Enum
+from time import monotonic_ns
 from typing import Protocol, cast
 
 from pointsman_wire.errors import Code
@@ -39,6 +39,7 @@ from pointsman_wire.link import Accepted, Closed, Connection, Dialled, Frame, Re
 from pointsman_wire.messages import Error, Message, error_info
 from pointsman_wire.sockets.bounds import ConnectionLimits
 from pointsman_wire.sockets.reading import UNDECODABLE, MessageReader
+from pointsman_wire.sockets.tcp import set_tcp_options
 
 # Frames above this take the decoder's way, where every length is checked.
 _SMALL_FRAME_BYTES_MAX = 256 * 1024
@@ -70,20 +71,6 @@ class _State(Enum):
     GONE = 3
 
 
-def set_tcp_options(sock: socket.socket) -> None:
-    """Send at once, and notice a dead peer, with what this platform has of it."""
-    if sock.family not in (socket.AF_INET, socket.AF_INET6):
-        return
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    options = (("IDLE", 15), ("INTVL", 5), ("CNT", 3))
-    values = [(f"TCP_KEEP{name}", value) for name, value in options]
-    for name, value in [*values, ("TCP_USER_TIMEOUT", 30_000)]:
-        option = getattr(socket, name, None)
-        if option is not None:
-            sock.setsockopt(socket.IPPROTO_TCP, option, value)
-
-
 class FrameConnection(asyncio.Protocol):
     """A stream of frames; `opening` is told once it stands, `hello` is sent first.
 
@@ -104,6 +91,7 @@ class FrameConnection(asyncio.Protocol):
         self.out_frames = 0
         self.is_queued = False  # set while the host holds it for the flush of this turn
         self.reason = ""  # why it ended, once it did
+        self.came_at_ns = 0  # when it was accepted, which may be long before it came here
         self._host = host
         self._opening = opening
         self._reader = reader
@@ -148,7 +136,10 @@ class FrameConnection(asyncio.Protocol):
             is_control = opening.preamble.role.name == "CONTROL"
             bound = limits.register_bytes_max if is_control else limits.first_frame_bytes_max
             self._decoder.frame_bytes_max = bound
-            self._read_at = self._loop.time() + limits.first_frame_s
+            waited_s = (monotonic_ns() - self.came_at_ns) / 1e9
+            # What came while this process did not run gets a moment all the same.
+            left_s = max(limits.first_frame_s - waited_s, limits.first_frame_s / 10)
+            self._read_at = self._loop.time() + left_s
             self._host.watch(self)
         self._host.post(opening)
 

@@ -16,7 +16,7 @@ import ssl
 import struct
 from collections.abc import Callable, Mapping, Sequence
 from time import monotonic_ns
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
@@ -26,6 +26,7 @@ from pointsman_wire.link import (
     Accepted,
     Close,
     Connection,
+    Core,
     Dial,
     DialFailed,
     Dialled,
@@ -33,26 +34,16 @@ from pointsman_wire.link import (
     Send,
 )
 from pointsman_wire.preamble import PREAMBLE_BYTES, Preamble, Role, encode_preamble
-from pointsman_wire.sockets.addresses import AddressError, split_address
 from pointsman_wire.sockets.bounds import ConnectionLimits, Strangers
 from pointsman_wire.sockets.connections import FrameConnection
 from pointsman_wire.sockets.reading import MessageReader
+from pointsman_wire.sockets.tcp import AddressError, split_address
 
 _encode_into = msgspec.msgpack.Encoder().encode_into
 _pack_prefix_into = struct.Struct("<II").pack_into
 _PREFIX_ROOM = bytes(PREFIX_BYTES)
 _NS = 1_000_000_000
 _NEVER_NS = 1 << 63
-
-
-class Core(Protocol):
-    """What decides.  `events` and the returned commands are those of link.py and of its own."""
-
-    def step(self, now_ns: int, events: Any, /) -> Sequence[Any]:
-        """Absorb what happened, in order, and return what shall be done, in order."""
-
-    def next_deadline_ns(self) -> int | None:
-        """When to step even if nothing happens; on the clock of `now_ns`."""
 
 
 class DriverSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,6 +54,7 @@ class DriverSettings(msgspec.Struct, frozen=True, kw_only=True):
     tls: ssl.SSLContext | None = None
     dial_s: float = 5.0
     late_tolerance_ns: int = 250_000_000
+    connections_max: int = 1_000_000  # above it none is adopted
 
 
 class Driver:
@@ -87,6 +79,7 @@ class Driver:
         self.observe_turn: Callable[[int], None] | None = None  # told a step's nanoseconds
         # Told how long the first event of a turn has waited until the step was over.
         self.observe_wait: Callable[[int], None] | None = None
+        self.refused_count = 0  # connections that were too many
         self._core = core
         self._loop = asyncio.get_running_loop()
         self.broken: asyncio.Future[None] = self._loop.create_future()
@@ -129,11 +122,14 @@ class Driver:
         if not self._is_scheduled:
             self._schedule()
 
-    def adopt(self, sock: socket.socket, preamble: Preamble, peer: str = "") -> None:
+    def adopt(
+        self, sock: socket.socket, preamble: Preamble, peer: str = "", came_at_ns: int = 0
+    ) -> None:
         """Take over an accepted connection whose preamble has arrived but was not read.
 
-        `peer` is the address without the port.  Refused (closed) when the role is not spoken
-        here or too many peers are unknown yet.
+        `peer` is the address without the port, `came_at_ns` when it was accepted, on the
+        monotonic clock (0: now).  Refused (closed) when the role is not spoken here, when there
+        are too many connections, or when too many peers are unknown yet.
         """
         sock.setblocking(False)
         reader = self._readers.get(preamble.role)
@@ -141,11 +137,18 @@ class Driver:
             is_open = sock.recv(PREAMBLE_BYTES) != b""
         except OSError:  # it was reset meanwhile, or the preamble is not there after all
             is_open = False
-        if self._is_over or reader is None or not is_open or not self.strangers.admit(peer):
+        is_full = len(self._alive) >= self.settings.connections_max
+        self.refused_count += is_full
+        if self._is_over or is_full or reader is None or not is_open:
+            sock.close()
+            return
+        if not self.strangers.admit(peer):
+            self.refused_count += 1
             sock.close()
             return
         opening = Accepted(self._number(), preamble, peer)
         connection = FrameConnection(self, opening, reader, self.settings.limits)
+        connection.came_at_ns = came_at_ns or monotonic_ns()
         self._strange[connection] = peer
         self._alive.add(connection)
         self._keep(self._loop.create_task(self._attach(sock, connection)))

@@ -2,8 +2,8 @@
 
     accepting process                       owner
     -----------------                       -----
-    Offer(id, socket)   --[id + descriptor]-->   sends [id] back, then adopts
-    closes its copy     <--------[id]---------
+    Offer(id, socket)   --[id, came at + descriptor]-->   sends [id] back, then adopts
+    closes its copy     <------------[id]--------------
 
 The channel is a SOCK_SEQPACKET unix socket; both ends check the user of the other.  The sender
 keeps its copy of the descriptor until the owner has acknowledged it, so:
@@ -23,6 +23,7 @@ import struct
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from time import monotonic_ns
 
 import msgspec
 
@@ -32,8 +33,13 @@ from pointsman_wire.sockets.unix_sockets import close_at, is_same_user, listen_a
 assert sys.platform == "linux"
 
 _ID = struct.Struct("<Q")
+_OFFER = struct.Struct("<QQ")  # id, and when it was accepted, on the monotonic clock of this host
 _PACKETS_PER_TURN_MAX = 64
 _RETRY_S = 0.02
+
+
+# Told the socket, its preamble (unread), the address without the port, when it was accepted.
+Adopt = Callable[[socket.socket, Preamble, str, int], None]
 
 
 class HandoverLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,6 +54,7 @@ class Offer(msgspec.Struct, eq=False):
     """A connection on its way: our copy of it, and until when its owner may be silent."""
 
     sock: socket.socket
+    came_at_ns: int
     until_s: float
     is_sent: bool = False
 
@@ -89,13 +96,16 @@ class HandoverSender:
         """Connections that are not adopted yet."""
         return len(self._offers)
 
-    def give(self, sock: socket.socket) -> bool:
-        """Take over the socket and get it to its owner; False (untouched) when too many wait."""
+    def give(self, sock: socket.socket, came_at_ns: int = 0) -> bool:
+        """Take over the socket and get it to its owner; False (untouched) when too many wait.
+
+        `came_at_ns` is when it was accepted, on the monotonic clock; 0: now.
+        """
         if len(self._offers) >= self._limits.offers_max:
             return False
         self._last_id += 1
         until_s = self._loop.time() + self._limits.silence_s
-        self._offers[self._last_id] = Offer(sock, until_s)
+        self._offers[self._last_id] = Offer(sock, came_at_ns or monotonic_ns(), until_s)
         if self._silence is None:
             self._silence = self._loop.call_at(until_s, self._check_silence)
         self._push()
@@ -124,7 +134,8 @@ class HandoverSender:
             if offer.is_sent:
                 continue
             try:
-                socket.send_fds(self._channel, [_ID.pack(number)], [offer.sock.fileno()])
+                packet = _OFFER.pack(number, offer.came_at_ns)
+                socket.send_fds(self._channel, [packet], [offer.sock.fileno()])
             except OSError as error:
                 if not isinstance(error, BlockingIOError):
                     self._lose_channel()
@@ -203,7 +214,7 @@ class HandoverSender:
 class HandoverReceiver:
     """Listens at the owner's path; `adopt` gets each connection with its preamble still unread."""
 
-    def __init__(self, path: Path, adopt: Callable[[socket.socket, Preamble, str], None]) -> None:
+    def __init__(self, path: Path, adopt: Adopt) -> None:
         self._path = path
         self._adopt = adopt
         self._loop = asyncio.get_running_loop()
@@ -245,7 +256,7 @@ class HandoverReceiver:
             except OSError:
                 packet, descriptors = b"", []
             socks = [socket.socket(fileno=descriptor) for descriptor in descriptors]
-            if len(packet) != _ID.size:
+            if len(packet) != _OFFER.size:
                 self._drop(number)
                 return
             # Without a descriptor (this process has no room for one) nothing is acknowledged.
@@ -253,8 +264,9 @@ class HandoverReceiver:
                 self._take(channel, packet, sock)
 
     def _take(self, channel: socket.socket, packet: bytes, sock: socket.socket) -> None:
+        number, came_at_ns = _OFFER.unpack(packet)
         try:
-            channel.send(packet)
+            channel.send(_ID.pack(number))
         except OSError:  # the sender keeps it, and hears nothing: it is sent again or given up
             sock.close()
             return
@@ -266,14 +278,14 @@ class HandoverReceiver:
         except (OSError, PreambleError):  # it broke on its way
             hang_up(sock)
             return
-        self._adopt(sock, preamble, peer)
+        self._adopt(sock, preamble, peer, came_at_ns)
 
 
 def _receive_packet(channel: socket.socket) -> tuple[bytes, list[int]]:
     """Like socket.recv_fds, which forgets to pass the flag on: no child inherits what came."""
     descriptors = array.array("i")
     space = socket.CMSG_SPACE(descriptors.itemsize)
-    packet, told, _, _ = channel.recvmsg(_ID.size, space, socket.MSG_CMSG_CLOEXEC)
+    packet, told, _, _ = channel.recvmsg(_OFFER.size, space, socket.MSG_CMSG_CLOEXEC)
     for level, kind, data in told:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
             descriptors.frombytes(data[: len(data) - len(data) % descriptors.itemsize])

@@ -40,6 +40,7 @@ class JobDesk:
         self.sessions = sessions
         self.placing = placing
         self.reports = reports
+        self._payload_bytes_max = shard.config.limits.payload_bytes_max
         # What an acceptance promises when the request does not say.
         self._durability = shard.config.journal.durability if shard.journal.is_there else MEMORY
         # Repeated submits of requests that may still run on a node that has not reported yet.
@@ -54,6 +55,10 @@ class JobDesk:
             return
         shard = self.shard
         session.touched_at_ns = shard.now_ns
+        if len(payload) > self._payload_bytes_max:
+            text = f"a payload of {len(payload)} bytes, at most {self._payload_bytes_max} may be"
+            self._refuse(peer, submit, error_info(Code.INVALID_MESSAGE, text))
+            return
         request_id = submit.request_id or "req-" + shard.new_job_id()[:12]
         key = (session.tenant, session.session_id, request_id)
         known = shard.window.find(key)

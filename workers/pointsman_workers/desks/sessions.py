@@ -115,7 +115,19 @@ class SessionDesk:
         if peer.sessions and not peer.is_trunk:
             text = "this connection carries one session; open a trunk for many"
             return Error(error_info(Code.INVALID_MESSAGE, text), ref=message.ref)
+        if self._is_one_too_many(message):
+            text = f"{len(self.shard.sessions)} sessions are open at this worker, none more may be"
+            return Error(error_info(Code.QUEUE_FULL, text, retry_after_ms=1_000), ref=message.ref)
         return None
+
+    def _is_one_too_many(self, message: SessionInit) -> bool:
+        """Would this be a new session of this shard, which has all that it may have?"""
+        shard, session_id = self.shard, message.session_id
+        if len(shard.sessions) < shard.config.sessions.sessions_max:
+            return False
+        if session_id and shard_of(session_id, shard.worker_count) != shard.worker_index:
+            return False
+        return (message.tenant, session_id) not in shard.sessions
 
     def _new_session_id(self) -> str:
         """Make an id of this very shard, so that a new session never has to cross."""

@@ -1,13 +1,9 @@
-"""The configured bounds, in the words of the socket shells; and those of this process."""
-
-import resource
+"""The configured bounds, in the words of the socket shells."""
 
 from pointsman_shm.config import LimitsConfig
+from pointsman_shm.descriptors import take_descriptors
 from pointsman_wire.sockets.bounds import ConnectionLimits, Strangers
 from pointsman_workers.shell.doorway import DoorwayLimits
-
-# Its own: segments, logs, unix sockets, the listening socket.
-DESCRIPTORS_RESERVED = 32
 
 
 def connection_limits(limits: LimitsConfig) -> ConnectionLimits:
@@ -32,10 +28,8 @@ def strangers(limits: LimitsConfig) -> Strangers:
 
 
 def doorway_limits(limits: LimitsConfig) -> DoorwayLimits:
-    """What the public port may cost; takes all the descriptors that this process may have."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    share = hard * limits.descriptors_percent // 100
+    """What the public port may cost."""
     return DoorwayLimits(
-        guest_s=limits.handshake_s, connections_max=max(1, share - DESCRIPTORS_RESERVED)
+        guest_s=limits.handshake_s,
+        connections_max=take_descriptors(limits.descriptors_percent),
     )

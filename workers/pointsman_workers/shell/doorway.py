@@ -14,6 +14,7 @@ import errno
 import os
 import socket
 from collections.abc import Callable
+from time import monotonic_ns
 
 import msgspec
 
@@ -25,10 +26,11 @@ from pointsman_wire.preamble import (
     decode_preamble,
 )
 from pointsman_wire.sockets.bounds import Strangers
-from pointsman_wire.sockets.handover import hang_up
+from pointsman_wire.sockets.handover import Adopt, hang_up
 from pointsman_workers.shell.greetings import HTTP_ANSWER, Greeting, read_greeting, refusal
 
 MANAGER = -1
+ACCEPTS_PER_S_MAX = 500
 
 _NO_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _DISCARD_BYTES = 64 * 1024
@@ -42,7 +44,7 @@ class DoorwayLimits(msgspec.Struct, frozen=True, kw_only=True):
     guest_s: float = 5.0
     parting_s: float = 1.0
     accepts_per_turn_max: int = 64
-    accepts_per_s_max: int = 500
+    accepts_per_s_max: int = ACCEPTS_PER_S_MAX
     pause_s: float = 0.1
     connections_max: int = 10_000
 
@@ -51,13 +53,14 @@ class DoorwayOwners(msgspec.Struct, frozen=True, kw_only=True):
     """Who takes what the doorway has looked at.
 
     `adopt` is this worker's own; `give` hands a socket to another worker or MANAGER and may
-    refuse; `connection_count` is how many connections this process has besides guests.
+    refuse; both are told when it was accepted, on the monotonic clock.  `connection_count` is
+    how many connections this process has besides guests.
     """
 
     worker_index: int
     worker_count: int
-    adopt: Callable[[socket.socket, Preamble, str], None]
-    give: Callable[[int, socket.socket], bool]
+    adopt: Adopt
+    give: Callable[[int, socket.socket, int], bool]
     connection_count: Callable[[], int]
 
 
@@ -66,6 +69,7 @@ class Guest(msgspec.Struct, eq=False):
 
     sock: socket.socket
     address: str
+    came_at_ns: int
     until_s: float
     is_parting: bool = False
     surprises: int = 0  # wakes that led to no owner
@@ -170,7 +174,7 @@ class Doorway:
             self.refused_count += 1
             return
         sock.setblocking(False)
-        guest = Guest(sock, address, self._loop.time() + self._limits.guest_s)
+        guest = Guest(sock, address, monotonic_ns(), self._loop.time() + self._limits.guest_s)
         self._guests[sock.fileno()] = guest
         if self._look(guest):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, PREAMBLE_BYTES)
@@ -222,8 +226,8 @@ class Doorway:
         self._let_go(guest)
         guest.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
         if owner == self._owners.worker_index:
-            self._owners.adopt(guest.sock, preamble, guest.address)
-        elif not self._owners.give(owner, guest.sock):
+            self._owners.adopt(guest.sock, preamble, guest.address, guest.came_at_ns)
+        elif not self._owners.give(owner, guest.sock, guest.came_at_ns):
             hang_up(guest.sock)
             self.refused_count += 1
 

@@ -18,6 +18,7 @@ from importlib.metadata import version
 from time import monotonic_ns
 from typing import Any
 
+from pointsman_shm.descriptors import take_descriptors
 from pointsman_shm.memory.header import LayoutMismatch, SegmentUnready
 from pointsman_shm.memory.segment import SegmentForeign, SegmentMissing
 from pointsman_shm.memory.stats_names import Counter, Timing
@@ -140,7 +141,10 @@ class WorkerProcess:
             core,
             unions=UNIONS,
             execute=self._execute,
-            settings=DriverSettings(limits=connection_limits(limits)),
+            settings=DriverSettings(
+                limits=connection_limits(limits),
+                connections_max=take_descriptors(limits.descriptors_percent),
+            ),
             strangers=strangers(limits),
         )
         driver.observe_turn = lambda duration_ns: stats.observe(Timing.TURN, duration_ns)
@@ -189,7 +193,7 @@ class WorkerProcess:
             worker_index=options.index,
             worker_count=options.worker_count,
             adopt=driver.adopt,
-            give=lambda owner, sock: self._senders[owner].give(sock),
+            give=lambda owner, sock, came_at_ns: self._senders[owner].give(sock, came_at_ns),
             connection_count=self._connection_count,
         )
         doorway = Doorway(

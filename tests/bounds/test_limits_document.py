@@ -1,0 +1,43 @@
+"""docs/limits.md says what the code does: defaults, knobs, and a test for each line."""
+
+import ast
+
+import limits_table
+import msgspec
+from tidy_source import sources
+
+from pointsman_shm import config
+from pointsman_wire import limits
+
+
+def test_the_table_of_limits_is_current() -> None:
+    text = limits_table.DOCUMENT.read_text(encoding="utf-8")
+    assert text == limits_table.current_text(text), "run python tests/limits_table.py --write"
+
+
+def test_every_knob_of_the_section_limits_is_in_the_table() -> None:
+    listed = {row.knob for row in limits_table.ROWS}
+    fields = msgspec.structs.fields(config.LimitsConfig)
+    assert {f"limits.{field.name}" for field in fields} - listed == set()
+
+
+def test_each_limit_is_shown_by_a_test_that_exists() -> None:
+    functions = {
+        node.name
+        for source in sources()
+        if source.path.name.startswith("test_")
+        for node in ast.walk(source.tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    }
+    assert {row.shown_by for row in limits_table.ROWS} - functions == set()
+
+
+def test_the_configuration_allows_what_the_protocol_allows() -> None:
+    """A service cannot be told to take frames that no peer may send."""
+    assert config.FRAME_BYTES_MAX == limits.FRAME_BYTES_MAX
+    assert config.PAYLOAD_BYTES_MAX == limits.PAYLOAD_BYTES_MAX
+    assert config.HANDSHAKE_BYTES_MAX == limits.REGISTER_BYTES_MAX
+    defaults = config.LimitsConfig()
+    assert defaults.handshake_bytes_max == limits.HANDSHAKE_BYTES_MAX
+    assert defaults.handshake_s == limits.HANDSHAKE_TIMEOUT_S
+    assert defaults.frame_arrival_s == limits.FRAME_ARRIVAL_TIMEOUT_S
