@@ -60,11 +60,15 @@ class Window:
         return bound is result or (isinstance(bound, Job) and bound.arrival == result.kept.job)
 
     def restore(self, results: Sequence[RecoveredResult], now_ns: int) -> None:
-        """Take over what a predecessor remembered; its time counts from now."""
+        """Take over what a predecessor remembered, oldest ended first; its time counts from now.
+
+        A key that had left its window may have been used again, by a later job or an open one.
+        """
         self._restored_at_ns = now_ns
         for result in results:
-            self._by_key[result.kept.key] = result
-            self._remember(result, len(result.kept.output))
+            if not isinstance(self._by_key.get(result.kept.key), Job):
+                self._by_key[result.kept.key] = result
+                self._remember(result, len(result.kept.output))
 
     def bind(self, job: Job) -> None:
         """Bind the key of a new job."""

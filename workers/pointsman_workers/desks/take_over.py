@@ -57,17 +57,22 @@ class TakeOverDesk:
         shard.last_arrival, shard.last_session = recovered.last_job, recovered.last_session
         for found in recovered.sessions:
             self._restore_session(found)
-        shard.window.restore(recovered.ended, shard.now_ns)
-        for result in recovered.ended:
-            shard.journal.adopt_result(result)
-            session = self._sessions_by_serial.get(result.kept.session)
-            if session is not None:
-                session.next_result = max(session.next_result, result.kept.result.number + 1)
-                if result.kept.result.number > session.read:
-                    session.restored.append(result)
         for job in recovered.jobs:
             self._restore_job(job, is_same_boot=recovered.is_same_boot)
+        shard.window.restore(recovered.ended, shard.now_ns)
+        for result in recovered.ended:
+            self._restore_result(result)
         self._sessions_by_serial = {}
+
+    def _restore_result(self, result: RecoveredResult) -> None:
+        shard, number = self.shard, result.kept.result.number
+        if shard.window.is_remembered(result):
+            shard.journal.adopt_result(result)
+        session = self._sessions_by_serial.get(result.kept.session)
+        if session is not None:
+            session.next_result = max(session.next_result, number + 1)
+            if number > session.read:
+                session.restored.append(result)
 
     def _restore_session(self, found: RecoveredSession) -> None:
         shard, opened = self.shard, found.opened
