@@ -181,6 +181,9 @@ class JobsConfig(Section, frozen=True):
     window_jobs_max: JobCount = 200_000  # at most this many per worker,
     window_bytes_max: Bytes = 128 * MIB  # in at most this much memory
     lane_grace_s: Seconds = 5.0
+    # A job that failed by itself on so many nodes, or took so many down, is poison.
+    poison_failures: SmallCount = 3
+    poison_crashes: SmallCount = 2
 
     def __post_init__(self) -> None:
         if self.duration_timeout_min_s > self.duration_timeout_max_s:

@@ -1,4 +1,4 @@
-"""`nodes`, `snapshot`, `status`, `sessions`: who is asked, and what is said of the dead."""
+"""`nodes`, `snapshot`, `status` and the like: who is asked, and what is said of the dead."""
 
 import json
 
@@ -18,6 +18,7 @@ from pointsman_wire.admin_messages import (
     Status,
     StatusQuery,
 )
+from pointsman_wire.queries.job_messages import PoisonJobs, PoisonLine, PoisonQuery
 
 STUDIO = NodeLine(
     node_id="studio",
@@ -162,7 +163,7 @@ def test_another_name_is_answered_with_the_names_that_run(
 def test_sockets_of_the_dead_are_no_service(processes: Processes) -> None:
     processes.add_dead("manager")
     processes.add_dead("worker-0")
-    for command in ("nodes", "snapshot", "status", "sessions"):
+    for command in ("nodes", "snapshot", "status", "sessions", "poison"):
         ended = invoke(command, *at(processes))
         assert ended.exit_code == 1
         assert "no process of service 'default' answers" in ended.stderr
@@ -230,3 +231,24 @@ def test_sessions_of_all_workers_are_listed(processes: Processes) -> None:
     assert "2 sessions" in ended.stdout
     data = json.loads(invoke("sessions", "--json", *at(processes)).stdout)
     assert [line["worker"] for line in data["sessions"]] == ["worker-0", "worker-1"]
+
+
+def test_poison_jobs_of_all_workers_are_listed_newest_first(processes: Processes) -> None:
+    for worker in (0, 1):
+        line = PoisonLine(
+            job_id=f"j-{worker}",
+            session_id="s-1",
+            request_id=f"r-{worker}",
+            nodes=["pc-1", "pc-2"],
+            crashes=2,
+            attempts=["attempt 1 on pc-1: node_lost: not back within 5 s"],
+            ended_ago_s=100.0 - worker,
+        )
+        processes.add(f"worker-{worker}", {PoisonQuery: PoisonJobs(jobs=[line], total=3)})
+    ended = invoke("poison", *at(processes))
+    assert ended.exit_code == 0
+    assert "failed on pc-1, pc-2, 2 of them went down" in ended.stdout
+    assert "attempt 1 on pc-1: node_lost: not back within 5 s" in ended.stdout
+    assert "6 poison jobs, 2 of them shown" in ended.stdout
+    data = json.loads(invoke("poison", "--json", *at(processes)).stdout)
+    assert [line["request_id"] for line in data["jobs"]] == ["r-1", "r-0"]

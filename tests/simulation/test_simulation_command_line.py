@@ -3,7 +3,7 @@
 import pytest
 
 from pointsman_sim import __main__ as command
-from pointsman_workers.desks.outcomes import OutcomeDesk
+from pointsman_workers.desks.attempts import AttemptDesk
 
 Captured = pytest.CaptureFixture[str]
 
@@ -36,12 +36,12 @@ def test_a_fault_that_does_not_exist_is_refused_with_those_that_do(capsys: Captu
 def test_a_broken_promise_is_told_with_what_came_before_it(
     capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def forget(self: OutcomeDesk, job: object) -> None:
+    def forget(self: AttemptDesk, job: object) -> None:
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr(OutcomeDesk, "_requeue", forget)
+    monkeypatch.setattr(AttemptDesk, "_requeue", forget)
     assert command.main(["--seed", "1", "--faults", "all", "--tail", "5"]) == 1
     told = capsys.readouterr().err
     assert "BROKEN with seed 1: a core broke: ZeroDivisionError: a bug" in told
-    assert "in fail_over" in told
+    assert "in _try_again" in told
     assert len([line for line in told.splitlines() if " -> " in line or " <- " in line]) >= 5

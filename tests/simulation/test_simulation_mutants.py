@@ -20,6 +20,7 @@ from pointsman_workers.core.setup import WorkerMemory
 from pointsman_workers.core.shard import Shard
 from pointsman_workers.core.state import Job, Lane
 from pointsman_workers.core.window import Window
+from pointsman_workers.desks.attempts import AttemptDesk
 from pointsman_workers.desks.lanes import LaneDesk
 from pointsman_workers.desks.outcomes import OutcomeDesk
 
@@ -112,11 +113,11 @@ def with_jobs_that_rise_again(patch: Patch) -> None:
 def with_lost_jobs(patch: Patch) -> None:
     """A failed-over job is put nowhere."""
 
-    def drop(self: OutcomeDesk, job: Job) -> None:
+    def drop(self: AttemptDesk, job: Job) -> None:
         job.hold = None
         job.state = JobState.PENDING
 
-    patch.setattr(OutcomeDesk, "_requeue", drop)
+    patch.setattr(AttemptDesk, "_requeue", drop)
 
 
 def without_timers(patch: Patch) -> None:

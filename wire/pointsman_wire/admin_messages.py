@@ -19,6 +19,7 @@ from pointsman_wire.queries.explain_messages import (
     WhyNot,
     WhyNotQuery,
 )
+from pointsman_wire.queries.job_messages import PoisonJobs, PoisonQuery
 
 Limit = Annotated[int, msgspec.Meta(ge=1, le=1000)]
 
@@ -140,7 +141,17 @@ AdminQuery = (
     | WhereQuery
     | WhyNotQuery
     | CoverageQuery
+    | PoisonQuery
 )
 AdminAnswer = (
-    Status | Nodes | SnapshotView | Sessions | Explained | Where | WhyNot | Coverage | Error
+    Status
+    | Nodes
+    | SnapshotView
+    | Sessions
+    | Explained
+    | Where
+    | WhyNot
+    | Coverage
+    | PoisonJobs
+    | Error
 )

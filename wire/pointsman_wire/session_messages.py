@@ -174,6 +174,8 @@ class Result(Message, tag="result", frozen=True, kw_only=True):
     meta: dict[str, Any] | None = None
     utterance_index: Number | None = None
     placement: Placement | None = None
+    # Why each attempt before this one failed, oldest first.
+    attempts: list[str] = []
     error: ErrorInfo | None = None
 
 

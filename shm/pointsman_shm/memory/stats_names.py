@@ -51,6 +51,16 @@ class Counter(_Position):
     REGISTRATIONS_DAMPED = auto()
     QUARANTINES = auto()
     MASS_LOSSES = auto()
+    FAILOVERS_NO_ACK = auto()
+    FAILOVERS_NO_RESULT = auto()
+    FAILOVERS_NODE_LOST = auto()
+    FAILOVERS_NODE_REFUSAL = auto()
+    FAILOVERS_NODE_ERROR = auto()
+    FAILOVERS_LANE_BROKEN = auto()
+    JOBS_POISON = auto()
+    HEDGES = auto()
+    HEDGES_WON = auto()
+    RESULTS_MISSING = auto()
 
 
 class Gauge(_Position):

@@ -19,6 +19,7 @@ from pointsman_wire.framing import Unreadable
 from pointsman_wire.link import Accepted, Closed, Connection, LoopWasLate, Received
 from pointsman_wire.messages import Error, Message, error_info
 from pointsman_wire.preamble import Role
+from pointsman_wire.queries.job_messages import PoisonQuery
 from pointsman_workers.core.answers import answer_query
 from pointsman_workers.core.events import (
     BellRang,
@@ -31,6 +32,7 @@ from pointsman_workers.core.events import (
 from pointsman_workers.core.setup import WorkerSetup
 from pointsman_workers.core.shard import SECOND_NS, Shard, Timed
 from pointsman_workers.core.state import Job, Lane, Orphan, Pairing, Peer, Session
+from pointsman_workers.desks.attempts import AttemptDesk
 from pointsman_workers.desks.jobs import JobDesk
 from pointsman_workers.desks.lanes import LaneDesk
 from pointsman_workers.desks.outcomes import OutcomeDesk
@@ -54,8 +56,9 @@ class WorkerCore:
         placing = PlacingDesk(shard)
         self._outcomes = OutcomeDesk(shard, self._sessions, placing)
         self._take_over = TakeOverDesk(shard, placing)
-        self._reports = ReportDesk(shard, self._outcomes, self._take_over)
-        self._lanes = LaneDesk(shard, self._outcomes, self._reports)
+        self._attempts = AttemptDesk(shard, self._outcomes, placing)
+        self._reports = ReportDesk(shard, self._attempts, self._take_over)
+        self._lanes = LaneDesk(shard, self._attempts, self._reports)
         self._jobs = JobDesk(shard, self._sessions, placing, self._reports)
         self._explainer = Explainer(shard, placing.refusals)
         self._late_ns = 0  # how long this process has not run in all: the core's time lacks it
@@ -135,6 +138,8 @@ class WorkerCore:
 
     def answer(self, query: Message) -> Message:
         """Answer an admin query; changes nothing."""
+        if isinstance(query, PoisonQuery):
+            return self._attempts.poison.list(query)
         return answer_query(self.shard, self._explainer, query)
 
     def _set_clock(self, clock_ns: int) -> None:
@@ -321,7 +326,7 @@ class WorkerCore:
             error = error_info(Code.NOT_FOUND, f"no request {message.request_id!r} in this session")
             self.shard.outbox.error(peer.connection, error, session.number, message.request_id)
         elif job.is_open:
-            self._outcomes.cancel(job)
+            self._attempts.cancel(job)
 
     def _heartbeat(self, peer: Peer, message: client.ClientHeartbeat) -> None:
         for session in peer.sessions.values():
@@ -335,7 +340,7 @@ class WorkerCore:
 
     def _timed(self, entry: Timed) -> None:
         if isinstance(entry, Job):
-            self._outcomes.timed(entry)
+            self._attempts.timed(entry)
         elif isinstance(entry, Session):
             self._sessions.timed(entry)
         elif isinstance(entry, Lane):

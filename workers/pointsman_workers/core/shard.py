@@ -42,7 +42,7 @@ class Shard:
         self.kinds = Kinds(self.fleet.config)
         self.recorder = Recorder(self.fleet, setup.config.explain.bytes_max)
         self.timers: Timers[Timed] = Timers()
-        self.journal = JournalBook(setup.config.journal, setup.journal, self.fleet.node_id)
+        self.journal = JournalBook(setup.config.journal, setup.journal)
         self.withheld = WithheldResults(self.outbox)
         self.window = Window(setup.config.jobs, self._left_window)
         self.waiting = Waiting(memory.waiting, setup.worker_index, setup.config.limits)

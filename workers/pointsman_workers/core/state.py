@@ -101,6 +101,8 @@ class Job(msgspec.Struct, eq=False, kw_only=True, gc=False):
     attempt: int = 0
     failovers: int = 0
     hold: "Hold | None" = None  # set exactly while DISPATCHED or RUNNING
+    # A second dispatch of the attempt, on another node: the first result of the two counts.
+    hedge: "Hold | None" = None  # only while `hold` is set
     is_queued: bool = False  # set exactly while it stands in the waiting queue
     deadline_ns: int = 0  # the next instant at which something must happen to it
     filed_ns: int = 0  # deadline of its entry in the timers, 0 = none
@@ -110,7 +112,11 @@ class Job(msgspec.Struct, eq=False, kw_only=True, gc=False):
     placement_ns: int = 0
     queued_ns: int = 0
     capacity_refusals: int = 0
-    failed_rows: frozenset[int] = frozenset()
+    # Ids, which outlive rows: where an attempt failed, or there was no room after all.  They are
+    # left out of the next choice, unless nobody else can do it.
+    failed_nodes: tuple[str, ...] = ()
+    blamed_on: tuple[str, ...] = ()  # nodes on which the job itself has failed, each once
+    crash_count: int = 0  # how many of them went down with it
     favoured: tuple[Kind, ...] = ()  # kinds that ask for its preferred labels as well, best first
     round: Round | None = None  # its own search, when it has rows of its own to avoid
     decision: PoolDecision | None = None  # the last of its session decisions; None: single-level
@@ -170,6 +176,8 @@ class Lane(msgspec.Struct, eq=False, kw_only=True):
     last_read: int = 0  # highest assignment the node said it has read
     stuck_since_ns: int = 0  # since when pongs come but assignments are not read
     is_zombie_told: bool = False
+    read_at_ns: int = 0  # when last_read moved last
+    is_leaving: bool = False  # it drains: that it goes is no job's fault
 
 
 class Orphan(msgspec.Struct, eq=False, kw_only=True):

@@ -26,7 +26,7 @@ from pointsman_wire.tickets import is_lane_ticket, lane_ticket
 from pointsman_workers.core.events import TellManager
 from pointsman_workers.core.shard import SECOND_NS, Shard
 from pointsman_workers.core.state import Job, Lane
-from pointsman_workers.desks.outcomes import OutcomeDesk
+from pointsman_workers.desks.attempts import AttemptDesk, Cause, Failure, lost_with
 from pointsman_workers.desks.reports import ReportDesk
 
 ZOMBIE_NS = 3 * SECOND_NS
@@ -38,9 +38,9 @@ _CHUNK_BYTES = 8 * 256  # of standing words that are compared at a time
 class LaneDesk:
     """Everything that happens on lanes."""
 
-    def __init__(self, shard: Shard, outcomes: OutcomeDesk, reports: ReportDesk) -> None:
+    def __init__(self, shard: Shard, attempts: AttemptDesk, reports: ReportDesk) -> None:
         self.shard = shard
-        self.outcomes = outcomes
+        self.attempts = attempts
         self.reports = reports
         self._grace_ns = int(shard.config.jobs.lane_grace_s * SECOND_NS)
         self._words = b""  # the standing words as they were at the last check of rows
@@ -146,10 +146,9 @@ class LaneDesk:
         if shard.rows_by_node.get(lane.node_id) == lane.row:
             del shard.rows_by_node[lane.node_id]
         for hold in tuple(lane.holds.values()):
-            job = hold.job
             shard.free(hold)
-            if job is not None:
-                self.outcomes.fail_over(job, f"node lost: {reason}", Code.NODE_UNAVAILABLE)
+            if hold.job is not None:
+                self.attempts.fail_over(hold, lost_with(hold, reason))
         self.reports.forget(lane)
 
     def check_rows(self) -> None:
@@ -175,6 +174,7 @@ class LaneDesk:
         state = word >> STATE_SHIFT & STATE_MASK
         ahead = ((word >> GENERATION_SHIFT) - lane.generation) % GENERATIONS
         is_replaced = 0 < ahead < GENERATIONS // 2
+        lane.is_leaving |= ahead == 0 and state == NodeState.DRAINING
         is_gone = ahead == 0 and state in (NodeState.OFFLINE, NodeState.FREE)
         if is_replaced or is_gone:
             self.lose(lane, "the manager declared it gone")
@@ -185,6 +185,7 @@ class LaneDesk:
         """Every assignment up to this number is read and has started."""
         if message.number > lane.last_read:
             lane.last_read = message.number
+            lane.read_at_ns = self.shard.now_ns
             lane.stuck_since_ns = 0  # a busy lane is never without unread assignments
         unacknowledged = lane.unacknowledged
         while unacknowledged and unacknowledged[0].number <= message.number:
@@ -196,14 +197,15 @@ class LaneDesk:
         if hold is None:
             self.shard.count(Counter.STALE_RESULTS)
             return
-        job = hold.job
         self.shard.free(hold)
-        if job is None:
+        if hold.job is None:
             return
         if message.code == Code.NODE_OVERLOADED:
-            self.outcomes.capacity_refused(job, message.message)
+            self.attempts.capacity_refused(hold, message.message)
         else:
-            self.outcomes.fail_over(job, message.message or message.code, Code.NODE_UNAVAILABLE)
+            reason = message.message or message.code
+            failure = Failure(Cause.NODE_REFUSAL, reason, Code.NODE_UNAVAILABLE)
+            self.attempts.fail_over(hold, failure)
 
     def ended(self, lane: Lane, message: NodeResult, payload: bytes) -> None:
         """A result; only the current dispatch of a job counts, anything older is dropped."""
@@ -225,7 +227,7 @@ class LaneDesk:
             self._mark_model(lane, job)
         elif message.status == "completed":
             shard.fleet.note_service(job.kind, lane.row, shard.now_ns - hold.sent_at_ns)
-        self.outcomes.complete(job, message, payload)
+        self.attempts.complete(hold, message, payload)
 
     def _mark_model(self, lane: Lane, job: Job) -> None:
         capability = self.shard.fleet.capability(lane.row)
@@ -246,7 +248,7 @@ class LaneDesk:
             return None
         self.reports.start(hold)
         hold.alive_at_ns = self.shard.now_ns
-        self.outcomes.placing.rearm(hold.job)
+        self.attempts.placing.rearm(hold.job)
         return hold.job
 
     def partial(self, lane: Lane, message: NodePartial, payload: bytes) -> None:
@@ -326,4 +328,5 @@ class LaneDesk:
         lane.pong_number = max(lane.pong_number, message.number)
         if message.last_read > lane.last_read:
             lane.last_read = message.last_read
+            lane.read_at_ns = self.shard.now_ns
             lane.stuck_since_ns = 0

@@ -1,7 +1,5 @@
-"""Outcomes: what ends a job or sends it elsewhere, and who gets the slot that this frees.
+"""Outcomes: what ends a job, and who gets the slot that this frees.
 
-complete    the node's result, from the current dispatch only
-fail_over   no acknowledgement, no result, node lost, refusal, retryable error
 finish      the one way into a terminal state
 serve       freed slots and looks: waiting jobs are placed, best first
 """
@@ -15,13 +13,12 @@ from msgspec.structs import replace
 from pointsman_shm.memory.rows import CLASS_MASK, CLASS_SHIFT
 from pointsman_shm.memory.stats_names import Counter, Timing
 from pointsman_shm.rules.eligibility import uses_semantic
-from pointsman_wire.errors import MEANINGS, Code
-from pointsman_wire.lane_messages import CancelJob, NodeResult
-from pointsman_wire.messages import ErrorInfo, error_info
+from pointsman_wire.lane_messages import NodeResult
+from pointsman_wire.messages import ErrorInfo
 from pointsman_wire.session_messages import Result, Submit
 from pointsman_workers.core.events import RingWorker
 from pointsman_workers.core.lifecycle import STATUS, JobState, moved
-from pointsman_workers.core.shard import MILLISECOND_NS, SECOND_NS, Shard
+from pointsman_workers.core.shard import MILLISECOND_NS, Shard
 from pointsman_workers.core.state import Hold, Job
 from pointsman_workers.desks.placing import PlacingDesk
 from pointsman_workers.desks.sessions import SessionDesk
@@ -30,7 +27,6 @@ from pointsman_workers.placement.kinds import Kind
 from pointsman_workers.placement.selection import FULL_MEMORY_NS
 
 _FORGOTTEN = Submit()
-CAPACITY_REFUSALS_MAX = 100
 LOOKS_A_STEP_MAX = 256
 BEHIND_MAX = 16
 
@@ -44,30 +40,14 @@ _END_COUNTERS = {
 
 
 class OutcomeDesk:
-    """Ends jobs, moves them on, and hands out what they free."""
+    """Ends jobs, and hands out what they free."""
 
     def __init__(self, shard: Shard, sessions: SessionDesk, placing: PlacingDesk) -> None:
         self.shard = shard
         self.sessions = sessions
         self.placing = placing
 
-    # -- results -----------------------------------------------------------------------------
-
-    def complete(self, job: Job, message: NodeResult, payload: bytes) -> None:
-        """The node of the current dispatch has ended the job; its slot was freed by the caller."""
-        assert job.hold is not None, job.job_id
-        job.hold.is_started = True  # a result implies the acknowledgement
-        if message.status == "completed":
-            self.finish(job, "complete", message=message, payload=payload)
-        elif message.status == "completed_no_text":
-            self.finish(job, "complete_no_text", message=message, payload=payload)
-        elif message.status == "failed" and not _is_retryable(message):
-            text = f"{job.hold.lane.node_id}: {message.message or message.code}"
-            error = error_info(_node_code(message.code), text, attempts=[*job.reasons])
-            self.finish(job, "fail", error=error, message=message)
-        else:
-            reason = message.message or message.code or message.status
-            self.fail_over(job, reason, _node_code(message.code))
+    # -- the end ------------------------------------------------------------------------------
 
     def finish(
         self,
@@ -84,7 +64,7 @@ class OutcomeDesk:
         job.state = moved(job.state, verb)
         if job.is_queued:
             shard.waiting.remove(job)
-        job.hold = None
+        job.hold = job.hedge = None
         job.filed_ns = 0  # its timer finds nothing to do
         job.output = payload
         job.ended_at_ns = shard.now_ns
@@ -145,10 +125,15 @@ class OutcomeDesk:
             meta=message.meta if message is not None else None,
         )
         utterance_index = job.submit.utterance_index
-        if error is None and utterance_index is None and job.placement is None:
+        is_plain = error is None and utterance_index is None and job.placement is None
+        if is_plain and not job.reasons:
             return result
         return replace(
-            result, utterance_index=utterance_index, placement=job.placement, error=error
+            result,
+            utterance_index=utterance_index,
+            placement=job.placement,
+            attempts=[*job.reasons],
+            error=error,
         )
 
     def _uses_semantic(self, job: Job, hold: Hold) -> bool:
@@ -158,87 +143,6 @@ class OutcomeDesk:
             and "semantic" in capability.types_ready
             and uses_semantic(capability, job.kind.requirement)
         )
-
-    # -- failure -----------------------------------------------------------------------------
-
-    def fail_over(self, job: Job, reason: str, code: Code, *, excludes_node: bool = True) -> None:
-        """The attempt is over without a result: try another node, within the budget.
-
-        The caller has freed the slot or left it cancelling; whatever the old node still says is
-        an older dispatch's and is dropped.
-        """
-        shard = self.shard
-        hold = job.hold
-        assert hold is not None, job.job_id
-        job.reasons += (f"attempt {job.attempt} on {hold.lane.node_id}: {reason}",)
-        if excludes_node:
-            job.failed_rows = job.failed_rows | {hold.lane.row}
-        if job.failovers >= shard.config.jobs.failovers_max:
-            text = f"the job failed on {job.attempt} attempts, last: {reason}"
-            self.finish(job, "fail", error=error_info(code, text, attempts=[*job.reasons]))
-            return
-        job.failovers += 1
-        shard.count(Counter.FAILOVERS)
-        self._requeue(job)
-
-    def capacity_refused(self, job: Job, reason: str) -> None:
-        """The node had no room after all: not the job's failure, but try elsewhere first."""
-        self.shard.count(Counter.NODE_CAPACITY_REFUSALS)
-        job.capacity_refusals += 1
-        if job.capacity_refusals > CAPACITY_REFUSALS_MAX:
-            self.fail_over(job, reason, Code.NODE_OVERLOADED)
-            return
-        assert job.hold is not None, job.job_id
-        job.failed_rows = job.failed_rows | {job.hold.lane.row}
-        self._requeue(job)
-
-    def _requeue(self, job: Job) -> None:
-        job.hold = None
-        job.state = moved(job.state, "requeue")
-        if not self.placing.place(job):
-            self.placing.wait(job)
-
-    def cancel_hold(self, hold: Hold, reason: str) -> None:
-        """Tell the node to stop; the slot stays counted until it confirms or is gone."""
-        hold.is_cancelling = True
-        hold.job = None
-        if hold.lane.connection is not None:
-            message = CancelJob(
-                job_id=hold.job_id, epoch=hold.epoch, dispatch=hold.dispatch, reason=reason
-            )
-            self.shard.outbox.send(hold.lane.connection, message)
-
-    def cancel(self, job: Job) -> None:
-        """The client wants no result any more."""
-        hold = job.hold
-        error = error_info(Code.CANCELLED, "cancelled by the client", attempts=[*job.reasons])
-        self.finish(job, "cancel", error=error)
-        if hold is not None:
-            self.cancel_hold(hold, "cancelled by the client")
-
-    def timed(self, job: Job) -> None:
-        """The job's timer fired: expire it, fail it over, or file it again."""
-        now_ns = self.shard.now_ns
-        if not job.is_open:
-            return
-        if job.deadline_ns > now_ns:
-            self.shard.file(job, job.deadline_ns)
-            return
-        hold = job.hold
-        if job.ends_at_ns and job.ends_at_ns <= now_ns:
-            text = "the job's deadline passed"
-            error = error_info(Code.JOB_TIMEOUT, text, attempts=[*job.reasons])
-            self.finish(job, "expire", error=error)
-            if hold is not None:
-                self.cancel_hold(hold, text)
-        elif hold is None:
-            self.finish(job, "expire", error=self.placing.nobody(job))
-        else:
-            waited = "result" if hold.is_started else "acknowledgement"
-            seconds = (now_ns - max(hold.sent_at_ns, hold.alive_at_ns)) / SECOND_NS
-            reason = f"no {waited} within {seconds:.1f} s"
-            self.cancel_hold(hold, reason)
-            self.fail_over(job, reason, Code.JOB_TIMEOUT)
 
     # -- the queue ---------------------------------------------------------------------------
 
@@ -308,14 +212,3 @@ class OutcomeDesk:
             self.shard.fleet.prepare(kind)
             if class_number < len(kind.codes) and kind.codes[class_number] == 0:
                 kind.full_until_ns = 0
-
-
-def _is_retryable(message: NodeResult) -> bool:
-    """Known codes decide by themselves; an unknown one is what the node says it is."""
-    if message.code in Code.__members__:
-        return MEANINGS[Code(message.code)].retryable
-    return message.retryable
-
-
-def _node_code(code: str) -> Code:
-    return Code(code) if code in Code.__members__ else Code.INTERNAL_ERROR

@@ -58,6 +58,9 @@ class PlacingDesk:
         self.refusals = Refusals(shard.fleet, self._free_in_ns)
         self._ack_ns = int(shard.config.jobs.ack_s * SECOND_NS)
         self._timeout_ns = int(shard.config.jobs.timeout_s * SECOND_NS)
+        limits = shard.config.limits
+        # The slowest arrival that is borne anywhere: one of the largest frames in its time.
+        self._byte_ns = limits.frame_arrival_s * SECOND_NS / limits.frame_bytes_max
 
     def place(self, job: Job) -> bool:
         """Choose a node, reserve its slot and send the job; False when nobody has room now."""
@@ -178,7 +181,7 @@ class PlacingDesk:
     def is_apart(self, job: Job) -> bool:
         """May this job be placed although another of its kind cannot be, or the other way round?"""
         submit = job.submit
-        if job.failed_rows or submit.exclude or submit.preferred_node:
+        if job.failed_nodes or submit.exclude or submit.preferred_node:
             return True
         return not self.shard.fleet.config.pools.fallback_scan_all_pools
 
@@ -261,6 +264,18 @@ class PlacingDesk:
         expected = expected_ns(kind.requirement.types, row)
         return expected / max(1, held) if expected else None
 
+    def due_ns(self, job: Job, hold: Hold) -> int:
+        """When this dispatch has had its time.
+
+        The clock of an acknowledgement starts when the node has read what was sent before, as far
+        as it says, and runs for as long as the payload may take; but never past one timeout.
+        """
+        if hold.is_started:
+            return hold.alive_at_ns + job.timeout_ns
+        since_ns = max(hold.sent_at_ns, hold.lane.read_at_ns)
+        window_ns = min(self._ack_ns, job.timeout_ns) + int(len(job.payload) * self._byte_ns)
+        return min(since_ns + window_ns, hold.sent_at_ns + max(self._ack_ns, job.timeout_ns))
+
     def rearm(self, job: Job) -> None:
         """File the job under the next instant at which something must happen to it."""
         hold = job.hold
@@ -268,8 +283,12 @@ class PlacingDesk:
             due_ns = job.wait_until_ns
         elif not hold.is_started:
             due_ns = hold.sent_at_ns + min(self._ack_ns, job.timeout_ns)
+            if due_ns <= self.shard.now_ns:  # not overdue if the node is still reading
+                due_ns = self.due_ns(job, hold)
         else:
             due_ns = hold.alive_at_ns + job.timeout_ns
+        if job.hedge is not None:
+            due_ns = min(due_ns, self.due_ns(job, job.hedge))
         if job.ends_at_ns:
             due_ns = min(due_ns, job.ends_at_ns)
         job.deadline_ns = due_ns

@@ -7,12 +7,11 @@ reported and unknown      an orphan from before this worker was born: kept for i
 """
 
 from pointsman_shm.memory.stats_names import Counter
-from pointsman_wire.errors import Code
 from pointsman_wire.lane_messages import JobFence, LaneReport, NodeResult
 from pointsman_workers.core.lifecycle import JobState, moved
 from pointsman_workers.core.shard import SECOND_NS, Shard
 from pointsman_workers.core.state import Hold, Job, Lane, Orphan
-from pointsman_workers.desks.outcomes import OutcomeDesk
+from pointsman_workers.desks.attempts import AttemptDesk, missing_in_report
 from pointsman_workers.desks.take_over import TakeOverDesk
 
 # Finding a member on its enum costs as much as what is done with it.
@@ -24,9 +23,9 @@ ORPHANS_MAX = 10_000
 class ReportDesk:
     """Reconciles lanes, and keeps orphans for their clients."""
 
-    def __init__(self, shard: Shard, outcomes: OutcomeDesk, take_over: TakeOverDesk) -> None:
+    def __init__(self, shard: Shard, attempts: AttemptDesk, take_over: TakeOverDesk) -> None:
         self.shard = shard
-        self.outcomes = outcomes
+        self.attempts = attempts
         self.take_over = take_over
         self._orphan_ns = int(shard.config.sessions.resume_s * SECOND_NS)
 
@@ -59,9 +58,7 @@ class ReportDesk:
         if job is None:
             self._forget_orphan(hold)
         else:
-            self.outcomes.fail_over(
-                job, "the node does not have it", Code.NODE_UNAVAILABLE, excludes_node=False
-            )
+            self.attempts.fail_over(hold, missing_in_report(hold))
 
     def _reported(self, lane: Lane, fence: JobFence, *, is_running: bool) -> None:
         place = (fence.epoch, fence.dispatch)
@@ -72,7 +69,7 @@ class ReportDesk:
             if not self.take_over.reported(lane, fence, is_running=is_running):
                 self._unknown(lane, fence, is_running=is_running)
         elif hold.is_cancelling and is_running:
-            self.outcomes.cancel_hold(hold, "it was given up here")
+            self.attempts.cancel_hold(hold, "it was given up here")
         else:
             self.start(hold)
 
@@ -93,13 +90,13 @@ class ReportDesk:
         key = (fence.tenant, fence.session_id, fence.request_id)
         is_before_us = fence.epoch < shard.setup.epoch and fence.request_id
         if not is_before_us or shard.window.find(key) or len(shard.orphans) >= ORPHANS_MAX:
-            self.outcomes.cancel_hold(hold, "nobody here waits for it")
+            self.attempts.cancel_hold(hold, "nobody here waits for it")
             return
         other = shard.orphans.get(key)
         if other is not None:
             # The job had failed over before we were born, and its older attempt still runs.
             newer, older = (hold, other.hold) if _is_newer(hold, other.hold) else (other.hold, hold)
-            self.outcomes.cancel_hold(older, "a newer dispatch of its job runs elsewhere")
+            self.attempts.cancel_hold(older, "a newer dispatch of its job runs elsewhere")
             if newer is other.hold:
                 return
         orphan = Orphan(hold=hold, key=key, until_ns=shard.now_ns + self._orphan_ns)
@@ -111,7 +108,7 @@ class ReportDesk:
         if self.shard.orphans.get(orphan.key) is orphan:
             del self.shard.orphans[orphan.key]
             if orphan.result is None:
-                self.outcomes.cancel_hold(orphan.hold, "its client did not come back")
+                self.attempts.cancel_hold(orphan.hold, "its client did not come back")
 
     def adopt(self, job: Job, orphan: Orphan) -> None:
         """The client repeated the request of an orphan: it is this job, wherever it stands."""
@@ -125,9 +122,9 @@ class ReportDesk:
         if job.segment:
             self.shard.journal.dispatched(job)
         if orphan.result is not None:
-            self.outcomes.complete(job, orphan.result, orphan.payload)
+            self.attempts.complete(hold, orphan.result, orphan.payload)
         else:
-            self.outcomes.placing.rearm(job)
+            self.attempts.placing.rearm(job)
 
     def orphan_ended(self, hold: Hold, message: NodeResult, payload: bytes) -> None:
         """The node has ended a job that no client has named: keep its result for a while."""
@@ -145,9 +142,10 @@ class ReportDesk:
         hold.is_started = True
         hold.alive_at_ns = self.shard.now_ns
         job = hold.job
-        if job is not None and job.hold is hold and job.state is _DISPATCHED:
+        is_live = job is not None and (hold is job.hold or hold is job.hedge)
+        if job is not None and is_live and job.state is _DISPATCHED:
             job.state = moved(job.state, "start")
-            self.outcomes.placing.rearm(job)
+            self.attempts.placing.rearm(job)
 
     def _forget_orphan(self, hold: Hold) -> None:
         """The node has lost it: who repeats its request gets a new job."""

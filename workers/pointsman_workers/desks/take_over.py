@@ -42,7 +42,6 @@ class TakeOverDesk:
         self._grace_ns = int(shard.config.jobs.lane_grace_s * SECOND_NS)
         self._expected: dict[Place, tuple[Job, str]] = {}  # with the node that shall report it
         self._places_by_node: dict[str, dict[Place, None]] = {}
-        self._excluded: dict[int, tuple[str, ...]] = {}  # job -> nodes that failed it
         self._sessions_by_serial: dict[int, Session] = {}
         shard.window.make_job = self._awaken
 
@@ -131,9 +130,8 @@ class TakeOverDesk:
             self._wait(job)
             return
         job.attempt, job.failovers = dispatched.attempt, dispatched.failovers
-        job.reasons = dispatched.reasons
-        if dispatched.failed_nodes:
-            self._excluded[job.arrival] = dispatched.failed_nodes
+        job.reasons, job.failed_nodes = dispatched.reasons, dispatched.failed_nodes
+        job.blamed_on, job.crash_count = dispatched.blamed_on, dispatched.crash_count
         place = (dispatched.epoch, dispatched.dispatch)
         self._expected[place] = (job, dispatched.node_id)
         self._places_by_node.setdefault(dispatched.node_id, {})[place] = None
@@ -205,9 +203,6 @@ class TakeOverDesk:
     def _place_anew(self, job: Job, reason: str) -> None:
         """Not the job's failure nor the node's: no failover is counted."""
         job.reasons += (f"attempt {job.attempt}: {reason}",)
-        rows = self.shard.rows_by_node
-        names = self._excluded.pop(job.arrival, ())
-        job.failed_rows = frozenset(rows[name] for name in names if name in rows)
         if not self.placing.place(job):
             self.placing.wait(job)
 

@@ -88,7 +88,7 @@ class Recorder:
         )
         if left_out or snapshot.marks:
             record += (left_out, _barred(trail))
-        ring = self.troubled if job.attempt or job.failed_rows else self.placed
+        ring = self.troubled if job.attempt or job.failed_nodes else self.placed
         ring.put(job.key, _encode(record))
 
     def note_refused(self, job: Job, refusal: Refusal, code: str) -> None:

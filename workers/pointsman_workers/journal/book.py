@@ -15,7 +15,7 @@ from itertools import islice
 
 from pointsman_shm.config import JournalConfig
 from pointsman_workers.core.events import DropSegments, JournalState, WriteJournal
-from pointsman_workers.core.state import Job, Session
+from pointsman_workers.core.state import Hold, Job, Session
 from pointsman_workers.journal.entries import (
     AnyEntry,
     JobAccepted,
@@ -47,11 +47,8 @@ Kept = Job | RecoveredResult
 class JournalBook:
     """The journal as the core sees it; without a state there is none, and nothing is written."""
 
-    def __init__(
-        self, config: JournalConfig, state: JournalState | None, node_id: Callable[[int], str]
-    ) -> None:
+    def __init__(self, config: JournalConfig, state: JournalState | None) -> None:
         self._config = config
-        self._node_id = node_id  # of a row
         self.is_there = state is not None
         self.state = state or JournalState(segment=0, room_bytes=0, held_bytes=0, oldest=0)
         self._room_bytes = self.state.room_bytes
@@ -100,8 +97,8 @@ class JournalBook:
 
     def dispatched(self, job: Job) -> None:
         """Write that the job goes to a node, before it goes."""
-        failed_nodes = tuple(self._node_id(row) for row in sorted(job.failed_rows))
-        self._put(self._then, _dispatched(job, failed_nodes), 0)
+        assert job.hold is not None, job.job_id
+        self._put(self._then, _dispatched(job, job.hold), 0)
 
     def ended(self, job: Job, *, is_forgotten: bool) -> None:
         """Write the end of a job; the caller has asked whether there is room for its output."""
@@ -276,9 +273,7 @@ def _accepted(job: Job) -> JobAccepted:
     )
 
 
-def _dispatched(job: Job, failed_nodes: tuple[str, ...]) -> JobDispatched:
-    hold = job.hold
-    assert hold is not None, job.job_id
+def _dispatched(job: Job, hold: Hold) -> JobDispatched:
     return JobDispatched(
         job.arrival,
         hold.epoch,
@@ -286,8 +281,10 @@ def _dispatched(job: Job, failed_nodes: tuple[str, ...]) -> JobDispatched:
         hold.lane.node_id,
         job.attempt,
         job.failovers,
-        failed_nodes,
+        job.failed_nodes,
         job.reasons,
+        job.blamed_on,
+        job.crash_count,
     )
 
 

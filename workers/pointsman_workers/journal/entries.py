@@ -64,6 +64,8 @@ class JobDispatched(Entry, tag=4, frozen=True, array_like=True, gc=False):
     failovers: int = 0
     failed_nodes: tuple[str, ...] = ()
     reasons: tuple[str, ...] = ()
+    blamed_on: tuple[str, ...] = ()
+    crash_count: int = 0
 
 
 class JobEnded(Entry, tag=5, frozen=True, array_like=True, gc=False):

@@ -36,6 +36,7 @@ PREFERRED = "preferred"
 TWO_LEVEL = "two_level"
 SINGLE_LEVEL = "single_level"
 FAILOVER = "failover"
+NO_ROWS = frozenset[int]()
 PINS_MAX = 16  # kinds of work for which a session remembers its node
 RESERVE = "reserve"  # a slot that was just freed went to a waiting job
 
@@ -79,15 +80,17 @@ def memory_of(job: Job) -> Kind | Round:
 
 def excluded_rows(fleet: Fleet, job: Job) -> frozenset[int]:
     """Rows that this job must not go to: named by the client, or where it has failed."""
-    if not job.submit.exclude:
-        return job.failed_rows
-    return job.failed_rows | named_rows(fleet, job)
+    if not (job.failed_nodes or job.submit.exclude):
+        return NO_ROWS
+    rows = fleet.rows_by_node
+    failed = frozenset(rows[node_id] for node_id in job.failed_nodes if node_id in rows)
+    return failed | named_rows(fleet, job)
 
 
 def named_rows(fleet: Fleet, job: Job) -> frozenset[int]:
     """Rows that the request excludes."""
     if not job.submit.exclude:
-        return frozenset()
+        return NO_ROWS
     rows = fleet.rows_by_node
     return frozenset(rows[node_id] for node_id in job.submit.exclude if node_id in rows)
 
@@ -117,7 +120,8 @@ def _choose(fleet: Fleet, job: Job, pools: PoolOrder) -> tuple[Choice | None, st
         if choice:
             return choice, selector
     if excluded:
-        return _search_apart(fleet, job, pools, excluded), FAILOVER if job.failed_rows else selector
+        selector = FAILOVER if job.failed_nodes else selector
+        return _search_apart(fleet, job, pools, excluded), selector
     job.round = None
     kind = job.kind
     return search(fleet, kind, pools, fleet.ranking(), kind), selector
@@ -203,7 +207,7 @@ def note_habits(fleet: Fleet, job: Job, choice: Choice) -> None:
         return
     types, pins = kind.requirement.types, session.pins
     pin = pins.get(types)
-    if pin is not None and pin[0] not in job.failed_rows:
+    if pin is not None and fleet.node_id(pin[0]) not in job.failed_nodes:
         row, generation = pin
         if fleet.lane_generations[row] == generation and is_busy(fleet, kind, row):
             return

@@ -23,6 +23,7 @@ from pointsman_wire.admin_messages import (
 )
 from pointsman_wire.messages import Error
 from pointsman_wire.places import PlaceError, admin_socket, default_runtime_dir
+from pointsman_wire.queries.job_messages import PoisonJobs, PoisonLine, PoisonQuery
 from pointsman_wire.sockets.admin import AdminError, ask
 
 ASK_S = 2.0
@@ -189,6 +190,19 @@ async def ask_sessions(
     total = sum(page.total for _, page in pages if isinstance(page, Sessions))
     faults = [heard for heard in all_heard if not isinstance(heard.answer, Sessions)]
     return lines[:lines_max], total, faults
+
+
+async def ask_poison(
+    service: Service, *, lines_max: int
+) -> tuple[list[tuple[str, PoisonLine]], int, list[Heard]]:
+    """Return (worker, job) of all workers, newest first, how many there were, and who is silent."""
+    query = PoisonQuery(limit=min(PAGE_LINES, lines_max))
+    all_heard = await ask_each(service.runtime_dir, service.workers, query)
+    pages = of_kind(all_heard, PoisonJobs)
+    lines = [(process, line) for process, page in pages.items() for line in page.jobs]
+    lines.sort(key=lambda line: line[1].ended_ago_s)
+    faults = [heard for heard in all_heard if heard.process not in pages]
+    return lines[:lines_max], sum(page.total for page in pages.values()), faults
 
 
 def of_kind(heard: Sequence[Heard], kind: type[AnswerKind]) -> dict[str, AnswerKind]:

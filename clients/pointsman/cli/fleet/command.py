@@ -1,4 +1,4 @@
-"""`nodes`, `snapshot`, `status`, `sessions`: what runs on this host, and how it fares."""
+"""`nodes`, `snapshot`, `status`, `sessions`, `poison`: what runs on this host, and how it fares."""
 
 import asyncio
 
@@ -112,6 +112,30 @@ def sessions(
     else:
         view.show_faults(faults)
         view.show_sessions(lines, total)
+
+
+@app.command()
+def poison(
+    *,
+    instance: Instance = "default",
+    runtime_dir: RuntimeDir = None,
+    limit: Limit = 100,
+    as_json: Json = False,
+) -> None:
+    """List jobs that were given up because they failed wherever they ran.
+
+    A worker keeps the newest of its own, for as long as it lives.
+    """
+    service = asking.find_service(instance, runtime_dir)
+    lines, total, faults = asyncio.run(asking.ask_poison(service, lines_max=limit))
+    if len(faults) == len(service.workers):
+        raise asking.nobody_there(service, faults)
+    if as_json:
+        listed = [{"worker": worker, **_fields(line)} for worker, line in lines]
+        say_json({"instance": service.instance, "total": total, "jobs": listed, **_silent(faults)})
+    else:
+        view.show_faults(faults)
+        view.show_poison(lines, total)
 
 
 def _fields(line: object) -> dict[str, object]:

@@ -8,6 +8,7 @@ from pointsman.cli.fleet.asking import Fleet, Heard, Service
 from pointsman.cli.placement_words import ability_words, pool_words
 from pointsman.cli.screen import err, say, show, table
 from pointsman_wire.admin_messages import NodeLine, SessionLine, SnapshotView, Status
+from pointsman_wire.queries.job_messages import PoisonLine
 
 TIMINGS_ORDER = ("count", "mean", "p50", "p95", "p99", "max")
 
@@ -187,6 +188,20 @@ def show_sessions(lines: Sequence[tuple[str, SessionLine]], total: int) -> None:
         show(table(heads, rows, numbers=("jobs",)))
     more = f", {len(rows)} of them shown: --limit {total} shows all" if total > len(rows) else ""
     say(f"{count_words(total, 'session')}{more}")
+
+
+def show_poison(lines: Sequence[tuple[str, PoisonLine]], total: int) -> None:
+    """The jobs one a line, each with its attempts below it."""
+    for worker, line in lines:
+        whose = f"{line.tenant}/{line.session_id}" if line.tenant else line.session_id
+        down = f", {line.crashes} of them went down" if line.crashes else ""
+        say(f"{line.request_id} of {whose}: {' + '.join(line.services)}, job {line.job_id}")
+        ago = age_words(line.ended_ago_s * 1000)
+        say(f"  {ago} ago at {worker}; failed on {', '.join(line.nodes)}{down}")
+        for attempt in line.attempts:
+            say(f"  {attempt}")
+    more = f", {len(lines)} of them shown" if total > len(lines) else ""
+    say(f"{count_words(total, 'poison job')}{more}")
 
 
 # ---- words
