@@ -34,6 +34,7 @@ from pointsman_wire.messages import ErrorInfo, error_info
 from pointsman_wire.preamble import Role
 from pointsman_wire.session_messages import (
     AcceptedJob,
+    JobAccepted,
     Partial,
     Progress,
     Result,
@@ -42,10 +43,19 @@ from pointsman_wire.session_messages import (
     Submit,
     ToClient,
 )
-from pointsman_wire.sockets.driver import Driver, DriverSettings
+from pointsman_wire.sockets.crash_points import read_crash_point
+from pointsman_wire.sockets.crashing import CrashSpot, Moment, driver_for
+from pointsman_wire.sockets.driver import DriverSettings
 from pointsman_wire.sockets.tcp import split_address
 
 _log = logging.getLogger("pointsman.client")
+# Where a test kills a client, in the order of a job; read when a client is made.
+CRASH_SPOTS = (
+    CrashSpot("client-mid-submit", Moment.HALF_SENT, (Submit,)),
+    CrashSpot("client-after-submit", Moment.SENT, (Submit,)),
+    CrashSpot("client-after-accepted", Moment.HEARD, (JobAccepted,)),
+    CrashSpot("client-after-result", Moment.HEARD, (Result,)),
+)
 
 
 class Waiter(Protocol):
@@ -81,7 +91,8 @@ class ClientShell:
         split_address(address)
         self.core = ClientCore(ClientSetup(entropy=os.urandom, is_trunk=is_trunk))
         role = Role.TRUNK if is_trunk else Role.SESSION
-        self._driver = Driver(
+        crash = read_crash_point(os.environ)
+        self._driver = driver_for(crash, CRASH_SPOTS)(
             self.core,
             unions={role: ToClient},
             execute=self._execute,

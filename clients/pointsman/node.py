@@ -32,6 +32,7 @@ from pointsman.node_core.events import (
     AgentSetup,
     DrainWished,
     GiveUp,
+    JobEnded,
     MeasureResources,
     Notice,
     PauseWished,
@@ -49,13 +50,24 @@ from pointsman.options import NodeOptions, NodeSettings, register_message
 from pointsman.owner.policy import OwnerPolicy
 from pointsman.resources import ResourceProbe
 from pointsman_wire.control_messages import Service, ToNode
-from pointsman_wire.lane_messages import LaneToNode
+from pointsman_wire.lane_messages import AssignAck, LaneToNode, NodeResult
 from pointsman_wire.preamble import Role
-from pointsman_wire.sockets.driver import Driver, DriverSettings
+from pointsman_wire.sockets.crash_points import read_crash_point
+from pointsman_wire.sockets.crashing import CrashSpot, Moment, driver_for
+from pointsman_wire.sockets.driver import DriverSettings
 from pointsman_wire.sockets.tcp import split_address
 
 H = TypeVar("H", bound=Handler)
 READY = "ready"
+# Where a test kills a node, in the order of a job.  Programs of nodes have no main of ours, so the
+# variable is read when a node runs.
+CRASH_SPOTS = (
+    CrashSpot("node-before-start-ack", Moment.UNSENT, (AssignAck,)),
+    CrashSpot("node-running", Moment.SENT, (AssignAck,)),
+    CrashSpot("node-after-done", Moment.HEARD, (JobEnded,)),
+    CrashSpot("node-mid-result", Moment.HALF_SENT, (NodeResult,)),
+    CrashSpot("node-after-result", Moment.SENT, (NodeResult,)),
+)
 PAUSE_REASON_MAX = 128
 _log = logging.getLogger("pointsman.node")
 
@@ -183,7 +195,8 @@ class _RunningNode:
     def __init__(self, node: Node, handler: Handler) -> None:
         self.gone = asyncio.Event()
         self._node = node
-        self._store = NodeStore(node.state_dir, node._kept)
+        crash = read_crash_point(os.environ)
+        self._store = NodeStore(node.state_dir, node._kept, crash)
         self._probe = ResourceProbe()
         self._loop = asyncio.get_running_loop()
         self._stopped: asyncio.Future[None] = self._loop.create_future()
@@ -195,7 +208,7 @@ class _RunningNode:
         self._has_policy = bool(probes)
         node._pause("policy", "")
         self._core = AgentCore(self._setup())
-        self._driver = Driver(
+        self._driver = driver_for(crash, CRASH_SPOTS)(
             self._core,
             unions={Role.CONTROL: ToNode, Role.LANE: LaneToNode},
             execute=self._execute,

@@ -6,10 +6,13 @@
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
 import msgspec
+
+from pointsman_wire.sockets.crash_points import pass_by
 
 if sys.platform != "win32":
     import fcntl
@@ -48,7 +51,13 @@ class NodeStore:
     disk fails: a node that cannot keep a fence must not go on.
     """
 
-    def __init__(self, state_dir: str | Path | None, state: NodeState | None = None) -> None:
+    def __init__(
+        self,
+        state_dir: str | Path | None,
+        state: NodeState | None = None,
+        crash: Callable[[str], None] = pass_by,
+    ) -> None:
+        self._crash = crash
         self._path: Path | None = None
         self._lock: IO[bytes] | None = None
         self.state = state or NodeState()
@@ -92,6 +101,7 @@ class NodeStore:
             file.write(msgspec.json.format(msgspec.json.encode(state)))
             file.flush()
             os.fsync(file.fileno())
+        self._crash("node-mid-store")
         os.replace(written, self._path)
         _sync_directory(self._path.parent)
 

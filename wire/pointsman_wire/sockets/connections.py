@@ -238,6 +238,11 @@ class FrameConnection(asyncio.Protocol):
                 f"most {limits.queue_bytes_max} bytes in {limits.queue_frames_max} frames may"
             )
 
+    @property
+    def transport(self) -> asyncio.Transport | None:
+        """Where bytes go while the connection stands open, None at other times."""
+        return self._transport if self._state is _State.OPEN else None
+
     def read_on(self) -> None:
         """The core has stepped: go on with what was read, then with the socket."""
         self._told_frames = 0

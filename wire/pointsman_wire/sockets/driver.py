@@ -15,6 +15,7 @@ import socket
 import ssl
 import struct
 from collections.abc import Callable, Mapping, Sequence
+from itertools import count
 from time import monotonic_ns
 from typing import Any
 
@@ -89,7 +90,7 @@ class Driver:
         self._told_at_ns = 0  # when the first of them came
         self._is_scheduled = False  # a turn will come by itself
         self._is_over = False
-        self._last_number = 0
+        self._numbers = count(1)
         self._connections: dict[Connection, FrameConnection] = {}  # those the core may send on
         self._alive: set[FrameConnection] = set()  # also those that are ending
         self._left = asyncio.Event()  # set whenever one of those is gone
@@ -146,7 +147,7 @@ class Driver:
             self.refused_count += 1
             sock.close()
             return
-        opening = Accepted(self._number(), preamble, peer)
+        opening = Accepted(Connection(next(self._numbers)), preamble, peer)
         connection = FrameConnection(self, opening, reader, self.settings.limits)
         connection.came_at_ns = came_at_ns or monotonic_ns()
         self._strange[connection] = peer
@@ -277,6 +278,9 @@ class Driver:
             if not connection.is_queued:
                 connection.is_queued = True
                 queued.append(connection)
+        self._flush(queued)
+
+    def _flush(self, queued: Sequence[FrameConnection]) -> None:
         for connection in queued:
             connection.is_queued = False
             connection.flush()
@@ -313,10 +317,8 @@ class Driver:
         if self._is_scheduled or self._is_over:
             return
         now_ns = monotonic_ns()
-        if (
-            now_ns < self._deadline_ns
-            and now_ns - self._timer_at_ns < self.settings.late_tolerance_ns
-        ):
+        late_ns = now_ns - self._timer_at_ns
+        if now_ns < self._deadline_ns and late_ns < self.settings.late_tolerance_ns:
             self._disarm()  # the deadline moved away since the timer was armed
             if self._deadline_ns < _NEVER_NS:
                 self._arm(self._deadline_ns)
@@ -341,10 +343,6 @@ class Driver:
             self._arm_watch()
 
     # ---- sockets
-
-    def _number(self) -> Connection:
-        self._last_number += 1
-        return Connection(self._last_number)
 
     def _keep(self, task: asyncio.Task[None]) -> None:
         self._tasks.add(task)
@@ -377,7 +375,7 @@ class Driver:
     async def _dial(self, dial: Dial) -> None:
         preamble = dial.preamble
         hello = encode_preamble(preamble.role, preamble.key)
-        opening = Dialled(self._number(), dial.purpose)
+        opening = Dialled(Connection(next(self._numbers)), dial.purpose)
         reader = self._readers[preamble.role]
         connection = FrameConnection(self, opening, reader, self.settings.limits, hello=hello)
         address = dial.address or self.settings.server_address

@@ -18,6 +18,8 @@ from importlib.metadata import version
 from time import monotonic_ns
 from typing import Any
 
+import msgspec
+
 from pointsman_shm.descriptors import take_descriptors
 from pointsman_shm.memory.header import LayoutMismatch, SegmentUnready
 from pointsman_shm.memory.segment import SegmentForeign, SegmentMissing
@@ -36,6 +38,8 @@ from pointsman_wire.lane_messages import LaneToWorker
 from pointsman_wire.preamble import Role
 from pointsman_wire.session_messages import ToWorker
 from pointsman_wire.sockets.admin import AdminServer
+from pointsman_wire.sockets.crash_points import pass_by
+from pointsman_wire.sockets.crashing import driver_for
 from pointsman_wire.sockets.driver import Driver, DriverSettings
 from pointsman_wire.sockets.handover import HandoverReceiver, HandoverSender
 from pointsman_wire.sockets.life import Life
@@ -54,6 +58,7 @@ from pointsman_workers.core.setup import WorkerSetup
 from pointsman_workers.shell.attaching import SharedSegments, attach_segments, take_shard_lock
 from pointsman_workers.shell.bells import Bells
 from pointsman_workers.shell.bounds import connection_limits, doorway_limits, strangers
+from pointsman_workers.shell.crash_points import WORKER_SPOTS, CrashingLedger
 from pointsman_workers.shell.doorway import MANAGER, Doorway, DoorwayOwners
 from pointsman_workers.shell.options import WorkerOptions
 from pointsman_workers.shell.pulse import Pulse
@@ -76,8 +81,9 @@ def address_text(listener: socket.socket) -> str:
 class WorkerProcess:
     """Runs one worker until it ends; `run` returns the exit status."""
 
-    def __init__(self, options: WorkerOptions) -> None:
+    def __init__(self, options: WorkerOptions, crash: Callable[[str], None]) -> None:
         self._options = options
+        self._crash = crash
         self._loop = asyncio.get_running_loop()
         self._life = Life(self._loop, self._say)
         self._driver: Driver | None = None  # set once the core can be told things
@@ -102,6 +108,7 @@ class WorkerProcess:
         options = self._options
         lock = await take_shard_lock(options, self._say)
         stack.callback(lock.release)
+        self._crash("worker-at-start")
         epoch = begin_epoch(options.paths, options.index)
         segments = await attach_segments(options, self._say)
         stack.callback(segments.close)
@@ -119,6 +126,9 @@ class WorkerProcess:
 
     def _setup(self, segments: SharedSegments, epoch: int, address: str) -> WorkerSetup:
         options, memory = self._options, segments.memory
+        if self._crash is not pass_by:
+            hand = CrashingLedger(memory.ledger, options.index, self._crash)
+            memory = msgspec.structs.replace(memory, own_ledger=hand)
         return WorkerSetup(
             config=options.config,
             memory=memory,
@@ -137,7 +147,7 @@ class WorkerProcess:
     def _drive(self, core: WorkerCore, setup: WorkerSetup, stack: AsyncExitStack) -> Driver:
         limits = setup.config.limits
         stats = setup.memory.stats
-        driver = Driver(
+        driver = driver_for(self._crash, WORKER_SPOTS)(
             core,
             unions=UNIONS,
             execute=self._execute,
