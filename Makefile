@@ -7,9 +7,13 @@ SOURCES  := $(PACKAGES) tests $(wildcard bench examples)
 TEST_PROCESSES ?= 3
 # Second tries for a test that failed: none here; where machines are shared, see .ci/run.
 TEST_RERUNS ?= 0
+# How long a campaign may take, and which share of the runs that a release wants it does.
+MINUTES ?= 5
+SHARE ?= 1.0
+LEDGER ?=
 BENCHES  := $(filter-out bench/_%,$(wildcard bench/*.py))
 
-.PHONY: demo test check bench clean setup speech
+.PHONY: demo test check faults bench clean setup speech
 
 demo: speech  ## Speak a few sentences, and hear them translated: make demo WAV="one.wav two.wav"
 	$(PYTHON) -m pointsman demo $(WAV)
@@ -24,6 +28,9 @@ check: setup  ## Format, lint, types (also as Windows and macOS see them) and th
 	$(PYTHON) -m mypy --platform win32 --cache-dir .mypy_cache/win32 wire clients
 	$(PYTHON) -m mypy --platform darwin --cache-dir .mypy_cache/darwin wire clients
 	$(PYTHON) -m pytest -q tests/test_tidy.py
+
+faults: setup  ## Networks that fail: make faults MINUTES=30 SHARE=0.1 LEDGER=runs.jsonl
+	PYTHONPATH=tests $(PYTHON) -m faults --minutes $(MINUTES) --share $(SHARE) $(LEDGER:%=--ledger %)
 
 bench: setup  ## Every bench, short; modules that benches share begin with an underscore
 	@set -e; for bench in $(BENCHES); do echo "== $$bench"; $(PYTHON) $$bench --quick; done

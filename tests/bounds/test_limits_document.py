@@ -2,8 +2,8 @@
 
 import ast
 
-import limits_table
 import msgspec
+from bounds import limits_table
 from tidy_source import sources
 
 from pointsman_shm import config
@@ -12,7 +12,9 @@ from pointsman_wire import limits
 
 def test_the_table_of_limits_is_current() -> None:
     text = limits_table.DOCUMENT.read_text(encoding="utf-8")
-    assert text == limits_table.current_text(text), "run python tests/limits_table.py --write"
+    assert text == limits_table.current_text(text), (
+        "run python tests/bounds/limits_table.py --write"
+    )
 
 
 def test_every_knob_of_the_section_limits_is_in_the_table() -> None:

@@ -2,7 +2,7 @@
 
 Defaults come from the code, the words are here, and each row names the test that shows it.
 
-    python tests/limits_table.py --write   bring the table up to date
+    python tests/bounds/limits_table.py --write   bring the table up to date
 """
 
 import argparse
@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from pointsman_shm.config import Config
 
-DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "limits.md"
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "limits.md"
 BLOCK = re.compile(r"<!-- table limits -->\n.*?<!-- end -->", re.DOTALL)
 HEAD = "| what | knob | default | what happens there |\n|---|---|---|---|\n"
 
