@@ -9,9 +9,14 @@ import logging
 import os
 import ssl
 from collections.abc import Callable
+from itertools import count
+from pathlib import Path
 from typing import Any, Protocol
 
 from pointsman.errors import SessionError, Unreachable
+from pointsman.recording.client_scribe import ClientScribe
+from pointsman.recording.history_file import HistoryFile
+from pointsman.recording.recorded_core import RecordedCore
 from pointsman.session_core.client import ClientCore
 from pointsman.session_core.events import (
     CancelWished,
@@ -56,6 +61,7 @@ CRASH_SPOTS = (
     CrashSpot("client-after-accepted", Moment.HEARD, (JobAccepted,)),
     CrashSpot("client-after-result", Moment.HEARD, (Result,)),
 )
+_numbers = count(1)  # tells the clients of one process apart
 
 
 class Waiter(Protocol):
@@ -85,15 +91,23 @@ class OpenedSession:
 
 
 class ClientShell:
-    """Runs the core of one client on the running loop.  Raises AddressError."""
+    """Runs the core of one client on the running loop.  Raises AddressError, OSError (history)."""
 
-    def __init__(self, address: str, *, tls: ssl.SSLContext | None, is_trunk: bool) -> None:
+    def __init__(
+        self,
+        address: str,
+        *,
+        tls: ssl.SSLContext | None,
+        is_trunk: bool,
+        history: str | Path | None = None,
+    ) -> None:
         split_address(address)
         self.core = ClientCore(ClientSetup(entropy=os.urandom, is_trunk=is_trunk))
+        self._history = HistoryFile(history) if history else None
         role = Role.TRUNK if is_trunk else Role.SESSION
         crash = read_crash_point(os.environ)
         self._driver = driver_for(crash, CRASH_SPOTS)(
-            self.core,
+            self._recorded(),
             unions={role: ToClient},
             execute=self._execute,
             settings=DriverSettings(server_address=address, tls=tls),
@@ -113,6 +127,12 @@ class ClientShell:
             SessionEnded: self._session_ended,
             Notice: lambda notice: _log.warning(notice.text),
         }
+
+    def _recorded(self) -> ClientCore | RecordedCore:
+        if self._history is None:
+            return self.core
+        scribe = ClientScribe(f"client-{os.getpid()}-{next(_numbers)}")
+        return RecordedCore(self.core, scribe, self._history)
 
     async def open(self, init: SessionInit, within_s: float | None) -> OpenedSession:
         """Open a session.  Raises Unreachable or SessionError."""
@@ -137,6 +157,9 @@ class ClientShell:
         """End every connection; what is still open fails."""
         await self._driver.end(timeout_s=1.0)
         self._give_up(error_info(Code.SESSION_CLOSED, "the client was closed"))
+        if self._history is not None:
+            self._history.close()
+            self._history = None
 
     def new_request_id(self) -> str:
         """Return an id that no other request has."""

@@ -48,6 +48,9 @@ from pointsman.node_core.events import (
 from pointsman.node_store import NodeState, NodeStateError, NodeStore
 from pointsman.options import NodeOptions, NodeSettings, register_message
 from pointsman.owner.policy import OwnerPolicy
+from pointsman.recording.agent_scribe import AgentScribe
+from pointsman.recording.history_file import HistoryFile
+from pointsman.recording.recorded_core import RecordedCore
 from pointsman.resources import ResourceProbe
 from pointsman_wire.control_messages import Service, ToNode
 from pointsman_wire.lane_messages import AssignAck, LaneToNode, NodeResult
@@ -121,7 +124,7 @@ class Node:
         """Serve until drained (by drain() or SIGTERM), dialling again whenever needed.
 
         Raises NodeRefused when the server does not take the node, NodeStateError when its
-        state_dir cannot be used, OSError when it can no longer be written.
+        state_dir cannot be used, OSError when it, or the history, cannot be written.
         """
         if self._handler is None:
             raise RuntimeError("a node needs a handler: decorate a function with @node.handler")
@@ -208,8 +211,10 @@ class _RunningNode:
         self._has_policy = bool(probes)
         node._pause("policy", "")
         self._core = AgentCore(self._setup())
+        history = node._settings.history
+        self._history = HistoryFile(history) if history else None
         self._driver = driver_for(crash, CRASH_SPOTS)(
-            self._core,
+            self._recorded(),
             unions={Role.CONTROL: ToNode, Role.LANE: LaneToNode},
             execute=self._execute,
             settings=DriverSettings(server_address=node.address, tls=node.tls),
@@ -225,6 +230,12 @@ class _RunningNode:
             GiveUp: self._give_up,
             Stopped: self._is_stopped,
         }
+
+    def _recorded(self) -> AgentCore | RecordedCore:
+        if self._history is None:
+            return self._core
+        who = self._node._settings.node_id or f"node-{os.getpid()}"
+        return RecordedCore(self._core, AgentScribe(who, self._node.max_concurrency), self._history)
 
     def _setup(self) -> AgentSetup:
         node, state = self._node, self._store.state
@@ -273,6 +284,8 @@ class _RunningNode:
             await self._driver.end(timeout_s=1.0)
             self._node._kept = self._store.state
             self._store.close()
+            if self._history is not None:
+                self._history.close()
             self.gone.set()
 
     def post(self, event: object) -> None:

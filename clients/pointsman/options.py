@@ -41,6 +41,7 @@ class NodeOptions(TypedDict, total=False):
     hardware: Hardware  # measured when not given
     report_load: bool  # say how busy the machine is; busy ones get no jobs; True by default
     drain_s: float  # how long running jobs may take to end on SIGTERM, 30 s by default
+    history: str | Path | None  # a file to append to what happens, for the history checker
 
 
 class ConnectOptions(TypedDict, total=False):
@@ -64,6 +65,7 @@ class ConnectOptions(TypedDict, total=False):
     trace_id: str
     connect_timeout_s: float | None  # give up opening after so long, 10 s by default
     close_timeout_s: float  # wait so long for running jobs at the end, 30 s by default
+    history: str | Path | None  # a file to append to what happens, for the history checker
 
 
 class TrunkOptions(TypedDict, total=False):
@@ -71,6 +73,7 @@ class TrunkOptions(TypedDict, total=False):
 
     token: str
     tls: ssl.SSLContext | None
+    history: str | Path | None  # as of connect, for all its sessions
 
 
 class SubmitOptions(TypedDict, total=False):
@@ -124,6 +127,7 @@ class NodeSettings(msgspec.Struct, frozen=True, kw_only=True):
     hardware: Hardware | None = None
     report_load: bool = True
     drain_s: float = 30.0
+    history: str | Path | None = None
 
 
 class ConnectSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -147,6 +151,7 @@ class ConnectSettings(msgspec.Struct, frozen=True, kw_only=True):
     trace_id: str = ""
     connect_timeout_s: float | None = 10.0
     close_timeout_s: float = 30.0
+    history: str | Path | None = None
 
 
 def register_message(settings: NodeSettings, *, version: str, platform: str) -> Register:

@@ -245,7 +245,10 @@ class Trunk:
         return await _open(self._shell, settings)
 
     async def __aenter__(self) -> "Trunk":
-        self._shell = ClientShell(self._address, tls=self._settings.tls, is_trunk=True)
+        settings = self._settings
+        self._shell = ClientShell(
+            self._address, tls=settings.tls, is_trunk=True, history=settings.history
+        )
         return self
 
     async def __aexit__(
@@ -266,7 +269,7 @@ async def connect(address: str, **options: Unpack[ConnectOptions]) -> AsyncItera
     Unreachable, SessionError, AddressError; ValueError for options out of bounds.
     """
     settings = ConnectSettings(**options)
-    shell = ClientShell(address, tls=settings.tls, is_trunk=False)
+    shell = ClientShell(address, tls=settings.tls, is_trunk=False, history=settings.history)
     try:
         async with await _open(shell, settings) as session:
             yield session

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pointsman_sim.cluster import Cluster
 from pointsman_sim.parts.agent_part import AgentProcess
 from pointsman_sim.world.dice import MS, Dice, S
+from pointsman_sim.world.network import TIMEOUT_NS
 from pointsman_sim.world.process import Process
 from pointsman_wire.preamble import Role
 from pointsman_workers.core.events import StopWished
@@ -20,6 +21,8 @@ CRASH_POINTS_MAX = 30
 STALL_NS = (300 * MS, 5 * S)
 CUT_NS = (300 * MS, 6 * S)
 STOP_NS = 4 * S
+# Nobody is told of these before the kernel gives a connection up.
+SILENT = ("agent_power_loss", "connection_half_open")
 
 
 def _agent(cluster: Cluster, dice: Dice) -> AgentProcess | None:
@@ -235,6 +238,8 @@ class Nemesis:
         if victim:
             self._cluster.history.counts[f"fault {kind}"] += 1
             self._cluster.history.note("nemesis", kind, victim)
+            lasts_s = TIMEOUT_NS / S if kind in SILENT else CUT_NS[1] / S
+            self._cluster.world.struck(kind, victim, seconds=lasts_s)
 
     def stop(self) -> None:
         """Do no more harm, and end what lasts."""

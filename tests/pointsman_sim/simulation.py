@@ -12,6 +12,7 @@ from typing import Self
 import msgspec
 
 from pointsman_shm.memory.stats_names import Counter
+from pointsman_sim.checker.judging import judge
 from pointsman_sim.cluster import Cluster
 from pointsman_sim.faults import Nemesis
 from pointsman_sim.history import Violation
@@ -77,6 +78,7 @@ class Simulation:
             self.work()
             self.come_to_rest()
             self.prove()
+            self.judge_history()
         return self.report(findings.error)
 
     def work(self) -> None:
@@ -117,6 +119,17 @@ class Simulation:
                 raise Violation("I1", words)
             self.advance(LOOK_NS / S)
         return schedule.now_ns - since_ns
+
+    def judge_history(self) -> None:
+        """Hold what all have written down against the promises.  Raises Violation."""
+        world = self.cluster.world
+        world.note("rest")
+        for row in range(self.cluster.instance.memory.max_nodes):
+            held = self.cluster.instance.memory.ledger.held(row)
+            world.note("slots", node=f"row {row}", number=held)
+        for verdict in judge(world.facts).verdicts:
+            for at_ns, words in verdict.words:
+                raise Violation(verdict.promise, f"{words} (at {at_ns / S:.6f})")
 
     def prove(self) -> None:
         """Ask once more for something that the first node can do: a node must take it."""

@@ -22,6 +22,7 @@ from pointsman.cli.options import (
     Asr,
     Engines,
     Function,
+    History,
     Label,
     MaxConcurrency,
     Nmt,
@@ -68,6 +69,7 @@ def node(
     pause_file: PauseFiles = None,
     state_dir: NodeStateDir = None,
     token: Token = "",
+    history: History = None,
 ) -> None:
     """Offer what this machine can do: name one of --engines, --handler and --exec.
 
@@ -90,6 +92,7 @@ def node(
         state_dir=state_dir or usual_state_dir(node_id, address),
         report_load=report_load,
         token=token,
+        history=history,
     )
     offer = _offer_of(wish, engines=engines, handler=handler, program=program)
     made = _made(address, offer, personal)

@@ -72,6 +72,10 @@ Label = Annotated[
 NodeStateDir = Annotated[
     Path | None, typer.Option(help="Where it keeps its key; usually a place by its name.")
 ]
+History = Annotated[
+    Path | None,
+    typer.Option(help="Append what happens to this file, for the history checker."),
+]
 ReportLoad = Annotated[
     bool,
     typer.Option(

@@ -21,6 +21,7 @@ from pointsman.node_core.events import (
     StoreEpoch,
     StoreIdentity,
 )
+from pointsman.recording.agent_scribe import AgentScribe
 from pointsman_sim.parts.abilities import draw_register
 from pointsman_sim.parts.handlers import Handlers, Manners
 from pointsman_sim.world.dice import MS, Dice, S
@@ -53,6 +54,7 @@ class AgentProcess(Process):
         self.core = AgentCore(
             AgentSetup(register=register, entropy=self.dice.entropy, epochs=dict(node.disk.epochs))
         )
+        self.scribe = AgentScribe(self.name, register.max_concurrency)
         self.start(self.core)
 
     def execute(self, command: Any) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from pointsman.recording.client_scribe import ClientScribe
 from pointsman.session_core.client import ClientCore
 from pointsman.session_core.events import (
     ClientSetup,
@@ -51,6 +52,7 @@ class ClientProcess(Process):
         self.site = site
         self.clock_offset_ns = self.dice.between(0, 1_000_000) * S
         self.core = ClientCore(ClientSetup(entropy=self.dice.entropy, is_trunk=site.is_trunk))
+        self.scribe = ClientScribe(self.name)
         self.start(self.core)
 
     def execute(self, command: Any) -> None:

@@ -100,6 +100,8 @@ class Instance:
     def worker_died(self, index: int) -> None:
         """Start another worker in a while."""
         self.workers[index] = None
+        name = f"worker-{index}"
+        self._world.struck("worker_death", name, level="journal", shard=index)
         self.uplinks.broken(index)
         self._world.schedule.after(
             self._dice.between(*RESTART_NS), lambda: self.start_worker(index)

@@ -9,6 +9,8 @@ die between two turns, or between two commands of a turn.
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from pointsman.recording.facts import Fact
+from pointsman.recording.recorded_core import Scribe
 from pointsman_sim.history import History, Violation
 from pointsman_sim.world.dice import MS, Dice
 from pointsman_sim.world.network import Network
@@ -56,7 +58,27 @@ class World:
         self.network = network
         self.history = history
         self.turn_dice = Dice(seed, "turns")
+        # What clients, nodes and the nemesis would have written down, for the history checker.
+        self.facts: list[Fact] = []
         self.witnesses: list[Witness] = []
+        self._strikes = 0
+
+    def note(self, what: str, **more: Any) -> None:
+        """Add what nobody but the world itself can know."""
+        self.facts.append(
+            Fact(at_ns=self.schedule.now_ns, by="observer", who="world", what=what, **more)
+        )
+
+    def struck(self, kind: str, victim: str, **more: Any) -> None:
+        """Add a fault; the simulator does it itself, which is the proof.
+
+        `level` is the lowest that jobs need to survive it, `shard` whose jobs it concerns,
+        `seconds` how long its harm may last.
+        """
+        self._strikes += 1
+        about = {"level": "memory", "status": kind, "node": victim, **more}
+        self.note("fault", number=self._strikes, **about)
+        self.note("proof", number=self._strikes)
 
 
 class Process:
@@ -74,6 +96,7 @@ class Process:
         self.last_number = 0
         # After so many commands of its next turn the process dies; None: it lives.
         self.dies_after: int | None = None
+        self.scribe: Scribe | None = None
         self._core: Core | None = None
         self._inbox: list[object] = []
         self._armed_ns = NEVER_NS
@@ -159,6 +182,10 @@ class Process:
             self.kill()
             return
         self.world.history.turn(self.name, events, commands)
+        if self.dies_after is not None:
+            commands = commands[: self.dies_after]
+        if self.scribe is not None:
+            self.world.facts += self.scribe.turn(now_ns, events, commands)
         self._carry_out(commands)
         if not self.is_alive:
             return
@@ -183,8 +210,6 @@ class Process:
                 raise Violation("spin", f"{self.name} wants to be stepped at once, again and again")
 
     def _carry_out(self, commands: Sequence[object]) -> None:
-        if self.dies_after is not None:
-            commands = commands[: self.dies_after]
         queued: dict[Connection, list[Frame]] = {}
         network = self.world.network
         for command in commands:

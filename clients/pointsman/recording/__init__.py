@@ -1,0 +1,1 @@
+"""What nodes and clients write down for the history checker, when they are asked to."""

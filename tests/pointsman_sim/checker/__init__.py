@@ -1,0 +1,1 @@
+"""The history checker: what clients, nodes and workers wrote down, held against the promises."""

@@ -1,0 +1,99 @@
+"""I1 and I11: every accepted job ends, in time, once and for good."""
+
+from pointsman_sim.checker.recording import Job, Recording
+from pointsman_sim.checker.verdicts import Limits, Verdict
+
+S = 1_000_000_000
+# A job that its client gave up itself: it ended, and nobody was there to be told how.
+GIVEN_UP = frozenset({"CANCELLED", "SESSION_CLOSED", "CONFLICT"})
+
+
+def every_accepted_job_ends(recording: Recording, limits: Limits) -> Verdict:
+    """I1: as far as its level survives the faults that struck, and within deadline + T_recover."""
+    verdict = Verdict(promise="I1", about="every accepted job ends, in time")
+    for job in recording.accepted:
+        if job.results:
+            verdict.judged += 1
+            _judge_deadline(recording, limits, job, verdict)
+            continue
+        shard = recording.shard_of(job.session)
+        if recording.is_lost(job.level, shard, job.asked_at_ns):
+            verdict.skip(f"its level {job.level} does not survive what struck its worker")
+        elif _is_given_up(recording, job):
+            verdict.skip("its client left before the end")
+        elif job.missing is not None:
+            verdict.judged += 1
+            words = f"{_name(job)} was accepted, and there is no result: {job.missing.status}"
+            verdict.breach(job.missing.at_ns, words)
+        elif recording.rest_at_ns is None:
+            verdict.skip("the history ends before it must have ended")
+        else:
+            verdict.judged += 1
+            verdict.breach(recording.rest_at_ns, f"{_name(job)} was accepted and never ended")
+    return verdict
+
+
+def _name(job: Job) -> str:
+    return f"{job.session}/{job.request} ({job.job_id}, {job.level})"
+
+
+def _is_given_up(recording: Recording, job: Job) -> bool:
+    """Did its client close the session, cancel the job, or die without a successor?"""
+    if job.missing is not None:
+        is_late = job.missing.status == "JOB_TIMEOUT" and bool(recording.strikes)
+        return is_late or job.missing.status in GIVEN_UP
+    assert job.accepted_at_ns is not None
+    closed = recording.closes.get(job.session)
+    if closed is not None and closed.at_ns >= job.accepted_at_ns:
+        return True
+    gone = [s.fact.at_ns for s in recording.strikes if s.fact.node == job.who]
+    return any(at_ns >= job.accepted_at_ns for at_ns in gone)
+
+
+def _judge_deadline(recording: Recording, limits: Limits, job: Job, verdict: Verdict) -> None:
+    submit = recording.submits.get((job.session, job.request))
+    assert job.accepted_at_ns is not None
+    if submit is None or not submit.seconds:
+        return
+    ended_at_ns = job.results[0].at_ns
+    due_ns = max(submit.at_ns, job.accepted_at_ns) + int(submit.seconds * S)
+    for strike in recording.strikes:
+        if strike.fact.at_ns <= ended_at_ns:
+            due_ns = max(due_ns, min(strike.until_ns, ended_at_ns))
+    late_ns = ended_at_ns - due_ns - int(limits.recover_s * S)
+    if late_ns > 0:
+        words = f"{_name(job)} ended {late_ns / S:.1f} s after deadline and recovery"
+        verdict.breach(ended_at_ns, words)
+
+
+def ends_are_final(recording: Recording, limits: Limits) -> Verdict:
+    """I11: a job that has ended stays as it ended, and a node ends what it started, once."""
+    verdict = Verdict(promise="I11", about="a job ends once, and stays as it ended")
+    for job in recording.jobs.values():
+        verdict.judged += bool(job.results)
+        for later in job.results[1:]:
+            if later.status != job.results[0].status:
+                words = f"{_name(job)} ended {job.results[0].status} and then {later.status}"
+                verdict.breach(later.at_ns, words)
+        _judge_origin(recording, job, verdict)
+    for attempt in recording.attempts:
+        verdict.judged += 1
+        if attempt.ended_at_ns is not None and attempt.started_at_ns is None:
+            words = f"{attempt.who} ended {attempt.job_id} {attempt.fence[2:]} without a start"
+            verdict.breach(attempt.ended_at_ns, words)
+        if attempt.ends > 1:
+            assert attempt.ended_at_ns is not None
+            words = f"{attempt.who} ended {attempt.job_id} {attempt.fence[2:]} twice"
+            verdict.breach(attempt.ended_at_ns, words)
+    return verdict
+
+
+def _judge_origin(recording: Recording, job: Job, verdict: Verdict) -> None:
+    """What was completed was made by a node: where nodes record, one of them says so."""
+    if not recording.attempts:
+        return
+    for result in job.results:
+        made = [a for a in job.attempts if a.ended_at_ns is not None]
+        if result.status.startswith("completed") and not made:
+            words = f"{_name(job)} was completed by {result.node}, and no node ended it"
+            verdict.breach(result.at_ns, words)
