@@ -77,16 +77,22 @@ def load(paths: Iterable[Path]) -> list[Fact]:
 
     Raises HistoryError, OSError.
     """
-    facts = []
-    for path in paths:
-        lines = path.read_bytes().split(b"\n")
-        for number, line in enumerate(lines, 1):
-            try:
-                facts += [decode_fact(line)] if line else []
-            except msgspec.DecodeError as error:
-                if number < len(lines):
-                    raise HistoryError(f"{path}, line {number}: {error}") from None
-    return facts
+    return [fact for path in paths for fact in _facts_of(path)]
+
+
+def _facts_of(path: Path) -> Iterator[Fact]:
+    *lines, torn = path.read_bytes().split(b"\n")
+    for number, line in enumerate(lines, 1):
+        try:
+            yield decode_fact(line)
+        except msgspec.DecodeError as error:
+            raise HistoryError(f"{path}, line {number}: {error}") from None
+    if not torn:
+        return
+    try:
+        yield decode_fact(torn)
+    except msgspec.DecodeError:
+        return
 
 
 class Recording:
