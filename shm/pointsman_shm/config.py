@@ -193,9 +193,18 @@ class JobsConfig(Section, frozen=True):
 class JournalConfig(Section, frozen=True):
     """What a worker writes down before anybody hears of it, and how much of it is kept."""
 
-    durability: Literal["memory", "journal", "fsync"] = "journal"  # of a job that does not say
+    # Of a job that does not say: memory survives the death of nodes, journal also that of every
+    # process, fsync also a loss of power.
+    durability: Literal["memory", "journal", "fsync"] = "journal"
     result_bytes_max: FrameBytes = 64 * KIB  # larger results stay at their node until read
     bytes_max: Bytes = 512 * MIB  # per worker; above it what lives is written anew, the rest goes
+    segment_bytes: Annotated[int, msgspec.Meta(ge=1 * MIB, le=256 * MIB)] = 16 * MIB
+    flush_s: Seconds = 1.0  # so much of level journal can a loss of power take
+    sync_gather_ms: Annotated[int, msgspec.Meta(ge=0, le=1_000)] = 5  # level fsync: put together
+
+    def __post_init__(self) -> None:
+        if self.bytes_max < 2 * self.segment_bytes:
+            raise ValueError("bytes_max must have room for twice segment_bytes")
 
 
 class SessionsConfig(Section, frozen=True):

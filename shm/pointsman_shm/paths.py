@@ -86,6 +86,14 @@ class InstancePaths(msgspec.Struct, frozen=True):
     def shard_lock(self, worker_index: int) -> Path:
         return self.state_dir / f"shard-{worker_index}.lock"
 
+    def journal(self, worker_index: int, worker_count: int) -> Path:
+        """Directory of a shard's segments, as long as there are so many shards."""
+        return self.journals / f"shard-{worker_index}-of-{worker_count}"
+
+    @property
+    def journals(self) -> Path:
+        return self.state_dir / "journal"
+
     @property
     def worker_count_file(self) -> Path:
         return self.state_dir / "workers"

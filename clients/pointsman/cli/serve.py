@@ -43,12 +43,14 @@ def serve(
     insecure_plaintext: Annotated[
         bool, typer.Option("--insecure-plaintext", help="Open to the network, without TLS.")
     ] = False,
+    accept_loss: Annotated[
+        bool, typer.Option("--accept-loss", help="Go on without what is damaged of a journal.")
+    ] = False,
 ) -> None:
     """Run the service on this host: one public port, a manager, workers.
 
     No configuration is needed.  A line on standard output says when it is
-    ready; SIGTERM or Ctrl-C ends it in good order.  What is given here wins
-    over the configuration file.
+    ready; SIGTERM or Ctrl-C ends it.  What is given here wins over the file.
     """
     refuse_where_impossible(sys.platform)
     given = {
@@ -60,6 +62,7 @@ def serve(
         "state-dir": state_dir,
         "runtime-dir": runtime_dir,
         "insecure-plaintext": insecure_plaintext,
+        "accept-loss": accept_loss,
     }
     command = supervisor_command(given)
     sys.stdout.flush()

@@ -28,6 +28,7 @@ class ServiceOptions(msgspec.Struct, frozen=True, kw_only=True):
     config_path: Path | None
     paths: InstancePaths
     is_open_beyond_loopback: bool
+    accept_loss: bool = False  # go on without what is damaged of a journal
 
 
 def parse_options(arguments: Sequence[str]) -> ServiceOptions:
@@ -67,6 +68,7 @@ def parse_options(arguments: Sequence[str]) -> ServiceOptions:
         config_path=given.config,
         paths=paths,
         is_open_beyond_loopback=is_open,
+        accept_loss=given.accept_loss,
     )
 
 
@@ -97,6 +99,11 @@ def _parser() -> argparse.ArgumentParser:
         "--insecure-plaintext",
         action="store_true",
         help="listen beyond this machine without TLS and tokens",
+    )
+    parser.add_argument(
+        "--accept-loss",
+        action="store_true",
+        help="go on without what is damaged of a journal",
     )
     return parser
 

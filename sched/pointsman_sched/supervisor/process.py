@@ -165,6 +165,8 @@ class Supervisor:
                 *self._command("pointsman_workers", alive_fd),
                 *("--index", str(index), "--listen-fd", str(listen_fd)),
             ]
+            if self._options.accept_loss:
+                command.append("--accept-loss")
             plans.append(ChildPlan(worker_process(index), command, (alive_fd, listen_fd)))
         for plan in plans:
             child = Child(plan, changed=self._child_changed, say=say)

@@ -22,6 +22,7 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
     listen_fd: int
     ready_fd: int = -1
     alive_fd: int = -1
+    accept_loss: bool = False
 
 
 def parse_options(arguments: Sequence[str]) -> WorkerOptions:
@@ -41,6 +42,7 @@ def parse_options(arguments: Sequence[str]) -> WorkerOptions:
     parser.add_argument("--listen-fd", type=int, required=True, help="the public listening socket")
     parser.add_argument("--ready-fd", type=int, default=-1, help="gets 'ready' and a newline")
     parser.add_argument("--alive-fd", type=int, default=-1, help="its end means: stop")
+    parser.add_argument("--accept-loss", action="store_true", help="of a damaged journal")
     given = parser.parse_args(arguments)
     if not 0 <= given.index < given.workers <= 64:
         parser.error(f"worker {given.index} of {given.workers}: at most 64, counted from 0")
@@ -61,4 +63,5 @@ def parse_options(arguments: Sequence[str]) -> WorkerOptions:
         listen_fd=given.listen_fd,
         ready_fd=given.ready_fd,
         alive_fd=given.alive_fd,
+        accept_loss=given.accept_loss,
     )

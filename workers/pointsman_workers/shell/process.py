@@ -1,6 +1,6 @@
 """One worker's life: lock, epoch, segments, core, sockets; serve; stop.
 
-    lock of the shard -> epoch + 1, fsynced -> attach segments -> sockets -> accept -> "ready"
+    lock of the shard -> epoch + 1, fsynced -> journal, replayed -> segments -> sockets -> "ready"
 
 Everything that was opened is closed in reverse, however far the start came.  The process ends by
 itself when it is told to (SIGTERM, or the end of alive-fd: the supervisor is gone), when the core
@@ -48,18 +48,23 @@ from pointsman_wire.sockets.unix_sockets import PathInUse, listen_at
 from pointsman_workers.core.core import WorkerCore
 from pointsman_workers.core.events import (
     BellRang,
+    DropSegments,
     ManagerSaid,
     RingWorker,
     Stopped,
     StopWished,
     TellManager,
+    WriteJournal,
 )
 from pointsman_workers.core.setup import WorkerSetup
+from pointsman_workers.journal.judging import JournalDamaged, JournalForeign
+from pointsman_workers.journal.segment_files import JournalFailed
 from pointsman_workers.shell.attaching import SharedSegments, attach_segments, take_shard_lock
 from pointsman_workers.shell.bells import Bells
 from pointsman_workers.shell.bounds import connection_limits, doorway_limits, strangers
 from pointsman_workers.shell.crash_points import WORKER_SPOTS, CrashingLedger
 from pointsman_workers.shell.doorway import MANAGER, Doorway, DoorwayOwners
+from pointsman_workers.shell.journalling import open_journal
 from pointsman_workers.shell.options import WorkerOptions
 from pointsman_workers.shell.pulse import Pulse
 from pointsman_workers.shell.status import StatusDesk
@@ -69,7 +74,16 @@ UNIONS = {Role.SESSION: ToWorker, Role.TRUNK: ToWorker, Role.LANE: LaneToWorker}
 STOP_NS = 25_000_000_000
 FLUSH_S = 2.0
 OOM_SCORE = "500"
-START_ERRORS = (LayoutMismatch, OSError, PathInUse, SegmentForeign, StateFileError)
+START_ERRORS = (
+    JournalDamaged,
+    JournalFailed,
+    JournalForeign,
+    LayoutMismatch,
+    OSError,
+    PathInUse,
+    SegmentForeign,
+    StateFileError,
+)
 
 
 def address_text(listener: socket.socket) -> str:
@@ -83,7 +97,7 @@ class WorkerProcess:
 
     def __init__(self, options: WorkerOptions, crash: Callable[[str], None]) -> None:
         self._options = options
-        self._crash = crash
+        self._crash = crash  # called at each named point
         self._loop = asyncio.get_running_loop()
         self._life = Life(self._loop, self._say)
         self._driver: Driver | None = None  # set once the core can be told things
@@ -110,13 +124,18 @@ class WorkerProcess:
         stack.callback(lock.release)
         self._crash("worker-at-start")
         epoch = begin_epoch(options.paths, options.index)
+        journal, recovered = await open_journal(options, epoch, crash=self._crash, say=self._say)
+        self._journal = journal
+        stack.callback(self._close_journal)
         segments = await attach_segments(options, self._say)
         stack.callback(segments.close)
         os.set_inheritable(options.listen_fd, False)
         listener = stack.enter_context(socket.socket(fileno=options.listen_fd))
         setup = self._setup(segments, epoch, address_text(listener))
+        setup = msgspec.structs.replace(setup, journal=journal.state(), recovered=recovered)
         core = WorkerCore(setup)
         driver = self._driver = self._drive(core, setup, stack)
+        journal.start(driver.post, self._journal_failed)
         self._open_unix_sockets(core, setup, stack)
         self._open_doors(driver, listener, stack)
         stack.callback(Pulse(setup.memory.stats, lambda: self._check(segments)).close)
@@ -234,14 +253,35 @@ class WorkerProcess:
 
     def _execute(self, command: Any) -> None:
         kind = type(command)
-        if kind is RingWorker:
+        if kind is WriteJournal:
+            self._write_journal(command)
+        elif kind is RingWorker:
             self._bells.ring(command.worker_index, command.class_number)
         elif kind is TellManager:
             self._uplink.tell(command.message)
+        elif kind is DropSegments:
+            self._journal.drop(command)
         elif kind is Stopped:
             self._life.end(0, "")
         else:
             raise AssertionError(f"the core wishes what nobody can do: {command!r}")
+
+    def _write_journal(self, command: WriteJournal) -> None:
+        try:
+            self._journal.write(command)
+        except JournalFailed as error:
+            self._journal_failed(error)
+
+    def _close_journal(self) -> None:
+        try:
+            self._journal.close()
+        except JournalFailed as error:
+            self._journal_failed(error)
+
+    def _journal_failed(self, error: JournalFailed) -> None:
+        """End at once, as by kill -9: no frame of this turn may leave, nothing be tried again."""
+        self._say(f"ends at once: {error}; a successor reads what is really there")
+        os._exit(1)
 
     def _check(self, segments: SharedSegments) -> None:
         """Follow the manager to new segments: the old ones live on until there are new ones."""
