@@ -16,7 +16,7 @@ Buckets: 0 is below 1,024 ns; then four per octave, equally wide inside their oc
 Words are read one by one: a view may be one event apart from itself, never torn inside a word.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import accumulate
 
 import msgspec
@@ -144,18 +144,24 @@ class StatsPage:
         """Count n more."""
         self._counters[counter] += n
 
+    def add_tally(self, tally: Mapping[int, int]) -> None:
+        """Count what was gathered in a turn, by the number of the counter."""
+        counters = self._counters
+        for counter, n in tally.items():
+            counters[counter] += n
+
     def gauge(self, gauge: Gauge, value: int) -> None:
         """Say what is true now."""
         self._gauges[gauge] = value
 
-    def observe(self, timing: Timing, duration_ns: int) -> None:
-        """Count one duration; a negative one, which no monotonic clock gives, counts as 0."""
+    def observe(self, timing: Timing, duration_ns: int, count: int = 1) -> None:
+        """Count so many like durations; a negative one, which no clock gives, counts as 0."""
         if duration_ns < 0:
             duration_ns = 0
         words = self._words
         at = _TIMINGS + timing * _TIMING_WORDS
-        words[at] += duration_ns
-        words[at + 1 + bucket_of(duration_ns)] += 1
+        words[at] += duration_ns * count
+        words[at + 1 + bucket_of(duration_ns)] += count
 
     def read(self) -> StatsView:
         """Return the page as it is now."""

@@ -37,7 +37,10 @@ def score(held: int, foreign: int, slots_max: int, slowness: float) -> float:
 
 def speed_term(service_time: float, mean_service_time: float) -> float:
     """How slow a node is beside the others; both times in one unit, the mean above 0."""
-    return min(max(service_time / mean_service_time, SLOWNESS_MIN), SLOWNESS_MAX)
+    ratio = service_time / mean_service_time  # compared and not min(max()): it is asked every job
+    if ratio < SLOWNESS_MIN:
+        return SLOWNESS_MIN
+    return ratio if ratio < SLOWNESS_MAX else SLOWNESS_MAX
 
 
 def slow_start_term(age_ns: int, window_ns: int) -> float:

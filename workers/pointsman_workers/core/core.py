@@ -118,6 +118,7 @@ class WorkerCore:
         if shard.freed_rows or shard.waiting.count:
             self._outcomes.serve()
         shard.waiting.publish()
+        shard.tell_tally()
         commands = shard.outbox.flush()
         write = shard.journal.flush()
         if write is not None:

@@ -4,7 +4,7 @@ Desks (sessions, jobs, lanes) are the functions; this is the state they all writ
 time.  There is no other mutator and no other thread.
 """
 
-from pointsman_shm.memory.stats_names import Counter
+from pointsman_shm.memory.stats_names import Counter, Timing
 from pointsman_wire.link import Connection
 from pointsman_workers.core.outbox import Outbox
 from pointsman_workers.core.setup import WorkerSetup
@@ -60,6 +60,9 @@ class Shard:
         self.is_stopping = False
         # Until the nodes have reported what they run from before, a repeated request waits.
         self.is_settled = False
+        # What is counted with every job, by the number of its Counter; told at the step's end.
+        self.tally = self.fleet.tally
+        self.assigned_at_once = 0  # jobs that were assigned in the step that accepted them
         self.count = memory.stats.add
         self.observe = memory.stats.observe
         self._id_pool = ""
@@ -92,7 +95,9 @@ class Shard:
 
     def watch(self, lane: Lane) -> None:
         """Have the lane looked at within a second, as long as jobs are on it."""
-        self.file(lane, self.now_ns + PING_NS)
+        due_ns = self.now_ns + PING_NS
+        if not 0 < lane.filed_ns <= due_ns:
+            self.file(lane, due_ns)
 
     def free(self, hold: Hold) -> None:
         """Release the slot of a hold, once."""
@@ -108,6 +113,16 @@ class Shard:
         if not self.fleet.release(lane.row):
             self.count(Counter.LEDGER_UNDERFLOW)
         self.freed_rows[lane.row] = None
+
+    def tell_tally(self) -> None:
+        """Put on the page what the step has counted."""
+        stats = self.setup.memory.stats
+        if self.tally:
+            stats.add_tally(self.tally)
+            self.tally.clear()
+        if self.assigned_at_once:
+            stats.observe(Timing.SUBMIT_TO_ASSIGN, 0, self.assigned_at_once)
+            self.assigned_at_once = 0
 
     def _left_window(self, job: Job | RecoveredResult) -> None:
         """Nobody can ask for the job any more: neither journal nor node need to keep it."""

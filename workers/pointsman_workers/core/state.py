@@ -104,8 +104,7 @@ class Job(msgspec.Struct, eq=False, kw_only=True, gc=False):
     # A second dispatch of the attempt, on another node: the first result of the two counts.
     hedge: "Hold | None" = None  # only while `hold` is set
     is_queued: bool = False  # set exactly while it stands in the waiting queue
-    deadline_ns: int = 0  # the next instant at which something must happen to it
-    filed_ns: int = 0  # deadline of its entry in the timers, 0 = none
+    filed_ns: int = 0  # deadline of its entry in the timers, 0 = none; never later than it is due
     wait_until_ns: int = 0  # meaningful while PENDING: then it expires
     ends_at_ns: int = 0  # the client's deadline for the whole job, 0 = none
     timeout_ns: int = 0  # of one attempt

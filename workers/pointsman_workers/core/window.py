@@ -72,8 +72,8 @@ class Window:
 
     def bind(self, job: Job) -> None:
         """Bind the key of a new job."""
-        assert job.key not in self._by_key, job.key
-        self._by_key[job.key] = job
+        bound = self._by_key.setdefault(job.key, job)
+        assert bound is job, job.key
 
     def unbind(self, job: Job) -> None:
         """Free a key at once: its job never ran and may be tried again."""
@@ -106,8 +106,12 @@ class Window:
             output, key = ended.kept.output, ended.kept.key
         self._bytes -= len(output) + JOB_OVERHEAD_BYTES
         bound = self._by_key.get(key)
+        if bound is ended:  # nearly always
+            del self._by_key[key]
+            self._forgotten(ended)
+            return
         is_awake = isinstance(bound, Job) and bound.arrival == _number(ended)
-        if bound is not None and (bound is ended or is_awake):
+        if bound is not None and is_awake:
             del self._by_key[key]
             self._forgotten(bound)
         else:

@@ -220,8 +220,9 @@ class AttemptDesk:
         now_ns = self.shard.now_ns
         if not job.is_open:
             return
-        if job.deadline_ns > now_ns:
-            self.shard.file(job, job.deadline_ns)
+        due_ns = self.placing.next_due_ns(job)
+        if due_ns > now_ns:
+            self.shard.file(job, due_ns)
         elif job.ends_at_ns and job.ends_at_ns <= now_ns:
             text = "the job's deadline passed"
             holds = (job.hold, job.hedge)

@@ -27,7 +27,7 @@ from pointsman_workers.placement.kinds import Kind
 
 UNSETTLED_MAX = 10_000
 # Finding a member on its enum costs as much as counting with it.
-_JOBS_ACCEPTED = Counter.JOBS_ACCEPTED
+_JOBS_ACCEPTED = Counter.JOBS_ACCEPTED.value
 
 
 class JobDesk:
@@ -226,7 +226,7 @@ class JobDesk:
         if session.repeats:
             session.repeats.discard(job.key[2])
         shard.open_job_count += 1
-        shard.count(_JOBS_ACCEPTED)
+        shard.tally[_JOBS_ACCEPTED] += 1
         if job.durability != MEMORY:
             shard.journal.accepted(job)
             if job.durability == FSYNC:

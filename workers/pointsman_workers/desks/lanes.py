@@ -248,7 +248,6 @@ class LaneDesk:
             return None
         self.reports.start(hold)
         hold.alive_at_ns = self.shard.now_ns
-        self.attempts.placing.rearm(hold.job)
         return hold.job
 
     def partial(self, lane: Lane, message: NodePartial, payload: bytes) -> None:

@@ -12,7 +12,6 @@ from msgspec.structs import replace
 
 from pointsman_shm.memory.rows import CLASS_MASK, CLASS_SHIFT
 from pointsman_shm.memory.stats_names import Counter, Timing
-from pointsman_shm.rules.eligibility import uses_semantic
 from pointsman_wire.lane_messages import NodeResult
 from pointsman_wire.messages import ErrorInfo
 from pointsman_wire.session_messages import Result, Submit
@@ -30,12 +29,12 @@ _FORGOTTEN = Submit()
 LOOKS_A_STEP_MAX = 256
 BEHIND_MAX = 16
 
-_END_COUNTERS = {
-    JobState.COMPLETED: Counter.JOBS_COMPLETED,
-    JobState.COMPLETED_NO_TEXT: Counter.JOBS_COMPLETED,
-    JobState.FAILED: Counter.JOBS_FAILED,
-    JobState.CANCELLED: Counter.JOBS_CANCELLED,
-    JobState.EXPIRED: Counter.JOBS_EXPIRED,
+_END_COUNTERS: dict[int, int] = {
+    JobState.COMPLETED: Counter.JOBS_COMPLETED.value,
+    JobState.COMPLETED_NO_TEXT: Counter.JOBS_COMPLETED.value,
+    JobState.FAILED: Counter.JOBS_FAILED.value,
+    JobState.CANCELLED: Counter.JOBS_CANCELLED.value,
+    JobState.EXPIRED: Counter.JOBS_EXPIRED.value,
 }
 
 
@@ -61,7 +60,7 @@ class OutcomeDesk:
         """End a job, remember it for its window, and give its client the result."""
         shard = self.shard
         hold, session = job.hold, job.session
-        job.state = moved(job.state, verb)
+        job.state = state = moved(job.state, verb)
         if job.is_queued:
             shard.waiting.remove(job)
         job.hold = job.hedge = None
@@ -72,7 +71,7 @@ class OutcomeDesk:
         job.result = self._result(job, hold, message, error)
         job.submit, job.payload = _FORGOTTEN, b""
         session.next_result += 1
-        shard.count(_END_COUNTERS[job.state])
+        shard.tally[_END_COUNTERS[state]] += 1
         if error is not None and error.retryable and job.attempt == 0:
             shard.window.unbind(job)  # it never ran: the key is free again at once
             if job.segment:
@@ -108,7 +107,7 @@ class OutcomeDesk:
 
         The interpreter passes more than 15 keywords as a dict, for ten times the price.
         """
-        session = job.session
+        shard, session = self.shard, job.session
         result = Result(
             session_number=session.number,
             request_id=job.key[2],
@@ -120,7 +119,7 @@ class OutcomeDesk:
             failovers=job.failovers,
             placement_us=job.placement_ns / 1_000,
             queued_ms=job.queued_ns / MILLISECOND_NS,
-            use_semantic=hold is not None and self._uses_semantic(job, hold),
+            use_semantic=hold is not None and shard.fleet.uses_semantic(job.kind, hold.lane.row),
             content_type=message.content_type if message is not None else "",
             meta=message.meta if message is not None else None,
         )
@@ -134,14 +133,6 @@ class OutcomeDesk:
             placement=job.placement,
             attempts=[*job.reasons],
             error=error,
-        )
-
-    def _uses_semantic(self, job: Job, hold: Hold) -> bool:
-        capability = self.shard.fleet.capability(hold.lane.row)
-        return (
-            capability is not None
-            and "semantic" in capability.types_ready
-            and uses_semantic(capability, job.kind.requirement)
         )
 
     # -- the queue ---------------------------------------------------------------------------

@@ -35,18 +35,18 @@ from pointsman_workers.placement.refusal import Refusals
 from pointsman_workers.placement.selection import Choice, read
 from pointsman_workers.placement.trail import Leg
 
-# Finding a member on its enum costs as much as counting with it.
-_DECISIONS = Counter.DECISIONS
+# Finding a member on its enum costs as much as counting with it, and only plain numbers are quick
+# to index with.
+_DECISIONS = Counter.DECISIONS.value
 _DECISION = Timing.DECISION
-_SUBMIT_TO_ASSIGN = Timing.SUBMIT_TO_ASSIGN
-_OUTCOME_COUNTERS = {
-    PoolOutcome.HIT: Counter.SESSION_HITS,
-    PoolOutcome.FIRST: Counter.SESSION_FIRST,
-    PoolOutcome.AFFINITY: Counter.SESSION_FIRST,
-    PoolOutcome.OVERRIDE: Counter.SESSION_FIRST,
-    PoolOutcome.RESET: Counter.SESSION_RESETS,
-    PoolOutcome.REPLACED: Counter.SESSION_REPLACED,
-    PoolOutcome.NONE: Counter.SESSION_NONE,
+_OUTCOME_COUNTERS: dict[str, int] = {
+    PoolOutcome.HIT: Counter.SESSION_HITS.value,
+    PoolOutcome.FIRST: Counter.SESSION_FIRST.value,
+    PoolOutcome.AFFINITY: Counter.SESSION_FIRST.value,
+    PoolOutcome.OVERRIDE: Counter.SESSION_FIRST.value,
+    PoolOutcome.RESET: Counter.SESSION_RESETS.value,
+    PoolOutcome.REPLACED: Counter.SESSION_REPLACED.value,
+    PoolOutcome.NONE: Counter.SESSION_NONE.value,
 }
 
 
@@ -65,15 +65,16 @@ class PlacingDesk:
     def place(self, job: Job) -> bool:
         """Choose a node, reserve its slot and send the job; False when nobody has room now."""
         shard = self.shard
-        kind, fleet = job.kind, shard.fleet
-        fleet.prepare(kind)
-        started_ns = shard.setup.stopwatch()
-        shard.count(_DECISIONS)
+        fleet, stopwatch = shard.fleet, shard.setup.stopwatch
+        fleet.prepare(job.kind)
+        started_ns = stopwatch()
         decided = decide(fleet, job)
-        job.placement_ns = shard.setup.stopwatch() - started_ns
-        shard.observe(_DECISION, job.placement_ns)
+        job.placement_ns = took_ns = stopwatch() - started_ns
+        shard.observe(_DECISION, took_ns)
+        tally = shard.tally
+        tally[_DECISIONS] += 1
         if decided.session is not None:
-            shard.count(_OUTCOME_COUNTERS[decided.session.outcome])
+            tally[_OUTCOME_COUNTERS[decided.session.outcome]] += 1
         return self._dispatch_to(job, decided)
 
     def place_on(self, job: Job, row: int) -> bool:
@@ -83,15 +84,19 @@ class PlacingDesk:
         return self._dispatch_to(job, decide_on(fleet, job, row))
 
     def _dispatch_to(self, job: Job, decided: Decided) -> bool:
-        if decided.choice is None:
+        choice = decided.choice
+        if choice is None:
             return False
-        self.shard.fleet.change_room(decided.choice.row, -1)
-        if self.shard.fleet.has_habits:
-            note_habits(self.shard.fleet, job, decided.choice)
+        shard = self.shard
+        fleet = shard.fleet
+        if fleet.has_weighted_pools:
+            fleet.change_room(choice.row, -1)
+        if fleet.has_habits:
+            note_habits(fleet, job, choice)
         if job.submit.explain:
-            self._note_placement(job, decided, decided.choice)
-        self.shard.recorder.note_placed(job, decided, decided.choice)
-        self._dispatch(job, decided.choice)
+            self._note_placement(job, decided, choice)
+        shard.recorder.note_placed(job, decided, choice)
+        self._dispatch(job, choice)
         return True
 
     def _note_placement(self, job: Job, decided: Decided, choice: Choice) -> None:
@@ -113,34 +118,39 @@ class PlacingDesk:
     def _dispatch(self, job: Job, choice: Choice) -> None:
         """Write the assignment to the lane; the slot is already ours."""
         shard = self.shard
-        lane = shard.lanes[choice.row]
-        assert lane.connection is not None, lane.node_id
+        lane, now_ns = shard.lanes[choice.row], shard.now_ns
+        connection = lane.connection
+        assert connection is not None, lane.node_id
         job.state = moved(job.state, "assign")
         if job.is_queued:
             shard.waiting.remove(job)
-        job.queued_ns = shard.now_ns - job.accepted_at_ns
+        job.queued_ns = queued_ns = now_ns - job.accepted_at_ns
         job.attempt += 1
         job.session.last_node_id = lane.node_id
-        shard.last_dispatch += 1
+        epoch, number = shard.setup.epoch, lane.next_assignment
+        shard.last_dispatch = dispatch = shard.last_dispatch + 1
         hold = Hold(
             lane=lane,
             job=job,
             job_id=job.job_id,
-            epoch=shard.setup.epoch,
-            dispatch=shard.last_dispatch,
-            number=lane.next_assignment,
-            sent_at_ns=shard.now_ns,
+            epoch=epoch,
+            dispatch=dispatch,
+            number=number,
+            sent_at_ns=now_ns,
         )
-        lane.next_assignment += 1
-        lane.holds[hold.epoch, hold.dispatch] = hold
+        lane.next_assignment = number + 1
+        lane.holds[epoch, dispatch] = hold
         lane.unacknowledged.append(hold)
         job.hold = hold
         if job.durability != MEMORY:
             shard.journal.dispatched(job)
-        shard.outbox.send(lane.connection, self._assignment(job, hold), job.payload)
+        shard.outbox.send(connection, self._assignment(job, hold), job.payload)
         shard.watch(lane)
         job.state = moved(job.state, "dispatch")
-        shard.observe(_SUBMIT_TO_ASSIGN, job.queued_ns)
+        if queued_ns:
+            shard.observe(Timing.SUBMIT_TO_ASSIGN, queued_ns)
+        else:
+            shard.assigned_at_once += 1
         self.rearm(job)
 
     def _assignment(self, job: Job, hold: Hold) -> Assign:
@@ -277,22 +287,29 @@ class PlacingDesk:
         return min(since_ns + window_ns, hold.sent_at_ns + max(self._ack_ns, job.timeout_ns))
 
     def rearm(self, job: Job) -> None:
-        """File the job under the next instant at which something must happen to it."""
+        """See to it that the job's timer fires when something must happen to it."""
+        due_ns = self.next_due_ns(job)
+        if not 0 < job.filed_ns <= due_ns:
+            self.shard.file(job, due_ns)
+
+    def next_due_ns(self, job: Job) -> int:
+        """The next instant at which something must happen to the job.
+
+        It moves away by itself when the node starts the job or tells of progress: the timer then
+        fires early and finds it so (AttemptDesk.timed), which is cheaper than filing it anew.
+        """
         hold = job.hold
         if hold is None:
             due_ns = job.wait_until_ns
-        elif not hold.is_started:
+        elif hold.is_started:
+            due_ns = hold.alive_at_ns + job.timeout_ns
+        else:
             due_ns = hold.sent_at_ns + min(self._ack_ns, job.timeout_ns)
             if due_ns <= self.shard.now_ns:  # not overdue if the node is still reading
                 due_ns = self.due_ns(job, hold)
-        else:
-            due_ns = hold.alive_at_ns + job.timeout_ns
         if job.hedge is not None:
             due_ns = min(due_ns, self.due_ns(job, job.hedge))
-        if job.ends_at_ns:
-            due_ns = min(due_ns, job.ends_at_ns)
-        job.deadline_ns = due_ns
-        self.shard.file(job, due_ns)
+        return min(due_ns, job.ends_at_ns) if job.ends_at_ns else due_ns
 
 
 def _load_of(row: int, leg: Leg) -> float:

@@ -36,6 +36,7 @@ class SessionDesk:
 
     def __init__(self, shard: Shard) -> None:
         self.shard = shard
+        self._unread_bytes_max = shard.config.limits.results_queue_bytes_max
         self.pairing = PairingDesk(shard, self._admit_paired)
 
     def connected(self, event: Accepted) -> None:
@@ -282,7 +283,7 @@ class SessionDesk:
         assert job.result is not None, job.job_id
         session.unread[job.result.number] = job
         session.unread_bytes += len(job.output)
-        while session.unread_bytes > self.shard.config.limits.results_queue_bytes_max:
+        while session.unread_bytes > self._unread_bytes_max:
             # What is dropped here is not lost: a repeated submit of its key fetches it.
             self._drop_first_unread(session)
         self._send_result(session, job)

@@ -5,6 +5,7 @@ very next decision would be; a decision in between moves on.
 """
 
 from array import array
+from collections import defaultdict
 from collections.abc import Callable
 
 from msgspec.structs import replace
@@ -57,6 +58,7 @@ class DryFleet(Fleet):
         self.draws = Draws(real.draws.seed)
         self.draws.counter = real.draws.counter
         self.trail = []
+        self.tally = defaultdict(int)  # nothing of it is told
         self._scene = scene
         if scene is not None:
             self.standing = memoryview(scene.standing)
@@ -83,9 +85,6 @@ class DryFleet(Fleet):
             ]
             rows = kind.lists[pool_id] = array("I", [*there, *able])
         return rows
-
-    def count_reserve(self, outcome: Reserve) -> None:
-        """Nothing was reserved."""
 
 
 class Rehearsal:

@@ -27,13 +27,13 @@ class Ring(Generic[Key]):
         """Keep a record, and let the oldest go as long as they do not all fit."""
         self.size += len(record) + ENTRY_BYTES
         self._entries.append((key, record))
-        known = self._by_key.get(key)
-        if known is None:
-            self._by_key[key] = record
-        elif isinstance(known, bytes):
-            self._by_key[key] = [known, record]
-        else:
-            known.append(record)
+        key_count = len(self._by_key)
+        known = self._by_key.setdefault(key, record)
+        if len(self._by_key) == key_count:  # the key had one already
+            if isinstance(known, bytes):
+                self._by_key[key] = [known, record]
+            else:
+                known.append(record)
         while self.size > self._bytes_max:
             self._drop_oldest()
 
@@ -41,13 +41,11 @@ class Ring(Generic[Key]):
         key, record = self._entries.popleft()
         self.size -= len(record) + ENTRY_BYTES
         self.dropped_count += 1
-        known = self._by_key[key]
+        known = self._by_key.pop(key)
         if isinstance(known, bytes):
-            del self._by_key[key]
             return
         known.remove(record)  # it is the first
-        if len(known) == 1:
-            self._by_key[key] = known[0]
+        self._by_key[key] = known[0] if len(known) == 1 else known
 
     def of(self, key: Key) -> list[bytes]:
         """The records of a key, oldest first."""

@@ -5,12 +5,13 @@ snapshot.  Words (standing, load, ledger) are always read as they are now.
 """
 
 from array import array
+from collections import defaultdict
 from collections.abc import Iterator
 from itertools import chain
 
-from pointsman_shm.memory.ledger import Reserve
 from pointsman_shm.memory.rows import CLASS_MASK, CLASS_SHIFT, GENERATION_SHIFT
 from pointsman_shm.memory.stats_names import Counter, Gauge
+from pointsman_shm.rules.eligibility import uses_semantic
 from pointsman_shm.snapshot.codec import SnapshotCorrupt
 from pointsman_shm.snapshot.fleet_index import FEASIBLE, FleetIndex
 from pointsman_shm.snapshot.records import CapabilityClass, ConfigPage
@@ -23,13 +24,6 @@ from pointsman_workers.placement.paces import Paces
 from pointsman_workers.placement.ranking import ANYWHERE, ANYWHERE_STALE, Judgement, Ranking
 from pointsman_workers.placement.room import Room
 from pointsman_workers.placement.trail import Leg
-
-_OUTCOMES = {
-    Reserve.OK: Counter.RESERVE_OK,
-    Reserve.FULL: Counter.RESERVE_FULL,
-    Reserve.CHANGED: Counter.RESERVE_CHANGED,
-    Reserve.BACKED_OFF: Counter.RESERVE_BACKED_OFF,
-}
 
 
 class Fleet:
@@ -55,6 +49,7 @@ class Fleet:
         self.draws = Draws(seed)
         self.former_names = FormerNames()
         self.trail: list[Leg] = []  # what the decision that is being made has looked at
+        self.tally: dict[int, int] = defaultdict(int)  # what this step counts, by counter
         self.release_count = 0  # slots that this worker has given back
         self.now_ns = 0  # the core's time
         self.clock_ns = 0  # the host's monotonic clock, as instants in shared memory are
@@ -145,6 +140,7 @@ class Fleet:
         kind.slowness = self.paces.slowness(types)
         kind.lists = {}
         kind.orders = {}
+        kind.uses_semantic = {}
         kind.walk = None
         kind.full_until_ns = 0
         mask = 0
@@ -173,6 +169,21 @@ class Fleet:
     def capability(self, row: int) -> CapabilityClass | None:
         """The capability class itself, None while its page has not been read."""
         return self.snapshot.class_of(self.class_number(row))
+
+    def uses_semantic(self, kind: Kind, row: int) -> bool:
+        """Does a job of this kind on this node have its semantic repair as well?"""
+        number = self.class_number(row)
+        known = kind.uses_semantic.get(number)
+        if known is not None:
+            return known
+        capability = self.snapshot.class_of(number)
+        if capability is None:
+            return False
+        is_used = "semantic" in capability.types_ready and uses_semantic(
+            capability, kind.requirement
+        )
+        kind.uses_semantic[number] = is_used
+        return is_used
 
     def node_id(self, row: int) -> str:
         """The id of the node in a row, "" when the snapshot has none there."""
@@ -206,10 +217,6 @@ class Fleet:
 
     def _rows_of(self, pool_id: int) -> Iterator[int]:
         return chain(*self.index.buckets(pool_id).values())
-
-    def count_reserve(self, outcome: Reserve) -> None:
-        """Count one reservation by its outcome."""
-        self._memory.stats.add(_OUTCOMES[outcome])
 
     def change_room(self, row: int, slots: int) -> None:
         """This worker has given back (or, negative, taken) slots of this row."""

@@ -40,6 +40,7 @@ class Kind(msgspec.Struct, eq=False, kw_only=True):
     version: int = -1
     codes: bytearray = msgspec.field(default_factory=bytearray)  # by class: 0 = can do it
     judgement: Judgement = Judgement()  # the codes, and what marks say
+    uses_semantic: dict[int, bool] = {}  # by class: would it use the node's semantic repair?
     slowness: "array[float]" = msgspec.field(default_factory=lambda: array("f"))  # by row
     lists: "dict[int | None, array[int]]" = {}  # candidates by pool
     orders: dict[int, PoolDecision] = {}  # by bound pool: what a session decision repeats

@@ -38,19 +38,24 @@ class Pace:
         self.known_sum = 0.0  # of their means
         self.overall = 0.0  # decaying average over all nodes, 0 before the first observation
 
-    def observe(self, row: int, service_ns: int, now_ns: int) -> None:
-        """Take in one observation."""
-        count, mean = self.counts[row], self.means[row]
+    def observe(self, row: int, service_ns: int, now_ns: int) -> float:
+        """Take in one observation; returns the speed term of the row, as it is now."""
+        means, known = self.means, self.known
+        mean = means[row]
         self.overall += (service_ns - self.overall) * (DECAY if self.overall else 1.0)
-        self.means[row] = mean + (service_ns - mean) * max(DECAY, 1 / (count + 1))
-        if row in self.known:
-            self.known_sum -= mean
-        elif count + 1 < OBSERVATIONS_MIN:
-            self.counts[row] = count + 1
-            return
-        self.counts[row] = OBSERVATIONS_MIN
-        self.known_sum += self.means[row]
-        self.known[row] = now_ns
+        if row not in known:
+            count = self.counts[row] + 1
+            means[row] = mean + (service_ns - mean) * max(DECAY, 1 / count)
+            self.counts[row] = count
+            if count < OBSERVATIONS_MIN:
+                return 1.0
+            mean = 0.0  # it was not in the sum
+        else:
+            means[row] = mean + (service_ns - mean) * DECAY
+        known[row] = now_ns
+        stored = means[row]  # rounded
+        self.known_sum = known_sum = self.known_sum - mean + stored
+        return speed_term(stored, known_sum / len(known)) if known_sum > 0 else 1.0
 
     def speed(self, row: int) -> float:
         """The speed term of a row."""
@@ -93,9 +98,10 @@ class Paces:
             if len(self._paces) >= self._count_max:
                 return self.even
             pace = self._paces[types] = Pace(self.even)
-        pace.observe(row, service_ns, now_ns)
-        self._settle(pace, row, now_ns)
-        return pace.slowness
+        speed = pace.observe(row, service_ns, now_ns)
+        slowness = pace.slowness
+        slowness[row] = speed * self._slow_start(row, now_ns) if self._warming else speed
+        return slowness
 
     def expected_ns(self, types: Types, row: int) -> float | None:
         """How long this work is expected to take on this node, None if nobody knows."""

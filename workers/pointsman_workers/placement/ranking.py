@@ -95,15 +95,14 @@ def rank(readings: Iterable[Reading], judgement: Judgement, ranking: Ranking) ->
     if ranking.is_stale:
         return _rank_without_reports(list(readings), judgement, ranking)
     known_slots = judgement.slots.get
-    excluded = ranking.excluded
-    scored: list[Scored] = []
-    for row, word, load, held, lane_generation, slowness in readings:
-        slots = known_slots(word)
-        if slots is None:
-            slots = judgement.slots_of(row, word)
-        if held >= slots or lane_generation != word >> GENERATION_SHIFT or row in excluded:
-            continue
-        scored.append(((slowness * (held + (load >> 16 & 0xFFFF) + 1) - 1) / slots, row, word))
+    scored = [
+        ((slowness * (held + (load >> 16 & 0xFFFF) + 1) - 1) / slots, row, word)
+        for row, word, load, held, lane_generation, slowness in readings
+        if held < (slots := known_slots(word) or judgement.slots_of(row, word))
+        and lane_generation == word >> GENERATION_SHIFT
+    ]
+    if ranking.excluded:
+        scored = [found for found in scored if found[1] not in ranking.excluded]
     scored.sort(key=_score)
     if ranking.draw is not None and len(scored) > 1:
         _lift_one(scored, ranking.draw)

@@ -17,6 +17,7 @@ import msgspec
 
 from pointsman_shm.memory.ledger import Reserve
 from pointsman_shm.memory.rows import CLASS_MASK, CLASS_SHIFT, GENERATION_SHIFT
+from pointsman_shm.memory.stats_names import Counter
 from pointsman_workers.placement.fleet import Fleet
 from pointsman_workers.placement.kinds import Kind, Round, Walk
 from pointsman_workers.placement.ranking import (
@@ -45,6 +46,13 @@ WALK_CHUNK = 32
 FULL_MEMORY_NS = 5_000_000
 NO_ROW = -1
 _OK = Reserve.OK
+# By the value of a Reserve.
+_OUTCOME_COUNTERS = (
+    Counter.RESERVE_OK.value,
+    Counter.RESERVE_FULL.value,
+    Counter.RESERVE_CHANGED.value,
+    Counter.RESERVE_BACKED_OFF.value,
+)
 
 PoolOrder = tuple[int | None, ...]  # None: the whole fleet (single-level)
 
@@ -73,22 +81,24 @@ def take(
     """Read these rows, rank them, and reserve the best that still has room: one leg."""
     readings = read(fleet, kind, rows)
     scored = rank(readings, kind.judgement, ranking)
-    outcomes = reserve_in_turn(fleet, scored) if scored else NOBODY
+    candidates = len(scored)
+    outcomes = reserve_in_turn(fleet, scored) if candidates else NOBODY
     fleet.trail.append((asked, outcomes, readings, ranking, kind))
     if not outcomes or outcomes[-1]:
         return None
     at = len(outcomes)
     score, row, word = scored[at - 1]
-    runner_up = scored[at][1] if at < len(scored) else NO_ROW
-    return Choice(row, word, asked[0], score, len(scored), runner_up)
+    runner_up = scored[at][1] if at < candidates else NO_ROW
+    return Choice(row, word, asked[0], score, candidates, runner_up)
 
 
 def reserve_in_turn(fleet: Fleet, scored: list[Scored]) -> Outcomes:
     """Reserve the first candidate that still has room; say how each fared that was asked."""
     outcomes = NOBODY
+    reserve, standing, tally = fleet.own.reserve, fleet.standing, fleet.tally
     for _, row, word in scored:
-        outcome = fleet.own.reserve(row, fleet.standing, word)
-        fleet.count_reserve(outcome)
+        outcome = reserve(row, standing, word)
+        tally[_OUTCOME_COUNTERS[outcome]] += 1
         if outcome is _OK:
             return (*outcomes, outcome.value) if outcomes else FIRST_TOOK_IT
         outcomes += (outcome.value,)
@@ -105,11 +115,13 @@ def search(
     nobody could, `is_busy` says whether capable nodes exist, and `full_until_ns` is set.
     """
     walk = memory.walk
-    if walk is None and is_known_full(fleet, memory, pools):
+    if walk is None and memory.full_until_ns and is_known_full(fleet, memory, pools):
         return None
     if walk is None or walk.pools != pools:
         # Nearly always the first sample of the first pool is enough, and no walk is begun.
-        candidates = fleet.candidates(kind, pools[0]) if pools else fleet.nobody
+        candidates = kind.lists.get(pools[0]) if pools else fleet.nobody
+        if candidates is None:
+            candidates = fleet.candidates(kind, pools[0])
         if candidates:
             choice = _sample(fleet, kind, pools[0], candidates, ranking)
             if choice:
