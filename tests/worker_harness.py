@@ -40,7 +40,7 @@ from pointsman_wire.lane_messages import (
 from pointsman_wire.link import Accepted, Close, Closed, Connection, Received, Send
 from pointsman_wire.messages import Message
 from pointsman_wire.preamble import Preamble, Role
-from pointsman_wire.session_messages import SessionInit, SessionInitAck, Submit
+from pointsman_wire.session_messages import Cancel, SessionInit, SessionInitAck, Submit
 from pointsman_wire.tickets import lane_ticket
 from pointsman_workers.core.core import WorkerCore
 from pointsman_workers.core.events import WriteJournal
@@ -258,7 +258,12 @@ class WorkerHarness:
         return Client(self, connection, self.one(connection, SessionInitAck))
 
     def open_lane(
-        self, row: int, *, running: list[JobFence] | None = None, epoch: int = 1
+        self,
+        row: int,
+        *,
+        running: list[JobFence] | None = None,
+        epoch: int = 1,
+        report: LaneReport | None = None,
     ) -> "Node":
         """A node opens its lane and reports."""
         record = self.host.records[row]
@@ -274,7 +279,13 @@ class WorkerHarness:
                 ticket=ticket,
             ),
         )
-        self.receive(connection, LaneReport(running=running or []))
+        self.receive(connection, report or LaneReport(running=running or []))
+        return Node(self, connection, row)
+
+    def node(self, row: int) -> "Node":
+        """The node whose lane is open for a row; it has given no result so far."""
+        connection = self.core.shard.lanes[row].connection
+        assert connection is not None
         return Node(self, connection, row)
 
     def held(self, row: int) -> int:
@@ -303,6 +314,11 @@ class Client:
     def one(self, kind: type[M]) -> M:
         """The one message of a type that the client got."""
         return self.harness.one(self.connection, kind)
+
+    def cancel(self, request_id: str) -> None:
+        """Ask for an end of a job."""
+        message = Cancel(session_number=self.ack.session_number, request_id=request_id)
+        self.harness.receive(self.connection, message)
 
     def hang_up(self) -> None:
         """The connection breaks."""
@@ -338,6 +354,16 @@ class Node:
             epoch=fields.pop("epoch", self.harness.epoch),  # type: ignore[arg-type]
             dispatch=job.dispatch,
             **fields,  # type: ignore[arg-type]
+        )
+        self.harness.receive(self.connection, result, payload)
+
+    def end_fence(self, fence: JobFence, payload: bytes) -> None:
+        """Give the result of a dispatch, of this worker or of its predecessor."""
+        result = NodeResult(
+            number=next(self._results),
+            job_id=fence.job_id,
+            epoch=fence.epoch,
+            dispatch=fence.dispatch,
         )
         self.harness.receive(self.connection, result, payload)
 
