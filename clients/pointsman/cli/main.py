@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from pointsman import __version__
-from pointsman.cli import node, serve, submit
+from pointsman.cli import chaos, node, serve, submit
 from pointsman.cli.demo import command as demo
 from pointsman.cli.endings import CODES_HELP, Commands
 from pointsman.cli.explain import command as explain
@@ -21,7 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for part in (serve, node, submit, fleet, orders, explain, demo):
+for part in (serve, node, submit, fleet, orders, explain, demo, chaos):
     app.add_typer(part.app)
 
 
@@ -46,7 +46,8 @@ def pointsman(
     One host runs `serve`; machines that can do something run `node`;
     `submit` has a job done; `nodes`, `snapshot`, `status`, `sessions` and
     `poison` show how it goes; `explain`, `where`, `why-not` and `coverage` say why;
-    `demo` shows it all.
+    `demo` shows it all; `chaos` breaks a service of its own, and judges
+    what came of it.
     """
 
 

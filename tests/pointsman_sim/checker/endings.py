@@ -46,8 +46,11 @@ def _is_given_up(recording: Recording, job: Job) -> bool:
     closed = recording.closes.get(job.session)
     if closed is not None and closed.at_ns >= job.accepted_at_ns:
         return True
-    gone = [s.fact.at_ns for s in recording.strikes if s.fact.node == job.who]
-    return any(at_ns >= job.accepted_at_ns for at_ns in gone)
+    # A client of a process is called after it, with a number; one that came back asks again.
+    names = (job.who, job.who.rpartition("-")[0])
+    gone = [s.fact.at_ns for s in recording.strikes if s.fact.node in names]
+    last_begin_ns = recording.begins.get(job.who, 0)
+    return any(at_ns >= max(job.accepted_at_ns, last_begin_ns) for at_ns in gone)
 
 
 def _judge_deadline(recording: Recording, limits: Limits, job: Job, verdict: Verdict) -> None:

@@ -106,6 +106,7 @@ class Recording:
         self.submits: dict[tuple[str, str], Fact] = {}  # the first of each session and request
         self.connects: dict[str, Fact] = {}  # the first of each session
         self.closes: dict[str, Fact] = {}  # the last of each session
+        self.begins: dict[str, int] = {}  # the last life of each recorder
         self.strikes: list[Strike] = []
         self.rest_at_ns: int | None = None
         self.is_full = False
@@ -143,6 +144,7 @@ class Recording:
 
     def _begin(self, fact: Fact) -> None:
         self._lives[fact.who] = self._lives.get(fact.who, 0) + 1
+        self.begins[fact.who] = fact.at_ns
 
     def _submit(self, fact: Fact) -> None:
         self.submits.setdefault((fact.session, fact.request), fact)
