@@ -44,7 +44,7 @@ def test_a_fleet_that_lost_its_connections_at_once_is_given_time_too() -> None:
     assert {h.state(f"n{n}") for n in range(1, 5)} == {NodeState.SUSPECT}
     for number in (1, 2):
         h.make_ready(registration(f"n{number}"))
-    h.advance(500 * MS)
+    h.advance(1_100 * MS)
     assert {h.state(f"n{n}") for n in (3, 4)} == {NodeState.OFFLINE}, "2 of 5 are no mass"
 
 
