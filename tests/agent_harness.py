@@ -11,7 +11,7 @@ from pointsman.node_core.events import (
     StartJob,
     StopJob,
 )
-from pointsman_wire.control_messages import HeartbeatAck, Register, Registered, Service
+from pointsman_wire.control_messages import Heartbeat, HeartbeatAck, Register, Registered, Service
 from pointsman_wire.lane_messages import Assign, LaneAccepted, LaneOpen
 from pointsman_wire.link import (
     Close,
@@ -64,12 +64,15 @@ class AgentHarness:
         self.lanes: dict[int, Connection] = {}
         self.numbers: dict[Connection, int] = {}
         self._connections = 0
+        self.heartbeats = 0  # the number of the last one
 
     # ---- stepping
 
     def feed(self, *events: object) -> list[Any]:
         """Step once at the present time."""
         commands = self.core.step(self.now_ns, events)
+        for heartbeat in sent(commands, Heartbeat):
+            self.heartbeats = heartbeat.number
         self.core.check_invariants()
         return commands
 
@@ -153,8 +156,8 @@ class AgentHarness:
         return Received(lane, [(assign, b"body")])
 
     def beat(self) -> list[Any]:
-        """Let the manager answer a heartbeat."""
-        return self.say(self.control, HeartbeatAck(number=1, state="ready"))
+        """Let the manager answer the last heartbeat."""
+        return self.say(self.control, HeartbeatAck(number=self.heartbeats, state="ready"))
 
     def advance_answered(self, seconds: float) -> None:
         """Let time pass with every heartbeat answered."""

@@ -22,7 +22,7 @@ from pointsman_wire.lane_messages import (
     LaneAccepted,
     NodeResultAck,
 )
-from pointsman_wire.link import Dial, LoopWasLate
+from pointsman_wire.link import Connection, Dial, LoopWasLate
 from pointsman_wire.messages import Error, error_info
 from pointsman_wire.preamble import Preamble, Role
 
@@ -34,10 +34,13 @@ def test_a_node_that_cannot_reach_its_server_for_five_intervals_starts_nothing()
     h = AgentHarness()
     h.join()
     commands = h.lose(h.control)
+    lane = h.lanes[0]
+    dropped: list[Connection] = []
     for _ in range(60):
         commands = h.refuse_dials(commands) + h.advance(0.1)
-    refused = sent(h.assign("j1"), JobRefused)
-    assert [r.code for r in refused] == ["NODE_UNAVAILABLE"]
+        dropped += closed(commands)
+    assert dropped == [lane], "with all that lies unread in it"
+    assert not started(h.assign("j1"))
 
 
 def test_a_dead_manager_is_no_reason_to_stop_while_its_host_answers() -> None:
@@ -57,16 +60,22 @@ def test_a_server_that_went_silent_is_left_and_dialled_again() -> None:
     assert len(of(h.advance(0.5), Dial)) == 1
 
 
-def test_a_node_that_slept_starts_nothing_until_it_has_heard_its_server_again() -> None:
-    """T10: what lies in its sockets is old; the connection itself is given its time."""
+def test_a_node_that_slept_starts_nothing_until_it_has_registered_again() -> None:
+    """T10: what lies in its sockets is old; one clean registration, and lanes of their own."""
     h = AgentHarness()
     h.join()
+    old = {h.control, h.lanes[0]}
     h.now_ns += 1800 * 1_000_000_000
     late = h.assignment("j1")
     commands = h.feed(LoopWasLate(1800 * 1_000_000_000), late)
-    assert sent(commands, JobRefused)[0].code == "NODE_UNAVAILABLE"
-    assert not closed(commands)
-    h.beat()
+    assert set(closed(commands)) == old
+    assert not started(commands)
+    h.refuse_dials(commands)
+    commands = h.advance(0.5)
+    assert len([dial for dial in of(commands, Dial) if dial.preamble.role is Role.CONTROL]) == 1
+    h.dial(commands)
+    h.register(epoch=2)
+    h.accept_lane()
     assert started(h.assign("j2")) == ["j2"]
 
 

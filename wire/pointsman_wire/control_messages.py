@@ -98,6 +98,8 @@ class Registered(Message, tag="registered", frozen=True, kw_only=True):
     server_version: str = ""
     protocol_version: int = 1
     heartbeat_interval_s: float = 1.0
+    # After so many intervals without a heartbeat the node is declared dead.
+    offline_intervals: Number = 5
 
 
 class LanesReady(Message, tag="lanes_ready", frozen=True, kw_only=True):

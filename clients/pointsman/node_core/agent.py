@@ -7,6 +7,7 @@ no new job while the server must think this node dead.
 """
 
 from collections.abc import Callable, Sequence
+from itertools import count
 from typing import Any
 
 from pointsman.backoff import NS_PER_S
@@ -42,6 +43,7 @@ from pointsman_wire.control_messages import (
 )
 from pointsman_wire.errors import Code
 from pointsman_wire.framing import Unreadable
+from pointsman_wire.lane_messages import Assign
 from pointsman_wire.link import (
     Close,
     Closed,
@@ -68,7 +70,7 @@ class AgentCore:
     def __init__(self, setup: AgentSetup) -> None:
         self.jobs = JobTable(setup.register.max_concurrency, setup.limits)
         self._entropy = setup.entropy
-        self._purposes = 0
+        self._new_purpose = count(1).__next__  # of dials
         self._control = ControlLink(
             setup.register, setup.entropy, self._new_purpose, lambda: len(self.jobs.running)
         )
@@ -126,6 +128,8 @@ class AgentCore:
         if not self._is_begun:
             self._is_begun = True
             out.append(MeasureResources())
+        # First: what lies unread in the sockets since before may be somebody else's by now.
+        self._judge_lease()
         for event in events:
             self._absorb[type(event)](event)
         if not self._is_over:
@@ -152,10 +156,6 @@ class AgentCore:
         assert all(lane.connection in self._lane_of for lane in self._lanes if lane.is_up)
 
     # ---- connections
-
-    def _new_purpose(self) -> int:
-        self._purposes += 1
-        return self._purposes
 
     def _dialled(self, event: Dialled) -> None:
         control = self._control
@@ -194,6 +194,8 @@ class AgentCore:
             lane = self._lane_of.get(connection)
             if lane is None or lane.connection != connection:
                 return
+            if type(message) is not Assign:  # that alone may be from before a long silence
+                self._control.lease.host_answers(self._now_ns)
             self._out += self._work.absorb(self._now_ns, lane, message, payload)
             if lane.is_refused:
                 lane.is_refused = False
@@ -265,6 +267,8 @@ class AgentCore:
         self._control.shift(event.late_ns)
         for lane in self._lanes:
             lane.shift(event.late_ns)
+        if self._drain_by_ns is not None:
+            self._drain_by_ns += event.late_ns
 
     def _job_ended(self, event: JobEnded) -> None:
         self._out += self._work.job_ended(self._now_ns, event, self._lanes)
@@ -308,18 +312,30 @@ class AgentCore:
         out += commands
         if is_beat:
             out.append(MeasureResources())
-            if count := self.jobs.forget_old_results(now_ns):
-                out.append(Notice(f"{count} results were dropped: nobody took them for too long"))
+            if gone := self.jobs.forget_old_results(now_ns):
+                out.append(Notice(f"{gone} results were dropped: nobody took them for too long"))
         for lane in self._lanes:
             out += lane.tick(now_ns)
         if not self._is_ready_told and self._lanes and all(lane.is_up for lane in self._lanes):
             self._tell_ready()
         self._leave_when_drained()
 
+    def _judge_lease(self) -> None:
+        """Let go of lanes when the server must think that this node is dead (lease.py)."""
+        control, now_ns = self._control, self._now_ns
+        if self._is_over or not control.lease.is_over(now_ns):
+            return
+        self._out.append(Notice("the server was out of reach for too long: lanes are opened anew"))
+        if control.registered is not None:
+            self._out += control.restart(now_ns, "the server must think that this node is dead")
+        control.lease.lapse()
+        for lane in self._lanes:
+            if lane.connection is not None:
+                self._lane_of.pop(lane.connection, None)
+                self._out += lane.drop(now_ns, "the lease is over")
+
     def _why_none(self, now_ns: int) -> str:
         since_ns = self._drain_since_ns
-        if self._control.is_lease_over(now_ns):
-            return "the node has lost its server and starts nothing"
         if since_ns is not None and now_ns - since_ns > DRAIN_TAKES_S * NS_PER_S:
             return "the node is draining"
         return ""

@@ -6,9 +6,7 @@
     +------ wait (full jitter) <--------+---------------------+
             lost, refused for now, silent, no answer in time
 
-The node's lease: it starts no job when nothing was heard from the server for five heartbeat
-intervals.  A manager that died is no reason to stop, though, while the host itself answers: then
-the new control connection stands at once (workers accept it) and only the registration waits.
+What it hears and does not hear keeps or ends the node's lease (lease.py).
 """
 
 from collections.abc import Callable
@@ -17,6 +15,7 @@ import msgspec
 
 from pointsman.backoff import NS_PER_S, Backoff, Entropy, even_share
 from pointsman.node_core.events import Notice, ResourcesMeasured, StateChanged
+from pointsman.node_core.lease import Lease
 from pointsman_wire.control_messages import Heartbeat, HeartbeatAck, Register, Registered, Service
 from pointsman_wire.errors import Code
 from pointsman_wire.link import Close, Connection, Dial, Send
@@ -29,8 +28,6 @@ DIAL_TIMEOUT_S = 10.0
 ANSWER_TIMEOUT_S = 10.0
 # A connection that stood so long was good: the next back-off starts small again.
 STOOD_S = 5.0
-SILENT_INTERVALS = 4
-LEASE_INTERVALS = 5
 # A known node is sent away for these: its id is somebody else's, or its key was revoked.
 FATAL_LATER = frozenset({Code.NODE_ID_CONFLICT.value, Code.UNAUTHORIZED.value})
 INTERVAL_MIN_S = 0.05
@@ -53,6 +50,7 @@ class ControlLink:
         # Set exactly while STANDING: what the server answered.
         self.registered: Registered | None = None
         self.figures = ResourcesMeasured()
+        self.lease = Lease()
         self.paused = False
         self.pause_reason = ""
         self._backoff = Backoff(entropy, first_s=BACKOFF_FIRST_S, cap_s=BACKOFF_CAP_S)
@@ -60,6 +58,8 @@ class ControlLink:
         self._new_purpose = new_purpose
         self._running_count = running_count
         self._interval_ns = NS_PER_S
+        # After so many without an answer the server must think this node dead.
+        self._offline_intervals = Registered().offline_intervals
         self._dial_at_ns: int | None = 0
         # While DIALLING and REGISTERING: when to give this try up.
         self._answer_by_ns: int | None = None
@@ -67,9 +67,6 @@ class ControlLink:
         self._number = 0
         self._services_changed: list[Service] | None = None
         self._stood_since_ns = 0
-        # When the server last proved that it hears us, and whether its host did at the last dial.
-        self._heard_at_ns: int | None = None
-        self._host_answers = False
         self._silent_by_ns: int | None = None
 
     # ---- what happened
@@ -78,8 +75,7 @@ class ControlLink:
         """Register on the new connection."""
         self.purpose = None
         self.connection = connection
-        self._host_answers = True
-        self._heard_at_ns = now_ns
+        self.lease.host_answers(now_ns)
         self._answer_by_ns = now_ns + int(ANSWER_TIMEOUT_S * NS_PER_S)
         # What changes from here on is not in this registration: a heartbeat tells it.
         self._services_changed = None
@@ -88,7 +84,7 @@ class ControlLink:
     def dial_failed(self, now_ns: int, reason: str) -> list[object]:
         """Wait and dial again."""
         self.purpose = None
-        self._host_answers = False
+        self.lease.host_is_silent()
         return self._wait(now_ns, f"cannot reach the server: {reason}")
 
     def closed(self, now_ns: int, reason: str) -> list[object]:
@@ -105,20 +101,23 @@ class ControlLink:
             self.register, node_id=registered.node_id, key=registered.key or self.register.key
         )
         self._answer_by_ns = None
-        self._stood_since_ns = self._heard_at_ns = now_ns
+        self._stood_since_ns = now_ns
+        self._offline_intervals = max(2, registered.offline_intervals)
         self._set_interval(registered.heartbeat_interval_s)
+        self.lease.stand(now_ns, self._offline_intervals * self._interval_ns)
         # Spread over the interval, so that a restarted server is not met by all in one instant.
         share = even_share(self._entropy)
         self._heartbeat_at_ns = now_ns + int(self._interval_ns * share)
-        self._silent_by_ns = now_ns + SILENT_INTERVALS * self._interval_ns
+        self._expect_answer(now_ns)
         return [StateChanged("registered")]
 
     def heard(self, now_ns: int, ack: HeartbeatAck) -> None:
         """Take a heartbeat's answer: the server hears us, and may set another interval."""
-        self._heard_at_ns = now_ns
+        self.lease.answered(ack.number)
         if ack.heartbeat_interval_s:
             self._set_interval(ack.heartbeat_interval_s)
-        self._silent_by_ns = now_ns + SILENT_INTERVALS * self._interval_ns
+            self.lease.set_span(self._offline_intervals * self._interval_ns)
+        self._expect_answer(now_ns)
 
     def is_fatal(self, error: ErrorInfo) -> bool:
         """Does this error say that the node shall not come back?"""
@@ -142,6 +141,7 @@ class ControlLink:
         """End the connection, if there is one; its Closed is of no interest any more."""
         connection, self.connection = self.connection, None
         self.registered = None
+        self.lease.fall()
         self._answer_by_ns = self._heartbeat_at_ns = self._silent_by_ns = self._dial_at_ns = None
         return [] if connection is None else [Close(connection, reason)]
 
@@ -159,6 +159,7 @@ class ControlLink:
             return []
         self._number += 1
         self._heartbeat_at_ns = now_ns + self._interval_ns
+        self.lease.sent(now_ns, self._number)
         services, self._services_changed = self._services_changed, None
         heartbeat = Heartbeat(
             number=self._number,
@@ -175,24 +176,16 @@ class ControlLink:
 
     # ---- time
 
-    def is_lease_over(self, now_ns: int) -> bool:
-        """Has the server been out of reach for so long that it must think this node dead?"""
-        if self._heard_at_ns is None:
-            return True
-        if now_ns - self._heard_at_ns <= LEASE_INTERVALS * self._interval_ns:
-            return False
-        return self.registered is not None or not self._host_answers
-
     def tick(self, now_ns: int) -> tuple[list[object], bool]:
         """Do what is due; the second value says that a heartbeat was sent."""
         if self._answer_by_ns is not None and now_ns >= self._answer_by_ns:
             # A dial without an end is answered late or never; a late connection is closed then.
             if self.connection is None:
-                self._host_answers = False
+                self.lease.host_is_silent()
             self.purpose = None
             return self.restart(now_ns, "the server does not answer"), False
         if self._silent_by_ns is not None and now_ns >= self._silent_by_ns:
-            self._host_answers = False
+            self.lease.host_is_silent()
             return self.restart(now_ns, "the server has gone silent"), False
         if self._heartbeat_at_ns is not None and now_ns >= self._heartbeat_at_ns:
             return self.beat(now_ns), True
@@ -205,7 +198,13 @@ class ControlLink:
 
     def next_deadline_ns(self) -> int | None:
         """When tick() has something to do, or None."""
-        times = (self._answer_by_ns, self._silent_by_ns, self._heartbeat_at_ns, self._dial_at_ns)
+        times = (
+            self._answer_by_ns,
+            self._silent_by_ns,
+            self._heartbeat_at_ns,
+            self._dial_at_ns,
+            self.lease.deadline_ns(),
+        )
         return min((time for time in times if time is not None), default=None)
 
     def shift(self, late_ns: int) -> None:
@@ -215,8 +214,13 @@ class ControlLink:
         if self._silent_by_ns is not None:
             self._silent_by_ns += late_ns
 
+    def _expect_answer(self, now_ns: int) -> None:
+        """Leave a silent server one interval before it must think that we are dead."""
+        self._silent_by_ns = now_ns + (self._offline_intervals - 1) * self._interval_ns
+
     def _wait(self, now_ns: int, reason: str, retry_after_ms: int | None = None) -> list[object]:
         self.registered = None
+        self.lease.fall()
         self._answer_by_ns = self._heartbeat_at_ns = self._silent_by_ns = None
         self._dial_at_ns = now_ns + self._backoff.next_delay_ns(retry_after_ms)
         return [StateChanged("connecting", reason)]

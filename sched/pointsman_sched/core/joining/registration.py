@@ -227,4 +227,5 @@ def _answer(state: ManagementState, node: Node, issued_key: str) -> Registered:
         server_version=setup.server_version,
         protocol_version=PROTOCOL_VERSION,
         heartbeat_interval_s=node.interval_ns / 1e9,
+        offline_intervals=state.intervals.offline_intervals,
     )
