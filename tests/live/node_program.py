@@ -1,6 +1,8 @@
 """A node of tests as a program: does what the meta of a job says, and notes what it ran.
 
-    python node_program.py ADDRESS JOURNAL NODE_ID TGT SLOTS
+    python node_program.py ADDRESS JOURNAL NODE_ID TGT SLOTS STATE_DIR
+
+STATE_DIR is "" for a node that keeps nothing.
 
 meta: sleep_s, how long it takes; fail, the code it fails with; pieces, how many partials come.
 """
@@ -35,12 +37,8 @@ def worker(journal: Journal, node_id: str) -> Callable[[Job], Awaitable[Reply]]:
     return work
 
 
-async def serve(address: str, journal: Journal, node_id: str, tgt: str, slots: int) -> None:
+async def serve(node: Node) -> None:
     """Run until drained; says "ready" once the server calls the node so."""
-    node = Node(
-        address, node_id=node_id, services=["nmt"], nmt=[("en", tgt)], max_concurrency=slots
-    )
-    node.handler(worker(journal, node_id))
     running = asyncio.create_task(node.run())
     ready = asyncio.create_task(node.wait_ready())
     await asyncio.wait((running, ready), return_when=asyncio.FIRST_COMPLETED)
@@ -50,8 +48,17 @@ async def serve(address: str, journal: Journal, node_id: str, tgt: str, slots: i
 
 
 def main() -> None:
-    address, path, node_id, tgt, slots = sys.argv[1:]
-    asyncio.run(serve(address, Journal(Path(path)), node_id, tgt, int(slots)))
+    address, path, node_id, tgt, slots, state_dir = sys.argv[1:]
+    node = Node(
+        address,
+        node_id=node_id,
+        services=["nmt"],
+        nmt=[("en", tgt)],
+        max_concurrency=int(slots),
+        state_dir=state_dir or None,
+    )
+    node.handler(worker(Journal(Path(path)), node_id))
+    asyncio.run(serve(node))
 
 
 if __name__ == "__main__":

@@ -10,12 +10,14 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from live.journal import Journal
 from live.node_program import worker
 from live.service import PATIENCE_S
 from supervised_service import wait_until
 
 from pointsman import Node
+from pointsman_wire.sockets.crash_points import VARIABLE
 
 TESTS = Path(__file__).resolve().parents[1]
 
@@ -38,20 +40,29 @@ async def live_node(
         await asyncio.gather(running, return_exceptions=True)
 
 
+class NodeStart(msgspec.Struct, frozen=True, kw_only=True):
+    """How a node program is started, beyond where it dials and what it translates."""
+
+    node_id: str = ""
+    slots: int = 4
+    crash_point: str = ""
+    state_dir: str = ""
+
+
 class NodeProcess:
     """A node that runs as a program."""
 
-    def __init__(
-        self, address: str, journal: Journal, tgt: str, *, node_id: str = "", slots: int = 4
-    ) -> None:
-        self.node_id = node_id or f"n-{tgt}"
+    def __init__(self, address: str, journal: Journal, tgt: str, **options: Any) -> None:
+        start = NodeStart(**options)
+        self.node_id = start.node_id or f"n-{tgt}"
+        words = (address, str(journal.path), self.node_id, tgt, str(start.slots), start.state_dir)
         self.process = subprocess.Popen(
             [
                 *(sys.executable, "-m", "live.node_program"),
-                *(address, str(journal.path), self.node_id, tgt, str(slots)),
+                *words,
             ],
             cwd=TESTS,
-            env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+            env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1", VARIABLE: start.crash_point},
             stdout=subprocess.PIPE,
         )
 
@@ -78,11 +89,9 @@ class NodeProcess:
 
 
 @contextmanager
-def node_process(
-    address: str, journal: Journal, tgt: str, *, node_id: str = "", slots: int = 4
-) -> Iterator[NodeProcess]:
-    """A node program that is killed at the end, if it still runs."""
-    node = NodeProcess(address, journal, tgt, node_id=node_id, slots=slots)
+def node_process(address: str, journal: Journal, tgt: str, **options: Any) -> Iterator[NodeProcess]:
+    """A node program that is killed at the end, if it still runs; options of NodeStart."""
+    node = NodeProcess(address, journal, tgt, **options)
     try:
         yield node
     finally:

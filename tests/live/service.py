@@ -125,14 +125,18 @@ class LiveService:
 
 @contextmanager
 def started(
-    here: Place, *options: str, config: str = CONFIG, workers: int = 2
+    here: Place,
+    *options: str,
+    config: str = CONFIG,
+    workers: int = 2,
+    environment: Mapping[str, str] | None = None,
 ) -> Iterator[LiveService]:
     """A service in a place that exists; it is the test's to stop."""
     path = here.directory / "pointsman.toml"
     path.write_text(config)
     path.chmod(0o600)
     chosen = ("--workers", str(workers), "--config", str(path), *options)
-    with here.service(*chosen) as process:
+    with here.service(*chosen, environment=environment) as process:
         yield LiveService(here, process)
 
 
