@@ -13,7 +13,7 @@ from uuid import uuid4
 import msgspec
 import pytest
 from live.journal import Journal
-from live.service import CONFIG
+from live.service import CONFIG, LiveService
 from live.sessions import session_ids
 
 from pointsman import JobResult, Session, connect
@@ -85,9 +85,10 @@ class Load:
 
 @asynccontextmanager
 async def load(
-    address: str, journal: Journal, tgt: str, *, worker_count: int = 2, node_ids: tuple[str, ...]
+    service: LiveService, journal: Journal, tgt: str, node_ids: tuple[str, ...]
 ) -> AsyncIterator[Load]:
     """A session of each worker; they are closed at the end, if the service still stands."""
+    worker_count = service.worker_count
     run = uuid4().hex[:6]
     ids = [
         session_ids(shard, 1, prefix=f"{tgt}{run}", worker_count=worker_count)[0]
@@ -96,7 +97,7 @@ async def load(
     async with AsyncExitStack() as stack:
         sessions = [
             await stack.enter_async_context(
-                connect(address, session_id=name, src="en", tgt=tgt, close_timeout_s=5)
+                connect(service.address, session_id=name, src="en", tgt=tgt, close_timeout_s=5)
             )
             for name in ids
         ]

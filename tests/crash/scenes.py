@@ -25,17 +25,17 @@ PATIENCE_S = 60.0
 SILENT = "silent"
 
 
-async def worker_dies(point: str, passings: int, *, jobs: int, at_once: int) -> Outcome:
+async def worker_dies(point: str, passings: int, *, jobs: int, workers: int = 2) -> Outcome:
     """P2: every life of each worker ends at its k-th passing of the point."""
     with impatient(), place() as here:
         journal = Journal(here.directory / "journal")
         environment = {VARIABLE: f"{point}:{passings}"}
-        with started(here, config=QUICK, environment=environment) as service:
+        with started(here, config=QUICK, workers=workers, environment=environment) as service:
             async with (
                 live_node(service.address, journal, "wa", max_concurrency=SLOTS),
-                load(service.address, journal, "wa", node_ids=("n-wa",)) as work,
+                load(service, journal, "wa", ("n-wa",)) as work,
             ):
-                await work.work(jobs, at_once=at_once)
+                await work.work(jobs, at_once=1)
             work.check()
             await service.has_no_slots_held()
             await asyncio.to_thread(service.stop)
@@ -50,7 +50,7 @@ async def manager_dies(point: str, passings: int, *, jobs: int = 12) -> Outcome:
         with started(here, config=QUICK, environment=environment) as service:
             async with (
                 live_node(service.address, journal, "ma", max_concurrency=SLOTS),
-                load(service.address, journal, "ma", node_ids=("n-ma",)) as work,
+                load(service, journal, "ma", ("n-ma",)) as work,
             ):
                 before = (await service.nodes("worker-0"))["n-ma"]
                 working = asyncio.create_task(work.work(jobs, at_once=1, sleep_s=0.05))
@@ -92,7 +92,7 @@ async def node_dies(service: LiveService, folder: Path, point: str, passings: in
             first = stack.enter_context(
                 node_process(service.address, journal, tgt, crash_point=wish, **options)
             )
-            work = await stack.enter_async_context(load(service.address, journal, tgt, node_ids=()))
+            work = await stack.enter_async_context(load(service, journal, tgt, ()))
             working = asyncio.create_task(work.work(6, at_once=1, sleep_s=0.05))
             async with asyncio.timeout(PATIENCE_S):
                 status = await first.ended()
