@@ -1,7 +1,7 @@
 """What is whole, torn, cut or damaged of a journal's bytes, at every byte and at every bit."""
 
 import pytest
-from journal_samples import (
+from journal.journal_samples import (
     BOOT,
     MARKER,
     accepted,
@@ -16,7 +16,7 @@ from journal_samples import (
     session,
 )
 
-from pointsman_workers.journal.entries import AnyEntry
+from pointsman_workers.journal.entries import AnyEntry, JobAccepted
 from pointsman_workers.journal.judging import JournalDamaged, JournalForeign
 from pointsman_workers.journal.records import (
     CONTINUES,
@@ -48,7 +48,7 @@ def what_is_left(cut: int) -> tuple[list[int], list[int]]:
     """The open and the ended jobs of the turns that end before the cut."""
     whole = sum(end <= cut for end in ends_of(TURNS)) - 1
     entries = [entry for turn in TURNS[: max(whole, 0)] for entry in turn]
-    last = max((e.job for e in entries if hasattr(e, "job_id")), default=0)
+    last = max((e.job for e in entries if isinstance(e, JobAccepted)), default=0)
     over = [1] if whole >= 3 else []
     return [job for job in range(1, last + 1) if job not in over], over
 
@@ -66,7 +66,8 @@ def test_a_tail_torn_at_any_byte_leaves_every_turn_before_it(room: bytes) -> Non
 
 def test_each_flipped_bit_of_a_journal_is_noticed() -> None:
     """C5: every bit of 4 kB, in the last record and in the unused room too."""
-    turns = [[session()], *([accepted(job, b"p" * 90), dispatched(job)] for job in range(1, 20))]
+    turns: list[list[AnyEntry]] = [[session()]]
+    turns += [[accepted(job, b"p" * 90), dispatched(job)] for job in range(1, 20)]
     whole = segment_of(turns)
     data = bytearray(whole + bytes(max(0, 4096 - len(whole))))
     read(bytes(data))
@@ -133,7 +134,7 @@ def test_a_missing_segment_is_damage_and_missing_ones_at_the_start_were_dropped(
     first = segment_of(TURNS)
     second = header(2, len(first)) + record([accepted(4)])
     third = header(3, len(second)) + record([accepted(5)])
-    from journal_samples import OWNER, files_of
+    from journal.journal_samples import OWNER, files_of
 
     from pointsman_workers.journal.replay import replay
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from journal_samples import (
+from journal.journal_samples import (
     OWNER,
     accepted,
     dispatched,
@@ -101,9 +101,9 @@ def test_each_thing_names_the_oldest_segment_that_it_needs() -> None:
 
 
 def test_of_too_many_ended_jobs_the_newest_are_recovered() -> None:
-    turns = [[accepted(job), ended(job)] for job in range(1, 101)]
+    turns: list[list[AnyEntry]] = [[accepted(job), ended(job)] for job in range(1, 101)]
     assert ended_of(read(segment_of(turns), ended_max=10).recovered) == list(range(91, 101))
-    turns = [[kept(job)] for job in range(1, 101)]
+    turns = [[kept(job), kept(job)] for job in range(1, 101)]
     assert ended_of(read(segment_of(turns), ended_max=10).recovered) == list(range(91, 101))
 
 

@@ -6,7 +6,7 @@ import stat
 from pathlib import Path
 
 import pytest
-from journal_samples import (
+from journal.journal_samples import (
     OWNER,
     UID,
     Shard,
