@@ -174,6 +174,21 @@ def test_jobs_that_waited_wait_on_in_the_order_of_their_acceptance() -> None:
     assert order == [f"r-{number}" for number in range(6)]
 
 
+def test_a_job_that_nobody_can_do_waits_after_a_restart_as_it_would_have_before() -> None:
+    host = JournalledHost()
+    worker = host.worker()
+    client = worker.open_session("s-1")
+    client.submit("r-1", services=["asr"], src_lang="xx")
+    successor = host.successor(worker)
+    client = back(successor, client)
+    successor.open_lane(3)  # the other node does not come back
+    successor.advance(6.9)  # the nodes' grace, and the 2 s for what no node can do
+    assert not client.all(Result)
+    successor.advance(0.5)
+    result = client.one(Result)
+    assert (result.status, result.error and result.error.code) == ("expired", "NO_AVAILABLE_NODE")
+
+
 def test_an_ended_job_answers_its_repeated_request_after_the_restart() -> None:
     """I2: the window is restored and counts from the moment the shard answers."""
     host, worker, client, row, running = started()

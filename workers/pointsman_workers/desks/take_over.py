@@ -42,6 +42,7 @@ class TakeOverDesk:
         self._grace_ns = int(shard.config.jobs.lane_grace_s * SECOND_NS)
         self._expected: dict[Place, tuple[Job, str]] = {}  # with the node that shall report it
         self._places_by_node: dict[str, dict[Place, None]] = {}
+        self._waiting: list[Job] = []  # jobs that waited in their former life
         self._sessions_by_serial: dict[int, Session] = {}
         shard.window.make_job = self._awaken
 
@@ -141,8 +142,10 @@ class TakeOverDesk:
         """Queue a job for nodes that have yet to come back."""
         self.placing.wait(job)
         self._bound_wait(job)
+        self._waiting.append(job)
 
     def _bound_wait(self, job: Job) -> None:
+        """How long it waits at most; whether any node can do it is known when they are back."""
         wait_s = self.shard.config.jobs.wait_busy_s
         if job.submit.wait_busy_s is not None:
             wait_s = job.submit.wait_busy_s
@@ -188,6 +191,12 @@ class TakeOverDesk:
             job = self._forget(place)
             if job is not None:
                 self._place_anew(job, f"{node_id} was not back in time after a restart")
+        waiting, self._waiting = self._waiting, []
+        for job in waiting:
+            if job.is_queued:
+                wait_ns = int(self.placing.wait_s(job) * SECOND_NS)
+                job.wait_until_ns = self.shard.now_ns + wait_ns
+                self.placing.rearm(job)
 
     def _forget(self, place: Place) -> Job | None:
         """Expect this dispatch no more; return its job if that still waits for it."""
