@@ -13,7 +13,7 @@ SHARE ?= 1.0
 LEDGER ?=
 BENCHES  := $(filter-out bench/_%,$(wildcard bench/*.py))
 
-.PHONY: demo test check faults bench clean setup speech
+.PHONY: demo test check faults fuzz bench clean setup speech
 
 demo: speech  ## Speak a few sentences, and hear them translated: make demo WAV="one.wav two.wav"
 	$(PYTHON) -m pointsman demo $(WAV)
@@ -32,11 +32,14 @@ check: setup  ## Format, lint, types (also as Windows and macOS see them) and th
 faults: setup  ## Networks that fail: make faults MINUTES=30 SHARE=0.1 LEDGER=runs.jsonl
 	PYTHONPATH=tests $(PYTHON) -m faults --minutes $(MINUTES) --share $(SHARE) $(LEDGER:%=--ledger %)
 
+fuzz: setup  ## Bytes that nobody should send: make fuzz MINUTES=30 LEDGER=runs.jsonl
+	PYTHONPATH=tests $(PYTHON) -m fuzz --minutes $(MINUTES) $(LEDGER:%=--ledger %)
+
 bench: setup  ## Every bench, short; modules that benches share begin with an underscore
 	@set -e; for bench in $(BENCHES); do echo "== $$bench"; $(PYTHON) $$bench --quick; done
 
 clean:  ## Remove what the targets above have made
-	rm -rf .venv .venv.apt.log .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build demo-out
+	rm -rf .venv .venv.apt.log .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build demo-out .fuzz
 	find $(SOURCES) -name __pycache__ -type d -prune -exec rm -rf {} +
 
 setup:

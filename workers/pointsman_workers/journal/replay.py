@@ -45,6 +45,8 @@ from pointsman_workers.journal.judging import (
 from pointsman_workers.journal.records import CONTINUES, HEADER_BYTES, MORE, VOID, Record
 
 DAMAGES_TOLD_MAX = 20
+# Bytes behind a right checksum are not damaged, but may be those of another version.
+UNDECODABLE = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
 
 
 class FoundAcceptance(Entry, tag=3, frozen=True, array_like=True, gc=False):
@@ -161,14 +163,21 @@ class Fold:
 
     def _open_job(self, number: int) -> RecoveredJob:
         found, segment = self._accepted[number]
+        try:
+            submit, payload = _decode_submit(found.submit), _decode_payload(found.payload)
+        except UNDECODABLE as error:
+            raise JournalDamaged(
+                f"segment {segment}: job {found.job_id} is open and its submit cannot be read "
+                f"({error}): start the version that wrote it and let it finish"
+            ) from error
         accepted = JobAccepted(
             job=number,
             session=found.session,
             key=found.key,
             job_id=found.job_id,
-            submit=_decode_submit(found.submit),
+            submit=submit,
             requirement=found.requirement.copy(),
-            payload=_decode_payload(found.payload),
+            payload=payload,
             body=found.body,
             accepted_at_ns=found.accepted_at_ns,
             durability=found.durability,
@@ -210,7 +219,7 @@ class TurnReader:
                     continue
                 try:
                     entries = decode_turn(view[record.body_begin : record.body_end])
-                except msgspec.DecodeError as error:
+                except UNDECODABLE as error:
                     damages.append(_undecodable(judged, record, str(error)))
                     continue
                 if record.flags:
