@@ -8,6 +8,7 @@ import asyncio
 import logging
 import os
 import ssl
+from collections import deque
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
@@ -29,6 +30,7 @@ from pointsman.session_core.events import (
     ProgressCame,
     RequestFailed,
     ResultCame,
+    ResultsMissing,
     SessionEnded,
     SessionOpened,
     SubmitWished,
@@ -40,6 +42,7 @@ from pointsman_wire.preamble import Role
 from pointsman_wire.session_messages import (
     AcceptedJob,
     JobAccepted,
+    MissingResult,
     Partial,
     Progress,
     Result,
@@ -53,6 +56,7 @@ from pointsman_wire.sockets.crashing import CrashSpot, Moment, driver_for
 from pointsman_wire.sockets.driver import DriverSettings
 from pointsman_wire.sockets.tcp import split_address
 
+MISSING_KEPT_MAX = 1_000
 _log = logging.getLogger("pointsman.client")
 # Where a test kills a client, in the order of a job; read when a client is made.
 CRASH_SPOTS = (
@@ -85,6 +89,8 @@ class OpenedSession:
         self.handle = handle
         self.number = 0
         self.ack = SessionInitAck()
+        # Utterances that were skipped, newest last.
+        self.missing: deque[MissingResult] = deque(maxlen=MISSING_KEPT_MAX)
         loop = asyncio.get_running_loop()
         self.opened: asyncio.Future[None] = loop.create_future()
         self.ended: asyncio.Future[ErrorInfo | None] = loop.create_future()
@@ -121,6 +127,7 @@ class ClientShell:
             ResultCame: self._result_came,
             RequestFailed: self._request_failed,
             JobWasAccepted: self._job_was_accepted,
+            ResultsMissing: self._results_missing,
             PartialCame: self._partial_came,
             ProgressCame: self._progress_came,
             SessionOpened: self._session_opened,
@@ -190,6 +197,13 @@ class ClientShell:
 
     def _request_failed(self, failed: RequestFailed) -> None:
         self._waiters.pop(failed.ticket).failed(failed.error)
+
+    def _results_missing(self, came: ResultsMissing) -> None:
+        missing = came.missing
+        self._sessions[came.handle].missing.append(missing)
+        last = missing.utterance_index + missing.count - 1
+        words = "did not end in time" if missing.reason == "running" else "were not submitted"
+        _log.warning("utterances %d to %d %s", missing.utterance_index, last, words)
 
     def _job_was_accepted(self, accepted: JobWasAccepted) -> None:
         self._waiters[accepted.ticket].accepted(accepted.accepted)

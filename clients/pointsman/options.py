@@ -60,6 +60,8 @@ class ConnectOptions(TypedDict, total=False):
     lang_a: str
     lang_b: str
     auto_langs: Sequence[str]
+    # free: jobs run and end as they can; serial: one after the other; utterance: results come
+    # in the order of utterance_index
     order: Order
     platform: str
     trace_id: str

@@ -24,6 +24,8 @@ class JobResult(msgspec.Struct, frozen=True, kw_only=True):
     # 1-based; failovers says how many attempts were lost with their nodes.
     attempt: int
     failovers: int
+    # Why each attempt before this one failed, oldest first.
+    attempts: list[str]
     # completed, or completed_no_text when there was nothing to say.
     status: str
     # From the read submit to the chosen node, and how long the job waited for a slot.
@@ -81,6 +83,7 @@ def job_result(result: Result, payload: bytes, accepted: AcceptedJob | None) -> 
         node_id=result.node_id,
         attempt=result.attempt,
         failovers=result.failovers,
+        attempts=result.attempts,
         status=result.status,
         placement_us=result.placement_us,
         queued_ms=result.queued_ms,

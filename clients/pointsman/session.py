@@ -28,7 +28,15 @@ from pointsman.options import (
 )
 from pointsman.results import JobPartial, JobResult, job_partial, job_result, request_error
 from pointsman_wire.messages import ErrorInfo
-from pointsman_wire.session_messages import AcceptedJob, Partial, Progress, Result, Submit
+from pointsman_wire.session_messages import (
+    AcceptedJob,
+    MissingResult,
+    Order,
+    Partial,
+    Progress,
+    Result,
+    Submit,
+)
 
 # A stream whose reader lags by more pieces than this loses the oldest ones, and counts them.
 PARTIALS_KEPT_MAX = 10_000
@@ -170,6 +178,19 @@ class Session:
     def paired_node(self) -> str:
         """The node that the pairing code bound this session to; empty when it is bound to none."""
         return self._opened.ack.paired_node
+
+    @property
+    def order(self) -> Order:
+        """free, utterance or serial: see ConnectOptions."""
+        return self._opened.ack.order
+
+    @property
+    def missing(self) -> list[MissingResult]:
+        """Utterances whose results were skipped, because later ones had waited long enough.
+
+        The newest thousand.  A skipped result may still come, late.
+        """
+        return [*self._opened.missing]
 
     @property
     def instance(self) -> str:

@@ -10,10 +10,10 @@ ROWS = (3, 4, 5, 6)
 
 
 def fleet(
-    count: int = 4, *, slots: int = 1, **jobs: object
+    count: int = 4, *, slots: int = 1, config: Config | None = None, **jobs: object
 ) -> tuple[WorkerHarness, dict[int, Node]]:
     """Some equal nodes with their lanes up."""
-    host = Host(Config(jobs=JobsConfig(**jobs)))  # type: ignore[arg-type]
+    host = Host(config or Config(jobs=JobsConfig(**jobs)))  # type: ignore[arg-type]
     for row in ROWS[:count]:
         host.node(row, slots=slots)
     host.publish(1_000_000_000)

@@ -79,6 +79,9 @@ class Assign(Message, tag="assign", frozen=True, kw_only=True):
     timeout_ms: Number = 0
     deadline_ms: Number | None = None
     stream: bool = False
+    # Not 0: stop the job when nothing was heard on the lane for so long, since the worker will
+    # then give its session's next one to another node.
+    silence_ms: Number = 0
 
 
 class AssignAck(Message, tag="assign_ack", frozen=True, kw_only=True):

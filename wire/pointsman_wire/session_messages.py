@@ -69,6 +69,7 @@ class SessionInitAck(Message, tag="session_init_ack", frozen=True, kw_only=True)
     idle_timeout_s: float = 0.0
     resume_window_s: float = 0.0
     paired_node: str = ""
+    order: Order = "free"
 
 
 class Moved(Message, tag="moved", frozen=True, kw_only=True):
@@ -179,6 +180,20 @@ class Result(Message, tag="result", frozen=True, kw_only=True):
     error: ErrorInfo | None = None
 
 
+class MissingResult(Message, tag="missing_result", frozen=True, kw_only=True):
+    """Utterances that are skipped: others have waited for them long enough.
+
+    `number` is one of the session's result numbers: acknowledged, and told again, like results.
+    A result that comes after all is told out of order.
+    """
+
+    session_number: Number = 0
+    number: Number = 0
+    utterance_index: Number = 0
+    count: Number = 1
+    reason: str = ""
+
+
 class ResultAck(Message, tag="result_ack", frozen=True, kw_only=True):
     """Pairs (session_number, number): every result up to that number was received."""
 
@@ -252,6 +267,7 @@ ToClient = (
     | Moved
     | JobAccepted
     | Result
+    | MissingResult
     | Partial
     | Progress
     | ClientHeartbeatAck

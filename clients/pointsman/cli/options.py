@@ -1,5 +1,6 @@
 """Options that several commands share, and the longer ones: what they are called and say."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -36,6 +37,19 @@ Timeout = Annotated[
 ]
 Wait = Annotated[
     float | None, typer.Option(min=0, max=3600, help="Seconds to wait for a free node.")
+]
+
+
+class OrderName(StrEnum):
+    """The orders of a session, as the command line offers them."""
+
+    FREE = "free"
+    UTTERANCE = "utterance"
+    SERIAL = "serial"
+
+
+SessionOrder = Annotated[
+    OrderName, typer.Option("--order", help="How jobs of one session follow each other.")
 ]
 
 # ---- of a node

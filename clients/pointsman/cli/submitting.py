@@ -17,6 +17,7 @@ from pointsman.results import JobResult
 from pointsman.session import Session
 from pointsman_wire.errors import Code
 from pointsman_wire.limits import PAYLOAD_BYTES_MAX
+from pointsman_wire.session_messages import Order
 
 NOBODY_TOOK_IT = frozenset({Code.NO_AVAILABLE_NODE, Code.QUEUE_TIMEOUT, Code.QUEUE_FULL})
 STANDARD_INPUT = "-"
@@ -32,6 +33,7 @@ class Wanted:
     src: str = ""
     tgt: str = ""
     request_id: str = ""
+    order: Order = "free"
     timeout_s: float | None = None
     wait_none_s: float | None = None
     wait_busy_s: float | None = None

@@ -34,6 +34,7 @@ from pointsman_wire.session_messages import (
     ClientHeartbeatAck,
     GoingAway,
     JobAccepted,
+    MissingResult,
     Moved,
     Partial,
     Progress,
@@ -64,6 +65,7 @@ class ClientCore:
         self._said: dict[type, Say] = {
             Result: self._result,
             JobAccepted: self._jobs_accepted,
+            MissingResult: self._missing,
             Partial: self._partial,
             Progress: self._progress,
             ClientHeartbeatAck: lambda link, message, payload: None,
@@ -198,6 +200,11 @@ class ClientCore:
         session = link.by_number.get(message.session_number)
         if session is not None:
             submitting.result_came(self._book, session, message, payload)
+
+    def _missing(self, link: Link, message: MissingResult, _: bytes) -> None:
+        session = link.by_number.get(message.session_number)
+        if session is not None:
+            submitting.missing_came(self._book, session, message)
 
     def _jobs_accepted(self, link: Link, message: JobAccepted, _: bytes) -> None:
         for job in message.jobs:

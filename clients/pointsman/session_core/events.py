@@ -11,6 +11,7 @@ from pointsman.backoff import Entropy
 from pointsman_wire.messages import ErrorInfo
 from pointsman_wire.session_messages import (
     AcceptedJob,
+    MissingResult,
     Partial,
     Progress,
     Result,
@@ -123,6 +124,13 @@ class ResultCame(msgspec.Struct, frozen=True, gc=False):
     ticket: int
     result: Result
     payload: bytes
+
+
+class ResultsMissing(msgspec.Struct, frozen=True, gc=False):
+    """Utterances were skipped so that later ones need not wait; their results may come late."""
+
+    handle: int
+    missing: MissingResult
 
 
 class RequestFailed(msgspec.Struct, frozen=True, gc=False):

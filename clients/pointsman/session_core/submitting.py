@@ -14,6 +14,7 @@ from pointsman.session_core.events import (
     ProgressCame,
     RequestFailed,
     ResultCame,
+    ResultsMissing,
     SubmitWished,
 )
 from pointsman.session_core.records import Book, Link, Request, Session, SessionState
@@ -24,6 +25,7 @@ from pointsman_wire.messages import ErrorInfo, error_info
 from pointsman_wire.session_messages import (
     AcceptedJob,
     Cancel,
+    MissingResult,
     Partial,
     Progress,
     Result,
@@ -215,6 +217,16 @@ def result_came(book: Book, session: Session, result: Result, payload: bytes) ->
         return
     for ticket in _close(book, session, request):
         book.out.append(ResultCame(ticket, result, payload))
+
+
+def missing_came(book: Book, session: Session, missing: MissingResult) -> None:
+    """Acknowledge it like a result, and tell it once."""
+    is_news = missing.number > session.last_result
+    session.last_result = max(session.last_result, missing.number)
+    session.link.unacknowledged[session.number] = session.last_result
+    book.mark_busy(session.link)
+    if is_news:
+        book.out.append(ResultsMissing(session.handle, missing))
 
 
 def partial_came(book: Book, session: Session, partial: Partial, payload: bytes) -> None:

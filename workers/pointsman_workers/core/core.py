@@ -31,7 +31,16 @@ from pointsman_workers.core.events import (
 )
 from pointsman_workers.core.setup import WorkerSetup
 from pointsman_workers.core.shard import SECOND_NS, Shard, Timed
-from pointsman_workers.core.state import Job, Lane, Orphan, Pairing, Peer, Session
+from pointsman_workers.core.state import (
+    Job,
+    Lane,
+    Line,
+    Orphan,
+    Pairing,
+    Peer,
+    Session,
+    Utterances,
+)
 from pointsman_workers.desks.attempts import AttemptDesk
 from pointsman_workers.desks.jobs import JobDesk
 from pointsman_workers.desks.lanes import LaneDesk
@@ -41,6 +50,7 @@ from pointsman_workers.desks.reports import ReportDesk
 from pointsman_workers.desks.sessions import SessionDesk
 from pointsman_workers.desks.take_over import TakeOverDesk
 from pointsman_workers.explain.answering import Explainer
+from pointsman_workers.ordering.serial import SerialDesk
 
 CHORES_NS = 100_000_000
 NO_LANE = "a lane begins with lane_open; nothing else is heard before, or after its end"
@@ -55,8 +65,9 @@ class WorkerCore:
         self._sessions = SessionDesk(shard)
         placing = PlacingDesk(shard)
         self._outcomes = OutcomeDesk(shard, self._sessions, placing)
-        self._take_over = TakeOverDesk(shard, placing)
-        self._attempts = AttemptDesk(shard, self._outcomes, placing)
+        self._serial = SerialDesk(shard, placing)
+        self._take_over = TakeOverDesk(shard, placing, self._serial)
+        self._attempts = AttemptDesk(shard, self._outcomes, self._serial)
         self._reports = ReportDesk(shard, self._attempts, self._take_over)
         self._lanes = LaneDesk(shard, self._attempts, self._reports)
         self._jobs = JobDesk(shard, self._sessions, placing, self._reports)
@@ -115,6 +126,8 @@ class WorkerCore:
             self._timed(entry)
         if shard.now_ns >= self._chores_at_ns:
             self._do_chores()
+        if shard.ready_lines:
+            self._serial.advance()
         if shard.freed_rows or shard.waiting.count:
             self._outcomes.serve()
         shard.waiting.publish()
@@ -346,6 +359,10 @@ class WorkerCore:
             self._sessions.timed(entry)
         elif isinstance(entry, Lane):
             self._lanes.timed(entry)
+        elif isinstance(entry, Line):
+            self._serial.timed(entry)
+        elif isinstance(entry, Utterances):
+            self._sessions.utterances.timed(entry)
         elif isinstance(entry, Pairing):
             self._sessions.pairing.timed(entry)
         else:

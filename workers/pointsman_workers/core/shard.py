@@ -8,7 +8,18 @@ from pointsman_shm.memory.stats_names import Counter, Timing
 from pointsman_wire.link import Connection
 from pointsman_workers.core.outbox import Outbox
 from pointsman_workers.core.setup import WorkerSetup
-from pointsman_workers.core.state import Hold, Job, Key, Lane, Orphan, Pairing, Peer, Session
+from pointsman_workers.core.state import (
+    Hold,
+    Job,
+    Key,
+    Lane,
+    Line,
+    Orphan,
+    Pairing,
+    Peer,
+    Session,
+    Utterances,
+)
 from pointsman_workers.core.timers import Timers
 from pointsman_workers.core.waiting import Waiting
 from pointsman_workers.core.window import Window
@@ -19,7 +30,7 @@ from pointsman_workers.journal.withheld import WithheldResults
 from pointsman_workers.placement.fleet import Fleet
 from pointsman_workers.placement.kinds import Kinds
 
-Timed = Job | Session | Lane | Orphan | Pairing
+Timed = Job | Session | Lane | Orphan | Pairing | Line | Utterances
 ID_POOL_BYTES = 4096
 JOB_ID_LENGTH = 32
 MILLISECOND_NS = 1_000_000
@@ -53,6 +64,7 @@ class Shard:
         self.lanes_by_connection: dict[Connection, Lane | None] = {}  # None: not opened yet
         self.orphans: dict[Key, Orphan] = {}
         self.freed_rows: dict[int, None] = {}  # rows on which a slot was freed in this step
+        self.ready_lines: dict[Line, None] = {}  # of serial sessions in which something has ended
         self.open_job_count = 0
         self.last_dispatch = 0
         self.last_arrival = 0
@@ -107,6 +119,10 @@ class Shard:
 
     def give_back(self, hold: Hold) -> None:
         """Release the slot of a hold that was taken off its lane."""
+        if hold.line is not None:
+            hold.line.holds -= 1
+            self.ready_lines[hold.line] = None
+            hold.line = None
         if not hold.has_slot:
             return
         lane = hold.lane

@@ -10,13 +10,21 @@ import msgspec
 from pointsman_shm.rules.session_pool import PoolDecision, SessionBinding
 from pointsman_wire.lane_messages import NodeResult
 from pointsman_wire.link import Connection
-from pointsman_wire.session_messages import AcceptedJob, Placement, Result, SessionInit, Submit
+from pointsman_wire.session_messages import (
+    AcceptedJob,
+    MissingResult,
+    Placement,
+    Result,
+    SessionInit,
+    Submit,
+)
 from pointsman_workers.core.lifecycle import FIRST_TERMINAL, JobState
 from pointsman_workers.journal.entries import RecoveredResult
 from pointsman_workers.placement.kinds import Kind, Round
 
 Key = tuple[str, str, str]  # tenant, session id, request id
 NO_ROW = -1
+LINE_MAX = 1_000_000  # far above sessions.pending_results_max, which bounds it
 
 
 class Peer(msgspec.Struct, eq=False, kw_only=True):
@@ -58,6 +66,8 @@ class Session(msgspec.Struct, eq=False, kw_only=True):
     unread: dict[int, "Job"] = {}
     unread_bytes: int = 0
     next_result: int = 1
+    line: "Line | None" = None  # set exactly when its order is serial
+    utterances: "Utterances | None" = None  # set exactly when its order is utterance
     read: int = 0  # results up to this number have been read
     # Ended before this worker was born: whether they were read, the client tells on resume.
     restored: list[RecoveredResult] = []
@@ -67,6 +77,32 @@ class Session(msgspec.Struct, eq=False, kw_only=True):
     filed_ns: int = 0
     is_closing: bool = False  # set once session_close asked for a flush
     is_closed: bool = False
+
+
+class Line(msgspec.Struct, eq=False, kw_only=True):
+    """The jobs of a serial session: one at a time, in order of acceptance."""
+
+    session: Session
+    jobs: "deque[Job]" = msgspec.field(default_factory=lambda: deque(maxlen=LINE_MAX))
+    current: "Job | None" = None  # whose turn it is
+    holds: int = 0  # dispatches of any of its jobs that a node may still be at work on
+    sure_at_ns: int = 0  # until then a node that was lost may be, too
+    filed_ns: int = 0
+
+
+class Utterances(msgspec.Struct, eq=False, kw_only=True):
+    """The results of an utterance session: told in the order of their indices."""
+
+    session: Session
+    next_index: int = -1  # of the result that is to be told next; -1: nothing was submitted yet
+    last_index: int = -1  # the highest that was submitted
+    is_begun: bool = False  # was a result told?
+    open: dict[int, int] = {}  # index -> how many of its jobs have not ended
+    held: "dict[int, list[Job]]" = {}  # ended jobs that wait for those before them
+    held_count: int = 0
+    # Told and not acknowledged, by their number among the session's results.
+    missing: dict[int, MissingResult] = {}
+    filed_ns: int = 0
 
 
 class Pairing(msgspec.Struct, eq=False, kw_only=True):
@@ -104,6 +140,7 @@ class Job(msgspec.Struct, eq=False, kw_only=True, gc=False):
     # A second dispatch of the attempt, on another node: the first result of the two counts.
     hedge: "Hold | None" = None  # only while `hold` is set
     is_queued: bool = False  # set exactly while it stands in the waiting queue
+    is_lined: bool = False  # waits, in a serial session, for what came before it
     filed_ns: int = 0  # deadline of its entry in the timers, 0 = none; never later than it is due
     wait_until_ns: int = 0  # meaningful while PENDING: then it expires
     ends_at_ns: int = 0  # the client's deadline for the whole job, 0 = none
@@ -148,6 +185,7 @@ class Hold(msgspec.Struct, eq=False, kw_only=True, gc=False):
     is_cancelling: bool = False
     has_slot: bool = True  # False: the node has ended it and only holds its result
     is_started: bool = False  # the node acknowledged
+    line: Line | None = None  # of a serial session, until it is certain that the node is done
     sent_at_ns: int = 0
     alive_at_ns: int = 0  # when it started or last made progress
 

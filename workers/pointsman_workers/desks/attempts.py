@@ -27,8 +27,9 @@ from pointsman_workers.core.lifecycle import moved
 from pointsman_workers.core.shard import SECOND_NS, Shard
 from pointsman_workers.core.state import Hold, Job
 from pointsman_workers.desks.outcomes import OutcomeDesk
-from pointsman_workers.desks.placing import PlacingDesk
+from pointsman_workers.desks.placing import NEVER_NS
 from pointsman_workers.desks.poison import PoisonDesk
+from pointsman_workers.ordering.serial import SerialDesk
 
 CAPACITY_REFUSALS_MAX = 100
 
@@ -84,11 +85,12 @@ _OF_THE_NODE = frozenset(
 class AttemptDesk:
     """Everything that happens to dispatched jobs."""
 
-    def __init__(self, shard: Shard, outcomes: OutcomeDesk, placing: PlacingDesk) -> None:
+    def __init__(self, shard: Shard, outcomes: OutcomeDesk, serial: SerialDesk) -> None:
         self.shard = shard
         self.outcomes = outcomes
-        self.placing = placing
+        self.placing = serial.placing
         self.poison = PoisonDesk(shard)
+        self.serial = serial
 
     # -- results -----------------------------------------------------------------------------
 
@@ -187,7 +189,10 @@ class AttemptDesk:
     def _requeue(self, job: Job) -> None:
         job.hold = None
         job.state = moved(job.state, "requeue")
-        if not self.placing.place(job):
+        line = job.session.line
+        if line is not None:
+            self.serial.again(line, job)
+        elif not self.placing.place(job):
             self.placing.wait(job)
 
     def cancel_hold(self, hold: Hold, reason: str) -> None:
@@ -222,13 +227,16 @@ class AttemptDesk:
             return
         due_ns = self.placing.next_due_ns(job)
         if due_ns > now_ns:
-            self.shard.file(job, due_ns)
+            if due_ns < NEVER_NS:
+                self.shard.file(job, due_ns)
         elif job.ends_at_ns and job.ends_at_ns <= now_ns:
             text = "the job's deadline passed"
             holds = (job.hold, job.hedge)
             error = error_info(Code.JOB_TIMEOUT, text, attempts=[*job.reasons])
             self.outcomes.finish(job, "expire", error=error)
             self._stop(holds, text)
+        elif job.is_lined:
+            self.outcomes.finish(job, "expire", error=self.serial.expired(job))
         elif job.hold is None:
             self.outcomes.finish(job, "expire", error=self.placing.nobody(job))
         else:

@@ -40,6 +40,7 @@ class JobDesk:
         self.sessions = sessions
         self.placing = placing
         self.reports = reports
+        self.serial = reports.attempts.serial
         self._payload_bytes_max = shard.config.limits.payload_bytes_max
         # What an acceptance promises when the request does not say.
         self._durability = shard.config.journal.durability if shard.journal.is_there else MEMORY
@@ -74,6 +75,8 @@ class JobDesk:
             self._refuse(peer, submit, error)
             return
         assert isinstance(kind, Kind), kind
+        if session.utterances is not None:
+            submit = self.sessions.utterances.numbered(session.utterances, submit)
         shard.fleet.prepare(kind)
         if session.paired_node and not submit.preferred_node:
             submit = replace(submit, preferred_node=session.paired_node)
@@ -106,6 +109,8 @@ class JobDesk:
         if isinstance(kind, UnknownName):
             return error_info(Code.UNSUPPORTED_FEATURE, kind.hint)
         if (error := self._cannot_keep(submit, payload)) is not None:
+            return error
+        if (error := self.sessions.has_too_many_pending(session)) is not None:
             return error
         if self.shard.waiting.is_full_for(session.tenant):
             text = f"{self.shard.waiting.count} jobs wait already"
@@ -184,6 +189,10 @@ class JobDesk:
             self._register(peer, job)
             self.reports.adopt(job, orphan)
             return
+        line = job.session.line
+        if line is not None and not self.serial.has_turn(line, job):
+            self._register(peer, job)
+            return
         if job.durability == FSYNC:
             self._register(peer, job)
             return
@@ -193,6 +202,8 @@ class JobDesk:
             return
         if self.placing.wait_s(job) == 0 and memory_of(job).walk is None:
             self._refuse(peer, job.submit, self.placing.nobody(job))
+            if line is not None:
+                self.serial.left(line, job)
             return
         self._register(peer, job)
         self.placing.wait(job)
@@ -223,6 +234,8 @@ class JobDesk:
         shard, session = self.shard, job.session
         shard.window.bind(job)
         session.open_jobs[job.key[2]] = job
+        if session.utterances is not None:
+            self.sessions.utterances.accepted(session.utterances, job)
         if session.repeats:
             session.repeats.discard(job.key[2])
         shard.open_job_count += 1
@@ -240,7 +253,10 @@ class JobDesk:
         job.is_safe = True
         if peer.sessions.get(job.session.number) is job.session:
             self._accept(peer, job, is_duplicate=False)
-        if job.state is JobState.PENDING and not self.placing.place(job):
+        if job.is_lined:
+            assert job.session.line is not None, job.job_id
+            self.shard.ready_lines[job.session.line] = None
+        elif job.state is JobState.PENDING and not self.placing.place(job):
             self.placing.wait(job)
 
     def _accept(self, peer: Peer, job: Job, *, is_duplicate: bool) -> None:

@@ -146,6 +146,7 @@ class LaneDesk:
         if shard.rows_by_node.get(lane.node_id) == lane.row:
             del shard.rows_by_node[lane.node_id]
         for hold in tuple(lane.holds.values()):
+            self.attempts.serial.lost(hold)
             shard.free(hold)
             if hold.job is not None:
                 self.attempts.fail_over(hold, lost_with(hold, reason))

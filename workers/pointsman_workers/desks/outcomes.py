@@ -64,6 +64,9 @@ class OutcomeDesk:
         if job.is_queued:
             shard.waiting.remove(job)
         job.hold = job.hedge = None
+        job.is_lined = False
+        if session.line is not None:
+            shard.ready_lines[session.line] = None
         job.filed_ns = 0  # its timer finds nothing to do
         job.output = payload
         job.ended_at_ns = shard.now_ns

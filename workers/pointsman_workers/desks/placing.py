@@ -35,6 +35,7 @@ from pointsman_workers.placement.refusal import Refusals
 from pointsman_workers.placement.selection import Choice, read
 from pointsman_workers.placement.trail import Leg
 
+NEVER_NS = 1 << 62
 # Finding a member on its enum costs as much as counting with it, and only plain numbers are quick
 # to index with.
 _DECISIONS = Counter.DECISIONS.value
@@ -58,6 +59,7 @@ class PlacingDesk:
         self.refusals = Refusals(shard.fleet, self._free_in_ns)
         self._ack_ns = int(shard.config.jobs.ack_s * SECOND_NS)
         self._timeout_ns = int(shard.config.jobs.timeout_s * SECOND_NS)
+        self._silence_ms = int(shard.config.sessions.serial_silence_s * 1e3)
         limits = shard.config.limits
         # The slowest arrival that is borne anywhere: one of the largest frames in its time.
         self._byte_ns = limits.frame_arrival_s * SECOND_NS / limits.frame_bytes_max
@@ -139,6 +141,9 @@ class PlacingDesk:
             sent_at_ns=now_ns,
         )
         lane.next_assignment = number + 1
+        if job.session.line is not None:
+            hold.line = job.session.line
+            hold.line.holds += 1
         lane.holds[epoch, dispatch] = hold
         lane.unacknowledged.append(hold)
         job.hold = hold
@@ -172,8 +177,10 @@ class PlacingDesk:
             priority=submit.priority,
             timeout_ms=job.timeout_ns // MILLISECOND_NS,
         )
+        is_serial = job.session.line is not None
         is_plain = not (requirement.features or requirement.auto_langs or job.ends_at_ns)
-        if is_plain and submit.meta is None and not (submit.trace_id or submit.stream):
+        is_plain = is_plain and not (submit.trace_id or submit.stream or is_serial)
+        if is_plain and submit.meta is None:
             return assignment
         left_ms = None
         if job.ends_at_ns:
@@ -186,6 +193,7 @@ class PlacingDesk:
             trace_id=submit.trace_id,
             deadline_ms=left_ms,
             stream=submit.stream,
+            silence_ms=self._silence_ms if is_serial else 0,
         )
 
     def is_apart(self, job: Job) -> bool:
@@ -300,7 +308,7 @@ class PlacingDesk:
         """
         hold = job.hold
         if hold is None:
-            due_ns = job.wait_until_ns
+            due_ns = job.wait_until_ns or NEVER_NS
         elif hold.is_started:
             due_ns = hold.alive_at_ns + job.timeout_ns
         else:

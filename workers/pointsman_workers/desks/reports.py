@@ -13,6 +13,7 @@ from pointsman_workers.core.shard import SECOND_NS, Shard
 from pointsman_workers.core.state import Hold, Job, Lane, Orphan
 from pointsman_workers.desks.attempts import AttemptDesk, missing_in_report
 from pointsman_workers.desks.take_over import TakeOverDesk
+from pointsman_workers.ordering.serial import bind
 
 # Finding a member on its enum costs as much as what is done with it.
 _DISPATCHED = JobState.DISPATCHED
@@ -116,6 +117,9 @@ class ReportDesk:
         hold.job = job
         hold.alive_at_ns = self.shard.now_ns  # its client has only come now: its time begins
         job.hold = hold
+        if job.session.line is not None:
+            job.session.line.current = job.session.line.current or job
+            bind(hold, job.session.line)
         job.attempt = 1
         job.state = moved(job.state, "adopt")
         job.session.last_node_id = hold.lane.node_id

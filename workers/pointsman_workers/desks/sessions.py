@@ -13,7 +13,7 @@ from pointsman_shm.rules.languages import normalise, normalise_all
 from pointsman_wire.errors import Code
 from pointsman_wire.limits import PROTOCOL_VERSION
 from pointsman_wire.link import Accepted, Connection
-from pointsman_wire.messages import Error, error_info
+from pointsman_wire.messages import Error, ErrorInfo, error_info
 from pointsman_wire.preamble import Role
 from pointsman_wire.session_messages import (
     Moved,
@@ -25,8 +25,9 @@ from pointsman_wire.session_messages import (
 )
 from pointsman_wire.shards import shard_of
 from pointsman_workers.core.shard import Shard
-from pointsman_workers.core.state import Job, Peer, Session
+from pointsman_workers.core.state import Job, Line, Peer, Session, Utterances
 from pointsman_workers.desks.pairing import PairingDesk, is_paired_with
+from pointsman_workers.ordering.utterances import UtteranceDesk
 
 SESSION_ID_TRIES = 10_000
 
@@ -38,6 +39,8 @@ class SessionDesk:
         self.shard = shard
         self._unread_bytes_max = shard.config.limits.results_queue_bytes_max
         self.pairing = PairingDesk(shard, self._admit_paired)
+        self.utterances = UtteranceDesk(shard, self._hand_over)
+        self._pending_max = shard.config.sessions.pending_results_max
 
     def connected(self, event: Accepted) -> None:
         """A client dialled in; it has no session until it sends session_init."""
@@ -100,16 +103,44 @@ class SessionDesk:
             # but a repeated submit of the same key still finds its job.
             self._let_go_of_unread(session)
             session.resume_token = shard.setup.entropy(16).hex()
+        if session.order != message.order or not is_resumed:
+            self._set_order(session, message.order)
         if paired_node:
             session.paired_node, session.pairing_code = paired_node, message.pairing_code
         elif not is_resumed and not message.pairing_code:
             session.paired_node = session.pairing_code = ""
         self._join(peer, session, message, is_resumed=is_resumed)
 
+    def _set_order(self, session: Session, order: str) -> None:
+        """Begin the order of a session, with what it has open."""
+        session.order = order
+        if order != "serial":
+            session.line = None
+        elif session.line is None:
+            session.line = Line(session=session)
+        session.utterances = None
+        if order == "utterance":
+            session.utterances = Utterances(session=session)
+            for job in session.open_jobs.values():
+                self.utterances.accepted(session.utterances, job)
+
+    def has_too_many_pending(self, session: Session) -> ErrorInfo | None:
+        """Why a session with an order takes no more jobs for now, None when it does."""
+        if session.order == "free":
+            return None
+        pending, pending_max = len(session.open_jobs), self._pending_max
+        if session.utterances is not None:
+            pending += session.utterances.held_count
+        if pending < pending_max:
+            return None
+        text = f"{pending} jobs of this {session.order} session have no result yet, at most that"
+        return error_info(Code.QUEUE_FULL, f"{text} many may be", retry_after_ms=1_000)
+
     def _refusal(self, peer: Peer, message: SessionInit) -> Error | None:
-        if message.order != "free":
-            text = f"order {message.order!r} is not offered by this server; use order 'free'"
-            return Error(error_info(Code.UNSUPPORTED_FEATURE, text), ref=message.ref)
+        session = self.shard.sessions.get((message.tenant, message.session_id))
+        if session is not None and session.open_jobs and session.order != message.order:
+            text = f"the session has open jobs in order {session.order!r}, which stays until then"
+            return Error(error_info(Code.CONFLICT, text), ref=message.ref)
         if self.shard.is_stopping:
             text = "this worker is stopping"
             return Error(error_info(Code.SHUTTING_DOWN, text, retry_after_ms=500), ref=message.ref)
@@ -191,10 +222,22 @@ class SessionDesk:
             idle_timeout_s=sessions.idle_s,
             resume_window_s=sessions.resume_s,
             paired_node=session.paired_node,
+            order=message.order,
         )
         shard.outbox.send(peer.connection, ack)
-        for job in session.unread.values():
-            self._send_result(session, job)
+        self._tell_again(session)
+
+    def _tell_again(self, session: Session) -> None:
+        """Send what the client has not read yet, in the order of its numbers."""
+        missing = session.utterances.missing if session.utterances is not None else {}
+        for number in sorted({*session.unread, *missing}) if missing else session.unread:
+            if number in session.unread:
+                self._send_result(session, session.unread[number])
+            elif session.peer is not None:
+                told = replace(missing[number], session_number=session.number)
+                self.shard.outbox.send(session.peer.connection, told)
+        if session.utterances is not None:
+            self.utterances.go_on(session.utterances)
 
     def _answer_unfinished(self, session: Session, request_ids: list[str]) -> dict[str, str]:
         """Say of each id that the client still waits for: running, ended, or unknown."""
@@ -245,6 +288,8 @@ class SessionDesk:
         session.is_closing = True
         if message.flush and session.open_jobs:
             return
+        if message.flush and session.utterances is not None:
+            self.utterances.flush(session.utterances)
         self.end(session, "closed by the client")
 
     def end(self, session: Session, reason: str) -> None:
@@ -262,8 +307,13 @@ class SessionDesk:
         session.open_jobs.pop(job.key[2], None)
         if session.is_closed:
             return
-        self._hand_over(session, job)
+        if session.utterances is None:
+            self._hand_over(session, job)
+        else:
+            self.utterances.ended(session.utterances, job)
         if session.is_closing and not session.open_jobs:
+            if session.utterances is not None:
+                self.utterances.flush(session.utterances)
             self.end(session, "closed by the client")
 
     def repeat(self, session: Session, job: Job) -> None:
@@ -274,6 +324,8 @@ class SessionDesk:
         assert job.result is not None, job.job_id
         if session.unread.get(job.result.number) is job:
             self._send_result(session, job)
+            return
+        if session.utterances is not None and self.utterances.is_held(session.utterances, job):
             return
         job.result = replace(job.result, number=session.next_result)
         session.next_result += 1
@@ -312,6 +364,8 @@ class SessionDesk:
             session.unread_bytes -= len(job.output)
             if shard.withheld:
                 shard.let_go(job)
+        if session.utterances is not None:
+            self.utterances.read(session.utterances, last_number)
         if last_number > session.read:
             session.read = last_number
             shard.journal.read(session, last_number)
@@ -323,12 +377,20 @@ class SessionDesk:
         for result in restored:
             number = result.kept.result.number
             if number > last_number and self.shard.window.is_remembered(result):
-                session.unread[number] = job = self.shard.window.awaken(result)
+                job = self.shard.window.awaken(result)
+                if session.utterances is not None:
+                    self.utterances.restored(session.utterances, job)
+                    continue
+                session.unread[number] = job
                 session.unread_bytes += len(job.output)
 
     def _let_go_of_unread(self, session: Session) -> None:
         for job in session.unread.values():
             self.shard.let_go(job)
+        if session.utterances is not None:
+            for jobs in session.utterances.held.values():
+                for job in jobs:
+                    self.shard.let_go(job)
         session.unread.clear()
         session.restored = []
         session.unread_bytes = 0

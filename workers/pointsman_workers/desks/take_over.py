@@ -17,7 +17,7 @@ from pointsman_wire.lane_messages import JobFence
 from pointsman_wire.session_messages import Submit
 from pointsman_workers.core.lifecycle import FIRST_TERMINAL, JobState, moved
 from pointsman_workers.core.shard import SECOND_NS, Shard
-from pointsman_workers.core.state import Hold, Job, Lane, Session
+from pointsman_workers.core.state import Hold, Job, Lane, Line, Session, Utterances
 from pointsman_workers.desks.placing import PlacingDesk
 from pointsman_workers.journal.entries import (
     Key,
@@ -26,6 +26,8 @@ from pointsman_workers.journal.entries import (
     RecoveredResult,
     RecoveredSession,
 )
+from pointsman_workers.ordering.serial import SerialDesk, bind
+from pointsman_workers.ordering.utterances import note_accepted
 
 _decode_requirement = msgspec.msgpack.Decoder(Requirement).decode
 _STATES = {state.name.lower(): state for state in JobState if state >= FIRST_TERMINAL}
@@ -36,9 +38,10 @@ Place = tuple[int, int]  # epoch, dispatch
 class TakeOverDesk:
     """Brings back sessions, jobs and the window; then settles each expected job once."""
 
-    def __init__(self, shard: Shard, placing: PlacingDesk) -> None:
+    def __init__(self, shard: Shard, placing: PlacingDesk, serial: SerialDesk) -> None:
         self.shard = shard
         self.placing = placing
+        self.serial = serial
         self._grace_ns = int(shard.config.jobs.lane_grace_s * SECOND_NS)
         self._expected: dict[Place, tuple[Job, str]] = {}  # with the node that shall report it
         self._places_by_node: dict[str, dict[Place, None]] = {}
@@ -89,6 +92,10 @@ class TakeOverDesk:
             read=opened.read,
             touched_at_ns=shard.now_ns,
         )
+        if opened.order == "serial":
+            session.line = Line(session=session)
+        elif opened.order == "utterance":
+            session.utterances = Utterances(session=session)
         shard.sessions[opened.tenant, opened.session_id] = session
         shard.journal.adopt_session(session, found.segment)
         self._sessions_by_serial[opened.session] = session
@@ -127,9 +134,13 @@ class TakeOverDesk:
         shard.journal.adopt_job(job, found.segment)
         job.session.open_jobs[job.key[2]] = job
         shard.open_job_count += 1
+        if job.session.utterances is not None:
+            note_accepted(job.session.utterances, job)
         if dispatched is None:
             self._wait(job)
             return
+        if job.session.line is not None and job.session.line.current is None:
+            job.session.line.current = job  # the oldest of its session: the others have waited
         job.attempt, job.failovers = dispatched.attempt, dispatched.failovers
         job.reasons, job.failed_nodes = dispatched.reasons, dispatched.failed_nodes
         job.blamed_on, job.crash_count = dispatched.blamed_on, dispatched.crash_count
@@ -140,6 +151,10 @@ class TakeOverDesk:
 
     def _wait(self, job: Job) -> None:
         """Queue a job for nodes that have yet to come back."""
+        line = job.session.line
+        if line is not None:
+            self.serial.append(line, job)
+            return
         self.placing.wait(job)
         self._bound_wait(job)
         self._waiting.append(job)
@@ -173,6 +188,8 @@ class TakeOverDesk:
         )
         lane.holds[place] = hold
         job.hold = hold
+        if job.session.line is not None:
+            bind(hold, job.session.line)
         job.state = moved(job.state, "adopt")
         job.session.last_node_id = lane.node_id
         self.placing.rearm(job)
@@ -212,7 +229,9 @@ class TakeOverDesk:
     def _place_anew(self, job: Job, reason: str) -> None:
         """Not the job's failure nor the node's: no failover is counted."""
         job.reasons += (f"attempt {job.attempt}: {reason}",)
-        if not self.placing.place(job):
+        if job.session.line is not None:
+            self.serial.again(job.session.line, job)
+        elif not self.placing.place(job):
             self.placing.wait(job)
 
     # -- the window --------------------------------------------------------------------------

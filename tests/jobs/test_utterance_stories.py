@@ -1,0 +1,237 @@
+"""Stories of utterance sessions: results come in turn, gaps are said, nothing waits for ever."""
+
+from job_trouble import fleet
+from worker_harness import Client, Node, WorkerHarness
+
+from pointsman_shm.config import Config, SessionsConfig
+from pointsman_wire.lane_messages import Assign
+from pointsman_wire.messages import Error
+from pointsman_wire.preamble import Role
+from pointsman_wire.session_messages import (
+    MissingResult,
+    Result,
+    ResultAck,
+    SessionClose,
+    SessionClosed,
+    SessionInit,
+    SessionInitAck,
+)
+
+Running = dict[int, list[Assign]]
+
+
+def talking(
+    h: WorkerHarness, nodes: dict[int, Node], *indices: int | None
+) -> tuple[Client, dict[str, Assign]]:
+    """A session with one job for each index, all of them at the one node."""
+    client = h.open_session("s-1", order="utterance")
+    assert client.ack.order == "utterance"
+    for at, index in enumerate(indices):
+        client.submit(f"r-{at}", utterance_index=index)
+    (node,) = nodes.values()
+    jobs = {job.request_id: job for job in node.assignments()}
+    node.acknowledge(max((job.number for job in jobs.values()), default=0))
+    return client, jobs
+
+
+def told(client: Client) -> list[int | tuple[int, int, str]]:
+    """What the client was told since the last look: indices, and what is missing."""
+    found: list[int | tuple[int, int, str]] = []
+    messages = client.harness.sent.pop(client.connection, [])
+    numbers = []
+    for message, _ in messages:
+        if isinstance(message, Result):
+            assert message.utterance_index is not None
+            found.append(message.utterance_index)
+            numbers.append(message.number)
+        elif isinstance(message, MissingResult):
+            found.append((message.utterance_index, message.count, message.reason))
+            numbers.append(message.number)
+    assert numbers == sorted(set(numbers)), "numbers count up, whatever is held back"
+    return found
+
+
+def test_results_come_in_the_order_of_their_indices() -> None:
+    h, nodes = fleet(1, slots=9)
+    client, jobs = talking(h, nodes, 0, 1, 2, 3)
+    node = nodes[3]
+    for name in ("r-2", "r-3", "r-1"):
+        node.end(jobs[name])
+        assert told(client) == []
+    node.end(jobs["r-0"])
+    assert told(client) == [0, 1, 2, 3]
+
+
+def test_a_session_may_begin_anywhere_and_its_submits_may_overtake_each_other() -> None:
+    h, nodes = fleet(1, slots=9)
+    client, jobs = talking(h, nodes, 8, 7, 9)
+    for name in ("r-2", "r-0", "r-1"):
+        nodes[3].end(jobs[name])
+    assert told(client) == [7, 8, 9]
+
+
+def test_a_submit_without_an_index_gets_the_next_one() -> None:
+    h, nodes = fleet(1, slots=9)
+    client, jobs = talking(h, nodes, None, None, 5, None)
+    for name in ("r-3", "r-1", "r-0"):
+        nodes[3].end(jobs[name])
+    assert told(client) == [0, 1]
+    h.advance(3)
+    nodes[3].end(jobs["r-2"])
+    h.advance(7.2)
+    assert told(client) == [(2, 3, "not_submitted"), 5, 6]
+
+
+def test_a_gap_is_skipped_after_the_window_and_said_and_a_late_result_still_comes() -> None:
+    h, nodes = fleet(1, slots=9)
+    client, jobs = talking(h, nodes, 0, 1, 2, 5)
+    nodes[3].end(jobs["r-0"])
+    assert told(client) == [0]
+    nodes[3].end(jobs["r-2"])
+    h.advance(2)
+    nodes[3].end(jobs["r-3"])
+    h.advance(7.8)
+    assert told(client) == []
+    h.advance(0.4)
+    assert told(client) == [(1, 1, "running"), 2]
+    h.advance(2)
+    assert told(client) == [(3, 2, "not_submitted"), 5]
+    nodes[3].end(jobs["r-1"])
+    assert told(client) == [1]
+
+
+def test_a_late_fill_inside_the_window_is_told_in_its_place() -> None:
+    h, nodes = fleet(1, slots=9)
+    client, jobs = talking(h, nodes, 0, 2)
+    nodes[3].end(jobs["r-0"])
+    nodes[3].end(jobs["r-1"])
+    assert told(client) == [0]
+    h.advance(9)
+    client.submit("fill", utterance_index=1)
+    nodes[3].end(nodes[3].assignment())
+    assert told(client) == [1, 2]
+
+
+def test_the_gap_window_is_configured() -> None:
+    h, nodes = fleet(1, slots=9, config=Config(sessions=SessionsConfig(gap_window_s=1.0)))
+    client, jobs = talking(h, nodes, 0, 1)
+    nodes[3].end(jobs["r-1"])
+    h.advance(0.9)
+    assert told(client) == []
+    h.advance(0.3)
+    assert told(client) == [(0, 1, "running"), 1]
+
+
+def test_several_jobs_of_one_utterance_count_together() -> None:
+    """A fan-out: one job for each language, under the utterance's id and the language."""
+    h, nodes = fleet(1, slots=9)
+    client = h.open_session(order="utterance")
+    for index in (0, 1):
+        for _ in range(2):
+            client.submit(f"u{index}:{_}", utterance_index=index)
+    jobs = {job.request_id: job for job in nodes[3].assignments()}
+    nodes[3].end(jobs["u1:0"])
+    nodes[3].end(jobs["u0:1"])
+    assert told(client) == [0]
+    nodes[3].end(jobs["u0:0"])
+    assert told(client) == [0, 1]
+    nodes[3].end(jobs["u1:1"])
+    assert told(client) == [1]
+
+
+def test_failed_utterances_take_their_turn_like_others() -> None:
+    h, nodes = fleet(1, slots=9)
+    client, jobs = talking(h, nodes, 0, 1)
+    nodes[3].end(jobs["r-1"])
+    nodes[3].end(jobs["r-0"], b"", status="failed", code="INVALID_MESSAGE")
+    results = client.all(Result)
+    assert [(result.utterance_index, result.status) for result in results] == [
+        (0, "failed"),
+        (1, "completed"),
+    ]
+
+
+def test_no_more_than_so_many_may_be_pending_held_back_ones_included() -> None:
+    h, nodes = fleet(1, slots=9, config=Config(sessions=SessionsConfig(pending_results_max=3)))
+    client, jobs = talking(h, nodes, 0, 1, 2)
+    nodes[3].end(jobs["r-1"])
+    nodes[3].end(jobs["r-2"])
+    client.submit("r-3", utterance_index=3)
+    error = client.one(Error).error
+    assert (error.code, error.retryable, error.retry_after_ms) == ("QUEUE_FULL", True, 1_000)
+    assert "utterance session" in error.message
+    nodes[3].end(jobs["r-0"])
+    assert told(client) == [0, 1, 2]
+    client.submit("r-3", utterance_index=3)
+    assert nodes[3].assignment().request_id == "r-3"
+
+
+def resumed(h: WorkerHarness, client: Client, *, last_result: int) -> Client:
+    connection = h.dial(Role.SESSION)
+    init = SessionInit(
+        session_id="s-1",
+        resume_token=client.ack.resume_token,
+        order="utterance",
+        last_result=last_result,
+    )
+    h.receive(connection, init)
+    ack = h.one(connection, SessionInitAck)
+    assert ack.resumed
+    return Client(h, connection, ack)
+
+
+def test_order_and_gaps_survive_a_broken_connection() -> None:
+    """What was told and not acknowledged is told again, missing ones too, and the order goes on."""
+    h, nodes = fleet(1, slots=9)
+    client, jobs = talking(h, nodes, 0, 1, 2, 3)
+    nodes[3].end(jobs["r-0"])
+    assert told(client) == [0]
+    nodes[3].end(jobs["r-3"])
+    client.hang_up()
+    nodes[3].end(jobs["r-2"])
+    h.advance(10.2)
+    again = resumed(h, client, last_result=1)
+    assert told(again) == [(1, 1, "running"), 2, 3]
+    again.hang_up()
+    once_more = resumed(h, client, last_result=4)
+    assert told(once_more) == [2, 3]
+    h.receive(once_more.connection, ResultAck(results=[(0, 6)]))
+    nodes[3].end(jobs["r-1"])
+    assert told(once_more) == [1]
+    (line,) = [session.utterances for session in h.core.shard.sessions.values()]
+    assert line is not None
+    assert (line.missing, line.held, line.open) == ({}, {}, {})
+
+
+def test_a_repeated_submit_of_a_held_result_waits_for_its_turn() -> None:
+    h, nodes = fleet(1, slots=9)
+    client, jobs = talking(h, nodes, 0, 1)
+    nodes[3].end(jobs["r-1"])
+    client.submit("r-1", utterance_index=1)
+    assert told(client) == []
+    nodes[3].end(jobs["r-0"])
+    assert told(client) == [0, 1]
+    client.submit("r-1", utterance_index=1)
+    assert told(client) == [1]
+
+
+def test_closing_tells_what_is_held_back_and_what_never_came() -> None:
+    h, nodes = fleet(1, slots=9)
+    client, jobs = talking(h, nodes, 0, 3)
+    nodes[3].end(jobs["r-1"])
+    h.receive(client.connection, SessionClose())
+    nodes[3].end(jobs["r-0"])
+    assert [type(message) for message, _ in h.sent[client.connection]][-1] is SessionClosed
+    assert told(client) == [0, (1, 2, "not_submitted"), 3]
+
+
+def test_who_comes_without_the_token_gets_nothing_of_what_was_held() -> None:
+    h, nodes = fleet(1, slots=9)
+    client, jobs = talking(h, nodes, 0, 1)
+    nodes[3].end(jobs["r-1"])
+    client.hang_up()
+    stranger = h.open_session("s-1", order="utterance")
+    nodes[3].end(jobs["r-0"])
+    assert told(stranger) == [0]
+    stranger.submit("r-1", utterance_index=1)
+    assert told(stranger) == [1]

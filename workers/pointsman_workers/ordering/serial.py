@@ -1,0 +1,143 @@
+"""Serial sessions: jobs start in the order of their acceptance, and never overlap.
+
+    accepted    it is the turn of the oldest open job; the others stand in line
+    turn        it is placed once every earlier dispatch of the session is over *for certain*
+    over        the node said so: a result, a refusal, a report without it; or the node is gone and
+                so long ago that, if it lives, it has stopped by itself
+
+A node that cannot be heard may still be at work.  Its own fence makes that end: a serial job is
+assigned with the silence after which its node stops it (Assign.silence_ms), and refuses it if it
+comes out of a lane or a process that stood still for as long.  From when the node was lost to us
+nothing of ours reaches it any more, so after that silence, and a second for what was on its way,
+the next job may start elsewhere.  What this cannot cover is a handler that does not stop when it
+is told to: the node's slot stays taken, but a lost node cannot tell us so.
+
+While its own nodes have not all reported after a restart, or hold jobs of the session that no
+client has named yet, the line waits as well.
+"""
+
+from pointsman_shm.memory.stats_names import Counter
+from pointsman_wire.errors import Code
+from pointsman_wire.messages import ErrorInfo, error_info
+from pointsman_workers.core.shard import SECOND_NS, Shard
+from pointsman_workers.core.state import Hold, Job, Line
+from pointsman_workers.desks.placing import PlacingDesk
+
+LOOK_NS = SECOND_NS // 10
+ON_ITS_WAY_NS = SECOND_NS
+
+
+def bind(hold: Hold, line: Line) -> None:
+    """The line waits for the end of this dispatch."""
+    hold.line = line
+    line.holds += 1
+
+
+class SerialDesk:
+    """Gives turns."""
+
+    def __init__(self, shard: Shard, placing: PlacingDesk) -> None:
+        self.shard = shard
+        self.placing = placing
+        self._fence_ns = int(shard.config.sessions.serial_silence_s * SECOND_NS) + ON_ITS_WAY_NS
+
+    def has_turn(self, line: Line, job: Job) -> bool:
+        """Take a new job; False when it stands in line now."""
+        if line.current is None and not line.jobs and self._is_clear(line):
+            line.current = job
+            return True
+        self.append(line, job)
+        return False
+
+    def append(self, line: Line, job: Job) -> None:
+        """Put an accepted job at the end of the line."""
+        job.is_lined = True
+        line.jobs.append(job)
+        self.shard.ready_lines[line] = None
+        if job.ends_at_ns:
+            self.shard.file(job, job.ends_at_ns)
+
+    def again(self, line: Line, job: Job) -> None:
+        """The attempt of the job whose turn it is has failed: it goes on when that is over."""
+        if line.current is not job:
+            if line.current is not None:  # two ran before the session became serial
+                job.is_lined = True
+                line.jobs.appendleft(job)
+                return
+            line.current = job
+        self._wait_for_the_end(job)
+        self.shard.ready_lines[line] = None
+
+    def left(self, line: Line, job: Job) -> None:
+        """The job was not accepted after all."""
+        if line.current is job:
+            line.current = None
+
+    def lost(self, hold: Hold) -> None:
+        """The node of this dispatch is gone without a word."""
+        if hold.line is not None:
+            hold.line.sure_at_ns = self.shard.now_ns + self._fence_ns
+
+    def timed(self, line: Line) -> None:
+        """What the line waits for may be over by now."""
+        self._advance(line)
+
+    def advance(self) -> None:
+        """Look at every line in which something has ended."""
+        shard = self.shard
+        while shard.ready_lines:
+            lines, shard.ready_lines = shard.ready_lines, {}
+            for line in lines:
+                self._advance(line)
+
+    def _advance(self, line: Line) -> None:
+        job = self._turn_of(line)
+        if job is None or not job.is_lined:
+            return
+        if not self._is_clear(line):
+            if not line.holds:  # what else it waits for, nobody will tell
+                self.shard.file(line, max(line.sure_at_ns, self.shard.now_ns + LOOK_NS))
+            return
+        if not job.is_safe:
+            return  # it may not be given to anybody yet
+        job.is_lined = False
+        if not self.placing.place(job):
+            self.placing.wait(job)
+
+    def _turn_of(self, line: Line) -> Job | None:
+        """The job whose turn it is; the next one when that has ended."""
+        if line.current is not None and not line.current.is_open:
+            line.current = None
+        while line.current is None and line.jobs:
+            job = line.jobs.popleft()
+            if job.is_open:
+                line.current = job
+                self._wait_for_the_end(job)
+        return line.current
+
+    def _wait_for_the_end(self, job: Job) -> None:
+        """From now on it waits for its node only: that may take no longer than for a busy one."""
+        jobs = self.shard.config.jobs
+        wait_s = jobs.wait_busy_s if job.submit.wait_busy_s is None else job.submit.wait_busy_s
+        job.is_lined = True
+        job.wait_until_ns = self.shard.now_ns + max(int(wait_s * SECOND_NS), self._fence_ns)
+        self.placing.rearm(job)
+
+    def _is_clear(self, line: Line) -> bool:
+        shard = self.shard
+        if line.holds or line.sure_at_ns > shard.now_ns or not shard.is_settled:
+            return False
+        session = line.session
+        whose = (session.tenant, session.session_id)
+        return not any(
+            key[:2] == whose and orphan.result is None for key, orphan in shard.orphans.items()
+        )
+
+    def expired(self, job: Job) -> ErrorInfo:
+        """Why the job had its turn and could not start."""
+        self.shard.count(Counter.NO_AVAILABLE_NODE)
+        text = (
+            "the session is serial, and a job before this one was given up but has not ended yet "
+            "at its node"
+        )
+        return error_info(Code.QUEUE_TIMEOUT, text, attempts=[*job.reasons])

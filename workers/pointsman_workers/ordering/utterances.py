@@ -1,0 +1,176 @@
+"""Utterance sessions: results are told in the order of their utterance indices.
+
+    index below the next    told at once: its turn has passed, or others of its index were told
+    index above the next    held, until all before it were told, or it was held for the gap window
+    window over             what is before it is skipped, and the client is told: missing_result
+
+The order begins with the lowest index that was submitted before anything was told.  Several jobs
+may share an index (one for each language); it is done when all of them have ended.  What is held
+gets its number among the session's results when it is told, so that an acknowledgement never
+covers what is still held; and what is missing has such a number too, so it is told again after a
+broken connection like any result.
+"""
+
+from collections.abc import Callable
+
+from msgspec.structs import replace
+
+from pointsman_shm.memory.stats_names import Counter
+from pointsman_wire.session_messages import MissingResult, Submit
+from pointsman_workers.core.shard import SECOND_NS, Shard
+from pointsman_workers.core.state import Job, Session, Utterances
+
+RUNNING, NOT_SUBMITTED = "running", "not_submitted"
+MISSING_KEPT_MAX = 1_000
+
+
+class UtteranceDesk:
+    """Holds results back, and lets them go in turn."""
+
+    def __init__(self, shard: Shard, tell: Callable[[Session, Job], None]) -> None:
+        self.shard = shard
+        self._tell_result = tell
+        self._window_ns = int(shard.config.sessions.gap_window_s * SECOND_NS)
+
+    def numbered(self, line: Utterances, submit: Submit) -> Submit:
+        """Give a submit without an index the next one."""
+        if submit.utterance_index is not None:
+            return submit
+        return replace(submit, utterance_index=line.last_index + 1)
+
+    def accepted(self, line: Utterances, job: Job) -> None:
+        """A job exists that will have a result."""
+        note_accepted(line, job)
+
+    def ended(self, line: Utterances, job: Job) -> None:
+        """A job has its result: tell it now, or hold it."""
+        index = _index_of(job)
+        left = line.open.pop(index, 1) - 1
+        if left:
+            line.open[index] = left
+        if index > line.next_index:
+            self._hold(line, index, job)
+            return
+        self._tell(line, job)
+        if index == line.next_index and not left:
+            line.next_index += 1
+            self.go_on(line)
+
+    def restored(self, line: Utterances, job: Job) -> None:
+        """A result that a predecessor had, and that the client has not read."""
+        index = _index_of(job)
+        line.last_index = max(line.last_index, index)
+        _begin(line, index)
+        self._hold(line, index, job)
+
+    def _hold(self, line: Utterances, index: int, job: Job) -> None:
+        line.held.setdefault(index, []).append(job)
+        line.held_count += 1
+        self.shard.file(line, job.ended_at_ns + self._window_ns)
+
+    def is_held(self, line: Utterances, job: Job) -> bool:
+        """Is its result still to come by itself?"""
+        return any(held is job for held in line.held.get(_index_of(job), ()))
+
+    def go_on(self, line: Utterances) -> None:
+        """Tell what is next, as long as it is there."""
+        while line.next_index in line.held:
+            for job in line.held.pop(line.next_index):
+                line.held_count -= 1
+                self._tell(line, job)
+            if line.next_index in line.open:
+                return  # others of its index have yet to end
+            line.next_index += 1
+
+    def _tell(self, line: Utterances, job: Job) -> None:
+        session, result = line.session, job.result
+        assert result is not None, job.job_id
+        line.is_begun = True
+        if result.number != session.next_result - 1:  # it was held: others were numbered since
+            job.result = replace(result, number=session.next_result)
+            session.next_result += 1
+        self._tell_result(session, job)
+
+    def timed(self, line: Utterances) -> None:
+        """Skip what has kept others waiting for the whole window."""
+        now_ns = self.shard.now_ns
+        late = [
+            index
+            for index, jobs in line.held.items()
+            if any(job.ended_at_ns + self._window_ns <= now_ns for job in jobs)
+        ]
+        if late:
+            self._skip_to(line, max(late))
+        if line.held:
+            first_ns = min(job.ended_at_ns for jobs in line.held.values() for job in jobs)
+            self.shard.file(line, first_ns + self._window_ns)
+
+    def flush(self, line: Utterances) -> None:
+        """Nothing comes any more: tell all that is held."""
+        if line.held:
+            self._skip_to(line, max(line.held))
+
+    def _skip_to(self, line: Utterances, last: int) -> None:
+        for index in sorted(index for index in line.held if index <= last):
+            if index < line.next_index:
+                continue  # told meanwhile
+            self._miss(line, line.next_index, index)
+            line.next_index = index
+            self.go_on(line)
+            if line.next_index == index:
+                line.next_index += 1  # others of its index are late, now
+
+    def _miss(self, line: Utterances, first: int, end: int) -> None:
+        """Say of the indices from first to before end why they are skipped, in runs."""
+        at = first
+        for running in [*sorted(index for index in line.open if first <= index < end), end]:
+            self._tell_missing(line, at, running - at, NOT_SUBMITTED)
+            if running < end:
+                self._tell_missing(line, running, 1, RUNNING)
+            at = running + 1
+
+    def _tell_missing(self, line: Utterances, index: int, count: int, reason: str) -> None:
+        if count <= 0:
+            return
+        session = line.session
+        missing = MissingResult(
+            session_number=session.number,
+            number=session.next_result,
+            utterance_index=index,
+            count=count,
+            reason=reason,
+        )
+        session.next_result += 1
+        self.shard.count(Counter.RESULTS_MISSING, count)
+        line.missing[missing.number] = missing
+        if len(line.missing) > MISSING_KEPT_MAX:
+            del line.missing[next(iter(line.missing))]
+        if session.peer is not None:
+            self.shard.outbox.send(session.peer.connection, missing)
+
+    @staticmethod
+    def read(line: Utterances, number: int) -> None:
+        """The client has what was told up to this number."""
+        while line.missing and (first := next(iter(line.missing))) <= number:
+            del line.missing[first]
+
+
+def note_accepted(line: Utterances, job: Job) -> None:
+    """A job exists that will have a result."""
+    index = job.submit.utterance_index
+    assert index is not None, job.job_id
+    line.open[index] = line.open.get(index, 0) + 1
+    line.last_index = max(line.last_index, index)
+    _begin(line, index)
+
+
+def _begin(line: Utterances, index: int) -> None:
+    if line.next_index < 0 or (not line.is_begun and index < line.next_index):
+        line.next_index = index
+
+
+def _index_of(job: Job) -> int:
+    assert job.result is not None, job.job_id
+    index = job.result.utterance_index
+    assert index is not None, job.job_id
+    return index
