@@ -143,7 +143,8 @@ class AgentCore:
         """When to step even if nothing happens; None when only events count."""
         if self._is_over:
             return None
-        times = [self._control.next_deadline_ns(), self._drain_check_at_ns()]
+        own = (self._control.next_deadline_ns(), self._drain_check_at_ns())
+        times = [*own, self._work.next_deadline_ns()]
         times += [lane.next_deadline_ns() for lane in self._lanes]
         return min((time for time in times if time is not None), default=None)
 
@@ -269,6 +270,7 @@ class AgentCore:
             lane.shift(event.late_ns)
         if self._drain_by_ns is not None:
             self._drain_by_ns += event.late_ns
+        self._out += self._work.slept(event.late_ns)
 
     def _job_ended(self, event: JobEnded) -> None:
         self._out += self._work.job_ended(self._now_ns, event, self._lanes)
@@ -316,6 +318,7 @@ class AgentCore:
                 out.append(Notice(f"{gone} results were dropped: nobody took them for too long"))
         for lane in self._lanes:
             out += lane.tick(now_ns)
+        out += self._work.stop_unheard(now_ns)
         if not self._is_ready_told and self._lanes and all(lane.is_up for lane in self._lanes):
             self._tell_ready()
         self._leave_when_drained()

@@ -19,6 +19,7 @@ from pointsman.node_core.events import (
 from pointsman.node_core.fences import EpochTable, Seen
 from pointsman.node_core.job_table import JobKey, JobTable, Refusal, Run
 from pointsman.node_core.lane import Lane
+from pointsman.node_core.lone_runs import NS_PER_MS, LoneRuns
 from pointsman_wire.control_messages import Registered
 from pointsman_wire.errors import Code
 from pointsman_wire.framing import Unreadable
@@ -48,6 +49,8 @@ class LaneWork:
         self._jobs = jobs
         self._why_none = why_none
         self._epochs = epochs
+        self._lone = LoneRuns()
+        self._slept_ns = 0  # for how long this process had not run before this step
         self._instance_uid = ""
         self._absorb: dict[type, Absorb] = {
             Assign: self._assigned,
@@ -77,7 +80,10 @@ class LaneWork:
             return _answer(lane, f"{message.__struct_config__.tag} is not for a node's lane")
         if not lane.is_up and type(message) not in (LaneAccepted, Error, Unreadable):
             return _answer(lane, f"{message.__struct_config__.tag} came before lane_accepted")
-        return handler(now_ns, lane, message, payload)
+        out = handler(now_ns, lane, message, payload)
+        if self._lone.runs and lane.is_up:
+            self._lone.heard(now_ns, lane.place)
+        return out
 
     # ---- the lane itself
 
@@ -118,6 +124,26 @@ class LaneWork:
         assert lane.connection is not None
         return [Send(lane.connection, LanePong(number=message.number, last_read=lane.last_read))]
 
+    # ---- silence
+
+    def slept(self, late_ns: int) -> list[object]:
+        """This process did not run for so long: lone jobs may have been given up since."""
+        self._slept_ns = max(self._slept_ns, late_ns)
+        runs = self._lone.take_slept(late_ns)
+        return [command for run in runs for command in _stop(run, "the node stood still")]
+
+    def stop_unheard(self, now_ns: int) -> list[object]:
+        """Stop lone jobs whose worker is silent; the last act of a step."""
+        self._slept_ns = 0
+        if not self._lone.runs:
+            return []
+        runs = self._lone.take_unheard(now_ns)
+        return [command for run in runs for command in _stop(run, "its worker is not heard")]
+
+    def next_deadline_ns(self) -> int | None:
+        """When stop_unheard has something to do, or None."""
+        return self._lone.next_ns()
+
     # ---- jobs in
 
     def _assigned(self, now_ns: int, lane: Lane, assign: Assign, payload: bytes) -> list[object]:
@@ -140,7 +166,12 @@ class LaneWork:
             return out + self._refuse(lane, key, Refusal(Code.NODE_UNAVAILABLE, why))
         if (refusal := self._jobs.room()) is not None:
             return out + self._refuse(lane, key, refusal)
+        if assign.silence_ms and self._slept_ns >= assign.silence_ms * NS_PER_MS:
+            words = "the node stood still for too long to know that this job is still wanted"
+            return out + self._refuse(lane, key, Refusal(Code.NODE_UNAVAILABLE, words))
         run = self._jobs.admit(now_ns, key, assign)
+        if assign.silence_ms:
+            self._lone.watch(now_ns, run, assign.silence_ms)
         return [*out, StartJob(run.number, assign, payload)]
 
     def _refuse(self, lane: Lane, key: JobKey, refusal: Refusal) -> list[object]:
@@ -169,6 +200,7 @@ class LaneWork:
 
     def job_ended(self, now_ns: int, ended: JobEnded, lanes: Sequence[Lane]) -> list[object]:
         """Free the slot, hold the result, and send it where its lane is up."""
+        self._lone.ended(ended.run)
         held = self._jobs.end(now_ns, ended)
         lane = _lane_of(held.run, lanes) if held else None
         return lane.send_result(held) if held and lane else []
