@@ -108,7 +108,7 @@ class AgentCore:
             NodeStateChanged: self._state_changed,
             Drain: self._told_to_drain,
             Error: self._control_error,
-            Unreadable: self._control_unreadable,
+            Unreadable: lambda m: self._answer(f"{m.name or 'a frame'}: {m.reason}"),
         }
 
     @property
@@ -143,9 +143,8 @@ class AgentCore:
         """When to step even if nothing happens; None when only events count."""
         if self._is_over:
             return None
-        own = (self._control.next_deadline_ns(), self._drain_check_at_ns())
-        times = [*own, self._work.next_deadline_ns()]
-        times += [lane.next_deadline_ns() for lane in self._lanes]
+        times = [self._control.next_deadline_ns(), self._work.next_deadline_ns()]
+        times += [self._drain_check_at_ns(), *(lane.next_deadline_ns() for lane in self._lanes)]
         return min((time for time in times if time is not None), default=None)
 
     def check_invariants(self) -> None:
@@ -258,9 +257,6 @@ class AgentCore:
         self._out += self._control.close("refused")
         self._leave_connections("refused")
         self._out.append(GiveUp(message.error))
-
-    def _control_unreadable(self, message: Unreadable) -> None:
-        self._answer(f"{message.name or 'a frame'}: {message.reason}")
 
     # ---- what the shell says
 
