@@ -22,6 +22,7 @@ from pointsman_workers.desks.placing import PlacingDesk
 from pointsman_workers.desks.reports import ReportDesk
 from pointsman_workers.desks.sessions import SessionDesk
 from pointsman_workers.journal.book import FSYNC, MEMORY
+from pointsman_workers.ordering.orders import too_many_pending
 from pointsman_workers.placement.deciding import memory_of
 from pointsman_workers.placement.kinds import Kind
 
@@ -110,7 +111,8 @@ class JobDesk:
             return error_info(Code.UNSUPPORTED_FEATURE, kind.hint)
         if (error := self._cannot_keep(submit, payload)) is not None:
             return error
-        if (error := self.sessions.has_too_many_pending(session)) is not None:
+        pending_max = self.shard.config.sessions.pending_results_max
+        if (error := too_many_pending(session, pending_max)) is not None:
             return error
         if self.shard.waiting.is_full_for(session.tenant):
             text = f"{self.shard.waiting.count} jobs wait already"

@@ -13,7 +13,7 @@ from pointsman_shm.rules.languages import normalise, normalise_all
 from pointsman_wire.errors import Code
 from pointsman_wire.limits import PROTOCOL_VERSION
 from pointsman_wire.link import Accepted, Connection
-from pointsman_wire.messages import Error, ErrorInfo, error_info
+from pointsman_wire.messages import Error, error_info
 from pointsman_wire.preamble import Role
 from pointsman_wire.session_messages import (
     Moved,
@@ -25,8 +25,9 @@ from pointsman_wire.session_messages import (
 )
 from pointsman_wire.shards import shard_of
 from pointsman_workers.core.shard import Shard
-from pointsman_workers.core.state import Job, Line, Peer, Session, Utterances
+from pointsman_workers.core.state import Job, Peer, Session
 from pointsman_workers.desks.pairing import PairingDesk, is_paired_with
+from pointsman_workers.ordering.orders import set_order
 from pointsman_workers.ordering.utterances import UtteranceDesk
 
 SESSION_ID_TRIES = 10_000
@@ -40,7 +41,6 @@ class SessionDesk:
         self._unread_bytes_max = shard.config.limits.results_queue_bytes_max
         self.pairing = PairingDesk(shard, self._admit_paired)
         self.utterances = UtteranceDesk(shard, self._hand_over)
-        self._pending_max = shard.config.sessions.pending_results_max
 
     def connected(self, event: Accepted) -> None:
         """A client dialled in; it has no session until it sends session_init."""
@@ -104,37 +104,12 @@ class SessionDesk:
             self._let_go_of_unread(session)
             session.resume_token = shard.setup.entropy(16).hex()
         if session.order != message.order or not is_resumed:
-            self._set_order(session, message.order)
+            set_order(session, message.order)
         if paired_node:
             session.paired_node, session.pairing_code = paired_node, message.pairing_code
         elif not is_resumed and not message.pairing_code:
             session.paired_node = session.pairing_code = ""
         self._join(peer, session, message, is_resumed=is_resumed)
-
-    def _set_order(self, session: Session, order: str) -> None:
-        """Begin the order of a session, with what it has open."""
-        session.order = order
-        if order != "serial":
-            session.line = None
-        elif session.line is None:
-            session.line = Line(session=session)
-        session.utterances = None
-        if order == "utterance":
-            session.utterances = Utterances(session=session)
-            for job in session.open_jobs.values():
-                self.utterances.accepted(session.utterances, job)
-
-    def has_too_many_pending(self, session: Session) -> ErrorInfo | None:
-        """Why a session with an order takes no more jobs for now, None when it does."""
-        if session.order == "free":
-            return None
-        pending, pending_max = len(session.open_jobs), self._pending_max
-        if session.utterances is not None:
-            pending += session.utterances.held_count
-        if pending < pending_max:
-            return None
-        text = f"{pending} jobs of this {session.order} session have no result yet, at most that"
-        return error_info(Code.QUEUE_FULL, f"{text} many may be", retry_after_ms=1_000)
 
     def _refusal(self, peer: Peer, message: SessionInit) -> Error | None:
         session = self.shard.sessions.get((message.tenant, message.session_id))

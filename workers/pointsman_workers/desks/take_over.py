@@ -17,7 +17,7 @@ from pointsman_wire.lane_messages import JobFence
 from pointsman_wire.session_messages import Submit
 from pointsman_workers.core.lifecycle import FIRST_TERMINAL, JobState, moved
 from pointsman_workers.core.shard import SECOND_NS, Shard
-from pointsman_workers.core.state import Hold, Job, Lane, Line, Session, Utterances
+from pointsman_workers.core.state import Hold, Job, Lane, Session
 from pointsman_workers.desks.placing import PlacingDesk
 from pointsman_workers.journal.entries import (
     Key,
@@ -26,6 +26,7 @@ from pointsman_workers.journal.entries import (
     RecoveredResult,
     RecoveredSession,
 )
+from pointsman_workers.ordering.orders import set_order
 from pointsman_workers.ordering.serial import SerialDesk, bind
 from pointsman_workers.ordering.utterances import note_accepted
 
@@ -92,10 +93,7 @@ class TakeOverDesk:
             read=opened.read,
             touched_at_ns=shard.now_ns,
         )
-        if opened.order == "serial":
-            session.line = Line(session=session)
-        elif opened.order == "utterance":
-            session.utterances = Utterances(session=session)
+        set_order(session, opened.order)
         shard.sessions[opened.tenant, opened.session_id] = session
         shard.journal.adopt_session(session, found.segment)
         self._sessions_by_serial[opened.session] = session
