@@ -5,7 +5,11 @@ speaks another protocol brings load generators of its own that obey the same ord
 """
 
 import asyncio
-from collections.abc import Callable
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 
 import msgspec
@@ -19,6 +23,12 @@ from pointsman_wire.sockets.admin import ask
 
 NODES = "10"
 SLOTS = "256"
+START_S = 10.0
+END_S = 5.0
+
+
+class PeerMissing(Exception):
+    """A peer is not installed; the text says what to install."""
 
 
 class Line(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,7 +46,7 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-System = Callable[[ExitStack], Line]
+System = Callable[[ExitStack, Sequence[int]], list[Line]]  # one line for each connection count
 
 
 class _Server(msgspec.Struct, frozen=True):
@@ -44,25 +54,82 @@ class _Server(msgspec.Struct, frozen=True):
     pid: int
 
 
-def pointsman(stack: ExitStack) -> Line:
+def pointsman(stack: ExitStack, counts: Sequence[int]) -> list[Line]:
     """The product, loaded by generators that speak the wire directly."""
+    return _lines(stack, "pointsman", _start_pointsman(stack), ("nodes", "client"), counts)
+
+
+def pointsman_with_sdk(stack: ExitStack, counts: Sequence[int]) -> list[Line]:
+    """The product, loaded by its own SDK's nodes and client, over one trunk."""
     server = _start_pointsman(stack)
-    return Line(system="pointsman", connections=1, client=_load(stack, server, "nodes", "client"))
+    (line,) = _lines(stack, "pointsman", server, ("sdk_nodes", "sdk_client"), counts[:1])
+    return [msgspec.structs.replace(line, variant="sdk")]
 
 
-def pointsman_with_sdk(stack: ExitStack) -> Line:
-    """The product, loaded by its own SDK's nodes and client."""
-    server = _start_pointsman(stack)
-    client = _load(stack, server, "sdk_nodes", "sdk_client")
-    return Line(system="pointsman", variant="sdk", connections=1, client=client)
-
-
-def floor(stack: ExitStack) -> Line:
+def floor(stack: ExitStack, counts: Sequence[int]) -> list[Line]:
     """The bare relay of the same frames."""
     relay = stack.enter_context(Child("_load.floor"))
     server = _Server(relay.next_line(), relay.pid)
     relay.next_line()
-    return Line(system="floor", connections=1, client=_load(stack, server, "nodes", "client"))
+    return _lines(stack, "floor", server, ("nodes", "client"), counts)
+
+
+def gearmand(stack: ExitStack, counts: Sequence[int]) -> list[Line]:
+    """The job server in C, with one thread for its connections."""
+    port = _free_port()
+    command = ["gearmand", "--listen=127.0.0.1", f"--port={port}", "--threads=1"]
+    server = _start_peer(stack, [*command, "--log-file=none"], "gearman-job-server", port)
+    modules = ("peers.gearman_nodes", "peers.gearman_client")
+    return _lines(stack, "gearmand", server, modules, counts)
+
+
+def nats_server(stack: ExitStack, counts: Sequence[int]) -> list[Line]:
+    """The message broker in Go: request and reply over a queue group, nothing kept."""
+    port = _free_port()
+    command = ["nats-server", "--addr", "127.0.0.1", "--port", str(port)]
+    server = _start_peer(stack, command, "nats-server", port)
+    return _lines(stack, "nats-server", server, ("peers.nats_nodes", "peers.nats_client"), counts)
+
+
+def _free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
+
+
+def _start_peer(stack: ExitStack, command: Sequence[str], package: str, port: int) -> _Server:
+    """Start a peer's server and wait until it listens.  Raises PeerMissing."""
+    program = shutil.which(command[0]) or shutil.which(f"/usr/sbin/{command[0]}")
+    if program is None:
+        raise PeerMissing(f"{command[0]} is not installed (Debian: apt-get install {package})")
+    process = subprocess.Popen(
+        [program, *command[1:]],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        process_group=0,
+    )
+    stack.callback(_end_peer, process)
+    give_up_at_s = time.monotonic() + START_S
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1.0).close()
+        except OSError:
+            if process.poll() is not None or time.monotonic() > give_up_at_s:
+                raise PeerMissing(f"{command[0]} does not start") from None
+            time.sleep(0.05)
+        else:
+            return _Server(f"127.0.0.1:{port}", process.pid)
+
+
+def _end_peer(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(END_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def _start_pointsman(stack: ExitStack) -> _Server:
@@ -74,10 +141,22 @@ def _start_pointsman(stack: ExitStack) -> _Server:
     return _Server(service.address, status.pid)
 
 
-def _load(stack: ExitStack, server: _Server, nodes_module: str, client_module: str) -> Child:
-    nodes = stack.enter_context(Child(f"_load.{nodes_module}", server.address, NODES, SLOTS))
+def _lines(
+    stack: ExitStack,
+    system: str,
+    server: _Server,
+    modules: tuple[str, str],
+    counts: Sequence[int],
+) -> list[Line]:
+    """Start nodes, and a client for each number of connections."""
+    nodes = stack.enter_context(Child(f"_load.{modules[0]}", server.address, NODES, SLOTS))
     nodes.next_line()
     watched = (f"server={server.pid}", f"nodes={nodes.pid}")
-    client = stack.enter_context(Child(f"_load.{client_module}", server.address, "1", *watched))
-    client.next_line()
-    return client
+    lines = []
+    for count in counts:
+        client = stack.enter_context(
+            Child(f"_load.{modules[1]}", server.address, str(count), *watched)
+        )
+        client.next_line()
+        lines.append(Line(system=system, connections=count, client=client))
+    return lines

@@ -10,13 +10,25 @@ from contextlib import ExitStack
 
 from _load.orders import Order, Outcome
 from _report import Options, Row, median_row, report, run
-from _systems import Line, System, floor, pointsman, pointsman_with_sdk
+from _systems import (
+    Line,
+    PeerMissing,
+    System,
+    floor,
+    gearmand,
+    nats_server,
+    pointsman,
+    pointsman_with_sdk,
+)
 
 DEPTHS = (1, 8, 64, 512)
-SYSTEMS: tuple[System, ...] = (pointsman, pointsman_with_sdk, floor)
-QUICK_SYSTEMS: tuple[System, ...] = (pointsman, floor)
-ROUNDS = 7
-QUICK_ROUNDS = 5
+# Many connections with a session each, as far as there is a job for most of them.
+CONNECTIONS = (1, 100, 1_000)
+DEEP = (64, 512)
+SYSTEMS: tuple[System, ...] = (pointsman, pointsman_with_sdk, floor, gearmand, nats_server)
+QUICK_SYSTEMS: tuple[System, ...] = (pointsman, floor, gearmand)
+ROUNDS = 5
+QUICK_ROUNDS = 3
 RUN_S = 1.5
 QUICK_RUN_S = 0.7
 WARM_S = 0.15
@@ -26,11 +38,16 @@ SATURATED_LOAD = 0.9
 def measure(lines: Sequence[Line], *, round_count: int, run_s: float) -> list[Row]:
     """Give every line its turn at every depth in each round; return one row for each of both."""
     found: dict[tuple[int, int], list[Row]] = {}
+    turns = [
+        (depth, number, line)
+        for depth in DEPTHS
+        for number, line in enumerate(lines)
+        if line.connections == 1 or depth in DEEP
+    ]
     for _ in range(round_count):
-        for depth in DEPTHS:
-            for number, line in enumerate(lines):
-                outcome = line.run(Order(depth=depth, warm_s=WARM_S, run_s=run_s))
-                found.setdefault((number, depth), []).append(row_of(line, depth, outcome))
+        for depth, number, line in turns:
+            outcome = line.run(Order(depth=depth, warm_s=WARM_S, run_s=run_s))
+            found.setdefault((number, depth), []).append(row_of(line, depth, outcome))
     rows = [median_row(rounds) for _, rounds in sorted(found.items())]
     for row in rows:
         row["saturated"] = saturated(row)
@@ -81,7 +98,12 @@ def main(options: Options) -> None:
     """Start every system, measure, end them all, and report."""
     systems = QUICK_SYSTEMS if options.is_quick else SYSTEMS
     with ExitStack() as stack:
-        lines = [start(stack) for start in systems]
+        lines: list[Line] = []
+        for start in systems:
+            try:
+                lines += start(stack, (1,) if options.is_quick else CONNECTIONS)
+            except PeerMissing as missing:
+                print(f"without {start.__name__}: {missing}")
         rows = measure(
             lines,
             round_count=QUICK_ROUNDS if options.is_quick else ROUNDS,
