@@ -26,6 +26,8 @@ class JobResult(msgspec.Struct, frozen=True, kw_only=True):
     failovers: int
     # Why each attempt before this one failed, oldest first.
     attempts: list[str]
+    # A second node was asked as well, because the first was slow.
+    hedged: bool
     # completed, or completed_no_text when there was nothing to say.
     status: str
     # From the read submit to the chosen node, and how long the job waited for a slot.
@@ -84,6 +86,7 @@ def job_result(result: Result, payload: bytes, accepted: AcceptedJob | None) -> 
         attempt=result.attempt,
         failovers=result.failovers,
         attempts=result.attempts,
+        hedged=result.hedged,
         status=result.status,
         placement_us=result.placement_us,
         queued_ms=result.queued_ms,

@@ -184,6 +184,11 @@ class JobsConfig(Section, frozen=True):
     # A job that failed by itself on so many nodes, or took so many down, is poison.
     poison_failures: SmallCount = 3
     poison_crashes: SmallCount = 2
+    # An idempotent job that takes longer than so many of a hundred is sent to a second node; 0:
+    # never.
+    hedge_after_percentile: Annotated[float, msgspec.Meta(ge=0, lt=100)] = 0.0
+    hedge_after_min_s: Seconds = 0.1  # but not before this,
+    hedge_budget_percent: Annotated[float, msgspec.Meta(gt=0, le=100)] = 5.0  # nor more often
 
     def __post_init__(self) -> None:
         if self.duration_timeout_min_s > self.duration_timeout_max_s:

@@ -177,6 +177,8 @@ class Result(Message, tag="result", frozen=True, kw_only=True):
     placement: Placement | None = None
     # Why each attempt before this one failed, oldest first.
     attempts: list[str] = []
+    # A second node was asked as well, because the first was slow; node_id is the faster one.
+    hedged: bool = False
     error: ErrorInfo | None = None
 
 

@@ -23,7 +23,7 @@ from pointsman_shm.memory.stats_names import Counter
 from pointsman_wire.errors import MEANINGS, Code
 from pointsman_wire.lane_messages import CancelJob, NodeResult
 from pointsman_wire.messages import error_info
-from pointsman_workers.core.lifecycle import moved
+from pointsman_workers.core.lifecycle import JobState, moved
 from pointsman_workers.core.shard import SECOND_NS, Shard
 from pointsman_workers.core.state import Hold, Job
 from pointsman_workers.desks.outcomes import OutcomeDesk
@@ -117,6 +117,8 @@ class AttemptDesk:
     def _win(self, job: Job, hold: Hold) -> None:
         """This dispatch decides the job: the other one, if there is one, is fenced and stopped."""
         other = job.hedge if hold is job.hold else job.hold
+        if other is not None:
+            self.shard.count(Counter.HEDGES_WON, int(hold is job.hedge))
         job.hold, job.hedge = hold, None
         if other is not None:
             self.cancel_hold(other, "another dispatch of the job was faster")
@@ -170,6 +172,8 @@ class AttemptDesk:
             return False
         hold.job = None
         job.hold, job.hedge = other, None
+        if other.is_started and job.state is JobState.DISPATCHED:
+            job.state = moved(job.state, "start")
         self.placing.rearm(job)
         return True
 
@@ -188,6 +192,7 @@ class AttemptDesk:
 
     def _requeue(self, job: Job) -> None:
         job.hold = None
+        job.hedge_at_ns = 0
         job.state = moved(job.state, "requeue")
         line = job.session.line
         if line is not None:
@@ -248,6 +253,10 @@ class AttemptDesk:
         for hold in (job.hold, job.hedge):
             if hold is not None and hold.job is job and self.placing.due_ns(job, hold) <= now_ns:
                 self._give_up(job, hold)
+        if job.hold is not None and 0 < job.hedge_at_ns <= now_ns:
+            job.hedge_at_ns = 0  # one try: what is busy now has better things to do
+            if job.hedge is None:
+                self.placing.hedge(job)
         if job.hold is not None:
             self.placing.rearm(job)
 

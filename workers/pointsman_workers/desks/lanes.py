@@ -228,6 +228,9 @@ class LaneDesk:
             self._mark_model(lane, job)
         elif message.status == "completed":
             shard.fleet.note_service(job.kind, lane.row, shard.now_ns - hold.sent_at_ns)
+            if self.attempts.placing.hedging is not None:
+                service_ns = shard.now_ns - hold.sent_at_ns
+                self.attempts.placing.hedging.observe(job.kind.requirement.types, service_ns)
         self.attempts.complete(hold, message, payload)
 
     def _mark_model(self, lane: Lane, job: Job) -> None:

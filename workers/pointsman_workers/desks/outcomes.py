@@ -128,13 +128,14 @@ class OutcomeDesk:
         )
         utterance_index = job.submit.utterance_index
         is_plain = error is None and utterance_index is None and job.placement is None
-        if is_plain and not job.reasons:
+        if is_plain and not (job.reasons or job.is_hedged):
             return result
         return replace(
             result,
             utterance_index=utterance_index,
             placement=job.placement,
             attempts=[*job.reasons],
+            hedged=job.is_hedged,
             error=error,
         )
 

@@ -17,7 +17,8 @@ from pointsman_wire.messages import ErrorInfo, error_info
 from pointsman_wire.session_messages import Placement, Submit
 from pointsman_workers.core.lifecycle import moved
 from pointsman_workers.core.shard import MILLISECOND_NS, SECOND_NS, Shard
-from pointsman_workers.core.state import Hold, Job
+from pointsman_workers.core.state import Hold, Job, Lane
+from pointsman_workers.desks.hedging import HedgePlan
 from pointsman_workers.desks.refusing import NONE_CAN, Preferred, answer_of
 from pointsman_workers.journal.book import MEMORY
 from pointsman_workers.placement.checks import first_failed_check
@@ -25,6 +26,7 @@ from pointsman_workers.placement.deciding import (
     Decided,
     decide,
     decide_on,
+    decide_second,
     memory_of,
     named_rows,
     note_habits,
@@ -59,6 +61,8 @@ class PlacingDesk:
         self.refusals = Refusals(shard.fleet, self._free_in_ns)
         self._ack_ns = int(shard.config.jobs.ack_s * SECOND_NS)
         self._timeout_ns = int(shard.config.jobs.timeout_s * SECOND_NS)
+        jobs = shard.config.jobs
+        self.hedging = HedgePlan(jobs) if jobs.hedge_after_percentile else None
         self._silence_ms = int(shard.config.sessions.serial_silence_s * 1e3)
         limits = shard.config.limits
         # The slowest arrival that is borne anywhere: one of the largest frames in its time.
@@ -118,17 +122,30 @@ class PlacingDesk:
         )
 
     def _dispatch(self, job: Job, choice: Choice) -> None:
-        """Write the assignment to the lane; the slot is already ours."""
+        """Hand the job to the node; the slot is already ours."""
         shard = self.shard
         lane, now_ns = shard.lanes[choice.row], shard.now_ns
-        connection = lane.connection
-        assert connection is not None, lane.node_id
         job.state = moved(job.state, "assign")
         if job.is_queued:
             shard.waiting.remove(job)
         job.queued_ns = queued_ns = now_ns - job.accepted_at_ns
         job.attempt += 1
         job.session.last_node_id = lane.node_id
+        job.hold = self._send(job, lane)
+        job.state = moved(job.state, "dispatch")
+        if queued_ns:
+            shard.observe(Timing.SUBMIT_TO_ASSIGN, queued_ns)
+        else:
+            shard.assigned_at_once += 1
+        if self.hedging is not None:
+            self.hedging.plan(job, now_ns)
+        self.rearm(job)
+
+    def _send(self, job: Job, lane: Lane) -> Hold:
+        """Write the assignment to the lane, and to the journal before."""
+        shard = self.shard
+        connection = lane.connection
+        assert connection is not None, lane.node_id
         epoch, number = shard.setup.epoch, lane.next_assignment
         shard.last_dispatch = dispatch = shard.last_dispatch + 1
         hold = Hold(
@@ -138,7 +155,7 @@ class PlacingDesk:
             epoch=epoch,
             dispatch=dispatch,
             number=number,
-            sent_at_ns=now_ns,
+            sent_at_ns=shard.now_ns,
         )
         lane.next_assignment = number + 1
         if job.session.line is not None:
@@ -146,17 +163,39 @@ class PlacingDesk:
             hold.line.holds += 1
         lane.holds[epoch, dispatch] = hold
         lane.unacknowledged.append(hold)
-        job.hold = hold
         if job.durability != MEMORY:
-            shard.journal.dispatched(job)
+            shard.journal.dispatched(job, hold)
         shard.outbox.send(connection, self._assignment(job, hold), job.payload)
         shard.watch(lane)
-        job.state = moved(job.state, "dispatch")
-        if queued_ns:
-            shard.observe(Timing.SUBMIT_TO_ASSIGN, queued_ns)
-        else:
-            shard.assigned_at_once += 1
-        self.rearm(job)
+        return hold
+
+    def hedge(self, job: Job) -> bool:
+        """Send the job to a second node as well, if one has room that nobody waits for."""
+        shard, fleet, kind = self.shard, self.shard.fleet, job.kind
+        plan = self.hedging
+        fleet.prepare(kind)
+        if plan is None or not plan.has_budget or kind.waiting_count or self._wait_elsewhere(kind):
+            return False
+        assert job.hold is not None, job.job_id
+        decided = decide_second(fleet, job, job.hold.lane.row)
+        if decided.choice is None:
+            return False
+        plan.spend()
+        shard.count(Counter.HEDGES)
+        if fleet.has_weighted_pools:
+            fleet.change_room(decided.choice.row, -1)
+        shard.recorder.note_placed(job, decided, decided.choice)
+        job.hedge, job.is_hedged = self._send(job, shard.lanes[decided.choice.row]), True
+        return True
+
+    def _wait_elsewhere(self, kind: Kind) -> bool:
+        """Do jobs wait at other workers that the same nodes could do?"""
+        shard, words = self.shard, self.shard.setup.memory.waiting
+        return any(
+            words.worker_mask(worker) & kind.class_mask
+            for worker in range(shard.worker_count)
+            if worker != shard.worker_index
+        )
 
     def _assignment(self, job: Job, hold: Hold) -> Assign:
         """What the node gets; what is rare comes by replacing, as in OutcomeDesk._result."""
@@ -317,6 +356,8 @@ class PlacingDesk:
                 due_ns = self.due_ns(job, hold)
         if job.hedge is not None:
             due_ns = min(due_ns, self.due_ns(job, job.hedge))
+        elif job.hedge_at_ns and hold is not None:
+            due_ns = min(due_ns, job.hedge_at_ns)
         return min(due_ns, job.ends_at_ns) if job.ends_at_ns else due_ns
 
 

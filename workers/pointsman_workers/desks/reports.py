@@ -124,7 +124,7 @@ class ReportDesk:
         job.state = moved(job.state, "adopt")
         job.session.last_node_id = hold.lane.node_id
         if job.segment:
-            self.shard.journal.dispatched(job)
+            self.shard.journal.dispatched(job, hold)
         if orphan.result is not None:
             self.attempts.complete(hold, orphan.result, orphan.payload)
         else:

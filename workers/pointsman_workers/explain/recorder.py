@@ -71,7 +71,7 @@ class Recorder:
         record: tuple[object, ...] = (
             PLACED_TAG,
             job.job_id,
-            job.attempt + 1,
+            job.attempt + (job.hold is None),  # a hedge belongs to the attempt that is at work
             decided.selector,
             fleet.clock_ns,
             job.placement_ns,

@@ -95,10 +95,9 @@ class JournalBook:
         if job.durability == FSYNC:
             self._must_sync = True
 
-    def dispatched(self, job: Job) -> None:
+    def dispatched(self, job: Job, hold: Hold) -> None:
         """Write that the job goes to a node, before it goes."""
-        assert job.hold is not None, job.job_id
-        self._put(self._then, _dispatched(job, job.hold), 0)
+        self._put(self._then, _dispatched(job, hold), 0)
 
     def ended(self, job: Job, *, is_forgotten: bool) -> None:
         """Write the end of a job; the caller has asked whether there is room for its output."""
@@ -240,7 +239,7 @@ class JournalBook:
             return len(job.output)
         self._put(self._first, _accepted(job), len(job.payload))
         if job.hold is not None:
-            self.dispatched(job)
+            self.dispatched(job, job.hedge or job.hold)  # the last one counts
         return len(job.payload)
 
     def flush(self) -> WriteJournal | None:

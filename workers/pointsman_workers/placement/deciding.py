@@ -38,6 +38,7 @@ SINGLE_LEVEL = "single_level"
 FAILOVER = "failover"
 NO_ROWS = frozenset[int]()
 PINS_MAX = 16  # kinds of work for which a session remembers its node
+HEDGE = "hedge"  # a second node for a slow job
 RESERVE = "reserve"  # a slot that was just freed went to a waiting job
 
 
@@ -71,6 +72,16 @@ def decide_on(fleet: Fleet, job: Job, row: int) -> Decided:
         pools = pools_to_ask(fleet, decision)
         choice = reserve_among(fleet, job.kind, (row,), pools, ranking)
     return Decided(choice, RESERVE, decision, bound_before)
+
+
+def decide_second(fleet: Fleet, job: Job, row: int) -> Decided:
+    """The same for a second dispatch of a job that is at this row: anywhere else, or nowhere."""
+    bound_before = job.session.binding
+    fleet.trail = []
+    decision = decide_pools_of(fleet, job)
+    ranking = fleet.ranking(excluded_rows(fleet, job) | {row})
+    choice = search(fleet, job.kind, pools_to_ask(fleet, decision), ranking, Round())
+    return Decided(choice, HEDGE, decision, bound_before)
 
 
 def memory_of(job: Job) -> Kind | Round:
