@@ -36,6 +36,7 @@ from pointsman_wire.lane_messages import (
     LaneOpen,
     LaneReport,
     NodeResult,
+    NodeResultAck,
 )
 from pointsman_wire.link import Accepted, Close, Closed, Connection, Received, Send
 from pointsman_wire.messages import Message
@@ -44,6 +45,7 @@ from pointsman_wire.session_messages import Cancel, SessionInit, SessionInitAck,
 from pointsman_wire.tickets import lane_ticket
 from pointsman_workers.core.core import WorkerCore
 from pointsman_workers.core.events import WriteJournal
+from pointsman_workers.core.outbox import ACK_DELAY_NS
 from pointsman_workers.core.setup import WorkerMemory, WorkerSetup
 from pointsman_workers.journal.entries import AnyEntry
 
@@ -366,6 +368,11 @@ class Node:
             dispatch=fence.dispatch,
         )
         self.harness.receive(self.connection, result, payload)
+
+    def acknowledgement(self) -> NodeResultAck:
+        """What the node hears of its results within the time that this may take."""
+        self.harness.advance(ACK_DELAY_NS / SECOND_NS)
+        return self.harness.one(self.connection, NodeResultAck)
 
     def hang_up(self) -> None:
         """The lane breaks."""

@@ -8,7 +8,6 @@ from pointsman_wire.lane_messages import (
     CancelJob,
     JobRefused,
     NodePartial,
-    NodeResultAck,
 )
 from pointsman_wire.link import Send
 from pointsman_wire.messages import Error
@@ -39,7 +38,7 @@ def test_a_job_is_accepted_assigned_and_answered() -> None:
     assert h.held(3) == 1
     node.end(job)
     assert h.held(3) == 0
-    assert h.one(node.connection, NodeResultAck).number == 1
+    assert node.acknowledgement().number == 1
     result = client.one(Result)
     assert (result.status, result.node_id, result.attempt) == ("completed", "node-3", 1)
     assert result.placement is not None

@@ -113,7 +113,7 @@ def test_a_job_at_fsync_is_accepted_dispatched_and_ended_only_when_the_disk_has_
     ]
     node.end(node.assignment())
     assert not client.all(Result)
-    assert h.one(node.connection, NodeResultAck).withheld == [1]
+    assert node.acknowledgement().withheld == [1]
     last = [command for command in h.commands if isinstance(command, WriteJournal)][-1]
     assert last.must_sync
     h.feed(JournalSynced(last.number))
@@ -127,12 +127,12 @@ def test_a_large_result_stays_at_its_node_until_the_client_has_it() -> None:
     client.submit("r-1")
     node.end(node.assignment(), b"x" * (64 * KIB + 1))
     result = client.one(Result)
-    ack = h.one(node.connection, NodeResultAck)
+    ack = node.acknowledgement()
     assert (ack.number, ack.withheld) == (1, [1])
     assert not any(isinstance(entry, JobEnded) for entry in h.entries())
     client.submit("r-2")
     node.end(node.assignment())
-    ack = h.one(node.connection, NodeResultAck)
+    ack = node.acknowledgement()
     assert (ack.number, ack.withheld) == (2, [1])
     h.receive(client.connection, ResultAck(results=[(client.ack.session_number, result.number)]))
     ack = h.one(node.connection, NodeResultAck)
@@ -154,7 +154,7 @@ def test_a_withheld_result_is_withheld_again_on_a_new_lane() -> None:
     node.hang_up()
     node = h.open_lane(3)
     node.end(job, b"x" * (64 * KIB + 1))
-    assert h.one(node.connection, NodeResultAck).withheld == [1]
+    assert node.acknowledgement().withheld == [1]
     assert not client.all(Result)
     h.receive(client.connection, SessionClose(session_number=client.ack.session_number))
     assert h.one(node.connection, NodeResultAck).withheld == []
@@ -186,7 +186,7 @@ def test_c3_ends_of_accepted_jobs_fit_or_stay_at_their_nodes() -> None:
     h.feed(JournalState(segment=1, room_bytes=64 * KIB, held_bytes=16 * MIB, oldest=1))
     node.end(node.assignment())
     assert client.one(Result).status == "completed"
-    assert h.one(node.connection, NodeResultAck).withheld == [1]
+    assert node.acknowledgement().withheld == [1]
 
 
 def test_a_key_whose_job_never_ran_is_free_in_the_journal_too() -> None:

@@ -11,6 +11,7 @@ from pointsman_wire.lane_messages import (
     LaneOpen,
     LanePing,
     LanePong,
+    NodeResultAck,
 )
 from pointsman_wire.link import Closed
 from pointsman_wire.messages import Error
@@ -19,6 +20,7 @@ from pointsman_wire.session_messages import (
     Result,
 )
 from pointsman_workers.core.events import TellManager
+from pointsman_workers.core.outbox import ACK_DELAY_NS, UNTOLD_BYTES_MAX
 
 
 def test_a_node_that_is_gone_loses_its_jobs_to_another() -> None:
@@ -151,3 +153,32 @@ def test_a_node_that_answers_its_pings_is_no_zombie() -> None:
         for ping in h.take(node.connection, LanePing):
             h.receive(node.connection, LanePong(number=ping.number, last_read=1))
     assert not [command for command in h.commands if isinstance(command, TellManager)]
+
+
+def test_that_results_are_safe_a_node_hears_with_its_next_assignment_or_soon() -> None:
+    _, h = one_node(slots=2)
+    node, client = h.open_lane(3), h.open_session()
+    client.submit("r-1")
+    node.end(node.assignment())
+    assert not h.take(node.connection, NodeResultAck)
+    client.submit("r-2")
+    assert h.one(node.connection, NodeResultAck).number == 1
+    node.end(node.assignment())
+    assert h.core.next_deadline_ns() <= h.now_ns + ACK_DELAY_NS
+    assert node.acknowledgement().number == 2
+
+
+def test_a_node_never_keeps_many_results_for_want_of_an_acknowledgement() -> None:
+    _, h = one_node(slots=8)
+    node, client = h.open_lane(3), h.open_session()
+    client.submit("r-1")
+    client.submit("r-2")
+    first, second = node.assignments()
+    node.end(first, b"x" * 1024)
+    assert not h.take(node.connection, NodeResultAck)
+    node.end(second, b"x" * UNTOLD_BYTES_MAX)
+    assert h.one(node.connection, NodeResultAck).number == 2
+    client.submit("r-3")
+    node.end(node.assignment())
+    node.hang_up()
+    assert node.harness.core.shard.outbox.acks_at_ns == 0

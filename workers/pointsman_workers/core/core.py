@@ -132,7 +132,9 @@ class WorkerCore:
             self._outcomes.serve()
         shard.waiting.publish()
         shard.tell_tally()
-        commands = shard.outbox.flush()
+        if shard.is_stopping:
+            shard.outbox.acknowledge_all()
+        commands = shard.outbox.flush(shard.now_ns)
         write = shard.journal.flush()
         if write is not None:
             commands.insert(0, write)  # before any frame of this step
@@ -148,6 +150,9 @@ class WorkerCore:
         for kind in shard.waiting.kinds:
             look_ns = shard.now_ns if kind.walk is not None else kind.full_until_ns
             deadline_ns = min(deadline_ns, look_ns)
+        acks_at_ns = shard.outbox.acks_at_ns
+        if acks_at_ns and acks_at_ns < deadline_ns:
+            deadline_ns = acks_at_ns
         return deadline_ns + self._late_ns
 
     def answer(self, query: Message) -> Message:

@@ -1,7 +1,8 @@
 """The commands of one step; acknowledgements are gathered and leave once, cumulative.
 
 Order on a connection: acceptances first (a result never overtakes its acceptance), then what the
-step sent, then acknowledgements to nodes (a result is acknowledged after it was handed on).
+step sent.  That a result is safe its node hears with the next assignment, or a few milliseconds
+later: a frame of its own would cost a write for every result where there is little to do.
 """
 
 from pointsman_wire.lane_messages import NodeResultAck
@@ -10,6 +11,10 @@ from pointsman_wire.messages import Error, ErrorInfo, Message
 from pointsman_wire.session_messages import AcceptedJob, JobAccepted
 from pointsman_workers.core.state import Lane, Peer
 
+ACK_DELAY_NS = 20_000_000
+UNTOLD_BYTES_MAX = 256 * 1024  # of results that a node keeps for want of an acknowledgement
+RESULT_OVERHEAD_BYTES = 1024
+
 
 class Outbox:
     """Collects wishes during a step."""
@@ -17,7 +22,8 @@ class Outbox:
     def __init__(self) -> None:
         self.commands: list[object] = []
         self._peers: list[Peer] = []
-        self._lanes: list[Lane] = []
+        self._lanes: dict[Lane, None] = {}  # nodes that have given results and not heard of it
+        self._acks_at_ns = 0  # when they all hear of it; meaningful while there are some
 
     def send(self, connection: Connection, message: Message, payload: bytes = b"") -> None:
         """Put a frame on a connection."""
@@ -33,16 +39,39 @@ class Outbox:
             self._peers.append(peer)
         peer.accepted.append(accepted)
 
-    def acknowledge(self, lane: Lane, number: int) -> None:
-        """Tell a node at the end of the step that results up to this number are safe."""
+    def acknowledge(self, lane: Lane, number: int, result_bytes: int, now_ns: int) -> None:
+        """Tell a node soon that results up to this number are safe."""
         lane.last_result = number
-        self.acknowledge_again(lane)
+        if not lane.untold_bytes:
+            if not self._lanes:
+                self._acks_at_ns = now_ns + ACK_DELAY_NS
+            self._lanes[lane] = None
+        lane.untold_bytes += result_bytes + RESULT_OVERHEAD_BYTES
+        if lane.untold_bytes > UNTOLD_BYTES_MAX:
+            self._acks_at_ns = now_ns  # at the step's end, when it is known what is withheld
 
-    def acknowledge_again(self, lane: Lane) -> None:
-        """What is withheld on the lane has changed: tell the node at the end of the step."""
-        if not lane.is_ack_due:
-            lane.is_ack_due = True
-            self._lanes.append(lane)
+    def forget(self, lane: Lane) -> None:
+        """The lane's connection is gone: its node tells everything anew."""
+        self._lanes.pop(lane, None)
+        lane.untold_bytes = 0
+
+    def acknowledge_now(self, lane: Lane) -> None:
+        """Tell the node what it has to keep, with what else is sent to it in this step."""
+        self.forget(lane)
+        if lane.connection is not None:
+            withheld = [*lane.withheld] if lane.withheld else []
+            ack = NodeResultAck(number=lane.last_result, withheld=withheld)
+            self.commands.append(Send(lane.connection, ack))
+
+    def acknowledge_all(self) -> None:
+        """Tell every node that has not heard yet."""
+        for lane in tuple(self._lanes):
+            self.acknowledge_now(lane)
+
+    @property
+    def acks_at_ns(self) -> int:
+        """When acknowledgements must leave, 0 when there are none."""
+        return self._acks_at_ns if self._lanes else 0
 
     def error(
         self,
@@ -54,17 +83,14 @@ class Outbox:
         """Answer a message that cannot be done."""
         self.send(connection, Error(error, session_number=session_number, request_id=request_id))
 
-    def flush(self) -> list[object]:
+    def flush(self, now_ns: int) -> list[object]:
         """Return every command of the step, in order, and start anew."""
+        if self._lanes and now_ns >= self._acks_at_ns:
+            self.acknowledge_all()
         first: list[object] = []
         for peer in self._peers:
             first.append(Send(peer.connection, JobAccepted(jobs=peer.accepted)))
             peer.accepted = []
         commands = first + self.commands if first else self.commands
-        for lane in self._lanes:
-            lane.is_ack_due = False
-            if lane.connection is not None:
-                ack = NodeResultAck(number=lane.last_result, withheld=[*lane.withheld])
-                commands.append(Send(lane.connection, ack))
-        self.commands, self._peers, self._lanes = [], [], []
+        self.commands, self._peers = [], []
         return commands

@@ -208,7 +208,7 @@ class Lane(msgspec.Struct, eq=False, kw_only=True):
     holds: dict[tuple[int, int], Hold] = {}  # by (epoch, dispatch)
     last_result: int = 0  # highest result number read on this connection
     withheld: dict[int, None] = {}  # results read but not acknowledged yet
-    is_ack_due: bool = False
+    untold_bytes: int = 0  # of results that it does not know to be safe yet
     ping_number: int = 0
     pong_number: int = 0
     pinged_at_ns: int = 0

@@ -6,6 +6,7 @@ Order of acts: limits, known, decide, reserve, acknowledge and dispatch in the s
 """
 
 from functools import partial
+from itertools import islice
 from zlib import crc32
 
 from msgspec.structs import replace
@@ -27,6 +28,7 @@ from pointsman_workers.placement.deciding import memory_of
 from pointsman_workers.placement.kinds import Kind
 
 UNSETTLED_MAX = 10_000
+BEHIND_MAX = 64  # jobs of a session, newest first, among which an earlier one is looked for
 # Finding a member on its enum costs as much as counting with it.
 _JOBS_ACCEPTED = Counter.JOBS_ACCEPTED.value
 
@@ -198,7 +200,9 @@ class JobDesk:
         if job.durability == FSYNC:
             self._register(peer, job)
             return
-        has_turn = job.kind.waiting_count == 0 or self.placing.is_apart(job)
+        has_turn = job.kind.waiting_count == 0 or (
+            self.placing.is_apart(job) and not _is_behind(job)
+        )
         if has_turn and self.placing.place(job):
             self._register(peer, job)
             return
@@ -271,6 +275,19 @@ class JobDesk:
             duplicate=is_duplicate,
         )
         self.shard.outbox.accept(peer, accepted)
+
+
+def _is_behind(job: Job) -> bool:
+    """Does an earlier job of the session wait for the very same?  A free slot is that job's."""
+    submit = job.submit
+    return any(
+        other.is_queued
+        and other.kind is job.kind
+        and other.submit.priority == submit.priority
+        and other.submit.exclude == submit.exclude
+        and other.submit.preferred_node == submit.preferred_node
+        for other in islice(reversed(job.session.open_jobs.values()), BEHIND_MAX)
+    )
 
 
 def body_check(payload: bytes) -> int:

@@ -123,6 +123,7 @@ class LaneDesk:
         lane.next_assignment = 1
         lane.unacknowledged.clear()
         lane.last_result = 0
+        self.shard.outbox.forget(lane)
         lane.withheld.clear()
         lane.ping_number = lane.pong_number = lane.last_read = 0
         lane.stuck_since_ns = 0
@@ -212,7 +213,7 @@ class LaneDesk:
         """A result; only the current dispatch of a job counts, anything older is dropped."""
         shard = self.shard
         if message.number > lane.last_result:
-            shard.outbox.acknowledge(lane, message.number)
+            shard.outbox.acknowledge(lane, message.number, len(payload), shard.now_ns)
         place = (message.epoch, message.dispatch)
         hold = lane.holds.pop(place, None)
         if hold is None:

@@ -166,6 +166,8 @@ class PlacingDesk:
         if job.durability != MEMORY:
             shard.journal.dispatched(job, hold)
         shard.outbox.send(connection, self._assignment(job, hold), job.payload)
+        if lane.untold_bytes:
+            shard.outbox.acknowledge_now(lane)
         shard.watch(lane)
         return hold
 

@@ -61,5 +61,5 @@ class WithheldResults:
         lane = withheld.lane
         if withheld.number in lane.withheld:
             del lane.withheld[withheld.number]
-            self._outbox.acknowledge_again(lane)
+            self._outbox.acknowledge_now(lane)
         return True
