@@ -324,3 +324,18 @@ def test_a_deadline_ends_the_job_wherever_it_stands() -> None:
     result = client.one(Result)
     assert (result.status, result.error and result.error.code) == ("expired", "JOB_TIMEOUT")
     assert h.one(node.connection, CancelJob).job_id == job.job_id
+
+
+def test_i5_of_two_alike_jobs_of_a_session_the_earlier_gets_the_slot_that_is_free() -> None:
+    """I5: also where a job of another kind of wish might go before."""
+    host, h = one_node(slots=1)
+    node, client = h.open_lane(3), h.open_session()
+    client.submit("r-0")
+    first = node.assignment()
+    client.submit("r-1", exclude=["node-9"])
+    host.node(3, slots=2)  # there is a slot, and nobody has been told
+    client.submit("r-2", exclude=["node-9"])
+    h.advance(0.1)
+    assert node.assignment().request_id == "r-1"
+    node.end(first)
+    assert node.assignment().request_id == "r-2"
