@@ -18,6 +18,7 @@ from pointsman_wire.session_messages import (
     Result,
 )
 from pointsman_workers.core.events import TellManager
+from pointsman_workers.placement.selection import FULL_MEMORY_NS
 
 
 def test_a_job_is_accepted_assigned_and_answered() -> None:
@@ -333,7 +334,8 @@ def test_i5_of_two_alike_jobs_of_a_session_the_earlier_gets_the_slot_that_is_fre
     client.submit("r-0")
     first = node.assignment()
     client.submit("r-1", exclude=["node-9"])
-    host.node(3, slots=2)  # there is a slot, and nobody has been told
+    host.node(3, slots=2)  # there is a slot, and nobody has been told; it would be time to look
+    h.now_ns += FULL_MEMORY_NS
     client.submit("r-2", exclude=["node-9"])
     h.advance(0.1)
     assert node.assignment().request_id == "r-1"

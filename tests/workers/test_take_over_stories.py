@@ -9,7 +9,7 @@ import pytest
 from worker_harness import Client, Host, Node, WorkerHarness
 
 from pointsman_shm.config import Config, JobsConfig, SessionsConfig
-from pointsman_wire.lane_messages import CancelJob, JobFence, LaneReport, NodeResultAck
+from pointsman_wire.lane_messages import CancelJob, JobFence, LaneReport
 from pointsman_wire.messages import Error
 from pointsman_wire.session_messages import JobAccepted, Result, ResultAck, SessionInitAck
 from pointsman_workers.core.events import JournalState, JournalSynced, WriteJournal
@@ -115,7 +115,7 @@ def test_a_result_that_its_node_holds_is_taken() -> None:
     assert successor.held(row) == 0
     node.end_fence(running, b"hola")
     assert client.one(Result).status == "completed"
-    assert successor.one(connection, NodeResultAck).number == 1
+    assert node.acknowledgement().number == 1
 
 
 def test_a_job_that_never_reached_its_node_is_dispatched_anew_under_a_new_fence() -> None:
