@@ -13,7 +13,7 @@ SHARE ?= 1.0
 LEDGER ?=
 BENCHES  := $(filter-out bench/_%,$(wildcard bench/*.py))
 
-.PHONY: demo test check faults fuzz bench clean setup speech
+.PHONY: demo test check crash faults fuzz bench clean setup speech
 
 demo: speech  ## Speak a few sentences, and hear them translated: make demo WAV="one.wav two.wav"
 	$(PYTHON) -m pointsman demo $(WAV)
@@ -34,6 +34,9 @@ faults: setup  ## Networks that fail: make faults MINUTES=30 SHARE=0.1 LEDGER=ru
 
 fuzz: setup  ## Bytes that nobody should send: make fuzz MINUTES=30 LEDGER=runs.jsonl
 	PYTHONPATH=tests $(PYTHON) -m fuzz --minutes $(MINUTES) $(LEDGER:%=--ledger %)
+
+crash: setup  ## Deaths at every point, at random, all at once: make crash MINUTES=60 LEDGER=runs.jsonl
+	PYTHONPATH=tests $(PYTHON) -m crash --minutes $(MINUTES) --share $(SHARE) $(LEDGER:%=--ledger %)
 
 bench: setup  ## Every bench, short; modules that benches share begin with an underscore
 	@set -e; for bench in $(BENCHES); do echo "== $$bench"; $(PYTHON) $$bench --quick; done

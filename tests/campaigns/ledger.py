@@ -1,9 +1,11 @@
 """Where campaigns write down how often they tried what: one JSON line for each id and run."""
 
 import json
+import os
 import platform
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from math import sqrt
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,7 +29,7 @@ def append(path: Path | None, tallies: Mapping[str, Tally], minutes: float) -> N
             "bad": tally.bad,
             "minutes": round(minutes, 2),
             "date": now,
-            "machine": platform.node(),
+            "machine": machine(),
         }
         for name, tally in tallies.items()
         if tally.runs
@@ -36,6 +38,27 @@ def append(path: Path | None, tallies: Mapping[str, Tally], minutes: float) -> N
         file.writelines(json.dumps(line) + "\n" for line in lines)
 
 
+def sums(path: Path) -> dict[str, Tally]:
+    """Return what each id has come to in all campaigns of a ledger, which may be missing."""
+    found: dict[str, Tally] = {}
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+        one = json.loads(line)
+        before = found.get(one["id"], Tally(0, 0))
+        found[one["id"]] = Tally(before.runs + one["runs"], before.bad + one["bad"])
+    return found
+
+
 def upper_bound(tally: Tally) -> float:
-    """Return the 95 % upper bound of how often it goes wrong, when it never did: three in n."""
-    return min(1.0, 3 / tally.runs) if tally.runs else 1.0
+    """Return the 95 % upper bound of how often it goes wrong: three in n, when it never did.
+
+    With k bad ones (k + 3 + 2 sqrt(k)) in n, which lies above the exact bound of Poisson.
+    """
+    if not tally.runs:
+        return 1.0
+    return min(1.0, (tally.bad + 3 + 2 * sqrt(tally.bad)) / tally.runs)
+
+
+def machine() -> str:
+    """Describe this machine in a few words."""
+    python = platform.python_version()
+    return f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPUs, Python {python}"

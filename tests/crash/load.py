@@ -8,6 +8,7 @@ only never twice at once; a node never runs more than it has slots for (I4).
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from pathlib import Path
 from uuid import uuid4
 
 import msgspec
@@ -68,6 +69,15 @@ class Load:
             assert result.text == request_id[::-1], result
             self.results[request_id] = result
 
+    async def work_until(self, stop: asyncio.Event, *, sleep_s: float = 0.02) -> None:
+        """Submit one job after the other in each session until it is enough."""
+
+        async def go_on(session: Session) -> None:
+            while not stop.is_set():
+                await self._work(session, 1, sleep_s)
+
+        await asyncio.gather(*(go_on(session) for session in self.sessions for _ in range(2)))
+
     def check(self) -> None:
         """Hold what nodes ran against what clients were told.  Raises AssertionError."""
         starts = self.journal.starts()
@@ -85,7 +95,11 @@ class Load:
 
 @asynccontextmanager
 async def load(
-    service: LiveService, journal: Journal, tgt: str, node_ids: tuple[str, ...]
+    service: LiveService,
+    journal: Journal,
+    tgt: str,
+    node_ids: tuple[str, ...],
+    history: Path | None = None,
 ) -> AsyncIterator[Load]:
     """A session of each worker; they are closed at the end, if the service still stands."""
     worker_count = service.worker_count
@@ -97,7 +111,14 @@ async def load(
     async with AsyncExitStack() as stack:
         sessions = [
             await stack.enter_async_context(
-                connect(service.address, session_id=name, src="en", tgt=tgt, close_timeout_s=5)
+                connect(
+                    service.address,
+                    session_id=name,
+                    src="en",
+                    tgt=tgt,
+                    close_timeout_s=5,
+                    history=history,
+                )
             )
             for name in ids
         ]

@@ -6,23 +6,25 @@ and looks whether all work was done once.  It raises AssertionError for what was
 
 import asyncio
 import os
+import signal
 import subprocess
 import sys
-from contextlib import AsyncExitStack
+from contextlib import AbstractContextManager, AsyncExitStack
+from itertools import count
 from pathlib import Path
 from uuid import uuid4
 
 from crash.load import QUICK, SLOTS, Outcome, impatient, load
 from live.journal import Journal
-from live.nodes import TESTS, live_node, node_process
+from live.nodes import TESTS, NodeProcess, live_node, node_process
 from live.service import LiveService, started, until
 from supervised_service import place
 
 from pointsman_wire.sockets.crash_points import VARIABLE
 
 PATIENCE_S = 60.0
-# A node that stands still is suspected, then dead: what the manager's sweep is for.
-SILENT = "silent"
+# Longer than the heartbeats that may be missed.
+SILENCE_S = 3.0
 
 
 async def worker_dies(point: str, passings: int, *, jobs: int, workers: int = 2) -> Outcome:
@@ -48,13 +50,14 @@ async def manager_dies(point: str, passings: int, *, jobs: int = 12) -> Outcome:
         journal = Journal(here.directory / "journal")
         environment = {VARIABLE: f"{point}:{passings}"}
         with started(here, config=QUICK, environment=environment) as service:
+            pid = service.process.pids().get("manager", 0)
             async with (
                 live_node(service.address, journal, "ma", max_concurrency=SLOTS),
                 load(service, journal, "ma", ("n-ma",)) as work,
             ):
                 before = (await service.nodes("worker-0"))["n-ma"]
                 working = asyncio.create_task(work.work(jobs, at_once=1, sleep_s=0.05))
-                await _churn(service, journal, point)
+                await _churn(service, journal, pid, point)
                 await working
                 after = (await service.nodes("worker-0"))["n-ma"]
             work.check()
@@ -65,19 +68,25 @@ async def manager_dies(point: str, passings: int, *, jobs: int = 12) -> Outcome:
         return Outcome(deaths=deaths_in(service), jobs=len(work.results))
 
 
-async def _churn(service: LiveService, journal: Journal, point: str) -> None:
+async def _churn(service: LiveService, journal: Journal, pid: int, point: str) -> None:
     """Have the manager register, publish and sweep until it has died of it at least once."""
-    pid = service.process.pids().get("manager", 0)
+    needs_silence = "sweep" in point
     async with asyncio.timeout(PATIENCE_S):
-        for number in range(20):
-            if service.process.pids().get("manager", 0) != pid:
+        for number in count():
+            if service.process.pids().get("manager", pid) != pid:
                 return
-            name = f"{SILENT}-{number}"
-            with node_process(service.address, journal, "ma", node_id=name) as node:
-                await asyncio.sleep(0.4 if "sweep" not in point else 1.5)
-                del node  # killed without a word
-            await asyncio.sleep(0.1 if "sweep" not in point else 2.0)
-    raise AssertionError(f"the manager never passed {point}")
+            guest = node_process(service.address, journal, "ma", node_id=f"guest-{number}")
+            await _visit(guest, needs_silence=needs_silence)
+
+
+async def _visit(guest: AbstractContextManager[NodeProcess], *, needs_silence: bool) -> None:
+    """A node joins, and ends without a word, or stands still until it is thought dead."""
+    with guest as node:
+        await node.ready()
+        if needs_silence:
+            node.signal(signal.SIGSTOP)
+            await asyncio.sleep(SILENCE_S)
+    await asyncio.sleep(0.1)
 
 
 async def node_dies(service: LiveService, folder: Path, point: str, passings: int) -> Outcome:

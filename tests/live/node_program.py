@@ -1,8 +1,8 @@
 """A node of tests as a program: does what the meta of a job says, and notes what it ran.
 
-    python node_program.py ADDRESS JOURNAL NODE_ID TGT SLOTS STATE_DIR
+    python node_program.py ADDRESS JOURNAL NODE_ID TGT SLOTS STATE_DIR HISTORY
 
-STATE_DIR is "" for a node that keeps nothing.
+STATE_DIR and HISTORY are "" for a node that keeps nothing.
 
 meta: sleep_s, how long it takes; fail, the code it fails with; pieces, how many partials come.
 """
@@ -48,7 +48,7 @@ async def serve(node: Node) -> None:
 
 
 def main() -> None:
-    address, path, node_id, tgt, slots, state_dir = sys.argv[1:]
+    address, path, node_id, tgt, slots, state_dir, history = sys.argv[1:]
     node = Node(
         address,
         node_id=node_id,
@@ -56,6 +56,7 @@ def main() -> None:
         nmt=[("en", tgt)],
         max_concurrency=int(slots),
         state_dir=state_dir or None,
+        history=history or None,
     )
     node.handler(worker(Journal(Path(path)), node_id))
     asyncio.run(serve(node))

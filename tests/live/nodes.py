@@ -47,6 +47,7 @@ class NodeStart(msgspec.Struct, frozen=True, kw_only=True):
     slots: int = 4
     crash_point: str = ""
     state_dir: str = ""
+    history: str = ""
 
 
 class NodeProcess:
@@ -55,11 +56,13 @@ class NodeProcess:
     def __init__(self, address: str, journal: Journal, tgt: str, **options: Any) -> None:
         start = NodeStart(**options)
         self.node_id = start.node_id or f"n-{tgt}"
-        words = (address, str(journal.path), self.node_id, tgt, str(start.slots), start.state_dir)
+        words = (address, str(journal.path), self.node_id, tgt, str(start.slots))
+        kept = (start.state_dir, start.history)
         self.process = subprocess.Popen(
             [
                 *(sys.executable, "-m", "live.node_program"),
                 *words,
+                *kept,
             ],
             cwd=TESTS,
             env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1", VARIABLE: start.crash_point},

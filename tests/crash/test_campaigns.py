@@ -1,0 +1,45 @@
+"""Campaigns add up, and the page of what is shown names only what is there."""
+
+import re
+from pathlib import Path
+
+import pytest
+from campaigns.ledger import Tally, append, sums, upper_bound
+from campaigns.page import read_promises, render
+from campaigns.shown_by import ids_in, told_by_id
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_tallies_of_campaigns_add_up_by_id(tmp_path: Path) -> None:
+    ledger = tmp_path / "ledger.jsonl"
+    assert sums(ledger) == {}
+    append(ledger, {"P2": Tally(200, 0), "P3": Tally(0, 0)}, 10)
+    append(ledger, {"P2": Tally(100, 0), "P4": Tally(10, 1)}, 5)
+    assert sums(ledger) == {"P2": Tally(300, 0), "P4": Tally(10, 1)}
+
+
+@pytest.mark.parametrize(
+    ("tally", "bound"),
+    [(Tally(0, 0), 1.0), (Tally(300, 0), 0.01), (Tally(600, 1), 0.01), (Tally(2, 0), 1.0)],
+)
+def test_none_bad_of_n_runs_bounds_the_share_by_three_in_n(tally: Tally, bound: float) -> None:
+    assert upper_bound(tally) == pytest.approx(bound)
+
+
+def test_ids_are_read_from_text_also_as_ranges() -> None:
+    assert list(ids_in("P4, I1 to I3; not PP5, x9 or I100 (S7)")) == ["P4", "I1", "I2", "I3", "S7"]
+
+
+def test_tests_are_found_by_ids_in_their_names_and_docstrings() -> None:
+    shown = told_by_id(ROOT / "tests", read_promises())
+    here = "crash/test_crash_points.py"
+    name = "test_p9_a_worker_that_dies_at_every_start_ends_a_service_that_was_never_ready"
+    assert f"{here}: {name}" in shown["P9"]
+    assert any(test.startswith("supervisor/test_hung_processes.py") for test in shown["P7"])
+
+
+def test_the_page_tells_every_id_once() -> None:
+    page = render(ROOT)
+    told = re.findall(r"^(?:\| |- \*\*)([A-Z]\d+)(?: \||\*\*)", page, re.MULTILINE)
+    assert sorted(told) == sorted(read_promises())
