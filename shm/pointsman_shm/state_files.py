@@ -2,8 +2,11 @@
 
       file              content                                     written by
     +-----------------+-------------------------------------------+------------------------------+
-    | instance_uid    | 32 hexadecimal digits, random             | supervisor, once             |
+    | instance_uid    | 32 hexadecimal digits, random; and more,  | supervisor, once; anew for a |
+    |                 | see state_identity                        | copy of the directory        |
     | ticket.key      | 32 random bytes, mode 0600                | supervisor, once             |
+    | workers         | decimal number: how many shards there are | supervisor; changed by the   |
+    |                 | and so which journals count               | re-split of the journals     |
     | shard-<k>.epoch | decimal number, fsynced before anything   | worker k, holding the lock   |
     |                 | of that epoch leaves the process          | of its shard                 |
     +-----------------+-------------------------------------------+------------------------------+
@@ -21,6 +24,7 @@ from pointsman_shm.paths import InstancePaths
 
 UID_BYTES = 16
 TICKET_KEY_SIZE = 32
+WORKERS_MAX = 64
 EPOCH_MAX = 2**53 - 1  # what every language reads as an exact number
 
 
@@ -54,7 +58,7 @@ def make_state_files(paths: InstancePaths, entropy: Callable[[int], bytes]) -> N
 def read_instance_uid(paths: InstancePaths) -> str:
     """Return the instance_uid.  Raises StateFileError."""
     path = instance_uid_file(paths)
-    uid = _read(path, 2 * UID_BYTES + 1).decode("ascii", "replace").strip()
+    uid = _read(path, 2 * UID_BYTES + 1).decode("ascii", "replace").removesuffix("\n")
     if len(uid) != 2 * UID_BYTES or not all(digit in "0123456789abcdef" for digit in uid):
         raise StateFileError(f"{path} is damaged: remove it, and the nodes' work starts anew")
     return uid
@@ -79,24 +83,53 @@ def read_ticket_key(paths: InstancePaths) -> bytes:
     return key
 
 
+def last_epoch(paths: InstancePaths, worker_index: int) -> int:
+    """Return the last epoch of the shard, 0 when it had none.  Raises StateFileError."""
+    path = epoch_file(paths, worker_index)
+    try:
+        text = _read(path, 32).decode("ascii", "replace").strip()
+    except FileNotFoundError:
+        return 0
+    if not (text.isascii() and text.isdecimal()) or int(text) >= EPOCH_MAX:
+        raise StateFileError(
+            f"{path} is damaged: stop the service, remove it together with "
+            f"{instance_uid_file(paths)}, and start again"
+        )
+    return int(text)
+
+
+def raise_epoch(paths: InstancePaths, worker_index: int, epoch: int) -> None:
+    """See to it that the next epoch of the shard is above this one."""
+    if last_epoch(paths, worker_index) < epoch:
+        replace_file(epoch_file(paths, worker_index), f"{epoch}\n".encode("ascii"))
+
+
+def read_worker_count(paths: InstancePaths) -> int | None:
+    """Return by how many workers the sessions are divided here, None before the first start."""
+    try:
+        text = _read(paths.worker_count_file, 32).decode("ascii", "replace").strip()
+    except FileNotFoundError:
+        return None
+    if not (text.isascii() and text.isdecimal()) or not 1 <= int(text) <= WORKERS_MAX:
+        raise StateFileError(
+            f"{paths.worker_count_file} is damaged: write into it how many workers ran here last"
+        )
+    return int(text)
+
+
+def write_worker_count(paths: InstancePaths, count: int) -> None:
+    """From now on the sessions are divided by so many."""
+    replace_file(paths.worker_count_file, f"{count}\n".encode("ascii"))
+
+
 def begin_epoch(paths: InstancePaths, worker_index: int) -> int:
     """Return the next epoch of the shard, on disk before this returns; the first is 1.
 
     The caller holds the shard's lock.  Raises StateFileError for a damaged file: guessing a
     number could give two dispatches the same fence.
     """
-    path = epoch_file(paths, worker_index)
-    try:
-        text = _read(path, 32).decode("ascii", "replace").strip()
-    except FileNotFoundError:
-        text = "0"
-    if not (text.isascii() and text.isdecimal()) or int(text) >= EPOCH_MAX:
-        raise StateFileError(
-            f"{path} is damaged: stop the service, remove it together with "
-            f"{instance_uid_file(paths)}, and start again"
-        )
-    epoch = int(text) + 1
-    replace_file(path, f"{epoch}\n".encode("ascii"))
+    epoch = last_epoch(paths, worker_index) + 1
+    replace_file(epoch_file(paths, worker_index), f"{epoch}\n".encode("ascii"))
     return epoch
 
 

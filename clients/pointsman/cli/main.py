@@ -10,6 +10,7 @@ from pointsman.cli.demo import command as demo
 from pointsman.cli.endings import CODES_HELP, Commands
 from pointsman.cli.explain import command as explain
 from pointsman.cli.fleet import command as fleet
+from pointsman.cli.keeping import command as keeping
 from pointsman.cli.orders import command as orders
 from pointsman.cli.screen import say
 
@@ -21,7 +22,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for part in (serve, node, submit, fleet, orders, explain, demo, chaos):
+for part in (serve, node, submit, fleet, orders, explain, keeping, demo, chaos):
     app.add_typer(part.app)
 
 

@@ -10,6 +10,7 @@ from pointsman_sched.supervisor.process import Supervisor, say
 from pointsman_shm.config_load import ConfigError
 from pointsman_shm.memory.segment import SegmentForeign
 from pointsman_shm.paths import PathError
+from pointsman_shm.state_files import StateFileError
 from pointsman_wire.places import PlaceError
 
 
@@ -22,7 +23,7 @@ def main(arguments: Sequence[str]) -> int:
         return 2
     try:
         return asyncio.run(run(options))
-    except (GroundError, OSError, PathError, SegmentForeign) as error:
+    except (GroundError, OSError, PathError, SegmentForeign, StateFileError) as error:
         say(f"cannot start: {error}")
         return 1
 

@@ -19,7 +19,7 @@ from pointsman_sched.supervisor.options import ServiceOptions
 from pointsman_shm.memory.ownership import LockHeld, OwnerLock, acquire_lock
 from pointsman_shm.memory.segment import unlink_segment
 from pointsman_shm.paths import InstancePaths, prepare_directories
-from pointsman_shm.state_files import make_state_files, replace_file
+from pointsman_shm.state_files import make_state_files
 
 BACKLOG = 4096
 # Wake a worker when the first bytes are there, not for the bare connect.
@@ -45,7 +45,6 @@ def take_instance(options: ServiceOptions) -> ExitStack:
         claims.enter_context(_claim(paths.runtime_lock, "--runtime-dir"))
         clean(paths)
         make_state_files(paths, os.urandom)
-        replace_file(paths.worker_count_file, f"{options.worker_count}\n".encode("ascii"))
         return claims.pop_all()
     raise AssertionError("unreachable: nothing above is swallowed")
 

@@ -1,6 +1,7 @@
 """The supervisor's life: ground, port, children; watch; stop in order and leave nothing behind.
 
-    start   instance's lock -> clean -> port -> manager and workers -> "pointsman ready: ..."
+    start   instance's lock -> clean -> journals divided among the workers -> port -> manager and
+            workers -> "pointsman ready: ..."
     stop    close the port -> SIGTERM to the workers -> they end -> SIGTERM to the manager -> clean
             a second signal, or 30 s: SIGKILL
 
@@ -29,9 +30,11 @@ from pointsman_sched.supervisor.grounds import (
     take_instance,
 )
 from pointsman_sched.supervisor.options import ServiceOptions
+from pointsman_sched.supervisor.resplitting import divide_journals
 from pointsman_sched.supervisor.watching import HangJudge, read_words
 from pointsman_shm.paths import worker_process
 from pointsman_shm.saying import say as say_line
+from pointsman_shm.state_identity import settle_identity
 from pointsman_wire.admin_messages import AdminAnswer, AdminQuery, Status, StatusQuery
 from pointsman_wire.sockets.admin import AdminServer
 from pointsman_wire.sockets.unix_sockets import listen_at
@@ -86,6 +89,9 @@ class Supervisor:
         """Start, watch, stop.  Raises GroundError or PathError when there is no ground."""
         options = self._options
         claims = take_instance(options)
+        if news := settle_identity(options.paths, os.urandom):
+            say(news)
+        await divide_journals(options)
         listener = await self._listen()
         self._address = address_text(listener)
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -19,6 +19,7 @@ from pointsman_workers.journal.segment_files import (
     enlarge_room,
     take_room,
 )
+from pointsman_workers.journal.syncing import start_thread
 
 RETRY_S = 1.0
 ALLOCATION_S_MAX = 60.0  # a disk that takes longer has failed
@@ -32,10 +33,9 @@ class RoomAhead:
         self._directory = directory
         self._disk = disk
         self._size = size
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="journal-room")
+        self._thread: ThreadPoolExecutor | None = None  # once it has started
         self._asked: Future[Room] | None = None
         self._retry: asyncio.TimerHandle | None = None
-        self._is_closed = False
         self._loop: asyncio.AbstractEventLoop
         self._may_grow: Callable[[], bool]
         self._changed: Callable[[], None]
@@ -50,12 +50,14 @@ class RoomAhead:
     ) -> None:
         """Begin to work on the running loop."""
         self._loop = asyncio.get_running_loop()
+        self._thread = start_thread("journal-room")
         self._may_grow, self._changed, self._failed = may_grow, changed, failed
         self.allocate()
 
     def allocate(self) -> None:
         """See to it that there is room, now or as soon as the disk has some."""
-        if self._is_closed or self.room is not None or self._asked is not None:
+        thread = self._thread
+        if thread is None or self.room is not None or self._asked is not None:
             return
         if self._retry is not None:
             self._retry.cancel()
@@ -63,7 +65,7 @@ class RoomAhead:
         if not self._may_grow():
             self._try_later()
             return
-        asked = self._thread.submit(take_room, self._directory, self._size, self._disk)
+        asked = thread.submit(take_room, self._directory, self._size, self._disk)
         self._asked = asked
         asked.add_done_callback(lambda ended: self._loop.call_soon_threadsafe(self._got, ended))
 
@@ -83,10 +85,11 @@ class RoomAhead:
 
     def close(self) -> None:
         """Ask no more; the room that is there stays on the disk for a successor."""
-        self._is_closed = True
         if self._retry is not None:
             self._retry.cancel()
-        self._thread.shutdown(wait=True)
+        if self._thread is not None:
+            self._thread.shutdown(wait=True)
+            self._thread = None
         if self._asked is not None:
             self._settle(self._asked)
         if self.room is not None:

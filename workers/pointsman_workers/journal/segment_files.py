@@ -159,6 +159,15 @@ def begin_segment(directory: Path, room: Room, header: SegmentHeader, disk: Disk
         raise JournalFailed(f"cannot begin {path}: {error.strerror}") from error
 
 
+def write_segment(path: Path, data: bytes | bytearray) -> None:
+    """Write a whole segment, synced; an unfinished one of before is replaced."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+    with open(os.open(path, flags, 0o600), "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
 def remove_segments(directory: Path, numbers: Sequence[int]) -> None:
     """Unlink segments in this order."""
     for number in numbers:

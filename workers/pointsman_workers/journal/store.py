@@ -141,7 +141,10 @@ class JournalStore:
         post: Callable[[JournalState | JournalSynced], None],
         failed: Callable[[JournalFailed], None],
     ) -> None:
-        """Begin to work on the running loop: allocate, sync, and tell."""
+        """Begin to work on the running loop: allocate, sync, and tell.
+
+        Raises JournalFailed when the system has no room for two more threads.
+        """
         config = self._place.config
         self._post = post
         self._commit = GroupCommit(

@@ -16,6 +16,20 @@ import msgspec
 from pointsman_workers.journal.segment_files import JournalFailed
 
 
+def start_thread(name: str) -> ThreadPoolExecutor:
+    """Return one thread that runs already, so that it cannot be missing later.
+
+    Raises JournalFailed when the system has no room for it.
+    """
+    thread = ThreadPoolExecutor(1, thread_name_prefix=name)
+    try:
+        thread.submit(int).result()
+    except RuntimeError as error:
+        thread.shutdown()
+        raise JournalFailed(f"no thread can be started for the journal: {error}") from error
+    return thread
+
+
 class SyncWork(msgspec.Struct, frozen=True):
     """One sync: what the thread does, and what the loop does when it is done."""
 
@@ -39,7 +53,7 @@ class GroupCommit:
         self._failed = failed
         self._gather_s = gather_s
         self._flush_s = flush_s
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="journal-sync")
+        self._thread = start_thread("journal-sync")
         self._running: asyncio.Future[None] | None = None
         self._is_wanted = False  # somebody waits for a sync that has not begun
         self._is_dirty = False  # something was written since the last one began

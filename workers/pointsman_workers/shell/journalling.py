@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 
 from pointsman_shm.memory.ownership import boot_hash
-from pointsman_shm.state_files import read_instance_uid
+from pointsman_shm.state_identity import read_identity
 from pointsman_workers.journal.entries import Recovered
 from pointsman_workers.journal.judging import JournalOwner
 from pointsman_workers.journal.segment_files import JournalNoRoom
@@ -28,7 +28,7 @@ async def open_journal(
     place = JournalPlace(
         directory=options.paths.journal(options.index, options.worker_count),
         owner=JournalOwner(
-            instance_uids=(read_instance_uid(options.paths),),
+            instance_uids=read_identity(options.paths).uids,
             shard=options.index,
             worker_count=options.worker_count,
             boot=boot_hash(),

@@ -1,0 +1,1 @@
+"""Commands that keep a state directory: back it up, restore it."""

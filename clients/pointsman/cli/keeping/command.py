@@ -1,0 +1,50 @@
+"""`backup` and `restore`: the state directory of a stopped service in one file."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pointsman.cli.endings import Commands
+from pointsman.cli.options import Instance
+from pointsman.cli.serve import refuse_where_impossible
+
+app = typer.Typer(cls=Commands)
+
+ARCHIVE = "pointsman_sched.state_archive"
+File = Annotated[Path, typer.Argument(help="The archive.", resolve_path=True)]
+StateDir = Annotated[
+    Path | None, typer.Option(help="Where the service keeps its state.", resolve_path=True)
+]
+
+
+@app.command()
+def backup(file: File, *, instance: Instance = "default", state_dir: StateDir = None) -> None:
+    """Put the state of a stopped service into one file.
+
+    Jobs, sessions, keys and names: keep the file as safe as the service.
+    """
+    become("backup", file, instance, state_dir)
+
+
+@app.command()
+def restore(file: File, *, instance: Instance = "default", state_dir: StateDir = None) -> None:
+    """Make a state directory from a backup.
+
+    The restored service is a new instance: jobs that had not ended when the
+    backup was made run anew.
+    """
+    become("restore", file, instance, state_dir)
+
+
+def become(act: str, file: Path, instance: str, state_dir: Path | None) -> None:
+    """Go on as the program that knows the files."""
+    refuse_where_impossible(sys.platform)
+    command = [sys.executable, "-m", ARCHIVE, act, str(file), "--instance", instance]
+    if state_dir is not None:
+        command += ["--state-dir", str(state_dir)]
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execv(command[0], command)  # noqa: S606 - no shell is meant
