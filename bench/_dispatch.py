@@ -1,7 +1,8 @@
-"""One real worker core on heap memory in a fleet of any size, with nodes and clients by hand.
+"""One real worker core in a fleet of any size, with nodes and clients by hand.
 
 What a manager would publish is written by the same writer and the same pool planner, without the
-registration of each node.  Time is virtual; every step is one turn of the worker.
+registration of each node.  Time is virtual; every step is one turn of the worker.  The memory is
+shared with processes that are forked: each may `become` another worker of the same host.
 """
 
 from collections.abc import Callable, Sequence
@@ -64,48 +65,58 @@ def capability(languages: Sequence[str]) -> CapabilityClass:
 class Dispatch:
     """A worker, its fleet, and one trunk with some sessions."""
 
-    def __init__(self, node_count: int) -> None:
+    def __init__(self, node_count: int, worker_count: int = 2, slots: int = SLOTS) -> None:
         self.node_count = node_count
+        self.worker_count = worker_count
+        self._slots = slots
         self.now_ns = BEAT_NS
         self.stopwatch: Callable[[], int] = perf_counter_ns  # the core's own
         self.random = Random(node_count)
         self._request_count = 0
         self._away = -1  # the row of the node that has left
-        self._result_numbers = [0] * node_count
+        self._result_numbers: list[int] = []
         self._read_results: dict[int, int] = {}
         layout = self._layout = CatalogLayout(node_count)
         # Mapped, so that what is never touched costs nothing.
         self._catalog = memoryview(mmap(-1, layout.size))
         self._writer = CatalogWriter(self._catalog, layout, create=True)
-        self.rows = NodeRows(
-            bytearray(NodeRows.size(node_count)), max_nodes=node_count, create=True
+        rows = memoryview(mmap(-1, NodeRows.size(node_count)))
+        self.rows = NodeRows(rows, max_nodes=node_count, create=True)
+        size = Ledger.size(max_nodes=node_count, worker_count=worker_count)
+        self.ledger = Ledger(
+            memoryview(mmap(-1, size)), max_nodes=node_count, worker_count=worker_count, create=True
         )
-        size = Ledger.size(max_nodes=node_count, worker_count=2)
-        self.ledger = Ledger(bytearray(size), max_nodes=node_count, worker_count=2, create=True)
+        waiting = memoryview(mmap(-1, WaitingWords.size(worker_count)))
+        self._waiting = WaitingWords(waiting, worker_count=worker_count, create=True)
         self._config = Config(nodes=NodesConfig(max_nodes=node_count))
         self._planner = PoolPlanner(self._config.pools)
         self._classes = sorted({capability(languages) for languages in LANGUAGES}, key=str)
         self._records = [self._enter(row) for row in range(node_count)]
         self._publish_all()
-        self.core = WorkerCore(self._setup())
+        self.become(0, OwnLedger(self.ledger, 0))
+
+    def become(self, worker_index: int, own_ledger: OwnLedger) -> None:
+        """Be this worker from now on, with lanes to all nodes and nothing in flight."""
+        self._result_numbers = [0] * self.node_count
+        self._read_results = {}
+        self.core = WorkerCore(self._setup(worker_index, own_ledger))
         self._connect()
 
-    def _setup(self) -> WorkerSetup:
-        waiting = WaitingWords(bytearray(WaitingWords.size(2)), worker_count=2, create=True)
+    def _setup(self, worker_index: int, own_ledger: OwnLedger) -> WorkerSetup:
         memory = WorkerMemory(
             layout=self._layout,
             catalog=CatalogReader(self._catalog, self._layout),
             rows=self.rows,
             ledger=self.ledger,
-            own_ledger=OwnLedger(self.ledger, 0),
-            waiting=waiting,
+            own_ledger=own_ledger,
+            waiting=self._waiting,
             stats=StatsPage(bytearray(StatsPage.size()), create=True),
         )
         return WorkerSetup(
             config=self._config,
             memory=memory,
-            worker_index=0,
-            worker_count=2,
+            worker_index=worker_index,
+            worker_count=self.worker_count,
             instance="bench",
             instance_uid="bench",
             epoch=1,
@@ -121,7 +132,7 @@ class Dispatch:
         number = self._classes.index(made)
         node_id = f"node-{row:06}"
         pools = self._planner.add(node_id, number, made, is_ready=True)[node_id]
-        record = NodeRecord(row, 1, 1, number, node_id, pools, SLOTS)
+        record = NodeRecord(row, 1, 1, number, node_id, pools, self._slots)
         self.stand(record, NodeState.READY)
         self.rows.load[row] = pack_load(cpu=10, gpu=255, gpu_memory=255, memory=10, foreign=0)
         return record
