@@ -1,15 +1,20 @@
 """Run the simulator: `python -m pointsman_sim --seed 7 --workers 2 --nodes 8 --faults all`.
 
+With --twice every seed runs twice and must give one trace; with --ledger the counts of each id of
+the fault list are appended to a file, one JSON line an id.
+
 Exit status 0 when every promise was kept, 1 when one was broken, 2 for a wrong command line.
 """
 
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
+from pathlib import Path
 from time import monotonic
 
 import msgspec
 
+from pointsman_sim.campaign_ledger import Counts, append
 from pointsman_sim.settings import FAULTS, Settings, settings_of
 from pointsman_sim.simulation import Report, simulate
 
@@ -34,6 +39,8 @@ def parser() -> ArgumentParser:
     found.add_argument("--faults", help="all, none, or kinds with commas between them")
     found.add_argument("--faults-per-s", type=float, help="of all kinds together")
     found.add_argument("--quiet-s", type=float, help="virtual seconds until all must have ended")
+    found.add_argument("--twice", action="store_true", help="each seed twice: one trace")
+    found.add_argument("--ledger", type=Path, help="append what was tried how often")
     found.add_argument("--tail", type=int, help="turns to print before a broken promise")
     return found
 
@@ -61,7 +68,7 @@ def summary(report: Report, real_s: float) -> str:
     return "\n".join(lines)
 
 
-def failure(report: Report) -> str:
+def failure(report: Report, options_words: str) -> str:
     """Return what was broken, what came before it, and how to see it again."""
     return "\n".join(
         [
@@ -69,15 +76,33 @@ def failure(report: Report) -> str:
             report.traceback,
             f"BROKEN with seed {report.settings.seed}: {report.violation}",
             f"trace {report.trace_hash}",
+            f"see it again: python -m pointsman_sim --seed {report.settings.seed} {options_words}",
         ]
     )
+
+
+def compared(first: Report, second: Report) -> Report:
+    """Return the first run, broken when the second went another way."""
+    if first.violation or first.trace_hash == second.trace_hash:
+        return first
+    words = f"determinism: the same seed gave {first.trace_hash} and {second.trace_hash}"
+    return msgspec.structs.replace(first, violation=words)
+
+
+def words_again(options: Namespace) -> str:
+    """Return the options that shape a run, as they were given."""
+    given = [(name, getattr(options, name)) for name in (*SIZES, "faults")]
+    words = [f"--{name.replace('_', '-')} {value}" for name, value in given if value is not None]
+    return " ".join(words)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one seed in full words, or many with a line each."""
     options = parser().parse_args(arguments)
     end_s = monotonic() + 60 * options.minutes if options.minutes is not None else None
-    seed, broken_count = options.seed, 0
+    again = words_again(options)
+    seed, broken_count, campaign = options.seed, 0, Counts()
+    campaign_began_s = monotonic()
     is_single = options.runs == 1 and end_s is None
     while seed < options.seed + options.runs or (end_s is not None and monotonic() < end_s):
         began_s = monotonic()
@@ -86,14 +111,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except ValueError as error:
             parser().error(str(error))
         report = simulate(settings)
+        if options.twice:
+            report = compared(report, simulate(settings))
+        campaign.add(report)
         if is_single:
             print(summary(report, monotonic() - began_s))
         else:
             print(f"{seed:>8} {report.turns:>8} turns  {report.trace_hash}", flush=True)
         if report.violation:
             broken_count += 1
-            print(failure(report), file=sys.stderr, flush=True)
+            print(failure(report, again), file=sys.stderr, flush=True)
         seed += 1
+    if options.ledger is not None:
+        append(options.ledger, campaign, (monotonic() - campaign_began_s) / 60)
     if not is_single:
         print(f"{seed - options.seed} runs, {broken_count} broken")
     return 1 if broken_count else 0

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from pointsman_sim.cluster import Cluster
 from pointsman_sim.parts.agent_part import AgentProcess
+from pointsman_sim.storms import LONG_NS, STORMS
 from pointsman_sim.world.dice import MS, Dice, S
 from pointsman_sim.world.network import TIMEOUT_NS
 from pointsman_sim.world.process import Process
@@ -21,8 +22,15 @@ CRASH_POINTS_MAX = 30
 STALL_NS = (300 * MS, 5 * S)
 CUT_NS = (300 * MS, 6 * S)
 STOP_NS = 4 * S
-# Nobody is told of these before the kernel gives a connection up.
-SILENT = ("agent_power_loss", "connection_half_open")
+# How long the harm of a kind may last; of silence nobody is told before the kernel gives up.
+LASTS_NS = {
+    "agent_power_loss": TIMEOUT_NS,
+    "connection_half_open": TIMEOUT_NS,
+    "flapping": 15 * S,
+    "half_partition": 45 * S,
+    "host_pause": LONG_NS[1] + TIMEOUT_NS,
+    "long_stall": LONG_NS[1] + TIMEOUT_NS,
+}
 
 
 def _agent(cluster: Cluster, dice: Dice) -> AgentProcess | None:
@@ -205,7 +213,7 @@ ACTS: dict[str, Fault] = {
     for act in (
         agent_amnesia, agent_crash, agent_power_loss, agent_stall, agent_wishes, client_crash,
         connection_drop, connection_half_open, dial_failure, lane_stall, manager_crash,
-        manager_stall, partition, service_crash, worker_crash, worker_stall, worker_stop,
+        manager_stall, partition, service_crash, worker_crash, worker_stall, worker_stop, *STORMS,
     )
 }  # fmt: skip
 
@@ -238,7 +246,7 @@ class Nemesis:
         if victim:
             self._cluster.history.counts[f"fault {kind}"] += 1
             self._cluster.history.note("nemesis", kind, victim)
-            lasts_s = TIMEOUT_NS / S if kind in SILENT else CUT_NS[1] / S
+            lasts_s = LASTS_NS.get(kind, CUT_NS[1]) / S
             self._cluster.world.struck(kind, victim, seconds=lasts_s)
 
     def stop(self) -> None:
@@ -252,3 +260,5 @@ class Nemesis:
             process.dies_after = None
         for node in self._cluster.nodes:
             node.please()
+        for disk in self._cluster.instance.disks:
+            disk.fill(is_full=False)

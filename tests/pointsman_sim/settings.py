@@ -13,16 +13,23 @@ FAULTS = (
     "agent_crash",  # a node's process dies and is restarted with what it stored
     "agent_amnesia",  # the same, and its stored state is lost: it comes back as a new node
     "agent_power_loss",  # the machine is gone without a word; restarted later
+    "agent_lies",  # results twice or of jobs it never had, acknowledgements of old attempts
     "agent_stall",  # a node's process does not run for a while
     "agent_wishes",  # its owner pauses it, stops services, or drains it
     "client_crash",  # a client dies; the next one asks again under the same ids
     "connection_drop",  # one connection breaks, what was on its way is lost
     "connection_half_open",  # one connection goes silent, and nobody is told for half a minute
     "dial_failure",  # connecting fails
+    "disk_full",  # no journal gets more room for a while
+    "flapping",  # a node's connections break every second
+    "half_partition",  # half of the nodes are cut off, for 2, 10 or 45 s
+    "host_pause",  # manager and workers stand still for 10 or 60 s, all at once
     "lane_stall",  # one lane carries nothing for a while, the control connection does
+    "long_stall",  # one of them does
     "manager_crash",  # at a named point, or between two turns
     "manager_stall",
     "partition",  # one node is cut off for a while
+    "power_loss",  # the host: what the journals had not synced is lost
     "service_crash",  # manager and workers at once, and the shared memory with them
     "worker_crash",  # between two commands of a turn: memory lost, epoch + 1
     "worker_stall",

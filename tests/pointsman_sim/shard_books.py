@@ -32,6 +32,7 @@ class ShardBooks:
         # Has this life been seen to be settled?
         self.was_settled = False
         self._name = process.name
+        self._core = process.core
         self._shard = process.core.shard
         self._open: dict[str, tuple[Job, JobState]] = {}
         self._ended: list[tuple[Job, JobState, Result]] = []
@@ -84,11 +85,20 @@ class ShardBooks:
                 raise Violation("I1", f"{job.job_id} is {job.state.name} and has no hold")
             if hold.lane.holds.get((hold.epoch, hold.dispatch)) is not hold:
                 raise Violation("I10", f"{job.job_id}: its lane has forgotten its hold")
-        elif not job.is_queued or hold is not None:
+        elif (not job.is_queued and not self._is_expected(job)) or hold is not None:
             raise Violation("I1", f"{job.job_id} is {job.state.name} and waits nowhere")
         now_ns = self._shard.now_ns
+        if any(shelved is job for shelved in self._core._shelved):
+            return  # it waits for the next life
         if not job.filed_ns or job.filed_ns + OVERDUE_NS < now_ns:
             raise Violation("I1", f"{job.job_id} has no timer that will fire")
+
+    def _is_expected(self, job: Job) -> bool:
+        """Is it taken over, and its node has yet to report; or kept for the next life?"""
+        if any(shelved is job for shelved in self._core._shelved):
+            return True
+        expected = self._core._take_over._expected.values()
+        return any(found is job for found, _ in expected)
 
     def _judge_ledger(self) -> None:
         """Slots counted in the ledger are slots that holds have."""

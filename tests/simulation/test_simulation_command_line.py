@@ -1,8 +1,14 @@
 """The simulator as a command: what it prints, and how it ends."""
 
+import json
+from pathlib import Path
+
 import pytest
 
 from pointsman_sim import __main__ as command
+from pointsman_sim.campaign_ledger import IDS
+from pointsman_sim.settings import FAULTS
+from pointsman_workers.core.core import WorkerCore
 from pointsman_workers.desks.attempts import AttemptDesk
 
 Captured = pytest.CaptureFixture[str]
@@ -24,6 +30,32 @@ def test_many_runs_are_a_line_each(capsys: Captured) -> None:
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines[:3]] == ["4", "5", "6"]
     assert lines[3] == "3 runs, 0 broken"
+
+
+def test_a_campaign_is_counted_by_the_ids_of_its_faults(
+    capsys: Captured, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """L2: each seed twice; a broken run counts against every fault that was done in it."""
+    ledger = tmp_path / "ledger.jsonl"
+    sizes = ["--steps", "600", "--faults", "agent_crash", "--faults-per-s", "5"]
+    arguments = ["--seed", "3", "--runs", "2", "--twice", "--ledger", str(ledger), *sizes]
+    assert command.main(arguments) == 0
+    lines = {line["id"]: line for line in map(json.loads, ledger.read_text().splitlines())}
+    assert {"P3", "P4", "L2"} <= lines.keys()
+    assert lines["L2"]["runs"] == 2
+    assert lines["P3"]["runs"] == lines["P4"]["runs"] > 0
+    assert {line["bad"] for line in lines.values()} == {0}
+    assert set(lines["P3"]) == {"id", "runs", "bad", "minutes", "date", "machine"}
+    ledger.unlink()
+    monkeypatch.setattr(WorkerCore, "next_deadline_ns", lambda _: 1 // 0)
+    assert command.main([*arguments[:3], "1", *arguments[4:]]) == 1
+    bad = {line["id"]: line["bad"] for line in map(json.loads, ledger.read_text().splitlines())}
+    assert bad["L2"] == 1
+    assert "see it again: python -m pointsman_sim --seed 3 --steps 600" in capsys.readouterr().err
+
+
+def test_every_kind_of_fault_counts_for_some_id() -> None:
+    assert sorted(IDS) == sorted(FAULTS)
 
 
 def test_a_fault_that_does_not_exist_is_refused_with_those_that_do(capsys: Captured) -> None:

@@ -9,7 +9,7 @@ clock, so all recorders of one history run on one machine.  The words for `what`
                cancel, connect, resume, closed
     agent      registered, state, read (an assignment), started, ended, refused, stopping,
                fenced (a worker that was replaced), capacity
-    worker     issued (a dispatch), version (of the snapshot that it acts on)
+    worker     issued (a dispatch), ended (a job, wherever its client is), version
     observer   state (of a node), version, sample, slots, rest (all must have ended by now)
     nemesis    fault, proof (that it happened), healed
 """

@@ -34,7 +34,10 @@ def _is_unbound(recording: Recording, key: JobKey, former: Attempt, later: Attem
     assert later.started_at_ns is not None
     jobs = [recording.jobs[attempt.job_id] for attempt in (former, later)]
     level = next((job.level for job in jobs if job.level), recording.usual_level())
-    if recording.is_lost(level, former.fence[1], former.read_at_ns, later.started_at_ns):
+    # What a dead worker had sent may be read after its death: its promise is as old as the submit.
+    submit = recording.submits.get(key[1:])
+    since_ns = min(former.read_at_ns, submit.at_ns if submit else former.read_at_ns)
+    if recording.is_lost(level, former.fence[1], since_ns, later.started_at_ns):
         return True
     window_ns = int(jobs[0].window_s * S)
     ends = [a.ended_at_ns for a in jobs[0].attempts if a.ended_at_ns is not None]

@@ -17,10 +17,14 @@ def every_accepted_job_ends(recording: Recording, limits: Limits) -> Verdict:
             _judge_deadline(recording, limits, job, verdict)
             continue
         shard = recording.shard_of(job.session)
-        if recording.is_lost(job.level, shard, job.asked_at_ns):
+        if job.is_over:
+            verdict.judged += 1
+        elif recording.is_lost(job.level, shard, job.asked_at_ns):
             verdict.skip(f"its level {job.level} does not survive what struck its worker")
         elif _is_given_up(recording, job):
             verdict.skip("its client left before the end")
+        elif _is_answered_anew(recording, job):
+            verdict.skip("its request was answered by a later job of the same life of its worker")
         elif job.missing is not None:
             verdict.judged += 1
             words = f"{_name(job)} was accepted, and there is no result: {job.missing.status}"
@@ -38,7 +42,7 @@ def _name(job: Job) -> str:
 
 
 def _is_given_up(recording: Recording, job: Job) -> bool:
-    """Did its client close the session, cancel the job, or die without a successor?"""
+    """Did its client close the session, cancel the job, or die before it was told?"""
     if job.missing is not None:
         is_late = job.missing.status == "JOB_TIMEOUT" and bool(recording.strikes)
         return is_late or job.missing.status in GIVEN_UP
@@ -49,8 +53,31 @@ def _is_given_up(recording: Recording, job: Job) -> bool:
     # A client of a process is called after it, with a number; one that came back asks again.
     names = (job.who, job.who.rpartition("-")[0])
     gone = [s.fact.at_ns for s in recording.strikes if s.fact.node in names]
-    last_begin_ns = recording.begins.get(job.who, 0)
-    return any(at_ns >= max(job.accepted_at_ns, last_begin_ns) for at_ns in gone)
+    if not any(at_ns >= job.accepted_at_ns for at_ns in gone):
+        return False
+    if max(gone) >= recording.begins.get(job.who, 0):
+        return True
+    return _heir_of(recording, job) is not None
+
+
+def _heir_of(recording: Recording, job: Job) -> Job | None:
+    """Return a later job of the same request that was answered."""
+    for other in recording.jobs_of_request.get((job.session, job.request), []):
+        if other is not job and other.results:
+            return other
+    return None
+
+
+def _is_answered_anew(recording: Recording, job: Job) -> bool:
+    """Did it end unheard, as a job that waited in vain may, and was asked for again?
+
+    Only its worker forgets it like that: with a death in between it may as well be lost.
+    """
+    heir = _heir_of(recording, job)
+    if heir is None:
+        return False
+    shard = recording.shard_of(job.session)
+    return not recording.is_lost("memory", shard, job.asked_at_ns, heir.accepted_at_ns)
 
 
 def _judge_deadline(recording: Recording, limits: Limits, job: Job, verdict: Verdict) -> None:
@@ -75,7 +102,10 @@ def ends_are_final(recording: Recording, limits: Limits) -> Verdict:
     for job in recording.jobs.values():
         verdict.judged += bool(job.results)
         for later in job.results[1:]:
-            if later.status != job.results[0].status:
+            if later.status == job.results[0].status:
+                continue
+            shard = recording.shard_of(job.session)
+            if not recording.is_lost(job.level, shard, job.asked_at_ns, later.at_ns):
                 words = f"{_name(job)} ended {job.results[0].status} and then {later.status}"
                 verdict.breach(later.at_ns, words)
         _judge_origin(recording, job, verdict)

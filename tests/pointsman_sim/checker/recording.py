@@ -55,6 +55,8 @@ class Job(msgspec.Struct, kw_only=True, eq=False):
     cancelled_at_ns: int | None = None
     missing: Fact | None = None
     results: list[Fact] = []
+    # Its worker says that it has ended; its client may never hear of it.
+    is_over: bool = False
     attempts: list[Attempt] = []
 
 
@@ -102,6 +104,7 @@ class Recording:
         self.facts: Sequence[Fact] = sorted(facts, key=lambda fact: fact.at_ns)
         self.jobs: dict[str, Job] = {}
         self.accepted: list[Job] = []  # in the order in which their clients were told
+        self.jobs_of_request: dict[tuple[str, str], list[Job]] = {}
         self.attempts: list[Attempt] = []
         self.submits: dict[tuple[str, str], Fact] = {}  # the first of each session and request
         self.connects: dict[str, Fact] = {}  # the first of each session
@@ -165,6 +168,7 @@ class Recording:
             job.accepted_at_ns, job.level, job.window_s = fact.at_ns, fact.level, fact.seconds
             job.asked_at_ns = self._asked_at_ns.get((fact.session, fact.request), fact.at_ns)
             self.accepted.append(job)
+            self.jobs_of_request.setdefault((job.session, job.request), []).append(job)
 
     def _result(self, fact: Fact) -> None:
         self._job(fact).results.append(fact)
@@ -204,6 +208,9 @@ class Recording:
             attempt.started_at_ns = fact.at_ns
 
     def _ended(self, fact: Fact) -> None:
+        if fact.by == "worker":
+            self._job(fact).is_over = True
+            return
         attempt = self.attempt_of(fact)
         if attempt is not None:
             attempt.ends += 1

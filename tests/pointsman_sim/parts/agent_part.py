@@ -3,6 +3,7 @@
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from pointsman.node_core.agent import AgentCore
 from pointsman.node_core.events import (
@@ -26,6 +27,9 @@ from pointsman_sim.parts.abilities import draw_register
 from pointsman_sim.parts.handlers import Handlers, Manners
 from pointsman_sim.world.dice import MS, Dice, S
 from pointsman_sim.world.process import Process, World
+from pointsman_wire.errors import Code
+from pointsman_wire.lane_messages import AssignAck, JobRefused, NodeProgress, NodeResult
+from pointsman_wire.link import Frame, Send
 
 RESTART_NS = (50 * MS, 3 * S)
 
@@ -48,6 +52,7 @@ class AgentProcess(Process):
         self.handlers = Handlers(self, node.manners)
         # The fence under which each run was started, for its result to carry.
         self.fences: dict[int, list[str | int]] = {}
+        self.lies_until_ns = 0
         register = msgspec.structs.replace(
             node.register, node_id=node.disk.node_id or node.new_id(), key=node.disk.key
         )
@@ -56,6 +61,27 @@ class AgentProcess(Process):
         )
         self.scribe = AgentScribe(self.name, register.max_concurrency)
         self.start(self.core)
+
+    def frames_of(self, command: Send) -> list[Frame]:
+        """While it lies, say results twice, for jobs it never had and for older attempts."""
+        frames: list[Frame] = [(command.message, command.payload)]
+        result = command.message
+        is_lying = self.world.schedule.now_ns < self.lies_until_ns
+        if not is_lying or not isinstance(result, NodeResult):
+            return frames
+        job_id, epoch, dispatch = result.job_id, result.epoch - 1, result.dispatch
+        lie = self.dice.pick(
+            (
+                result,
+                replace(result, job_id="f" * 32),
+                replace(result, epoch=epoch),
+                JobRefused(job_id=job_id, epoch=epoch, dispatch=dispatch, code=Code.STALE.value),
+                AssignAck(number=1),
+                NodeProgress(job_id=job_id, epoch=epoch, dispatch=dispatch, percent=1e9),
+            )
+        )
+        self.world.history.counts["lies"] += 1
+        return [*frames, (lie, command.payload)]
 
     def execute(self, command: Any) -> None:
         """Run handlers, store, measure."""

@@ -66,6 +66,7 @@ class ClientProcess(Process):
         frames: list[Frame] = [(command.message, command.payload)]
         if isinstance(command.message, Submit) and self.dice.chance(self.site.repeats):
             is_other = self.dice.chance(0.1)
+            self.world.history.counts["repeats"] += 1
             frames.append((command.message, OTHER_BODY if is_other else command.payload))
         return frames
 

@@ -11,6 +11,7 @@ from pointsman_sim.parts.manager_part import ManagerProcess
 from pointsman_sim.parts.uplinks import Uplinks
 from pointsman_sim.parts.worker_part import WorkerProcess
 from pointsman_sim.world.dice import MS, Dice
+from pointsman_sim.world.journal_disk import JournalDisk
 from pointsman_sim.world.memory import HostMemory
 from pointsman_sim.world.process import World
 from pointsman_sim.world.wires import Wire
@@ -36,6 +37,11 @@ class Instance:
         self._ticket_key = self._dice.entropy(TICKET_KEY_BYTES)
         self.registry: list[RegistryEntry] = []
         self._epochs = [0] * worker_count
+        self.job_names: list[dict[int, str]] = [{} for _ in range(worker_count)]
+        self.disks = [
+            JournalDisk(world.schedule, Dice(world.seed, f"disk {index}"))
+            for index in range(worker_count)
+        ]
         self._manager_lives = 0
         self._is_memory_ready = False
         # What runs.
@@ -113,6 +119,12 @@ class Instance:
             if process is not None:
                 process.kill()
         self._is_memory_ready = False
+
+    def lose_power(self) -> int:
+        """Everything dies, and a tail of what was not synced is lost; return how many turns."""
+        self.crash()
+        self._world.struck("power_loss", "host", level="fsync")
+        return sum(disk.lose_power() for disk in self.disks)
 
     def ring(self, ringer: WorkerProcess, command: RingWorker) -> None:
         """Carry a ring to another worker; now and then one is lost."""

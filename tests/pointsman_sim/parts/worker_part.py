@@ -2,9 +2,16 @@
 
 from typing import TYPE_CHECKING, Any
 
+from pointsman_sim.parts.worker_scribe import WorkerScribe
 from pointsman_sim.world.process import Process, World
 from pointsman_workers.core.core import WorkerCore
-from pointsman_workers.core.events import RingWorker, Stopped, TellManager
+from pointsman_workers.core.events import (
+    DropSegments,
+    RingWorker,
+    Stopped,
+    TellManager,
+    WriteJournal,
+)
 from pointsman_workers.core.setup import WorkerSetup
 
 if TYPE_CHECKING:
@@ -25,6 +32,8 @@ class WorkerProcess(Process):
         self.index = index
         self.epoch = epoch
         self.born_at_ns = world.schedule.now_ns
+        self._disk = instance.disks[index]
+        journal, recovered = self._disk.open(instance.config.jobs.window_jobs_max, self.post)
         self.core = WorkerCore(
             WorkerSetup(
                 config=instance.config,
@@ -35,18 +44,25 @@ class WorkerProcess(Process):
                 instance_uid=instance.uid,
                 epoch=epoch,
                 ticket_key=instance.ticket_key,
+                journal=journal,
+                recovered=recovered,
                 entropy=self.dice.entropy,
                 stopwatch=no_stopwatch,
             )
         )
+        self.scribe = WorkerScribe(self.name, instance.job_names[index])
         self.start(self.core)
 
     def execute(self, command: Any) -> None:
-        """Talk to the manager and to the other workers."""
+        """Talk to the manager and to the other workers, and write the journal."""
         if isinstance(command, TellManager):
             self._instance.uplinks.up(self.index, command.message)
         elif isinstance(command, RingWorker):
             self._instance.ring(self, command)
+        elif isinstance(command, WriteJournal):
+            self._disk.write(command)
+        elif isinstance(command, DropSegments):
+            self._disk.drop(command.below)
         else:
             assert isinstance(command, Stopped), command
             self.kill()

@@ -217,9 +217,10 @@ class WorkerCore:
         """Leave waiting jobs that the journal has to the next life of this shard."""
         waiting = self.shard.waiting
         queued = [job for kind in waiting.kinds for job in waiting.jobs(kind)]
-        self._shelved += [job for job in queued if job.segment]
-        for job in self._shelved:
+        shelved = [job for job in queued if job.segment]
+        for job in shelved:
             waiting.remove(job)
+        self._shelved += shelved  # asked to stop once more, those of before are no longer queued
 
     def _settle_if_time(self) -> None:
         """All nodes have reported what they run from before, or had time enough to."""
