@@ -9,11 +9,13 @@ TEST_PROCESSES ?= 3
 TEST_RERUNS ?= 0
 # How long a campaign may take, and which share of the runs that a release wants it does.
 MINUTES ?= 5
+# The first seed of a campaign; another one sees other weather.
+SEED    ?= 0
 SHARE ?= 1.0
 LEDGER ?=
 BENCHES  := $(filter-out bench/_%,$(wildcard bench/*.py))
 
-.PHONY: demo test check crash faults fuzz bench clean setup speech
+.PHONY: demo test check crash weather faults fuzz bench clean setup speech
 
 demo: speech  ## Speak a few sentences, and hear them translated: make demo WAV="one.wav two.wav"
 	$(PYTHON) -m pointsman demo $(WAV)
@@ -37,6 +39,9 @@ fuzz: setup  ## Bytes that nobody should send: make fuzz MINUTES=30 LEDGER=runs.
 
 crash: setup  ## Deaths at every point, at random, all at once: make crash MINUTES=60 LEDGER=runs.jsonl
 	PYTHONPATH=tests $(PYTHON) -m crash --minutes $(MINUTES) --share $(SHARE) $(LEDGER:%=--ledger %)
+
+weather: setup  ## Simulated clusters in storms, each seed twice: make weather MINUTES=30 LEDGER=runs.jsonl
+	PYTHONPATH=tests $(PYTHON) -m pointsman_sim --minutes $(MINUTES) --seed $(SEED) --twice $(LEDGER:%=--ledger %)
 
 bench: setup  ## Every bench, short; modules that benches share begin with an underscore
 	@set -e; for bench in $(BENCHES); do echo "== $$bench"; $(PYTHON) $$bench --quick; done

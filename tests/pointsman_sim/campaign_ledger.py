@@ -15,15 +15,18 @@ import msgspec
 from pointsman_sim.simulation import Report
 from pointsman_sim.wall_clock import today
 
-# What each kind of simulated fault counts for.
+# What each kind of simulated fault counts for; some are no entry of the list by themselves.
 IDS: dict[str, tuple[str, ...]] = {
     "agent_amnesia": ("P3",),
     "agent_crash": ("P3", "P4"),
     "agent_lies": ("N10",),
     "agent_power_loss": ("N1",),
     "agent_stall": ("N5",),
+    "agent_wishes": (),
     "client_crash": ("N12",),
+    "connection_drop": (),
     "connection_half_open": ("N1", "N2"),
+    "dial_failure": (),
     "disk_full": ("C3",),
     "flapping": ("N8",),
     "half_partition": ("N3",),

@@ -54,7 +54,7 @@ def test_a_campaign_is_counted_by_the_ids_of_its_faults(
     assert "see it again: python -m pointsman_sim --seed 3 --steps 600" in capsys.readouterr().err
 
 
-def test_every_kind_of_fault_counts_for_some_id() -> None:
+def test_every_kind_of_fault_has_its_place_in_the_ledger() -> None:
     assert sorted(IDS) == sorted(FAULTS)
 
 

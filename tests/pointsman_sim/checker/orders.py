@@ -11,7 +11,7 @@ def sessions_keep_their_order(recording: Recording, limits: Limits) -> Verdict:
     serial: dict[str, list[Job]] = {}
     for job in recording.accepted:
         submit = recording.submits.get((job.session, job.request))
-        if submit is None or not job.attempts:
+        if job.is_told_late or submit is None or not job.attempts:
             continue
         queues.setdefault((job.session, submit.kind), []).append(job)
         connect = recording.connects.get(job.session)

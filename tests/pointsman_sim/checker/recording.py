@@ -52,6 +52,8 @@ class Job(msgspec.Struct, kw_only=True, eq=False):
     accepted_at_ns: int | None = None
     # When the submit that this accepts was sent: the worker accepted it some time since.
     asked_at_ns: int = 0
+    # Its first acceptance never came: when it was accepted nobody knows.
+    is_told_late: bool = False
     cancelled_at_ns: int | None = None
     missing: Fact | None = None
     results: list[Fact] = []
@@ -167,6 +169,7 @@ class Recording:
         if job.accepted_at_ns is None:
             job.accepted_at_ns, job.level, job.window_s = fact.at_ns, fact.level, fact.seconds
             job.asked_at_ns = self._asked_at_ns.get((fact.session, fact.request), fact.at_ns)
+            job.is_told_late = fact.status == "duplicate"
             self.accepted.append(job)
             self.jobs_of_request.setdefault((job.session, job.request), []).append(job)
 
