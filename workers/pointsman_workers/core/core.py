@@ -174,6 +174,7 @@ class WorkerCore:
         self._late_ns += event.late_ns
         self._set_clock(self.shard.fleet.clock_ns)
         self.shard.count(Counter.LOOP_LATE)
+        self._judge_age()  # before the first decision after the pause
 
     def _follow_snapshot(self) -> None:
         fleet = self.shard.fleet
@@ -183,14 +184,18 @@ class WorkerCore:
         for kind in self.shard.waiting.kinds:
             fleet.prepare(kind)
 
+    def _judge_age(self) -> None:
+        """Is the manager silent for so long that decisions must say so?"""
+        stale_ns = int(self.shard.config.limits.snapshot_stale_s * SECOND_NS)
+        self.shard.fleet.is_stale = self.shard.fleet.age_ns() > stale_ns
+
     def _do_chores(self) -> None:
         shard = self.shard
         self._chores_at_ns = shard.now_ns + CHORES_NS
         shard.window.expire(shard.now_ns)
         self._lanes.check_rows()
         shard.fleet.paces.tick(shard.now_ns)
-        stale_ns = int(shard.config.limits.snapshot_stale_s * SECOND_NS)
-        shard.fleet.is_stale = shard.fleet.age_ns() > stale_ns
+        self._judge_age()
         if not shard.is_settled:
             self._settle_if_time()
         if shard.now_ns >= self._mend_at_ns:
