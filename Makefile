@@ -15,7 +15,7 @@ SHARE ?= 1.0
 LEDGER ?=
 BENCHES  := $(filter-out bench/_%,$(wildcard bench/*.py))
 
-.PHONY: demo test check crash weather faults fuzz bench clean setup speech
+.PHONY: demo test check crash weather faults fuzz torn-reads bench clean setup speech
 
 demo: speech  ## Speak a few sentences, and hear them translated: make demo WAV="one.wav two.wav"
 	$(PYTHON) -m pointsman demo $(WAV)
@@ -42,6 +42,9 @@ crash: setup  ## Deaths at every point, at random, all at once: make crash MINUT
 
 weather: setup  ## Simulated clusters in storms, each seed twice: make weather MINUTES=30 LEDGER=runs.jsonl
 	PYTHONPATH=tests $(PYTHON) -m pointsman_sim --minutes $(MINUTES) --seed $(SEED) --twice $(LEDGER:%=--ledger %)
+
+torn-reads: setup  ## Readers against a writer of shared memory: make torn-reads MINUTES=10
+	PYTHONPATH=tests:tests/shm $(PYTHON) -m campaigns.torn_reads --minutes $(MINUTES) $(LEDGER:%=--ledger %)
 
 bench: setup  ## Every bench, short; modules that benches share begin with an underscore
 	@set -e; for bench in $(BENCHES); do echo "== $$bench"; $(PYTHON) $$bench --quick; done
