@@ -31,6 +31,12 @@ from pointsman_workers.ordering.orders import set_order
 from pointsman_workers.ordering.utterances import UtteranceDesk
 
 SESSION_ID_TRIES = 10_000
+# What an unread result costs beside its output: failures without end have none.
+UNREAD_OVERHEAD_BYTES = 256
+
+
+def _kept_bytes(job: Job) -> int:
+    return len(job.output) + UNREAD_OVERHEAD_BYTES
 
 
 class SessionDesk:
@@ -309,7 +315,7 @@ class SessionDesk:
     def _hand_over(self, session: Session, job: Job) -> None:
         assert job.result is not None, job.job_id
         session.unread[job.result.number] = job
-        session.unread_bytes += len(job.output)
+        session.unread_bytes += _kept_bytes(job)
         while session.unread_bytes > self._unread_bytes_max:
             # What is dropped here is not lost: a repeated submit of its key fetches it.
             self._drop_first_unread(session)
@@ -336,7 +342,7 @@ class SessionDesk:
         read = [*takewhile(last_number.__ge__, unread)]
         for number in read:
             job = unread.pop(number)
-            session.unread_bytes -= len(job.output)
+            session.unread_bytes -= _kept_bytes(job)
             if shard.withheld:
                 shard.let_go(job)
         if session.utterances is not None:
@@ -357,7 +363,7 @@ class SessionDesk:
                     self.utterances.restored(session.utterances, job)
                     continue
                 session.unread[number] = job
-                session.unread_bytes += len(job.output)
+                session.unread_bytes += _kept_bytes(job)
 
     def _let_go_of_unread(self, session: Session) -> None:
         for job in session.unread.values():
@@ -373,4 +379,4 @@ class SessionDesk:
     @staticmethod
     def _drop_first_unread(session: Session) -> None:
         job = session.unread.pop(next(iter(session.unread)))
-        session.unread_bytes -= len(job.output)
+        session.unread_bytes -= _kept_bytes(job)
