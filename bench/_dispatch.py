@@ -12,7 +12,7 @@ from time import perf_counter_ns
 
 from msgspec.structs import replace
 
-from pointsman_shm.config import Config, NodesConfig
+from pointsman_shm.config import Config, NodesConfig, PoolsConfig
 from pointsman_shm.memory.catalog_layout import ROWS_PER_NODE_PAGE, CatalogLayout
 from pointsman_shm.memory.catalog_reader import CatalogReader
 from pointsman_shm.memory.catalog_writer import CatalogWriter
@@ -65,7 +65,9 @@ def capability(languages: Sequence[str]) -> CapabilityClass:
 class Dispatch:
     """A worker, its fleet, and one trunk with some sessions."""
 
-    def __init__(self, node_count: int, worker_count: int = 2, slots: int = SLOTS) -> None:
+    def __init__(
+        self, node_count: int, worker_count: int = 2, slots: int = SLOTS, sample_size: int = 8
+    ) -> None:
         self.node_count = node_count
         self.worker_count = worker_count
         self._slots = slots
@@ -88,7 +90,9 @@ class Dispatch:
         )
         waiting = memoryview(mmap(-1, WaitingWords.size(worker_count)))
         self._waiting = WaitingWords(waiting, worker_count=worker_count, create=True)
-        self._config = Config(nodes=NodesConfig(max_nodes=node_count))
+        self._config = Config(
+            nodes=NodesConfig(max_nodes=node_count), pools=PoolsConfig(sample_size=sample_size)
+        )
         self._planner = PoolPlanner(self._config.pools)
         self._classes = sorted({capability(languages) for languages in LANGUAGES}, key=str)
         self._records = [self._enter(row) for row in range(node_count)]
@@ -220,16 +224,25 @@ class Dispatch:
         )
         return self.step(Received(TRUNK, [(job, b"x" * 200)]))
 
+    @staticmethod
+    def row_of(lane: Connection) -> int:
+        """Return whose lane this is."""
+        return lane - FIRST_LANE
+
+    def result_of(self, assignment: Send) -> NodeResult:
+        """Return the next result of a node: for this assignment."""
+        job, row = assignment.message, self.row_of(assignment.connection)
+        assert isinstance(job, Assign), job
+        self._result_numbers[row] += 1
+        return NodeResult(
+            number=self._result_numbers[row], job_id=job.job_id, epoch=1, dispatch=job.dispatch
+        )
+
     def end(self, assignment: Send) -> list[Send]:
         """The node of an assignment gives its result, and the client reads the job's."""
         job, lane = assignment.message, assignment.connection
         assert isinstance(job, Assign), job
-        row = lane - FIRST_LANE
-        self._result_numbers[row] += 1
-        result = NodeResult(
-            number=self._result_numbers[row], job_id=job.job_id, epoch=1, dispatch=job.dispatch
-        )
-        sent = self.step(Received(lane, [(result, b"y" * 200)]))
+        sent = self.step(Received(lane, [(self.result_of(assignment), b"y" * 200)]))
         number = int(job.request_id[2:]) % SESSIONS
         self._read_results[number] = self._read_results.get(number, 0) + 1
         acknowledged = ResultAck(results=[(number, self._read_results[number])])
