@@ -10,6 +10,7 @@ from random import Random
 from typing import TypeVar
 
 from fleet_samples import speech_class
+from host_pages import HostPages
 from msgspec.structs import replace
 
 from pointsman_shm.config import Config
@@ -21,19 +22,18 @@ from pointsman_shm.memory.rows import NodeRows, NodeState, RowFlag, pack_load, p
 from pointsman_shm.memory.stats import StatsPage
 from pointsman_shm.memory.waiting import WaitingWords
 from pointsman_shm.rules.pool_planner import PoolPlanner
-from pointsman_shm.snapshot import codec
 from pointsman_shm.snapshot.records import (
     CapabilityClass,
-    ConfigPage,
     MarkRecord,
     NodeRecord,
-    PolicyPage,
 )
 from pointsman_wire.lane_messages import (
     Assign,
     AssignAck,
     JobFence,
     LaneOpen,
+    LanePing,
+    LanePong,
     LaneReport,
     NodeResult,
     NodeResultAck,
@@ -142,25 +142,8 @@ class Host:
 
     def publish(self, now_ns: int) -> None:
         """Publish everything."""
-        pages = {
-            self.layout.class_page(0): codec.encode_classes(0, self.classes),
-            self.layout.pools: codec.encode_pools(self.planner.page()),
-            self.layout.config: codec.encode_config(
-                ConfigPage(
-                    require_gpu=self.config.nodes.require_gpu,
-                    pools=self.config.pools,
-                    catalogue=self.config.catalogue,
-                )
-            ),
-            self.layout.marks: codec.encode_marks(self.marks),
-            self.layout.policy: codec.encode_policy(
-                PolicyPage(tenant_overrides=self.config.pools.tenant_overrides)
-            ),
-        }
-        for page in range(self.layout.node_page_count):
-            first = page * 256
-            records = [record for row, record in self.records.items() if first <= row < first + 256]
-            pages[page] = codec.encode_nodes(records)
+        content = HostPages(self.config, self.planner, self.records, self.classes, self.marks)
+        pages = content.encode(self.layout)
         self.writer.publish(pages, now_ns)
 
 
@@ -182,6 +165,9 @@ class WorkerHarness:
         self.sent: dict[Connection, list[tuple[Message, bytes]]] = {}
         self.commands: list[object] = []
         self.closed: list[Connection] = []
+        # Nodes answer pings while time passes, unless a story is about those that do not.
+        self.answers_pings = True
+        self._pongs: list[Received] = []
         self._connections = count(100 * worker_index + 1)
         random = Random(worker_index)
         setup = WorkerSetup(
@@ -204,7 +190,9 @@ class WorkerHarness:
         commands = self.core.step(self.now_ns, events)
         self.commands += commands
         for command in commands:
-            if isinstance(command, Send):
+            if isinstance(command, Send) and isinstance(command.message, LanePing):
+                self._pinged(command.connection, command.message)
+            elif isinstance(command, Send):
                 self.sent.setdefault(command.connection, []).append(
                     (command.message, command.payload)
                 )
@@ -218,7 +206,17 @@ class WorkerHarness:
         while (due_ns := self.core.next_deadline_ns()) <= end_ns:
             self.now_ns = max(self.now_ns, due_ns)
             self.feed()
+            if self._pongs:
+                pongs, self._pongs = self._pongs, []
+                self.feed(*pongs)
         self.now_ns = end_ns
+
+    def _pinged(self, connection: Connection, ping: LanePing) -> None:
+        if self.answers_pings:
+            pong = LanePong(number=ping.number)
+            self._pongs.append(Received(connection, [(pong, b"")]))
+        else:
+            self.sent.setdefault(connection, []).append((ping, b""))
 
     def entries(self) -> list[AnyEntry]:
         """Everything that was written to the journal, in order."""

@@ -179,6 +179,12 @@ ROWS = (
         "decisions are marked stale",
         "test_t25_when_the_manager_is_silent_own_counts_decide_and_it_is_told",
     ),
+    Row(
+        "age of a snapshot at which only nodes get jobs that answer now",
+        "limits.snapshot_refuse_s",
+        "what no such node can do gets `STALE` with `retry_after_ms`",
+        "test_with_a_manager_long_silent_only_nodes_that_answer_get_jobs",
+    ),
 )
 
 

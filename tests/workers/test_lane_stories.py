@@ -133,6 +133,7 @@ def test_a_mark_keeps_away_only_jobs_of_its_service_and_only_for_a_while() -> No
 def test_a_zombie_that_never_reads_its_lane_is_told_to_the_manager() -> None:
     """T8: suspect in about 3 s, its jobs dispatched again."""
     _, h = one_node()
+    h.answers_pings = False
     node = h.open_lane(3)
     client = h.open_session()
     client.submit("r-1")
@@ -144,6 +145,7 @@ def test_a_zombie_that_never_reads_its_lane_is_told_to_the_manager() -> None:
 
 def test_a_node_that_answers_its_pings_is_no_zombie() -> None:
     _, h = one_node()
+    h.answers_pings = False
     node = h.open_lane(3)
     client = h.open_session()
     client.submit("r-1")

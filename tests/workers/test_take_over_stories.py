@@ -290,13 +290,13 @@ def test_failovers_and_their_reasons_are_carried_over_a_restart() -> None:
     worker = host.worker()
     lanes(worker)
     client = worker.open_session("s-1")
-    client.submit("r-1")
+    client.submit("r-1", wait_none_s=60.0, wait_busy_s=60.0)
     for _ in range(3):
         worker.advance(2.5)  # nobody ever acknowledges
     successor = host.successor(worker)
     client = back(successor, client)
     lanes(successor)
-    successor.advance(2.5)
+    successor.advance(5.0)
     result = client.one(Result)
     assert result.status == "failed"
     assert result.error is not None

@@ -106,7 +106,7 @@ class WorkerCore:
             lane.JobRefused: lambda of, message, _: lanes.refused(of, message),
             lane.NodePartial: lanes.partial,
             lane.NodeProgress: lambda of, message, _: lanes.progress(of, message),
-            lane.LanePong: lambda of, message, _: lanes.ponged(of, message),
+            lane.LanePong: lambda of, message, _: lanes.watch.ponged(of, message),
         }
 
     # -- the step ----------------------------------------------------------------------------
@@ -173,8 +173,9 @@ class WorkerCore:
         """This process did not run: its deadlines move by as much."""
         self._late_ns += event.late_ns
         self._set_clock(self.shard.fleet.clock_ns)
+        self._lanes.watch.was_late()
         self.shard.count(Counter.LOOP_LATE)
-        self._judge_age()  # before the first decision after the pause
+        self._lanes.watch.look()  # before the first decision after the pause
 
     def _follow_snapshot(self) -> None:
         fleet = self.shard.fleet
@@ -184,18 +185,13 @@ class WorkerCore:
         for kind in self.shard.waiting.kinds:
             fleet.prepare(kind)
 
-    def _judge_age(self) -> None:
-        """Is the manager silent for so long that decisions must say so?"""
-        stale_ns = int(self.shard.config.limits.snapshot_stale_s * SECOND_NS)
-        self.shard.fleet.is_stale = self.shard.fleet.age_ns() > stale_ns
-
     def _do_chores(self) -> None:
         shard = self.shard
         self._chores_at_ns = shard.now_ns + CHORES_NS
         shard.window.expire(shard.now_ns)
         self._lanes.check_rows()
         shard.fleet.paces.tick(shard.now_ns)
-        self._judge_age()
+        self._lanes.watch.look()
         if not shard.is_settled:
             self._settle_if_time()
         if shard.now_ns >= self._mend_at_ns:

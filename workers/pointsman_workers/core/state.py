@@ -211,10 +211,9 @@ class Lane(msgspec.Struct, eq=False, kw_only=True):
     untold_bytes: int = 0  # of results that it does not know to be safe yet
     ping_number: int = 0
     pong_number: int = 0
-    pinged_at_ns: int = 0
+    asked_at_ns: int = 0  # when the oldest ping was sent that has no answer
     last_read: int = 0  # highest assignment the node said it has read
-    stuck_since_ns: int = 0  # since when pongs come but assignments are not read
-    is_zombie_told: bool = False
+    is_stuck: bool = False  # its node does not answer, or takes no assignment: no more of them
     read_at_ns: int = 0  # when last_read moved last
     is_leaving: bool = False  # it drains: that it goes is no job's fault
 

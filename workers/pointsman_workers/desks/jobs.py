@@ -206,7 +206,8 @@ class JobDesk:
         if has_turn and self.placing.place(job):
             self._register(peer, job)
             return
-        if self.placing.wait_s(job) == 0 and memory_of(job).walk is None:
+        may_wait = self.placing.wait_s(job) > 0 or memory_of(job).walk is not None
+        if not may_wait or self.placing.is_hopeless(job):
             self._refuse(peer, job.submit, self.placing.nobody(job))
             if line is not None:
                 self.serial.left(line, job)

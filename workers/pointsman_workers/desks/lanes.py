@@ -6,15 +6,13 @@ reports what it runs and holds (reports.py).
 
 from pointsman_shm.memory.rows import GENERATION_SHIFT, STATE_MASK, STATE_SHIFT, NodeState
 from pointsman_shm.memory.stats_names import Counter
-from pointsman_shm.uplink import LaneRefused, ModelUnavailable, NodeZombie
+from pointsman_shm.uplink import LaneRefused, ModelUnavailable
 from pointsman_wire.errors import Code
 from pointsman_wire.lane_messages import (
     AssignAck,
     JobRefused,
     LaneAccepted,
     LaneOpen,
-    LanePing,
-    LanePong,
     NodePartial,
     NodeProgress,
     NodeResult,
@@ -29,7 +27,6 @@ from pointsman_workers.core.state import Job, Lane
 from pointsman_workers.desks.attempts import AttemptDesk, Cause, Failure, lost_with
 from pointsman_workers.desks.reports import ReportDesk
 
-ZOMBIE_NS = 3 * SECOND_NS
 ORPHANS_MAX = 10_000
 GENERATIONS = 1 << 16
 _CHUNK_BYTES = 8 * 256  # of standing words that are compared at a time
@@ -42,6 +39,7 @@ class LaneDesk:
         self.shard = shard
         self.attempts = attempts
         self.reports = reports
+        self.watch = reports.watch
         self._grace_ns = int(shard.config.jobs.lane_grace_s * SECOND_NS)
         self._words = b""  # the standing words as they were at the last check of rows
         self._unchecked: set[int] = set()  # rows whose lane was opened since
@@ -114,6 +112,7 @@ class LaneDesk:
         self._forget_connection(lane)
         lane.connection = connection
         lane.epoch = epoch
+        self.watch.connected(lane)
 
     def _forget_connection(self, lane: Lane) -> None:
         lane.connection = None
@@ -126,14 +125,14 @@ class LaneDesk:
         self.shard.outbox.forget(lane)
         lane.withheld.clear()
         lane.ping_number = lane.pong_number = lane.last_read = 0
-        lane.stuck_since_ns = 0
-        lane.is_zombie_told = False
+        lane.is_stuck = False
 
     def disconnected(self, connection: Connection) -> None:
         """A lane's connection is gone; the node has the grace period to come back."""
         lane = self.shard.lanes_by_connection.pop(connection)
         if lane is not None and lane.connection == connection:
             self._forget_connection(lane)
+            self.watch.lost(lane)
             self.shard.file(lane, self.shard.now_ns + self._grace_ns)
 
     def lose(self, lane: Lane, reason: str) -> None:
@@ -144,6 +143,7 @@ class LaneDesk:
             shard.lanes_by_connection[lane.connection] = None
         self._forget_connection(lane)
         del shard.lanes[lane.row]
+        self.watch.given_up(lane)
         if shard.rows_by_node.get(lane.node_id) == lane.row:
             del shard.rows_by_node[lane.node_id]
         for hold in tuple(lane.holds.values()):
@@ -188,7 +188,6 @@ class LaneDesk:
         if message.number > lane.last_read:
             lane.last_read = message.number
             lane.read_at_ns = self.shard.now_ns
-            lane.stuck_since_ns = 0  # a busy lane is never without unread assignments
         unacknowledged = lane.unacknowledged
         while unacknowledged and unacknowledged[0].number <= message.number:
             self.reports.start(unacknowledged.popleft())
@@ -288,49 +287,16 @@ class LaneDesk:
     # -- liveness ----------------------------------------------------------------------------
 
     def timed(self, lane: Lane) -> None:
-        """Ping a lane with jobs; give up one whose node did not come back."""
+        """Look after a lane that stands; give up one whose node did not come back."""
         shard = self.shard
         if shard.lanes.get(lane.row) is not lane:
             return
         if lane.connection is None:
-            if lane.lost_at_ns + self._grace_ns <= shard.now_ns:
+            if lane.lost_at_ns + self._grace_ns <= shard.now_ns and not self.watch.may_give_up():
+                shard.file(lane, shard.now_ns + SECOND_NS)
+            elif lane.lost_at_ns + self._grace_ns <= shard.now_ns:
                 self.lose(lane, f"not back within {self._grace_ns / SECOND_NS:.0f} s")
             else:
                 shard.file(lane, lane.lost_at_ns + self._grace_ns)
             return
-        if not lane.holds:
-            lane.stuck_since_ns = 0
-            return
-        self._judge(lane)
-        lane.ping_number += 1
-        lane.pinged_at_ns = shard.now_ns
-        ping = LanePing(number=lane.ping_number, last_assigned=lane.next_assignment - 1)
-        shard.outbox.send(lane.connection, ping)
-        shard.watch(lane)
-
-    def _judge(self, lane: Lane) -> None:
-        """A zombie answers on its control connection and never reads its lane."""
-        is_behind = lane.pong_number < lane.ping_number or bool(lane.unacknowledged)
-        if not is_behind:
-            lane.stuck_since_ns = 0
-            return
-        if not lane.stuck_since_ns:
-            lane.stuck_since_ns = self.shard.now_ns
-        stuck_ns = self.shard.now_ns - lane.stuck_since_ns
-        if stuck_ns >= ZOMBIE_NS and not lane.is_zombie_told:
-            lane.is_zombie_told = True
-            zombie = NodeZombie(
-                row=lane.row,
-                generation=lane.generation,
-                epoch=lane.epoch,
-                reason=f"its lane was not read for {stuck_ns / SECOND_NS:.1f} s",
-            )
-            self.shard.outbox.commands.append(TellManager(zombie))
-
-    def ponged(self, lane: Lane, message: LanePong) -> None:
-        """The node reads its lane."""
-        lane.pong_number = max(lane.pong_number, message.number)
-        if message.last_read > lane.last_read:
-            lane.last_read = message.last_read
-            lane.read_at_ns = self.shard.now_ns
-            lane.stuck_since_ns = 0
+        self.watch.timed(lane)

@@ -19,7 +19,7 @@ from pointsman_workers.core.lifecycle import moved
 from pointsman_workers.core.shard import MILLISECOND_NS, SECOND_NS, Shard
 from pointsman_workers.core.state import Hold, Job, Lane
 from pointsman_workers.desks.hedging import HedgePlan
-from pointsman_workers.desks.refusing import NONE_CAN, Preferred, answer_of
+from pointsman_workers.desks.refusing import NONE_CAN, Preferred, answer_of, stale_answer
 from pointsman_workers.journal.book import MEMORY
 from pointsman_workers.placement.checks import first_failed_check
 from pointsman_workers.placement.deciding import (
@@ -265,6 +265,12 @@ class PlacingDesk:
             return jobs.wait_busy_s if submit.wait_busy_s is None else submit.wait_busy_s
         return jobs.wait_none_s if submit.wait_none_s is None else submit.wait_none_s
 
+    def is_hopeless(self, job: Job) -> bool:
+        """Nobody answers who could do it, and the manager that would tell of others is silent."""
+        memory = memory_of(job)
+        is_known = memory.is_busy or memory.walk is not None or job.is_preferred_busy
+        return self.shard.fleet.is_blind and not is_known
+
     def wait(self, job: Job) -> None:
         """Queue a pending job."""
         job.wait_until_ns = self.shard.now_ns + int(self.wait_s(job) * SECOND_NS)
@@ -277,7 +283,11 @@ class PlacingDesk:
         shard.count(Counter.NO_AVAILABLE_NODE)
         refusal = self.refusals.of_job(job)
         answer = answer_of(refusal, self._preferred(job))
-        code = Code.NO_AVAILABLE_NODE if answer.name == NONE_CAN else Code.QUEUE_TIMEOUT
+        if shard.fleet.is_blind and answer.name == NONE_CAN:
+            answer = stale_answer(answer, shard.fleet.age_ns())
+            code = Code.STALE
+        else:
+            code = Code.NO_AVAILABLE_NODE if answer.name == NONE_CAN else Code.QUEUE_TIMEOUT
         shard.recorder.note_refused(job, refusal, code.value)
         return error_info(
             code,

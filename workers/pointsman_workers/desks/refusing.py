@@ -15,6 +15,7 @@ ALL_BUSY = "all_busy"
 PREFERRED_BUSY = "preferred_busy"
 
 RETRY_AFTER_MS = 1_000  # where nobody knows better
+STALE_RETRY_MS = 5_000  # a manager that died is back in a few seconds
 RETRY_AFTER_MS_MIN = 50
 RETRY_AFTER_MS_MAX = 30_000
 
@@ -56,6 +57,13 @@ def answer_of(refusal: Refusal, preferred: Preferred | None) -> Answer:
         return Answer(ALL_BUSY, text + _in_words(soonest_ms), _retry_after(soonest_ms))
     text = f"{first}none of {total} nodes can do it: {breakdown.best_reason}"
     return Answer(NONE_CAN, text, RETRY_AFTER_MS)
+
+
+def stale_answer(answer: Answer, silent_ns: int) -> Answer:
+    """The same while the manager is silent: only nodes that answer now were asked."""
+    seconds = silent_ns // 1_000_000_000
+    text = f"the manager has been silent for {seconds} s, so only nodes that answer now get jobs; "
+    return Answer(answer.name, text + answer.text, STALE_RETRY_MS)
 
 
 def _in_words(free_ms: int | None) -> str:

@@ -12,6 +12,7 @@ from pointsman_workers.core.lifecycle import JobState, moved
 from pointsman_workers.core.shard import SECOND_NS, Shard
 from pointsman_workers.core.state import Hold, Job, Lane, Orphan
 from pointsman_workers.desks.attempts import AttemptDesk, missing_in_report
+from pointsman_workers.desks.lane_watch import LaneWatch
 from pointsman_workers.desks.take_over import TakeOverDesk
 from pointsman_workers.ordering.serial import bind
 
@@ -28,6 +29,7 @@ class ReportDesk:
         self.shard = shard
         self.attempts = attempts
         self.take_over = take_over
+        self.watch = LaneWatch(shard)
         self._orphan_ns = int(shard.config.sessions.resume_s * SECOND_NS)
 
     def report(self, lane: Lane, message: LaneReport) -> None:
@@ -44,11 +46,7 @@ class ReportDesk:
         slots = sum(hold.has_slot for hold in lane.holds.values())
         shard.fleet.own.rewrite(lane.row, slots)
         lane.is_up = True
-        shard.fleet.lane_generations[lane.row] = lane.generation
-        if lane.holds:
-            shard.watch(lane)
-        for kind in shard.waiting.kinds:
-            kind.full_until_ns = 0
+        self.watch.came_up(lane)
         if self.take_over.expected_count:
             self.take_over.all_reported(lane)
 

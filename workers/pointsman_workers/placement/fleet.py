@@ -46,6 +46,7 @@ class Fleet:
         self.paces = Paces(memory.rows.max_nodes)
         self.room = Room(self.standing, self.load, self.held)
         self.is_stale = False  # the manager is silent: what it wrote of loads says nothing now
+        self.is_blind = False  # it is so for so long that only nodes that answer us get jobs
         self.draws = Draws(seed)
         self.former_names = FormerNames()
         self.trail: list[Leg] = []  # what the decision that is being made has looked at

@@ -1,0 +1,177 @@
+"""Which lanes may carry jobs now: whose node reads, and, without a manager, answers at all.
+
+Three ways in which a lane that stands is no use, each told by what the node last did:
+
+  it does not answer pings        half-open, or the node hangs
+  assignments are not taken       a zombie: it answers, but reads or acknowledges none
+  nobody knows if its node lives  the manager has been silent for snapshot_refuse_s; then every lane
+                                  is pinged, so that the first of these tells
+
+It takes ZOMBIE_NS; then the lane gets no more jobs and the manager is told, again and
+again, as it may have been away.  A lane that moves again is taken at its word.
+
+When most lanes break at once, the network is at fault rather than the nodes: none of them is given
+up until fewer are gone or the hold is over (mass_loss.py).
+"""
+
+from pointsman_shm.mass_loss import MassLossGuard
+from pointsman_shm.memory.stats_names import Counter
+from pointsman_shm.uplink import NodeZombie
+from pointsman_wire.lane_messages import LanePing, LanePong
+from pointsman_workers.core.events import TellManager
+from pointsman_workers.core.shard import SECOND_NS, Shard
+from pointsman_workers.core.state import Lane
+
+ZOMBIE_NS = 3 * SECOND_NS
+# While the manager is silent, idle lanes are asked this often: no answer is older than 5 s then.
+ASK_NS = 2 * SECOND_NS
+SPREAD = 20
+
+
+class LaneWatch:
+    """Told of what happens on lanes; decides which of them are shown to placing."""
+
+    def __init__(self, shard: Shard) -> None:
+        self._shard = shard
+        nodes, limits = shard.config.nodes, shard.config.limits
+        self._stale_ns = int(limits.snapshot_stale_s * SECOND_NS)
+        self._blind_ns = int(limits.snapshot_refuse_s * SECOND_NS)
+        self._guard = MassLossGuard(
+            percent=nodes.mass_loss_percent,
+            nodes_min=nodes.mass_loss_nodes_min,
+            hold_ns=int(nodes.mass_loss_hold_s * SECOND_NS),
+        )
+        self._lost: set[int] = set()  # rows of lanes without a connection
+        self._doubts_until_ns = 0
+
+    # -- the manager's silence ---------------------------------------------------------------
+
+    def was_late(self) -> None:
+        """We did not run, and perhaps nobody on this host did: let the manager beat first."""
+        self._doubts_until_ns = self._shard.now_ns + SECOND_NS
+
+    def look(self) -> None:
+        """How old is the manager's last sign of life, and what follows from that?"""
+        shard = self._shard
+        fleet = shard.fleet
+        age_ns = fleet.age_ns()
+        fleet.is_stale = age_ns > self._stale_ns
+        is_blind = age_ns > self._blind_ns
+        if is_blind is fleet.is_blind or (is_blind and shard.now_ns < self._doubts_until_ns):
+            return
+        fleet.is_blind = is_blind
+        for lane in shard.lanes.values():
+            if is_blind:
+                self._ask_soon(lane)
+
+    def _ask_soon(self, lane: Lane) -> None:
+        shard = self._shard
+        shard.file(lane, shard.now_ns + (lane.row % SPREAD + 1) * ASK_NS // SPREAD)
+
+    # -- lanes come and go -------------------------------------------------------------------
+
+    def came_up(self, lane: Lane) -> None:
+        """The node has reported on this lane."""
+        shard = self._shard
+        self.show(lane)
+        if lane.holds:
+            shard.watch(lane)
+        elif shard.fleet.is_blind:
+            self._ask_soon(lane)
+
+    def connected(self, lane: Lane) -> None:
+        """It has a connection, again."""
+        self._lost.discard(lane.row)
+        self._count_lost()
+
+    def lost(self, lane: Lane) -> None:
+        """Its connection broke."""
+        self._lost.add(lane.row)
+        self._count_lost()
+
+    def given_up(self, lane: Lane) -> None:
+        """The lane is no more."""
+        self._lost.discard(lane.row)
+        self._count_lost()
+
+    def may_give_up(self) -> bool:
+        """May a node whose lane did not come back be taken for dead?"""
+        return self._guard.may_declare(self._shard.now_ns)
+
+    def _count_lost(self) -> None:
+        shard = self._shard
+        if self._guard.observe(shard.now_ns, len(self._lost), len(shard.lanes)):
+            shard.count(Counter.MASS_LOSSES)
+
+    # -- a lane that stands ------------------------------------------------------------------
+
+    def timed(self, lane: Lane) -> None:
+        """Judge a lane that has a connection, and ask it again while there is reason to."""
+        shard = self._shard
+        assert lane.connection is not None
+        self._judge(lane)
+        if not (lane.holds or lane.is_stuck or shard.fleet.is_blind):
+            return
+        if lane.pong_number == lane.ping_number:
+            lane.asked_at_ns = shard.now_ns
+        lane.ping_number += 1
+        ping = LanePing(number=lane.ping_number, last_assigned=lane.next_assignment - 1)
+        shard.outbox.send(lane.connection, ping)
+        if lane.holds or lane.is_stuck or lane.pong_number < lane.ping_number - 1:
+            shard.watch(lane)
+        else:
+            shard.file(lane, shard.now_ns + ASK_NS)
+
+    def _judge(self, lane: Lane) -> None:
+        shard = self._shard
+        stuck_ns = self._stuck_ns(lane)
+        if stuck_ns >= ZOMBIE_NS:
+            zombie = NodeZombie(
+                row=lane.row,
+                generation=lane.generation,
+                epoch=lane.epoch,
+                reason=f"its lane was not read for {stuck_ns / SECOND_NS:.1f} s",
+            )
+            shard.outbox.commands.append(TellManager(zombie))
+        lane.is_stuck = stuck_ns >= ZOMBIE_NS
+        self.show(lane)
+
+    def _stuck_ns(self, lane: Lane) -> int:
+        """For how long has something that the node owes us been due?"""
+        now_ns = self._shard.now_ns
+        stuck_ns = 0
+        if lane.pong_number < lane.ping_number:
+            stuck_ns = now_ns - lane.asked_at_ns
+        while lane.unacknowledged and lane.unacknowledged[0].is_started:
+            lane.unacknowledged.popleft()  # its result or progress said as much
+        if lane.unacknowledged:
+            # A busy lane is never without unread assignments; it must move.
+            since_ns = max(lane.unacknowledged[0].sent_at_ns, lane.read_at_ns)
+            stuck_ns = max(stuck_ns, now_ns - since_ns)
+        return stuck_ns
+
+    def ponged(self, lane: Lane, message: LanePong) -> None:
+        """The node reads its lane."""
+        now_ns = self._shard.now_ns
+        if message.number > lane.pong_number:
+            lane.pong_number = min(message.number, lane.ping_number)
+            lane.asked_at_ns = now_ns
+        if message.last_read > lane.last_read:
+            lane.last_read = message.last_read
+            lane.read_at_ns = now_ns
+        if self._is_hidden(lane):
+            lane.is_stuck = self._stuck_ns(lane) >= ZOMBIE_NS
+            self.show(lane)
+
+    def _is_hidden(self, lane: Lane) -> bool:
+        return self._shard.fleet.lane_generations[lane.row] != lane.generation
+
+    def show(self, lane: Lane) -> None:
+        """Let placing see the lane, or not."""
+        shard = self._shard
+        fleet = shard.fleet
+        is_shown = lane.is_up and not lane.is_stuck
+        if is_shown and self._is_hidden(lane):
+            for kind in shard.waiting.kinds:
+                kind.full_until_ns = 0
+        fleet.lane_generations[lane.row] = lane.generation if is_shown else 0
