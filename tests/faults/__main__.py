@@ -66,10 +66,14 @@ LONG = (
         5,
     ),
     Fault("N4", "2_s_of_latency", client_scenarios.two_seconds_of_latency, 5),
+)
+# With the limits that a service has by default.
+PATIENT = (
     Fault(
         "N14", "slowloris_5000", partial(client_scenarios.slowloris, count=5_000, every_s=5.0), 10
     ),
 )
+DEFAULT_LIMITS = "[nodes]\nresource_threshold_percent = 0\n"
 NARROW = Fault("N15", "crowd_meets_the_cap", client_scenarios.crowd_meets_the_cap, 20)
 FEW_DESCRIPTORS = 256
 IDS_IN_A_NAMESPACE = {
@@ -173,11 +177,11 @@ def service_in_network() -> Iterator[tuple[LiveService, tuple[Fault, ...]]]:
         service.stop()
 
 
-def a_round(campaign: Campaign, faults: tuple[Fault, ...]) -> bool:
+def a_round(campaign: Campaign, faults: tuple[Fault, ...], config: str = CONFIG) -> bool:
     """Each fault that is wanted, once, with a fresh service; False when none is."""
     wanted = [fault for fault in faults if campaign.wants(fault)]
     if wanted:
-        with live_service(config=CONFIG) as service:
+        with live_service(config=config) as service:
             for fault in wanted:
                 campaign.run(service, fault)
     return bool(wanted)
@@ -235,6 +239,7 @@ def main() -> int:
         while (
             a_round(campaign, plain)
             | a_narrow_round(campaign)
+            | a_round(campaign, PATIENT if given.long else (), DEFAULT_LIMITS)
             | (not reason and a_round_inside(campaign))
         ):
             pass

@@ -1,16 +1,13 @@
 """Faults that the kernel's own timers must see: packets, links and addresses that are gone."""
 
 import asyncio
-import os
-import subprocess
-import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from time import monotonic
 
 from faults.namespaces import Namespace
 from faults.yard import CONFIG, Figures, Yard
-from live.nodes import TESTS
+from live.nodes import NodeProcess
 from live.service import LiveService, started, until
 from supervised_service import Place
 
@@ -26,27 +23,16 @@ def reachable_service(here: Place, network: Namespace) -> Iterator[LiveService]:
         yield service
 
 
-class InsideNode:
-    """A node program that runs in a namespace."""
-
-    def __init__(self, yard: Yard, network: Namespace, name: str, slots: int) -> None:
-        self.node_id = f"{name}-{yard.tgt}"
-        words = (yard.service.address, str(yard.journal.path), self.node_id, yard.tgt, str(slots))
-        self.process = subprocess.Popen(
-            network.command(sys.executable, "-m", "live.node_program", *words),
-            cwd=TESTS,
-            env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
-            stdout=subprocess.DEVNULL,
-        )
-
-    def close(self) -> None:
-        self.process.kill()
-        self.process.wait()
-
-
 async def inside_node(yard: Yard, network: Namespace, name: str, slots: int = 8) -> str:
     """Start a node in the network and wait until it is ready; returns its id."""
-    node = InsideNode(yard, network, name, slots)
+    node = NodeProcess(
+        yard.service.address,
+        yard.journal,
+        yard.tgt,
+        node_id=f"{name}-{yard.tgt}",
+        slots=slots,
+        before=tuple(network.command()),
+    )
     yard.stack.callback(node.close)
     await yard.is_in_state(node.node_id, "ready")
     return node.node_id

@@ -48,6 +48,7 @@ class NodeStart(msgspec.Struct, frozen=True, kw_only=True):
     crash_point: str = ""
     state_dir: str = ""
     history: str = ""
+    before: tuple[str, ...] = ()  # words that start the program elsewhere
 
 
 class NodeProcess:
@@ -60,7 +61,7 @@ class NodeProcess:
         kept = (start.state_dir, start.history)
         self.process = subprocess.Popen(
             [
-                *(sys.executable, "-m", "live.node_program"),
+                *(*start.before, sys.executable, "-m", "live.node_program"),
                 *words,
                 *kept,
             ],
