@@ -1,6 +1,8 @@
-"""Nodes that speak the wire directly and answer every job at once with its own payload.
+"""Nodes that speak the wire directly and answer every job with its own payload.
 
-python -m _load.nodes ADDRESS COUNT SLOTS
+python -m _load.nodes ADDRESS COUNT SLOTS [SERVICE_MS]
+
+At once, or each job after its service time.
 """
 
 import asyncio
@@ -40,8 +42,9 @@ START_S = 20.0
 class LoadNode:
     """One node: a control connection, and a lane to each worker."""
 
-    def __init__(self, address: str, node_id: str, slots: int) -> None:
+    def __init__(self, address: str, node_id: str, slots: int, service_s: float = 0.0) -> None:
         self.is_ready = asyncio.Event()
+        self.service_s = service_s
         self._address = address
         self._node_id = node_id
         self._slots = slots
@@ -115,6 +118,20 @@ class _Lane:
         jobs = [(message, body) for message, body in frames if type(message) is Assign]
         if jobs:
             stream.put(AssignAck(number=jobs[-1][0].number))
+            if self._node.service_s:
+                loop = asyncio.get_running_loop()
+                loop.call_later(self._node.service_s, self._answer_later, stream, jobs)
+            else:
+                self._answer(stream, jobs)
+        if len(jobs) < len(frames):
+            self._take_others(stream, frames)
+        stream.flush()
+
+    def _answer_later(self, stream: FrameStream, jobs: list[tuple[Assign, bytes]]) -> None:
+        self._answer(stream, jobs)
+        stream.flush()
+
+    def _answer(self, stream: FrameStream, jobs: list[tuple[Assign, bytes]]) -> None:
         for assign, payload in jobs:
             self._last_result += 1
             result = NodeResult(
@@ -125,9 +142,6 @@ class _Lane:
                 duration_us=1,
             )
             stream.put(result, payload)
-        if len(jobs) < len(frames):
-            self._take_others(stream, frames)
-        stream.flush()
 
     def _take_others(self, stream: FrameStream, frames: Frames) -> None:
         for message, _ in frames:
@@ -139,9 +153,12 @@ class _Lane:
                 stream.put(LanePong(number=message.number, last_read=message.last_assigned))
 
 
-async def main(address: str, node_count: int, slots: int) -> None:
+async def main(address: str, node_count: int, slots: int, service_ms: float) -> None:
     """Join all nodes, say so, and answer jobs until the bench ends."""
-    nodes = [LoadNode(address, f"bench-{number}", slots) for number in range(node_count)]
+    nodes = [
+        LoadNode(address, f"bench-{number}", slots, service_ms / 1e3)
+        for number in range(node_count)
+    ]
     async with asyncio.timeout(START_S):
         for node in nodes:
             await node.join()
@@ -149,4 +166,5 @@ async def main(address: str, node_count: int, slots: int) -> None:
 
 
 if __name__ == "__main__":
-    uvloop.run(main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3])))
+    service_ms = float(sys.argv[4]) if len(sys.argv) > 4 else 0.0
+    uvloop.run(main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), service_ms))
