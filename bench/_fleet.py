@@ -7,6 +7,7 @@ CPU time of the thread, which a busy neighbour on the machine does not lengthen 
 from collections.abc import Sequence
 from time import thread_time_ns
 
+from pointsman_sched.core.events import ConfigOffered
 from pointsman_sched.core.joining.lobby import REGISTRATIONS_PER_TURN
 from pointsman_sched.core.manager_core import ManagerCore
 from pointsman_sched.core.setup import ManagerSetup, SharedMemory
@@ -72,13 +73,18 @@ class Fleet:
             worker_stats=(StatsPage(bytearray(StatsPage.size()), create=True),),
         )
         return ManagerSetup(
-            config=Config(nodes=NodesConfig(max_nodes=count, heartbeat_interval_s=QUIET_S)),
+            config=Config(nodes=self.nodes_config),
             memory=memory,
             started_at_ns=self.now_ns,
             worker_count=1,
             ticket_key=bytes(32),
             entropy=self._entropy,
         )
+
+    @property
+    def nodes_config(self) -> NodesConfig:
+        """What the configuration says of nodes, at the start and in every other one."""
+        return NodesConfig(max_nodes=self.node_count, heartbeat_interval_s=QUIET_S)
 
     def _entropy(self, size: int) -> bytes:
         self._entropy_count += 1
@@ -107,6 +113,26 @@ class Fleet:
         self._say_all([(number, [self._declaration(number, slots), LanesReady(), Heartbeat()])])
         self._publish()
         return self.event_turns_ns[-1], self.publish_turns_ns[-1]
+
+    # ---- what an operator does
+
+    def offer(self, config: Config) -> None:
+        """Offer another configuration, which the core puts in force in the turns that follow."""
+        self._core.step(self.now_ns, [ConfigOffered(1, "bench", config)])
+        assert self.is_rebuilding, "there was nothing to be rebuilt"
+
+    @property
+    def is_rebuilding(self) -> bool:
+        """Is a configuration offered that is not in force yet?"""
+        return self._core.state.rebuild is not None
+
+    def beat(self, numbers: Sequence[int]) -> int:
+        """Let these nodes beat in one turn, a millisecond later; return its nanoseconds."""
+        self.now_ns += MILLISECOND_NS
+        beats = [Received(_control(n), [(Heartbeat(cpu_percent=10.0), b"")]) for n in numbers]
+        began_ns = thread_time_ns()
+        self._core.step(self.now_ns, beats)
+        return thread_time_ns() - began_ns
 
     def _declaration(self, number: int, slots: int) -> Register:
         kind = 0 if self._has_equal_nodes else number % CLASSES_MAX
