@@ -92,10 +92,17 @@ class ClientHarness:
         """Let every Dial among the commands fail."""
         return self.feed(*[DialFailed(dial.purpose, "refused") for dial in of(commands, Dial)])
 
-    def wish(self, handle: int = 1, session_id: str = "", **more: Any) -> list[Any]:
-        """Ask for a session."""
-        init = SessionInit(session_id=session_id, src_lang="en", tgt_lang="es")
-        return self.feed(OpenSession(handle=handle, init=init, **more))
+    def wish(
+        self,
+        handle: int = 1,
+        session_id: str = "",
+        *,
+        init: dict[str, Any] | None = None,
+        **more: Any,
+    ) -> list[Any]:
+        """Ask for a session, with what else its first message says."""
+        said = SessionInit(session_id=session_id, src_lang="en", tgt_lang="es", **(init or {}))
+        return self.feed(OpenSession(handle=handle, init=said, **more))
 
     def accept(self, ref: int = 1, **more: Any) -> list[Any]:
         """Let the worker open the session."""

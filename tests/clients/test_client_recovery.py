@@ -11,6 +11,8 @@ from pointsman.session_core.events import (
     SessionOpened,
 )
 from pointsman_wire.errors import Code
+from pointsman_wire.framing import encode_frame
+from pointsman_wire.limits import HANDSHAKE_BYTES_MAX
 from pointsman_wire.link import Dial, Dialled, LoopWasLate
 from pointsman_wire.messages import Error, error_info
 from pointsman_wire.preamble import Preamble, Role
@@ -103,10 +105,32 @@ def test_more_open_requests_than_fit_a_first_frame_are_found_by_submitting_them_
     for name in names:
         h.submit(name)
     init = sent(h.dial(h.lose() + h.advance(1)), SessionInit)[0]
-    assert 0 < len(init.unfinished) < 100
+    assert 100 < len(init.unfinished) < 300
+    assert len(encode_frame(init)) <= HANDSHAKE_BYTES_MAX
     commands = h.accept(resumed=True, unfinished=dict.fromkeys(init.unfinished, "running"))
     again = {s.request_id for s in sent(commands, Submit)}
     assert again == set(names) - set(init.unfinished)
+
+
+def test_the_first_frame_is_bounded_whatever_else_the_session_says_of_itself() -> None:
+    h = ClientHarness()
+    said = {"features": [f"feature-{n:03d}-{'y' * 100}" for n in range(120)]}
+    h.dial(h.wish(init=said))
+    h.accept()
+    for n in range(300):
+        h.submit(f"request-{n:04d}-{'x' * 80}")
+    init = sent(h.dial(h.lose() + h.advance(1)), SessionInit)[0]
+    assert len(init.features) == 120
+    assert 0 < len(init.unfinished) < 100
+    assert len(encode_frame(init)) <= HANDSHAKE_BYTES_MAX
+
+
+def test_a_session_whose_options_fill_a_first_frame_ends_in_words() -> None:
+    h = ClientHarness()
+    said = {"features": [f"feature-{n:03d}-{'y' * 100}" for n in range(200)]}
+    ended = of(h.dial(h.wish(init=said)), SessionEnded)
+    assert ended[0].error is not None
+    assert "exceed the 16384 bytes of a first frame" in ended[0].error.message
 
 
 def test_a_silent_server_is_left_and_dialled_again() -> None:

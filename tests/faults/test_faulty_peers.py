@@ -34,7 +34,7 @@ def service() -> Iterator[LiveService]:
     ],
     ids=lambda scenario: scenario.__name__,
 )
-async def test_n1_to_n6_and_n14_what_happens_to_one_costs_no_other_a_job(
+async def test_n1_n2_n3_n4_n5_n6_n14_what_happens_to_one_costs_no_other_a_job(
     service: LiveService, tmp_path: Path, scenario: Scenario
 ) -> None:
     async with yard(service, tmp_path) as here:

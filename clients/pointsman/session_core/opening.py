@@ -18,6 +18,7 @@ from pointsman.session_core.events import (
 )
 from pointsman.session_core.records import Book, Link, Session, SessionState, forget_number
 from pointsman_wire.errors import Code
+from pointsman_wire.limits import HANDSHAKE_BYTES_MAX
 from pointsman_wire.link import Send
 from pointsman_wire.messages import ErrorInfo, error_info
 from pointsman_wire.preamble import Role
@@ -30,8 +31,9 @@ from pointsman_wire.session_messages import (
 from pointsman_wire.shards import session_key, shard_of
 
 INIT_TIMEOUT_S = 10.0
-# A first frame has at most 16 KiB; ids that do not fit are found by submitting them again.
-NAMED_BYTES_MAX = 8 * 1024
+# A first frame is bounded; ids that do not fit are found by submitting them again.
+PREFIX_ROOM_BYTES = 16
+ID_ROOM_BYTES = 3
 MOVES_MAX = 8
 BACKOFF_FIRST_S = 0.1
 BACKOFF_CAP_S = 10.0
@@ -94,24 +96,33 @@ def send_init(book: Book, session: Session) -> None:
     if link.connection is None or link.is_leaving:
         return
     session.state = SessionState.OPENING
-    named: list[str] = []
-    bytes_left = NAMED_BYTES_MAX
-    for request_id, request in session.requests.items():
-        bytes_left -= len(request_id.encode()) + 3
-        if bytes_left < 0:
-            break
-        if request.is_sent:
-            named.append(request_id)
     init = msgspec.structs.replace(
         session.init,
         ref=session.handle,
         session_id=session.session_id,
         resume_token=session.resume_token,
-        unfinished=named,
         last_result=session.last_result,
     )
+    bytes_left = HANDSHAKE_BYTES_MAX - len(msgspec.msgpack.encode(init)) - PREFIX_ROOM_BYTES
+    if bytes_left < 0:
+        text = f"the session's own options exceed the {HANDSHAKE_BYTES_MAX} bytes of a first frame"
+        end(book, session, error_info(Code.INVALID_MESSAGE, text))
+        return
+    init = msgspec.structs.replace(init, unfinished=_named(session, bytes_left))
     book.timers.set(session, "init_end", book.now_ns + int(INIT_TIMEOUT_S * NS_PER_S))
     book.out.append(Send(link.connection, init))
+
+
+def _named(session: Session, bytes_left: int) -> list[str]:
+    """Return the ids of requests that were sent, as many as fit, the longest open first."""
+    named: list[str] = []
+    for request_id, request in session.requests.items():
+        bytes_left -= len(request_id.encode()) + ID_ROOM_BYTES
+        if bytes_left < 0:
+            break
+        if request.is_sent:
+            named.append(request_id)
+    return named
 
 
 def acknowledged(book: Book, link: Link, ack: SessionInitAck) -> None:
