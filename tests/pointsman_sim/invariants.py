@@ -4,9 +4,14 @@
     I2   one request never starts under two job ids: never within one life of its worker; after a
          restart, never while the new worker knows of the first run and has not given it up; and
          it waits for the nodes' reports, unless it has them all
-    I3   no result of an attempt counts after a later one was issued; one dispatch starts once
+    I3   no result of an attempt counts after a later one was issued; one dispatch starts once.  An
+         attempt has one dispatch, or two of the same number at two nodes when it is hedged: neither
+         is fenced until one has a result, and then the other one is
     I4   a node never runs more than it may, counted where the handlers are; without faults no
          node has to refuse for lack of room
+    I5   a serial session never runs two jobs, nor two attempts of one, but those that were told to
+         stop; its jobs go out in order of acceptance.  An utterance session tells its results in
+         order, except what it had said to be missing
     I8   a job is assigned only to a node that is Ready in that instant
 
 I10 and I11 are judged in shard_books.py.  All read what the cores show and what went over the
@@ -25,13 +30,14 @@ from pointsman_sim.parts.agent_part import AgentProcess, NodeSite
 from pointsman_sim.parts.client_part import OTHER_BODY, Asked, ClientProcess, ClientSite
 from pointsman_sim.parts.instance import Instance
 from pointsman_sim.parts.worker_part import WorkerProcess
+from pointsman_sim.session_orders import SessionOrders
 from pointsman_sim.shard_books import ShardBooks
 from pointsman_sim.world.dice import S
 from pointsman_sim.world.process import Process
 from pointsman_wire.errors import Code
 from pointsman_wire.lane_messages import Assign, JobRefused
 from pointsman_wire.link import Send
-from pointsman_wire.session_messages import Result
+from pointsman_wire.session_messages import MissingResult, Result
 from pointsman_wire.shards import shard_of
 
 Fence = tuple[int, int]  # epoch, dispatch
@@ -54,7 +60,9 @@ class Invariants:
         self._nodes = nodes
         self._is_calm = is_calm
         self._books: dict[str, ShardBooks] = {}
-        self._issued: dict[str, Fence] = {}  # the newest dispatch of each job
+        # The live dispatches of each job's newest attempt, the newest last, and its number.
+        self._issued: dict[str, tuple[int, list[Fence]]] = {}
+        self._orders = SessionOrders(nodes)
         self._starts: dict[Key, dict[str, Start]] = {}  # the last start of each job of a request
         self._dispatches: set[tuple[str, Fence]] = set()
         # By worker's epoch and job: how it was said to have ended.
@@ -120,10 +128,15 @@ class Invariants:
         if isinstance(message, Assign):
             assert isinstance(process, WorkerProcess)
             self._assigned(process, command, message)
+            self._orders.assigned(process, message)
         elif isinstance(message, Result):
             assert isinstance(process, WorkerProcess)
             self._judge_end(process, message, command.payload)
             self._result_sent(process, message)
+            self._orders.told(process, command.connection, message)
+        elif isinstance(message, MissingResult):
+            assert isinstance(process, WorkerProcess)
+            self._orders.told(process, command.connection, message)
         elif isinstance(message, JobRefused):
             is_capacity = message.code == Code.NODE_OVERLOADED
             if is_capacity and self._is_calm:
@@ -132,10 +145,14 @@ class Invariants:
 
     def _assigned(self, worker: WorkerProcess, command: Send, assign: Assign) -> None:
         fence = (worker.epoch, assign.dispatch)
-        newest = self._issued.get(assign.job_id, (0, 0))
+        number, fences = self._issued.get(assign.job_id, (0, [(0, 0)]))
+        newest = fences[-1]
         if fence <= newest:
             raise Violation("I3", f"{assign.job_id}: dispatch {fence} was issued after {newest}")
-        self._issued[assign.job_id] = fence
+        is_hedge = assign.attempt == number and newest[0] == fence[0]
+        if is_hedge and len(fences) > 1:
+            raise Violation("I3", f"{assign.job_id}: attempt {number} has {fences} and {fence}")
+        self._issued[assign.job_id] = (assign.attempt, [*fences, fence] if is_hedge else [fence])
         lane = worker.core.shard.lanes_by_connection.get(command.connection)
         if lane is None:
             return  # it was assigned and lost within one turn
@@ -162,10 +179,11 @@ class Invariants:
         job_id, epoch, dispatch = result.meta["fence"]
         if job_id != result.job_id:
             raise Violation("I3", f"job {result.job_id} was given the result of {job_id}")
-        newest = self._issued[job_id]
+        _, fences = self._issued[job_id]
+        newest = fences[-1]
         lanes = worker.core.shard.lanes.values()
         is_known = newest[0] == worker.epoch or any(newest in lane.holds for lane in lanes)
-        if (epoch, dispatch) != newest and is_known:
+        if (epoch, dispatch) not in fences and is_known:
             words = f"took the result of dispatch {(epoch, dispatch)} after {newest} was issued"
             raise Violation("I3", f"job {job_id} {words}")
 
@@ -179,6 +197,7 @@ class Invariants:
         if running > room:
             raise Violation("I4", f"{process.name} runs {running} jobs and may run {room}")
         assign = command.assign
+        self._orders.started(process, command)
         job_id, epoch, dispatch = process.fences[command.run]
         assert isinstance(epoch, int)
         assert isinstance(dispatch, int)
@@ -224,6 +243,10 @@ class Invariants:
         if result.status == "completed" and payload[::-1] not in (asked.payload, OTHER_BODY):
             words = f"{asked.session}/{asked.submit.request_id} got another request's result"
             raise Violation("I3", words)
+        if result.error is not None and result.error.code == Code.POISON:
+            nodes = {why.split()[3] for why in result.error.attempts}
+            if len(nodes) < 2:
+                raise Violation("T23", f"{result.job_id} is poison for {result.error.attempts}")
 
     def judge_ended(self) -> None:
         """Judge that nothing that had ended was changed afterwards."""

@@ -100,7 +100,16 @@ def config_of(settings: Settings) -> Config:
         ),
         pools=pools,
         jobs=JobsConfig(
-            timeout_s=4.0, ack_s=1.5, wait_busy_s=3.0, wait_none_s=0.5, lane_grace_s=2.5
+            timeout_s=4.0,
+            ack_s=1.5,
+            wait_busy_s=3.0,
+            wait_none_s=0.5,
+            lane_grace_s=2.5,
+            hedge_after_percentile=dice.pick((0.0, 60.0)),
+            hedge_after_min_s=0.05,
+            hedge_budget_percent=30.0,
         ),
-        sessions=SessionsConfig(idle_s=60.0, resume_s=15.0),
+        sessions=SessionsConfig(
+            idle_s=60.0, resume_s=15.0, gap_window_s=dice.pick((0.5, 5.0)), serial_silence_s=1.5
+        ),
     )

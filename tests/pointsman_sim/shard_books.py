@@ -81,24 +81,43 @@ class ShardBooks:
         """An open job is somewhere, and somebody will look at it in time."""
         hold = job.hold
         if job.state in AT_NODE:
-            if hold is None or hold.job is not job or job.is_queued:
+            if hold is None or hold.job is not job or job.is_queued or job.is_lined:
                 raise Violation("I1", f"{job.job_id} is {job.state.name} and has no hold")
             if hold.lane.holds.get((hold.epoch, hold.dispatch)) is not hold:
                 raise Violation("I10", f"{job.job_id}: its lane has forgotten its hold")
-        elif (not job.is_queued and not self._is_expected(job)) or hold is not None:
+            self._judge_hedge(job)
+        elif hold is not None or job.hedge is not None or not self._is_kept(job):
             raise Violation("I1", f"{job.job_id} is {job.state.name} and waits nowhere")
-        now_ns = self._shard.now_ns
         if any(shelved is job for shelved in self._core._shelved):
             return  # it waits for the next life
+        line = job.session.line
+        if job.is_lined and line is not None and line.current is not job:
+            if job not in line.jobs or line.current is None:
+                raise Violation("I1", f"{job.job_id} waits in line for nobody")
+            return
+        now_ns = self._shard.now_ns
         if not job.filed_ns or job.filed_ns + OVERDUE_NS < now_ns:
             raise Violation("I1", f"{job.job_id} has no timer that will fire")
 
-    def _is_expected(self, job: Job) -> bool:
-        """Is it taken over, and its node has yet to report; or kept for the next life?"""
+    def _is_kept(self, job: Job) -> bool:
+        """Is it queued, in line, taken over with its node yet to report, or for the next life?"""
+        if job.is_queued != job.is_lined:
+            return True
         if any(shelved is job for shelved in self._core._shelved):
             return True
         expected = self._core._take_over._expected.values()
         return any(found is job for found, _ in expected)
+
+    @staticmethod
+    def _judge_hedge(job: Job) -> None:
+        """A second dispatch is live at another node, and has not ended."""
+        hold, hedge = job.hold, job.hedge
+        if hedge is None or hold is None:
+            return
+        if hedge.job is not job or hedge.lane is hold.lane or not job.is_hedged:
+            raise Violation("I3", f"{job.job_id}: its second dispatch is not one")
+        if hedge.lane.holds.get((hedge.epoch, hedge.dispatch)) is not hedge:
+            raise Violation("I10", f"{job.job_id}: a lane has forgotten its second dispatch")
 
     def _judge_ledger(self) -> None:
         """Slots counted in the ledger are slots that holds have."""

@@ -5,6 +5,7 @@ import msgspec
 from pointsman.session_core.events import CancelWished
 from pointsman_sim.parts.abilities import draw_submit
 from pointsman_sim.parts.client_part import Asked, ClientSite
+from pointsman_sim.parts.handlers import POISON
 from pointsman_sim.world.dice import MS, Dice, S
 from pointsman_sim.world.schedule import Schedule
 
@@ -20,6 +21,7 @@ class Habits(msgspec.Struct, frozen=True, kw_only=True):
     cancels: float = 0.06
     repeats_soon: float = 0.05
     repeats_later: float = 0.05
+    poison: float = 0.02
     open_max: int = 25  # with so many answers outstanding a client asks nothing new
 
 
@@ -33,6 +35,7 @@ class Workload:
         self._habits = Habits(pause_ns=dice.pick((40 * MS, 150 * MS, 400 * MS)))
         self._is_over = False
         self._numbers = 0
+        self._indices: dict[tuple[str, str], int] = {}
 
     def start(self) -> None:
         """Let every client begin."""
@@ -62,7 +65,11 @@ class Workload:
         self._numbers += 1
         session = dice.pick([*site.sessions])
         submit = draw_submit(dice, f"r-{self._numbers}")
+        if site.orders[session] == "utterance":
+            submit = msgspec.structs.replace(submit, utterance_index=self._index(site, session))
         payload = dice.entropy(dice.skewed(0, PAYLOAD_BYTES_MAX))
+        if dice.chance(habits.poison):
+            payload = POISON + payload
         ticket = site.ask(session, submit, payload)
         asked = site.asked[session, submit.request_id]
         if dice.chance(habits.cancels):
@@ -71,6 +78,13 @@ class Workload:
             self._schedule.after(dice.skewed(0, 300 * MS), lambda: self._repeat(site, asked))
         if dice.chance(habits.repeats_later):
             self._schedule.after(dice.between(S, 6 * S), lambda: self._repeat(site, asked))
+
+    def _index(self, site: ClientSite, session: str) -> int | None:
+        """The next utterance; now and then one is left out, comes twice, or is not numbered."""
+        at = self._indices.get((site.name, session), 0)
+        step = site.dice.pick((1, 1, 1, 1, 1, 0, 2))
+        self._indices[site.name, session] = at + step
+        return None if site.dice.chance(0.1) else at
 
     def _cancel(self, site: ClientSite, ticket: int) -> None:
         if not self._is_over and site.process is not None:

@@ -46,7 +46,10 @@ def _is_unbound(recording: Recording, key: JobKey, former: Attempt, later: Attem
 
 def only_the_newest_attempt_counts(recording: Recording, limits: Limits) -> Verdict:
     """I3: a dispatch starts once, an older epoch never after a newer one, and no result of an
-    attempt is taken that was made after a later attempt had been issued."""
+    attempt is taken that was made after a later attempt had been issued.
+
+    An attempt has one dispatch, or two when it is hedged: both may end, the first result counts.
+    """
     verdict = Verdict(promise="I3", about="only the newest attempt of a job counts")
     _judge_starts(recording, verdict)
     for job in recording.jobs.values():
@@ -82,6 +85,7 @@ def _judge_result(recording: Recording, job: Job, result: Fact, verdict: Verdict
         return
     for later in job.attempts:
         is_later = later.fence[2:] > made.fence[2:] and later.read_at_ns < made.ended_at_ns
+        is_later = is_later and not _is_hedge(made, later)
         # A worker that lost its memory knows of the later attempt only from its node.
         since_ns = min(later.read_at_ns, made.read_at_ns)
         level = job.level or recording.usual_level()
@@ -91,6 +95,11 @@ def _judge_result(recording: Recording, job: Job, result: Fact, verdict: Verdict
                 f"made after {later.fence[2:]} had been issued to {later.who}"
             )
             verdict.breach(result.at_ns, words)
+
+
+def _is_hedge(first: Attempt, second: Attempt) -> bool:
+    """Are these two dispatches of one attempt, of which the first result counts?"""
+    return first.number == second.number and first.fence[:3] == second.fence[:3]
 
 
 def _attempt_of(job: Job, result: Fact) -> Attempt | None:

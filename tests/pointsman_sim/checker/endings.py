@@ -11,6 +11,7 @@ GIVEN_UP = frozenset({"CANCELLED", "SESSION_CLOSED", "CONFLICT"})
 def every_accepted_job_ends(recording: Recording, limits: Limits) -> Verdict:
     """I1: as far as its level survives the faults that struck, and within deadline + T_recover."""
     verdict = Verdict(promise="I1", about="every accepted job ends, in time")
+    newest = {(job.session, job.request): job for job in recording.accepted}
     for job in recording.accepted:
         if job.results:
             verdict.judged += 1
@@ -21,6 +22,8 @@ def every_accepted_job_ends(recording: Recording, limits: Limits) -> Verdict:
             verdict.judged += 1
         elif recording.is_lost(job.level, shard, job.asked_at_ns):
             verdict.skip(f"its level {job.level} does not survive what struck its worker")
+        elif newest[job.session, job.request] is not job and not job.attempts:
+            verdict.skip("it ended before it ran, unheard: its key was free for another job")
         elif _is_given_up(recording, job):
             verdict.skip("its client left before the end")
         elif _is_answered_anew(recording, job):

@@ -63,4 +63,5 @@ def draw_submit(dice: Dice, request_id: str) -> Submit:
         wait_none_s=dice.pick((None, None, None, 0.0)),
         preferred_node=dice.pick(("", "", "", "", "node-0")),
         exclude=["node-0"] if dice.chance(0.1) else [],
+        idempotent=dice.chance(0.5),
     )

@@ -19,6 +19,7 @@ from pointsman.session_core.events import (
     ProgressCame,
     RequestFailed,
     ResultCame,
+    ResultsMissing,
     SessionEnded,
     SessionOpened,
     SubmitWished,
@@ -28,7 +29,7 @@ from pointsman_sim.parts.abilities import TENANT
 from pointsman_sim.world.dice import MS, Dice, S
 from pointsman_sim.world.process import Process, World
 from pointsman_wire.link import Frame, Send
-from pointsman_wire.session_messages import Result, SessionInit, Submit
+from pointsman_wire.session_messages import Order, Result, SessionInit, Submit
 
 OTHER_BODY = b"another body"
 
@@ -91,6 +92,9 @@ class ClientSite:
         # Its id, which is that name, or what the server has made; "" until it has.
         self._ids = {name: "" if self.dice.chance(0.3) else name for name in self.sessions}
         self._session_of: dict[int, str] = {}
+        self.orders: dict[str, Order] = {
+            name: self.dice.pick(("free", "free", "utterance", "serial")) for name in self.sessions
+        }
         self._last_number = 0
         self.asked: dict[tuple[str, str], Asked] = {}  # by session and request id
         self._asked_by: dict[int, Asked] = {}
@@ -120,7 +124,11 @@ class ClientSite:
         self.sessions[session] = handle
         self._session_of[handle] = session
         init = SessionInit(
-            session_id=self._ids[session], tenant=self.tenant, src_lang="en", tgt_lang="es"
+            session_id=self._ids[session],
+            tenant=self.tenant,
+            src_lang="en",
+            tgt_lang="es",
+            order=self.orders[session],
         )
         self.process.post(OpenSession(handle=handle, init=init, within_s=None))
 
@@ -205,5 +213,6 @@ _TOLD: dict[type, Any] = {
     JobWasAccepted: None,
     PartialCame: None,
     ProgressCame: None,
+    ResultsMissing: None,
     Notice: None,
 }

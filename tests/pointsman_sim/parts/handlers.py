@@ -15,6 +15,7 @@ from pointsman_wire.errors import Code
 if TYPE_CHECKING:
     from pointsman_sim.parts.agent_part import AgentProcess
 
+POISON = b"poison"  # what begins so fails wherever it runs
 STUCK_NS = (5 * S, 15 * S)
 
 
@@ -88,6 +89,9 @@ class Handlers:
         run = command.run
         if handler.is_stopping and draw < 0.8:
             return JobEnded(run=run, status="failed", code=Code.CANCELLED.value)
+        if command.payload.startswith(POISON):
+            code = Code.INTERNAL_ERROR.value
+            return JobEnded(run=run, status="failed", code=code, message="poison")
         for share, code in (
             (manners.fails, Code.INTERNAL_ERROR),
             (manners.gives_up, Code.INVALID_MESSAGE),
