@@ -8,6 +8,7 @@ from pointsman_wire.lane_messages import Assign
 from pointsman_wire.messages import Error
 from pointsman_wire.preamble import Role
 from pointsman_wire.session_messages import (
+    JobAccepted,
     MissingResult,
     Result,
     ResultAck,
@@ -225,13 +226,43 @@ def test_closing_tells_what_is_held_back_and_what_never_came() -> None:
     assert told(client) == [0, (1, 2, "not_submitted"), 3]
 
 
+def test_a_job_that_never_ran_keeps_its_key_until_it_was_told() -> None:
+    h, nodes = fleet(1, slots=9)
+    client, jobs = talking(h, nodes, 0)
+    client.submit("r-1", utterance_index=1, tgt_lang="ja")
+    client.all(JobAccepted)
+    h.advance(2.2)
+    client.submit("r-1", utterance_index=1, tgt_lang="ja")
+    assert client.one(JobAccepted).jobs[0].duplicate
+    nodes[3].end(jobs["r-0"])
+    assert told(client) == [0, 1]
+    client.submit("r-1", utterance_index=1, tgt_lang="ja")
+    assert not client.one(JobAccepted).jobs[0].duplicate
+
+
+def test_jobs_from_before_the_session_had_an_order_have_no_place_in_it() -> None:
+    h, nodes = fleet(1, slots=9)
+    before = h.open_session("s-1")
+    before.submit("ended")
+    nodes[3].end(nodes[3].assignment())
+    before.submit("open")
+    running = nodes[3].assignment()
+    h.receive(before.connection, SessionClose(flush=False))
+    before.hang_up()
+    client = h.open_session("s-1", order="utterance")
+    client.submit("ended")
+    client.submit("open")
+    nodes[3].end(running)
+    assert [result.request_id for result in client.all(Result)] == ["ended", "open"]
+
+
 def test_who_comes_without_the_token_gets_nothing_of_what_was_held() -> None:
     h, nodes = fleet(1, slots=9)
     client, jobs = talking(h, nodes, 0, 1)
     nodes[3].end(jobs["r-1"])
     client.hang_up()
     stranger = h.open_session("s-1", order="utterance")
-    nodes[3].end(jobs["r-0"])
-    assert told(stranger) == [0]
     stranger.submit("r-1", utterance_index=1)
-    assert told(stranger) == [1]
+    assert told(stranger) == [], "the one before it still runs"
+    nodes[3].end(jobs["r-0"])
+    assert told(stranger) == [0, 1]

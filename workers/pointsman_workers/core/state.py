@@ -99,6 +99,7 @@ class Utterances(msgspec.Struct, eq=False, kw_only=True):
     is_begun: bool = False  # was a result told?
     open: dict[int, int] = {}  # index -> how many of its jobs have not ended
     held: "dict[int, list[Job]]" = {}  # ended jobs that wait for those before them
+    held_since_ns: dict[int, int] = {}  # by index
     held_count: int = 0
     # Told and not acknowledged, by their number among the session's results.
     missing: dict[int, MissingResult] = {}

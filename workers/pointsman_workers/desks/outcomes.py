@@ -75,7 +75,9 @@ class OutcomeDesk:
         job.submit, job.payload = _FORGOTTEN, b""
         session.next_result += 1
         shard.tally[_END_COUNTERS[state]] += 1
-        if error is not None and error.retryable and job.attempt == 0:
+        is_void = error is not None and error.retryable and job.attempt == 0
+        # In an utterance session its key is free once it was told (UtteranceDesk).
+        if is_void and session.utterances is None:
             shard.window.unbind(job)  # it never ran: the key is free again at once
             if job.segment:
                 shard.journal.ended(job, is_forgotten=True)

@@ -288,7 +288,8 @@ class SessionDesk:
         session.open_jobs.pop(job.key[2], None)
         if session.is_closed:
             return
-        if session.utterances is None:
+        # A job that is older than the session's order may lack an index.
+        if session.utterances is None or job.result.utterance_index is None:
             self._hand_over(session, job)
         else:
             self.utterances.ended(session.utterances, job)
@@ -306,7 +307,8 @@ class SessionDesk:
         if session.unread.get(job.result.number) is job:
             self._send_result(session, job)
             return
-        if session.utterances is not None and self.utterances.is_held(session.utterances, job):
+        if session.utterances is not None and job.result.utterance_index is not None:
+            self.utterances.repeated(session.utterances, job)
             return
         job.result = replace(job.result, number=session.next_result)
         session.next_result += 1
@@ -359,7 +361,10 @@ class SessionDesk:
             number = result.kept.result.number
             if number > last_number and self.shard.window.is_remembered(result):
                 job = self.shard.window.awaken(result)
-                if session.utterances is not None:
+                if (
+                    session.utterances is not None
+                    and result.kept.result.utterance_index is not None
+                ):
                     self.utterances.restored(session.utterances, job)
                     continue
                 session.unread[number] = job

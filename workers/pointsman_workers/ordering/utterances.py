@@ -63,18 +63,32 @@ class UtteranceDesk:
         _begin(line, index)
         self._hold(line, index, job)
 
+    def repeated(self, line: Utterances, job: Job) -> None:
+        """The client asks again for a result that it may have had: in turn, if that is to come."""
+        if self._is_held(line, job):
+            return
+        _begin(line, _index_of(job))
+        if _index_of(job) < line.next_index:
+            self._tell(line, job)
+            return
+        self._hold(line, _index_of(job), job)
+        self.go_on(line)
+
     def _hold(self, line: Utterances, index: int, job: Job) -> None:
         line.held.setdefault(index, []).append(job)
+        line.held_since_ns.setdefault(index, self.shard.now_ns)
         line.held_count += 1
-        self.shard.file(line, job.ended_at_ns + self._window_ns)
+        self.shard.file(line, self.shard.now_ns + self._window_ns)
 
-    def is_held(self, line: Utterances, job: Job) -> bool:
+    @staticmethod
+    def _is_held(line: Utterances, job: Job) -> bool:
         """Is its result still to come by itself?"""
         return any(held is job for held in line.held.get(_index_of(job), ()))
 
     def go_on(self, line: Utterances) -> None:
         """Tell what is next, as long as it is there."""
         while line.next_index in line.held:
+            del line.held_since_ns[line.next_index]
             for job in line.held.pop(line.next_index):
                 line.held_count -= 1
                 self._tell(line, job)
@@ -90,20 +104,18 @@ class UtteranceDesk:
             job.result = replace(result, number=session.next_result)
             session.next_result += 1
         self._tell_result(session, job)
+        if job.attempt == 0 and result.error is not None and result.error.retryable:
+            self.shard.window.unbind(job)  # it never ran: from now on its key is free again
 
     def timed(self, line: Utterances) -> None:
         """Skip what has kept others waiting for the whole window."""
         now_ns = self.shard.now_ns
-        late = [
-            index
-            for index, jobs in line.held.items()
-            if any(job.ended_at_ns + self._window_ns <= now_ns for job in jobs)
-        ]
+        window_ns = self._window_ns
+        late = [index for index, at_ns in line.held_since_ns.items() if at_ns + window_ns <= now_ns]
         if late:
             self._skip_to(line, max(late))
         if line.held:
-            first_ns = min(job.ended_at_ns for jobs in line.held.values() for job in jobs)
-            self.shard.file(line, first_ns + self._window_ns)
+            self.shard.file(line, min(line.held_since_ns.values()) + window_ns)
 
     def flush(self, line: Utterances) -> None:
         """Nothing comes any more: tell all that is held."""
