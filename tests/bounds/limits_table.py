@@ -132,6 +132,18 @@ ROWS = (
         "test_results_above_the_bound_are_fetched_by_submitting_again",
     ),
     Row(
+        "jobs of a session with an order that have not ended, or whose results are held back",
+        "sessions.pending_results_max",
+        "`QUEUE_FULL` with `retry_after_ms`, before acceptance",
+        "test_no_more_than_so_many_may_be_pending_held_back_ones_included",
+    ),
+    Row(
+        "poison jobs that are listed, per worker",
+        "pointsman_workers.desks.poison:KEPT_MAX",
+        "the oldest is forgotten",
+        "test_the_list_keeps_the_newest_and_counts_all",
+    ),
+    Row(
         "jobs that wait for a node, per tenant",
         "limits.queued_per_tenant_max",
         "`QUEUE_FULL` with `retry_after_ms`, before acceptance",

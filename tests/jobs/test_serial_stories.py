@@ -4,7 +4,7 @@ import pytest
 from job_trouble import fleet
 from worker_harness import Client, Node, WorkerHarness, chosen
 
-from pointsman_shm.config import Config, SessionsConfig
+from pointsman_shm.config import Config, LimitsConfig, SessionsConfig
 from pointsman_wire.lane_messages import Assign, CancelJob, JobFence, JobRefused
 from pointsman_wire.messages import Error
 from pointsman_wire.preamble import Role
@@ -173,6 +173,20 @@ def test_a_serial_session_takes_a_bounded_number_of_jobs() -> None:
     node.end(job)
     client.submit("r-4")
     assert client.all(JobAccepted)[-1].jobs[0].request_id == "r-4"
+
+
+def test_all_lines_together_are_bounded_like_the_queue() -> None:
+    h, nodes = fleet(1, slots=8, config=Config(limits=LimitsConfig(queued_per_shard_max=2)))
+    first = h.open_session(order="serial")
+    for number in range(3):
+        first.submit(f"r-{number}")
+    assert len(first.all(JobAccepted)) == 3
+    second = h.open_session(order="serial")
+    second.submit("s-0")
+    assert second.one(Error).error.code == "QUEUE_FULL"
+    nodes[3].end(nodes[3].assignment())
+    second.submit("s-0")
+    assert began(nodes) == ["r-1", "s-0"]
 
 
 def test_a_job_refused_for_want_of_a_node_does_not_keep_its_turn() -> None:

@@ -3,7 +3,7 @@
 from job_trouble import fleet
 from worker_harness import Client, Node, WorkerHarness
 
-from pointsman_shm.config import Config, SessionsConfig
+from pointsman_shm.config import Config, LimitsConfig, SessionsConfig
 from pointsman_wire.lane_messages import Assign
 from pointsman_wire.messages import Error
 from pointsman_wire.preamble import Role
@@ -254,6 +254,16 @@ def test_jobs_from_before_the_session_had_an_order_have_no_place_in_it() -> None
     client.submit("open")
     nodes[3].end(running)
     assert [result.request_id for result in client.all(Result)] == ["ended", "open"]
+
+
+def test_what_is_held_back_is_bounded_in_bytes_too() -> None:
+    config = Config(limits=LimitsConfig(results_queue_bytes_max=1_000))
+    h, nodes = fleet(1, slots=9, config=config)
+    client, jobs = talking(h, nodes, 0, 1, 2)
+    nodes[3].end(jobs["r-1"], bytes(600))
+    assert told(client) == []
+    nodes[3].end(jobs["r-2"], bytes(600))
+    assert told(client) == [(0, 1, "running"), 1, 2]
 
 
 def test_who_comes_without_the_token_gets_nothing_of_what_was_held() -> None:

@@ -101,6 +101,7 @@ class Utterances(msgspec.Struct, eq=False, kw_only=True):
     held: "dict[int, list[Job]]" = {}  # ended jobs that wait for those before them
     held_since_ns: dict[int, int] = {}  # by index
     held_count: int = 0
+    held_bytes: int = 0
     # Told and not acknowledged, by their number among the session's results.
     missing: dict[int, MissingResult] = {}
     filed_ns: int = 0

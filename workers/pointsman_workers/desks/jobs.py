@@ -113,6 +113,9 @@ class JobDesk:
             return error_info(Code.UNSUPPORTED_FEATURE, kind.hint)
         if (error := self._cannot_keep(submit, payload)) is not None:
             return error
+        if session.line is not None and self.serial.is_full:
+            text = "too many jobs stand in the lines of serial sessions"
+            return error_info(Code.QUEUE_FULL, text, retry_after_ms=1_000)
         pending_max = self.shard.config.sessions.pending_results_max
         if (error := too_many_pending(session, pending_max)) is not None:
             return error

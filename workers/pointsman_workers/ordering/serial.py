@@ -39,6 +39,8 @@ class SerialDesk:
     def __init__(self, shard: Shard, placing: PlacingDesk) -> None:
         self.shard = shard
         self.placing = placing
+        self._count = 0  # of jobs in all lines; those that ended there are counted until their turn
+        self._count_max = shard.config.limits.queued_per_shard_max
         self._fence_ns = int(shard.config.sessions.serial_silence_s * SECOND_NS) + ON_ITS_WAY_NS
 
     def has_turn(self, line: Line, job: Job) -> bool:
@@ -49,10 +51,16 @@ class SerialDesk:
         self.append(line, job)
         return False
 
+    @property
+    def is_full(self) -> bool:
+        """Do as many jobs stand in lines as may wait in a worker?"""
+        return self._count >= self._count_max
+
     def append(self, line: Line, job: Job) -> None:
         """Put an accepted job at the end of the line."""
         job.is_lined = True
         line.jobs.append(job)
+        self._count += 1
         self.shard.ready_lines[line] = None
         if job.ends_at_ns:
             self.shard.file(job, job.ends_at_ns)
@@ -63,6 +71,7 @@ class SerialDesk:
             if line.current is not None:  # two ran before the session became serial
                 job.is_lined = True
                 line.jobs.appendleft(job)
+                self._count += 1
                 return
             line.current = job
         self._wait_for_the_end(job)
@@ -110,6 +119,7 @@ class SerialDesk:
             line.current = None
         while line.current is None and line.jobs:
             job = line.jobs.popleft()
+            self._count -= 1
             if job.is_open:
                 line.current = job
                 self._wait_for_the_end(job)

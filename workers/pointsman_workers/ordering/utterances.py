@@ -30,6 +30,7 @@ class UtteranceDesk:
     def __init__(self, shard: Shard, tell: Callable[[Session, Job], None]) -> None:
         self.shard = shard
         self._tell_result = tell
+        self._bytes_max = shard.config.limits.results_queue_bytes_max
         self._window_ns = int(shard.config.sessions.gap_window_s * SECOND_NS)
 
     def numbered(self, line: Utterances, submit: Submit) -> Submit:
@@ -78,7 +79,10 @@ class UtteranceDesk:
         line.held.setdefault(index, []).append(job)
         line.held_since_ns.setdefault(index, self.shard.now_ns)
         line.held_count += 1
+        line.held_bytes += len(job.output)
         self.shard.file(line, self.shard.now_ns + self._window_ns)
+        if line.held_bytes > self._bytes_max:
+            self.flush(line)
 
     @staticmethod
     def _is_held(line: Utterances, job: Job) -> bool:
@@ -91,6 +95,7 @@ class UtteranceDesk:
             del line.held_since_ns[line.next_index]
             for job in line.held.pop(line.next_index):
                 line.held_count -= 1
+                line.held_bytes -= len(job.output)
                 self._tell(line, job)
             if line.next_index in line.open:
                 return  # others of its index have yet to end
@@ -118,7 +123,7 @@ class UtteranceDesk:
             self.shard.file(line, min(line.held_since_ns.values()) + window_ns)
 
     def flush(self, line: Utterances) -> None:
-        """Nothing comes any more: tell all that is held."""
+        """Nothing comes any more, or there is no room to wait for it: tell all that is held."""
         if line.held:
             self._skip_to(line, max(line.held))
 
