@@ -247,7 +247,7 @@ def test_poison_jobs_of_all_workers_are_listed_newest_first(processes: Processes
         processes.add(f"worker-{worker}", {PoisonQuery: PoisonJobs(jobs=[line], total=3)})
     ended = invoke("poison", *at(processes))
     assert ended.exit_code == 0
-    assert "failed on pc-1, pc-2, 2 of them went down" in ended.stdout
+    assert "failed on pc-1, pc-2, 2 times a node went down" in ended.stdout
     assert "attempt 1 on pc-1: node_lost: not back within 5 s" in ended.stdout
     assert "6 poison jobs, 2 of them shown" in ended.stdout
     data = json.loads(invoke("poison", "--json", *at(processes)).stdout)

@@ -77,7 +77,7 @@ def test_a_job_that_takes_two_nodes_down_is_poison() -> None:
         node_lost(*chosen(nodes))
     error = error_of(client.one(Result))
     assert error.code == "POISON"
-    assert "2 nodes went down" in error.message
+    assert "went down 2 times" in error.message
     assert listed(h).jobs[0].crashes == 2
 
 

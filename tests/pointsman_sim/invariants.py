@@ -244,8 +244,9 @@ class Invariants:
             words = f"{asked.session}/{asked.submit.request_id} got another request's result"
             raise Violation("I3", words)
         if result.error is not None and result.error.code == Code.POISON:
-            nodes = {why.split()[3] for why in result.error.attempts}
-            if len(nodes) < 2:
+            attempts = result.error.attempts
+            nodes = {why.split()[3] for why in attempts}
+            if len(nodes) < 3 and sum(" node_lost: " in why for why in attempts) < 2:
                 raise Violation("T23", f"{result.job_id} is poison for {result.error.attempts}")
 
     def judge_ended(self) -> None:

@@ -60,7 +60,7 @@ class PoisonDesk:
         )
         self._kept.append(PoisonJob(line, self.shard.now_ns))
         if job.crash_count >= self._crashes:
-            text = f"{job.crash_count} nodes went down while they ran this job"
+            text = f"nodes went down {job.crash_count} times while they ran this job"
         else:
             text = f"this job failed on each of {len(job.blamed_on)} nodes"
         return error_info(Code.POISON, text, attempts=[*job.reasons])

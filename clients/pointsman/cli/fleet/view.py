@@ -194,7 +194,7 @@ def show_poison(lines: Sequence[tuple[str, PoisonLine]], total: int) -> None:
     """The jobs one a line, each with its attempts below it."""
     for worker, line in lines:
         whose = f"{line.tenant}/{line.session_id}" if line.tenant else line.session_id
-        down = f", {line.crashes} of them went down" if line.crashes else ""
+        down = f", {line.crashes} times a node went down" if line.crashes else ""
         say(f"{line.request_id} of {whose}: {' + '.join(line.services)}, job {line.job_id}")
         ago = age_words(line.ended_ago_s * 1000)
         say(f"  {ago} ago at {worker}; failed on {', '.join(line.nodes)}{down}")
