@@ -181,7 +181,7 @@ class JobsConfig(Section, frozen=True):
     window_jobs_max: JobCount = 200_000  # at most this many per worker,
     window_bytes_max: Bytes = 128 * MIB  # in at most this much memory
     lane_grace_s: Seconds = 5.0
-    # A job that failed by itself on so many nodes, or with which nodes went down so often, is poison.
+    # A job that failed by itself on so many nodes, or with which nodes went down so often: poison.
     poison_failures: SmallCount = 3
     poison_crashes: SmallCount = 2
     # An idempotent job that takes longer than so many of a hundred is sent to a second node; 0:
