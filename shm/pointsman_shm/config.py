@@ -35,6 +35,7 @@ PayloadBytes = Annotated[int, msgspec.Meta(ge=4 * KIB, le=PAYLOAD_BYTES_MAX)]
 HandshakeBytes = Annotated[int, msgspec.Meta(ge=16 * KIB, le=HANDSHAKE_BYTES_MAX)]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 InstanceName = Annotated[str, msgspec.Meta(pattern="^[a-z0-9][a-z0-9-]{0,31}$")]
+Weight = Annotated[float, msgspec.Meta(ge=0.01, le=1_000)]
 PoolId = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
 
 
@@ -239,6 +240,10 @@ class LimitsConfig(Section, frozen=True):
     results_queue_bytes_max: Bytes = 4 * MIB
     queued_per_tenant_max: JobCount = 10_000
     queued_per_shard_max: JobCount = 50_000
+    queued_per_host_max: JobCount = 100_000  # over all workers
+    queued_bytes_max: Bytes = 256 * MIB  # payloads of waiting jobs, per worker
+    # What a worker may use before it sheds; None: its share of what this host may use.
+    worker_memory_bytes_max: Annotated[int, msgspec.Meta(ge=64 * MIB)] | None = None
     descriptors_percent: Percent = 80  # of the process's limit, for connections
     snapshot_stale_s: Seconds = 5.0  # decisions on an older snapshot are marked stale
     snapshot_refuse_s: Seconds = 60.0  # on an older one only nodes that answer now get jobs
@@ -246,6 +251,38 @@ class LimitsConfig(Section, frozen=True):
     def __post_init__(self) -> None:
         if self.snapshot_refuse_s < self.snapshot_stale_s:
             raise ValueError("snapshot_refuse_s must not be smaller than snapshot_stale_s")
+
+
+class TenantConfig(Section, frozen=True):
+    """What one tenant may do, and its share when there is too little for all."""
+
+    weight: Weight = 1.0
+    # A job that asks for more than this gets this.
+    priority_max: Literal["system", "interactive", "default", "bulk"] = "interactive"
+    jobs_per_s: Annotated[float, msgspec.Meta(gt=0, le=1e6)] | None = None  # None: any rate
+    burst: JobCount | None = None  # jobs at once; None: what two seconds of the rate make
+    jobs_max: JobCount | None = None  # accepted and not ended
+    queued_bytes_max: Bytes | None = None  # payloads that wait
+
+    def __post_init__(self) -> None:
+        if self.burst is not None and self.jobs_per_s is None:
+            raise ValueError("burst means nothing without jobs_per_s")
+
+
+class ListedTenant(TenantConfig, frozen=True, kw_only=True):
+    """A tenant with limits of its own, by its name in session_init ("" is that of no name)."""
+
+    name: Annotated[str, msgspec.Meta(max_length=128)]
+
+
+class TenantsConfig(Section, frozen=True):
+    """Tenants that are listed, and what holds for each of the others."""
+
+    others: TenantConfig = TenantConfig()
+    listed: Annotated[tuple[ListedTenant, ...], msgspec.Meta(max_length=256)] = ()
+
+    def __post_init__(self) -> None:
+        _refuse_repeats("tenants.listed.name", [tenant.name for tenant in self.listed])
 
 
 class ExplainConfig(Section, frozen=True):
@@ -272,6 +309,7 @@ class Config(Section, frozen=True):
     journal: JournalConfig = JournalConfig()
     sessions: SessionsConfig = SessionsConfig()
     limits: LimitsConfig = LimitsConfig()
+    tenants: TenantsConfig = TenantsConfig()
     explain: ExplainConfig = ExplainConfig()
     supervision: SupervisionConfig = SupervisionConfig()
     catalogue: Catalogue = Catalogue()

@@ -54,6 +54,12 @@ class PairingAsked(UplinkMessage, tag="pairing_asked", frozen=True):
     address: str = ""
 
 
+class WorkerPressed(UplinkMessage, tag="worker_pressed", frozen=True):
+    """A worker's step of overload, on each change, and every second while it is not 0."""
+
+    step: int
+
+
 class ManagerWelcome(UplinkMessage, tag="manager_welcome", frozen=True):
     """The manager's answer to worker_hello."""
 
@@ -77,5 +83,7 @@ class PairingAnswered(UplinkMessage, tag="pairing_answered", frozen=True):
     retry_after_ms: int | None = None
 
 
-FromWorker = WorkerHello | ModelUnavailable | NodeZombie | LaneRefused | PairingAsked
+FromWorker = (
+    WorkerHello | ModelUnavailable | NodeZombie | LaneRefused | PairingAsked | WorkerPressed
+)
 FromManager = ManagerWelcome | SnapshotPublished | PairingAnswered

@@ -18,6 +18,7 @@ from pointsman_shm.uplink import (
     PairingAnswered,
     PairingAsked,
     WorkerHello,
+    WorkerPressed,
 )
 from pointsman_wire.errors import Code
 
@@ -91,10 +92,16 @@ def _pairing_asked(state: ManagementState, worker_index: int, message: PairingAs
     state.outbox.wish(TellWorker(worker_index, answer))
 
 
+def _worker_pressed(state: ManagementState, worker_index: int, message: WorkerPressed) -> None:
+    """While a worker has too much to do, nodes beat half as often."""
+    state.workers.pressed(worker_index, state.clock_ns, is_pressed=message.step > 0)
+
+
 UPLINK_HANDLERS: dict[type, Callable[..., None]] = {
     WorkerHello: _hello,
     ModelUnavailable: _model_unavailable,
     NodeZombie: _node_zombie,
     LaneRefused: _lane_refused,
     PairingAsked: _pairing_asked,
+    WorkerPressed: _worker_pressed,
 }

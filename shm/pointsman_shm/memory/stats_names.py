@@ -61,6 +61,12 @@ class Counter(_Position):
     HEDGES = auto()
     HEDGES_WON = auto()
     RESULTS_MISSING = auto()
+    QUEUE_REFUSALS = auto()
+    RATE_REFUSALS = auto()
+    JOBS_SHED = auto()
+    OVERLOAD_CHANGES = auto()
+    SLOW_CLIENTS = auto()
+    RESULTS_HELD = auto()
 
 
 class Gauge(_Position):
@@ -73,6 +79,8 @@ class Gauge(_Position):
     SNAPSHOT_VERSION = auto()
     APPLIED_VERSION = auto()
     JOBS_ACTIVE = auto()
+    OVERLOAD_STEP = auto()
+    PRESSURE_PERCENT = auto()
 
 
 class Timing(_Position):

@@ -40,11 +40,11 @@ def test_what_is_found_is_what_was_published_last_in_each_bucket(
     words = WaitingWords(bytearray(WaitingWords.size(2)), worker_count=2, create=True)
     own = words.own(1)
     expected: dict[int, tuple[int, ...]] = {}
-    for bucket, count, oldest_since_ns, weight, class_mask in published:
-        own.publish(bucket, count, oldest_since_ns, weight, class_mask)
+    for bucket, count, oldest_since_ns, best, class_mask in published:
+        own.publish(bucket, count, oldest_since_ns, best, class_mask)
         expected.pop(bucket, None)
         if count:
-            expected[bucket] = (1, bucket, count, oldest_since_ns, weight, class_mask)
+            expected[bucket] = (1, bucket, count, oldest_since_ns, best, class_mask)
         mask = 0
         for found in expected.values():
             mask |= found[-1]

@@ -24,7 +24,7 @@ import asyncio
 import struct
 from enum import Enum
 from time import monotonic_ns
-from typing import Protocol, cast
+from typing import cast
 
 from pointsman_wire.errors import Code
 from pointsman_wire.framing import (
@@ -38,6 +38,7 @@ from pointsman_wire.framing import (
 from pointsman_wire.link import Accepted, Closed, Connection, Dialled, Frame, Received
 from pointsman_wire.messages import Error, Message, error_info
 from pointsman_wire.sockets.bounds import ConnectionLimits
+from pointsman_wire.sockets.hosting import ConnectionHost
 from pointsman_wire.sockets.reading import UNDECODABLE, MessageReader
 from pointsman_wire.sockets.tcp import set_tcp_options
 
@@ -46,22 +47,6 @@ _SMALL_FRAME_BYTES_MAX = 256 * 1024
 
 _unpack_prefix = struct.Struct("<II").unpack_from
 _NEVER = float("inf")
-
-
-class ConnectionHost(Protocol):
-    """Who owns connections: told of events and of their end."""
-
-    def post(self, event: object) -> None: ...
-
-    def watch(self, connection: "FrameConnection") -> None: ...
-
-    def known(self, connection: "FrameConnection") -> None: ...
-
-    def closed(self, connection: "FrameConnection") -> None: ...
-
-    def gone(self, connection: "FrameConnection") -> None: ...
-
-    def rest(self, connection: "FrameConnection") -> None: ...
 
 
 class _State(Enum):
@@ -219,6 +204,13 @@ class FrameConnection(asyncio.Protocol):
     def has_stood(self) -> bool:
         """Was its opening told?"""
         return self._state is not _State.OPENING
+
+    @property
+    def unread_bytes(self) -> int:
+        """What waits here for a peer that does not read; 0 while the kernel takes everything."""
+        if not self._is_paused or self._transport is None:
+            return 0
+        return len(self.out) + self._transport.get_write_buffer_size()
 
     def flush(self) -> None:
         """Write what is queued, or end the connection when too much is."""

@@ -92,7 +92,7 @@ class Driver:
         self._is_over = False
         self._numbers = count(1)
         self._connections: dict[Connection, FrameConnection] = {}  # those the core may send on
-        self._alive: set[FrameConnection] = set()  # also those that are ending
+        self.alive: set[FrameConnection] = set()  # also those that are ending
         self._left = asyncio.Event()  # set whenever one of those is gone
         self._resting: list[FrameConnection] = []  # those that told their share of this turn
         self._strange: dict[FrameConnection, str] = {}  # unknown yet -> address
@@ -109,7 +109,7 @@ class Driver:
     @property
     def connection_count(self) -> int:
         """Connections that exist, ending ones included."""
-        return len(self._alive)
+        return len(self.alive)
 
     def start(self) -> None:
         """Give the core its first step, in which it names its first deadline."""
@@ -138,7 +138,7 @@ class Driver:
             is_open = sock.recv(PREAMBLE_BYTES) != b""
         except OSError:  # it was reset meanwhile, or the preamble is not there after all
             is_open = False
-        is_full = len(self._alive) >= self.settings.connections_max
+        is_full = len(self.alive) >= self.settings.connections_max
         self.refused_count += is_full
         if self._is_over or is_full or reader is None or not is_open:
             sock.close()
@@ -151,7 +151,7 @@ class Driver:
         connection = FrameConnection(self, opening, reader, self.settings.limits)
         connection.came_at_ns = came_at_ns or monotonic_ns()
         self._strange[connection] = peer
-        self._alive.add(connection)
+        self.alive.add(connection)
         self._keep(self._loop.create_task(self._attach(sock, connection)))
 
     async def end(self, timeout_s: float = 5.0) -> None:
@@ -163,10 +163,10 @@ class Driver:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        for connection in [*self._alive]:
+        for connection in [*self.alive]:
             connection.end("this process ends")
         await self._wait_for_leaving(timeout_s)
-        for connection in [*self._alive]:
+        for connection in [*self.alive]:
             connection.abort("this process ends")
         await self._wait_for_leaving(1.0)
         if self._watch_timer is not None:
@@ -193,7 +193,7 @@ class Driver:
     def gone(self, connection: FrameConnection) -> None:
         """The socket is closed."""
         self.known(connection)
-        self._alive.discard(connection)
+        self.alive.discard(connection)
         self._watched.discard(connection)
         self._left.set()
 
@@ -351,7 +351,7 @@ class Driver:
     async def _wait_for_leaving(self, timeout_s: float) -> None:
         try:
             async with asyncio.timeout(timeout_s):
-                while self._alive:
+                while self.alive:
                     self._left.clear()
                     await self._left.wait()
         except TimeoutError:
@@ -380,7 +380,7 @@ class Driver:
         connection = FrameConnection(self, opening, reader, self.settings.limits, hello=hello)
         address = dial.address or self.settings.server_address
         self._connections[connection.number] = connection
-        self._alive.add(connection)
+        self.alive.add(connection)
         reason = ""
         try:
             host, port = split_address(address)

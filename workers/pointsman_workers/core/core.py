@@ -26,6 +26,7 @@ from pointsman_workers.core.events import (
     JournalState,
     JournalSynced,
     ManagerSaid,
+    PressureMeasured,
     Stopped,
     StopWished,
 )
@@ -49,6 +50,9 @@ from pointsman_workers.desks.placing import PlacingDesk
 from pointsman_workers.desks.reports import ReportDesk
 from pointsman_workers.desks.sessions import SessionDesk
 from pointsman_workers.desks.take_over import TakeOverDesk
+from pointsman_workers.desks.waiting.admission import AdmissionDesk
+from pointsman_workers.desks.waiting.overload import OverloadDesk
+from pointsman_workers.desks.waiting.serving import ServingDesk
 from pointsman_workers.explain.answering import Explainer
 from pointsman_workers.ordering.serial import SerialDesk
 
@@ -70,7 +74,11 @@ class WorkerCore:
         self._attempts = AttemptDesk(shard, self._outcomes, self._serial)
         self._reports = ReportDesk(shard, self._attempts, self._take_over)
         self._lanes = LaneDesk(shard, self._attempts, self._reports)
-        self._jobs = JobDesk(shard, self._sessions, placing, self._reports)
+        self._serving = ServingDesk(shard, placing)
+        self._overload = OverloadDesk(shard, self._outcomes)
+        self._sessions.refusal_for_load = self._overload.session_refusal
+        self._admission = AdmissionDesk(shard, self._overload)
+        self._jobs = JobDesk(shard, self._sessions, self._reports, self._serving, self._admission)
         self._explainer = Explainer(shard, placing.refusals)
         self._late_ns = 0  # how long this process has not run in all: the core's time lacks it
         self._started_ns = -1
@@ -87,6 +95,7 @@ class WorkerCore:
             ManagerSaid: self._told,
             LoopWasLate: self._was_late,
             StopWished: self._stop,
+            PressureMeasured: self._overload.measured,
             JournalState: shard.journal.told,
             JournalSynced: lambda event: shard.journal.synced(event.number),
         }
@@ -129,7 +138,7 @@ class WorkerCore:
         if shard.ready_lines:
             self._serial.advance()
         if shard.freed_rows or shard.waiting.count:
-            self._outcomes.serve()
+            self._serving.serve()
         shard.waiting.publish()
         shard.tell_tally()
         if shard.is_stopping:
@@ -147,9 +156,8 @@ class WorkerCore:
         timer_ns = shard.timers.next_deadline_ns()
         if timer_ns is not None and timer_ns < deadline_ns:
             deadline_ns = timer_ns
-        for kind in shard.waiting.kinds:
-            look_ns = shard.now_ns if kind.walk is not None else kind.full_until_ns
-            deadline_ns = min(deadline_ns, look_ns)
+        if shard.waiting.count:
+            deadline_ns = min(deadline_ns, self._serving.next_look_ns)
         acks_at_ns = shard.outbox.acks_at_ns
         if acks_at_ns and acks_at_ns < deadline_ns:
             deadline_ns = acks_at_ns
@@ -184,11 +192,13 @@ class WorkerCore:
         )
         for kind in self.shard.waiting.kinds:
             fleet.prepare(kind)
+        self.shard.waiting.retell()
 
     def _do_chores(self) -> None:
         shard = self.shard
         self._chores_at_ns = shard.now_ns + CHORES_NS
         shard.window.expire(shard.now_ns)
+        self._admission.note_pace()
         self._lanes.check_rows()
         shard.fleet.paces.tick(shard.now_ns)
         self._lanes.watch.look()
@@ -310,7 +320,7 @@ class WorkerCore:
             self._lanes.disconnected(event.connection)
 
     def _rung(self, event: BellRang) -> None:
-        self._outcomes.rung(event.class_number)
+        self._serving.rung(event.class_number)
 
     def _told(self, event: ManagerSaid) -> None:
         """Its hints need no act, as every step looks at the version word; its answers do."""

@@ -3,6 +3,7 @@
 import msgspec
 
 from pointsman_shm.uplink import UplinkMessage
+from pointsman_workers.core.overload import Pressure
 from pointsman_workers.journal.entries import AnyEntry
 
 
@@ -23,6 +24,30 @@ class StopWished(msgspec.Struct, frozen=True, gc=False):
     """Take no new jobs; finish what runs until the deadline, then answer Stopped."""
 
     deadline_ns: int
+
+
+class PressureMeasured(msgspec.Struct, frozen=True, gc=False):
+    """How much of what this process has is used up; comes four times a second."""
+
+    pressure: Pressure
+
+
+class RefuseClients(msgspec.Struct, frozen=True, gc=False):
+    """Refuse new connections of clients, or take them again; nodes are always let in."""
+
+    is_refusing: bool
+
+
+class CloseSlowest(msgspec.Struct, frozen=True, gc=False):
+    """Hang up on at most so many connections that do not read what they are sent."""
+
+    count: int
+
+
+class Say(msgspec.Struct, frozen=True, gc=False):
+    """Tell the operator, in one line."""
+
+    text: str
 
 
 class RingWorker(msgspec.Struct, frozen=True, gc=False):

@@ -21,7 +21,8 @@ from pointsman_workers.core.state import (
     Utterances,
 )
 from pointsman_workers.core.timers import Timers
-from pointsman_workers.core.waiting import Waiting
+from pointsman_workers.core.turns.tenants import Tenants
+from pointsman_workers.core.turns.waiting import Waiting
 from pointsman_workers.core.window import Window
 from pointsman_workers.explain.recorder import Recorder
 from pointsman_workers.journal.book import JournalBook
@@ -56,7 +57,10 @@ class Shard:
         self.journal = JournalBook(setup.config.journal, setup.journal)
         self.withheld = WithheldResults(self.outbox)
         self.window = Window(setup.config.jobs, self._left_window)
-        self.waiting = Waiting(memory.waiting, setup.worker_index, setup.config.limits)
+        words, index = memory.waiting, setup.worker_index
+        own_words = words.own(index)
+        self.tenants = Tenants(setup.config.tenants, words, own_words, index)
+        self.waiting = Waiting(words, own_words, index, setup.config.limits, self.tenants)
         self.peers: dict[Connection, Peer] = {}
         self.sessions: dict[tuple[str, str], Session] = {}
         self.lanes: dict[int, Lane] = {}  # by row

@@ -143,6 +143,7 @@ class Job(msgspec.Struct, eq=False, kw_only=True, gc=False):
     hedge: "Hold | None" = None  # only while `hold` is set
     hedge_at_ns: int = 0  # when that may be made, 0 = not
     is_hedged: bool = False  # one was made
+    is_counted: bool = False  # among the open jobs of a tenant that may have so many
     is_queued: bool = False  # set exactly while it stands in the waiting queue
     is_lined: bool = False  # waits, in a serial session, for what came before it
     filed_ns: int = 0  # deadline of its entry in the timers, 0 = none; never later than it is due

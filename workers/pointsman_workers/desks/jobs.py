@@ -19,13 +19,14 @@ from pointsman_wire.session_messages import AcceptedJob, Submit
 from pointsman_workers.core.lifecycle import JobState
 from pointsman_workers.core.shard import SECOND_NS, Shard
 from pointsman_workers.core.state import Job, Key, Peer, Session
-from pointsman_workers.desks.placing import PlacingDesk
 from pointsman_workers.desks.reports import ReportDesk
 from pointsman_workers.desks.sessions import SessionDesk
+from pointsman_workers.desks.waiting.admission import AdmissionDesk
+from pointsman_workers.desks.waiting.serving import ServingDesk
 from pointsman_workers.journal.book import FSYNC, MEMORY
 from pointsman_workers.ordering.orders import too_many_pending
 from pointsman_workers.placement.deciding import memory_of
-from pointsman_workers.placement.kinds import Kind
+from pointsman_workers.placement.kinds import PRIORITIES, PRIORITY_RANK, Kind
 
 UNSETTLED_MAX = 10_000
 BEHIND_MAX = 64  # jobs of a session, newest first, among which an earlier one is looked for
@@ -37,14 +38,21 @@ class JobDesk:
     """Answers submits."""
 
     def __init__(
-        self, shard: Shard, sessions: SessionDesk, placing: PlacingDesk, reports: ReportDesk
+        self,
+        shard: Shard,
+        sessions: SessionDesk,
+        reports: ReportDesk,
+        serving: ServingDesk,
+        admission: AdmissionDesk,
     ) -> None:
         self.shard = shard
         self.sessions = sessions
-        self.placing = placing
+        self.placing = serving.placing
         self.reports = reports
         self.serial = reports.attempts.serial
         self._payload_bytes_max = shard.config.limits.payload_bytes_max
+        self.serving = serving
+        self.admission = admission
         # What an acceptance promises when the request does not say.
         self._durability = shard.config.journal.durability if shard.journal.is_there else MEMORY
         # Repeated submits of requests that may still run on a node that has not reported yet.
@@ -74,6 +82,8 @@ class JobDesk:
             return
         kind = shard.kinds.find(submit, session)
         error = self._refusal(session, submit, kind, payload)
+        if error is None and key not in shard.orphans:
+            error = self.admission.admit(session, submit.priority)
         if error is not None:
             self._refuse(peer, submit, error)
             return
@@ -83,6 +93,9 @@ class JobDesk:
         shard.fleet.prepare(kind)
         if session.paired_node and not submit.preferred_node:
             submit = replace(submit, preferred_node=session.paired_node)
+        rank_min = shard.tenants.rules(session.tenant).rank_min
+        if PRIORITY_RANK[submit.priority] < rank_min:
+            submit = replace(submit, priority=PRIORITIES[rank_min])
         job = self._new_job(session, submit, payload, key, kind)
         self._start(peer, job)
 
@@ -119,9 +132,6 @@ class JobDesk:
         pending_max = self.shard.config.sessions.pending_results_max
         if (error := too_many_pending(session, pending_max)) is not None:
             return error
-        if self.shard.waiting.is_full_for(session.tenant):
-            text = f"{self.shard.waiting.count} jobs wait already"
-            return error_info(Code.QUEUE_FULL, text, retry_after_ms=1_000)
         return None
 
     def _cannot_keep(self, submit: Submit, payload: bytes) -> ErrorInfo | None:
@@ -201,8 +211,12 @@ class JobDesk:
             self._register(peer, job)
             return
         if job.durability == FSYNC:
-            self._register(peer, job)
+            if job.kind.waiting_count and (full := self.admission.queue_full(job)) is not None:
+                self._turn_away(peer, job, full)
+            else:
+                self._register(peer, job)
             return
+        self.serving.serve_before(job)
         has_turn = job.kind.waiting_count == 0 or (
             self.placing.is_apart(job) and not _is_behind(job)
         )
@@ -211,12 +225,19 @@ class JobDesk:
             return
         may_wait = self.placing.wait_s(job) > 0 or memory_of(job).walk is not None
         if not may_wait or self.placing.is_hopeless(job):
-            self._refuse(peer, job.submit, self.placing.nobody(job))
-            if line is not None:
-                self.serial.left(line, job)
+            self._turn_away(peer, job, self.placing.nobody(job))
+            return
+        if (full := self.admission.queue_full(job)) is not None:
+            self._turn_away(peer, job, full)
             return
         self._register(peer, job)
         self.placing.wait(job)
+
+    def _turn_away(self, peer: Peer, job: Job, error: ErrorInfo) -> None:
+        """Refuse a job that was made and is not accepted."""
+        self._refuse(peer, job.submit, error)
+        if job.session.line is not None:
+            self.serial.left(job.session.line, job)
 
     def withdraw(self, peer: Peer, session: Session, request_id: str) -> bool:
         """Cancel a repeated submit that still waits for reports; False when there is none."""
@@ -250,6 +271,7 @@ class JobDesk:
             session.repeats.discard(job.key[2])
         shard.open_job_count += 1
         shard.tally[_JOBS_ACCEPTED] += 1
+        job.is_counted = shard.tenants.opened(job.key[0])
         if job.durability != MEMORY:
             shard.journal.accepted(job)
             if job.durability == FSYNC:
@@ -266,7 +288,10 @@ class JobDesk:
         if job.is_lined:
             assert job.session.line is not None, job.job_id
             self.shard.ready_lines[job.session.line] = None
-        elif job.state is JobState.PENDING and not self.placing.place(job):
+            return
+        if job.state is not JobState.PENDING:
+            return
+        if job.kind.waiting_count or not self.placing.place(job):
             self.placing.wait(job)
 
     def _accept(self, peer: Peer, job: Job, *, is_duplicate: bool) -> None:

@@ -1,33 +1,24 @@
-"""Outcomes: what ends a job, and who gets the slot that this frees.
+"""Outcomes: what ends a job.
 
 finish      the one way into a terminal state
-serve       freed slots and looks: waiting jobs are placed, best first
 """
 
-from collections.abc import Iterator
 from functools import partial
-from itertools import chain, islice
 
 from msgspec.structs import replace
 
-from pointsman_shm.memory.rows import CLASS_MASK, CLASS_SHIFT
-from pointsman_shm.memory.stats_names import Counter, Timing
+from pointsman_shm.memory.stats_names import Counter
 from pointsman_wire.lane_messages import NodeResult
 from pointsman_wire.messages import ErrorInfo
 from pointsman_wire.session_messages import Result, Submit
-from pointsman_workers.core.events import RingWorker
 from pointsman_workers.core.lifecycle import STATUS, JobState, moved
 from pointsman_workers.core.shard import MILLISECOND_NS, Shard
 from pointsman_workers.core.state import Hold, Job
 from pointsman_workers.desks.placing import PlacingDesk
 from pointsman_workers.desks.sessions import SessionDesk
 from pointsman_workers.journal.book import FSYNC
-from pointsman_workers.placement.kinds import Kind
-from pointsman_workers.placement.selection import FULL_MEMORY_NS
 
 _FORGOTTEN = Submit()
-LOOKS_A_STEP_MAX = 256
-BEHIND_MAX = 16
 
 _END_COUNTERS: dict[int, int] = {
     JobState.COMPLETED: Counter.JOBS_COMPLETED.value,
@@ -39,7 +30,7 @@ _END_COUNTERS: dict[int, int] = {
 
 
 class OutcomeDesk:
-    """Ends jobs, and hands out what they free."""
+    """Ends jobs."""
 
     def __init__(self, shard: Shard, sessions: SessionDesk, placing: PlacingDesk) -> None:
         self.shard = shard
@@ -71,6 +62,8 @@ class OutcomeDesk:
         job.output = payload
         job.ended_at_ns = shard.now_ns
         shard.open_job_count -= 1
+        if job.is_counted:
+            shard.tenants.ended(job.key[0])
         job.result = self._result(job, hold, message, error)
         job.submit, job.payload = _FORGOTTEN, b""
         session.next_result += 1
@@ -140,72 +133,3 @@ class OutcomeDesk:
             hedged=job.is_hedged,
             error=error,
         )
-
-    # -- the queue ---------------------------------------------------------------------------
-
-    def serve(self) -> None:
-        """Give freed slots to waiting jobs, ours or another worker's, and look where it is time."""
-        shard = self.shard
-        freed, shard.freed_rows = shard.freed_rows, {}
-        waiting = shard.waiting
-        if waiting.count or shard.worker_count > 1:
-            for row in freed:
-                self._offer(row)
-        if not waiting.count:
-            return
-        budget = LOOKS_A_STEP_MAX
-        for kind in tuple(waiting.kinds):
-            shard.fleet.prepare(kind)
-            if kind.walk is not None or kind.full_until_ns <= shard.now_ns:
-                budget = self._look(kind, budget)
-
-    def _offer(self, row: int) -> None:
-        """One slot of this row is free: who has waited longest gets it."""
-        shard = self.shard
-        number = shard.fleet.standing[row] >> CLASS_SHIFT & CLASS_MASK
-        able = [
-            kind
-            for kind in shard.waiting.kinds
-            if number < len(kind.codes) and kind.codes[number] == 0
-        ]
-        best = shard.waiting.best_first(able) if able else []
-        if shard.worker_count > 1:
-            elsewhere = shard.waiting.oldest_elsewhere(number)
-            if elsewhere and (not best or elsewhere[0] < best[0].accepted_at_ns):
-                shard.outbox.commands.append(RingWorker(elsewhere[1], number))
-                return
-        for job in chain(best, self._behind(best)):
-            if self.placing.place_on(job, row):
-                self._note_served(job)
-                return
-
-    def _behind(self, heads: list[Job]) -> Iterator[Job]:
-        """A few of those who wait behind a head that could not have the slot: perhaps they can."""
-        for kind in dict.fromkeys(job.kind for job in heads):
-            for job in islice(self.shard.waiting.jobs(kind), BEHIND_MAX):
-                if job not in heads:
-                    yield job
-
-    def _look(self, kind: Kind, budget: int) -> int:
-        """Place the waiting jobs of a kind until one finds nobody."""
-        for job in self.shard.waiting.jobs(kind):
-            if budget <= 0:
-                break
-            budget -= 1
-            if self.placing.place(job):
-                self._note_served(job)
-            elif not self.placing.is_apart(job):
-                break  # all after it would fail too
-        # A job with exclusions leaves the kind's memory alone; the next look still has its time.
-        kind.full_until_ns = max(kind.full_until_ns, self.shard.now_ns + FULL_MEMORY_NS)
-        return budget
-
-    def _note_served(self, job: Job) -> None:
-        self.shard.observe(Timing.QUEUE_WAIT, job.queued_ns)
-
-    def rung(self, class_number: int) -> None:
-        """Another worker freed a slot of this class and it is our turn: look at once."""
-        for kind in self.shard.waiting.kinds:
-            self.shard.fleet.prepare(kind)
-            if class_number < len(kind.codes) and kind.codes[class_number] == 0:
-                kind.full_until_ns = 0

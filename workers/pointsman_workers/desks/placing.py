@@ -127,7 +127,7 @@ class PlacingDesk:
         lane, now_ns = shard.lanes[choice.row], shard.now_ns
         job.state = moved(job.state, "assign")
         if job.is_queued:
-            shard.waiting.remove(job)
+            shard.waiting.serve(job)
         job.queued_ns = queued_ns = now_ns - job.accepted_at_ns
         job.attempt += 1
         job.session.last_node_id = lane.node_id

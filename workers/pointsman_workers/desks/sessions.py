@@ -4,6 +4,7 @@ A session belongs to (tenant, session id) and outlives its connection by the res
 results are numbered; what the client has not acknowledged is kept and sent again on resume.
 """
 
+from collections.abc import Callable
 from itertools import takewhile
 
 from msgspec.structs import replace
@@ -13,7 +14,7 @@ from pointsman_shm.rules.languages import normalise, normalise_all
 from pointsman_wire.errors import Code
 from pointsman_wire.limits import PROTOCOL_VERSION
 from pointsman_wire.link import Accepted, Connection
-from pointsman_wire.messages import Error, error_info
+from pointsman_wire.messages import Error, ErrorInfo, error_info
 from pointsman_wire.preamble import Role
 from pointsman_wire.session_messages import (
     Moved,
@@ -47,6 +48,7 @@ class SessionDesk:
         self._unread_bytes_max = shard.config.limits.results_queue_bytes_max
         self.pairing = PairingDesk(shard, self._admit_paired)
         self.utterances = UtteranceDesk(shard, self._hand_over)
+        self.refusal_for_load: Callable[[], ErrorInfo | None] = lambda: None
 
     def connected(self, event: Accepted) -> None:
         """A client dialled in; it has no session until it sends session_init."""
@@ -125,6 +127,8 @@ class SessionDesk:
         if self.shard.is_stopping:
             text = "this worker is stopping"
             return Error(error_info(Code.SHUTTING_DOWN, text, retry_after_ms=500), ref=message.ref)
+        if (error := self.refusal_for_load()) is not None:
+            return Error(error, ref=message.ref)
         if peer.sessions and not peer.is_trunk:
             text = "this connection carries one session; open a trunk for many"
             return Error(error_info(Code.INVALID_MESSAGE, text), ref=message.ref)

@@ -134,6 +134,7 @@ class TakeOverDesk:
         shard.open_job_count += 1
         if job.session.utterances is not None:
             note_accepted(job.session.utterances, job)
+        job.is_counted = shard.tenants.opened(job.key[0])
         if dispatched is None:
             self._wait(job)
             return

@@ -27,11 +27,18 @@ from pointsman_wire.preamble import (
 )
 from pointsman_wire.sockets.bounds import Strangers
 from pointsman_wire.sockets.handover import Adopt, hang_up
-from pointsman_workers.shell.greetings import HTTP_ANSWER, Greeting, read_greeting, refusal
+from pointsman_workers.shell.greetings import (
+    HTTP_ANSWER,
+    Greeting,
+    overloaded,
+    read_greeting,
+    refusal,
+)
 
 MANAGER = -1
 ACCEPTS_PER_S_MAX = 500
 
+_CLIENT_ROLES = frozenset({Role.SESSION, Role.TRUNK})
 _NO_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _DISCARD_BYTES = 64 * 1024
 _SURPRISES_MAX = 3
@@ -99,6 +106,7 @@ class Doorway:
         # Given up for a moment when there is no other, to accept and turn away.
         self._spare = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         self.refused_count = 0
+        self.is_refusing_clients = False  # overloaded: nodes are let in, sessions are not
         listener.setblocking(False)
         self._loop.add_reader(listener.fileno(), self._accept)
 
@@ -216,6 +224,10 @@ class Doorway:
             preamble = decode_preamble(data)
         except PreambleError as error:
             self._part(guest, refusal(str(error)))
+            return
+        if self.is_refusing_clients and preamble.role in _CLIENT_ROLES:
+            self.refused_count += 1
+            self._part(guest, overloaded())
             return
         owner = self._owner_of(preamble)
         if owner is None:

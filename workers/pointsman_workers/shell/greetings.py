@@ -48,6 +48,17 @@ def read_greeting(data: bytes) -> Greeting:
     return Greeting.PREAMBLE if data.startswith(MAGIC) else Greeting.HTTP
 
 
+OVERLOADED = "this worker is overloaded and takes no new clients for now"
+OVERLOADED_RETRY_AFTER_MS = 2_000
+
+
 def refusal(reason: str, code: Code = Code.INVALID_MESSAGE) -> bytes:
     """Return the error frame that is the last thing said on a connection."""
     return encode_frame(Error(error_info(code, reason)))
+
+
+def overloaded() -> bytes:
+    """Return the error frame for a client that comes while the worker is overloaded."""
+    return encode_frame(
+        Error(error_info(Code.QUEUE_FULL, OVERLOADED, retry_after_ms=OVERLOADED_RETRY_AFTER_MS))
+    )

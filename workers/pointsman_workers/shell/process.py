@@ -44,13 +44,18 @@ from pointsman_wire.sockets.driver import Driver, DriverSettings
 from pointsman_wire.sockets.handover import HandoverReceiver, HandoverSender
 from pointsman_wire.sockets.life import Life
 from pointsman_wire.sockets.parent import watch_parent
+from pointsman_wire.sockets.slowness import close_slowest
 from pointsman_wire.sockets.unix_sockets import PathInUse, listen_at
 from pointsman_workers.core.core import WorkerCore
 from pointsman_workers.core.events import (
     BellRang,
+    CloseSlowest,
     DropSegments,
     ManagerSaid,
+    PressureMeasured,
+    RefuseClients,
     RingWorker,
+    Say,
     Stopped,
     StopWished,
     TellManager,
@@ -66,6 +71,7 @@ from pointsman_workers.shell.crash_points import WORKER_SPOTS, CrashingLedger
 from pointsman_workers.shell.doorway import MANAGER, Doorway, DoorwayOwners
 from pointsman_workers.shell.journalling import open_journal
 from pointsman_workers.shell.options import WorkerOptions
+from pointsman_workers.shell.pressure import PressureGauge, memory_share_bytes
 from pointsman_workers.shell.pulse import Pulse
 from pointsman_workers.shell.status import StatusDesk
 from pointsman_workers.shell.uplink import Uplink
@@ -101,6 +107,7 @@ class WorkerProcess:
         self._loop = asyncio.get_running_loop()
         self._life = Life(self._loop, self._say)
         self._driver: Driver | None = None  # set once the core can be told things
+        self._doorway: Doorway | None = None
         self._is_stopping = False
         self._senders: dict[int, HandoverSender] = {}
         self._close_doors: list[Callable[[], None]] = []  # what stops taking connections
@@ -139,6 +146,12 @@ class WorkerProcess:
         self._open_unix_sockets(core, setup, stack)
         self._open_doors(driver, listener, stack)
         stack.callback(Pulse(setup.memory.stats, lambda: self._check(segments)).close)
+        limits = options.config.limits
+        memory_bytes_max = limits.worker_memory_bytes_max or memory_share_bytes(
+            options.worker_count
+        )
+        gauge = PressureGauge(memory_bytes_max, lambda found: driver.post(PressureMeasured(found)))
+        stack.callback(gauge.close)
         driver.start()
         settle_garbage_collector()
         self._tell_ready()
@@ -225,7 +238,7 @@ class WorkerProcess:
             give=lambda owner, sock, came_at_ns: self._senders[owner].give(sock, came_at_ns),
             connection_count=self._connection_count,
         )
-        doorway = Doorway(
+        doorway = self._doorway = Doorway(
             listener,
             owners,
             strangers=driver.strangers,
@@ -261,6 +274,14 @@ class WorkerProcess:
             self._uplink.tell(command.message)
         elif kind is DropSegments:
             self._journal.drop(command)
+        elif kind is Say:
+            self._say(command.text)
+        elif kind is RefuseClients:
+            if self._doorway is not None:
+                self._doorway.is_refusing_clients = command.is_refusing
+        elif kind is CloseSlowest:
+            assert self._driver is not None
+            close_slowest(self._driver.alive, command.count)
         elif kind is Stopped:
             self._life.end(0, "")
         else:

@@ -4,6 +4,7 @@ from pointsman_shm.config import NodesConfig
 
 NANOSECONDS = 1_000_000_000
 JITTER_PERCENT = 10
+LONGEST_NS = 30 * NANOSECONDS  # an interval is not doubled beyond this
 
 
 def to_ns(seconds: float) -> int:
@@ -21,6 +22,10 @@ class Intervals:
         self.offline_intervals = config.offline_intervals
         self.warm_up_ns = to_ns(config.warm_up_s)
         self.remember_ns = to_ns(config.remember_offline_s)
+
+    def relieved_ns(self, interval_ns: int) -> int:
+        """Return what an interval becomes while a worker has too much to do: twice as long."""
+        return max(interval_ns, min(2 * interval_ns, LONGEST_NS))
 
     def assigned_ns(self, live_count: int, row: int) -> int:
         """Return the interval of one node in a fleet of `live_count`.

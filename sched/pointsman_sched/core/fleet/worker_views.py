@@ -8,6 +8,8 @@ if TYPE_CHECKING:
 APPLIED_VERSION = "applied_version"
 # A worker whose uplink broke may live on and come back; after this long it is taken for dead.
 GONE_AFTER_NS = 10_000_000_000
+# A worker tells every second that it is pressed; one that has not for so long is not.
+PRESSED_NS = 3_000_000_000
 EVERYTHING = 2**64 - 1
 
 
@@ -18,6 +20,7 @@ class WorkerViews:
         self._pages = pages
         # None while the worker has an uplink.
         self._gone_since_ns: list[int | None] = [now_ns] * len(pages)
+        self._pressed_until_ns = [0] * len(pages)
 
     @property
     def connected_count(self) -> int:
@@ -35,6 +38,14 @@ class WorkerViews:
     def left(self, index: int, now_ns: int) -> None:
         """Note that a worker's uplink broke."""
         self._gone_since_ns[index] = now_ns
+
+    def pressed(self, index: int, now_ns: int, *, is_pressed: bool) -> None:
+        """Note that a worker has too much to do, or no more."""
+        self._pressed_until_ns[index] = now_ns + PRESSED_NS if is_pressed else 0
+
+    def is_any_pressed(self, now_ns: int) -> bool:
+        """Has any worker too much to do?"""
+        return max(self._pressed_until_ns) > now_ns
 
     def applied_version(self, now_ns: int) -> int:
         """Return the oldest version that a live worker has applied.

@@ -1,0 +1,195 @@
+"""Tenants: their weights and priorities, how fast they may submit and how much they may hold.
+
+A listed tenant has a place of its own in the waiting words, so what it may do counts over all
+workers of the host: each worker keeps its own count there and adds the others'.  All other tenants
+share the remaining places by their names, which bounds what any number of names can cost; their
+limits are counted by each worker for itself.
+
+Rates are token buckets: `burst` jobs at once, then `jobs_per_s`.  Every worker fills the same
+bucket by the same clock and takes out what the others' counters say that they have admitted.
+"""
+
+from zlib import crc32
+
+import msgspec
+
+from pointsman_shm.config import TenantConfig, TenantsConfig
+from pointsman_shm.memory.waiting import PLACE_COUNT, OwnWaiting, Usage, WaitingWords
+from pointsman_workers.placement.kinds import PRIORITY_RANK
+
+# Virtual time that one job costs at weight 1.
+JOB_COST = 1 << 16
+# Buckets of tenants that are not listed; beyond so many, newcomers share one.
+BUCKETS_MAX = 10_000
+FORGET_NS = 1_000_000_000
+_WORD_MASK = (1 << 64) - 1
+
+
+class Rules(msgspec.Struct, frozen=True, kw_only=True):
+    """What holds for a tenant, as this worker counts it."""
+
+    place: int
+    is_listed: bool
+    cost: int  # virtual time of one job
+    rank_min: int  # the highest priority that it may have
+    jobs_per_s: float | None
+    burst: float
+    jobs_max: int | None
+    queued_bytes_max: int | None
+
+    @property
+    def has_limits(self) -> bool:
+        """Is there anything to count for it?"""
+        return not self.jobs_per_s is self.jobs_max is self.queued_bytes_max is None
+
+
+class Bucket(msgspec.Struct):
+    """A token bucket as it was at an instant."""
+
+    tokens: float
+    at_ns: int
+    admitted_elsewhere: int = 0  # what the others' counters said then
+
+
+class Over(msgspec.Struct, frozen=True):
+    """A limit that one more job would pass: in words, and when there may be room again."""
+
+    text: str
+    retry_after_ns: int | None = None  # None: when a job of the tenant ends
+
+
+class Tenants:
+    """Rules by tenant, and what each has used."""
+
+    def __init__(
+        self, config: TenantsConfig, words: WaitingWords, own: OwnWaiting, worker_index: int
+    ) -> None:
+        self._words = words
+        self._own = own
+        self._worker_index = worker_index
+        listed = config.listed
+        self._listed = {
+            tenant.name: _rules(tenant, place, is_listed=True)
+            for place, tenant in enumerate(listed)
+        }
+        self._first_shared = len(listed)
+        self._others = [
+            _rules(config.others, place, is_listed=False)
+            for place in range(self._first_shared, PLACE_COUNT)
+        ]
+        self._buckets: dict[str, Bucket] = {}
+        self._forget_at_ns = 0
+        self._shared_bucket = Bucket(self._others[0].burst, 0)
+        self._open: dict[str, int] = {}  # of tenants with jobs_max: accepted here, not ended
+
+    def rules(self, tenant: str) -> Rules:
+        """Return what holds for a tenant; a name that is not listed never fails."""
+        rules = self._listed.get(tenant)
+        if rules is None:
+            rules = self._others[crc32(tenant.encode()) % len(self._others)]
+        return rules
+
+    def over_rate(self, tenant: str, rules: Rules, now_ns: int) -> Over | None:
+        """Take one job from the tenant's bucket, or say that it is empty."""
+        rate = rules.jobs_per_s
+        if rate is None:
+            return None
+        bucket = self._bucket(tenant, rules, now_ns)
+        elapsed_ns, bucket.at_ns = now_ns - bucket.at_ns, now_ns
+        bucket.tokens = min(rules.burst, bucket.tokens + elapsed_ns * rate / 1e9)
+        if rules.is_listed:
+            elsewhere = self._words.used_elsewhere(self._worker_index, rules.place, Usage.ADMITTED)
+            bucket.tokens -= elsewhere - bucket.admitted_elsewhere & _WORD_MASK
+            bucket.admitted_elsewhere = elsewhere
+        if bucket.tokens < 1:
+            text = f"tenant {tenant!r} may submit {rate:g} jobs a second, {rules.burst:g} at once"
+            return Over(text, int((1 - bucket.tokens) / rate * 1e9))
+        bucket.tokens -= 1
+        self._own.use(rules.place, Usage.ADMITTED, 1)
+        return None
+
+    def over_jobs(self, tenant: str, rules: Rules) -> Over | None:
+        """Would one more job pass what the tenant may have open?"""
+        if rules.jobs_max is None:
+            return None
+        count = self._used(rules, Usage.OPEN, self._open.get(tenant, 0))
+        if count < rules.jobs_max:
+            return None
+        return Over(f"tenant {tenant!r} has {count} open jobs, at most {rules.jobs_max} may be")
+
+    def over_bytes(self, tenant: str, rules: Rules, waiting_bytes: int, size: int) -> Over | None:
+        """Would a payload of this size pass what the tenant may have waiting?"""
+        if rules.queued_bytes_max is None:
+            return None
+        held = self._used(rules, Usage.QUEUED_BYTES, waiting_bytes)
+        if held + size <= rules.queued_bytes_max:
+            return None
+        return Over(
+            f"payloads of {held} bytes of tenant {tenant!r} wait, "
+            f"at most {rules.queued_bytes_max} may"
+        )
+
+    def opened(self, tenant: str) -> bool:
+        """A job of the tenant was accepted; True if `ended` is to be told of its end."""
+        rules = self.rules(tenant)
+        if rules.jobs_max is None:
+            return False
+        self._open[tenant] = self._open.get(tenant, 0) + 1
+        self._own.use(rules.place, Usage.OPEN, 1)
+        return True
+
+    def ended(self, tenant: str) -> None:
+        """A job that `opened` has counted has ended."""
+        left = self._open[tenant] - 1
+        if left:
+            self._open[tenant] = left
+        else:
+            del self._open[tenant]
+        self._own.use(self.rules(tenant).place, Usage.OPEN, -1)
+
+    def _used(self, rules: Rules, usage: Usage, here: int) -> int:
+        if not rules.is_listed:
+            return here
+        return here + self._words.used_elsewhere(self._worker_index, rules.place, usage)
+
+    def _bucket(self, tenant: str, rules: Rules, now_ns: int) -> Bucket:
+        bucket = self._buckets.get(tenant)
+        if bucket is not None:
+            return bucket
+        if len(self._buckets) >= BUCKETS_MAX and now_ns >= self._forget_at_ns:
+            self._forget_at_ns = now_ns + FORGET_NS
+            self._forget_full(now_ns)
+        if len(self._buckets) >= BUCKETS_MAX and not rules.is_listed:
+            return self._shared_bucket
+        elsewhere = self._words.used_elsewhere(self._worker_index, rules.place, Usage.ADMITTED)
+        bucket = self._buckets[tenant] = Bucket(rules.burst, now_ns, elsewhere)
+        return bucket
+
+    def _forget_full(self, now_ns: int) -> None:
+        """Forget buckets that are full again by now: new ones would say the same."""
+        self._buckets = {
+            tenant: bucket
+            for tenant, bucket in self._buckets.items()
+            if tenant in self._listed or not self._is_full(self.rules(tenant), bucket, now_ns)
+        }
+
+    @staticmethod
+    def _is_full(rules: Rules, bucket: Bucket, now_ns: int) -> bool:
+        earned = (now_ns - bucket.at_ns) * (rules.jobs_per_s or 0.0) / 1e9
+        return bucket.tokens + earned >= rules.burst
+
+
+def _rules(config: TenantConfig, place: int, *, is_listed: bool) -> Rules:
+    burst = config.burst
+    if burst is None:
+        burst = max(1, round(2 * (config.jobs_per_s or 0)))
+    return Rules(
+        place=place,
+        is_listed=is_listed,
+        cost=max(1, round(JOB_COST / config.weight)),
+        rank_min=PRIORITY_RANK[config.priority_max],
+        jobs_per_s=config.jobs_per_s,
+        burst=float(burst),
+        jobs_max=config.jobs_max,
+        queued_bytes_max=config.queued_bytes_max,
+    )

@@ -1,0 +1,296 @@
+"""The queue: jobs that wait for a slot, by kind, priority and age; told to the other workers.
+
+Waiting jobs are never polled one by one.  A freed slot goes to the waiting job whose turn it is
+(fair_queue) among those that its class can do; and every few milliseconds each waiting kind looks
+once, which is the net under a lost ring.  Who frees a slot that is another worker's turn rings
+that worker instead of taking it back: without this the worker that frees takes again in the same
+turn, and others starve.
+
+One turn of so many goes to the job that has waited longest, whatever its priority and tenant: so
+the lowest priority moves on under any load, and no stream of new jobs starves an old one.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+from itertools import islice
+from typing import NamedTuple
+
+from pointsman_shm.config import LimitsConfig
+from pointsman_shm.memory.waiting import OwnWaiting, Usage, WaitingWords
+from pointsman_workers.core.state import Job
+from pointsman_workers.core.turns.fair_queue import FairQueue
+from pointsman_workers.core.turns.tenants import Tenants
+from pointsman_workers.placement.kinds import PRIORITY_RANK, Kind
+
+OLDEST_TURN = 16
+LOOKAHEAD_MAX = 512
+DEAD_MAX = 64
+
+
+class Turn(NamedTuple):
+    """How a waiting job stands: the smallest is next.  In a turn of the oldest, only age counts."""
+
+    rank: int
+    virtual_time: int
+    since_ns: int
+    worker: int
+
+
+class Waiting:
+    """All waiting jobs of the shard."""
+
+    def __init__(
+        self,
+        words: WaitingWords,
+        own: OwnWaiting,
+        worker_index: int,
+        limits: LimitsConfig,
+        tenants: Tenants,
+    ) -> None:
+        self._words = words
+        self._own = own
+        self._worker_index = worker_index
+        self._limits = limits
+        self._tenants = tenants
+        self._order = FairQueue(words, own)
+        self.kinds: dict[Kind, None] = {}  # kinds with waiting jobs, in order of arrival
+        self._by_tenant: dict[str, list[int]] = {}  # [jobs, bytes]
+        self._by_bucket: dict[int, dict[Kind, None]] = {}
+        self._told_dirty: dict[int, None] = {}
+        self._turns = 0
+        self.count = 0
+        self.bytes = 0
+        self.left_count = 0  # jobs that have left the queue, however: what it drains by
+
+    def full(self, tenant: str, size: int) -> str:
+        """Say which bound one more job of this tenant and size would pass, "" if none."""
+        limits = self._limits
+        count, held = self._by_tenant.get(tenant, (0, 0))
+        if self.count >= limits.queued_per_shard_max:
+            return f"{self.count} jobs wait at this worker"
+        if count >= limits.queued_per_tenant_max:
+            return f"{count} jobs of tenant {tenant!r} wait at this worker"
+        if self.bytes + size > limits.queued_bytes_max:
+            return f"payloads of {self.bytes} bytes wait at this worker"
+        elsewhere = self._words.queued_elsewhere(self._worker_index)
+        if self.count + elsewhere >= limits.queued_per_host_max:
+            return f"{self.count + elsewhere} jobs wait on this host"
+        over = self._tenants.over_bytes(tenant, self._tenants.rules(tenant), held, size)
+        return over.text if over is not None else ""
+
+    def fill(self) -> float:
+        """How full the queue is, 0 to 1, by the bound that is nearest."""
+        limits = self._limits
+        return max(self.count / limits.queued_per_shard_max, self.bytes / limits.queued_bytes_max)
+
+    def push(self, job: Job) -> None:
+        """Queue a job; it keeps its place by arrival when it comes back from a failover."""
+        kind, rank = job.kind, PRIORITY_RANK[job.submit.priority]
+        queue = kind.queues[rank]
+        if kind not in self.kinds:
+            self.kinds[kind] = None
+            self._by_bucket.setdefault(kind.bucket, {})[kind] = None
+        job.is_queued = True
+        kind.waiting_count += 1
+        if not queue:
+            queue.append(job)
+            self._enter(job, rank)
+        elif queue[-1].arrival < job.arrival:
+            queue.append(job)
+        else:
+            self._insert(job, rank)
+        self._count(job, 1)
+
+    def remove(self, job: Job) -> None:
+        """Take a job out that was placed apart or has ended; its place is skipped later."""
+        assert job.is_queued, job.job_id
+        job.is_queued = False
+        kind, rank = job.kind, PRIORITY_RANK[job.submit.priority]
+        queue = kind.queues[rank]
+        kind.waiting_count -= 1
+        self._count(job, -1)
+        self.left_count += 1
+        if queue[0] is job:
+            while queue and not queue[0].is_queued:
+                queue.popleft()
+            # Entered first: who has something waiting all the time keeps what it is owed.
+            if queue:
+                self._enter(queue[0], rank)
+            self._leave(job, rank)
+        elif len(queue) > DEAD_MAX + 2 * kind.waiting_count:
+            self._compact(queue)
+        if kind.waiting_count == 0:
+            self._forget(kind)
+
+    def serve(self, job: Job) -> None:
+        """Take a job out that has got a slot: its tenant has had a turn."""
+        place = self._tenants.rules(job.key[0]).place
+        self._order.serve(place, PRIORITY_RANK[job.submit.priority])
+        self.remove(job)
+
+    def jobs(self, kind: Kind) -> Iterator[Job]:
+        """The waiting jobs of a kind, best first, as far as it is worth while to look."""
+        for queue in kind.queues:
+            for job in tuple(islice(queue, LOOKAHEAD_MAX)):
+                if job.is_queued:
+                    yield job
+
+    def newest(self, rank: int, count: int) -> list[Job]:
+        """Some of the waiting jobs of a priority, those of each kind that came last."""
+        found: list[Job] = []
+        for kind in self.kinds:
+            for job in reversed(kind.queues[rank]):
+                if len(found) >= count:
+                    return found
+                if job.is_queued:
+                    found.append(job)
+        return found
+
+    # -- whose turn it is --------------------------------------------------------------------
+
+    def next_turn_is_oldest(self) -> bool:
+        """Begin the next turn; True when it is the turn of the oldest job."""
+        self._turns += 1
+        return self._turns % OLDEST_TURN == 0
+
+    def candidates(self, class_number: int, *, oldest_first: bool = False) -> Iterator[Job]:
+        """Waiting jobs that a class can do, one of each kind, in their turn or by age.
+
+        Nothing may change while they are walked.
+        """
+        if oldest_first:
+            found = [*self._in_turn(class_number)]
+            found.sort(key=lambda job: job.arrival)
+            return iter(found)
+        return self._in_turn(class_number)
+
+    def _in_turn(self, class_number: int) -> Iterator[Job]:
+        for rank in PRIORITY_RANK.values():
+            for share in self._order.in_turn(rank):
+                for _, kind in share.heads[rank]:
+                    codes = kind.codes
+                    if class_number < len(codes) and codes[class_number] == 0:
+                        yield kind.queues[rank][0]
+
+    def turn_of(self, kind: Kind) -> Turn:
+        """How the best job of a waiting kind stands."""
+        job = next(queue[0] for queue in kind.queues if queue)
+        return self.turn_of_job(job)
+
+    def turn_of_job(self, job: Job, *, oldest_first: bool = False) -> Turn:
+        """How a waiting job stands among those of all workers."""
+        if oldest_first:
+            return Turn(0, 0, job.accepted_at_ns, self._worker_index)
+        rank = PRIORITY_RANK[job.submit.priority]
+        place = self._tenants.rules(job.key[0]).place
+        tag = self._order.tag(place, rank)
+        return Turn(rank, tag, job.accepted_at_ns, self._worker_index)
+
+    def is_waited_elsewhere(self, class_bits: int) -> bool:
+        """Does another worker wait for any of these classes (bit = number modulo 64)?"""
+        words, own = self._words, self._worker_index
+        return any(
+            worker != own and words.worker_mask(worker) & class_bits
+            for worker in range(words.worker_count)
+        )
+
+    def best_elsewhere(self, class_number: int, *, oldest_first: bool = False) -> Turn | None:
+        """How the best job elsewhere stands that may want this class."""
+        bit = 1 << (class_number & 63)
+        if not self.is_waited_elsewhere(bit):
+            return None
+        tag = self._order.tag
+        return min(
+            (
+                Turn(0, 0, there.oldest_since_ns, there.worker)
+                if oldest_first
+                else Turn(
+                    there.rank, tag(there.place, there.rank), there.oldest_since_ns, there.worker
+                )
+                for there in self._words.others(self._worker_index)
+                if there.class_mask & bit
+            ),
+            default=None,
+        )
+
+    def retell(self) -> None:
+        """What classes can do has changed: tell anew which of them are waited for."""
+        self._told_dirty.update(dict.fromkeys(self._by_bucket))
+
+    def publish(self) -> None:
+        """Tell the other workers what has changed since the last time."""
+        if not self._told_dirty:
+            return
+        self._own.queued(self.count)
+        for bucket in self._told_dirty:
+            kinds = self._by_bucket.get(bucket)
+            if kinds is None:
+                self._own.publish(bucket, 0, 0, 0, 0)
+            else:
+                self._publish_bucket(bucket, kinds)
+        self._told_dirty.clear()
+
+    def _publish_bucket(self, bucket: int, kinds: dict[Kind, None]) -> None:
+        count = mask = 0
+        since = 1 << 63
+        best: Turn | None = None
+        for kind in kinds:
+            count += kind.waiting_count
+            mask |= kind.class_mask
+            since = min(since, *(queue[0].accepted_at_ns for queue in kind.queues if queue), since)
+            turn = self.turn_of(kind)
+            if best is None or turn < best:
+                best, place = turn, self._tenants.rules(kind.requirement.tenant).place
+        assert best is not None, bucket
+        self._own.publish(bucket, count, since, best.rank << 16 | place, mask)
+
+    # -- keeping the order -------------------------------------------------------------------
+
+    def _count(self, job: Job, change: int) -> None:
+        tenant, size = job.key[0], change * len(job.payload)
+        self.count += change
+        self.bytes += size
+        held = self._by_tenant.get(tenant)
+        if held is None:
+            held = self._by_tenant[tenant] = [0, 0]
+        held[0] += change
+        held[1] += size
+        if not held[0]:
+            del self._by_tenant[tenant]
+        rules = self._tenants.rules(tenant)
+        if rules.queued_bytes_max is not None:
+            self._own.use(rules.place, Usage.QUEUED_BYTES, size)
+        self._told_dirty[job.kind.bucket] = None
+
+    def _enter(self, job: Job, rank: int) -> None:
+        self._order.enter(self._tenants.rules(job.key[0]), rank, job.arrival, job.kind)
+
+    def _leave(self, job: Job, rank: int) -> None:
+        self._order.leave(self._tenants.rules(job.key[0]).place, rank, job.arrival)
+
+    def _insert(self, job: Job, rank: int) -> None:
+        """Put a job back among those that came after it; rare, so a walk is good enough."""
+        queue = job.kind.queues[rank]
+        head = queue[0]
+        index = next(at for at, other in enumerate(queue) if other.arrival > job.arrival)
+        queue.insert(index, job)
+        if index == 0:
+            self._enter(job, rank)
+            self._leave(head, rank)
+
+    def _forget(self, kind: Kind) -> None:
+        for queue in kind.queues:
+            queue.clear()
+        kind.walk = None
+        del self.kinds[kind]
+        sharing = self._by_bucket[kind.bucket]
+        del sharing[kind]
+        if not sharing:
+            del self._by_bucket[kind.bucket]
+
+    @staticmethod
+    def _compact(queue: deque[Job]) -> None:
+        """Drop what has left the queue amid it: a head that waits long would keep it all."""
+        living = [job for job in queue if job.is_queued]
+        queue.clear()
+        queue.extend(living)

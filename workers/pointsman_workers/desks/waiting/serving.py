@@ -1,0 +1,173 @@
+"""Serving: who gets a slot that is free, among all that wait, here and at the other workers.
+
+offer    a slot was just freed: to whose turn it is; to another worker by ringing it
+look     each waiting kind in its turn, every few milliseconds: the net under lost rings
+rung     another worker offers a slot: look at once
+"""
+
+from collections.abc import Iterator
+from heapq import heapify, heappop, heapreplace
+from itertools import islice
+
+from pointsman_shm.memory.rows import CLASS_MASK, CLASS_SHIFT
+from pointsman_shm.memory.stats_names import Timing
+from pointsman_workers.core.events import RingWorker
+from pointsman_workers.core.shard import Shard
+from pointsman_workers.core.state import Job
+from pointsman_workers.desks.placing import PlacingDesk
+from pointsman_workers.placement.kinds import Kind
+from pointsman_workers.placement.selection import FULL_MEMORY_NS
+
+LOOKS_A_STEP_MAX = 256
+# Heads that are asked for one slot, and jobs behind each of the first heads.
+CANDIDATES_MAX = 32
+BEHIND_MAX = 16
+# With so many waiting kinds, each looks as much more seldom.
+KINDS_PER_LOOK = 64
+# How long a slot that was offered to another worker is left to it.
+YIELD_NS = 1_000_000
+NEVER_NS = 1 << 63
+
+
+class ServingDesk:
+    """Hands out free slots to waiting jobs."""
+
+    def __init__(self, shard: Shard, placing: PlacingDesk) -> None:
+        self.shard = shard
+        self.placing = placing
+        self.next_look_ns = NEVER_NS  # when a waiting kind shall look again
+        self._rung: list[int] = []  # classes of slots that were offered elsewhere in this step
+        self._yielded: dict[Kind, None] = {}  # kinds whose last look was put off for that
+
+    def serve(self) -> None:
+        """Give freed slots to waiting jobs, ours or another worker's, and look where it is time."""
+        shard = self.shard
+        waiting = shard.waiting
+        self._offer_freed()
+        self.next_look_ns = NEVER_NS
+        if not waiting.count:
+            return
+        due = []
+        for kind in waiting.kinds:
+            shard.fleet.prepare(kind)
+            if kind.walk is not None or kind.full_until_ns <= shard.now_ns:
+                due.append(kind)
+        if due and self._rung:
+            due = self._without_offered(due)
+        if due:
+            self._look(due)
+        self.next_look_ns = min(
+            (
+                shard.now_ns if kind.walk is not None else kind.full_until_ns
+                for kind in waiting.kinds
+            ),
+            default=NEVER_NS,
+        )
+
+    def serve_before(self, job: Job) -> None:
+        """Let those who wait have what was freed in this very step before a newcomer has."""
+        shard = self.shard
+        if shard.freed_rows and (
+            shard.waiting.count or shard.waiting.is_waited_elsewhere(job.kind.class_mask)
+        ):
+            self._offer_freed()
+
+    def rung(self, class_number: int) -> None:
+        """Another worker freed a slot of this class and it is our turn: look at once."""
+        for kind in self.shard.waiting.kinds:
+            self.shard.fleet.prepare(kind)
+            if can_do(kind, class_number):
+                kind.full_until_ns = 0
+
+    def _offer_freed(self) -> None:
+        shard = self.shard
+        self._rung.clear()
+        freed, shard.freed_rows = shard.freed_rows, {}
+        if shard.waiting.count or shard.worker_count > 1:
+            for row in freed:
+                self._offer(row)
+
+    def _offer(self, row: int) -> None:
+        """One slot of this row is free: whose turn it is gets it."""
+        shard = self.shard
+        waiting = shard.waiting
+        if not waiting.count and not waiting.is_waited_elsewhere(-1):
+            return
+        number = shard.fleet.standing[row] >> CLASS_SHIFT & CLASS_MASK
+        is_oldest = waiting.next_turn_is_oldest()
+        best = [*islice(waiting.candidates(number, oldest_first=is_oldest), CANDIDATES_MAX)]
+        if shard.worker_count > 1:
+            elsewhere = waiting.best_elsewhere(number, oldest_first=is_oldest)
+            if elsewhere is not None and (
+                not best or elsewhere < waiting.turn_of_job(best[0], oldest_first=is_oldest)
+            ):
+                shard.outbox.commands.append(RingWorker(elsewhere.worker, number))
+                self._rung.append(number)
+                return
+        for job in best:
+            if self.placing.place_on(job, row):
+                self._note_served(job)
+                return
+        for job in self._behind(best):
+            if self.placing.place_on(job, row):
+                self._note_served(job)
+                return
+
+    def _behind(self, heads: list[Job]) -> Iterator[Job]:
+        """A few of those who wait behind a head that could not have the slot: perhaps they can."""
+        for kind in dict.fromkeys(job.kind for job in heads):
+            for job in islice(self.shard.waiting.jobs(kind), BEHIND_MAX):
+                if job not in heads:
+                    yield job
+
+    def _without_offered(self, due: list[Kind]) -> list[Kind]:
+        """Put off, once, the look of kinds that would take back what was just offered elsewhere."""
+        rung, self._rung = self._rung, []
+        before, self._yielded = self._yielded, {}
+        left = []
+        for kind in due:
+            if kind in before or not any(can_do(kind, number) for number in rung):
+                left.append(kind)
+            else:
+                self._yielded[kind] = None
+                kind.full_until_ns = self.shard.now_ns + YIELD_NS
+        return left
+
+    def _look(self, due: list[Kind]) -> None:
+        """Place waiting jobs, each in its turn, until every kind has found nobody."""
+        waiting, placing = self.shard.waiting, self.placing
+        walks = [
+            (waiting.turn_of(kind), number, kind, waiting.jobs(kind))
+            for number, kind in enumerate(due)
+        ]
+        heapify(walks)
+        for _ in range(LOOKS_A_STEP_MAX):
+            if not walks:
+                return
+            turn, number, kind, jobs = walks[0]
+            if (now := waiting.turn_of(kind)) > turn:  # its tenant was served by another kind
+                heapreplace(walks, (now, number, kind, jobs))
+                continue
+            job = next(jobs, None)
+            if job is not None and placing.place(job):
+                self._note_served(job)
+                if kind.waiting_count:
+                    heapreplace(walks, (waiting.turn_of(kind), number, kind, jobs))
+                else:
+                    heappop(walks)
+            elif job is None or not placing.is_apart(job):
+                heappop(walks)  # all after it would fail too
+                self._rest(kind)
+
+    def _rest(self, kind: Kind) -> None:
+        # A job with exclusions leaves the kind's memory alone; the next look still has its time.
+        pause_ns = FULL_MEMORY_NS * max(1, len(self.shard.waiting.kinds) // KINDS_PER_LOOK)
+        kind.full_until_ns = max(kind.full_until_ns, self.shard.now_ns + pause_ns)
+
+    def _note_served(self, job: Job) -> None:
+        self.shard.observe(Timing.QUEUE_WAIT, job.queued_ns)
+
+
+def can_do(kind: Kind, class_number: int) -> bool:
+    """Can nodes of this capability class do a prepared kind?"""
+    return class_number < len(kind.codes) and kind.codes[class_number] == 0

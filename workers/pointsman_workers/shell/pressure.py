@@ -1,0 +1,78 @@
+"""Four times a second: how much of its memory, its time and its descriptors this process uses.
+
+The loop's lag counts as the smallest of the last second, not the largest: one long pause (a
+collection, a suspended machine) is no overload, a loop that is never on time is one (the standing
+delay of Nichols and Jacobson: Controlling Queue Delay, 2012).
+"""
+
+import asyncio
+import resource
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from time import monotonic_ns
+
+import psutil
+
+from pointsman_workers.core.overload import LOOK_NS, Pressure
+
+BEATS_PER_LOOK = 5
+BEAT_NS = LOOK_NS // BEATS_PER_LOOK
+LAGS = 4 * BEATS_PER_LOOK
+# Counting descriptors lists a directory: once a second.
+LOOKS_PER_COUNT = 4
+_CGROUP_LIMITS = (
+    Path("/sys/fs/cgroup/memory.max"),
+    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+)
+
+
+def memory_share_bytes(worker_count: int, limits: tuple[Path, ...] = _CGROUP_LIMITS) -> int:
+    """Return an equal share, for each worker and the manager, of what this host may use."""
+    total: int = psutil.virtual_memory().total
+    for path in limits:
+        try:
+            text = path.read_text(encoding="ascii").strip()
+        except OSError:  # this kernel has the other one
+            continue
+        if text.isdecimal():
+            total = min(total, int(text))
+    return total // (worker_count + 1)
+
+
+class PressureGauge:
+    """Measures until it is closed; `tell` gets what it has found."""
+
+    def __init__(self, memory_bytes_max: int, tell: Callable[[Pressure], None]) -> None:
+        self._memory_bytes_max = memory_bytes_max
+        self._tell = tell
+        self._process = psutil.Process()
+        self._descriptors_max = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        self._descriptors = 0.0
+        self._lags: deque[int] = deque(maxlen=LAGS)
+        self._beats = 0
+        self._loop = asyncio.get_running_loop()
+        self._due_at_ns = monotonic_ns()
+        self._timer = self._loop.call_soon(self._beat)
+
+    def close(self) -> None:
+        """Measure no more."""
+        self._timer.cancel()
+
+    def _beat(self) -> None:
+        now_ns = monotonic_ns()
+        self._lags.append(max(0, now_ns - self._due_at_ns))
+        self._due_at_ns = now_ns + BEAT_NS
+        self._timer = self._loop.call_later(BEAT_NS / 1e9, self._beat)
+        self._beats += 1
+        if self._beats % BEATS_PER_LOOK == 0:
+            self._tell(self._measured())
+
+    def _measured(self) -> Pressure:
+        if self._beats // BEATS_PER_LOOK % LOOKS_PER_COUNT == 1:
+            self._descriptors = self._process.num_fds() / self._descriptors_max
+        return Pressure(
+            memory=self._process.memory_info().rss / self._memory_bytes_max,
+            loop_lag_ns=min(self._lags) if len(self._lags) == LAGS else 0,
+            descriptors=self._descriptors,
+        )
