@@ -49,7 +49,7 @@ ALL_PACKAGES = tuple(f"{path}/" for path in PACKAGE_PATHS.values())
 LIBRARIES: dict[str, tuple[str, ...]] = {
     "msgspec": ALL_PACKAGES,
     "posix_ipc": ("shm/pointsman_shm/memory/segment.py",),
-    "psutil": ("sched/pointsman_sched/", "clients/pointsman/"),
+    "psutil": ("sched/pointsman_sched/", "workers/pointsman_workers/shell/", "clients/pointsman/"),
     "typer": ("clients/pointsman/cli/",),
     "rich": ("clients/pointsman/cli/",),
     "uvloop": ("sched/pointsman_sched/", "workers/pointsman_workers/"),

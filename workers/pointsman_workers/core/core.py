@@ -76,7 +76,6 @@ class WorkerCore:
         self._lanes = LaneDesk(shard, self._attempts, self._reports)
         self._serving = ServingDesk(shard, placing)
         self._overload = OverloadDesk(shard, self._outcomes)
-        self._sessions.refusal_for_load = self._overload.session_refusal
         self._admission = AdmissionDesk(shard, self._overload)
         self._jobs = JobDesk(shard, self._sessions, self._reports, self._serving, self._admission)
         self._explainer = Explainer(shard, placing.refusals)
@@ -107,8 +106,11 @@ class WorkerCore:
             client.ClientHeartbeat: lambda peer, message, _: self._heartbeat(peer, message),
             client.SessionClose: lambda peer, message, _: self._close(peer, message),
         }
+        self._from_node = self._node_handlers()
+
+    def _node_handlers(self) -> dict[type, Callable[..., None]]:
         lanes = self._lanes
-        self._from_node: dict[type, Callable[..., None]] = {
+        return {
             lane.NodeResult: lanes.ended,
             lane.AssignAck: lambda of, message, _: lanes.acknowledged(of, message),
             lane.LaneReport: lambda of, message, _: self._reports.report(of, message),

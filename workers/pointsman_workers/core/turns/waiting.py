@@ -167,10 +167,8 @@ class Waiting:
     def _in_turn(self, class_number: int) -> Iterator[Job]:
         for rank in PRIORITY_RANK.values():
             for share in self._order.in_turn(rank):
-                for _, kind in share.heads[rank]:
-                    codes = kind.codes
-                    if class_number < len(codes) and codes[class_number] == 0:
-                        yield kind.queues[rank][0]
+                able = (kind for _, kind in share.heads[rank] if can_do(kind, class_number))
+                yield from (kind.queues[rank][0] for kind in able)
 
     def turn_of(self, kind: Kind) -> Turn:
         """How the best job of a waiting kind stands."""
@@ -294,3 +292,8 @@ class Waiting:
         living = [job for job in queue if job.is_queued]
         queue.clear()
         queue.extend(living)
+
+
+def can_do(kind: Kind, class_number: int) -> bool:
+    """Can nodes of this capability class do a prepared kind?"""
+    return class_number < len(kind.codes) and kind.codes[class_number] == 0

@@ -47,6 +47,7 @@ class OverloadDesk:
     def __init__(self, shard: Shard, outcomes: OutcomeDesk) -> None:
         self.shard = shard
         self.outcomes = outcomes
+        outcomes.sessions.refusal_for_load = self.session_refusal
         self._ladder = Ladder()
         self._told_at_ns = 0
         self._words = ""

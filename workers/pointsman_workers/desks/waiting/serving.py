@@ -14,6 +14,7 @@ from pointsman_shm.memory.stats_names import Timing
 from pointsman_workers.core.events import RingWorker
 from pointsman_workers.core.shard import Shard
 from pointsman_workers.core.state import Job
+from pointsman_workers.core.turns.waiting import can_do
 from pointsman_workers.desks.placing import PlacingDesk
 from pointsman_workers.placement.kinds import Kind
 from pointsman_workers.placement.selection import FULL_MEMORY_NS
@@ -166,8 +167,3 @@ class ServingDesk:
 
     def _note_served(self, job: Job) -> None:
         self.shard.observe(Timing.QUEUE_WAIT, job.queued_ns)
-
-
-def can_do(kind: Kind, class_number: int) -> bool:
-    """Can nodes of this capability class do a prepared kind?"""
-    return class_number < len(kind.codes) and kind.codes[class_number] == 0
