@@ -57,7 +57,7 @@ class RoomAhead:
     def allocate(self) -> None:
         """See to it that there is room, now or as soon as the disk has some."""
         thread = self._thread
-        if thread is None or self.room is not None or self._asked is not None:
+        if thread is None or self._has_enough() or self._asked is not None:
             return
         if self._retry is not None:
             self._retry.cancel()
@@ -104,17 +104,24 @@ class RoomAhead:
         except JournalFailed as error:
             self._failed(error)
             return
-        if self.room is None:
+        if not self._has_enough():
             self._try_later()
         self._changed()
+
+    def _has_enough(self) -> bool:
+        """A disk that was nearly full gave less than was asked: it is asked again."""
+        return self.room is not None and self.room.size >= self._size
 
     def _settle(self, asked: Future[Room]) -> None:
         """Wait for the thread.  Raises JournalFailed."""
         self._asked = None
+        former, self.room = self.room, None
+        if former is not None:  # it was too small: the same file, opened anew and made larger
+            os.close(former.descriptor)
         try:
             self.room = asked.result(ALLOCATION_S_MAX)
         except JournalNoRoom:
-            self.room = None
+            return
 
     def _try_later(self) -> None:
         if self._retry is not None:

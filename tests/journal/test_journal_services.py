@@ -1,0 +1,184 @@
+"""Real services and their journals: another worker count, a full disk, a disk that fails."""
+
+import asyncio
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from live.raw import RawPeer, raw_role
+from live.service import PATIENCE_S, LiveService, started, until
+from supervised_service import Place, place
+
+from pointsman_wire.messages import Error, Message
+from pointsman_wire.preamble import Role
+from pointsman_wire.session_messages import JobAccepted, SessionInit, SessionInitAck, Submit
+from pointsman_wire.shards import session_key
+
+pytestmark = pytest.mark.crash
+SESSION_COUNT = 8
+PAYLOAD = b"p" * 60_000
+
+
+@asynccontextmanager
+async def session_of(service: LiveService, session_id: str) -> AsyncIterator[RawPeer]:
+    """A new session, or the one of this name."""
+    async with raw_role(service.port, Role.SESSION, session_key(session_id)) as peer:
+        peer.say(SessionInit(session_id=session_id, src_lang="en", tgt_lang="es"))
+        await peer.hear(SessionInitAck)
+        yield peer
+
+
+async def submit(peer: RawPeer, request_id: str, payload: bytes = b"x", **more: object) -> str:
+    """Submit what no node can do for an hour; return its job id, or the code of the refusal."""
+    wish = {"services": ["nmt"], "wait_none_s": 3600, "wait_busy_s": 3600, **more}
+    peer.say(Submit(request_id=request_id, **wish), payload)  # type: ignore[arg-type]
+    while True:
+        message, _ = await peer.hear(Message)
+        if isinstance(message, JobAccepted):
+            return message.jobs[0].job_id
+        if isinstance(message, Error):
+            return str(message.error.code)
+
+
+async def submit_in(service: LiveService, session_id: str) -> str:
+    """Submit the one request of a session; return its job id."""
+    async with session_of(service, session_id) as peer:
+        return await submit(peer, "r")
+
+
+def kill_all(service: LiveService) -> None:
+    """kill -9 of every process, the supervisor first."""
+    pids = service.process.pids()
+    service.process.process.kill()
+    service.process.process.wait()
+    for pid in pids.values():
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:  # it had seen that the supervisor is gone
+            continue
+
+
+async def test_a_service_that_was_killed_goes_on_with_another_number_of_workers() -> None:
+    """I1, P5: every accepted job is found under its key, whichever worker owns it now."""
+    with place() as here:
+        ids: dict[str, str] = {}
+        with started(here, workers=2) as service:
+            for number in range(SESSION_COUNT):
+                ids[f"s-{number}"] = await submit_in(service, f"s-{number}")
+            kill_all(service)
+        assert len(set(ids.values())) == SESSION_COUNT
+        with started(here, workers=3) as service:
+            assert "divided the journals of 2 workers among 3" in service.process.text()
+            for session_id, job_id in ids.items():
+                assert await submit_in(service, session_id) == job_id
+            service.stop()
+        with started(here, workers=1) as service:
+            assert await submit_in(service, "s-0") == ids["s-0"]
+            service.stop()
+
+
+# ---- disks that fail
+
+
+@contextmanager
+def small_disk(size: str) -> Iterator[Path]:
+    """A file system of its own for the state directory."""
+    with TemporaryDirectory(prefix="pm-") as name:
+        options = ["-t", "tmpfs", "-o", f"size={size},mode=0700", "tmpfs", name]
+        mounted = subprocess.run(["mount", *options], capture_output=True, text=True, check=False)
+        if mounted.returncode != 0:
+            pytest.skip(f"needs root, to mount a small tmpfs: {mounted.stderr.strip()}")
+        try:
+            yield Path(name)
+        finally:
+            subprocess.run(["umount", "-l", name], check=True)
+
+
+async def test_a_full_disk_stops_acceptances_only_and_only_while_it_is_full() -> None:
+    """C3: refused with QUEUE_FULL at level journal, taken at memory; recovers alone."""
+    with place() as here, small_disk("1m") as disk:
+        here.state_dir = disk / "s"
+        with started(here, workers=1) as service:
+            async with session_of(service, "s-0") as peer:
+                await fill_and_free(peer, disk, service)
+            service.stop()
+
+
+async def fill_and_free(peer: RawPeer, disk: Path, service: LiveService) -> None:
+    answers = [await submit(peer, f"r-{n}", PAYLOAD) for n in range(20)]
+    assert answers[-1] == "QUEUE_FULL"
+    assert await submit(peer, "m", PAYLOAD, durability="memory") != "QUEUE_FULL"
+    pids = service.process.pids()
+    subprocess.run(["mount", "-o", "remount,size=64m", str(disk)], check=True)
+    async with asyncio.timeout(PATIENCE_S):
+        await accepted_again(peer)
+    assert service.process.pids() == pids
+
+
+async def accepted_again(peer: RawPeer) -> None:
+    """Submit until a job is taken."""
+    number = 20
+    while await submit(peer, f"r-{number}", PAYLOAD) == "QUEUE_FULL":
+        number += 1
+        await asyncio.sleep(0.05)
+
+
+async def test_a_worker_whose_disk_fails_to_sync_ends_and_its_successor_has_all_jobs() -> None:
+    """C6: fdatasync fails once, as the kernel reports it: never tried again, replayed instead."""
+    if shutil.which("strace") is None:
+        pytest.skip("needs strace, to let a system call fail")
+    with place() as here, started(here, workers=1) as service:
+        async with session_of(service, "s-0") as peer:
+            job_id = await submit(peer, "r")
+        worker = service.process.pids()["worker-0"]
+        inject = ["-f", "-q", "-e", "trace=fdatasync", "-e", "inject=fdatasync:error=EIO"]
+        command = ["strace", *inject, "-o", "/dev/null", "-p", str(worker)]
+        with subprocess.Popen(command, stderr=subprocess.DEVNULL) as tracer:
+            status = Path(f"/proc/{worker}/status")
+            await until(lambda: "TracerPid:\t0" not in status.read_text(), "strace is attached")
+            async with session_of(service, "s-0") as peer:
+                peer.say(Submit(request_id="r-2", services=["nmt"], durability="fsync"))
+                await service.has_replaced({"worker-0": worker})
+                tracer.wait(PATIENCE_S)
+        assert "ends at once: cannot sync" in said(service)
+        async with session_of(service, "s-0") as peer:
+            assert await submit(peer, "r") == job_id
+        service.stop()
+
+
+def said(service: LiveService) -> str:
+    service.process.wait_for("ends at once")
+    return service.process.text()
+
+
+async def test_a_damaged_journal_stops_the_start_until_its_loss_is_accepted() -> None:
+    """C5, with the command line's words."""
+    with place() as here:
+        with started(here, workers=1) as service:
+            async with session_of(service, "s-0") as peer:
+                jobs = [await submit(peer, f"r-{number}", PAYLOAD) for number in range(3)]
+            kill_all(service)
+        flip_a_bit(here)
+        config = here.directory / "pointsman.toml"
+        with here.service("--workers", "1", "--config", str(config)) as refused:
+            refused.wait_for("the journal is damaged in one place .*--accept-loss")
+            assert refused.ended() == 1
+        with started(here, "--accept-loss", workers=1) as service:
+            assert "goes on without 1 damaged places" in service.process.text()
+            async with session_of(service, "s-0") as peer:
+                again = [await submit(peer, f"r-{number}", PAYLOAD) for number in range(3)]
+            assert sum(job in again for job in jobs) == 2
+            service.stop()
+
+
+def flip_a_bit(here: Place) -> None:
+    path = here.state_dir / "journal" / "shard-0-of-1" / "0000000001.segment"
+    data = bytearray(path.read_bytes())
+    data[data.index(PAYLOAD) + 30_000] ^= 1
+    path.write_bytes(data)
