@@ -31,10 +31,12 @@ check: setup  ## Format, lint, types (also as Windows and macOS see them) and th
 	$(PYTHON) -m mypy --platform darwin --cache-dir .mypy_cache/darwin wire clients
 	$(PYTHON) -m pytest -q tests/test_tidy.py
 
-faults: setup  ## Networks that fail: make faults MINUTES=30 SHARE=0.1 LEDGER=runs.jsonl
+faults:  ## Networks that fail: make faults MINUTES=30 SHARE=0.1 LEDGER=runs.jsonl
+	@scripts/setup.sh faults
 	PYTHONPATH=tests $(PYTHON) -m faults --minutes $(MINUTES) --share $(SHARE) $(LEDGER:%=--ledger %)
 
-fuzz: setup  ## Bytes that nobody should send: make fuzz MINUTES=30 LEDGER=runs.jsonl
+fuzz:  ## Bytes that nobody should send: make fuzz MINUTES=30 LEDGER=runs.jsonl
+	@scripts/setup.sh fuzz
 	PYTHONPATH=tests $(PYTHON) -m fuzz --minutes $(MINUTES) $(LEDGER:%=--ledger %)
 
 crash: setup  ## Deaths at every point, at random, all at once: make crash MINUTES=60 LEDGER=runs.jsonl

@@ -3,9 +3,11 @@
 #
 #   scripts/setup.sh          the virtual environment .venv with everything the checks need
 #   scripts/setup.sh speech   besides, the speech programs (Debian) and PocketSphinx (PyPI)
+#   scripts/setup.sh faults   besides, iproute2 (Debian), for networks of tests that lose packets
+#   scripts/setup.sh fuzz     besides, atheris (PyPI), which guides the fuzzing by coverage
 #
 # Debian packages are installed only as root; otherwise this says what is missing and goes on.
-# Speech never fails the set-up: whatever uses it works with the abilities that are there.
+# What comes besides never fails the set-up: whatever uses it works with what is there.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -73,8 +75,19 @@ install_pocketsphinx() {
         -e '.[speech]' || say "could not install pocketsphinx, going on without recognition"
 }
 
+install_atheris() {
+    .venv/bin/python -c 'import atheris' 2>/dev/null && return 0
+    say "installing from PyPI into .venv: atheris"
+    timeout -k 10 600 .venv/bin/python -m pip install --disable-pip-version-check -qq \
+        -e '.[fuzz]' || say "could not install atheris, going on with cases made from seeds"
+}
+
 [ "$READY" -nt pyproject.toml ] || make_environment
 if [ "${1:-}" = speech ]; then
     install_debian "${SPEECH_PACKAGES[@]}"
     install_pocketsphinx
+elif [ "${1:-}" = faults ]; then
+    install_debian iproute2
+elif [ "${1:-}" = fuzz ]; then
+    install_atheris
 fi

@@ -77,6 +77,15 @@ QUEUES = {"Queue", "LifoQueue", "PriorityQueue", "SimpleQueue", "deque"}
 # "path: function" -> what the boundary stands around; one per process.
 CATCH_ALL_BOUNDARIES: dict[str, str] = {}
 
+# Turns bytes into code or objects of any kind; what comes from outside must never reach it.
+MAKES_CODE = {"pickle", "marshal", "shelve", "dill", "yaml", "code", "runpy"}
+MAKES_CODE_CALLS = {"eval", "exec", "compile", "__import__", "import_module"}
+# "path" -> why it may.
+MAKES_CODE_ALLOWED = {
+    "clients/pointsman/cli/offers.py": "the node's owner names the handler on the command line",
+    "clients/pointsman/resources.py": "one library, by its own name, where it is installed",
+}
+
 EMPTY_WORDS = {"utils", "util", "helpers", "helper", "common", "base", "manager", "misc"}
 # "path: class" that ends like an empty word -> what it says all the same.
 TELLING_NAMES = {
@@ -324,6 +333,19 @@ def catches_all(handler: ast.ExceptHandler) -> bool:
         return False
     caught = "BaseException" if handler.type is None else ast.unparse(handler.type)
     return bool({"Exception", "BaseException"} & set(caught.strip("()").split(", ")))
+
+
+def test_nothing_from_outside_becomes_code() -> None:
+    """X3: no pickle, no eval, no import by a name that came from somewhere."""
+    broken = {}
+    for source in packaged():
+        calls = (n.func for n in ast.walk(source.tree) if isinstance(n, ast.Call))
+        # compile is also what regular expressions have.
+        named = {ast.unparse(f) for f in calls if isinstance(f, ast.Name | ast.Attribute)}
+        named = {name.removeprefix("builtins.").removeprefix("importlib.") for name in named}
+        if found := (roots(source) & MAKES_CODE) | (named & MAKES_CODE_CALLS):
+            broken[source.name] = f"uses {', '.join(sorted(found))}"
+    settle(broken, MAKES_CODE_ALLOWED)
 
 
 def test_nothing_is_left_for_later() -> None:
