@@ -65,8 +65,6 @@ class Counter(_Position):
     RATE_REFUSALS = auto()
     JOBS_SHED = auto()
     OVERLOAD_CHANGES = auto()
-    SLOW_CLIENTS = auto()
-    RESULTS_HELD = auto()
 
 
 class Gauge(_Position):

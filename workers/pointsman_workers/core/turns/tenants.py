@@ -77,7 +77,12 @@ class Tenants:
             _rules(config.others, place, is_listed=False)
             for place in range(self._first_shared, PLACE_COUNT)
         ]
-        self._buckets: dict[str, Bucket] = {}
+        # Those of the listed stand from the start: what others admit from now on counts.
+        self._buckets = {
+            name: Bucket(rules.burst, 0, self._admitted_elsewhere(rules))
+            for name, rules in self._listed.items()
+            if rules.jobs_per_s is not None
+        }
         self._forget_at_ns = 0
         self._shared_bucket = Bucket(self._others[0].burst, 0)
         self._open: dict[str, int] = {}  # of tenants with jobs_max: accepted here, not ended
@@ -98,7 +103,7 @@ class Tenants:
         elapsed_ns, bucket.at_ns = now_ns - bucket.at_ns, now_ns
         bucket.tokens = min(rules.burst, bucket.tokens + elapsed_ns * rate / 1e9)
         if rules.is_listed:
-            elsewhere = self._words.used_elsewhere(self._worker_index, rules.place, Usage.ADMITTED)
+            elsewhere = self._admitted_elsewhere(rules)
             bucket.tokens -= elsewhere - bucket.admitted_elsewhere & _WORD_MASK
             bucket.admitted_elsewhere = elsewhere
         if bucket.tokens < 1:
@@ -159,11 +164,13 @@ class Tenants:
         if len(self._buckets) >= BUCKETS_MAX and now_ns >= self._forget_at_ns:
             self._forget_at_ns = now_ns + FORGET_NS
             self._forget_full(now_ns)
-        if len(self._buckets) >= BUCKETS_MAX and not rules.is_listed:
+        if len(self._buckets) >= BUCKETS_MAX:
             return self._shared_bucket
-        elsewhere = self._words.used_elsewhere(self._worker_index, rules.place, Usage.ADMITTED)
-        bucket = self._buckets[tenant] = Bucket(rules.burst, now_ns, elsewhere)
+        bucket = self._buckets[tenant] = Bucket(rules.burst, now_ns)
         return bucket
+
+    def _admitted_elsewhere(self, rules: Rules) -> int:
+        return self._words.used_elsewhere(self._worker_index, rules.place, Usage.ADMITTED)
 
     def _forget_full(self, now_ns: int) -> None:
         """Forget buckets that are full again by now: new ones would say the same."""
