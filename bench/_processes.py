@@ -61,6 +61,10 @@ class Child:
             process.kill()
             process.wait()
 
+    def has_line(self) -> bool:
+        """Has it said something that was not read?"""
+        return not self._lines.empty()
+
     def next_line(self) -> str:
         """Return the next line that it says.  Raises ChildTrouble when none comes in time."""
         try:

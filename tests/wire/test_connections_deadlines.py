@@ -30,6 +30,7 @@ async def test_a_silent_peer_is_told_and_closed() -> None:
         peer = await accepted(driver)
         [(error, _)] = await peer.read_to_the_end()
         assert isinstance(error, Error)
+        assert error.error.retryable, "its machine may have been asleep: it is to come back"
         assert core.closings() == ["no first message came within 0.1 s"]
         peer.close()
 

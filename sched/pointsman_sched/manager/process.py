@@ -7,7 +7,6 @@ successor; the supervisor removes them when the whole service ends.
 """
 
 import asyncio
-import gc
 import os
 import signal
 from collections.abc import Callable
@@ -28,6 +27,7 @@ from pointsman_sched.core.events import (
 )
 from pointsman_sched.core.manager_core import ManagerCore
 from pointsman_sched.core.setup import ManagerSetup, SharedMemory
+from pointsman_sched.manager.garbage import GarbageKeeper
 from pointsman_sched.manager.options import ManagerOptions
 from pointsman_sched.manager.orders import OrderDesk
 from pointsman_sched.manager.registry_file import RegistryFile
@@ -76,6 +76,7 @@ class ManagerProcess:
         self._registry: RegistryFile
         self._uplinks: UplinkServer
         self._orders: OrderDesk | None = None
+        self._garbage = GarbageKeeper()
         self._is_reload_wished = False  # by SIGHUP, before there was anybody to obey
         self._next_look: asyncio.TimerHandle
 
@@ -121,8 +122,7 @@ class ManagerProcess:
         self._look(segments, memory.stats, self._loop.time())
         stack.callback(lambda: self._next_look.cancel())
         driver.start()
-        gc.collect()
-        gc.freeze()
+        self._garbage.settle()
         self._tell_ready()
         if self._is_reload_wished:
             orders.reload_by_signal()
@@ -235,6 +235,7 @@ class ManagerProcess:
         """Once a second: are the segments still those that others find under their names?"""
         now_s = self._loop.time()
         stats.observe(Timing.LOOP_LAG, int((now_s - due_at_s) * 1e9))
+        self._garbage.look(stats.read().counters["registrations"])
         lost = segments.lost()
         if lost:
             self._life.end(

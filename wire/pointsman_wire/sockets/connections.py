@@ -26,6 +26,8 @@ from enum import Enum
 from time import monotonic_ns
 from typing import cast
 
+from msgspec.structs import replace
+
 from pointsman_wire.errors import Code
 from pointsman_wire.framing import (
     LENGTH_BYTES,
@@ -244,10 +246,11 @@ class FrameConnection(asyncio.Protocol):
         if not self._backlog and not self._transport.is_closing():
             self._transport.resume_reading()
 
-    def refuse(self, reason: str) -> None:
+    def refuse(self, reason: str, *, retryable: bool = False) -> None:
         """Say in an error frame what is wrong with the byte stream, and end the connection."""
         if self._state is _State.OPEN:
-            self.out += encode_frame(Error(error_info(Code.INVALID_MESSAGE, reason)))
+            info = replace(error_info(Code.INVALID_MESSAGE, reason), retryable=retryable)
+            self.out += encode_frame(Error(info))
             self.end(reason)
 
     def end(self, reason: str) -> None:
@@ -366,9 +369,11 @@ class FrameConnection(asyncio.Protocol):
     def _is_overdue(self) -> None:
         limits = self._limits
         if self._is_stranger:
-            self.refuse(f"no first message came within {limits.first_frame_s:g} s")
+            # Its machine may have been busy, or asleep: it is to come back.
+            self.refuse(f"no first message came within {limits.first_frame_s:g} s", retryable=True)
         else:
-            self.refuse(f"a frame did not arrive whole within {limits.frame_arrival_s:g} s")
+            words = f"a frame did not arrive whole within {limits.frame_arrival_s:g} s"
+            self.refuse(words, retryable=True)
 
     def _watch_progress(self, now_s: float) -> None:
         assert self._transport is not None

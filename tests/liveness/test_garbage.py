@@ -1,0 +1,43 @@
+"""The garbage collector never walks the fleet: there is nothing for it to find there."""
+
+import gc
+
+from manager_harness import SECOND, Harness, config_with, registration
+
+from pointsman_sched.manager.garbage import BURST, GarbageKeeper
+from pointsman_wire.link import Accepted, Closed, Connection, Received
+from pointsman_wire.preamble import Preamble, Role
+
+
+def test_nodes_that_come_and_go_leave_no_cycles_behind() -> None:
+    """Only because of that may what a burst has left be frozen for ever."""
+    h = Harness(config_with(max_nodes=512, remember_offline_s=1.0), is_checked=False)
+    connections = [Connection(number) for number in range(1, 201)]
+    gc.collect()
+    gc.disable()
+    try:
+        for connection in connections:
+            h.feed(Accepted(connection, Preamble(Role.CONTROL, None), ""))
+            h.feed(Received(connection, [(registration(f"n{connection}"), b"")]))
+        for connection in connections:
+            h.feed(Closed(connection, "gone"))
+        h.advance(400 * SECOND)
+        h.commands = []
+        assert not h.core.state.nodes.by_id
+        assert gc.collect() < 10
+    finally:
+        gc.enable()
+
+
+def test_what_a_burst_has_left_is_frozen_once_and_a_trickle_is_not() -> None:
+    keeper = GarbageKeeper()
+    before = gc.get_freeze_count()
+    try:
+        assert not keeper.look(BURST - 1)
+        assert gc.get_freeze_count() == before
+        assert keeper.look(BURST)
+        assert gc.get_freeze_count() > before
+        assert not keeper.look(2 * BURST - 1)
+        assert keeper.look(2 * BURST)
+    finally:
+        gc.unfreeze()
