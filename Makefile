@@ -15,7 +15,7 @@ SHARE ?= 1.0
 LEDGER ?=
 BENCHES  := $(filter-out bench/_%,$(wildcard bench/*.py))
 
-.PHONY: demo test check crash weather faults fuzz torn-reads bench clean setup speech
+.PHONY: demo test check crash weather mutants soak faults fuzz torn-reads bench clean setup speech
 
 demo: speech  ## Speak a few sentences, and hear them translated: make demo WAV="one.wav two.wav"
 	$(PYTHON) -m pointsman demo $(WAV)
@@ -47,6 +47,14 @@ weather: setup  ## Simulated clusters in storms, each seed twice: make weather M
 
 torn-reads: setup  ## Readers against a writer of shared memory: make torn-reads MINUTES=10
 	PYTHONPATH=tests:tests/shm $(PYTHON) -m campaigns.torn_reads --minutes $(MINUTES) $(LEDGER:%=--ledger %)
+
+mutants: setup  ## Put bugs in, one by one, and see that each is caught: bug -> caught by
+	PYTHONPATH=tests $(PYTHON) -m mutants
+
+# A file of requests over time (see tests/soak) that the soak replays; none when it is empty.
+TRACE ?=
+soak: setup  ## A trace through real processes, a fault every few seconds: make soak TRACE=FILE MINUTES=60
+	PYTHONPATH=tests $(PYTHON) -m pointsman_sim.chaos.soak --minutes $(MINUTES) --trace "$(TRACE)" $(LEDGER:%=--ledger %)
 
 bench: setup  ## Every bench, short; modules that benches share begin with an underscore
 	@set -e; for bench in $(BENCHES); do echo "== $$bench"; $(PYTHON) $$bench --quick; done

@@ -86,10 +86,10 @@ class ShardBooks:
             if hold.lane.holds.get((hold.epoch, hold.dispatch)) is not hold:
                 raise Violation("I10", f"{job.job_id}: its lane has forgotten its hold")
             self._judge_hedge(job)
+        elif hold is None and not job.is_queued and self._waits_without_timer(job):
+            return
         elif hold is not None or job.hedge is not None or not self._is_kept(job):
             raise Violation("I1", f"{job.job_id} is {job.state.name} and waits nowhere")
-        if any(shelved is job for shelved in self._core._shelved):
-            return  # it waits for the next life
         line = job.session.line
         if job.is_lined and line is not None and line.current is not job:
             if job not in line.jobs or line.current is None:
@@ -99,11 +99,15 @@ class ShardBooks:
         if not job.filed_ns or job.filed_ns + OVERDUE_NS < now_ns:
             raise Violation("I1", f"{job.job_id} has no timer that will fire")
 
-    def _is_kept(self, job: Job) -> bool:
-        """Is it queued, in line, taken over with its node yet to report, or for the next life?"""
-        if job.is_queued != job.is_lined:
+    def _waits_without_timer(self, job: Job) -> bool:
+        """Does it wait for the disk, before it is placed at all, or for the shard's next life?"""
+        if job.durability == "fsync" and self._shard.journal._unsynced:
             return True
-        if any(shelved is job for shelved in self._core._shelved):
+        return any(shelved is job for shelved in self._core._shelved)
+
+    def _is_kept(self, job: Job) -> bool:
+        """Is it queued, in line, or taken over, and its node has yet to report?"""
+        if job.is_queued != job.is_lined:
             return True
         expected = self._core._take_over._expected.values()
         return any(found is job for found, _ in expected)

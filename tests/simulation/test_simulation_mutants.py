@@ -1,217 +1,31 @@
 """Test of the test (L8): bugs that are put in on purpose must be found, and by their name."""
 
-from collections.abc import Callable
-from typing import Any
-
-import msgspec
 import pytest
+from mutants.__main__ import caught_by_test
+from mutants.table import CALM, NAMED, WEATHER, Named, Weather, broken_by, caught_in_weather
 
-from pointsman.node_core.job_table import JobTable
-from pointsman_shm.memory import ledger
-from pointsman_shm.memory.ledger import OwnLedger
-from pointsman_shm.memory.rows import NodeRows, NodeState, pack_standing, unpack_standing
-from pointsman_sim.settings import FAULTS, Settings
-from pointsman_sim.simulation import simulate
-from pointsman_sim.world.memory import HostMemory
-from pointsman_wire.lane_messages import NodeResult
-from pointsman_workers.core.core import WorkerCore
-from pointsman_workers.core.lifecycle import JobState
-from pointsman_workers.core.setup import WorkerMemory
-from pointsman_workers.core.shard import Shard
-from pointsman_workers.core.state import Job, Lane
-from pointsman_workers.core.window import Window
-from pointsman_workers.desks.attempts import AttemptDesk
-from pointsman_workers.desks.lanes import LaneDesk
-from pointsman_workers.desks.outcomes import OutcomeDesk
+from pointsman_sim.settings import FAULTS
 
-Patch = pytest.MonkeyPatch
-TRIES = 12
+# Of those that a test finds, each in a process of its own; `make mutants` tries them all.
+SHARE = NAMED[:2]
 
 
-def found(faults: tuple[str, ...], tries: int = TRIES) -> set[str]:
-    """Run seeds until one breaks a promise; return which."""
-    for seed in range(tries):
-        settings = Settings(seed=seed, steps=4_000, duration_s=8.0, faults=faults, faults_per_s=3.0)
-        violation = simulate(settings).violation
-        if violation:
-            return {violation.split(":")[0]}
-    return set()
+@pytest.mark.parametrize("mutant", WEATHER, ids=lambda mutant: mutant.bug.__name__)
+def test_a_seeded_bug_is_found_by_the_promise_that_it_breaks(mutant: Weather) -> None:
+    assert caught_in_weather(mutant) in mutant.promises
 
 
-def without_capacity(patch: Patch) -> None:
-    """Nobody sees that slots are held."""
-    patch.setattr(ledger, "held_reader", lambda words, stride: lambda row: 0)
+@pytest.mark.parametrize("mutant", SHARE, ids=lambda mutant: mutant.bug.__name__)
+def test_a_seeded_bug_is_found_by_the_test_that_is_named_for_it(mutant: Named) -> None:
+    assert caught_by_test(mutant) == mutant.test.partition("::")[2]
 
 
-def without_capacity_at_the_node_either(patch: Patch) -> None:
-    without_capacity(patch)
-    make = JobTable.__init__
-
-    def generous(self: JobTable, max_concurrency: int, *rest: Any) -> None:
-        make(self, max_concurrency + 2, *rest)
-
-    patch.setattr(JobTable, "__init__", generous)
-
-
-def without_fences(patch: Patch) -> None:
-    """The worker takes any result of a job for the job's."""
-    ended = LaneDesk.ended
-
-    def credulous(self: LaneDesk, lane: Lane, message: NodeResult, payload: bytes) -> None:
-        for other in self.shard.lanes.values():
-            for hold in other.holds.values():
-                if hold.job is not None and hold.job_id == message.job_id:
-                    lane = other
-                    message = msgspec.structs.replace(
-                        message, epoch=hold.epoch, dispatch=hold.dispatch
-                    )
-                    break
-        ended(self, lane, message, payload)
-
-    patch.setattr(LaneDesk, "ended", credulous)
-
-
-def without_release(patch: Patch) -> None:
-    """Now and then a slot is not given back."""
-    release, count = OwnLedger.release, [0]
-
-    def forgetful(self: OwnLedger, row: int) -> bool:
-        count[0] += 1
-        return release(self, row) if count[0] % 20 else True
-
-    patch.setattr(OwnLedger, "release", forgetful)
-
-
-def with_double_release(patch: Patch) -> None:
-    release = OwnLedger.release
-
-    def eager(self: OwnLedger, row: int) -> bool:
-        release(self, row)
-        return release(self, row)
-
-    patch.setattr(OwnLedger, "release", eager)
-
-
-def without_memory(patch: Patch) -> None:
-    """A request is forgotten as soon as its job has ended."""
-    patch.setattr(Window, "keep", Window.unbind)
-
-
-def with_jobs_that_rise_again(patch: Patch) -> None:
-    """An ended job's state is changed by whoever repeats its request."""
-    finish, last = OutcomeDesk.finish, list[Job]()
-
-    def careless(self: OutcomeDesk, job: Job, verb: str, **more: Any) -> None:
-        finish(self, job, verb, **more)
-        if last:
-            last[0].state = JobState.CANCELLED
-        last[:] = [job] if job.state is JobState.COMPLETED else []
-
-    patch.setattr(OutcomeDesk, "finish", careless)
-
-
-def with_lost_jobs(patch: Patch) -> None:
-    """A failed-over job is put nowhere."""
-
-    def drop(self: AttemptDesk, job: Job) -> None:
-        job.hold = None
-        job.state = JobState.PENDING
-
-    patch.setattr(AttemptDesk, "_requeue", drop)
-
-
-def without_timers(patch: Patch) -> None:
-    """Jobs are never looked at again."""
-    file = Shard.file
-
-    def lazy(self: Shard, entry: Any, deadline_ns: int) -> None:
-        if not isinstance(entry, Job):
-            file(self, entry, deadline_ns)
-
-    patch.setattr(Shard, "file", lazy)
-
-
-class Rosy:
-    """A column of standing words in which no node is ever in trouble."""
-
-    def __init__(self, standing: memoryview) -> None:
-        self._standing = standing
-
-    def __len__(self) -> int:
-        return len(self._standing)
-
-    def tobytes(self) -> bytes:
-        return self._standing.tobytes()
-
-    def __getitem__(self, row: int) -> int:
-        word: int = self._standing[row]
-        shown = unpack_standing(word)
-        if shown.state in (NodeState.SUSPECT, NodeState.DRAINING, NodeState.DEGRADED):
-            return pack_standing(**{**shown._asdict(), "state": NodeState.READY})
-        return word
-
-
-class RosyRows:
-    """Node rows with such a column."""
-
-    def __init__(self, rows: NodeRows) -> None:
-        self.max_nodes = rows.max_nodes
-        self.standing = Rosy(rows.standing)
-        self.load = rows.load
-        self.heartbeat_at_ns = rows.heartbeat_at_ns
-        self.epoch = rows.epoch
-
-
-def with_any_node(patch: Patch) -> None:
-    """Workers take every living node for Ready."""
-    for_worker = HostMemory.for_worker
-
-    def rosy(self: HostMemory, index: int) -> WorkerMemory:
-        memory = for_worker(self, index)
-        rows: Any = RosyRows(memory.rows)
-        return msgspec.structs.replace(memory, rows=rows)
-
-    patch.setattr(HostMemory, "for_worker", rosy)
-
-
-def without_patience(patch: Patch) -> None:
-    """A new worker waits for no node to report what it runs."""
-    patch.setattr(WorkerCore, "_has_all_lanes", lambda self, grace_ns: True)
-
-
-def with_haste(patch: Patch) -> None:
-    """The core always wants to be stepped at once."""
-    patch.setattr(WorkerCore, "next_deadline_ns", lambda self: self.shard.now_ns)
-
-
-CALM: tuple[str, ...] = ()
-MUTANTS: list[tuple[Callable[[Patch], None], tuple[str, ...], set[str]]] = [
-    (without_capacity, CALM, {"I4"}),
-    (without_capacity_at_the_node_either, CALM, {"I4"}),
-    (without_fences, FAULTS, {"I3"}),
-    (without_release, CALM, {"I10"}),
-    (with_double_release, CALM, {"I10"}),
-    (without_memory, CALM, {"I2"}),
-    (with_jobs_that_rise_again, CALM, {"I11"}),
-    (with_lost_jobs, CALM, {"I1"}),
-    (without_timers, CALM, {"I1"}),
-    (with_any_node, ("agent_wishes", "partition", "agent_stall"), {"I8"}),
-    (without_patience, ("worker_crash",), {"I2"}),
-    (with_haste, CALM, {"spin"}),
-]
-
-
-@pytest.mark.parametrize(("mutant", "faults", "promise"), MUTANTS)
-def test_a_seeded_bug_is_found(
-    mutant: Callable[[Patch], None],
-    faults: tuple[str, ...],
-    promise: set[str],
-    monkeypatch: Patch,
-) -> None:
-    mutant(monkeypatch)
-    assert found(faults) == promise
+def test_there_are_enough_of_them() -> None:
+    """Twenty at least, each once."""
+    names = {mutant.bug.__name__ for mutant in (*WEATHER, *NAMED)}
+    assert len(names) == len(WEATHER) + len(NAMED) >= 20
 
 
 def test_without_a_bug_the_same_seeds_find_nothing() -> None:
     for faults in (CALM, FAULTS):
-        assert found(faults, tries=2) == set()
+        assert broken_by(faults, tries=2) == ""

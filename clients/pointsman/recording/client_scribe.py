@@ -189,5 +189,6 @@ def kind_of(submit: Submit) -> str:
         sorted(submit.labels_required.items()),
         (submit.preferred_node, submit.exclude, submit.accept_public),
         submit.priority,
+        submit.durability,  # one that waits for the disk is overtaken by one that does not
     )
     return repr(words)

@@ -4,6 +4,7 @@ Facts of one recorder come in the order of its clock; those of different recorde
 their instants, which is sound on one machine.  Nothing here judges.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -116,6 +117,7 @@ class Recording:
         self.rest_at_ns: int | None = None
         self.is_full = False
         self._asked_at_ns: dict[tuple[str, str], int] = {}
+        self._asked_count: Counter[tuple[str, str]] = Counter()
         self._lives: dict[str, int] = {}
         self._running: dict[tuple[str, int, str, Fence], Attempt] = {}
         notes = {
@@ -154,6 +156,7 @@ class Recording:
     def _submit(self, fact: Fact) -> None:
         self.submits.setdefault((fact.session, fact.request), fact)
         self._asked_at_ns[fact.session, fact.request] = fact.at_ns
+        self._asked_count[fact.session, fact.request] += 1
 
     def _job(self, fact: Fact) -> Job:
         job = self.jobs.get(fact.job_id)
@@ -169,7 +172,8 @@ class Recording:
         if job.accepted_at_ns is None:
             job.accepted_at_ns, job.level, job.window_s = fact.at_ns, fact.level, fact.seconds
             job.asked_at_ns = self._asked_at_ns.get((fact.session, fact.request), fact.at_ns)
-            job.is_told_late = fact.status == "duplicate"
+            is_repeated = self._asked_count[fact.session, fact.request] > 1
+            job.is_told_late = is_repeated or fact.status == "duplicate"
             self.accepted.append(job)
             self.jobs_of_request.setdefault((job.session, job.request), []).append(job)
 

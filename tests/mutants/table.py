@@ -1,0 +1,116 @@
+"""Every seeded bug, and what must catch it: a promise broken in a simulation, or a test by name."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import pytest
+from mutants import journal_bugs, tested_bugs, weather_bugs
+
+from pointsman_sim.settings import FAULTS, Settings
+from pointsman_sim.simulation import simulate
+
+Bug = Callable[[pytest.MonkeyPatch], None]
+CALM: tuple[str, ...] = ()
+TRIES = 12
+
+
+class Weather(NamedTuple):
+    """Seeds with these faults break one of these promises."""
+
+    bug: Bug
+    faults: tuple[str, ...]
+    promises: tuple[str, ...]
+
+
+class Named(NamedTuple):
+    """This test fails."""
+
+    bug: Bug
+    test: str
+
+
+WEATHER = (
+    Weather(weather_bugs.without_capacity, CALM, ("I4",)),
+    Weather(weather_bugs.without_capacity_at_the_node_either, CALM, ("I4",)),
+    Weather(weather_bugs.without_fences, FAULTS, ("I3",)),
+    Weather(weather_bugs.without_release, CALM, ("I10",)),
+    Weather(weather_bugs.with_double_release, CALM, ("I10",)),
+    Weather(weather_bugs.without_memory, CALM, ("I2",)),
+    Weather(weather_bugs.with_jobs_that_rise_again, CALM, ("I11",)),
+    Weather(weather_bugs.with_lost_jobs, CALM, ("I1",)),
+    Weather(weather_bugs.without_timers, CALM, ("I1",)),
+    Weather(weather_bugs.with_any_node, ("agent_wishes", "partition", "agent_stall"), ("I8",)),
+    Weather(weather_bugs.without_patience, ("worker_crash",), ("I2",)),
+    Weather(weather_bugs.with_haste, CALM, ("spin",)),
+    Weather(journal_bugs.acknowledging_before_the_journal, ("worker_crash",), ("I1", "I2")),
+    Weather(journal_bugs.without_ends_in_the_journal, ("worker_crash",), ("I1", "I3", "I11")),
+    Weather(journal_bugs.with_a_short_window, CALM, ("I2",)),
+    Weather(journal_bugs.newest_first, CALM, ("I5",)),
+    Weather(journal_bugs.with_cancelled_slots_given_away, CALM, ("I4", "I10")),
+    Weather(journal_bugs.with_ends_that_are_never_told, CALM, ("I1", "I10")),
+    Weather(journal_bugs.without_waiting_for_the_disk, ("power_loss",), ("I1", "I2")),
+    Weather(
+        journal_bugs.without_saying_that_a_snapshot_is_old,
+        ("manager_stall", "host_pause", "long_stall"),
+        ("I7",),
+    ),
+)
+
+NAMED = (
+    Named(
+        tested_bugs.agents_that_forget_epochs,
+        "clients/test_agent_core.py::test_a_lane_with_an_older_epoch_than_one_seen_is_dropped",
+    ),
+    Named(
+        tested_bugs.agents_without_dedup,
+        "clients/test_agent_core.py::test_the_same_fence_twice_starts_once",
+    ),
+    Named(
+        tested_bugs.exclusion_list_lost,
+        "jobs/test_failover_stories.py::test_failed_nodes_are_avoided_for_all_later_attempts_and_"
+        "taken_when_nobody_else_can",
+    ),
+    Named(
+        tested_bugs.poison_never_ends,
+        "jobs/test_poison_stories.py::test_a_job_that_fails_on_three_nodes_is_poison_and_its_"
+        "nodes_keep_their_reputation",
+    ),
+    Named(
+        tested_bugs.any_code_goes_elsewhere,
+        "jobs/test_failover_stories.py::test_a_final_code_of_a_node_ends_the_job",
+    ),
+    Named(
+        tested_bugs.epoch_not_counted_up,
+        "workers/test_shell_state_files.py::test_epochs_count_up_and_shards_do_not_share_them",
+    ),
+    Named(
+        tested_bugs.torn_tail_kept,
+        "journal/test_journal_store.py::test_the_torn_tail_is_cut_and_its_room_given_back",
+    ),
+    Named(
+        tested_bugs.journal_without_checksums,
+        "journal/test_journal_records.py::test_the_last_record_may_be_torn_but_not_wrong",
+    ),
+    Named(
+        tested_bugs.snapshot_without_checksums,
+        "shm/memory/test_memory_catalog_damage.py::"
+        "test_s4_readers_take_a_published_version_or_nothing",
+    ),
+)
+
+
+def broken_by(faults: tuple[str, ...], tries: int = TRIES) -> str:
+    """Run seeds until one breaks a promise; return which, and "" when all were kept."""
+    for seed in range(tries):
+        settings = Settings(seed=seed, steps=4_000, duration_s=8.0, faults=faults, faults_per_s=3.0)
+        violation = simulate(settings).violation
+        if violation:
+            return violation.partition(":")[0]
+    return ""
+
+
+def caught_in_weather(mutant: Weather) -> str:
+    """Return the promise that the bug breaks, "" when nobody notices it."""
+    with pytest.MonkeyPatch.context() as patch:
+        mutant.bug(patch)
+        return broken_by(mutant.faults)
