@@ -51,10 +51,10 @@ torn-reads: setup  ## Readers against a writer of shared memory: make torn-reads
 mutants: setup  ## Put bugs in, one by one, and see that each is caught: bug -> caught by
 	PYTHONPATH=tests $(PYTHON) -m mutants
 
-# A file of requests over time (see tests/soak) that the soak replays; none when it is empty.
+# A file of requests over time that the soak replays (see pointsman_sim/chaos/traces.py).
 TRACE ?=
 soak: setup  ## A trace through real processes, a fault every few seconds: make soak TRACE=FILE MINUTES=60
-	PYTHONPATH=tests $(PYTHON) -m pointsman_sim.chaos.soak --minutes $(MINUTES) --trace "$(TRACE)" $(LEDGER:%=--ledger %)
+	PYTHONPATH=tests $(PYTHON) -m pointsman_sim.chaos.soak --minutes $(MINUTES) --trace "$(TRACE)"
 
 bench: setup  ## Every bench, short; modules that benches share begin with an underscore
 	@set -e; for bench in $(BENCHES); do echo "== $$bench"; $(PYTHON) $$bench --quick; done

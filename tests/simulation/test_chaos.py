@@ -12,8 +12,8 @@ from live.commands import invoke
 from supervised_service import wait_until
 
 from pointsman_sim.chaos import __main__ as command
-from pointsman_sim.chaos.campaign import Plan, run
-from pointsman_sim.chaos.nemesis import FAULTS
+from pointsman_sim.chaos.campaign import run
+from pointsman_sim.chaos.plan import FAULTS, Plan
 from pointsman_sim.checker.verdicts import State
 
 pytestmark = pytest.mark.crash

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import msgspec
 
-from pointsman_sim.chaos.campaign import Outcome, Plan, run
-from pointsman_sim.chaos.nemesis import FAULTS
+from pointsman_sim.chaos.campaign import Outcome, run
+from pointsman_sim.chaos.plan import FAULTS, Plan
 from pointsman_sim.chaos.processes import ChaosTrouble
 from pointsman_sim.checker.judging import as_json, table
 

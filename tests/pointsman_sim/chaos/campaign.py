@@ -15,8 +15,9 @@ from time import monotonic
 import msgspec
 
 from pointsman_sim.chaos.fleet import Fleet
-from pointsman_sim.chaos.nemesis import FAULTS, Nemesis
+from pointsman_sim.chaos.nemesis import Nemesis
 from pointsman_sim.chaos.observer import Observer
+from pointsman_sim.chaos.plan import Plan
 from pointsman_sim.chaos.processes import END_S, ChaosTrouble, Service
 from pointsman_sim.checker.judging import Judgement, judge
 from pointsman_sim.checker.recording import load
@@ -25,31 +26,14 @@ from pointsman_sim.checker.verdicts import Limits
 CLIENT_PROCESSES = 2
 
 
-class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """What a run is given."""
-
-    minutes: float = 1.0
-    workers: int = 2
-    nodes: int = 4
-    sessions: int = 8
-    faults: tuple[str, ...] = FAULTS
-    seed: int = 0
-    calm_s: float = 8.0
-    recovery_s: float = 18.0
-    keep: Path | None = None
-
-    def __post_init__(self) -> None:
-        for fault in self.faults:
-            if fault not in FAULTS:
-                raise ValueError(f"fault {fault!r} is not known; known are {', '.join(FAULTS)}")
-
-
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """What came of it: the verdict, and trouble that is none of a promise."""
 
     judgement: Judgement
     troubles: list[str]
     faults_s: float
+    # By process: when its memory, descriptors and threads were what.
+    samples: dict[str, list[tuple[float, dict[str, int]]]]
 
     @property
     def is_kept(self) -> bool:
@@ -62,9 +46,10 @@ def run(plan: Plan) -> Outcome:
     with TemporaryDirectory(prefix="pm-chaos-") as name:
         directory = Path(name)
         service = Service(directory, plan.workers)
+        observer = Observer(service, directory / "observer.jsonl")
         try:
             address = service.wait_ready()
-            troubles, faults_s = asyncio.run(_with_signals(plan, service, address, directory))
+            troubles, faults_s = asyncio.run(_with_signals(plan, observer, address, directory))
             status = service.end(END_S)
             if status != 0:
                 said = "\n".join([*service.lines][-40:])
@@ -72,28 +57,32 @@ def run(plan: Plan) -> Outcome:
         finally:
             service.end(5.0)
             service.clear_away()
-        return _outcome(plan, directory, troubles, faults_s)
+        judgement = _judged(plan, directory)
+        return Outcome(
+            judgement=judgement,
+            troubles=troubles,
+            faults_s=faults_s,
+            samples=observer.samples,
+        )
 
 
-def _outcome(plan: Plan, directory: Path, troubles: list[str], faults_s: float) -> Outcome:
+def _judged(plan: Plan, directory: Path) -> Judgement:
     paths = sorted(directory.glob("*.jsonl"))
     if plan.keep is not None:
         plan.keep.mkdir(parents=True, exist_ok=True)
         for path in paths:
             (plan.keep / path.name).write_bytes(path.read_bytes())
-    judgement = judge(load(paths), Limits())
-    return Outcome(judgement=judgement, troubles=troubles, faults_s=faults_s)
+    return judge(load(paths), Limits())
 
 
 async def _with_signals(
-    plan: Plan, service: Service, address: str, directory: Path
+    plan: Plan, observer: Observer, address: str, directory: Path
 ) -> tuple[list[str], float]:
     """SIGTERM ends a run as Ctrl-C does."""
     this = asyncio.current_task()
     assert this is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, this.cancel)
-    fleet = Fleet(service, address, directory, plan.seed)
-    observer = Observer(service, directory / "observer.jsonl")
+    fleet = Fleet(observer.service, address, directory, plan)
     nemesis = Nemesis(fleet, directory / "nemesis.jsonl", plan.faults, plan.seed)
     try:
         return await _rise_and_fall(plan, fleet, observer, nemesis)
@@ -106,7 +95,7 @@ async def _with_signals(
 async def _rise_and_fall(
     plan: Plan, fleet: Fleet, observer: Observer, nemesis: Nemesis
 ) -> tuple[list[str], float]:
-    fleet.start(plan.nodes, plan.sessions, CLIENT_PROCESSES)
+    fleet.start(CLIENT_PROCESSES)
     looking = asyncio.create_task(observer.look())
     watching = asyncio.create_task(fleet.watch())
     await asyncio.sleep(plan.calm_s)

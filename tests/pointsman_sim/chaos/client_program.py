@@ -1,10 +1,13 @@
-"""A client of a run: sessions that submit one job after the other until they are asked to end."""
+"""A client of a run: sessions that submit one job after the other, or a share of a trace."""
 
 import asyncio
 import signal
 import sys
 from contextlib import AsyncExitStack
+from pathlib import Path
 from random import Random
+
+import msgspec
 
 from pointsman import PointsmanError, Session, Unreachable, connect
 from pointsman.options import SubmitOptions
@@ -15,6 +18,7 @@ PAUSE_S_MAX = 0.12
 DEADLINE_S = 3.0
 OPEN_S = 30.0
 END_S = 30.0
+OPEN_MAX = 500
 
 
 class WrongResult(AssertionError):
@@ -46,10 +50,51 @@ async def ask(session: Session, dice: Random, is_over: asyncio.Event) -> None:
         await asyncio.sleep(dice.random() * PAUSE_S_MAX)
 
 
-async def work(address: str, history: str, sessions: int, seed: int) -> None:
+async def replay(
+    sessions: list[Session], trace: list[tuple[float, float]], is_over: asyncio.Event
+) -> None:
+    """Submit what the trace says, again from its beginning at its end, until it is over."""
+    open_jobs = set[asyncio.Task[None]]()
+    loop = asyncio.get_running_loop()
+    began_s, number = loop.time(), 0
+    while not is_over.is_set():
+        at_s, service_s = trace[number % len(trace)]
+        lap_s = (number // len(trace)) * (trace[-1][0] + 1.0)
+        number += 1
+        await asyncio.sleep(began_s + lap_s + at_s - loop.time())
+        if len(open_jobs) < OPEN_MAX:  # what comes while so much is open is left out
+            session = sessions[number % len(sessions)]
+            task = loop.create_task(one(session, f"{number}".encode(), service_s))
+            open_jobs.add(task)
+            task.add_done_callback(open_jobs.discard)
+    await asyncio.gather(*open_jobs)
+
+
+async def one(session: Session, payload: bytes, service_s: float) -> None:
+    """Submit one job of a trace; what is refused or fails is not asked again."""
+    meta = {"sleep_s": service_s}
+    try:
+        result = await session.submit(payload, services=["nmt"], meta=meta, wait_busy_s=END_S / 2)
+    except PointsmanError:
+        return
+    if result.payload != payload[::-1]:
+        raise WrongResult(f"{result.request_id} of {session.session_id}: {result.payload!r}")
+
+
+def share_of(path: str, share: str) -> list[tuple[float, float]]:
+    """Return every n-th request of a trace, beginning with the k-th, for a share k/n."""
+    first, of = (int(word) for word in share.split("/"))
+    trace = msgspec.json.decode(Path(path).read_bytes(), type=list[tuple[float, float]])
+    return trace[first::of]
+
+
+async def work(
+    address: str, history: str, sessions: int, seed: int, trace: list[tuple[float, float]]
+) -> None:
     """Keep so many sessions at work until SIGTERM; then wait for what is still open."""
     is_over = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, is_over.set)
+    opened: list[Session] = []
     async with AsyncExitStack() as stack, asyncio.TaskGroup() as tasks:
         for number in range(sessions):
             session = await stack.enter_async_context(
@@ -62,13 +107,17 @@ async def work(address: str, history: str, sessions: int, seed: int) -> None:
                     close_timeout_s=END_S,
                 )
             )
-            for task in range(TASKS_PER_SESSION):
+            opened.append(session)
+            for task in range(0 if trace else TASKS_PER_SESSION):
                 dice = Random(f"{seed}/{number}/{task}")
                 tasks.create_task(ask(session, dice, is_over))
+        if trace:
+            tasks.create_task(replay(opened, trace, is_over))
 
 
 if __name__ == "__main__":
     try:
-        asyncio.run(work(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])))
+        chosen = share_of(sys.argv[5], sys.argv[6]) if len(sys.argv) > 5 else []
+        asyncio.run(work(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), chosen))
     except Unreachable as error:
         sys.exit(f"client: {error}")

@@ -5,6 +5,7 @@ import signal
 from pathlib import Path
 from random import Random
 
+from pointsman_sim.chaos.plan import Plan
 from pointsman_sim.chaos.processes import Child, Service
 
 RESTART_S = 0.7
@@ -14,20 +15,22 @@ CLIENT_END_S = 60.0
 class Fleet:
     """Everything that runs beside this program."""
 
-    def __init__(self, service: Service, address: str, directory: Path, seed: int) -> None:
+    def __init__(self, service: Service, address: str, directory: Path, plan: Plan) -> None:
         self.service = service
         self.nodes: list[Child] = []
         self.clients: list[Child] = []
         self.troubles: list[str] = []
         self._address = address
         self._directory = directory
-        self._seed = seed
+        self._plan = plan
+        self._processes = 1
         self._clients_made = 0
         self._is_over = False
 
-    def start(self, nodes: int, sessions: int, processes: int) -> None:
-        """Start so many nodes, and clients with so many sessions in all."""
-        self.nodes = [self._node(number) for number in range(nodes)]
+    def start(self, processes: int) -> None:
+        """Start the nodes, and the sessions in so many client processes."""
+        sessions, self._processes = self._plan.sessions, min(processes, self._plan.sessions)
+        self.nodes = [self._node(number) for number in range(self._plan.nodes)]
         self.clients = [
             self._client(sessions // processes + (number < sessions % processes))
             for number in range(min(processes, sessions))
@@ -44,7 +47,10 @@ class Fleet:
         number = self._clients_made
         history = str(self._directory / f"client-{number}.jsonl")
         program = "pointsman_sim.chaos.client_program"
-        options = [self._address, history, str(sessions), str(self._seed * 1000 + number)]
+        options = [self._address, history, str(sessions), str(self._plan.seed * 1000 + number)]
+        if self._plan.trace is not None:
+            share = f"{number % self._processes}/{self._processes}"
+            options += [str(self._plan.trace), share]
         return Child(f"{sessions} sessions", ["-m", program, *options])
 
     async def watch(self) -> None:

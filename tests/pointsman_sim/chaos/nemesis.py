@@ -18,16 +18,6 @@ from pointsman.recording.history_file import HistoryFile
 from pointsman_sim.chaos.fleet import Fleet
 from pointsman_sim.chaos.processes import birth_of, state_of
 
-FAULTS = (
-    "kill-worker",
-    "kill-manager",
-    "kill-node",
-    "kill-client",
-    "kill-all",
-    "stop-worker",
-    "stop-manager",
-    "stop-node",
-)
 PROOF_S = 5.0
 STOP_S = (0.5, 4.0)
 PAUSE_S = (1.0, 4.0)

@@ -38,7 +38,7 @@ class Observer:
     """Writes what it sees into a history of its own."""
 
     def __init__(self, service: Service, path: Path) -> None:
-        self._service = service
+        self.service = service
         self._file = HistoryFile(path)
         descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         self._bounds = {
@@ -56,12 +56,18 @@ class Observer:
     async def look(self) -> None:
         """Look again and again, until cancelled."""
         while True:
-            parts = self._service.parts()
+            parts = self.service.parts()
+            self._count_segments()
+            self._sample("supervisor", self.service.pid)
             for name, pid in parts.items():
                 self._sample(name, pid)
                 if name.startswith("worker"):
                     await self._ask(name, pid)
             await asyncio.sleep(PERIOD_S)
+
+    def _count_segments(self) -> None:
+        count = len(self.service.segments())
+        self.samples.setdefault("host", []).append((monotonic_ns() / 1e9, {"segments": count}))
 
     def _sample(self, name: str, pid: int) -> None:
         try:
@@ -73,7 +79,7 @@ class Observer:
             self.note("sample", node=name, number=amount, bound=self._bounds[word], words=word)
 
     async def _ask(self, name: str, pid: int) -> SnapshotView | None:
-        path = admin_socket(self._service.runtime_dir, name)
+        path = admin_socket(self.service.runtime_dir, name)
         try:
             async with asyncio.timeout(1.0):
                 view = await ask(path, SnapshotQuery())
@@ -100,7 +106,7 @@ class Observer:
             self.note("slots", node=f"worker-{index}", number=count)
 
     async def _any_view(self) -> SnapshotView | None:
-        parts = self._service.parts()
+        parts = self.service.parts()
         for name in self._workers(parts):
             if (view := await self._ask(name, parts[name])) is not None:
                 return view

@@ -127,8 +127,12 @@ class Service(Child):
         """Remove what a service that was killed leaves in shared memory, and end its parts."""
         for pid in self.parts().values():
             os.kill(pid, signal.SIGKILL)
-        for segment in Path("/dev/shm").glob(f"pointsman.{self.instance}.*"):
+        for segment in self.segments():
             segment.unlink(missing_ok=True)
+
+    def segments(self) -> list[Path]:
+        """Return what it has in shared memory."""
+        return [*Path("/dev/shm").glob(f"pointsman.{self.instance}.*")]
 
 
 def state_of(pid: int) -> str:
