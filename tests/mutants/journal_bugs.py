@@ -1,18 +1,17 @@
 """Bugs of journal, queue and window that simulated clusters must find: each is a patch."""
 
-from collections.abc import Callable
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import pytest
 
-from pointsman_workers.core.core import WorkerCore
 from pointsman_workers.core.events import WriteJournal
 from pointsman_workers.core.lifecycle import FIRST_TERMINAL
 from pointsman_workers.core.state import Hold, Job
-from pointsman_workers.core.waiting import Waiting
+from pointsman_workers.core.turns.waiting import Waiting
 from pointsman_workers.core.window import Window
 from pointsman_workers.desks.attempts import AttemptDesk
+from pointsman_workers.desks.lane_watch import LaneWatch
 from pointsman_workers.journal.book import JournalBook
 
 Patch = pytest.MonkeyPatch
@@ -36,15 +35,6 @@ def acknowledging_before_the_journal(patch: Patch) -> None:
 def without_ends_in_the_journal(patch: Patch) -> None:
     """Nobody writes down that a job has ended."""
     patch.setattr(JournalBook, "ended", lambda self, job, is_forgotten: None)
-
-
-def without_waiting_for_the_disk(patch: Patch) -> None:
-    """Level fsync is promised, and nobody waits for the sync."""
-
-    def at_once(self: JournalBook, act: Callable[[], object]) -> None:
-        act()
-
-    patch.setattr(JournalBook, "when_synced", at_once)
 
 
 def with_a_short_window(patch: Patch) -> None:
@@ -84,7 +74,13 @@ def with_cancelled_slots_given_away(patch: Patch) -> None:
 
 
 def without_saying_that_a_snapshot_is_old(patch: Patch) -> None:
-    patch.setattr(WorkerCore, "_judge_age", lambda self: None)
+    look = LaneWatch.look
+
+    def rosy(self: LaneWatch) -> None:
+        look(self)
+        self._shard.fleet.is_stale = False
+
+    patch.setattr(LaneWatch, "look", rosy)
 
 
 def with_ends_that_are_never_told(patch: Patch) -> None:

@@ -33,8 +33,7 @@ class Request(NamedTuple):
 
 def read_trace(path: Path, warp: float) -> list[Request]:
     """Return the requests of a trace in their order.  Raises TraceError, OSError."""
-    opened = gzip.open(path, "rt") if path.suffix == ".gz" else path.open()
-    with opened as file:
+    with gzip.open(path, "rt") if path.suffix == ".gz" else path.open() as file:
         rows = csv.DictReader(file)
         try:
             found = sorted(_requests(rows))

@@ -118,6 +118,7 @@ class JournalDisk:
         kept = self._dice.between(self._synced, len(self._turns))
         lost = len(self._turns) - kept
         del self._turns[kept:]
+        self._synced = kept  # what came through is on the disk
         self._is_same_boot = False
         self._life += 1
         return lost
