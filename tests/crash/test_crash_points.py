@@ -18,6 +18,10 @@ AT_START = "worker-at-start"
 # A node keeps its identity before it is ready.  A worker writes several records for each job, and
 # in each of its lives some for those of the life before.
 PASSINGS = {"node-mid-store": 1, "worker-after-journal": 7}
+PASSINGS |= {"journal-before-write": 7, "journal-after-write": 7}
+WORKER_POINTS = points_of("worker", "journal")
+# These need full segments and waits for the disk: tests/journal/test_journal_services.py.
+ELSEWHERE = {AT_START, "journal-after-roll", "journal-before-sync"}
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +38,7 @@ def test_every_point_belongs_to_a_program_and_is_found_in_the_source() -> None:
     assert {"manager-mid-sweep", "catalog-mid-payload", AT_START, "node-mid-store"} <= set(points)
 
 
-@pytest.mark.parametrize("point", [name for name in points_of("worker") if name != AT_START])
+@pytest.mark.parametrize("point", [name for name in WORKER_POINTS if name not in ELSEWHERE])
 async def test_p2_a_worker_that_dies_at_a_point_loses_no_job(point: str) -> None:
     """P2, I2, I4, I10: in each of its lives, while clients of both workers wait for results."""
     outcome = await worker_dies(point, PASSINGS.get(point, 2), jobs=3, workers=1)

@@ -9,16 +9,18 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from time import monotonic
 
 import pytest
 from live.raw import RawPeer, raw_role
-from live.service import PATIENCE_S, LiveService, started, until
+from live.service import CONFIG, PATIENCE_S, LiveService, started, until
 from supervised_service import Place, place
 
 from pointsman_wire.messages import Error, Message
 from pointsman_wire.preamble import Role
 from pointsman_wire.session_messages import JobAccepted, SessionInit, SessionInitAck, Submit
 from pointsman_wire.shards import session_key
+from pointsman_wire.sockets.crash_points import VARIABLE
 
 pytestmark = pytest.mark.crash
 SESSION_COUNT = 8
@@ -81,6 +83,50 @@ async def test_a_service_that_was_killed_goes_on_with_another_number_of_workers(
         with started(here, workers=1) as service:
             assert await submit_in(service, "s-0") == ids["s-0"]
             service.stop()
+
+
+@pytest.mark.parametrize("point", ["journal-after-roll", "journal-before-sync"])
+async def test_p2_a_worker_killed_between_segments_or_before_a_sync_loses_no_job(
+    point: str,
+) -> None:
+    """P2, I1: at the second passing, with jobs that wait for the disk and fill segments."""
+    config = CONFIG + "[journal]\nsegment_bytes = 1048576\n"
+    environment = {VARIABLE: f"{point}:2"}
+    with (
+        place() as here,
+        started(here, config=config, workers=1, environment=environment) as service,
+    ):
+        worker = service.process.pids()["worker-0"]
+        ids = await submit_until_death(service)
+        await service.has_replaced({"worker-0": worker})
+        for number, job_id in list(enumerate(ids))[-3:]:
+            assert await ask_again(service, f"s-{number}") == job_id
+        kill_all(service)
+
+
+async def ask_again(service: LiveService, session_id: str) -> str:
+    """Repeat a request until it is answered: the next lives end at the same point."""
+    until_s = monotonic() + PATIENCE_S
+    while True:
+        try:
+            async with session_of(service, session_id) as peer:
+                return await submit(peer, "r", PAYLOAD, durability="fsync")
+        except (AssertionError, ConnectionError):
+            assert monotonic() < until_s, f"{session_id} is not answered"
+            await asyncio.sleep(0.05)
+
+
+async def submit_until_death(service: LiveService) -> list[str]:
+    """Submit one job a session until the worker is gone; return those that were accepted."""
+    ids: list[str] = []
+    try:
+        for number in range(200):
+            async with session_of(service, f"s-{number}") as peer:
+                ids.append(await submit(peer, "r", PAYLOAD, durability="fsync"))
+    except (AssertionError, ConnectionError):  # the connection was over before the answer
+        assert ids
+        return ids
+    raise AssertionError("the worker did not die")
 
 
 # ---- disks that fail

@@ -77,7 +77,7 @@ class JournalPlace(msgspec.Struct, frozen=True, kw_only=True):
     accept_loss: bool = False
     disk: Disk = Disk()
     entropy: Callable[[int], bytes] = os.urandom
-    at_point: Callable[[str], None] = lambda point: None
+    crash: Callable[[str], None] = lambda point: None  # called at each named point
 
 
 class OpenSegment(msgspec.Struct):
@@ -174,11 +174,11 @@ class JournalStore:
     def write(self, command: WriteJournal) -> None:
         """Write a turn.  Raises JournalFailed: then nothing of the turn may leave the process."""
         assert self._commit is not None, "start comes first"
-        at_point = self._place.at_point
-        at_point("journal-before-write")
+        crash = self._place.crash
+        crash("journal-before-write")
         for flags, entries in self._parts(command.entries):
             self._write_record(flags, entries)
-        at_point("journal-after-write")
+        crash("journal-after-write")
         self._number = command.number
         if command.must_sync:
             self._awaited_from = self._awaited_from or command.number
@@ -255,7 +255,7 @@ class JournalStore:
         full = self._current
         room = self._ahead.take(HEADER_BYTES + record_bytes)
         self._current = _begin(self._place, room, full.number + 1, full.end)
-        self._place.at_point("journal-after-roll")
+        self._place.crash("journal-after-roll")
         self._retired.append(full)
         self._descriptors.add(self._current.descriptor)
         self._sizes[self._current.number] = self._current.size
@@ -267,11 +267,11 @@ class JournalStore:
     def _begin_sync(self) -> SyncWork:
         retired, self._retired = self._retired, []
         current, end, number = self._current, self._current.end, self._number
-        directory, disk, at_point = self._place.directory, self._place.disk, self._place.at_point
+        directory, disk, crash = self._place.directory, self._place.disk, self._place.crash
         dropped = [n for n in sorted(self._sizes) if n < self._drop_below]
 
         def run() -> None:
-            at_point("journal-before-sync")
+            crash("journal-before-sync")
             try:
                 for segment in retired:
                     os.ftruncate(segment.descriptor, segment.end)

@@ -1,6 +1,7 @@
 """Opens the journal of this worker's shard, as soon as the disk has room for it."""
 
 import asyncio
+import gc
 from collections.abc import Callable
 
 from pointsman_shm.memory.ownership import boot_hash
@@ -37,11 +38,13 @@ async def open_journal(
         config=options.config.journal,
         ended_max=options.config.jobs.window_jobs_max,
         accept_loss=options.accept_loss,
-        at_point=crash,
+        crash=crash,
     )
     told = ""
     while True:
         try:
+            # A full window is no garbage, and walking it again and again would take longest.
+            gc.disable()
             store, recovered = JournalStore.open(place)
         except JournalNoRoom as error:
             if str(error) != told:
@@ -49,6 +52,8 @@ async def open_journal(
                 say(f"waits: {told}")
             await asyncio.sleep(RETRY_S)
             continue
+        finally:
+            gc.enable()
         if recovered.lost_records:
             say(f"goes on without {recovered.lost_records} damaged places of its journal")
         return store, recovered
