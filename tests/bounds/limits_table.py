@@ -156,6 +156,30 @@ ROWS = (
         "test_a_queue_that_is_full_refuses_before_acceptance",
     ),
     Row(
+        "jobs that wait for a node, on the host",
+        "limits.queued_per_host_max",
+        "the same",
+        "test_a_full_queue_refuses_before_acceptance_and_says_which_bound",
+    ),
+    Row(
+        "payloads of jobs that wait for a node, per worker",
+        "limits.queued_bytes_max",
+        "the same",
+        "test_a_full_queue_refuses_before_acceptance_and_says_which_bound",
+    ),
+    Row(
+        "memory of a worker, before it sheds (docs/waiting.md)",
+        "limits.worker_memory_bytes_max",
+        "from 80 % of it on the overload ladder is climbed",
+        "test_memory_and_descriptors_are_shares_of_what_there_is",
+    ),
+    Row(
+        "token buckets of tenants that are not listed, per worker",
+        "pointsman_workers.core.turns.tenants:BUCKETS_MAX",
+        "newcomers share one bucket until others are full again",
+        "test_t16_a_million_names_cost_no_more_than_the_bound",
+    ),
+    Row(
         "ended jobs that are remembered, per worker",
         "jobs.window_jobs_max",
         "the oldest ended one is forgotten; never one that is open",

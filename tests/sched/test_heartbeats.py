@@ -1,9 +1,13 @@
 """What a heartbeat carries: load, flags, services; and how often it shall come."""
 
+import pytest
 from manager_harness import MS, NMT, SECOND, Harness, config_with, registration
 
+from pointsman_sched.core.events import WorkerSaid
+from pointsman_sched.core.fleet.intervals import Intervals
 from pointsman_shm.memory.rows import NodeState as S
 from pointsman_shm.memory.rows import RowFlag, unpack_load, unpack_standing
+from pointsman_shm.uplink import WorkerPressed
 from pointsman_wire.control_messages import Heartbeat, HeartbeatAck, Registered, Service
 from pointsman_wire.errors import Code
 from pointsman_wire.messages import Error
@@ -92,3 +96,27 @@ def test_every_heartbeat_is_answered_also_in_one_read() -> None:
     connection = h.make_ready()
     h.say(connection, *(Heartbeat(number=n) for n in range(5)))
     assert [ack.number for ack in h.sent(HeartbeatAck)] == [0, 1, 2, 3, 4]
+
+
+def test_while_a_worker_is_overloaded_nodes_beat_half_as_often() -> None:
+    h = Harness(config_with(heartbeat_interval_s=2.0))
+    connection = h.make_ready()
+
+    def interval_s() -> float:
+        h.beat(connection)
+        return h.sent(HeartbeatAck)[-1].heartbeat_interval_s
+
+    assert interval_s() == 2.0
+    h.feed(WorkerSaid(0, WorkerPressed(step=1)))
+    assert interval_s() == 4.0
+    h.feed(WorkerSaid(0, WorkerPressed(step=0)))
+    assert interval_s() == 2.0
+    h.feed(WorkerSaid(0, WorkerPressed(step=3)))
+    h.advance(3_100_000_000)
+    assert interval_s() == 2.0, "a worker that says no more of it has died, or is well"
+
+
+@pytest.mark.parametrize(("given_s", "relieved_s"), [(1, 2), (20, 30), (40, 40)])
+def test_no_interval_is_doubled_beyond_half_a_minute(given_s: int, relieved_s: int) -> None:
+    intervals = Intervals(config_with().nodes)
+    assert intervals.relieved_ns(given_s * 1_000_000_000) == relieved_s * 1_000_000_000

@@ -320,3 +320,18 @@ def test_beginnings_are_judged_byte_by_byte() -> None:
     assert read_greeting(b"\x16") is Greeting.FOREIGN
     assert read_greeting(MAGIC[:2] + b"x") is Greeting.FOREIGN
     assert read_greeting(b"GETT") is Greeting.FOREIGN
+
+
+async def test_while_overloaded_clients_are_told_so_and_nodes_are_let_in() -> None:
+    async with hall() as (place, doorway):
+        doorway.is_refusing_clients = True
+        for role in (Role.SESSION, Role.TRUNK):
+            words = await refused(await place.dial(encode_preamble(role, None)))
+            assert "overloaded" in words
+        lane = await place.dial(encode_preamble(Role.LANE, 1))
+        await until(lambda: place.adopted)
+        doorway.is_refusing_clients = False
+        client = await place.dial(encode_preamble(Role.SESSION, None))
+        await until(lambda: len(place.adopted) == 2)
+        lane.close()
+        client.close()
