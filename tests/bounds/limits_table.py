@@ -233,15 +233,17 @@ def rows() -> Iterator[str]:
         yield f"| {row.what} | {knob} | {words(row.knob, value)} | {row.happens} |\n"
 
 
-def configured(knob: str) -> float:
+def configured(knob: str) -> float | None:
     """Return the default of a key."""
     section, _, key = knob.partition(".")
-    value: float = getattr(getattr(Config(), section), key)
+    value: float | None = getattr(getattr(Config(), section), key)
     return value
 
 
-def words(knob: str, value: float) -> str:
+def words(knob: str, value: float | None) -> str:
     """Return a number with its unit."""
+    if value is None:
+        return "its share of the host's"
     if "bytes" not in knob.lower():
         return f"{value:,g} s" if knob.endswith("_s") and "per_s" not in knob else f"{value:,}"
     for unit, size in (("MiB", 1 << 20), ("KiB", 1 << 10)):

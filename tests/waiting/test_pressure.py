@@ -10,19 +10,23 @@ from pointsman_workers.shell.pressure import LAGS, PressureGauge, memory_share_b
 MIB = 1024 * 1024
 
 
+def hold_up(seconds: float) -> None:
+    """Keep the loop from everything else."""
+    loop = asyncio.get_running_loop()
+    end_s = loop.time() + seconds
+    while loop.time() < end_s:
+        pass
+
+
 async def measured(gauge_bytes: int, count: int, *, block_s: float = 0.0) -> list[Pressure]:
     """What a gauge tells in turn while the loop is held up so long, again and again."""
     told: list[Pressure] = []
     gauge = PressureGauge(gauge_bytes, told.append)
-    loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(30):
             while len(told) < count:
-                if block_s:
-                    end_s = loop.time() + block_s
-                    while loop.time() < end_s:
-                        pass
-                await asyncio.sleep(0)
+                hold_up(block_s)
+                await asyncio.sleep(0 if block_s else 0.01)
     finally:
         gauge.close()
     return told
