@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-DOCS = Path(__file__).resolve().parent.parent / "docs"
+DOCS = Path(__file__).resolve().parents[2] / "docs"
 COLORS = {"free": "#1b7f4d", "half": "#2f6fb3", "saturated": "#c2571a", "churn": "#7a4fa3"}
 WIDTH, HEIGHT = 720, 420
 LEFT, RIGHT, TOP, BOTTOM = 64, 150, 24, 52
@@ -37,7 +37,7 @@ average {load}, Python {python}.
 The machine was shared with other work meanwhile, which lengthens everything and the tail most; what
 is to be compared is one row with another. Run it again with
 `.venv/bin/python bench/decisions.py --json FILE`, and write this page with
-`.venv/bin/python bench/_decisions_page.py FILE`.
+`.venv/bin/python bench/_pages/decisions.py FILE`.
 """
 
 

@@ -2,7 +2,7 @@
 
 import msgspec
 import pytest
-from manager_harness import MS, SECOND, START_NS, Harness, config_with, registration
+from manager_harness import MS, SECOND, START_NS, Harness, config_with, large_fleet, registration
 
 from pointsman_sched.core.fleet.damping import RegistrationDamping
 from pointsman_sched.core.fleet.node import Node
@@ -211,3 +211,23 @@ def test_n9_a_lobby_that_is_full_sends_the_next_one_away_for_a_moment() -> None:
     assert [error.error.code for error in refused] == [Code.RATE_LIMITED] * 2
     assert {error.error.retry_after_ms for error in refused} == {500}
     assert len(h.core.state.lobby) == 1_024
+
+
+def test_n9_a_new_manager_gives_a_large_fleet_the_time_that_it_takes_to_come_back() -> None:
+    """No false deaths: 500 nodes have two seconds more than the seven of a small fleet."""
+    h = large_fleet(500, per_turn=100)
+    h.start()
+    back = [f"n{number:06}" for number in range(300)]
+    h.keys = {name: (number + 1).to_bytes(32, "big").hex() for number, name in enumerate(back)}
+    connections = [h.make_ready(registration(name)) for name in back]
+    for _ in range(17):
+        h.advance(500 * MS)
+        h.feed(*(Received(c, [(Heartbeat(), b"")]) for c in connections))
+    states = [node.state for node in h.core.state.nodes.by_id.values()]
+    assert states.count(NodeState.OFFLINE) == 0
+    for _ in range(4):
+        h.advance(500 * MS)
+        h.feed(*(Received(c, [(Heartbeat(), b"")]) for c in connections))
+    states = [node.state for node in h.core.state.nodes.by_id.values()]
+    assert states.count(NodeState.OFFLINE) == 200
+    assert states.count(NodeState.READY) == 300

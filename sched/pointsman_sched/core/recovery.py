@@ -10,13 +10,16 @@ publish); the registry file says the highest epoch of each id.  Where they diffe
   class that no page has               it was not published: the record's class counts
 
 A recovered node keeps its state, Ready ones stay choosable.  Its silence is counted from a moment
-ahead, so that it has offline_intervals before it is even Suspect.
+ahead, so that it has offline_intervals before it is even Suspect; and as many nodes come back at
+once, which takes its time (the port accepts by rate, a turn registers a share), a large fleet has
+as much more.  A node that died meanwhile is missed by its lanes.
 """
 
 from collections.abc import Mapping
 
 import msgspec
 
+from pointsman_sched.core.fleet.intervals import NANOSECONDS
 from pointsman_sched.core.fleet.node import Node
 from pointsman_sched.core.joining.declaration import flags_of
 from pointsman_sched.core.lifecycle import refile
@@ -40,6 +43,9 @@ from pointsman_shm.snapshot.records import (
     PoolsPage,
 )
 
+# At the least: half of what one worker's port accepts.
+RETURNS_PER_SECOND = 250
+
 _decode_nodes = msgspec.msgpack.Decoder(NodePage).decode
 _decode_classes = msgspec.msgpack.Decoder(ClassPage).decode
 _decode_pools = msgspec.msgpack.Decoder(PoolsPage).decode
@@ -58,6 +64,7 @@ def recover(state: ManagementState, publisher: Publisher) -> None:
     for page in range(layout.node_page_count):
         for record in _decode_nodes(pages[page]) if page in pages else ():
             _recover_node(state, record)
+    _wait_for_all(state)
     _release_other_rows(state)
     state.rows.occupy({node.row for node in state.nodes.by_id.values()})
     state.count_fleet()
@@ -109,6 +116,13 @@ def _recover_node(state: ManagementState, record: NodeRecord) -> None:
         state.nodes.offline[node.node_id] = node
     state.show_row(node)
     refile(state, node)
+
+
+def _wait_for_all(state: ManagementState) -> None:
+    """Give a large fleet the time that it takes to register anew."""
+    more_ns = len(state.nodes) * NANOSECONDS // RETURNS_PER_SECOND
+    for node in state.nodes.by_id.values():
+        node.heard_at_ns += more_ns
 
 
 def _read_standing(state: ManagementState, row: int) -> Standing | None:
