@@ -11,6 +11,7 @@ import gc
 from _fleet import Fleet
 from _report import Options, Row, median_row, quantile, report, run
 
+from pointsman_sched.manager.garbage import GarbageKeeper
 from pointsman_shm.config import Config, PoolConfig, PoolsConfig
 
 NODE_COUNTS = (1_000, 10_000, 100_000)
@@ -24,8 +25,8 @@ def pools_of(number: int) -> PoolsConfig:
     """One of two ways to group the fleet, in turn: every node moves each time."""
     if number % 2:
         return PoolsConfig()
-    speech = PoolConfig(id=1, name="speech", required_services=("asr", "nmt", "tts"))
-    return PoolsConfig(pools=(speech, PoolConfig(id=2, name="rest")))
+    services = ("asr", "nmt", "tts")
+    return PoolsConfig(pools=(PoolConfig(id=9_001, name="speech", required_services=services),))
 
 
 def rebuild(fleet: Fleet, number: int) -> Row:
@@ -55,10 +56,11 @@ def measure(node_count: int, rebuild_count: int, *, has_equal_nodes: bool) -> Ro
     """Let a fleet join, and rebuild its pools again and again."""
     fleet = Fleet(node_count, has_equal_nodes=has_equal_nodes)
     fleet.join_all()
-    gc.collect()
-    gc.freeze()
+    before = gc.get_threshold()
+    GarbageKeeper().settle()  # as the manager does
     row = median_row([rebuild(fleet, number) for number in range(rebuild_count)])
     gc.unfreeze()
+    gc.set_threshold(*before)
     return {"nodes": node_count, "classes": "one" if has_equal_nodes else "each its own", **row}
 
 
