@@ -140,6 +140,26 @@ def test_several_jobs_of_one_utterance_count_together() -> None:
     assert told(client) == [1]
 
 
+def test_after_a_skip_past_a_running_twin_the_next_ones_follow_at_once() -> None:
+    h, nodes = fleet(1, slots=9)
+    client = h.open_session(order="utterance")
+    for name, index in (("0", 0), ("1a", 1), ("1b", 1), ("2", 2), ("2b", 2)):
+        client.submit(name, utterance_index=index)
+    jobs = {job.request_id: job for job in nodes[3].assignments()}
+    nodes[3].acknowledge(5)
+    nodes[3].end(jobs["1a"])
+    h.advance(2)
+    nodes[3].end(jobs["2"])
+    h.advance(8.2)
+    assert told(client) == [(0, 1, "running"), 1, 2]
+    for name in ("2b", "1b", "0"):
+        nodes[3].end(jobs[name])
+    assert told(client) == [2, 1, 0]
+    (line,) = [session.utterances for session in h.core.shard.sessions.values()]
+    assert line is not None
+    assert (line.held, line.held_since_ns, line.open) == ({}, {}, {})
+
+
 def test_failed_utterances_take_their_turn_like_others() -> None:
     h, nodes = fleet(1, slots=9)
     client, jobs = talking(h, nodes, 0, 1)

@@ -222,7 +222,7 @@ class SessionDesk:
                 told = replace(missing[number], session_number=session.number)
                 self.shard.outbox.send(session.peer.connection, told)
         if session.utterances is not None:
-            self.utterances.go_on(session.utterances)
+            self.utterances.resumed(session.utterances)
 
     def _answer_unfinished(self, session: Session, request_ids: list[str]) -> dict[str, str]:
         """Say of each id that the client still waits for: running, ended, or unknown."""

@@ -54,7 +54,8 @@ class UtteranceDesk:
             return
         self._tell(line, job)
         if index == line.next_index and not left:
-            line.next_index += 1
+            self.go_on(line)  # if others of its index are held
+            line.next_index = max(line.next_index, index + 1)
             self.go_on(line)
 
     def restored(self, line: Utterances, job: Job) -> None:
@@ -89,14 +90,23 @@ class UtteranceDesk:
         """Is its result still to come by itself?"""
         return any(held is job for held in line.held.get(_index_of(job), ()))
 
+    def resumed(self, line: Utterances) -> None:
+        """The client is there: tell what was restored, those first whose turn passed meanwhile."""
+        for index in sorted(index for index in line.held if index < line.next_index):
+            self._release(line, index)
+        self.go_on(line)
+
+    def _release(self, line: Utterances, index: int) -> None:
+        del line.held_since_ns[index]
+        for job in line.held.pop(index):
+            line.held_count -= 1
+            line.held_bytes -= len(job.output)
+            self._tell(line, job)
+
     def go_on(self, line: Utterances) -> None:
         """Tell what is next, as long as it is there."""
         while line.next_index in line.held:
-            del line.held_since_ns[line.next_index]
-            for job in line.held.pop(line.next_index):
-                line.held_count -= 1
-                line.held_bytes -= len(job.output)
-                self._tell(line, job)
+            self._release(line, line.next_index)
             if line.next_index in line.open:
                 return  # others of its index have yet to end
             line.next_index += 1
@@ -136,6 +146,7 @@ class UtteranceDesk:
             self.go_on(line)
             if line.next_index == index:
                 line.next_index += 1  # others of its index are late, now
+                self.go_on(line)
 
     def _miss(self, line: Utterances, first: int, end: int) -> None:
         """Say of the indices from first to before end why they are skipped, in runs."""
