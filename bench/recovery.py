@@ -28,7 +28,7 @@ from live.service import LiveService, started
 from live.sessions import session_ids
 from supervised_service import place
 
-from pointsman import JobRefused, Session, connect
+from pointsman import PointsmanError, Session, connect
 from pointsman_shm.memory.ownership import acquire_lock
 from pointsman_wire.admin_messages import SnapshotQuery, SnapshotView
 from pointsman_wire.preamble import Role
@@ -168,22 +168,22 @@ async def others_meanwhile(room: Room, plan: Plan) -> list[float]:
 
 async def manager_away(room: Room, plan: Plan) -> list[float]:
     """The manager is dead for a while: submits that failed."""
-    failed = 0
-    paths = room.service.here
     room.service.kill("manager")
-    lock = acquire_lock(paths.state_dir / "manager.lock", wait=True)
-    until_s = monotonic() + plan.manager_away_s
-    try:
-        while monotonic() < until_s:
-            try:
-                await asyncio.gather(room.submit(0), room.submit(1))
-            except JobRefused:
-                failed += 1
-            await asyncio.sleep(0.01)
-    finally:
-        lock.release()
+    with acquire_lock(room.service.here.state_dir / "manager.lock", wait=True):
+        failed = await failed_submits(room, plan.manager_away_s)
     await room.until_state("node-0", "ready")
     return [float(failed)]
+
+
+async def failed_submits(room: Room, seconds: float) -> int:
+    """Submit to both shards all the while; return how often one was refused."""
+    failed = 0
+    until_s = monotonic() + seconds
+    while monotonic() < until_s:
+        told = await asyncio.gather(room.submit(0), room.submit(1), return_exceptions=True)
+        failed += sum(isinstance(one, PointsmanError) for one in told)
+        await asyncio.sleep(0.01)
+    return failed
 
 
 async def snapshot_after(room: Room, plan: Plan) -> list[float]:

@@ -21,7 +21,7 @@ from campaigns import ledger
 from crash.load import Outcome
 from crash.points import points_of
 from crash.scenes import client_dies, manager_dies, node_dies, worker_dies
-from crash.weather import ORDERS, all_at_once, hang, harm_segments, random_kills
+from crash.weather import ORDERS, all_at_once, hang, harm_segments, random_kills, starve
 from live.service import LiveService, live_service
 
 WORDS_MAX = 400
@@ -82,6 +82,7 @@ SCENES: Mapping[str, Scene] = {
     "P5": lambda dice: all_at_once(dice.choice(ORDERS)),
     "P6": lambda dice: hang(dice.choice(("worker-0", "worker-1")), dice.choice((2.0, 10.0))),
     "P7": lambda dice: hang("manager", dice.choice((2.0, 10.0))),
+    "P12": lambda _: starve(60.0),
     "S7": lambda _: harm_segments("cut"),
     "S8": lambda _: harm_segments("removed"),
     "N12": a_client,

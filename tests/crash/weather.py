@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import sys
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
 from itertools import permutations
@@ -24,6 +25,7 @@ SERVERS = ("manager", "worker-0", "worker-1")
 PARTS = (*SERVERS, "node-0")
 ORDERS = tuple(permutations(PARTS))
 HUNG_S = 4.0
+BUSY = "while True: pass"
 
 
 class Scene:
@@ -160,6 +162,30 @@ async def harm_segments(harm: str) -> Outcome:
         await until(lambda: len(it.work.results) > done + 4, "work goes on", patience_s=40)
         assert "GIVES UP" not in it.service.process.text(), "no crash loop"
     return Outcome(deaths=deaths_of_all(it), jobs=len(it.work.results))
+
+
+async def starve(seconds: float) -> Outcome:
+    """P12: four busy loops of a higher priority than everybody else; nobody is thought dead."""
+    async with scene(
+        QUICK.replace("heartbeat_interval_s = 0.5", "heartbeat_interval_s = 1.0")
+    ) as it:
+        before = await it.service.nodes()
+        busy = [
+            await asyncio.create_subprocess_exec("nice", "-n", "-10", sys.executable, "-c", BUSY)
+            for _ in range(4)
+        ]
+        try:
+            await asyncio.sleep(seconds)
+            after = await it.service.nodes()
+        finally:
+            for process in busy:
+                process.kill()
+                await process.wait()
+        lives = {name: (line.row, line.generation, line.epoch) for name, line in after.items()}
+        assert lives == {name: (n.row, n.generation, n.epoch) for name, n in before.items()}
+        done = len(it.work.results)
+        await until(lambda: len(it.work.results) > done + 4, "work goes on")
+    return Outcome(deaths=1, jobs=len(it.work.results))
 
 
 def deaths_of_all(it: Scene) -> int:

@@ -84,8 +84,7 @@ async def test_p13_sigterm_amid_work_ends_running_jobs_and_leaves_waiting_ones_t
             assert (await running).text == "daolyap"
             assert not any(task.done() for task in waiting)
             with started(here, "--port", str(first.port)) as second:
-                async with asyncio.timeout(60):
-                    results = await asyncio.gather(*waiting)
+                results = await asyncio.wait_for(asyncio.gather(*waiting), 60)
                 assert {result.text for result in results} == {"daolyap"}
                 await second.has_no_slots_held()
                 await session.close()
