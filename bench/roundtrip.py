@@ -9,8 +9,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 
 from _load.orders import Order, Outcome
-from _report import Options, Row, median_row, report, run
-from _systems import (
+from _load.systems import (
     Line,
     PeerMissing,
     System,
@@ -20,6 +19,7 @@ from _systems import (
     pointsman,
     pointsman_with_sdk,
 )
+from _report import Options, Row, median_row, report, run
 
 DEPTHS = (1, 8, 64, 512)
 # Many connections with a session each, as far as there is a job for most of them.

@@ -13,9 +13,9 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 
 import msgspec
-from _load.orders import Order, Outcome
 from _processes import Child
 
+from _load.orders import Order, Outcome
 from pointsman.testing import running_service
 from pointsman_wire.admin_messages import Status, StatusQuery
 from pointsman_wire.places import admin_socket
