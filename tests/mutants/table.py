@@ -42,6 +42,8 @@ WEATHER = (
     Weather(weather_bugs.with_any_node, ("agent_wishes", "partition", "agent_stall"), ("I8",)),
     Weather(weather_bugs.without_patience, ("worker_crash",), ("I2",)),
     Weather(weather_bugs.with_haste, CALM, ("spin",)),
+    Weather(weather_bugs.without_certainty, ("agent_stall", "partition", "lane_stall"), ("I5",)),
+    Weather(weather_bugs.without_turns, CALM, ("I5",)),
     Weather(journal_bugs.acknowledging_before_the_journal, ("worker_crash",), ("I1", "I13")),
     Weather(journal_bugs.without_ends_in_the_journal, ("worker_crash",), ("I1", "I3", "I11")),
     Weather(journal_bugs.with_a_short_window, CALM, ("I2",)),

@@ -20,6 +20,8 @@ from pointsman_workers.core.window import Window
 from pointsman_workers.desks.attempts import AttemptDesk
 from pointsman_workers.desks.lanes import LaneDesk
 from pointsman_workers.desks.outcomes import OutcomeDesk
+from pointsman_workers.ordering.serial import SerialDesk
+from pointsman_workers.ordering.utterances import UtteranceDesk
 
 Patch = pytest.MonkeyPatch
 
@@ -168,3 +170,13 @@ def without_patience(patch: Patch) -> None:
 def with_haste(patch: Patch) -> None:
     """The core always wants to be stepped at once."""
     patch.setattr(WorkerCore, "next_deadline_ns", lambda self: self.shard.now_ns)
+
+
+def without_certainty(patch: Patch) -> None:
+    """A serial session goes on as soon as the node was told to stop, or is lost."""
+    patch.setattr(SerialDesk, "_is_clear", lambda self, line: True)
+
+
+def without_turns(patch: Patch) -> None:
+    """An utterance session tells results as they come."""
+    patch.setattr(UtteranceDesk, "_hold", lambda self, line, index, job: self._tell(line, job))
