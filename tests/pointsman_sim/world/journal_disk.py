@@ -86,7 +86,17 @@ class JournalDisk:
             self._sync_after(FLUSH_NS, 0)
 
     def drop(self, below: int) -> None:
-        """Remove segments that nothing lives in."""
+        """Remove segments that nothing lives in, once what stands for them is on the disk."""
+        life = self._life
+
+        def removed() -> None:
+            if life == self._life:
+                self._synced = len(self._turns)
+                self._remove(below)
+
+        self._schedule.after(self._dice.between(*SYNC_NS), removed)
+
+    def _remove(self, below: int) -> None:
         for segment in [number for number in self._sizes if number < below]:
             del self._sizes[segment]
         gone = sum(turn.segment < below for turn in self._turns)
