@@ -33,9 +33,11 @@ ENTRY_BYTES = 512
 META_BYTES = 64 * 1024
 # What an open job may still write: some dispatches, and its end without a body.
 OPEN_JOB_BYTES = 2 * 1024
-RESERVE_BYTES = 256 * 1024
 CARRIED_A_STEP_MAX = 512
 CARRIED_BYTES_MAX = 1024 * 1024
+# Nothing new gets this: it is for bare ends, and for carrying forward, without which a journal at
+# its bound would never have room again.
+RESERVE_BYTES = 256 * 1024 + CARRIED_BYTES_MAX
 # So few that carrying them costs less than keeping their segment.
 FEW_LEFT = 256
 UNSYNCED_MAX = 1_000_000
@@ -210,7 +212,7 @@ class JournalBook:
         return min((*self._jobs, *self._sessions), default=self.state.segment)
 
     def _shall_carry(self, oldest: int) -> bool:
-        if self._room_bytes < RESERVE_BYTES + CARRIED_BYTES_MAX:
+        if self._room_bytes < RESERVE_BYTES:
             return False
         left = len(self._jobs.get(oldest, ())) + len(self._sessions.get(oldest, ()))
         return left <= FEW_LEFT or self.state.held_bytes > self._config.bytes_max
