@@ -139,21 +139,27 @@ async def shard_answers(room: Room, plan: Plan) -> list[float]:
     for _ in range(plan.rounds):
         # A death soon after another one is answered later: the supervisor backs off.
         await asyncio.sleep(HEALTHY_AFTER_S)
-        usual = sorted([await room.submit(1) for _ in range(200)])
+        usual = sorted([await paced(room) for _ in range(100)])
         jobs = [asyncio.create_task(room.submit(0, 0.3)) for _ in range(8)]
         await asyncio.sleep(0.1)
         began_s = monotonic()
         killed = room.service.kill("worker-0")
         answering = asyncio.create_task(answers(room, 0))
-        during = [await room.submit(1)]
+        during = [await paced(room)]
         while not answering.done():
-            during.append(await room.submit(1))
+            during.append(await paced(room))
         room.answered.append(answering.result())
         await asyncio.gather(*jobs)
         room.came_back.append(monotonic() - began_s)
         room.others.append(sorted(during)[-1 - len(during) // 100] / usual[-3])
         await room.service.has_replaced(killed)
     return room.answered
+
+
+async def paced(room: Room) -> float:
+    """A job of the other shard, at a pace that leaves the machine to who comes back."""
+    await asyncio.sleep(PROBE_S)
+    return await room.submit(1)
 
 
 async def jobs_come_back(room: Room, plan: Plan) -> list[float]:
