@@ -71,7 +71,7 @@ def test_p11_a_service_without_room_for_its_processes_ends_with_words_and_leaves
 
 def test_p11_a_dead_worker_comes_back_when_there_is_room_again(here: Place) -> None:
     """However long there is none: that is no fault of the worker's."""
-    with started(here) as service, control_group("pids") as group:
+    with control_group("pids") as group, started(here) as service:
         for pid in (service.process.process.pid, *service.process.pids().values()):
             group.add(pid)
         killed = service.process.pids()["worker-0"]
