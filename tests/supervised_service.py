@@ -14,6 +14,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import monotonic, sleep
 
+from pointsman_sim.chaos.processes import worker_name
+
 PATIENCE_S = 30.0
 READY = re.compile(r"pointsman ready: (\S+):(\d+), ")
 
@@ -95,7 +97,8 @@ class Service:
             return ""
         if int(parent) != self.process.pid or "--alive-fd" not in words:
             return ""
-        return f"worker-{words[words.index('--index') + 1]}" if "--index" in words else "manager"
+        self._seen.add(int(entry.name))  # also a spare, which has no name yet
+        return worker_name(words, int(entry.name)) if "pointsman_workers" in words else "manager"
 
     def signal(self, number: signal.Signals) -> None:
         self.process.send_signal(number)

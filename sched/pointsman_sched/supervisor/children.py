@@ -28,6 +28,8 @@ from time import monotonic
 
 import msgspec
 
+from pointsman_sched.supervisor.spares import Taken
+
 PAUSE_FIRST_S = 0.1
 PAUSE_MAX_S = 1.0
 # After this long in good health the next death is a first one again.
@@ -52,11 +54,15 @@ class ChildState(StrEnum):
 
 
 class ChildPlan(msgspec.Struct, frozen=True):
-    """How to start a child: its name, its command without --ready-fd, descriptors to hand on."""
+    """How to start a child: its name, its command without --ready-fd, descriptors to hand on.
+
+    A successor may be at hand already (`take_spare`): then it is taken and nothing is started.
+    """
 
     name: str
     command: Sequence[str]
     descriptors: tuple[int, ...]
+    take_spare: Callable[[], Taken | None] = lambda: None
 
 
 class Child:
@@ -107,9 +113,19 @@ class Child:
 
     def start(self) -> None:
         """Start the process.  Raises OSError when the system has no room for another."""
+        self._process, ours = self.plan.take_spare() or self._spawn()
+        self.start_count += 1
+        self._pid_fd = os.pidfd_open(self._process.pid)
+        self._loop.add_reader(self._pid_fd, self._died)
+        self._ready_fd = ours
+        os.set_blocking(ours, False)
+        self._loop.add_reader(ours, self._read_ready)
+        self._become(ChildState.STARTING)
+
+    def _spawn(self) -> Taken:
         ours, theirs = os.pipe()
         try:
-            self._process = subprocess.Popen(
+            process = subprocess.Popen(
                 [*self.plan.command, "--ready-fd", str(theirs)],
                 pass_fds=(*self.plan.descriptors, theirs),
                 stdin=subprocess.DEVNULL,
@@ -122,13 +138,7 @@ class Child:
             raise
         finally:
             os.close(theirs)
-        self.start_count += 1
-        self._pid_fd = os.pidfd_open(self._process.pid)
-        self._loop.add_reader(self._pid_fd, self._died)
-        self._ready_fd = ours
-        os.set_blocking(ours, False)
-        self._loop.add_reader(ours, self._read_ready)
-        self._become(ChildState.STARTING)
+        return process, ours
 
     def _start_again(self) -> None:
         self._restart = None

@@ -17,6 +17,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from importlib.metadata import version
 from time import monotonic, monotonic_ns
 
@@ -31,6 +32,7 @@ from pointsman_sched.supervisor.grounds import (
 )
 from pointsman_sched.supervisor.options import ServiceOptions
 from pointsman_sched.supervisor.resplitting import divide_journals
+from pointsman_sched.supervisor.spares import Spare
 from pointsman_sched.supervisor.watching import HangJudge, read_words
 from pointsman_shm.paths import worker_process
 from pointsman_shm.saying import say as say_line
@@ -79,6 +81,7 @@ class Supervisor:
         self._signalled_at_s = 0.0
         self._changed = asyncio.Event()  # a child changed, or a signal came
         self._failed: Child | None = None
+        self._spare: Spare | None = None
         self._look_s = min(options.config.supervision.hung_s / LOOKS, LOOK_MAX_S)
         self._judge = HangJudge(
             hung_ns=int(options.config.supervision.hung_s * 1e9), look_ns=int(self._look_s * 1e9)
@@ -109,6 +112,8 @@ class Supervisor:
             await self._wait(lambda: self._signal_count > 0 or self._failed is not None, None)
         finally:
             listener.close()
+            if self._spare is not None:
+                self._spare.close()
             await self._stop_children()
             if self._next_look is not None:
                 self._next_look.cancel()
@@ -163,17 +168,20 @@ class Supervisor:
     # ---- children
 
     def _start_children(self, listen_fd: int, alive_fd: int) -> None:
-        count = self._options.worker_count
         manager = self._command("pointsman_sched.manager", alive_fd)
         plans = [ChildPlan("manager", manager, (alive_fd,))]
-        for index in range(count):
-            command = [
-                *self._command("pointsman_workers", alive_fd),
-                *("--index", str(index), "--listen-fd", str(listen_fd)),
-            ]
-            if self._options.accept_loss:
-                command.append("--accept-loss")
-            plans.append(ChildPlan(worker_process(index), command, (alive_fd, listen_fd)))
+        worker = [*self._command("pointsman_workers", alive_fd), "--listen-fd", str(listen_fd)]
+        if self._options.accept_loss:
+            worker.append("--accept-loss")
+        spare = self._spare = Spare(worker, (alive_fd, listen_fd))
+        for index in range(self._options.worker_count):
+            plan = ChildPlan(
+                worker_process(index),
+                [*worker, "--index", str(index)],
+                (alive_fd, listen_fd),
+                partial(spare.take, index),
+            )
+            plans.append(plan)
         for plan in plans:
             child = Child(plan, changed=self._child_changed, say=say)
             self._children.append(child)
@@ -199,6 +207,8 @@ class Supervisor:
             self._is_told_ready = len(self._children) == self._options.worker_count + 1
             if self._is_told_ready:
                 self._tell_ready()
+                assert self._spare is not None
+                self._spare.make_soon()
         self._changed.set()
 
     def _child_failed(self, child: Child) -> None:

@@ -119,8 +119,8 @@ class Service(Child):
             return ""
         if int(parent) != self.pid or state == "Z" or self.instance not in words:
             return ""
-        if "--index" in words:
-            return f"worker-{words[words.index('--index') + 1]}"
+        if "pointsman_workers" in words:
+            return worker_name(words, int(entry.name))
         return "manager" if any("pointsman_sched" in word for word in words) else ""
 
     def clear_away(self) -> None:
@@ -133,6 +133,20 @@ class Service(Child):
     def segments(self) -> list[Path]:
         """Return what it has in shared memory."""
         return [*Path("/dev/shm").glob(f"pointsman.{self.instance}.*")]
+
+
+def worker_name(words: Sequence[str], pid: int) -> str:
+    """Return worker-<k> by a worker's command line, or by the lock that it holds if it was a spare.
+
+    "" for a spare that still waits.
+    """
+    if "--index" in words:
+        return f"worker-{words[words.index('--index') + 1]}"
+    state_dir = Path(words[words.index("--state-dir") + 1])
+    for lock in state_dir.glob("shard-*.lock"):
+        if lock.read_text(encoding="ascii").split()[:1] == [str(pid)]:
+            return f"worker-{lock.stem.removeprefix('shard-')}"
+    return ""
 
 
 def state_of(pid: int) -> str:

@@ -31,7 +31,9 @@ def parse_options(arguments: Sequence[str]) -> WorkerOptions:
     Raises SystemExit (2) for a wrong command line, ConfigError or PathError with words.
     """
     parser = argparse.ArgumentParser(prog="python -m pointsman_workers", allow_abbrev=False)
-    parser.add_argument("--index", type=int, required=True, help="0 .. workers - 1")
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("--index", type=int, help="0 .. workers - 1")
+    which.add_argument("--spare-fd", type=int, help="wait there to be told the index")
     parser.add_argument("--workers", type=int, required=True)
     parser.add_argument("--instance", default=None)
     parser.add_argument("--state-dir", default=None)
@@ -44,8 +46,9 @@ def parse_options(arguments: Sequence[str]) -> WorkerOptions:
     parser.add_argument("--alive-fd", type=int, default=-1, help="its end means: stop")
     parser.add_argument("--accept-loss", action="store_true", help="of a damaged journal")
     given = parser.parse_args(arguments)
-    if not 0 <= given.index < given.workers <= 64:
-        parser.error(f"worker {given.index} of {given.workers}: at most 64, counted from 0")
+    index = read_index(given.spare_fd) if given.index is None else given.index
+    if not 0 <= index < given.workers <= 64:
+        parser.error(f"worker {index} of {given.workers}: at most 64, counted from 0")
     config = load_config(given.config)
     directories = config.directories
     paths = resolve_paths(
@@ -56,7 +59,7 @@ def parse_options(arguments: Sequence[str]) -> WorkerOptions:
         user_id=os.geteuid(),
     )
     return WorkerOptions(
-        index=given.index,
+        index=index,
         worker_count=given.workers,
         config=config,
         paths=paths,
@@ -65,3 +68,15 @@ def parse_options(arguments: Sequence[str]) -> WorkerOptions:
         alive_fd=given.alive_fd,
         accept_loss=given.accept_loss,
     )
+
+
+def read_index(spare_fd: int) -> int:
+    """Wait until the supervisor says which worker this is.  Raises SystemExit (0) when it leaves.
+
+    Everything that changes while the service runs is read after that.
+    """
+    with open(spare_fd, encoding="ascii") as orders:
+        said = orders.readline()
+    if not said:
+        raise SystemExit(0)
+    return int(said)
