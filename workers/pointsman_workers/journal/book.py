@@ -35,9 +35,8 @@ META_BYTES = 64 * 1024
 OPEN_JOB_BYTES = 2 * 1024
 CARRIED_A_STEP_MAX = 512
 CARRIED_BYTES_MAX = 1024 * 1024
-# Nothing new gets this: it is for bare ends, and for carrying forward, without which a journal at
-# its bound would never have room again.
-RESERVE_BYTES = 256 * 1024 + CARRIED_BYTES_MAX
+# Nothing new gets this, nor what is carried forward: it is for bare ends.
+RESERVE_BYTES = 256 * 1024
 # So few that carrying them costs less than keeping their segment.
 FEW_LEFT = 256
 UNSYNCED_MAX = 1_000_000
@@ -51,6 +50,10 @@ class JournalBook:
 
     def __init__(self, config: JournalConfig, state: JournalState | None) -> None:
         self._config = config
+        self._carried_max = min(CARRIED_BYTES_MAX, config.segment_bytes // 8)
+        # What is new must leave this: without room to carry forward, a journal at its bound would
+        # never have room again.
+        self._kept_free = RESERVE_BYTES + self._carried_max
         self.is_there = state is not None
         self.state = state or JournalState(segment=0, room_bytes=0, held_bytes=0, oldest=0)
         self._room_bytes = self.state.room_bytes
@@ -71,14 +74,14 @@ class JournalBook:
     def has_room(self, payload_bytes: int, *, has_meta: bool, open_jobs: int) -> bool:
         """May a job with this payload be accepted, with room left for the ends of all others?"""
         wanted = payload_bytes + ENTRY_BYTES + (META_BYTES if has_meta else 0)
-        return wanted + RESERVE_BYTES + open_jobs * OPEN_JOB_BYTES <= self._room_bytes
+        return wanted + self._kept_free + open_jobs * OPEN_JOB_BYTES <= self._room_bytes
 
     def has_room_for_result(self, output: bytes) -> bool:
         """Is the result small enough for the journal, and room there?"""
         size = len(output)
         if not size:  # for bare ends room was left when their jobs were accepted
             return True
-        return size <= self._config.result_bytes_max and size + RESERVE_BYTES <= self._room_bytes
+        return size <= self._config.result_bytes_max and size + self._kept_free <= self._room_bytes
 
     def told(self, state: JournalState) -> None:
         """The store has a new segment, or has found that there is room or none."""
@@ -212,7 +215,7 @@ class JournalBook:
         return min((*self._jobs, *self._sessions), default=self.state.segment)
 
     def _shall_carry(self, oldest: int) -> bool:
-        if self._room_bytes < RESERVE_BYTES:
+        if self._room_bytes < self._kept_free:
             return False
         left = len(self._jobs.get(oldest, ())) + len(self._sessions.get(oldest, ()))
         return left <= FEW_LEFT or self.state.held_bytes > self._config.bytes_max
@@ -224,7 +227,8 @@ class JournalBook:
         carried_bytes = 0
         living = self._jobs.get(segment, {})
         for number, kept in [*islice(living.items(), CARRIED_A_STEP_MAX)]:
-            if carried_bytes >= CARRIED_BYTES_MAX:
+            room_bytes = self._room_bytes - _size_of(kept)
+            if carried_bytes >= self._carried_max or room_bytes < RESERVE_BYTES:
                 return
             del living[number]
             if isinstance(kept, Job):
@@ -257,6 +261,13 @@ class JournalBook:
         self._first, self._then, self._read = [], [], {}
         self._must_sync = False
         return write
+
+
+def _size_of(kept: Kept) -> int:
+    """Return how large the bodies are that it takes to write this anew."""
+    if isinstance(kept, Job):
+        return len(kept.payload if kept.is_open else kept.output)
+    return len(kept.kept.output)
 
 
 def _accepted(job: Job) -> JobAccepted:
