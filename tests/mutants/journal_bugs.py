@@ -1,5 +1,6 @@
 """Bugs of journal, queue and window that simulated clusters must find: each is a patch."""
 
+from collections.abc import Callable
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -30,6 +31,15 @@ def acknowledging_before_the_journal(patch: Patch) -> None:
         return held_back.pop(0) if len(held_back) > WRITES_LATE else None
 
     patch.setattr(JournalBook, "flush", later)
+
+
+def without_waiting_for_the_sync(patch: Patch) -> None:
+    """What shall be on the disk first is told at once."""
+
+    def hasty(self: JournalBook, act: Callable[[], object]) -> None:
+        act()
+
+    patch.setattr(JournalBook, "when_synced", hasty)
 
 
 def without_ends_in_the_journal(patch: Patch) -> None:

@@ -103,7 +103,7 @@ class ShardBooks:
         """Does it wait for the disk, before it is placed at all, or for the shard's next life?"""
         if job.durability == "fsync" and self._shard.journal._unsynced:
             return True
-        return any(shelved is job for shelved in self._core._shelved)
+        return any(shelved is job for shelved in self._shard.shelved)
 
     def _is_kept(self, job: Job) -> bool:
         """Is it queued, in line, or taken over, and its node has yet to report?"""

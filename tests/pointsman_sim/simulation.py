@@ -139,7 +139,12 @@ class Simulation:
         for site in self.cluster.clients:
             site.repeats = 0.0
             submit = Submit(
-                request_id="proof", services=["nmt"], src_lang="en", tgt_lang="es", wait_busy_s=30.0
+                request_id="proof",
+                services=["nmt"],
+                src_lang="en",
+                tgt_lang="es",
+                wait_busy_s=30.0,
+                wait_none_s=30.0,
             )
             site.ask(next(iter(site.sessions)), submit, b"proof")
         self.wait_for_rest(PROOF_S)

@@ -60,7 +60,15 @@ def _is_given_up(recording: Recording, job: Job) -> bool:
         return False
     if max(gone) >= recording.begins.get(job.who, 0):
         return True
-    return _heir_of(recording, job) is not None
+    return _heir_of(recording, job) is not None or _is_given_up_anew(recording, job)
+
+
+def _is_given_up_anew(recording: Recording, job: Job) -> bool:
+    """Did the next life of its client ask again, not reach the server in time, and give up?"""
+    return any(
+        (fact.session, fact.request, fact.status) == (job.session, job.request, "JOB_TIMEOUT")
+        for fact in recording.of("refused", by="client")
+    )
 
 
 def _heir_of(recording: Recording, job: Job) -> Job | None:

@@ -62,7 +62,7 @@ def draw_submit(dice: Dice, request_id: str) -> Submit:
         wait_busy_s=dice.pick((None, None, None, 0.0, 1.0)),
         wait_none_s=dice.pick((None, None, None, 0.0)),
         preferred_node=dice.pick(("", "", "", "", "node-0")),
-        durability=dice.pick((None, None, None, None, None, None, "memory")),
+        durability=dice.pick((None, None, None, None, "journal", "fsync", "memory")),
         exclude=["node-0"] if dice.chance(0.1) else [],
         idempotent=dice.chance(0.5),
     )

@@ -17,7 +17,8 @@ from pointsman_workers.journal.replay import Fold, decode_turn
 
 SEGMENT_BYTES = 1024 * 1024
 FLUSH_NS = S
-SYNC_NS = (MS, 30 * MS)
+# Some disks are slow, and so is a good one at times.
+SYNC_NS = ((MS, 30 * MS), (20 * MS, 300 * MS))
 
 _encode = msgspec.msgpack.Encoder().encode
 Post = Callable[[JournalState | JournalSynced], None]
@@ -45,6 +46,7 @@ class JournalDisk:
         self._is_flushing = False
         self._is_same_boot = True
         self._life = 0
+        self._sync_ns = SYNC_NS[0]
         self._post: Post = _tell_nobody
 
     def open(self, ended_max: int, post: Post) -> tuple[JournalState, Recovered]:
@@ -52,6 +54,7 @@ class JournalDisk:
         self._life += 1
         self._post = post
         self._is_flushing = False
+        self._sync_ns = self._dice.pick(SYNC_NS)
         fold = Fold(ended_max)
         for turn in self._turns:
             fold.absorb(turn.segment, decode_turn(turn.data))
@@ -80,7 +83,7 @@ class JournalDisk:
         self._sizes[self._segment] += len(data)
         self._turns.append(Turn(self._segment, data))
         if command.must_sync:
-            self._sync_after(self._dice.between(*SYNC_NS), command.number)
+            self._sync_after(self._dice.between(*self._sync_ns), command.number)
         elif not self._is_flushing:
             self._is_flushing = True
             self._sync_after(FLUSH_NS, 0)
@@ -94,7 +97,7 @@ class JournalDisk:
                 self._synced = len(self._turns)
                 self._remove(below)
 
-        self._schedule.after(self._dice.between(*SYNC_NS), removed)
+        self._schedule.after(self._dice.between(*self._sync_ns), removed)
 
     def _remove(self, below: int) -> None:
         for segment in [number for number in self._sizes if number < below]:
