@@ -322,3 +322,25 @@ def test_a_lane_that_is_back_with_its_job_still_running_keeps_it() -> None:
     back.end(job)
     assert client.one(Result).failovers == 0
     assert counted(h) == {}
+
+
+def test_a_job_that_overtook_and_came_back_has_its_one_place_in_the_queue_again() -> None:
+    """I5: it was placed from amid the queue, past one that did not want that node."""
+    h, nodes = fleet(2)
+    client = h.open_session()
+    for name in ("r-0", "r-1"):
+        client.submit(name)
+    running = {row: node.assignment() for row, node in nodes.items()}
+    client.submit("picky", exclude=["node-4"])
+    client.submit("any")
+    nodes[4].end(running[4])
+    job = nodes[4].assignment()
+    assert job.request_id == "any"
+    h.host.stand(4, state=NodeState.DEGRADED)
+    refuse(nodes[4], job, "NODE_UNAVAILABLE")
+    nodes[3].end(running[3])
+    for name in ("picky", "any"):
+        job = nodes[3].assignment()
+        assert job.request_id == name
+        nodes[3].end(job)
+    assert h.core.shard.waiting.count == 0

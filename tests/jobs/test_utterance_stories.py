@@ -296,3 +296,18 @@ def test_who_comes_without_the_token_gets_nothing_of_what_was_held() -> None:
     assert told(stranger) == [], "the one before it still runs"
     nodes[3].end(jobs["r-0"])
     assert told(stranger) == [0, 1]
+
+
+def test_what_was_held_before_the_session_began_anew_is_told_by_no_timer() -> None:
+    """I5: the stranger's own order counts, and nothing of the one before."""
+    h, nodes = fleet(1, slots=9)
+    client, jobs = talking(h, nodes, 0, 1)
+    nodes[3].end(jobs["r-1"])
+    client.hang_up()
+    h.advance(1.0)
+    stranger = h.open_session("s-1", order="utterance")
+    stranger.submit("r-1", utterance_index=1)
+    h.advance(SessionsConfig().gap_window_s - 0.5)
+    assert told(stranger) == []
+    h.advance(1.0)
+    assert told(stranger) == [(0, 1, "running"), 1]

@@ -283,3 +283,70 @@ def test_a_stop_waits_for_jobs_that_only_memory_holds() -> None:
     node.end(node.assignment())
     h.advance(0.2)
     assert any(isinstance(command, Stopped) for command in h.commands)
+
+
+def newest_write(h: WorkerHarness) -> WriteJournal:
+    return [command for command in h.commands if isinstance(command, WriteJournal)][-1]
+
+
+def test_a_repeated_request_hears_nothing_of_a_result_that_the_disk_does_not_have() -> None:
+    """I11: what was told at fsync must be what a loss of power leaves."""
+    h = journalled()
+    node, client = h.open_lane(3), h.open_session("s-1")
+    client.submit("r-1", durability="fsync")
+    h.feed(JournalSynced(newest_write(h).number))
+    node.end(node.assignment())
+    client.submit("r-1", durability="fsync")
+    client.hang_up()
+    client = h.open_session("s-1", resume_token=client.ack.resume_token)
+    client.submit("r-1", durability="fsync")
+    assert not client.all(Result)
+    h.feed(JournalSynced(newest_write(h).number))
+    assert client.one(Result).status == "completed"
+
+
+def test_a_session_begins_anew_while_a_result_waits_for_the_disk() -> None:
+    h = journalled()
+    node, client = h.open_lane(3), h.open_session("s-1", order="utterance")
+    client.submit("r-1", durability="fsync", utterance_index=4)
+    h.feed(JournalSynced(newest_write(h).number))
+    node.end(node.assignment())
+    client.hang_up()
+    stranger = h.open_session("s-1", order="utterance")
+    stranger.submit("r-1", durability="fsync", utterance_index=4)
+    h.feed(JournalSynced(newest_write(h).number))
+    assert stranger.one(Result).utterance_index == 4
+
+
+def test_a_key_that_is_free_again_is_its_new_jobs_when_the_old_end_is_on_the_disk() -> None:
+    """I1: the job that never ran is told, and the next one of its key is still open."""
+    h = journalled(jobs=JobsConfig(wait_none_s=1.0))
+    client = h.open_session("s-1")
+    client.submit("r-1", durability="fsync")
+    h.feed(JournalSynced(newest_write(h).number))
+    h.advance(1.2)
+    client.submit("r-1", durability="fsync")
+    number = client.ack.session_number
+    h.receive(client.connection, SessionClose(session_number=number))
+    h.feed(JournalSynced(newest_write(h).number))
+    assert client.one(Result).status == "expired"
+    node = h.open_lane(3)
+    node.end(node.assignment())
+    h.feed(JournalSynced(newest_write(h).number))
+    assert client.one(Result).status == "completed"
+
+
+def test_what_reaches_the_disk_after_the_stop_goes_behind_what_waited() -> None:
+    """I5: it is accepted, and both are the next life's, in their order."""
+    h = journalled()
+    node, client = h.open_lane(3), h.open_session()
+    client.submit("r-1")
+    client.submit("r-2")  # waits
+    client.submit("r-3", durability="fsync")
+    h.feed(StopWished(h.now_ns + 20 * SECOND_NS))
+    node.end(node.assignment())
+    h.feed(JournalSynced(newest_write(h).number))
+    assert [job.request_id for frame in client.all(JobAccepted) for job in frame.jobs][-1] == "r-3"
+    h.advance(0.2)
+    assert not node.assignments()
+    assert any(isinstance(command, Stopped) for command in h.commands)

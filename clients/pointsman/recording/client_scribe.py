@@ -6,6 +6,7 @@ from typing import Any
 from pointsman.recording.facts import Fact
 from pointsman.session_core.events import (
     CancelWished,
+    OpenSession,
     RequestFailed,
     ResultCame,
     SessionEnded,
@@ -40,6 +41,7 @@ class ClientScribe:
         self._asked: dict[int, tuple[int, str]] = {}
         self._jobs: dict[tuple[str, str], str] = {}
         self._happened: dict[type, Callable[[Turn, Any], None]] = {
+            OpenSession: self._wished_to_open,
             Received: self._received,
             SubmitWished: self._wished_for,
             CancelWished: self._cancelled,
@@ -79,6 +81,11 @@ class ClientScribe:
     def _cancelled(self, turn: Turn, event: CancelWished) -> None:
         if (about := self._about(event.ticket)) is not None:
             turn.append(self._fact("cancel", **about))
+
+    def _wished_to_open(self, turn: Turn, event: OpenSession) -> None:
+        """A request may be given up before its session stands: of which one, is known by then."""
+        if event.init.session_id:
+            self._session_by_handle[event.handle] = event.init.session_id
 
     def _about(self, ticket: int) -> dict[str, str] | None:
         """Return which request a ticket is of."""

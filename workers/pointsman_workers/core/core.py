@@ -85,7 +85,6 @@ class WorkerCore:
         self._chores_at_ns = 0
         self._mend_at_ns = 0
         self._stop_at_ns = 0
-        self._shelved: list[Job] = []  # what waited when the stop was wished, and is kept
         self._absorb: dict[type, Callable[..., None]] = {
             Received: self._received,
             Accepted: self._accepted,
@@ -223,7 +222,7 @@ class WorkerCore:
 
     def _is_drained(self) -> bool:
         """Does nothing run, and wait nothing that would be lost?  The journal keeps what waits."""
-        kept = sum(job.is_open and job.hold is None for job in self._shelved)
+        kept = sum(job.is_open and job.hold is None for job in self.shard.shelved)
         return self.shard.open_job_count == kept
 
     def _shelve(self) -> None:
@@ -233,7 +232,8 @@ class WorkerCore:
         shelved = [job for job in queued if job.segment]
         for job in shelved:
             waiting.remove(job)
-        self._shelved += shelved  # asked to stop once more, those of before are no longer queued
+        # Asked to stop once more, those of before are no longer queued.
+        self.shard.shelved += shelved
 
     def _settle_if_time(self) -> None:
         """All nodes have reported what they run from before, or had time enough to."""

@@ -74,6 +74,8 @@ class Shard:
         self.last_arrival = 0
         self.last_session = 0
         self.is_stopping = False
+        # Jobs that wait when this worker stops: the journal has them for the shard's next life.
+        self.shelved: list[Job] = []
         # Until the nodes have reported what they run from before, a repeated request waits.
         self.is_settled = False
         # What is counted with every job, by the number of its Counter; told at the step's end.

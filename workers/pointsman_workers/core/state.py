@@ -135,6 +135,7 @@ class Job(msgspec.Struct, eq=False, kw_only=True, gc=False):
     durability: str = "memory"
     segment: int = 0  # of the journal, the oldest that has something of it; 0 = not in it
     is_safe: bool = True  # False: its acceptance waits for the disk
+    is_end_safe: bool = True  # False: it has ended, and its result waits for the disk
     state: JobState = JobState.PENDING
     attempt: int = 0
     failovers: int = 0

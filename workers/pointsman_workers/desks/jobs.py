@@ -168,8 +168,8 @@ class JobDesk:
             self._accept(peer, job, is_duplicate=True)
         else:
             self.shard.journal.when_synced(partial(self._accept, peer, job, is_duplicate=True))
-        if job.is_open:
-            session.open_jobs[job.key[2]] = job
+        if job.is_open or not job.is_end_safe:
+            session.open_jobs[job.key[2]] = job  # its result is told when it is there, and safe
         else:
             self.sessions.repeat(session, job)
 
@@ -290,6 +290,9 @@ class JobDesk:
             self.shard.ready_lines[job.session.line] = None
             return
         if job.state is not JobState.PENDING:
+            return
+        if self.shard.is_stopping:
+            self.shard.shelved.append(job)  # behind those that waited when the stop was wished
             return
         if job.kind.waiting_count or not self.placing.place(job):
             self.placing.wait(job)

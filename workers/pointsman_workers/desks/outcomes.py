@@ -80,9 +80,15 @@ class OutcomeDesk:
             if job.segment:
                 self._write_end(job, hold, message)
         if job.durability == FSYNC:
-            shard.journal.when_synced(partial(self.sessions.deliver, session, job))
+            job.is_end_safe = False
+            shard.journal.when_synced(partial(self._end_synced, job))
         else:
             self.sessions.deliver(session, job)
+
+    def _end_synced(self, job: Job) -> None:
+        """The disk has the result: told to whose the job is by now."""
+        job.is_end_safe = True
+        self.sessions.deliver(job.session, job)
 
     def _write_end(self, job: Job, hold: Hold | None, message: NodeResult | None) -> None:
         """Write the result down, or leave it with its node until the client has it."""

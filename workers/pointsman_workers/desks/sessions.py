@@ -111,6 +111,8 @@ class SessionDesk:
             # but a repeated submit of the same key still finds its job.
             self._let_go_of_unread(session)
             session.resume_token = shard.setup.entropy(16).hex()
+        if is_resumed and session.order != message.order and session.utterances is not None:
+            self.utterances.flush(session.utterances)
         if session.order != message.order or not is_resumed:
             set_order(session, message.order)
         if paired_node:
@@ -289,7 +291,8 @@ class SessionDesk:
     def deliver(self, session: Session, job: Job) -> None:
         """Number a job's result, send it, and keep it until it is acknowledged."""
         assert job.result is not None, job.job_id
-        session.open_jobs.pop(job.key[2], None)
+        if session.open_jobs.get(job.key[2]) is job:  # its key may be a newer job's by now
+            del session.open_jobs[job.key[2]]
         if session.is_closed:
             return
         # A job that is older than the session's order may lack an index.

@@ -28,7 +28,7 @@ from pointsman_workers.journal.entries import (
 )
 from pointsman_workers.ordering.orders import set_order
 from pointsman_workers.ordering.serial import SerialDesk, bind
-from pointsman_workers.ordering.utterances import note_accepted
+from pointsman_workers.ordering.utterances import index_of, note_accepted
 
 _decode_requirement = msgspec.msgpack.Decoder(Requirement).decode
 _STATES = {state.name.lower(): state for state in JobState if state >= FIRST_TERMINAL}
@@ -133,7 +133,7 @@ class TakeOverDesk:
         job.session.open_jobs[job.key[2]] = job
         shard.open_job_count += 1
         if job.session.utterances is not None:
-            note_accepted(job.session.utterances, job)
+            note_accepted(job.session.utterances, index_of(job))
         job.is_counted = shard.tenants.opened(job.key[0])
         if dispatched is None:
             self._wait(job)

@@ -3,7 +3,7 @@
 from pointsman_wire.errors import Code
 from pointsman_wire.messages import ErrorInfo, error_info
 from pointsman_workers.core.state import Line, Session, Utterances
-from pointsman_workers.ordering.utterances import note_accepted
+from pointsman_workers.ordering.utterances import index_of, note_accepted
 
 
 def set_order(session: Session, order: str) -> None:
@@ -17,7 +17,7 @@ def set_order(session: Session, order: str) -> None:
     if order == "utterance":
         session.utterances = Utterances(session=session)
         for job in session.open_jobs.values():
-            note_accepted(session.utterances, job)
+            note_accepted(session.utterances, index_of(job))
 
 
 def too_many_pending(session: Session, pending_max: int) -> ErrorInfo | None:

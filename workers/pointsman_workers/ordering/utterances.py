@@ -41,7 +41,7 @@ class UtteranceDesk:
 
     def accepted(self, line: Utterances, job: Job) -> None:
         """A job exists that will have a result."""
-        note_accepted(line, job)
+        note_accepted(line, index_of(job))
 
     def ended(self, line: Utterances, job: Job) -> None:
         """A job has its result: tell it now, or hold it."""
@@ -124,6 +124,8 @@ class UtteranceDesk:
 
     def timed(self, line: Utterances) -> None:
         """Skip what has kept others waiting for the whole window."""
+        if line.session.utterances is not line:
+            return  # the session was begun anew: what the line held is told by no timer
         now_ns = self.shard.now_ns
         window_ns = self._window_ns
         late = [index for index, at_ns in line.held_since_ns.items() if at_ns + window_ns <= now_ns]
@@ -183,10 +185,10 @@ class UtteranceDesk:
             del line.missing[first]
 
 
-def note_accepted(line: Utterances, job: Job) -> None:
-    """A job exists that will have a result."""
-    index = job.submit.utterance_index
-    assert index is not None, job.job_id
+def note_accepted(line: Utterances, index: int | None) -> None:
+    """A job exists that will have a result; one that is older than the order lacks an index."""
+    if index is None:
+        return
     line.open[index] = line.open.get(index, 0) + 1
     line.last_index = max(line.last_index, index)
     _begin(line, index)
@@ -197,8 +199,12 @@ def _begin(line: Utterances, index: int) -> None:
         line.next_index = index
 
 
+def index_of(job: Job) -> int | None:
+    """Which utterance a job is of; what it asked for is forgotten at its end."""
+    return job.submit.utterance_index if job.result is None else job.result.utterance_index
+
+
 def _index_of(job: Job) -> int:
-    assert job.result is not None, job.job_id
-    index = job.result.utterance_index
+    index = index_of(job)
     assert index is not None, job.job_id
     return index

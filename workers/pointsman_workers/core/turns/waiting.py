@@ -270,7 +270,9 @@ class Waiting:
         """Put a job back among those that came after it; rare, so a walk is good enough."""
         queue = job.kind.queues[rank]
         head = queue[0]
-        index = next(at for at, other in enumerate(queue) if other.arrival > job.arrival)
+        index = next(at for at, other in enumerate(queue) if other.arrival >= job.arrival)
+        if queue[index] is job:
+            return  # it was placed apart from amid the queue, and its place is still there
         queue.insert(index, job)
         if index == 0:
             self._enter(job, rank)
