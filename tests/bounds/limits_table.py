@@ -128,8 +128,8 @@ ROWS = (
     Row(
         "bytes of results that a session has not read",
         "limits.results_queue_bytes_max",
-        "the oldest is no longer sent by itself; a repeated submit fetches it",
-        "test_results_above_the_bound_are_fetched_by_submitting_again",
+        "the others wait for `result_ack`: `results_waiting` (docs/jobs.md)",
+        "test_results_above_the_bound_wait_until_the_client_has_acknowledged",
     ),
     Row(
         "jobs of a session with an order that have not ended, or whose results are held back",

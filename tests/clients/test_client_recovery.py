@@ -4,6 +4,7 @@ from client_harness import ClientHarness, closed, of, sent
 
 from pointsman.session_core.events import (
     CancelWished,
+    Notice,
     OpenSession,
     RequestFailed,
     ResultCame,
@@ -17,14 +18,53 @@ from pointsman_wire.link import Dial, Dialled, LoopWasLate
 from pointsman_wire.messages import Error, error_info
 from pointsman_wire.preamble import Preamble, Role
 from pointsman_wire.session_messages import (
+    AcceptedJob,
     Cancel,
     GoingAway,
+    JobAccepted,
     Moved,
     ResultAck,
+    ResultsWaiting,
     SessionInit,
     Submit,
 )
 from pointsman_wire.shards import session_key, shard_of
+
+# ---- the server holds results back
+
+
+def test_n6_results_that_wait_at_the_server_come_as_they_are_acknowledged() -> None:
+    """The owner finds it in the log, once; there is nothing to do."""
+    h = ClientHarness()
+    h.open()
+    for name in ("r1", "r2", "r3"):
+        h.submit(name)
+    h.result("r1")
+    commands = h.say(ResultsWaiting(session_number=1, count=2))
+    assert len(of(commands, Notice)) == 1
+    assert not sent(commands, Submit)
+    commands = h.result("r2")
+    assert sent(commands, ResultAck)[0].results == [(1, 2)]
+    assert not of(h.say(ResultsWaiting(session_number=1, count=1)), Notice)
+    h.result("r3")
+    assert len(h.answers) == 3
+
+
+def test_n6_what_the_server_could_not_hold_is_asked_for_again_under_its_id() -> None:
+    h = ClientHarness()
+    h.open()
+    for name in ("held", "forgotten", "unwanted"):
+        h.submit(name)
+    accepted = [AcceptedJob(session_number=1, request_id=n) for n in ("forgotten", "unwanted")]
+    h.say(JobAccepted(jobs=accepted))
+    h.result("held")
+    h.feed(CancelWished(3))
+    commands = h.say(ResultsWaiting(session_number=1, count=0, forgotten=1))
+    assert [s.request_id for s in sent(commands, Submit)] == ["forgotten"]
+    assert [c.request_id for c in sent(commands, Cancel)] == ["unwanted"]
+    assert of(h.result("forgotten"), ResultCame)
+    assert not sent(h.say(ResultsWaiting(session_number=1, count=0, forgotten=1)), Submit)
+
 
 # ---- the connection breaks
 

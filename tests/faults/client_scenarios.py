@@ -60,7 +60,7 @@ async def _under(
 
 
 async def client_that_reads_nothing(yard: Yard) -> Figures:
-    """N6: results for it are bounded, it is cut off, and others do not notice."""
+    """N6: what is sent to it is bounded, the rest waits, and others do not notice."""
     await yard.measured()
     before_ms = yard.meter.p99_ms()
     await yard.node("worker", max_concurrency=16)
@@ -86,13 +86,14 @@ async def client_that_reads_nothing(yard: Yard) -> Figures:
             except ConnectionError:  # it was cut off meanwhile
                 break
         await yard.meter.has(100)
-        # Its own end hears nothing of it: what it has not read lies before the end.
-        await yard.is_settled(connections)
+        held = yard.memory_bytes() - memory
+    await yard.is_settled(connections)
     grown = yard.memory_bytes() - memory
     assert grown < 128 * 1024 * 1024, f"{grown} bytes more are held"
     return {
         "others_p99_ms_before": before_ms,
         "others_p99_ms": yard.meter.p99_ms(),
+        "memory_bytes_held": held,
         "memory_bytes_more": grown,
     }
 

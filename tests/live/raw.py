@@ -1,7 +1,7 @@
 """Peers that say whatever a test wants, byte by byte, on plain connections."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
@@ -47,13 +47,16 @@ class RawPeer:
         self.is_over = not data
         return data
 
-    async def hear(self, kind: type[M]) -> tuple[M, bytes]:
-        """Return the next message of a kind; what comes before it is dropped."""
+    async def hear(
+        self, kind: type[M], also: Callable[[Message], object] = lambda _: None
+    ) -> tuple[M, bytes]:
+        """Return the next message of a kind; what comes before it is dropped, and told `also`."""
         while True:
             while self.heard:
                 message, payload = self.heard.pop(0)
                 if isinstance(message, kind):
                     return message, payload
+                also(message)
             assert not self.is_over, f"it was over before a {kind.__name__} came"
             for header, body in self._frames.feed(await self.read()):
                 self.heard.append((self._decoder.decode(header), body))

@@ -42,7 +42,8 @@ def _left_at_worker(worker: WorkerProcess) -> list[str]:
         left.append(f"{worker.name} has {len(shard.orphans)} orphans")
     if holds := sum(len(lane.holds) for lane in shard.lanes.values()):
         left.append(f"{worker.name} has {holds} holds")
-    unread = sum(len(s.unread) for s in shard.sessions.values() if s.peer is not None)
+    sessions = [s for s in shard.sessions.values() if s.peer is not None]
+    unread = sum(len(s.unread) + len(s.held or ()) for s in sessions)
     if unread:
         left.append(f"{worker.name} has {unread} results that nobody acknowledged")
     return left

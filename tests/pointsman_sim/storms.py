@@ -64,11 +64,8 @@ def flapping(cluster: Cluster, dice: Dice) -> str:
         return ""
     name = dice.pick(agents).name
     times = dice.between(*FLAPS)
-    heals_count = cluster.network.heals_count
 
     def flap(left: int) -> None:
-        if cluster.network.heals_count > heals_count:
-            return
         for agent in _agents(cluster):
             for wire in cluster.network.wires_of(agent) if agent.name == name else []:
                 cluster.network.drop(wire)

@@ -206,17 +206,6 @@ def test_a_client_that_starts_anew_gets_what_it_had_asked() -> None:
     assert all(asked.is_answered for asked in waiting)
 
 
-def test_a_node_that_flaps_is_left_alone_when_harm_is_over() -> None:
-    """What strikes again and again must end with the rest, or it spoils the proof after it."""
-    simulation = at_work(seed=3)
-    simulation.nemesis.strike("flapping")
-    simulation.advance(0.5)
-    simulation.come_to_rest()
-    wires = [*simulation.cluster.network.wires]
-    simulation.advance(15.0)
-    assert [*simulation.cluster.network.wires] == wires
-
-
 def test_a_stopping_worker_ends_its_jobs_and_its_heir_takes_the_sessions() -> None:
     """P13: the polite stop loses nothing that a client asked for."""
     simulation = at_work(seed=6)

@@ -5,6 +5,7 @@ import socket
 import time
 from typing import Any
 
+import pytest
 from shells.socket_harness import (
     HELLO,
     PREAMBLE,
@@ -18,10 +19,12 @@ from shells.socket_harness import (
 )
 
 from pointsman_wire.framing import encode_frame
-from pointsman_wire.link import Accepted, Close, Closed, Connection, Send
+from pointsman_wire.link import Accepted, Close, Closed, Congested, Connection, Relieved, Send
 from pointsman_wire.messages import Error
+from pointsman_wire.preamble import Preamble, Role
 from pointsman_wire.session_messages import ClientHeartbeatAck, Partial, Submit
 from pointsman_wire.sockets.bounds import ConnectionLimits, Strangers
+from pointsman_wire.sockets.slowness import congestion_of
 
 
 async def test_a_silent_peer_is_told_and_closed() -> None:
@@ -129,6 +132,42 @@ async def test_a_slow_consumer_is_closed_after_a_stall_and_not_while_it_reads() 
         await until(core.closings)
         assert core.closings() == ["slow consumer: nothing was read for 0.2 s"]
         peer.close()
+
+
+@pytest.mark.parametrize("count", [3, 60])
+async def test_n6_the_core_is_told_once_that_a_client_does_not_read_and_once_that_it_has(
+    count: int,
+) -> None:
+    """By bytes (three large frames) or by frames (sixty, behind those that the kernel took)."""
+    core = NotingCore(lambda event: event if isinstance(event, list) else ())
+    limits = ConnectionLimits(congested_bytes=1_500_000, congested_frames=50)
+    size = 1_000_000 if count == 3 else 10
+    async with driving(core, limits=limits) as driver:
+        peer, number = await slow_peer(core, driver)
+        driver.post([Send(number, Partial(), b"x" * 1_000_000)])
+        await until(lambda: next(iter(driver.alive)).unread_bytes)
+        assert core.events(Congested) == [], "below the marks nothing is said"
+        for seq in range(count):
+            driver.post([Send(number, Partial(seq=seq), b"x" * size)])
+            await asyncio.sleep(0)
+        await until(lambda: core.events(Congested))
+        assert core.events(Relieved) == []
+        await peer.read_until(count + 1)
+        await until(lambda: core.events(Relieved))
+        driver.post([Send(number, Partial(), b"small")])
+        await peer.read_until(count + 2)
+        assert core.events(Congested) == [Congested(number)]
+        assert core.events(Relieved) == [Relieved(number)]
+        assert core.closings() == []
+        peer.close()
+
+
+async def test_nobody_is_told_of_the_queue_of_a_node_or_without_marks() -> None:
+    core = NotingCore(lambda event: event if isinstance(event, list) else ())
+    for role, marks in ((Role.LANE, 1), (Role.SESSION, 0)):
+        limits = ConnectionLimits(congested_bytes=marks, stall_s=30.0)
+        opening = Accepted(Connection(1), Preamble(role, None))
+        assert congestion_of(opening, limits, core.executed.append) is None
 
 
 async def slow_peer(core: NotingCore, driver: Any) -> tuple[Peer, Connection]:

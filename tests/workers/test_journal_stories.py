@@ -7,6 +7,7 @@ from worker_harness import Host, WorkerHarness
 
 from pointsman_shm.config import Config, JobsConfig, JournalConfig
 from pointsman_wire.lane_messages import NodeResultAck
+from pointsman_wire.link import Congested
 from pointsman_wire.messages import Error
 from pointsman_wire.session_messages import Cancel, JobAccepted, Result, ResultAck, SessionClose
 from pointsman_workers.core.events import (
@@ -142,6 +143,20 @@ def test_a_large_result_stays_at_its_node_until_the_client_has_it() -> None:
     client.all(Result)
     client.submit("r-1")  # the copy in the window still answers
     assert client.one(Result).status == "completed"
+
+
+def test_a_large_result_stays_at_its_node_while_its_slow_client_cannot_take_it() -> None:
+    h = journalled()
+    node, client = h.open_lane(3), h.open_session()
+    h.feed(Congested(client.connection))
+    client.submit("r-1")
+    node.end(node.assignment(), b"x" * (64 * KIB + 1))
+    assert node.acknowledgement().withheld == [1]
+    assert not client.all(Result)
+    client.hang_up()
+    back = h.open_session(client.ack.session_id, resume_token=client.ack.resume_token)
+    h.receive(back.connection, ResultAck(results=[(0, back.one(Result).number)]))
+    assert h.one(node.connection, NodeResultAck).withheld == []
 
 
 def test_a_withheld_result_is_withheld_again_on_a_new_lane() -> None:

@@ -78,18 +78,3 @@ def test_a_repeated_request_can_be_cancelled_while_it_waits_for_the_nodes_to_rep
     nodes = [h.open_lane(3), h.open_lane(4)]
     h.advance(0.2)
     assert [node.assignments() for node in nodes] == [[], []]
-
-
-def test_i1_a_result_that_was_there_before_its_client_does_not_stop_a_serial_session() -> None:
-    """I1: its slot was free by then, and the line waited for an end that had been."""
-    h = restarted()
-    node = h.open_lane(3, running=[ran("job", 1)])
-    h.open_lane(4)
-    h.advance(0.2)
-    node.end_fence(ran("job", 1), b"hola")
-    client = h.open_session("s-1", unfinished=["r-1"], order="serial")
-    client.submit("r-1")
-    client.submit("r-2", exclude=["node-4"])
-    assert client.one(Result).job_id == "job"
-    node.end(node.assignment())
-    assert client.one(Result).request_id == "r-2"

@@ -53,6 +53,18 @@ class Closed(msgspec.Struct, frozen=True, gc=False):
     reason: str = ""
 
 
+class Congested(msgspec.Struct, frozen=True, gc=False):
+    """The peer does not read, and a mark of bytes or frames waits for it; told of clients only."""
+
+    connection: Connection
+
+
+class Relieved(msgspec.Struct, frozen=True, gc=False):
+    """All that waited on a Congested connection has left."""
+
+    connection: Connection
+
+
 class Send(msgspec.Struct, frozen=True, gc=False):
     """Put one frame on the connection; sends of one step leave in one write."""
 

@@ -196,6 +196,18 @@ class MissingResult(Message, tag="missing_result", frozen=True, kw_only=True):
     reason: str = ""
 
 
+class ResultsWaiting(Message, tag="results_waiting", frozen=True, kw_only=True):
+    """Results are held until the client has read those before them; told once, then they follow.
+
+    With count 0 nothing is held any more, and `forgotten` results were given up meanwhile: submit
+    again what is still awaited.
+    """
+
+    session_number: Number = 0
+    count: Number = 0
+    forgotten: Number = 0
+
+
 class ResultAck(Message, tag="result_ack", frozen=True, kw_only=True):
     """Pairs (session_number, number): every result up to that number was received."""
 
@@ -270,6 +282,7 @@ ToClient = (
     | JobAccepted
     | Result
     | MissingResult
+    | ResultsWaiting
     | Partial
     | Progress
     | ClientHeartbeatAck

@@ -39,6 +39,7 @@ from pointsman_wire.session_messages import (
     Partial,
     Progress,
     Result,
+    ResultsWaiting,
     SessionClosed,
     SessionInitAck,
 )
@@ -66,6 +67,7 @@ class ClientCore:
             Result: self._result,
             JobAccepted: self._jobs_accepted,
             MissingResult: self._missing,
+            ResultsWaiting: self._waiting,
             Partial: self._partial,
             Progress: self._progress,
             ClientHeartbeatAck: lambda link, message, payload: None,
@@ -205,6 +207,11 @@ class ClientCore:
         session = link.by_number.get(message.session_number)
         if session is not None:
             submitting.missing_came(self._book, session, message)
+
+    def _waiting(self, link: Link, message: ResultsWaiting, _: bytes) -> None:
+        session = link.by_number.get(message.session_number)
+        if session is not None:
+            submitting.results_wait(self._book, session, message)
 
     def _jobs_accepted(self, link: Link, message: JobAccepted, _: bytes) -> None:
         for job in message.jobs:

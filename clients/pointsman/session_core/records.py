@@ -66,6 +66,8 @@ class Session(msgspec.Struct, kw_only=True, eq=False):
     was_open: bool = False
     is_closing: bool = False
     is_close_sent: bool = False
+    # Was its owner told that it reads results slowly?
+    is_slow: bool = False
     # Why it could not open so far, for the error when time is up.
     trouble: str = ""
     # Ids that the server called ended, and whose results have yet to come.

@@ -10,6 +10,7 @@ from pointsman.backoff import NS_PER_S
 from pointsman.session_core import links
 from pointsman.session_core.events import (
     JobWasAccepted,
+    Notice,
     PartialCame,
     ProgressCame,
     RequestFailed,
@@ -30,6 +31,7 @@ from pointsman_wire.session_messages import (
     Progress,
     Result,
     ResultAck,
+    ResultsWaiting,
     Submit,
 )
 
@@ -227,6 +229,22 @@ def missing_came(book: Book, session: Session, missing: MissingResult) -> None:
     book.mark_busy(session.link)
     if is_news:
         book.out.append(ResultsMissing(session.handle, missing))
+
+
+def results_wait(book: Book, session: Session, waiting: ResultsWaiting) -> None:
+    """The server holds results until this client has read what came before: they follow by
+    themselves, as it acknowledges.  What the server could not hold is asked for again.
+    """
+    if waiting.count and not session.is_slow:
+        session.is_slow = True
+        book.out.append(Notice("results wait at the server, as this client reads them slowly"))
+    if waiting.count or not waiting.forgotten:
+        return
+    for request in session.requests.values():
+        if request.is_cancelled:
+            send_cancel(book, session, request)
+        elif request.is_sent and not request.is_in_window:
+            queue(book, session, request)
 
 
 def partial_came(book: Book, session: Session, partial: Partial, payload: bytes) -> None:

@@ -65,7 +65,6 @@ class Network:
         # Names of processes that are cut off, and how many of the next dials fail.
         self.cut_off: dict[str, None] = {}
         self.failing_dials = 0
-        self.heals_count = 0
 
     # ---- what processes wish
 
@@ -245,8 +244,7 @@ class Network:
         return [w for w in self.wires.values() if any(e.process is process for e in w.ends)]
 
     def heal(self) -> None:
-        """End every fault that lasts; those that come again see it by the count."""
-        self.heals_count += 1
+        """End every fault that lasts."""
         self.cut_off.clear()
         self.failing_dials = 0
         for wire in [*self.wires.values()]:

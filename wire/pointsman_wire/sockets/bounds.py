@@ -25,6 +25,9 @@ class ConnectionLimits(msgspec.Struct, frozen=True, kw_only=True):
     frame_arrival_s: float = FRAME_ARRIVAL_TIMEOUT_S
     queue_bytes_max: int = 8 * 1024 * 1024
     queue_frames_max: int = 8_192
+    # So much that waits for a client makes it congested, which its core is told; 0 = never.
+    congested_bytes: int = 0
+    congested_frames: int = 0
     stall_s: float = 5.0
     linger_s: float = 1.0
     # After so many, others have their turn.

@@ -42,6 +42,7 @@ from pointsman_wire.messages import Error, Message, error_info
 from pointsman_wire.sockets.bounds import ConnectionLimits
 from pointsman_wire.sockets.hosting import ConnectionHost
 from pointsman_wire.sockets.reading import UNDECODABLE, MessageReader
+from pointsman_wire.sockets.slowness import congestion_of
 from pointsman_wire.sockets.tcp import set_tcp_options
 
 # Frames above this take the decoder's way, where every length is checked.
@@ -89,6 +90,7 @@ class FrameConnection(asyncio.Protocol):
         self._state = _State.OPENING
         self._loop = asyncio.get_running_loop()
         self._is_stranger = isinstance(opening, Accepted)
+        self._congestion = congestion_of(opening, limits, host.post)
         self._decoder = FrameDecoder(limits.frame_bytes_max)
         self._small_max = min(limits.frame_bytes_max, _SMALL_FRAME_BYTES_MAX) - LENGTH_BYTES
         self._is_careful = self._is_stranger  # set while a stranger, or while amid a frame
@@ -190,6 +192,8 @@ class FrameConnection(asyncio.Protocol):
         self._unsent_bytes = self._transport.get_write_buffer_size()
         self._write_at = self._loop.time() + self._limits.stall_s
         self._host.watch(self)
+        if self._congestion is not None:
+            self._congestion.look(self.unread_bytes, self.out_frames)
 
     def resume_writing(self) -> None:
         """All that was written has left: what was queued meanwhile follows."""
@@ -199,6 +203,8 @@ class FrameConnection(asyncio.Protocol):
             self._end_at = self._loop.time() + self._limits.linger_s
         elif self.out:
             self.flush()
+        if self._congestion is not None and not self._is_paused:
+            self._congestion.relieve()
 
     # ---- what the host calls
 
@@ -231,6 +237,8 @@ class FrameConnection(asyncio.Protocol):
                 f"slow consumer: {len(self.out)} bytes in {self.out_frames} frames wait for it, at "
                 f"most {limits.queue_bytes_max} bytes in {limits.queue_frames_max} frames may"
             )
+        elif self._congestion is not None:
+            self._congestion.look(self.unread_bytes, self.out_frames)
 
     @property
     def transport(self) -> asyncio.Transport | None:

@@ -67,6 +67,7 @@ class WorkerCore:
     def __init__(self, setup: WorkerSetup) -> None:
         shard = self.shard = Shard(setup)
         self._sessions = SessionDesk(shard)
+        self._delivery = self._sessions.delivery
         placing = PlacingDesk(shard)
         self._outcomes = OutcomeDesk(shard, self._sessions, placing)
         self._serial = SerialDesk(shard, placing)
@@ -96,10 +97,11 @@ class WorkerCore:
             PressureMeasured: self._overload.measured,
             JournalState: shard.journal.told,
             JournalSynced: lambda event: shard.journal.synced(event.number),
+            **self._delivery.handlers(),
         }
         self._from_client: dict[type, Callable[..., None]] = {
             client.Submit: self._jobs.create_job,
-            client.ResultAck: lambda peer, message, _: self._sessions.acknowledged(peer, message),
+            client.ResultAck: lambda peer, message, _: self._delivery.acknowledged(peer, message),
             client.SessionInit: lambda peer, message, _: self._sessions.init(peer, message),
             client.Cancel: lambda peer, message, _: self._cancel(peer, message),
             client.ClientHeartbeat: lambda peer, message, _: self._heartbeat(peer, message),
@@ -140,6 +142,8 @@ class WorkerCore:
             self._serial.advance()
         if shard.freed_rows or shard.waiting.count:
             self._serving.serve()
+        if self._delivery.is_due:
+            self._delivery.pull()
         shard.waiting.publish()
         shard.tell_tally()
         if shard.is_stopping:
@@ -159,6 +163,8 @@ class WorkerCore:
             deadline_ns = timer_ns
         if shard.waiting.count:
             deadline_ns = min(deadline_ns, self._serving.next_look_ns)
+        if self._delivery.is_due:
+            deadline_ns = min(deadline_ns, shard.now_ns)
         acks_at_ns = shard.outbox.acks_at_ns
         if acks_at_ns and acks_at_ns < deadline_ns:
             deadline_ns = acks_at_ns

@@ -6,6 +6,7 @@ time.  There is no other mutator and no other thread.
 
 from pointsman_shm.memory.stats_names import Counter, Timing
 from pointsman_wire.link import Connection
+from pointsman_workers.core.held import HeldResults
 from pointsman_workers.core.outbox import Outbox
 from pointsman_workers.core.setup import WorkerSetup
 from pointsman_workers.core.state import (
@@ -56,6 +57,7 @@ class Shard:
         self.timers: Timers[Timed] = Timers()
         self.journal = JournalBook(setup.config.journal, setup.journal)
         self.withheld = WithheldResults(self.outbox)
+        self.held = HeldResults(setup.config.jobs.window_jobs_max)
         self.window = Window(setup.config.jobs, self._left_window)
         words, index = memory.waiting, setup.worker_index
         own_words = words.own(index)
@@ -151,6 +153,8 @@ class Shard:
         if isinstance(job, RecoveredResult):
             self.journal.forgotten(job.segment, job.kept.job)
         else:
+            if self.held.count:
+                self.held.left_window(self.sessions.get(job.key[:2]), job)
             self.let_go(job)
             self.journal.forgotten(job.segment, job.arrival)
 

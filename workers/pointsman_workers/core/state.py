@@ -3,7 +3,7 @@
 Only the core changes them, inside `step`.  Instants are the core's nanoseconds.
 """
 
-from collections import deque
+from collections import OrderedDict, deque
 
 import msgspec
 
@@ -34,6 +34,7 @@ class Peer(msgspec.Struct, eq=False, kw_only=True):
     is_trunk: bool
     address: str = ""  # where it dialled from, without the port
     sessions: dict[int, "Session"] = {}
+    is_congested: bool = False  # too much waits for it to read: results are held
     next_number: int = 0
     # Acceptances of this step: they leave in one frame.
     accepted: list[AcceptedJob] = []
@@ -62,9 +63,13 @@ class Session(msgspec.Struct, eq=False, kw_only=True):
     last_placed_ns: int = 0
     pins: dict[tuple[str, ...], tuple[int, int]] = {}  # types -> (row, generation): for sticky
     open_jobs: dict[str, "Job"] = {}
-    # Ended jobs whose results the client has not acknowledged, by result number.
+    # Results that were sent on its connection and are not acknowledged, by number, ascending.
     unread: dict[int, "Job"] = {}
     unread_bytes: int = 0
+    # Those after them, which have yet to be sent, by number, ascending; None: there are none.
+    held: "OrderedDict[int, Job | MissingResult] | None" = None
+    forgotten: int = 0  # so many more were held until the window forgot them
+    is_told_waiting: bool = False  # has the client been told that results are held?
     next_result: int = 1
     line: "Line | None" = None  # set exactly when its order is serial
     utterances: "Utterances | None" = None  # set exactly when its order is utterance

@@ -117,8 +117,7 @@ class ReportDesk:
         job.hold = hold
         if job.session.line is not None:
             job.session.line.current = job.session.line.current or job
-            if orphan.result is None:  # with a result its slot is free, and nothing ends any more
-                bind(hold, job.session.line)
+            bind(hold, job.session.line)
         job.attempt = 1
         job.state = moved(job.state, "adopt")
         job.session.last_node_id = hold.lane.node_id

@@ -5,7 +5,6 @@ results are numbered; what the client has not acknowledged is kept and sent agai
 """
 
 from collections.abc import Callable
-from itertools import takewhile
 
 from msgspec.structs import replace
 
@@ -18,7 +17,6 @@ from pointsman_wire.messages import Error, ErrorInfo, error_info
 from pointsman_wire.preamble import Role
 from pointsman_wire.session_messages import (
     Moved,
-    ResultAck,
     SessionClose,
     SessionClosed,
     SessionInit,
@@ -28,16 +26,11 @@ from pointsman_wire.shards import shard_of
 from pointsman_workers.core.shard import Shard
 from pointsman_workers.core.state import Job, Peer, Session
 from pointsman_workers.desks.pairing import PairingDesk, is_paired_with
+from pointsman_workers.ordering.delivering import DeliveryDesk
 from pointsman_workers.ordering.orders import set_order
 from pointsman_workers.ordering.utterances import UtteranceDesk
 
 SESSION_ID_TRIES = 10_000
-# What an unread result costs beside its output: failures without end have none.
-UNREAD_OVERHEAD_BYTES = 256
-
-
-def _kept_bytes(job: Job) -> int:
-    return len(job.output) + UNREAD_OVERHEAD_BYTES
 
 
 class SessionDesk:
@@ -45,9 +38,9 @@ class SessionDesk:
 
     def __init__(self, shard: Shard) -> None:
         self.shard = shard
-        self._unread_bytes_max = shard.config.limits.results_queue_bytes_max
         self.pairing = PairingDesk(shard, self._admit_paired)
-        self.utterances = UtteranceDesk(shard, self._hand_over)
+        self.delivery = DeliveryDesk(shard, self._end_if_done)
+        self.utterances = UtteranceDesk(shard, self.delivery)
         self.refusal_for_load: Callable[[], ErrorInfo | None] = lambda: None
 
     def connected(self, event: Accepted) -> None:
@@ -62,6 +55,7 @@ class SessionDesk:
         peer = self.shard.peers.pop(connection)
         for session in peer.sessions.values():
             session.peer = None
+            self.delivery.left(session)
             session.touched_at_ns = self.shard.now_ns
             self.shard.file(session, self._ends_at_ns(session))
 
@@ -187,7 +181,7 @@ class SessionDesk:
         session.features = tuple(sorted(set(message.features)))
         session.is_closing = session.is_closed = False
         self.touch(session)
-        self._drop_read(session, message.last_result)
+        self.delivery.read(session, message.last_result)
         self._restore_unread(session, message.last_result)
         if session.segment:
             shard.journal.session(session)
@@ -212,17 +206,7 @@ class SessionDesk:
             order=message.order,
         )
         shard.outbox.send(peer.connection, ack)
-        self._tell_again(session)
-
-    def _tell_again(self, session: Session) -> None:
-        """Send what the client has not read yet, in the order of its numbers."""
-        missing = session.utterances.missing if session.utterances is not None else {}
-        for number in sorted({*session.unread, *missing}) if missing else session.unread:
-            if number in session.unread:
-                self._send_result(session, session.unread[number])
-            elif session.peer is not None:
-                told = replace(missing[number], session_number=session.number)
-                self.shard.outbox.send(session.peer.connection, told)
+        self.delivery.resumed(session)
         if session.utterances is not None:
             self.utterances.resumed(session.utterances)
 
@@ -243,6 +227,7 @@ class SessionDesk:
         assert peer is not None, session.session_id
         del peer.sessions[session.number]
         session.peer = None
+        self.delivery.left(session)
         self.shard.outbox.send(
             peer.connection, SessionClosed(session_number=session.number, reason=reason)
         )
@@ -277,7 +262,15 @@ class SessionDesk:
             return
         if message.flush and session.utterances is not None:
             self.utterances.flush(session.utterances)
-        self.end(session, "closed by the client")
+        if not message.flush or session.held is None:
+            self.end(session, "closed by the client")
+
+    def _end_if_done(self, session: Session) -> None:
+        """End a session that is to be closed, when nothing runs and everything was sent."""
+        if not session.is_closing or session.open_jobs or session.is_closed:
+            return
+        if session.held is None or session.peer is None:
+            self.end(session, "closed by the client")
 
     def end(self, session: Session, reason: str) -> None:
         """Free the session; jobs that still run end into the window."""
@@ -297,13 +290,13 @@ class SessionDesk:
             return
         # A job that is older than the session's order may lack an index.
         if session.utterances is None or job.result.utterance_index is None:
-            self._hand_over(session, job)
+            self.delivery.hand_over(session, job)
         else:
             self.utterances.ended(session.utterances, job)
         if session.is_closing and not session.open_jobs:
             if session.utterances is not None:
                 self.utterances.flush(session.utterances)
-            self.end(session, "closed by the client")
+            self._end_if_done(session)
 
     def repeat(self, session: Session, job: Job) -> None:
         """Answer a repeated submit of a job that has ended with its stored result.
@@ -311,59 +304,20 @@ class SessionDesk:
         One that was read before gets a new number: a client skips numbers it has seen.
         """
         assert job.result is not None, job.job_id
-        if session.unread.get(job.result.number) is job:
-            self._send_result(session, job)
+        if self.delivery.send_again(session, job):
             return
         if session.utterances is not None and job.result.utterance_index is not None:
             self.utterances.repeated(session.utterances, job)
             return
         job.result = replace(job.result, number=session.next_result)
         session.next_result += 1
-        self._hand_over(session, job)
-
-    def _hand_over(self, session: Session, job: Job) -> None:
-        assert job.result is not None, job.job_id
-        session.unread[job.result.number] = job
-        session.unread_bytes += _kept_bytes(job)
-        while session.unread_bytes > self._unread_bytes_max:
-            # What is dropped here is not lost: a repeated submit of its key fetches it.
-            self._drop_first_unread(session)
-        self._send_result(session, job)
-
-    def _send_result(self, session: Session, job: Job) -> None:
-        if session.peer is not None:
-            assert job.result is not None, job.job_id
-            if job.result.session_number != session.number:
-                job.result = replace(job.result, session_number=session.number)
-            self.shard.outbox.send(session.peer.connection, job.result, job.output)
-
-    def acknowledged(self, peer: Peer, message: ResultAck) -> None:
-        """The client has read results up to these numbers."""
-        for session_number, number in message.results:
-            session = peer.sessions.get(session_number)
-            if session is None:
-                continue
-            self._drop_read(session, number)
-
-    def _drop_read(self, session: Session, last_number: int) -> None:
-        """Forget results up to a number, in one walk: a dict is slow to find its first, often."""
-        shard, unread = self.shard, session.unread
-        read = [*takewhile(last_number.__ge__, unread)]
-        for number in read:
-            job = unread.pop(number)
-            session.unread_bytes -= _kept_bytes(job)
-            if shard.withheld:
-                shard.let_go(job)
-        if session.utterances is not None:
-            self.utterances.read(session.utterances, last_number)
-        if last_number > session.read:
-            session.read = last_number
-            shard.journal.read(session, last_number)
+        self.delivery.hand_over(session, job)
 
     def _restore_unread(self, session: Session, last_number: int) -> None:
         """After a restart: what the client has not read yet is undelivered again."""
         restored, session.restored = session.restored, []
         session.next_result = max(session.next_result, last_number + 1)
+        unread: dict[int, Job] = {}
         for result in restored:
             number = result.kept.result.number
             if number > last_number and self.shard.window.is_remembered(result):
@@ -374,21 +328,13 @@ class SessionDesk:
                 ):
                     self.utterances.restored(session.utterances, job)
                     continue
-                session.unread[number] = job
-                session.unread_bytes += _kept_bytes(job)
+                unread[number] = job
+        self.shard.held.hold_again(session, unread)
 
     def _let_go_of_unread(self, session: Session) -> None:
-        for job in session.unread.values():
-            self.shard.let_go(job)
+        self.delivery.let_go(session)
         if session.utterances is not None:
             for jobs in session.utterances.held.values():
                 for job in jobs:
                     self.shard.let_go(job)
-        session.unread.clear()
         session.restored = []
-        session.unread_bytes = 0
-
-    @staticmethod
-    def _drop_first_unread(session: Session) -> None:
-        job = session.unread.pop(next(iter(session.unread)))
-        session.unread_bytes -= _kept_bytes(job)

@@ -11,14 +11,13 @@ covers what is still held; and what is missing has such a number too, so it is t
 broken connection like any result.
 """
 
-from collections.abc import Callable
-
 from msgspec.structs import replace
 
 from pointsman_shm.memory.stats_names import Counter
 from pointsman_wire.session_messages import MissingResult, Submit
 from pointsman_workers.core.shard import SECOND_NS, Shard
-from pointsman_workers.core.state import Job, Session, Utterances
+from pointsman_workers.core.state import Job, Utterances
+from pointsman_workers.ordering.delivering import DeliveryDesk
 
 RUNNING, NOT_SUBMITTED = "running", "not_submitted"
 MISSING_KEPT_MAX = 1_000
@@ -27,9 +26,9 @@ MISSING_KEPT_MAX = 1_000
 class UtteranceDesk:
     """Holds results back, and lets them go in turn."""
 
-    def __init__(self, shard: Shard, tell: Callable[[Session, Job], None]) -> None:
+    def __init__(self, shard: Shard, delivery: DeliveryDesk) -> None:
         self.shard = shard
-        self._tell_result = tell
+        self._delivery = delivery
         self._bytes_max = shard.config.limits.results_queue_bytes_max
         self._window_ns = int(shard.config.sessions.gap_window_s * SECOND_NS)
 
@@ -118,7 +117,7 @@ class UtteranceDesk:
         if result.number != session.next_result - 1:  # it was held: others were numbered since
             job.result = replace(result, number=session.next_result)
             session.next_result += 1
-        self._tell_result(session, job)
+        self._delivery.hand_over(session, job)
         if job.attempt == 0 and result.error is not None and result.error.retryable:
             self.shard.window.unbind(job)  # it never ran: from now on its key is free again
 
@@ -174,15 +173,10 @@ class UtteranceDesk:
         self.shard.count(Counter.RESULTS_MISSING, count)
         line.missing[missing.number] = missing
         if len(line.missing) > MISSING_KEPT_MAX:
-            del line.missing[next(iter(line.missing))]
-        if session.peer is not None:
-            self.shard.outbox.send(session.peer.connection, missing)
-
-    @staticmethod
-    def read(line: Utterances, number: int) -> None:
-        """The client has what was told up to this number."""
-        while line.missing and (first := next(iter(line.missing))) <= number:
-            del line.missing[first]
+            oldest = next(iter(line.missing))
+            del line.missing[oldest]
+            self.shard.held.drop(session, oldest)
+        self._delivery.tell_missing(session, missing)
 
 
 def note_accepted(line: Utterances, index: int | None) -> None:

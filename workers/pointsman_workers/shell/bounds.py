@@ -5,6 +5,9 @@ from pointsman_shm.descriptors import take_descriptors
 from pointsman_wire.sockets.bounds import ConnectionLimits, Strangers
 from pointsman_workers.shell.doorway import DoorwayLimits
 
+# A client that leaves a fourth of what would end its connection unread is sent no more results.
+CONGESTED_SHARE = 4
+
 
 def connection_limits(limits: LimitsConfig) -> ConnectionLimits:
     """What one connection of a client or a node may cost."""
@@ -15,6 +18,8 @@ def connection_limits(limits: LimitsConfig) -> ConnectionLimits:
         frame_arrival_s=limits.frame_arrival_s,
         queue_bytes_max=limits.node_queue_bytes_max,
         queue_frames_max=limits.node_queue_frames_max,
+        congested_bytes=limits.node_queue_bytes_max // CONGESTED_SHARE,
+        congested_frames=limits.node_queue_frames_max // CONGESTED_SHARE,
         stall_s=limits.node_stall_s,
     )
 
