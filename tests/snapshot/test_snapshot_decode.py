@@ -20,6 +20,7 @@ from pointsman_shm.snapshot.records import (
     MarkRecord,
     NodeRecord,
     PolicyPage,
+    PoolRecord,
     PoolsPage,
 )
 from pointsman_shm.snapshot.snapshot import (
@@ -140,6 +141,11 @@ def test_the_whole_config_of_selection_travels() -> None:
     assert codec.decode_config(codec.encode_config(sent)) == sent
 
 
+def a_count_of(online: int, ready: int) -> PoolsPage:
+    """Pools whose only one counts so many nodes of class 0."""
+    return PoolsPage("hash", (PoolRecord(1, "one", classes=((0, online, ready),)),))
+
+
 BAD_PAGES = {
     "row of another page": {0: codec.encode_nodes([node(256, 0)])},
     "row beyond the fleet": {3: codec.encode_nodes([node(1000, 0)])},
@@ -154,6 +160,11 @@ BAD_PAGES = {
     "a count of a class beyond the table": {
         LAYOUT.pools: codec.encode_pools(PoolsPage("hash", (pool(1, 5000),)))
     },
+    "a count of a negative class": {
+        LAYOUT.pools: codec.encode_pools(PoolsPage("hash", (pool(1, -1),)))
+    },
+    "more ready than online": {LAYOUT.pools: codec.encode_pools(a_count_of(2, 3))},
+    "a negative count": {LAYOUT.pools: codec.encode_pools(a_count_of(2, -1))},
     "not msgpack": {0: b"\xc1"},
     "empty": {0: b""},
     "wrong shape": {0: msgspec.msgpack.encode([{"row": 1}])},

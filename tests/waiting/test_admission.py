@@ -97,6 +97,7 @@ def test_the_burst_is_two_seconds_of_the_rate_if_nothing_is_said() -> None:
 def test_t16_a_million_names_cost_no_more_than_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     """Buckets are bounded; who is listed, or was there before, is not concerned."""
     monkeypatch.setattr(tenants_module, "BUCKETS_MAX", 100)
+    monkeypatch.setattr(tenants_module, "NAMES_MAX", 100)
     words = WaitingWords(bytearray(WaitingWords.size(1)), worker_count=1, create=True)
     config = TenantsConfig(
         others=TenantConfig(jobs_per_s=1, burst=2),
@@ -113,6 +114,7 @@ def test_t16_a_million_names_cost_no_more_than_the_bound(monkeypatch: pytest.Mon
     assert is_admitted("early")
     assert [is_admitted("acme") for _ in range(3)] == [True, True, False]
     assert len(tenants._buckets) <= 100
+    assert len(tenants._at_hand) <= 1 + 100
 
 
 # ---- quotas

@@ -67,6 +67,31 @@ def test_a_repeated_request_is_bound_to_the_job_that_a_node_still_runs() -> None
     assert h.held(3) == 0
 
 
+def test_an_equal_request_is_read_anew_when_its_session_has_come_back_with_other_languages() -> (
+    None
+):
+    _, h = one_node()
+    node = h.open_lane(3)
+    client = h.open_session("s-1", src_lang="en", tgt_lang="es")
+    for request_id in ("r-1", "r-2"):
+        client.submit(request_id, src_lang="", tgt_lang="")
+        job = node.assignment()
+        assert (job.src_lang, job.tgt_lang) == ("en", "es")
+        node.end(job)
+    token = client.ack.resume_token
+    back = h.open_session("s-1", resume_token=token, src_lang="es", tgt_lang="en")
+    for request_id, asked, languages in (
+        ("r-3", ("", ""), ("es", "en")),
+        ("r-4", ("en", "es"), ("en", "es")),
+    ):
+        back.submit(request_id, src_lang=asked[0], tgt_lang=asked[1])
+        job = node.assignment()
+        assert (job.src_lang, job.tgt_lang) == languages
+        node.end(job)
+    back.submit("r-5", services=["asr"], src_lang="en", tgt_lang="es")
+    assert node.assignment().services == ["asr"]
+
+
 def test_an_orphan_whose_client_never_comes_is_cancelled_and_its_slot_counted_until_then() -> None:
     host, h = one_node()
     h = WorkerHarness(host, epoch=2, now_ns=h.now_ns)

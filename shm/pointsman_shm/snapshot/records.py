@@ -14,9 +14,12 @@ without repeats, so that equal capability means equal bytes and one interned cla
   policy   PolicyPage                      a tenant's override changes
 """
 
+from typing import Annotated
+
 import msgspec
 
 from pointsman_shm.config import PoolsConfig
+from pointsman_shm.memory.catalog_layout import CLASS_COUNT_MAX
 from pointsman_shm.rules.catalogue import Catalogue
 
 # A larger record is refused at registration, so that a full page always fits its slot.
@@ -78,6 +81,10 @@ class ClassPage(msgspec.Struct, frozen=True, array_like=True, gc=False):
     classes: tuple[CapabilityClass, ...]
 
 
+ClassNumber = Annotated[int, msgspec.Meta(ge=0, lt=CLASS_COUNT_MAX)]
+NodeCount = Annotated[int, msgspec.Meta(ge=0)]
+
+
 class PoolRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One pool: what it demands, and its members counted by class."""
 
@@ -85,7 +92,8 @@ class PoolRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
     name: str
     required_types: tuple[str, ...] = ()  # empty: a wildcard
     languages: tuple[str, ...] = ()  # the exact set of an automatic language pool, else empty
-    classes: tuple[tuple[int, int, int], ...] = ()  # (class number, not Offline, Ready), sorted
+    # (class number, not Offline, Ready), sorted
+    classes: tuple[tuple[ClassNumber, NodeCount, NodeCount], ...] = ()
 
 
 class PoolsPage(msgspec.Struct, frozen=True, array_like=True, gc=False):

@@ -290,19 +290,20 @@ class WorkerCore:
             self._received_on_lane(event)
 
     def _received_on_lane(self, event: Received) -> None:
-        shard = self.shard
+        lanes, connection = self.shard.lanes_by_connection, event.connection
         for message, payload in event.frames:
-            node = shard.lanes_by_connection.get(event.connection)
+            node = lanes.get(connection)
             handle = self._from_node.get(type(message))
-            if isinstance(message, lane.LaneOpen) and node is None:
+            if handle is not None and node is not None:  # nearly always
+                if node.connection == connection:
+                    handle(node, message, payload)
+            elif isinstance(message, lane.LaneOpen) and node is None:
                 self._lanes.open(event.connection, message)
             elif node is None and not isinstance(message, Unreadable):
                 self._lanes.refuse(event.connection, Code.INVALID_MESSAGE, NO_LANE)
                 return
-            elif handle is None:
+            else:
                 self._not_understood(event.connection, message)
-            elif node is not None and node.connection == event.connection:
-                handle(node, message, payload)
 
     def _not_understood(self, connection: Connection, message: Message | Unreadable) -> None:
         """Answer what is no message of this connection; an error from the peer needs no answer."""

@@ -58,6 +58,10 @@ MOVES: dict[tuple[JobState, str], JobState] = {
         if not (state in (JobState.PENDING, JobState.ASSIGNED) and verb.startswith("complete"))
     },
 }
+# The same by verb, for `moved`: two look-ups without a key to build.
+_BY_VERB: dict[str, dict[JobState, JobState]] = {}
+for (_state, _verb), _next in MOVES.items():
+    _BY_VERB.setdefault(_verb, {})[_state] = _next
 
 
 class IllegalMove(AssertionError):
@@ -67,6 +71,6 @@ class IllegalMove(AssertionError):
 def moved(state: JobState, verb: str) -> JobState:
     """Return the state after the verb.  Raises IllegalMove for anything the picture lacks."""
     try:
-        return MOVES[state, verb]
+        return _BY_VERB[verb][state]
     except KeyError:
         raise IllegalMove(f"a job cannot {verb} while {state.name}") from None

@@ -20,7 +20,7 @@ from pointsman_wire.session_messages import (
 )
 from pointsman_workers.core.lifecycle import FIRST_TERMINAL, JobState
 from pointsman_workers.journal.entries import RecoveredResult
-from pointsman_workers.placement.kinds import Kind, Round
+from pointsman_workers.placement.kinds import Asked, Kind, Round
 
 Key = tuple[str, str, str]  # tenant, session id, request id
 NO_ROW = -1
@@ -55,6 +55,7 @@ class Session(msgspec.Struct, eq=False, kw_only=True):
     tgt_lang: str = ""
     auto_langs: tuple[str, ...] = ()
     features: tuple[str, ...] = ()
+    asked: Asked | None = None  # its last request, as long as it wants for itself what it did then
     binding: SessionBinding | None = None
     last_node_id: str = ""
     paired_node: str = ""  # its owner's node, preferred by jobs that prefer none themselves

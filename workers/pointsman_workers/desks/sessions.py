@@ -179,6 +179,7 @@ class SessionDesk:
         narrowed = message.auto_langs or [lang for lang in (message.lang_a, message.lang_b) if lang]
         session.auto_langs = normalise_all(narrowed)
         session.features = tuple(sorted(set(message.features)))
+        session.asked = None
         session.is_closing = session.is_closed = False
         self.touch(session)
         self.delivery.read(session, message.last_result)

@@ -96,19 +96,22 @@ class JournalBook:
         if not session.segment:
             self.session(session)
         self._live_job(job)
-        self._put(self._first, _accepted(job), len(job.payload))
+        self._first.append(_accepted(job))
+        self._room_bytes -= ENTRY_BYTES + len(job.payload)
         if job.durability == FSYNC:
             self._must_sync = True
 
     def dispatched(self, job: Job, hold: Hold) -> None:
         """Write that the job goes to a node, before it goes."""
-        self._put(self._then, _dispatched(job, hold), 0)
+        self._then.append(_dispatched(job, hold))
+        self._room_bytes -= ENTRY_BYTES
 
     def ended(self, job: Job, *, is_forgotten: bool) -> None:
         """Write the end of a job; the caller has asked whether there is room for its output."""
         assert job.result is not None, job.job_id
         output = b"" if is_forgotten else job.output
-        self._put(self._then, JobEnded(job.arrival, job.result, output, is_forgotten), len(output))
+        self._then.append(JobEnded(job.arrival, job.result, output, is_forgotten))
+        self._room_bytes -= ENTRY_BYTES + len(output)
         if job.durability == FSYNC:
             self._must_sync = True
 

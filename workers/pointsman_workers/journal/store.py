@@ -237,11 +237,11 @@ class JournalStore:
     def _put(self, record: bytearray) -> bool:
         """Write a record, or cut off what was written of it and return False."""
         current = self._current
-        path = segment_path(self._place.directory, current.number)
         try:
             written = self._place.disk.pwrite(current.descriptor, record, current.end)
         except OSError as error:
             if error.errno not in NO_ROOM:
+                path = segment_path(self._place.directory, current.number)
                 raise JournalFailed(f"cannot write to {path}: {error.strerror}") from error
             written = 0
         if written == len(record):

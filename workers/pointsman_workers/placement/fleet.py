@@ -145,9 +145,9 @@ class Fleet:
         kind.walk = None
         kind.full_until_ns = 0
         mask = 0
-        for number, code in enumerate(kind.codes):
-            if code == FEASIBLE:
-                mask |= 1 << (number & 63)
+        for bit in range(min(64, len(kind.codes))):
+            if FEASIBLE in kind.codes[bit::64]:
+                mask |= 1 << bit
         kind.class_mask = mask
 
     def candidates(self, kind: Kind, pool_id: int | None) -> "array[int]":
@@ -228,5 +228,6 @@ class Fleet:
     def release(self, row: int) -> bool:
         """Give a slot back; False when the ledger says that none was held."""
         self.release_count += 1
-        self.change_room(row, +1)
+        if self.has_weighted_pools:
+            self.change_room(row, +1)
         return self.own.release(row)

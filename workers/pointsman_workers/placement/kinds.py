@@ -80,12 +80,27 @@ class Round(msgspec.Struct, eq=False):
     version: int = -1  # of the snapshot that the walk goes over
 
 
+class Asked(msgspec.Struct, frozen=True, gc=False):
+    """What the last request of a session asked for, and the kind that it came to."""
+
+    services: list[str]
+    src_lang: str
+    tgt_lang: str
+    features: list[str]
+    auto_langs: list[str]
+    labels_required: dict[str, str]
+    accept_public: bool
+    reading: int  # of Kinds: how often it has begun to read requests anew
+    kind: Kind | UnknownName
+
+
 class Kinds:
     """Interns requirements; bounded: kinds that nobody waits for are dropped, oldest first."""
 
     def __init__(self, config: ConfigPage) -> None:
         self.config = config
         self.is_semantic_present = False
+        self._reading = 0
         self._by_request: dict[tuple[object, ...], Kind | UnknownName] = {}
         self._by_requirement: dict[Requirement, Kind] = {}
 
@@ -95,10 +110,41 @@ class Kinds:
             return
         self.config = config
         self.is_semantic_present = is_semantic_present
-        self._by_request.clear()
+        self._read_anew()
 
     def find(self, submit: Submit, session: "Session") -> Kind | UnknownName:
-        """Return the kind of a request, or the name in it that nobody knows."""
+        """Return the kind of a request, or the name in it that nobody knows.
+
+        Who submits mostly asks for the same as the last time.
+        """
+        last = session.asked
+        if (
+            last is not None
+            and last.services == submit.services
+            and last.src_lang == submit.src_lang
+            and last.tgt_lang == submit.tgt_lang
+            and last.features == submit.features
+            and last.auto_langs == submit.auto_langs
+            and last.labels_required == submit.labels_required
+            and last.accept_public is submit.accept_public
+            and last.reading == self._reading
+        ):
+            return last.kind
+        kind = self._look_up(submit, session)
+        session.asked = Asked(
+            submit.services,
+            submit.src_lang,
+            submit.tgt_lang,
+            submit.features,
+            submit.auto_langs,
+            submit.labels_required,
+            submit.accept_public,
+            self._reading,
+            kind,
+        )
+        return kind
+
+    def _look_up(self, submit: Submit, session: "Session") -> Kind | UnknownName:
         asked = (
             tuple(submit.services),
             submit.src_lang,
@@ -117,7 +163,7 @@ class Kinds:
         if kind is None:
             kind = self._read(submit, session)
             if len(self._by_request) >= KINDS_MAX:
-                self._by_request.clear()
+                self._read_anew()
             self._by_request[asked] = kind
         return kind
 
@@ -175,4 +221,9 @@ class Kinds:
         idle = [r for r, kind in self._by_requirement.items() if not kind.waiting_count]
         for requirement in idle[: KINDS_MAX // 2]:
             del self._by_requirement[requirement]
+        self._read_anew()
+
+    def _read_anew(self) -> None:
+        """What was read of requests holds no more."""
+        self._reading += 1
         self._by_request.clear()

@@ -21,6 +21,8 @@ from pointsman_workers.placement.kinds import PRIORITY_RANK
 JOB_COST = 1 << 16
 # Buckets of tenants that are not listed; beyond so many, newcomers share one.
 BUCKETS_MAX = 10_000
+# Names whose rules are kept at hand, so that they need not be hashed for each job.
+NAMES_MAX = 10_000
 FORGET_NS = 1_000_000_000
 _WORD_MASK = (1 << 64) - 1
 
@@ -36,11 +38,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     burst: float
     jobs_max: int | None
     queued_bytes_max: int | None
-
-    @property
-    def has_limits(self) -> bool:
-        """Is there anything to count for it?"""
-        return not self.jobs_per_s is self.jobs_max is self.queued_bytes_max is None
+    has_limits: bool  # is there anything to count for it?
 
 
 class Bucket(msgspec.Struct):
@@ -83,15 +81,19 @@ class Tenants:
             for name, rules in self._listed.items()
             if rules.jobs_per_s is not None
         }
+        self._at_hand = dict(self._listed)  # by name
         self._forget_at_ns = 0
         self._shared_bucket = Bucket(self._others[0].burst, 0)
         self._open: dict[str, int] = {}  # of tenants with jobs_max: accepted here, not ended
 
     def rules(self, tenant: str) -> Rules:
         """Return what holds for a tenant; a name that is not listed never fails."""
-        rules = self._listed.get(tenant)
+        rules = self._at_hand.get(tenant)
         if rules is None:
             rules = self._others[crc32(tenant.encode()) % len(self._others)]
+            if len(self._at_hand) >= len(self._listed) + NAMES_MAX:
+                self._at_hand = dict(self._listed)
+            self._at_hand[tenant] = rules
         return rules
 
     def over_rate(self, tenant: str, rules: Rules, now_ns: int) -> Over | None:
@@ -199,4 +201,5 @@ def _rules(config: TenantConfig, place: int, *, is_listed: bool) -> Rules:
         burst=float(burst),
         jobs_max=config.jobs_max,
         queued_bytes_max=config.queued_bytes_max,
+        has_limits=not config.jobs_per_s is config.jobs_max is config.queued_bytes_max is None,
     )
