@@ -52,7 +52,7 @@ class Stopwatch:
         self._stop_count = 0
         self._watch(shard.recorder, "note_placed", before=self._give)
         self._watch(shard.waiting, "push", before=self._queue)
-        self._watch(dispatch.core._outcomes, "serve", before=self._serve)
+        self._watch(dispatch.core._serving, "serve", before=self._serve)
 
     @staticmethod
     def _watch(thing: object, name: str, *, before: Callable[[], None]) -> None:
