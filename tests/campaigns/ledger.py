@@ -17,6 +17,15 @@ class Tally(NamedTuple):
     bad: int
 
 
+class Campaign(NamedTuple):
+    """One run that counted something."""
+
+    day: str
+    machine: str
+    minutes: float
+    ids: list[str]
+
+
 def append(path: Path | None, tallies: Mapping[str, Tally], minutes: float) -> None:
     """Add a line for each id to the ledger; without a path to nothing."""
     if path is None:
@@ -46,6 +55,16 @@ def sums(path: Path) -> dict[str, Tally]:
         before = found.get(one["id"], Tally(0, 0))
         found[one["id"]] = Tally(before.runs + one["runs"], before.bad + one["bad"])
     return found
+
+
+def campaigns(path: Path) -> list[Campaign]:
+    """Return the runs of a ledger in the order in which they ended."""
+    found: dict[tuple[str, str], Campaign] = {}
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+        one = json.loads(line)
+        first = Campaign(one["date"][:10], one["machine"], one["minutes"], [])
+        found.setdefault((one["date"], one["machine"]), first).ids.append(one["id"])
+    return [found[key] for key in sorted(found)]
 
 
 def upper_bound(tally: Tally) -> float:

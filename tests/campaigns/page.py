@@ -9,7 +9,7 @@ from argparse import ArgumentParser
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from campaigns.ledger import Tally, sums, upper_bound
+from campaigns.ledger import Tally, campaigns, sums, upper_bound
 from campaigns.shown_by import told_by_id
 
 PROMISES = Path(__file__).with_name("promises.toml")
@@ -45,6 +45,8 @@ TABLE_HEAD = (
     "|---|---|---|--:|--:|--:|--:|",
 )
 
+CAMPAIGN_HEAD = ("| day | machine | minutes | ids |", "|---|---|--:|---|")
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write the page; 1 when --check finds it would change."""
@@ -71,6 +73,7 @@ def render(root: Path) -> str:
         ids = [id_ for id_ in promises if id_[0] == letter and id_ in shown]
         if ids:
             lines += ["", f"## {title}", "", *_table(ids, promises, shown, counted)]
+    lines += ["", "## Campaigns", "", *CAMPAIGN_HEAD, *_campaigns(root / LEDGER)]
     lines += ["", "## Not yet held", "", "No test shows these yet:", ""]
     lines += [f"- **{id_}** {promises[id_]['words']}" for id_ in missing]
     return "\n".join(lines) + "\n"
@@ -87,10 +90,7 @@ def _table(
     shown: Mapping[str, Sequence[str]],
     counted: Mapping[str, Tally],
 ) -> list[str]:
-    rows = [
-        "| id | what | shown by | runs | bad | at most | wanted |",
-        "|---|---|---|--:|--:|--:|--:|",
-    ]
+    rows = [*TABLE_HEAD]
     for id_ in ids:
         total = counted.get(id_)
         counts = (
@@ -101,6 +101,14 @@ def _table(
             f"| {id_} | {promises[id_]['words']} | {_tests(shown[id_])} | {counts} | {wanted} |"
         )
     return rows
+
+
+def _campaigns(ledger: Path) -> list[str]:
+    """Say when, for how long and on which machines the counts above were made."""
+    return [
+        f"| {run.day} | {run.machine} | {run.minutes:g} | {', '.join(run.ids)} |"
+        for run in campaigns(ledger)
+    ]
 
 
 def _tests(tests: Sequence[str]) -> str:

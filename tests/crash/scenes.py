@@ -17,7 +17,7 @@ from uuid import uuid4
 from crash.load import QUICK, SLOTS, Outcome, impatient, load
 from live.journal import Journal
 from live.nodes import TESTS, NodeProcess, live_node, node_process
-from live.service import LiveService, started, until
+from live.service import LiveService, started
 from supervised_service import place
 
 from pointsman_wire.sockets.crash_points import VARIABLE
@@ -150,8 +150,3 @@ async def _client(service: LiveService, tgt: str, environment: dict[str, str]) -
 def deaths_in(service: LiveService) -> int:
     """How many of its processes were killed, by what the supervisor said."""
     return service.process.text().count("was killed by SIGKILL")
-
-
-async def has_died(service: LiveService, name: str, pid: int) -> None:
-    """Wait until a process has a successor."""
-    await until(lambda: service.process.pids().get(name, pid) != pid, f"a successor of {name}")

@@ -54,6 +54,15 @@ def test_t2_a_burst_beyond_capacity_fills_every_slot_and_not_one_more() -> None:
     assert yard.harness.core.shard.waiting.count == 800
 
 
+def test_t3_a_large_node_with_nothing_free_loses_to_a_small_one_with_room() -> None:
+    yard = Yard()
+    yard.add(EN_ES, slots=8)
+    yard.add(EN_ES, slots=1)
+    for _ in range(9):
+        yard.rows(1)
+    assert (yard.harness.held(0), yard.harness.held(1)) == (8, 1)
+
+
 @pytest.mark.parametrize("state", [NodeState.SUSPECT, NodeState.OFFLINE, NodeState.DRAINING])
 @pytest.mark.parametrize("mode", ["two_level", "single_level"])
 def test_t6_a_node_that_may_not_be_chosen_changes_nothing_by_its_empty_load(
