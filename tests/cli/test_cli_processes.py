@@ -8,6 +8,7 @@ import subprocess
 import time
 from pathlib import Path
 
+import pytest
 from live.commands import pointsman, run, started_node
 
 from pointsman.testing import RunningService
@@ -33,12 +34,24 @@ def test_a_text_goes_in_and_what_the_program_made_of_it_comes_out(
         assert "upper, attempt 1" in ended.stdout
         assert "µs to place" in ended.stdout
         assert "the tightest pool that can" in ended.stdout
+        assert "the journal: survives kill -9" in ended.stdout
         assert out.read_bytes() == b"GOOD MORNING"
         listed = json.loads(run("nodes", "--json", *at(service)).stdout)
         states = {node["node_id"]: node["state"] for node in listed["nodes"]}
         assert states["upper"] == "ready"
     table = run("nodes", *at(service))
     assert "upper" in table.stdout
+
+
+@pytest.mark.parametrize("level", ["memory", "journal", "fsync"])
+def test_a_job_is_held_as_safely_as_was_asked_for(
+    service: RunningService, tmp_path: Path, level: str
+) -> None:
+    asked = ["--durability", level, "--priority", "bulk", "--idempotent", "--json"]
+    with started_node(service, tmp_path / "state", *UPPER):
+        ended = submit(service, "--tgt", "es", "--text", "safe", *asked)
+        assert ended.returncode == 0, ended.stderr
+        assert json.loads(ended.stdout)["durability"] == level
 
 
 def test_the_same_request_id_gets_the_same_job(service: RunningService, tmp_path: Path) -> None:

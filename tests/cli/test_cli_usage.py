@@ -22,6 +22,8 @@ WRONG = {
     "two things to submit": (["submit", "--text", "a", "--file", "b"], "--file and --text"),
     "a file that is not there": (["submit", "--file", "/no/such.wav"], "cannot read /no/such.wav"),
     "an address without port": (["submit", "--text", "a", "--server", "here"], "HOST:PORT"),
+    "a level that is none": (["submit", "--text", "a", "--durability", "paper"], "journal"),
+    "a priority that is none": (["submit", "--text", "a", "--priority", "mine"], "interactive"),
     "a language too long": (["submit", "--text", "a", "--src", "x" * 200], "src_lang"),
     "nobody who does the jobs": (["node"], "--engines, --handler and --exec"),
     "two who do the jobs": (["node", "--engines", "speech", "--exec", "cat"], "name one of"),

@@ -52,6 +52,39 @@ SessionOrder = Annotated[
     OrderName, typer.Option("--order", help="How jobs of one session follow each other.")
 ]
 
+
+class DurabilityName(StrEnum):
+    """What an accepted job survives, as the command line offers it."""
+
+    MEMORY = "memory"
+    JOURNAL = "journal"
+    FSYNC = "fsync"
+
+
+DurabilityLevel = Annotated[
+    DurabilityName | None,
+    typer.Option(
+        "--durability", help="How safely it is held; journal, if the service says no other."
+    ),
+]
+
+
+class PriorityName(StrEnum):
+    """The classes of waiting jobs, the first served first."""
+
+    SYSTEM = "system"
+    INTERACTIVE = "interactive"
+    DEFAULT = "default"
+    BULK = "bulk"
+
+
+PriorityClass = Annotated[
+    PriorityName, typer.Option("--priority", help="Who is served first when jobs wait.")
+]
+Idempotent = Annotated[
+    bool, typer.Option("--idempotent", help="It may run twice: a slow one can be hedged.")
+]
+
 # ---- of a node
 
 Engines = Annotated[

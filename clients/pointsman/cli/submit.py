@@ -8,11 +8,15 @@ import typer
 
 from pointsman.cli.endings import FAILED, USAGE, Commands, Trouble
 from pointsman.cli.options import (
+    DurabilityLevel,
+    Idempotent,
     InputFile,
     InputText,
     Json,
     OrderName,
     OutputFile,
+    PriorityClass,
+    PriorityName,
     RequestId,
     Server,
     Services,
@@ -46,6 +50,11 @@ from pointsman.session import connect
 
 app = typer.Typer(cls=Commands)
 
+HELD_IN = {
+    "memory": "memory: it dies with its worker",
+    "journal": "the journal: survives kill -9 of every process",
+    "fsync": "the synced journal: survives a loss of power as well",
+}
 CONNECT_S = 3.0  # a service that restarts is back by then; longer, people think it hangs
 
 
@@ -61,6 +70,9 @@ def submit(
     server: Server = DEFAULT_SERVER,
     request_id: RequestId = "",
     order: SessionOrder = OrderName.FREE,
+    durability: DurabilityLevel = None,
+    priority: PriorityClass = PriorityName.DEFAULT,
+    idempotent: Idempotent = False,
     timeout: Timeout = None,
     wait: Wait = None,
     token: Token = "",
@@ -80,6 +92,9 @@ def submit(
         tgt=tgt,
         request_id=request_id,
         order=order.value,
+        durability=durability.value if durability else None,
+        priority=priority.value,
+        idempotent=idempotent,
         timeout_s=timeout,
         wait_busy_s=wait,
         wait_none_s=wait,
@@ -90,12 +105,7 @@ def submit(
         raise Trouble(str(error), code=USAGE) from None
     except PointsmanError as error:
         raise typer.Exit(_tell_refusal(error, server, as_json=as_json)) from None
-    if out is not None:
-        _write(out, ended.result.payload)
-    if as_json:
-        say_json({**ended.as_data(), "out": str(out) if out else ""})
-    else:
-        facts(what_came(ended, out))
+    _tell(ended, out, as_json=as_json)
 
 
 async def _have_done(server: str, wanted: Wanted, token: str) -> Ended:
@@ -118,6 +128,15 @@ async def _have_done(server: str, wanted: Wanted, token: str) -> Ended:
             waiting.stop()
 
 
+def _tell(ended: Ended, out: Path | None, *, as_json: bool) -> None:
+    if out is not None:
+        _write(out, ended.result.payload)
+    if as_json:
+        say_json({**ended.as_data(), "out": str(out) if out else ""})
+    else:
+        facts(what_came(ended, out))
+
+
 def _write(out: Path, payload: bytes) -> None:
     try:
         out.write_bytes(payload)
@@ -128,7 +147,7 @@ def _write(out: Path, payload: bytes) -> None:
 def what_came(ended: Ended, out: Path | None) -> Sequence[tuple[str, str]]:
     """Return the facts about a job that ended well."""
     result, placement = ended.result, ended.result.placement
-    size = f"{len(result.payload)} bytes"
+    size = f"{len(result.payload):,} bytes"
     said_before = ended.text in (ended.translation, ended.heard)
     where = f"{out}, {size}" if out else ""
     kept = (
@@ -148,6 +167,7 @@ def what_came(ended: Ended, out: Path | None) -> Sequence[tuple[str, str]]:
         ("pool", pool_reason(placement) if placement else ""),
         ("why", node_reason(placement) if placement else ""),
         ("took", time_words(ended)),
+        ("held in", HELD_IN.get(result.durability, result.durability)),
         ("request", result.request_id),
     ]
 

@@ -17,7 +17,7 @@ from pointsman.results import JobResult
 from pointsman.session import Session
 from pointsman_wire.errors import Code
 from pointsman_wire.limits import PAYLOAD_BYTES_MAX
-from pointsman_wire.session_messages import Order
+from pointsman_wire.session_messages import Durability, Order, Priority
 
 NOBODY_TOOK_IT = frozenset({Code.NO_AVAILABLE_NODE, Code.QUEUE_TIMEOUT, Code.QUEUE_FULL})
 STANDARD_INPUT = "-"
@@ -34,6 +34,9 @@ class Wanted:
     tgt: str = ""
     request_id: str = ""
     order: Order = "free"
+    durability: Durability | None = None
+    priority: Priority = "default"
+    idempotent: bool = False
     timeout_s: float | None = None
     wait_none_s: float | None = None
     wait_busy_s: float | None = None
@@ -41,8 +44,14 @@ class Wanted:
     def options(self) -> SubmitOptions:
         """Return the keyword arguments of Session.submit that say this."""
         options = SubmitOptions(
-            services=self.services, content_type=self.content_type, explain=True
+            services=self.services,
+            content_type=self.content_type,
+            priority=self.priority,
+            idempotent=self.idempotent,
+            explain=True,
         )
+        if self.durability is not None:
+            options["durability"] = self.durability
         if self.request_id:
             options["request_id"] = self.request_id
         if self.src:

@@ -39,7 +39,6 @@ from pointsman_shm.memory.header import HEADER_WORDS, Shape, open_words
 
 LAYOUT = 2
 BUCKET_COUNT = 64
-CLASS_BITS = 64
 RANK_COUNT = 4
 PLACE_COUNT = 512
 _BUCKET_WORDS = 4

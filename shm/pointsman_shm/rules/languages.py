@@ -25,9 +25,6 @@ ALIASES = {
     "iw": "he",
 }
 
-# The service types that have a language side; every other type is indifferent to languages.
-LANGUAGE_TYPES = frozenset({"asr", "nmt", "tts", "semantic"})
-
 
 class NmtRule(StrEnum):
     """How the listed languages of a translation service combine into pairs."""

@@ -27,8 +27,6 @@ from pointsman_wire.sockets.admin import AdminError, give_order
 
 CONFIG_CHECK = "pointsman_shm.config_check"
 
-NodeName = Annotated[str, typer.Argument(metavar="NODE_ID", help="A node, as `nodes` lists it.")]
-
 app = typer.Typer(cls=Commands)
 config_app = typer.Typer(cls=Commands, no_args_is_help=True, help="Check a configuration file.")
 app.add_typer(config_app, name="config")

@@ -24,8 +24,6 @@ from enum import StrEnum
 from pointsman_sched.core.fleet.node import Node
 from pointsman_shm.memory.rows import NodeState
 
-BAD_HEARTBEAT = 1
-
 
 class Verb(StrEnum):
     """What happens to a node's health."""
