@@ -1,12 +1,13 @@
 """The manager is killed, and the whole fleet registers with its successor while a client works.
 
-Agents are the product's own core and driver, some thousand in a process, over real sockets.  The
-client submits one job after the other all the time; what it waits is counted from the kill until
-the last node is back.
+Nodes are raw frames over real sockets, thousands in a process, with the SDK's waits; lean, so that
+the machine is the server's.  The client submits one job after the other all the time; what it
+waits is counted from the kill until the last node is back.
 """
 
 import argparse
 import asyncio
+import json
 import os
 import resource
 import signal
@@ -14,31 +15,38 @@ import sys
 import time
 from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from _processes import Child
 from _report import Options, Row, quantile, report
 
 from pointsman import Session, connect
 from pointsman.testing import running_service
+from pointsman_shm.config import LimitsConfig
+from pointsman_shm.descriptors import connections_max
 from pointsman_wire.admin_messages import Nodes, NodesQuery, Status, StatusQuery
 from pointsman_wire.places import admin_socket
 from pointsman_wire.sockets.admin import AdminError, ask
 
-WORKERS = 2
-JOIN_PER_SECOND = 100  # of each process: the start is no storm
+WORKERS = 1
+JOIN_PER_SECOND = 150  # of each process: the start is no storm
 PROCESSES = 2
 PROBE_S = 0.02
+# All nodes share this machine, and are more than a service has unless told otherwise.
+CONFIG = "[nodes]\nresource_threshold_percent = 0\nmax_nodes = 20_000\n"
+CALM_S = 5.0
 RESERVED = 500
 QUICK_NODES = 400
 
 
 def nodes_max() -> int:
-    """How many agents the descriptors of two processes and the ports of one address allow."""
+    """How many nodes descriptors allow: of the two processes, and of the manager's connections."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     per_process = (hard - RESERVED) // (1 + WORKERS)
     low, high = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()
     ports = int(high) - int(low) - RESERVED
-    return min(PROCESSES * per_process, ports // (1 + WORKERS), 10_000)
+    served = connections_max(hard, LimitsConfig().descriptors_percent) - RESERVED
+    return min(PROCESSES * min(per_process, ports // (1 + WORKERS)), served)
 
 
 class Probe:
@@ -94,11 +102,21 @@ def rss_mib(pid: int) -> float:
 async def storm(nodes: int) -> Row:
     """Measure one kill."""
     with ExitStack() as stack:
-        service = stack.enter_context(running_service(workers=WORKERS))
+        config = Path(stack.enter_context(TemporaryDirectory(prefix="pointsman-"))) / "storm.toml"
+        config.write_text(CONFIG)
+        config.chmod(0o600)
+        service = stack.enter_context(running_service(workers=WORKERS, config=config))
         share = str(nodes // PROCESSES)
         crowd = [
             stack.enter_context(
-                Child("_load.agents", service.address, f"n{k}", share, str(JOIN_PER_SECOND))
+                Child(
+                    "_load.agents",
+                    service.address,
+                    f"n{k}",
+                    share,
+                    str(JOIN_PER_SECOND),
+                    f"127.0.0.{k + 2}",  # an address for each, as each has ports of its own
+                )
             )
             for k in range(PROCESSES)
         ]
@@ -109,13 +127,13 @@ async def storm(nodes: int) -> Row:
 
 def wait_for_ready(child: Child) -> None:
     """Wait for the crowd, which takes longer than a child is given to answer."""
-    until_s = time.monotonic() + 300
+    until_s = time.monotonic() + 400
     while time.monotonic() < until_s:
         if child.has_line():
             child.next_line()
             return
         time.sleep(0.2)
-    sys.exit("the nodes did not become ready within 300 s")
+    sys.exit("the nodes did not become ready within 400 s")
 
 
 async def _strike(address: str, runtime_dir: Path, crowd: list[Child], nodes: int) -> Row:
@@ -125,7 +143,7 @@ async def _strike(address: str, runtime_dir: Path, crowd: list[Child], nodes: in
     async with connect(address, src="en", tgt="es") as session:
         probe = Probe(session)
         task = asyncio.create_task(probe.run())
-        await asyncio.sleep(3)
+        await asyncio.sleep(CALM_S)
         calm = sorted(probe.latencies_ns)
         probe.latencies_ns.clear()
         for child in crowd:
@@ -140,6 +158,9 @@ async def _strike(address: str, runtime_dir: Path, crowd: list[Child], nodes: in
         await asyncio.sleep(3)
         after = await status_of(runtime_dir, "manager")
         now = await places_of(runtime_dir)
+        told = [json.loads(await asyncio.to_thread(child.ask, "told")) for child in crowd]
+    stall_max_ms = max(counts.pop("stall_max_ms") for counts in told)
+    print(*told, sep="\n", file=sys.stderr)
     turn, wait = after.timings_us["turn"], after.timings_us["management_wait"]
     return {
         "nodes": nodes,
@@ -147,6 +168,7 @@ async def _strike(address: str, runtime_dir: Path, crowd: list[Child], nodes: in
         "all_back_s": took_s,
         # A node that was declared dead has another row or generation, or is still offline.
         "false_deaths": sum(now.get(node_id) != place for node_id, place in places.items()),
+        "retries": sum(sum(counts.values()) for counts in told) - nodes,
         "jobs": len(ordered),
         "jobs_failed": probe.failures,
         "client_calm_p99_ms": quantile(calm, 0.99) / 1e6,
@@ -155,6 +177,9 @@ async def _strike(address: str, runtime_dir: Path, crowd: list[Child], nodes: in
         "turn_p99_ms": turn["p99"] / 1e3,
         "turn_max_ms": turn["max"] / 1e3,
         "management_wait_p99_ms": wait["p99"] / 1e3,
+        "nodes_stall_max_ms": float(stall_max_ms),
+        "load_average": os.getloadavg()[0],
+        "manager_rss_mib": rss_mib(after.pid),
         "manager_rss_times": rss_mib(after.pid) / rss_before,
     }
 

@@ -1,97 +1,336 @@
-"""Many nodes in one process: the product's own agent core and driver, with nothing behind them.
+"""Many nodes in one process, as lean as can be: raw frames over epoll, timers in buckets.
 
-python -m _load.agents ADDRESS PREFIX COUNT PER_SECOND
+python -m _load.agents ADDRESS PREFIX COUNT PER_SECOND SOURCE
 
-Each node keeps a control connection and a lane to every worker, so COUNT is bounded by the
-descriptors that a process may have.  It answers orders, a line each:
+Each node keeps a control connection and a lane to every worker.  It dials, waits (full jitter) and
+gives up as the SDK's agent does, beats with one and the same frame, and answers every job with its
+own payload.  A tenth of what the SDK's agent costs is left, so that the machine is the server's.
+SOURCE is the address on this host to dial from: each has ports of its own.  Orders, a line each:
 
   mark    forget what was counted; answers "marked"
   count   answers how many nodes were called ready since the mark
+  told    answers, as JSON, what happened since the mark: retries by cause, the longest stall
 """
 
-import asyncio
+import json
 import os
+import random
 import resource
+import select
+import socket
 import sys
-from typing import Any
+import time
+from collections import Counter
+from collections.abc import Callable
 
-import uvloop
-
-from _load.orders import next_line, say
-from pointsman.node_core.agent import AgentCore
-from pointsman.node_core.events import (
-    AgentSetup,
-    GiveUp,
-    JobEnded,
-    MeasureResources,
-    ResourcesMeasured,
-    StartJob,
-    StateChanged,
+from _load.raw_connection import Crowd, RawConnection
+from pointsman_wire.control_messages import (
+    Heartbeat,
+    HeartbeatAck,
+    LanesReady,
+    NodeStateChanged,
+    Register,
+    Registered,
+    Service,
+    ToNode,
+    Translation,
 )
-from pointsman_wire.control_messages import Register, Service, ToNode, Translation
-from pointsman_wire.lane_messages import LaneToNode
-from pointsman_wire.preamble import Role
-from pointsman_wire.sockets.driver import Driver, DriverSettings
+from pointsman_wire.framing import HeaderDecoder, encode_frame
+from pointsman_wire.lane_messages import (
+    Assign,
+    AssignAck,
+    LaneAccepted,
+    LaneOpen,
+    LanePing,
+    LanePong,
+    LaneReport,
+    LaneToNode,
+    NodeResult,
+)
+from pointsman_wire.messages import Error, Message
+from pointsman_wire.preamble import Role, encode_preamble
 
-SETTLE_S = 60.0
+# As the SDK's agent has them.
+CONTROL_FIRST_S = 0.5
+LANE_FIRST_S = 0.1
+CAP_S = 30.0
+DIAL_S = 5.0
+ANSWER_S = 10.0
+STOOD_S = 5.0
+
+BEAT = encode_frame(Heartbeat(cpu_percent=5.0))
+READY = encode_frame(LanesReady())
+REPORT = encode_frame(LaneReport())
+SETTLE_S = 120.0
+
+_decode_control = HeaderDecoder[Message](ToNode).decode
+_decode_lane = HeaderDecoder[Message](LaneToNode).decode
+
+
+class Backoff:
+    """Waits drawn evenly from 0 to a bound that doubles."""
+
+    __slots__ = ("_failures", "_first_s")
+
+    def __init__(self, first_s: float) -> None:
+        self._first_s = first_s
+        self._failures = 0
+
+    def next_s(self, asked_ms: int | None = None) -> float:
+        """Count a failure and return the wait; what the server asks for comes on top."""
+        bound_s = min(CAP_S, self._first_s * 2.0 ** min(self._failures, 16))
+        self._failures += 1
+        return bound_s * random.random() + (asked_ms or 0) / 1e3
+
+    def reset(self) -> None:
+        """Begin anew: what was lost had stood."""
+        self._failures = 0
 
 
 class Agent:
-    """One node that answers every job at once."""
+    """One node's control connection; its lanes are of the registration that stands."""
 
-    def __init__(self, address: str, node_id: str, news: asyncio.Event) -> None:
-        self._news = news
-        register = Register(
+    __slots__ = (
+        "_backoff",
+        "_heard_at_s",
+        "_interval_s",
+        "_lanes",
+        "_offline_intervals",
+        "_register",
+        "_since_s",
+        "_wire",
+        "crowd",
+        "is_ready",
+        "is_registered",
+    )
+
+    def __init__(self, crowd: Crowd, node_id: str) -> None:
+        self.crowd = crowd
+        self.is_ready = self.is_registered = False
+        self._backoff = Backoff(CONTROL_FIRST_S)
+        self._interval_s = 1.0
+        self._offline_intervals = 5
+        self._heard_at_s = self._since_s = 0.0
+        self._lanes: list[Lane] = []
+        self._wire: RawConnection | None = None
+        self._register = Register(
             node_id=node_id,
             services=[Service(id="nmt", kind="nmt")],
             nmt=Translation(pairs=[("en", "es")]),
         )
-        self.core = AgentCore(AgentSetup(register=register, entropy=os.urandom))
-        self.is_ready = False
-        self.driver = Driver(
-            self.core,
-            unions={Role.CONTROL: ToNode, Role.LANE: LaneToNode},
-            execute=self._execute,
-            settings=DriverSettings(server_address=address),
+
+    def dial(self) -> None:
+        """Connect, and say who this node is."""
+        hello = encode_preamble(Role.CONTROL) + encode_frame(self._register)
+        self.is_registered = False
+        wire = self._wire = RawConnection(self.crowd, hello, self._told, self._lost)
+        self.crowd.later(DIAL_S, wire.give_up_dialling)
+        self.crowd.later(ANSWER_S, lambda: self._give_up(wire))
+
+    def lanes_changed(self) -> None:
+        """When all lanes stand, jobs may come."""
+        if self._wire is not None and self._lanes and all(lane.is_up for lane in self._lanes):
+            self._wire.send(READY + BEAT)
+
+    def register_anew(self, why: str) -> None:
+        """A worker does not believe who this is."""
+        if self._wire is not None:
+            self._wire.lose(why)
+
+    def _give_up(self, wire: RawConnection) -> None:
+        if self._wire is wire and not self.is_registered:
+            wire.lose("no answer")
+
+    def _lost(self, why: str, asked_ms: int | None = None) -> None:
+        if self.is_registered and time.monotonic() - self._since_s >= STOOD_S:
+            self._backoff.reset()
+        self._wire = None
+        self.is_registered = False
+        self.crowd.told[f"control: {why}"] += 1
+        self.crowd.later(self._backoff.next_s(asked_ms), self.dial)
+
+    def _told(self, wire: RawConnection, header: bytes, _payload: bytes) -> None:
+        message = _decode_control(header)
+        if isinstance(message, HeartbeatAck):
+            self._heard_at_s = time.monotonic()
+            if message.heartbeat_interval_s:
+                self._interval_s = message.heartbeat_interval_s
+            self.is_ready |= message.state.lower() == "ready"
+        elif isinstance(message, NodeStateChanged):
+            self.is_ready |= message.state.lower() == "ready"
+        elif isinstance(message, Registered):
+            self._stand(wire, message)
+        elif isinstance(message, Error):
+            self.crowd.told[f"control error: {message.error.code}"] += 1
+            if not self.is_registered:
+                wire.lose(message.error.code, message.error.retry_after_ms)
+
+    def _stand(self, wire: RawConnection, message: Registered) -> None:
+        now_s = time.monotonic()
+        self.is_registered = True
+        self._since_s = self._heard_at_s = now_s
+        self._interval_s = message.heartbeat_interval_s
+        self._offline_intervals = message.offline_intervals
+        if message.key:
+            self._register = Register(
+                node_id=message.node_id,
+                key=message.key,
+                services=self._register.services,
+                nmt=self._register.nmt,
+            )
+        for lane in self._lanes:
+            lane.end()
+        self._lanes = [Lane(self, index, message) for index in range(message.worker_count)]
+        for lane in self._lanes:
+            lane.dial()
+        self.crowd.later(self._interval_s * random.random(), lambda: self._beat(wire))
+
+    def _beat(self, wire: RawConnection) -> None:
+        if self._wire is not wire:
+            return
+        silence_s = time.monotonic() - self._heard_at_s
+        if silence_s > (self._offline_intervals - 1) * self._interval_s:
+            wire.lose("the server is silent")
+            return
+        wire.send(BEAT)
+        self.crowd.later(self._interval_s, lambda: self._beat(wire))
+
+
+class Lane:
+    """One lane of one registration."""
+
+    __slots__ = ("_agent", "_backoff", "_epoch", "_hello", "_last_result", "_wire", "is_up")
+
+    def __init__(self, agent: Agent, index: int, registered: Registered) -> None:
+        self.is_up = False
+        self._agent = agent
+        self._backoff = Backoff(LANE_FIRST_S)
+        self._epoch = self._last_result = 0
+        self._wire: RawConnection | None = None
+        opening = LaneOpen(
+            node_id=registered.node_id,
+            row=registered.row,
+            generation=registered.generation,
+            epoch=registered.epoch,
+            ticket=registered.lane_ticket,
         )
+        self._hello = encode_preamble(Role.LANE, index) + encode_frame(opening)
 
-    def _execute(self, command: Any) -> None:
-        if isinstance(command, MeasureResources):
-            self.driver.post(ResourcesMeasured(cpu_percent=5.0))
-        elif isinstance(command, StartJob):
-            self.driver.post(JobEnded(run=command.run, payload=command.payload))
-        elif isinstance(command, StateChanged) and command.state == "ready":
-            self.is_ready = True
-            self._news.set()
-        elif isinstance(command, GiveUp):
-            print(f"a node was refused: {command.error}", file=sys.stderr, flush=True)
-            os._exit(1)
+    def dial(self) -> None:
+        """Connect, and show the ticket."""
+        if not self._hello:
+            return
+        crowd = self._agent.crowd
+        self._last_result = 0
+        wire = self._wire = RawConnection(crowd, self._hello, self._told, self._lost)
+        crowd.later(DIAL_S, wire.give_up_dialling)
+        crowd.later(ANSWER_S, lambda: self._give_up(wire))
+
+    def end(self) -> None:
+        """Close it: the node has registered anew."""
+        wire, self._wire, self._hello = self._wire, None, b""
+        if wire is not None:
+            wire.close()
+
+    def _give_up(self, wire: RawConnection) -> None:
+        if self._wire is wire and not self.is_up:
+            wire.lose("no answer")
+
+    def _lost(self, why: str, asked_ms: int | None = None) -> None:
+        self._wire = None
+        self.is_up = False
+        crowd = self._agent.crowd
+        crowd.told[f"lane: {why}"] += 1
+        crowd.later(self._backoff.next_s(asked_ms), self.dial)
+
+    def _told(self, wire: RawConnection, header: bytes, payload: bytes) -> None:
+        message = _decode_lane(header)
+        if isinstance(message, Assign):
+            self._last_result += 1
+            result = NodeResult(
+                number=self._last_result,
+                job_id=message.job_id,
+                epoch=self._epoch,
+                dispatch=message.dispatch,
+                duration_us=1,
+            )
+            wire.send(encode_frame(AssignAck(number=message.number)))
+            wire.send(encode_frame(result, payload))
+        elif isinstance(message, LanePing):
+            wire.send(
+                encode_frame(LanePong(number=message.number, last_read=message.last_assigned))
+            )
+        elif isinstance(message, LaneAccepted):
+            self._epoch = message.epoch
+            self.is_up = True
+            wire.send(REPORT)
+            self._agent.lanes_changed()
+        elif isinstance(message, Error):
+            self._refused(wire, message)
+
+    def _refused(self, wire: RawConnection, message: Error) -> None:
+        self._agent.crowd.told[f"lane error: {message.error.code}"] += 1
+        if self.is_up:
+            return
+        wire.lose(message.error.code, message.error.retry_after_ms)
+        if not message.error.retryable:
+            self._agent.register_anew("a worker refused the lane")
 
 
-async def main(address: str, prefix: str, count: int, per_second: int) -> None:
+def obey(crowd: Crowd, agents: list[Agent], line: str) -> str:
+    """Carry out one order and return the answer."""
+    if line == "mark":
+        for agent in agents:
+            agent.is_ready = False
+        crowd.told = Counter()
+        crowd.stall_max_s = 0.0
+        return "marked"
+    if line == "told":
+        return json.dumps({**crowd.told, "stall_max_ms": round(crowd.stall_max_s * 1e3)})
+    return str(sum(agent.is_ready for agent in agents))
+
+
+def begin(crowd: Crowd, agents: list[Agent], per_second: int) -> None:
+    """Let all join, so many a second, and say so when they have."""
+    for number, agent in enumerate(agents):
+        crowd.later(number / per_second, agent.dial)
+    until_s = time.monotonic() + SETTLE_S + len(agents) / per_second
+    while not all(agent.is_ready for agent in agents):
+        crowd.turn()
+        if time.monotonic() > until_s:
+            back = obey(crowd, agents, "count")
+            sys.exit(f"{back} of {len(agents)} nodes are ready: {obey(crowd, agents, 'told')}")
+    print("ready", flush=True)
+
+
+def serve(crowd: Crowd, answer: Callable[[str], str]) -> None:
+    """Obey standard input until it ends."""
+    os.set_blocking(sys.stdin.fileno(), False)
+    heard = b""
+    crowd.epoll.register(sys.stdin.fileno(), select.EPOLLIN)
+    while True:
+        crowd.turn()
+        try:
+            data = os.read(sys.stdin.fileno(), 4096)
+        except BlockingIOError:
+            continue
+        if not data:
+            os._exit(0)  # thousands of farewells would take longer than all of the bench
+        *lines, heard = (heard + data).split(b"\n")
+        for line in lines:
+            print(answer(line.decode()), flush=True)
+
+
+def main(address: str, prefix: str, count: int, per_second: int, source: str) -> None:
     """Let all join, say so, and obey."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    news = asyncio.Event()
-    agents = [Agent(address, f"{prefix}-{number}", news) for number in range(count)]
-    for number, agent in enumerate(agents):
-        agent.driver.start()
-        if number % max(1, per_second // 10) == 0:
-            await asyncio.sleep(0.1)
-    async with asyncio.timeout(SETTLE_S + count / per_second):
-        while not all(agent.is_ready for agent in agents):
-            news.clear()
-            await news.wait()
-    say("ready")
-    while line := await next_line():
-        if line.strip() == "mark":
-            for agent in agents:
-                agent.is_ready = False
-            say("marked")
-        else:
-            say(str(sum(agent.is_ready for agent in agents)))
-    os._exit(0)  # a thousand farewells would take longer than all of the bench
+    host, _, port = address.rpartition(":")
+    crowd = Crowd((socket.gethostbyname(host), int(port)), source)
+    agents = [Agent(crowd, f"{prefix}-{number}") for number in range(count)]
+    begin(crowd, agents, per_second)
+    serve(crowd, lambda line: obey(crowd, agents, line))
 
 
 if __name__ == "__main__":
-    uvloop.run(main(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])))
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), sys.argv[5])
