@@ -231,3 +231,18 @@ def test_n9_a_new_manager_gives_a_large_fleet_the_time_that_it_takes_to_come_bac
     states = [node.state for node in h.core.state.nodes.by_id.values()]
     assert states.count(NodeState.OFFLINE) == 200
     assert states.count(NodeState.READY) == 300
+
+
+def test_n9_who_registers_anew_as_before_has_no_page_published_again() -> None:
+    """Workers follow nothing when a fleet comes back; a node that comes back another is shown."""
+    h = Harness()
+    h.lose(h.make_ready())
+    h.settle()
+    shown, epoch = h.read().nodes["n1"], h.node().epoch
+    h.lose(h.make_ready())
+    h.settle()
+    assert h.node().epoch == epoch + 1 == h.core.state.setup.memory.rows.epoch[h.node().row]
+    assert h.read().nodes["n1"] == shown
+    h.make_ready(registration(max_concurrency=9))
+    h.settle()
+    assert (h.read().nodes["n1"].slots_max, h.read().nodes["n1"].epoch) == (9, epoch + 2)

@@ -7,6 +7,8 @@ anew: so a change is visible exactly when one of them was called.
 
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from pointsman_sched.core.events import Alarm
 from pointsman_sched.core.fleet.class_interner import ClassesFull, ClassInterner
 from pointsman_sched.core.fleet.damping import RegistrationDamping
@@ -156,6 +158,16 @@ class ManagementState:
         """Have the node's record built and its page published anew."""
         node.record = None
         self.dirty.add(self.layout.node_page(node.row))
+
+    def follow_record(self, node: Node) -> None:
+        """Have the page published anew if it would say something else of the node.
+
+        Not for its epoch alone, which is in its row: a fleet that registers anew with a new
+        manager is as its pages have it, and no worker has to read them again.
+        """
+        known = node.record
+        if known is None or replace(known, epoch=node.epoch) != node.record_in(known.pools):
+            self.touch_record(node)
 
     def record_of(self, node: Node) -> NodeRecord:
         """Return what the node's page holds of it."""

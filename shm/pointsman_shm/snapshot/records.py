@@ -64,7 +64,7 @@ class NodeRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
     row: int
     generation: int
-    epoch: int
+    epoch: int  # when the page was last built; the row's word is newer
     class_number: int
     node_id: str
     pools: tuple[int, ...]

@@ -194,7 +194,7 @@ def _enter(
         node.state_since_ns = state.clock_ns
         state.show_row(node)
     state.enter_pools(node)
-    state.touch_record(node)
+    state.follow_record(node)
     state.set_silent(node, False)
     state.count_fleet()
     refile(state, node)
