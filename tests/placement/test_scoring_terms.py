@@ -181,6 +181,20 @@ def test_nodes_that_came_with_the_fleet_start_at_once_and_so_does_a_lane_that_ca
     assert list(yard.harness.core.shard.fleet.paces.even[:2]) == [1.0, 1.0]
 
 
+def test_slow_starts_of_a_whole_fleet_end_some_at_a_time() -> None:
+    paces, count = Paces(2_000), 1_500
+    paces.slow_start_ns = 10 * SECOND_NS
+    paces.joined(1_999, 0)
+    for row in range(count):
+        paces.joined(row, 60 * SECOND_NS)
+    assert min(paces.even[:count]) > 1.0
+    ended = []
+    for _ in range(3):
+        paces.tick(80 * SECOND_NS)
+        ended.append([*paces.even[:count]].count(1.0))
+    assert ended == [512, 1_024, 1_500]
+
+
 def test_slow_start_can_be_switched_off() -> None:
     yard = Yard(PoolsConfig(slow_start_s=0))
     yard.add(EN_ES, slots=4)

@@ -20,6 +20,7 @@ BYTES_MAX = 32 * 1024 * 1024
 BYTES_PER_ROW = 4 + 1 + 4  # mean, count, slowness
 FORGET_NS = 60_000_000_000
 FRESHENED_A_TICK = 256
+WARMED_A_TICK = 512
 
 Types = tuple[str, ...]
 
@@ -121,9 +122,11 @@ class Paces:
 
     def tick(self, now_ns: int) -> None:
         """Let slow starts go on, and bring some of what is known up to what became of the means."""
-        for row, joined_at_ns in tuple(self._warming.items()):
-            if now_ns - joined_at_ns >= self.slow_start_ns:
-                del self._warming[row]
+        # Some at a time, each then going to the end of the line: a whole fleet may have joined.
+        for row in tuple(islice(self._warming, WARMED_A_TICK)):
+            joined_at_ns = self._warming.pop(row)
+            if now_ns - joined_at_ns < self.slow_start_ns:
+                self._warming[row] = joined_at_ns
             self._settle_all(row, now_ns)
         for pace in self._paces.values():
             self._freshen(pace, now_ns, FRESHENED_A_TICK // len(self._paces) + 1)
