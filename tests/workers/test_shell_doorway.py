@@ -288,6 +288,19 @@ async def test_n9_accepting_is_bounded_by_rate() -> None:
             peer.close()
 
 
+async def test_n9_who_gave_up_waiting_costs_those_who_wait_no_share_of_the_rate() -> None:
+    limits = DoorwayLimits(accepts_per_s_max=4, pause_s=0.02)
+    async with hall(limits=limits) as (place, doorway):
+        for _ in range(40):
+            (await place.dial(encode_preamble(Role.SESSION))).close()
+        waiting = [await place.dial(encode_preamble(Role.LANE, 1)) for _ in range(2)]
+        await until(lambda: len([taken for taken in place.adopted if taken[1].key == 1]) == 2)
+        assert doorway.refused_count >= 30
+        assert len(place.adopted) < 12, "it would take ten seconds to accept them all"
+        for peer in waiting:
+            peer.close()
+
+
 async def test_when_an_owner_takes_no_more_the_peer_is_hung_up_on() -> None:
     async with hall() as (place, doorway):
         place.is_full = True

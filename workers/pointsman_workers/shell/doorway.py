@@ -40,6 +40,7 @@ ACCEPTS_PER_S_MAX = 500
 
 _CLIENT_ROLES = frozenset({Role.SESSION, Role.TRUNK})
 _NO_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+_LEFT_STATES = frozenset({7, 8})  # TCP_CLOSE and TCP_CLOSE_WAIT, as Linux numbers them
 _DISCARD_BYTES = 64 * 1024
 _SURPRISES_MAX = 3
 _DISCARDS_MAX = 32
@@ -139,6 +140,10 @@ class Doorway:
                     self._rest()
                     return
                 continue  # the peer was gone before it was accepted
+            if self._allowance < self._limits.accepts_per_s_max / 2 and _has_left(sock):
+                sock.close()  # its peer gave up waiting: those who still wait come sooner
+                self.refused_count += 1
+                continue
             self._allowance -= 1
             address = str(name[0]) if isinstance(name, tuple) else ""
             self._welcome(sock, address)
@@ -302,3 +307,12 @@ class Doorway:
                 self._dismiss(guest)
         if self._guests:
             self._watch()
+
+
+def _has_left(sock: socket.socket) -> bool:
+    """Has the peer closed its side, whatever it said before?"""
+    try:
+        state = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
+    except OSError:  # it was reset
+        return True
+    return state in _LEFT_STATES
