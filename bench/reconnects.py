@@ -29,7 +29,7 @@ from pointsman_wire.places import admin_socket
 from pointsman_wire.sockets.admin import AdminError, ask
 
 WORKERS = 1
-JOIN_PER_SECOND = 150  # of each process: the start is no storm
+JOIN_PER_SECOND = 75  # of each process: the start is no storm
 PROCESSES = 2
 PROBE_S = 0.02
 # All nodes share this machine, and are more than a service has unless told otherwise.
