@@ -169,7 +169,7 @@ class WorkerHarness:
         self.answers_pings = True
         self._pongs: list[Received] = []
         self._connections = count(100 * worker_index + 1)
-        random = Random(worker_index)
+        random = Random(1_000 * (epoch - 1) + worker_index)  # no life draws an id of another
         setup = WorkerSetup(
             config=host.config,
             memory=host.memory(worker_index),

@@ -365,3 +365,19 @@ def test_what_reaches_the_disk_after_the_stop_goes_behind_what_waited() -> None:
     h.advance(0.2)
     assert not node.assignments()
     assert any(isinstance(command, Stopped) for command in h.commands)
+
+
+def test_a_result_that_waited_for_the_disk_is_told_under_a_number_after_those_before_it() -> None:
+    """I1: a client skips numbers that it has passed."""
+    h = journalled(slots=2)
+    node, client = h.open_lane(3), h.open_session()
+    client.submit("r-1", durability="fsync")
+    h.feed(JournalSynced(newest_write(h).number))
+    node.end(node.assignment())
+    write = newest_write(h)
+    client.submit("r-2", durability="memory")
+    node.end(node.assignment())
+    h.feed(JournalSynced(write.number))
+    told = [(result.request_id, result.number) for result in client.all(Result)]
+    assert [name for name, _ in told] == ["r-2", "r-1"]
+    assert told[0][1] < told[1][1]

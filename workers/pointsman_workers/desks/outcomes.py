@@ -88,7 +88,13 @@ class OutcomeDesk:
     def _end_synced(self, job: Job) -> None:
         """The disk has the result: told to whose the job is by now."""
         job.is_end_safe = True
-        self.sessions.deliver(job.session, job)
+        session, result = job.session, job.result
+        assert result is not None, job.job_id
+        if session.utterances is None and result.number != session.next_result - 1:
+            # Others were told meanwhile, and a client skips numbers that it has passed.
+            job.result = replace(result, number=session.next_result)
+            session.next_result += 1
+        self.sessions.deliver(session, job)
 
     def _write_end(self, job: Job, hold: Hold | None, message: NodeResult | None) -> None:
         """Write the result down, or leave it with its node until the client has it."""

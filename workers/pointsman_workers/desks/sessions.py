@@ -210,6 +210,15 @@ class SessionDesk:
         self.delivery.resumed(session)
         if session.utterances is not None:
             self.utterances.resumed(session.utterances)
+        self._tell_passed(session, message)
+
+    def _tell_passed(self, session: Session, message: SessionInit) -> None:
+        """Tell what waited for the disk when its worker died, and was passed by later numbers."""
+        for request_id in message.unfinished:
+            job = self.shard.window.find((session.tenant, session.session_id, request_id))
+            result = job.result if job is not None and job.is_end_safe else None
+            if job is not None and result is not None and result.number <= message.last_result:
+                self.repeat(session, job)
 
     def _answer_unfinished(self, session: Session, request_ids: list[str]) -> dict[str, str]:
         """Say of each id that the client still waits for: running, ended, or unknown."""
@@ -323,10 +332,8 @@ class SessionDesk:
             number = result.kept.result.number
             if number > last_number and self.shard.window.is_remembered(result):
                 job = self.shard.window.awaken(result)
-                if (
-                    session.utterances is not None
-                    and result.kept.result.utterance_index is not None
-                ):
+                index = result.kept.result.utterance_index
+                if session.utterances is not None and index is not None:
                     self.utterances.restored(session.utterances, job)
                     continue
                 unread[number] = job
