@@ -249,23 +249,26 @@ def test_a_large_result_that_was_read_is_not_run_again_for_who_left() -> None:
     assert not recovered.ended
 
 
-def test_numbers_of_results_go_on_after_the_last_that_the_client_has_seen() -> None:
-    """A job of level memory took number 1: the journal does not know, the client does."""
+def test_results_told_before_the_client_is_back_have_numbers_that_it_cannot_have_seen() -> None:
+    """I1: jobs of level memory took numbers that the journal does not know, and the client does."""
     host = JournalledHost()
     worker = host.worker()
     nodes = lanes(worker)
     client = worker.open_session("s-1")
     client.submit("r-0")  # so that the session is in the journal
     client.submit("r-1", durability="memory")
-    memory = [(n, j) for n in nodes.values() for j in n.assignments() if j.request_id == "r-1"]
-    memory[0][0].end(memory[0][1])
-    assert client.one(Result).number == 1
-    successor = host.successor(worker)
-    client = back(successor, client, last_result=1)
-    nodes = lanes(successor)
-    node, job = next((n, j) for n in nodes.values() for j in n.assignments())
+    jobs = {j.request_id: (n, j) for n in nodes.values() for j in n.assignments()}
+    node, job = jobs["r-1"]
     node.end(job)
-    assert client.one(Result).number == 2
+    assert client.one(Result).number == 1
+    node, job = jobs["r-0"]
+    running = fence(1, job)
+    successor = host.successor(worker)
+    successor.open_lane(node.row, running=[running]).end_fence(running, b"hola")
+    client = back(successor, client, last_result=1)
+    result = client.one(Result)
+    assert result.job_id == running.job_id
+    assert result.number > 1
 
 
 def test_a_deadline_goes_on_over_a_restart_and_begins_anew_after_a_reboot() -> None:

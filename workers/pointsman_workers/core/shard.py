@@ -160,8 +160,11 @@ class Shard:
 
     def let_go(self, job: Job) -> None:
         """The client has a result, or will never ask: its node may forget it."""
-        if self.withheld.release(job) and job.segment:
-            # Without its output it is no answer to a repeated request: its key is free.
-            self.journal.ended(job, is_forgotten=True)
+        if not self.withheld.release(job) or not job.segment:
+            return
+        # Without its output it is no answer to a repeated request: its key is free.
+        is_forgotten = not self.journal.has_room_for_result(job.output)
+        self.journal.ended(job, is_forgotten=is_forgotten)
+        if is_forgotten:
             self.journal.forgotten(job.segment, job.arrival)
             job.segment = 0

@@ -33,6 +33,7 @@ from pointsman_workers.ordering.utterances import index_of, note_accepted
 _decode_requirement = msgspec.msgpack.Decoder(Requirement).decode
 _STATES = {state.name.lower(): state for state in JobState if state >= FIRST_TERMINAL}
 _FORGOTTEN = Submit()
+NUMBERS_PER_LIFE = 1 << 32
 Place = tuple[int, int]  # epoch, dispatch
 
 
@@ -66,6 +67,10 @@ class TakeOverDesk:
         shard.window.restore(recovered.ended, shard.now_ns)
         for result in recovered.ended:
             self._restore_result(result)
+        # Results that only memory held had numbers too: ours are above them all.
+        first_number = (shard.setup.epoch - 1) * NUMBERS_PER_LIFE + 1
+        for session in self._sessions_by_serial.values():
+            session.next_result = max(session.next_result, first_number)
         self._sessions_by_serial = {}
 
     def _restore_result(self, result: RecoveredResult) -> None:
