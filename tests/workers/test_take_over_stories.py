@@ -174,7 +174,21 @@ def test_jobs_that_waited_wait_on_in_the_order_of_their_acceptance() -> None:
     assert order == [f"r-{number}" for number in range(6)]
 
 
-def test_a_job_that_nobody_can_do_waits_after_a_restart_as_it_would_have_before() -> None:
+def test_p5_a_job_whose_whole_fleet_is_away_after_a_restart_waits_for_it() -> None:
+    """I1: nodes come back by their own back-off, long after the 2 s for what nobody can do."""
+    host, worker, client, row, running = started()
+    successor = host.successor(worker)
+    client = back(successor, client)
+    successor.advance(14)
+    node = successor.open_lane(7 - row)
+    successor.advance(0.1)
+    job = node.assignment()
+    assert job.job_id == running.job_id
+    node.end(job, b"hola")
+    assert client.one(Result).status == "completed"
+
+
+def test_a_job_that_nobody_can_do_after_a_restart_waits_the_longer_of_its_waits() -> None:
     host = JournalledHost()
     worker = host.worker()
     client = worker.open_session("s-1")
@@ -182,7 +196,7 @@ def test_a_job_that_nobody_can_do_waits_after_a_restart_as_it_would_have_before(
     successor = host.successor(worker)
     client = back(successor, client)
     successor.open_lane(3)  # the other node does not come back
-    successor.advance(6.9)  # the nodes' grace, and the 2 s for what no node can do
+    successor.advance(14.9)  # the nodes' grace, and the 10 s for busy ones
     assert not client.all(Result)
     successor.advance(0.5)
     result = client.one(Result)

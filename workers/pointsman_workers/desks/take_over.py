@@ -47,7 +47,6 @@ class TakeOverDesk:
         self._grace_ns = int(shard.config.jobs.lane_grace_s * SECOND_NS)
         self._expected: dict[Place, tuple[Job, str]] = {}  # with the node that shall report it
         self._places_by_node: dict[str, dict[Place, None]] = {}
-        self._waiting: list[Job] = []  # jobs that waited in their former life
         self._sessions_by_serial: dict[int, Session] = {}
         shard.window.make_job = self._awaken
 
@@ -161,14 +160,18 @@ class TakeOverDesk:
             return
         self.placing.wait(job)
         self._bound_wait(job)
-        self._waiting.append(job)
 
     def _bound_wait(self, job: Job) -> None:
-        """How long it waits at most; whether any node can do it is known when they are back."""
-        wait_s = self.shard.config.jobs.wait_busy_s
-        if job.submit.wait_busy_s is not None:
-            wait_s = job.submit.wait_busy_s
-        job.wait_until_ns = self.shard.now_ns + self._grace_ns + int(wait_s * SECOND_NS)
+        """How long it waits at most: the longer of its waits, after the time that nodes have.
+
+        It was accepted when nodes were there; after an outage they come back one by one, by their
+        own back-off.  That none is back yet is no reason to say that there is none.
+        """
+        jobs, submit = self.shard.config.jobs, job.submit
+        busy_s = jobs.wait_busy_s if submit.wait_busy_s is None else submit.wait_busy_s
+        none_s = jobs.wait_none_s if submit.wait_none_s is None else submit.wait_none_s
+        wait_ns = self._grace_ns + int(max(busy_s, none_s) * SECOND_NS)
+        job.wait_until_ns = self.shard.now_ns + wait_ns
         self.placing.rearm(job)
 
     # -- what nodes say ----------------------------------------------------------------------
@@ -212,12 +215,6 @@ class TakeOverDesk:
             job = self._forget(place)
             if job is not None:
                 self._place_anew(job, f"{node_id} was not back in time after a restart")
-        waiting, self._waiting = self._waiting, []
-        for job in waiting:
-            if job.is_queued:
-                wait_ns = int(self.placing.wait_s(job) * SECOND_NS)
-                job.wait_until_ns = self.shard.now_ns + wait_ns
-                self.placing.rearm(job)
 
     def _forget(self, place: Place) -> Job | None:
         """Expect this dispatch no more; return its job if that still waits for it."""
@@ -237,6 +234,7 @@ class TakeOverDesk:
             self.serial.again(job.session.line, job)
         elif not self.placing.place(job):
             self.placing.wait(job)
+            self._bound_wait(job)
 
     # -- the window --------------------------------------------------------------------------
 
