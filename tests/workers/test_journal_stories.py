@@ -202,6 +202,10 @@ def test_c3_ends_of_accepted_jobs_fit_or_stay_at_their_nodes() -> None:
     node.end(node.assignment())
     assert client.one(Result).status == "completed"
     assert node.acknowledgement().withheld == [1]
+    h.feed(JournalState(segment=2, room_bytes=32 * MIB, held_bytes=32 * MIB, oldest=1))
+    h.receive(client.connection, ResultAck(results=[(client.ack.session_number, 1)]))
+    ended = [entry for entry in h.entries() if isinstance(entry, JobEnded)]
+    assert [(entry.output, entry.is_forgotten) for entry in ended] == [(b"hola", False)]
 
 
 def test_a_key_whose_job_never_ran_is_free_in_the_journal_too() -> None:
