@@ -11,7 +11,7 @@ from worker_harness import Client, Host, Node, WorkerHarness
 from pointsman_shm.config import Config, JobsConfig, SessionsConfig
 from pointsman_wire.lane_messages import CancelJob, JobFence, LaneReport
 from pointsman_wire.messages import Error
-from pointsman_wire.session_messages import JobAccepted, Result, ResultAck, SessionInitAck
+from pointsman_wire.session_messages import JobAccepted, Result, ResultAck
 from pointsman_workers.core.events import JournalState, JournalSynced, WriteJournal
 from pointsman_workers.journal.entries import Recovered
 from pointsman_workers.journal.replay import Fold, FoundEntry
@@ -20,10 +20,6 @@ SECOND_NS = 1_000_000_000
 MIB = 1 << 20
 LARGE = b"x" * (64 * 1024 + 1)
 _decode = msgspec.msgpack.Decoder(list[FoundEntry]).decode
-
-
-def there(segment: int) -> JournalState:
-    return JournalState(segment=segment, room_bytes=64 * MIB, held_bytes=16 * MIB, oldest=1)
 
 
 def left_behind(journal: list[list[object]], *, is_same_boot: bool = True) -> Recovered:
@@ -54,7 +50,7 @@ class JournalledHost(Host):
             self,
             epoch=life,
             now_ns=self.now_ns,
-            journal=there(life),
+            journal=JournalState(life, room_bytes=64 * MIB, held_bytes=16 * MIB, oldest=1),
             recovered=recovered or Recovered(),
         )
         self.journal.append(worker.commands)
@@ -400,4 +396,3 @@ def test_a_session_that_resumes_without_its_token_gets_no_old_results() -> None:
     stranger = successor.open_session("s-1", resume_token="guessed")
     assert not stranger.ack.resumed
     assert not stranger.all(Result)
-    assert isinstance(stranger.ack, SessionInitAck)
