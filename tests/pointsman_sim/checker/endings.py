@@ -115,6 +115,9 @@ def ends_are_final(recording: Recording, limits: Limits) -> Verdict:
         for later in job.results[1:]:
             if later.status == job.results[0].status:
                 continue
+            if recording.is_only_at_node(job.job_id, job.results[0].at_ns):
+                verdict.skip("its end had no room in the journal, and stayed at its node")
+                continue
             shard = recording.shard_of(job.session)
             if not recording.is_lost(job.level, shard, job.asked_at_ns, later.at_ns):
                 words = f"{_name(job)} ended {job.results[0].status} and then {later.status}"

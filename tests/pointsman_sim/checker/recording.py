@@ -272,6 +272,15 @@ class Recording:
             for loss in self.losses(level, shard)
         )
 
+    def is_only_at_node(self, job_id: str, until_ns: int) -> bool:
+        """Was the end of a job not written down by then, for a disk that was full?
+
+        It stays at its node; should worker and node die before the client has it, it runs again.
+        """
+        is_full = any(strike.fact.status == "disk_full" for strike in self.strikes)
+        kept = self.of("kept", by="worker")
+        return is_full and not any(f.job_id == job_id and f.at_ns <= until_ns for f in kept)
+
     def usual_level(self) -> str:
         """Return the level of the first acceptance: what is assumed where nothing was said."""
         return next((f.level for f in self.of("accepted")), "memory")

@@ -23,16 +23,19 @@ class WorkerScribe:
         for command in commands:
             if type(command) is Send and type(command.message) is Result:
                 ended[command.message.job_id] = None
-            elif type(command) is WriteJournal:
-                ended |= self._in_journal(command)
+        kept = self._in_journal(commands)
+        ended |= kept
         return [
-            Fact(at_ns=now_ns, by="worker", who=self._who, what="ended", job_id=job_id)
-            for job_id in ended
+            Fact(at_ns=now_ns, by="worker", who=self._who, what=what, job_id=job_id)
+            for what, jobs in (("ended", ended), ("kept", kept))
+            for job_id in jobs
         ]
 
-    def _in_journal(self, command: WriteJournal) -> dict[str, None]:
+    def _in_journal(self, commands: Sequence[Any]) -> dict[str, None]:
+        """Return the jobs whose ends are written down."""
         ended: dict[str, None] = {}
-        for entry in command.entries:
+        entries = [e for c in commands if type(c) is WriteJournal for e in c.entries]
+        for entry in entries:
             if isinstance(entry, JobAccepted):
                 self._names[entry.job] = entry.job_id
             elif isinstance(entry, JobEnded) and entry.job in self._names:
