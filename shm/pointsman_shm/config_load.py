@@ -4,7 +4,7 @@ import difflib
 import os
 import stat
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin
@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args, get_origin
 import msgspec
 
 from pointsman_shm.config import Config
+from pointsman_shm.paths import InstancePaths, resolve_paths
 
 CONFIG_SIZE_MAX = 1024 * 1024
 
@@ -147,3 +148,25 @@ def _allowed_words(dotted: str) -> tuple[str, ...]:
         fields = msgspec.structs.fields(struct) if struct is not None else ()
         expected = {field.name: field.type for field in fields}.get(name)
     return get_args(expected) if get_origin(expected) is Literal else ()
+
+
+def configured_paths(
+    config: Config,
+    *,
+    instance: str | None,
+    state_dir: str | None,
+    runtime_dir: str | None,
+    environment: Mapping[str, str],
+) -> InstancePaths:
+    """Name everything of the instance: as a command line says, else as the configuration does.
+
+    Raises PathError.
+    """
+    directories = config.directories
+    return resolve_paths(
+        instance or config.server.instance,
+        state_dir=state_dir or directories.state_dir,
+        runtime_dir=runtime_dir or directories.runtime_dir,
+        environment=environment,
+        user_id=os.geteuid(),
+    )

@@ -8,8 +8,8 @@ from pathlib import Path
 import msgspec
 
 from pointsman_shm.config import Config
-from pointsman_shm.config_load import load_config
-from pointsman_shm.paths import InstancePaths, resolve_paths
+from pointsman_shm.config_load import configured_paths, load_config
+from pointsman_shm.paths import InstancePaths
 
 
 class ManagerOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,12 +43,12 @@ def parse_options(arguments: Sequence[str]) -> ManagerOptions:
     if not 1 <= given.workers <= 64:
         parser.error(f"{given.workers} workers: 1 to 64 are possible")
     config = load_config(given.config)
-    paths = resolve_paths(
-        given.instance or config.server.instance,
-        state_dir=given.state_dir or config.directories.state_dir,
-        runtime_dir=given.runtime_dir or config.directories.runtime_dir,
+    paths = configured_paths(
+        config,
+        instance=given.instance,
+        state_dir=given.state_dir,
+        runtime_dir=given.runtime_dir,
         environment=os.environ,
-        user_id=os.geteuid(),
     )
     return ManagerOptions(
         worker_count=given.workers,

@@ -19,9 +19,9 @@ from contextlib import ExitStack
 
 import msgspec
 
-from pointsman_shm.config_load import ConfigError, load_config
+from pointsman_shm.config_load import ConfigError, configured_paths, load_config
 from pointsman_shm.memory.ownership import LockHeld, acquire_lock, boot_hash
-from pointsman_shm.paths import InstancePaths, PathError, resolve_paths
+from pointsman_shm.paths import InstancePaths, PathError
 from pointsman_shm.saying import say
 from pointsman_shm.state_files import (
     StateFileError,
@@ -205,13 +205,12 @@ def _parse(arguments: Sequence[str]) -> Division:
     if not 1 <= given.workers <= 64:
         parser.error(f"{given.workers} workers: 1 to 64 are possible")
     config = load_config(given.config)
-    directories = config.directories
-    paths = resolve_paths(
-        given.instance or config.server.instance,
-        state_dir=given.state_dir or directories.state_dir,
-        runtime_dir=given.runtime_dir or directories.runtime_dir,
+    paths = configured_paths(
+        config,
+        instance=given.instance,
+        state_dir=given.state_dir,
+        runtime_dir=given.runtime_dir,
         environment=os.environ,
-        user_id=os.geteuid(),
     )
     return Division(
         paths=paths,

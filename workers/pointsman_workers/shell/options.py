@@ -8,8 +8,8 @@ from pathlib import Path
 import msgspec
 
 from pointsman_shm.config import Config
-from pointsman_shm.config_load import load_config
-from pointsman_shm.paths import InstancePaths, resolve_paths
+from pointsman_shm.config_load import configured_paths, load_config
+from pointsman_shm.paths import InstancePaths
 
 
 class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,13 +50,12 @@ def parse_options(arguments: Sequence[str]) -> WorkerOptions:
     if not 0 <= index < given.workers <= 64:
         parser.error(f"worker {index} of {given.workers}: at most 64, counted from 0")
     config = load_config(given.config)
-    directories = config.directories
-    paths = resolve_paths(
-        given.instance or config.server.instance,
-        state_dir=given.state_dir or directories.state_dir,
-        runtime_dir=given.runtime_dir or directories.runtime_dir,
+    paths = configured_paths(
+        config,
+        instance=given.instance,
+        state_dir=given.state_dir,
+        runtime_dir=given.runtime_dir,
         environment=os.environ,
-        user_id=os.geteuid(),
     )
     return WorkerOptions(
         index=index,
