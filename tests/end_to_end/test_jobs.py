@@ -1,7 +1,6 @@
 """Jobs through a real service: two workers, a manager, nodes and clients on real sockets."""
 
 import asyncio
-from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from time import monotonic
@@ -9,7 +8,7 @@ from time import monotonic
 import pytest
 from live.journal import Journal
 from live.nodes import live_node
-from live.service import LiveService, live_service
+from live.service import LiveService
 from live.sessions import session_ids
 
 from pointsman import (
@@ -23,19 +22,6 @@ from pointsman import (
 from pointsman_wire.limits import PAYLOAD_BYTES_MAX
 
 NMT = ["nmt"]
-
-
-@pytest.fixture(scope="module")
-def service() -> Iterator[LiveService]:
-    """One for all; a test is told from others by the language that its node speaks."""
-    with live_service() as started:
-        yield started
-        asyncio.run(started.has_no_slots_held())
-
-
-@pytest.fixture
-def journal(tmp_path: Path) -> Journal:
-    return Journal(tmp_path / "journal")
 
 
 # ---- slots

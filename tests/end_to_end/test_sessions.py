@@ -1,14 +1,12 @@
 """Sessions of a real service: each has its worker, whoever accepts it, and none meets another."""
 
 import asyncio
-from collections.abc import Iterator
 from contextlib import AsyncExitStack
-from pathlib import Path
 
 import pytest
 from live.journal import Journal
 from live.nodes import live_node
-from live.service import LiveService, live_service
+from live.service import LiveService
 from live.sessions import session_ids
 
 from pointsman import (
@@ -21,19 +19,6 @@ from pointsman_wire.admin_messages import Sessions, SessionsQuery
 from pointsman_wire.shards import shard_of
 
 NMT = ["nmt"]
-
-
-@pytest.fixture(scope="module")
-def service() -> Iterator[LiveService]:
-    """One for all; a test is told from others by the language that its node speaks."""
-    with live_service() as started:
-        yield started
-        asyncio.run(started.has_no_slots_held())
-
-
-@pytest.fixture
-def journal(tmp_path: Path) -> Journal:
-    return Journal(tmp_path / "journal")
 
 
 async def test_sessions_of_every_worker_are_served_whoever_accepts_them(
