@@ -13,7 +13,7 @@ MINUTES ?= 5
 SEED    ?= 0
 SHARE ?= 1.0
 LEDGER ?=
-BENCHES  := $(filter-out bench/_%,$(wildcard bench/*.py))
+BENCHES  := $(wildcard bench/*.py)
 
 .PHONY: demo test check crash weather mutants soak faults fuzz torn-reads bench clean setup speech
 
@@ -56,7 +56,7 @@ TRACE ?=
 soak: setup  ## A trace through real processes, a fault every few seconds: make soak TRACE=FILE MINUTES=60
 	PYTHONPATH=tests $(PYTHON) -m pointsman_sim.chaos.soak --minutes $(MINUTES) --trace "$(TRACE)"
 
-bench: setup  ## Every bench, short; modules that benches share begin with an underscore
+bench: setup  ## Every bench, short; what benches share is in folders with an underscore
 	@set -e; for bench in $(BENCHES); do echo "== $$bench"; $(PYTHON) $$bench --quick; done
 
 clean:  ## Remove what the targets above have made

@@ -25,8 +25,8 @@ from multiprocessing import get_context
 from multiprocessing.synchronize import Barrier
 
 import msgspec
-from _dispatch import Dispatch
-from _report import Options, Row, median_row, report, run
+from _shared.dispatch import Dispatch
+from _shared.report import Options, Row, median_row, report, run
 
 from pointsman_shm.memory.ledger import Ledger, OwnLedger
 from pointsman_wire.lane_messages import Assign

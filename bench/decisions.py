@@ -19,8 +19,8 @@ from collections import deque
 from collections.abc import Callable
 from time import thread_time_ns
 
-from _dispatch import SLOTS, Dispatch
-from _report import Options, Row, median_row, quantile, read_options, report
+from _shared.dispatch import SLOTS, Dispatch
+from _shared.report import Options, Row, median_row, quantile, read_options, report
 
 from pointsman_wire.lane_messages import Assign
 from pointsman_wire.link import Send

@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 from time import perf_counter_ns, thread_time_ns
 
 import msgspec
-from _report import Options, Row, median_row, report, run
+from _shared.report import Options, Row, median_row, report, run
 
 from pointsman_shm.config import JournalConfig
 from pointsman_wire.session_messages import Result, Submit

@@ -20,8 +20,8 @@ from pathlib import Path
 
 import msgspec
 from _load.offers import Offer, Stretch
-from _processes import Child
-from _report import Options, Row, median_row, report, run
+from _shared.processes import Child
+from _shared.report import Options, Row, median_row, report, run
 
 from pointsman.testing import running_service
 from pointsman_wire.admin_messages import Status, StatusQuery

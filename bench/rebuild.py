@@ -8,8 +8,8 @@ are CPU time of the manager's turns, the median of several rebuilds.
 
 import gc
 
-from _fleet import Fleet
-from _report import Options, Row, median_row, quantile, report, run
+from _shared.fleet import Fleet
+from _shared.report import Options, Row, median_row, quantile, report, run
 
 from pointsman_sched.manager.garbage import GarbageKeeper
 from pointsman_shm.config import Config, PoolConfig, PoolsConfig

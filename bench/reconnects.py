@@ -17,8 +17,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from _processes import Child
-from _report import Options, Row, quantile, report
+from _shared.processes import Child
+from _shared.report import Options, Row, quantile, report
 
 from pointsman import Session, connect
 from pointsman.testing import running_service

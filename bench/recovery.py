@@ -19,7 +19,7 @@ from statistics import median
 from time import monotonic
 
 import msgspec
-from _report import Options, Row, report, run
+from _shared.report import Options, Row, report, run
 from crash.load import impatient
 from live.journal import Journal
 from live.nodes import NodeProcess, node_process

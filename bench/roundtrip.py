@@ -19,7 +19,7 @@ from _load.systems import (
     pointsman,
     pointsman_with_sdk,
 )
-from _report import Options, Row, median_row, report, run
+from _shared.report import Options, Row, median_row, report, run
 
 DEPTHS = (1, 8, 64, 512)
 # Many connections with a session each, as far as there is a job for most of them.

@@ -9,8 +9,8 @@ import gc
 from collections.abc import Callable
 from time import thread_time_ns
 
-from _fleet import NODES_PER_TURN, Fleet
-from _report import Options, Row, median_row, quantile, report, run
+from _shared.fleet import NODES_PER_TURN, Fleet
+from _shared.report import Options, Row, median_row, quantile, report, run
 
 from pointsman_shm.memory.catalog_reader import CatalogReader
 from pointsman_shm.snapshot.fleet_index import FleetIndex

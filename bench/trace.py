@@ -16,7 +16,7 @@ from _replay.fleets import Done, capacity_of, figures, speeds_of
 from _replay.ours import run_ours
 from _replay.simple import at_random, least_connections, round_robin, run_clairvoyant, run_simple
 from _replay.traces import Arrival, Replayed, TraceError, read_trace, replay
-from _report import Options, Row, report
+from _shared.report import Options, Row, report
 
 NODE_COUNTS = (10, 100, 1_000, 10_000)
 QUICK_NODE_COUNTS = (10, 100)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 
 import msgspec
-from _processes import Child
+from _shared.processes import Child
 
 from _load.orders import Order, Outcome
 from pointsman.testing import running_service

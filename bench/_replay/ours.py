@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from heapq import heappop, heappush
 
-from _dispatch import BEAT_NS, TRUNK, Dispatch
+from _shared.dispatch import BEAT_NS, TRUNK, Dispatch
 
 from _replay.fleets import SLOTS, Done
 from _replay.traces import Arrival

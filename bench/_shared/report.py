@@ -21,7 +21,7 @@ Value = str | int | float
 Row = dict[str, Value]
 
 LIBRARIES = ("pointsman", "msgspec", "uvloop")
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
 class Options(msgspec.Struct, frozen=True):
