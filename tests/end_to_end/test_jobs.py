@@ -19,6 +19,7 @@ from pointsman import (
     blocking,
     connect,
 )
+from pointsman_wire.admin_messages import Status, StatusQuery
 from pointsman_wire.limits import PAYLOAD_BYTES_MAX
 
 NMT = ["nmt"]
@@ -55,6 +56,28 @@ async def test_a_slot_freed_by_one_worker_goes_to_a_job_that_waits_in_the_other(
     assert {len(starts) for starts in journal.starts().values()} == {1}
     after = await service.counters()
     assert after["node_capacity_refusals"] == before["node_capacity_refusals"]
+
+
+async def test_every_job_that_gets_a_node_at_once_has_its_scheduling_timed(
+    service: LiveService, journal: Journal
+) -> None:
+    """From the read of its request, whatever else its turn did."""
+
+    async def timed() -> float:
+        found = [await service.ask(f"worker-{index}", StatusQuery()) for index in (0, 1)]
+        return sum(s.timings_us["scheduling"]["count"] for s in found if isinstance(s, Status))
+
+    async with (
+        live_node(service.address, journal, "ba"),
+        connect(service.address, src="en", tgt="ba") as session,
+    ):
+        await session.submit(
+            "a", services=NMT
+        )  # it may have to wait until its worker sees the node
+        before = await timed()
+        for _ in range(3):
+            await session.submit("a", services=NMT)
+        assert await timed() - before == 3
 
 
 async def test_who_waits_in_one_worker_starts_when_the_other_frees_the_slot(

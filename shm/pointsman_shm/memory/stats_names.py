@@ -92,3 +92,4 @@ class Timing(_Position):
     MANAGEMENT_WAIT = auto()
     QUEUE_WAIT = auto()
     LOOP_LAG = auto()
+    SCHEDULING = auto()  # a request was read -> its node is chosen and the frames are written

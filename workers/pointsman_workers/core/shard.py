@@ -82,7 +82,8 @@ class Shard:
         self.is_settled = False
         # What is counted with every job, by the number of its Counter; told at the step's end.
         self.tally = self.fleet.tally
-        self.assigned_at_once = 0  # jobs that were assigned in the step that accepted them
+        self.assigned_at_once = 0  # jobs that were assigned in the step that accepted them,
+        self.assigned_last = 0  # and in the last step
         self.count = memory.stats.add
         self.observe = memory.stats.observe
         self._id_pool = ""
@@ -144,6 +145,7 @@ class Shard:
         if self.tally:
             stats.add_tally(self.tally)
             self.tally.clear()
+        self.assigned_last = self.assigned_at_once
         if self.assigned_at_once:
             stats.observe(Timing.SUBMIT_TO_ASSIGN, 0, self.assigned_at_once)
             self.assigned_at_once = 0

@@ -190,6 +190,12 @@ class WorkerProcess:
             strangers=strangers(limits),
         )
         driver.observe_turn = lambda duration_ns: stats.observe(Timing.TURN, duration_ns)
+
+        def observe_wait(wait_ns: int) -> None:
+            if core.shard.assigned_last:
+                stats.observe(Timing.SCHEDULING, wait_ns, core.shard.assigned_last)
+
+        driver.observe_wait = observe_wait
         self._life.hangs_on(driver)
         stack.push_async_callback(driver.end, FLUSH_S)
         return driver
