@@ -12,6 +12,7 @@ from msgspec import inspect
 
 from pointsman_wire.admin_messages import AdminAnswer, AdminQuery
 from pointsman_wire.control_messages import ToManager, ToNode
+from pointsman_wire.instance_messages import Entry
 from pointsman_wire.lane_messages import LaneToNode, LaneToWorker
 from pointsman_wire.messages import Message
 from pointsman_wire.order_messages import Order, OrderAnswer
@@ -25,6 +26,7 @@ UNIONS: dict[str, Any] = {
     "node, from the manager": ToNode,
     "worker, from a node": LaneToWorker,
     "node, from a worker": LaneToNode,
+    "worker, from another instance": Entry,
     "any process, on its admin socket": AdminQuery,
     "command line": AdminAnswer,
     "manager, on its admin socket": Order,

@@ -3,6 +3,7 @@
 import msgspec
 
 from pointsman_shm.uplink import UplinkMessage
+from pointsman_wire.messages import Message
 from pointsman_workers.core.overload import Pressure
 from pointsman_workers.journal.entries import AnyEntry
 
@@ -97,3 +98,24 @@ class JournalSynced(msgspec.Struct, frozen=True, gc=False):
     """Every record up to this number is on the disk itself."""
 
     number: int
+
+
+class SendInstance(msgspec.Struct, frozen=True, gc=False):
+    """Put a message into the inbox of a worker of another instance.
+
+    What one step sends to one worker arrives in order and together, or waits until it can.
+    """
+
+    instance: str
+    shard: int
+    message: Message
+    payload: bytes = b""
+
+
+class InstanceSaid(msgspec.Struct, frozen=True, gc=False):
+    """A worker of another instance put this into our inbox."""
+
+    instance: str
+    shard: int
+    message: Message
+    payload: bytes = b""

@@ -1,0 +1,184 @@
+"""Messages between workers of different instances; they travel through inbox streams.
+
+A node is connected to one instance, its *home*.  Another instance, the *borrower*, reaches it over
+a link: worker w of the borrower has one link to worker (w mod workers) of each home.  A link is a
+virtual connection.  Its number is the borrower's, given anew whenever either end began a new life,
+and everything said on a link names it, so that what an older link left in a stream is told apart.
+
+    borrower                                home
+    link_open {who I am, what I expect} -->
+             <-- link_accepted {who I am}
+             <-- link_report {what its nodes run and hold for this worker of the borrower}
+    for_node {assign | cancel_job | node_result_ack} -->
+             <-- from_node {assign_ack | job_refused | node_result | node_partial | node_progress}
+    link_ping -->            <-- link_pong
+
+What travels in for_node and from_node is what travels on a lane: the borrower speaks as the node's
+worker, under its own fences and numbers, and the home answers for the node.  The home reserves the
+slot in its own ledger when an assignment arrives, or refuses it; so capacity has one judge.
+"""
+
+from typing import Literal
+
+import msgspec
+
+from pointsman_wire.lane_messages import (
+    Assign,
+    AssignAck,
+    CancelJob,
+    JobRefused,
+    NodePartial,
+    NodeProgress,
+    NodeResult,
+    NodeResultAck,
+)
+from pointsman_wire.messages import Message, Number
+from pointsman_wire.session_messages import Result
+
+FENCES_MAX = 1_000  # in one link_report; what is more comes in further ones
+
+
+class GuestFence(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """A borrower's job on a node of the home: [node_id, job_id, epoch, dispatch, tenant,
+    session_id, request_id], epoch and dispatch being the borrower's."""
+
+    node_id: str
+    job_id: str
+    epoch: Number
+    dispatch: Number
+    tenant: str = ""
+    session_id: str = ""
+    request_id: str = ""
+
+
+class EntryHead(Message, tag="entry_head", frozen=True, kw_only=True):
+    """First frame of a stream entry: which worker wrote it, in which life, as its how-manyeth.
+
+    An entry whose number is not above the last one of that life was read before.
+    """
+
+    instance: str
+    uid: str
+    shard: Number
+    epoch: Number
+    number: Number
+
+
+class LinkOpen(Message, tag="link_open", frozen=True, kw_only=True):
+    """A worker of the borrower wants to reach the nodes of the home over this worker of it."""
+
+    link: Number
+    uid: str  # of the borrower, with its epoch: its fences
+    epoch: Number
+    # Nodes that have dispatches of the borrower, as far as it knows; each is reported on.
+    expected: list[str] = []
+
+
+class LinkAccepted(Message, tag="link_accepted", frozen=True, kw_only=True):
+    """The home answers; which life of its worker that is."""
+
+    link: Number
+    uid: str
+    epoch: Number
+
+
+class LinkReport(Message, tag="link_report", frozen=True, kw_only=True):
+    """What nodes of the home run and hold for this worker of the borrower.
+
+    `nodes` names those that it is about; nil: all that the home has but for `pending`, whose lanes
+    have yet to come up: each is reported on when its lane is up, or is given up.  Held results
+    follow in from_node.
+    """
+
+    link: Number
+    running: list[GuestFence] = []
+    held: list[GuestFence] = []
+    nodes: list[str] | None = None
+    pending: list[str] = []
+    more: bool = False  # a further report belongs to this one
+
+
+class LinkClosed(Message, tag="link_closed", frozen=True, kw_only=True):
+    """The home does not know this link: open a new one."""
+
+    link: Number
+    reason: str = ""
+
+
+class LinkPing(Message, tag="link_ping", frozen=True, kw_only=True):
+    """Sent by the borrower, each second while jobs are on the link."""
+
+    link: Number
+    number: Number
+
+
+class LinkPong(Message, tag="link_pong", frozen=True, kw_only=True):
+    """The home reads the link."""
+
+    link: Number
+    number: Number
+
+
+class ForNode(Message, tag="for_node", frozen=True, kw_only=True):
+    """A frame of the borrower for a node of the home; the payload is the frame's.
+
+    `node_epoch` is the node's registration as the borrower knows it.
+    """
+
+    link: Number
+    node_id: str
+    frame: Assign | CancelJob | NodeResultAck
+    node_epoch: Number = 0
+
+
+class FromNode(Message, tag="from_node", frozen=True, kw_only=True):
+    """The answer for a node, in the fences and numbers of the borrower."""
+
+    link: Number
+    node_id: str
+    frame: AssignAck | JobRefused | NodeResult | NodePartial | NodeProgress
+
+
+class NodeGone(Message, tag="node_gone", frozen=True, kw_only=True):
+    """The home gave the node up: what the borrower has on it will not end there."""
+
+    link: Number
+    node_id: str
+    reason: str = ""
+    is_leaving: bool = False  # it drained: that it went is no job's fault
+
+
+class Attach(Message, tag="attach", frozen=True, kw_only=True):
+    """A follower asks the owner of a job for its result, now or when it has ended."""
+
+    tenant: str
+    session_id: str
+    request_id: str
+    job_id: str
+
+
+class AttachAnswer(Message, tag="attach_answer", frozen=True, kw_only=True):
+    """How the job stands; with its result, whose output is the payload, when it has ended."""
+
+    tenant: str
+    session_id: str
+    request_id: str
+    job_id: str
+    state: Literal["running", "ended", "unknown"] = "running"
+    result: Result | None = None
+
+
+BetweenInstances = (
+    LinkOpen
+    | LinkAccepted
+    | LinkReport
+    | LinkClosed
+    | LinkPing
+    | LinkPong
+    | ForNode
+    | FromNode
+    | NodeGone
+    | Attach
+    | AttachAnswer
+)
+Entry = EntryHead | BetweenInstances
