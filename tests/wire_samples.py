@@ -12,7 +12,7 @@ from msgspec import inspect
 
 from pointsman_wire.admin_messages import AdminAnswer, AdminQuery
 from pointsman_wire.control_messages import ToManager, ToNode
-from pointsman_wire.instance_messages import Entry
+from pointsman_wire.coordination.instance_messages import Entry
 from pointsman_wire.lane_messages import LaneToNode, LaneToWorker
 from pointsman_wire.messages import Message
 from pointsman_wire.order_messages import Order, OrderAnswer

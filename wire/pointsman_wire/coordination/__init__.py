@@ -1,0 +1,1 @@
+"""Coordination of several instances: what is asked, what answers, and how to reach Redis."""
