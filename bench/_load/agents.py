@@ -10,8 +10,11 @@ SOURCE is the address on this host to dial from: each has ports of its own.  Ord
   mark    forget what was counted; answers "marked"
   count   answers how many nodes were called ready since the mark
   told    answers, as JSON, what happened since the mark: retries by cause, the longest stall
+  lanes   answers how many lanes are up
+  anew N  from now on N nodes a second register anew, in turn; answers "anew"
 """
 
+import itertools
 import json
 import os
 import random
@@ -23,7 +26,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
-from _load.raw_connection import Crowd, RawConnection
+from _load.raw_connection import BUCKET_S, Crowd, RawConnection
 from pointsman_wire.control_messages import (
     Heartbeat,
     HeartbeatAck,
@@ -131,6 +134,16 @@ class Agent:
         """When all lanes stand, jobs may come."""
         if self._wire is not None and self._lanes and all(lane.is_up for lane in self._lanes):
             self._wire.send(READY + BEAT)
+
+    @property
+    def lanes_up(self) -> int:
+        """How many of its lanes stand."""
+        return sum(lane.is_up for lane in self._lanes)
+
+    def say_again(self) -> None:
+        """Register on the connection that stands, as a node does whose services have changed."""
+        if self._wire is not None and self.is_registered:
+            self._wire.send(encode_frame(self._register))
 
     def register_anew(self, why: str) -> None:
         """A worker does not believe who this is."""
@@ -285,12 +298,28 @@ def obey(crowd: Crowd, agents: list[Agent], line: str) -> str:
         crowd.told = Counter()
         crowd.stall_max_s = 0.0
         return "marked"
+    if line == "lanes":
+        return str(sum(agent.lanes_up for agent in agents))
+    if line.startswith("anew "):
+        register_in_turn(crowd, agents, float(line.removeprefix("anew ")))
+        return "anew"
     if line == "told":
         return json.dumps({**crowd.told, "stall_max_ms": round(crowd.stall_max_s * 1e3)})
     return str(sum(agent.is_ready for agent in agents))
 
 
-def begin(crowd: Crowd, agents: list[Agent], per_second: int) -> None:
+def register_in_turn(crowd: Crowd, agents: list[Agent], per_s: float) -> None:
+    """Let one node after the other say again who it is, on the connection that stands."""
+    waiting = itertools.cycle(agents)
+
+    def one() -> None:
+        next(waiting).say_again()
+        crowd.later(1 / per_s - BUCKET_S / 2, one)
+
+    crowd.later(1 / per_s, one)
+
+
+def begin(crowd: Crowd, agents: list[Agent], per_second: float) -> None:
     """Let all join, so many a second, and say so when they have."""
     for number, agent in enumerate(agents):
         crowd.later(number / per_second, agent.dial)
@@ -321,7 +350,7 @@ def serve(crowd: Crowd, answer: Callable[[str], str]) -> None:
             print(answer(line.decode()), flush=True)
 
 
-def main(address: str, prefix: str, count: int, per_second: int, source: str) -> None:
+def main(address: str, prefix: str, count: int, per_second: float, source: str) -> None:
     """Let all join, say so, and obey."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -333,4 +362,4 @@ def main(address: str, prefix: str, count: int, per_second: int, source: str) ->
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), sys.argv[5])
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4]), sys.argv[5])

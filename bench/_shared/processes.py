@@ -79,9 +79,13 @@ class Child:
             raise ChildTrouble(f"{self._module}: ended; what it said last stands above")
         return line
 
-    def ask(self, line: str) -> str:
-        """Say one line and return the answer."""
+    def say(self, line: str) -> None:
+        """Say one line to it."""
         assert self._process.stdin is not None
         self._process.stdin.write(line + "\n")
         self._process.stdin.flush()
+
+    def ask(self, line: str) -> str:
+        """Say one line and return the answer."""
+        self.say(line)
         return self.next_line()

@@ -20,6 +20,7 @@ import msgspec
 Value = str | int | float
 Row = dict[str, Value]
 
+WIDTH_MAX = 150  # characters of a printed table
 LIBRARIES = ("pointsman", "msgspec", "uvloop")
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -76,7 +77,10 @@ def report(bench: str, rows: Sequence[Row], options: Options) -> None:
 
 
 def print_table(rows: Sequence[Row]) -> None:
-    """Print rows under the keys that any of them has, each key a word a line; all to the right."""
+    """Print rows under the keys that any of them has, each key a word a line; all to the right.
+
+    A table that is too wide goes on below itself, with the columns again that say which row it is.
+    """
     keys = list(dict.fromkeys(key for row in rows for key in row))
     heads = [key.split("_") for key in keys]
     height = max(map(len, heads))
@@ -84,9 +88,28 @@ def print_table(rows: Sequence[Row]) -> None:
         ["", *[""] * (height - len(head)), *head, *(_shown(row.get(key, "")) for row in rows)]
         for key, head in zip(keys, heads, strict=True)
     ]
-    widths = [max(map(len, column)) for column in columns]
-    for line in zip(*columns, strict=True):
-        print("  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)))
+    lead_count = next(
+        (at for at, key in enumerate(keys) if isinstance(rows[0].get(key, ""), float)), 0
+    )
+    for part in _parts(columns, lead_count):
+        widths = [max(map(len, column)) for column in part]
+        for line in zip(*part, strict=True):
+            print("  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)))
+
+
+def _parts(columns: Sequence[list[str]], lead_count: int) -> list[list[list[str]]]:
+    """Divide columns among tables of WIDTH_MAX at most, each with the leading ones."""
+    lead = list(columns[:lead_count])
+    parts: list[list[list[str]]] = []
+    used = WIDTH_MAX
+    for column in columns[lead_count:]:
+        width = max(map(len, column)) + 2
+        if used + width > WIDTH_MAX:
+            parts.append([*lead])
+            used = sum(max(map(len, each)) + 2 for each in lead)
+        parts[-1].append(column)
+        used += width
+    return parts or [lead]
 
 
 def _shown(value: Value) -> str:

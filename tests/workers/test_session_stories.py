@@ -43,6 +43,19 @@ def test_undelivered_results_come_again_on_resume_and_only_with_the_token() -> N
     assert stranger.all(Result) == []
 
 
+def test_every_new_snapshot_is_timed_once() -> None:
+    host, h = one_node()
+    stats = h.core.shard.setup.memory.stats
+    h.feed()
+    before = stats.read().timings["refresh"].count
+    h.feed()
+    assert stats.read().timings["refresh"].count == before, "there was nothing new"
+    host.publish(h.now_ns)
+    h.feed()
+    h.feed()
+    assert stats.read().timings["refresh"].count == before + 1
+
+
 def test_a_repeated_request_is_bound_to_the_job_that_a_node_still_runs() -> None:
     """I2 over a restart without a journal: the node's report names the request."""
     host, h = one_node()

@@ -10,7 +10,7 @@ memory is a set of buffers.  A week of a shard is a list of events.
 from collections.abc import Callable, Sequence
 
 from pointsman_shm.memory.rows import GENERATION_SHIFT, STATE_MASK, STATE_SHIFT, NodeState
-from pointsman_shm.memory.stats_names import Counter, Gauge
+from pointsman_shm.memory.stats_names import Counter, Gauge, Timing
 from pointsman_shm.uplink import PairingAnswered
 from pointsman_wire import lane_messages as lane
 from pointsman_wire import session_messages as client
@@ -127,7 +127,7 @@ class WorkerCore:
         """Absorb what happened and return every command it leads to, in order."""
         shard = self.shard
         self._set_clock(now_ns)
-        if shard.fleet.refresh():
+        if shard.fleet.is_behind():
             self._follow_snapshot()
         if not self._is_born:
             self._is_born = True
@@ -193,13 +193,16 @@ class WorkerCore:
         self._lanes.watch.look()  # before the first decision after the pause
 
     def _follow_snapshot(self) -> None:
-        fleet = self.shard.fleet
-        self.shard.kinds.configure(
-            fleet.config, is_semantic_present=fleet.snapshot.pool_view.has_type_online("semantic")
-        )
-        for kind in self.shard.waiting.kinds:
-            fleet.prepare(kind)
-        self.shard.waiting.retell()
+        """Pin the newest snapshot; timed, as nothing else is done meanwhile."""
+        shard, fleet = self.shard, self.shard.fleet
+        began_ns = shard.setup.stopwatch()
+        if fleet.refresh():
+            has_semantic = fleet.snapshot.pool_view.has_type_online("semantic")
+            shard.kinds.configure(fleet.config, is_semantic_present=has_semantic)
+            for kind in shard.waiting.kinds:
+                fleet.prepare(kind)
+            shard.waiting.retell()
+            shard.observe(Timing.REFRESH, shard.setup.stopwatch() - began_ns)
 
     def _do_chores(self) -> None:
         shard = self.shard

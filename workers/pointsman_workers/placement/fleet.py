@@ -94,11 +94,15 @@ class Fleet:
         born_at_ns, _ = self._memory.catalog.identity  # 0 on the heap, where nothing is outlived
         return born_at_ns > 0 and self.clock_ns - born_at_ns < age_ns
 
+    def is_behind(self) -> bool:
+        """Is there another snapshot than the pinned one?"""
+        return self._memory.catalog.version_word() != self.snapshot.version
+
     def refresh(self) -> bool:
         """Pin the newest snapshot; False when there is none newer or it cannot be read now."""
-        catalog = self._memory.catalog
-        if catalog.version_word() == self.snapshot.version:
+        if not self.is_behind():
             return False
+        catalog = self._memory.catalog
         retries = catalog.retry_count
         changed = catalog.refresh()
         stats = self._memory.stats

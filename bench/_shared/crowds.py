@@ -1,0 +1,73 @@
+"""Fleets of lean nodes in processes beside the bench, as large as descriptors and ports allow."""
+
+import resource
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from _shared.processes import Child, ChildTrouble
+from pointsman_shm.config import LimitsConfig
+from pointsman_shm.descriptors import connections_max
+
+RESERVED = 500
+PATIENCE_S = 600.0
+LOOK_S = 0.05
+
+
+def nodes_max(worker_count: int) -> int:
+    """Return how many nodes the manager and each worker may keep a connection to."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return connections_max(hard, LimitsConfig().descriptors_percent) - RESERVED
+
+
+def nodes_per_process(worker_count: int) -> int:
+    """Return how many nodes one process can be: descriptors, and the ports of one address."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    low, high = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()
+    ports = int(high) - int(low) - RESERVED
+    return min(hard - RESERVED, ports) // (1 + worker_count)
+
+
+class Crowd:
+    """Processes of nodes that dial at a rate, in all; `wait_until_ready` when all have joined."""
+
+    def __init__(
+        self, stack: ExitStack, address: str, *, nodes: int, workers: int, per_s: float
+    ) -> None:
+        process_count = max(2, -(-nodes // nodes_per_process(workers))) if nodes > 1 else 1
+        shares = [nodes // process_count] * process_count
+        shares[0] += nodes - sum(shares)
+        # An address of its own for each process, as each address has ports of its own.
+        self._children = [
+            stack.enter_context(
+                Child(
+                    "_load.agents",
+                    address,
+                    f"n{number}",
+                    str(share),
+                    str(per_s / process_count),
+                    f"127.0.0.{number + 2}",
+                )
+            )
+            for number, share in enumerate(shares)
+        ]
+
+    @property
+    def children(self) -> Sequence[Child]:
+        """The processes."""
+        return self._children
+
+    def wait_until_ready(self) -> None:
+        """Return when all nodes are.  Raises ChildTrouble when that takes too long."""
+        give_up_at_s = time.monotonic() + PATIENCE_S
+        for child in self._children:
+            while not child.has_line():
+                if time.monotonic() > give_up_at_s:
+                    raise ChildTrouble(f"the nodes did not become ready within {PATIENCE_S:g} s")
+                time.sleep(LOOK_S)
+            child.next_line()
+
+    def ask(self, order: str) -> list[str]:
+        """Give every process an order and return their answers."""
+        return [child.ask(order) for child in self._children]
