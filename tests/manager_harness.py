@@ -7,6 +7,7 @@ import msgspec
 from manager_invariants import Invariants, check_published
 
 from pointsman_sched.core.events import Record, RegistryEntry, WorkerSaid
+from pointsman_sched.core.federation.settings import FederationSettings
 from pointsman_sched.core.fleet.node import Node
 from pointsman_sched.core.manager_core import ManagerCore
 from pointsman_sched.core.setup import ManagerSetup, SharedMemory, pass_crash_point
@@ -64,8 +65,11 @@ class Harness:
         *,
         crash: Callable[[str], None] = pass_crash_point,
         is_checked: bool = True,
+        instance: str = "",
     ) -> None:
+        """`instance` names one of a fleet of several; without it this one is on its own."""
         self.config = config or config_with()
+        self.instance = instance
         self.crash = crash
         max_nodes = self.config.nodes.max_nodes
         self.layout = CatalogLayout(max_nodes)
@@ -109,7 +113,9 @@ class Harness:
                 worker_count=WORKERS,
                 ticket_key=b"t" * 32,
                 entropy=self.entropy,
-                instance_uid="uid",
+                instance=self.instance or "default",
+                instance_uid=f"uid-{self.instance}" if self.instance else "uid",
+                federation=FederationSettings() if self.instance else None,
                 registry=tuple(self.registry),
                 crash=self.crash,
             )

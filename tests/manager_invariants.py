@@ -41,6 +41,8 @@ class Invariants:
             assert nodes.by_row[node.row] is node, "one node per row"
             assert node.state is not NodeState.FREE
             assert (node_id in nodes.offline) is (node.state is NodeState.OFFLINE)
+            assert (node_id in nodes.remote) is (node.is_live and bool(node.instance))
+            assert bool(node.flags & RowFlag.REMOTE) is bool(node.instance)
             if node.state is NodeState.READY:
                 assert node.is_lanes_ready, "Ready implies that its lanes are up"
             if node.is_live:
@@ -51,7 +53,8 @@ class Invariants:
             if node.connection is not None:
                 assert state.peers[node.connection].node is node
             silent_count += node.is_silent
-            assert node.filed_tick, "every node has a timer"
+            is_judged_here = not node.instance or not node.is_live
+            assert bool(node.filed_tick) is is_judged_here, "every node of ours has a timer"
         assert state.silent_count == silent_count
         held = [row for row, node in enumerate(nodes.by_row) if node is not None]
         assert len(held) == len(nodes.by_id), "rows are unique"

@@ -25,7 +25,7 @@ def change(state: ManagementState, node: Node, verb: Verb, reason: str) -> None:
     if was_ready is not is_ready:
         state.count_ready(node)
     if node.state is NodeState.OFFLINE:
-        _leave_pools(state, node)
+        retire(state, node)
     state.show_row(node)
     # A welcome is told by the answer to the registration itself.
     if node.connection is not None and verb is not Verb.WELCOME:
@@ -98,6 +98,7 @@ def forget(state: ManagementState, node: Node) -> None:
     state.show_row(node)
     state.rows.free(node.row)
     state.dirty.add(state.layout.node_page(node.row))
+    state.tell_others(node)
     state.stats.gauge(Gauge.NODES, len(state.nodes))
 
 
@@ -120,9 +121,9 @@ def refile(state: ManagementState, node: Node) -> None:
     state.timers.file(node, deadline_ns(state, node))
 
 
-def _leave_pools(state: ManagementState, node: Node) -> None:
+def retire(state: ManagementState, node: Node) -> None:
     """Offline nodes leave their pools at once and no longer count as silent."""
-    state.nodes.offline[node.node_id] = node
+    state.nodes.retire(node)
     state.leave_pools(node)
     state.touch_record(node)
     if node.is_silent:

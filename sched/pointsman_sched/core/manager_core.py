@@ -18,6 +18,9 @@ from pointsman_sched.core.events import (
     WorkerGone,
     WorkerSaid,
 )
+from pointsman_sched.core.federation.beginning import begin_federation
+from pointsman_sched.core.federation.port import FleetAway, FleetHeard, FleetTold
+from pointsman_sched.core.federation.rounds import fleet_away, fleet_heard, fleet_told
 from pointsman_sched.core.fleet.intervals import to_ns
 from pointsman_sched.core.lifecycle import drain, undrain
 from pointsman_sched.core.orders.answering import config_offered, pair_ordered
@@ -44,6 +47,7 @@ class ManagerCore:
         self.state = ManagementState(setup)
         self._publisher = Publisher(self.state)
         recover(self.state, self._publisher)
+        begin_federation(self.state)
 
     def step(self, now_ns: int, events: Sequence[object]) -> list[object]:
         """Take the events of one turn and return every command they lead to, in order."""
@@ -59,6 +63,8 @@ class ManagerCore:
             _advance_rebuild(state, state.rebuild)
         if state.retired is not None and not state.retired.dismantle(MEMBERS_PER_TURN):
             state.retired = None
+        if state.federation is not None:
+            state.federation.run(state)
         self._publisher.run()
         return state.outbox.take()
 
@@ -74,6 +80,8 @@ class ManagerCore:
         mark_ends_ns = state.marks.next_end_ns()
         if mark_ends_ns is not None:
             deadlines.append(mark_ends_ns)
+        if state.federation is not None:
+            deadlines.append(state.federation.next_deadline_ns(state) + state.late_ns)
         return min(deadlines)
 
     def answer(self, query: object) -> Message:
@@ -95,14 +103,14 @@ def _loop_was_late(state: ManagementState, event: LoopWasLate) -> None:
 
 def _drain_wished(state: ManagementState, event: DrainWished) -> None:
     node = state.nodes.by_id.get(event.node_id)
-    if node is not None and node.is_live:
+    if node is not None and node.is_live and not node.instance:
         node.is_drained_by_operator = True
         drain(state, node, state.clock_ns + to_ns(event.deadline_s), event.reason)
 
 
 def _undrain_wished(state: ManagementState, event: UndrainWished) -> None:
     node = state.nodes.by_id.get(event.node_id)
-    if node is not None:
+    if node is not None and not node.instance:
         undrain(state, node)
 
 
@@ -122,5 +130,8 @@ HANDLERS: dict[type, Callable[..., None]] = {
     UndrainWished: _undrain_wished,
     PairOrdered: pair_ordered,
     ConfigOffered: config_offered,
+    FleetHeard: fleet_heard,
+    FleetTold: fleet_told,
+    FleetAway: fleet_away,
     StopWished: _stop_wished,
 }

@@ -19,7 +19,7 @@ from pointsman_shm.memory.catalog_layout import (
     ROWS_PER_NODE_PAGE,
 )
 from pointsman_shm.memory.stats_names import Counter, Gauge, Timing
-from pointsman_shm.snapshot.records import ConfigPage, NodeRecord, PolicyPage
+from pointsman_shm.snapshot.records import ConfigPage, InstanceRecord, NodeRecord, PolicyPage
 from pointsman_shm.uplink import SnapshotPublished
 
 BEAT_INTERVAL_NS = 100_000_000
@@ -123,7 +123,9 @@ class Publisher:
         if page == layout.marks:
             return _encode(state.marks.page())
         assert page == layout.policy, page
-        return _encode(policy_page(state.config))
+        federation = state.federation
+        others = federation.records() if federation is not None else ()
+        return _encode(policy_page(state.config, others))
 
     def _node_records(self, page: int) -> tuple[NodeRecord, ...]:
         state = self._state
@@ -142,6 +144,8 @@ def config_page(config: Config) -> ConfigPage:
     )
 
 
-def policy_page(config: Config) -> PolicyPage:
-    """Return what holds for single tenants."""
-    return PolicyPage(tenant_overrides=tuple(sorted(config.pools.tenant_overrides)))
+def policy_page(config: Config, instances: tuple[InstanceRecord, ...]) -> PolicyPage:
+    """Return what holds for single tenants, and which other instances there are."""
+    return PolicyPage(
+        tenant_overrides=tuple(sorted(config.pools.tenant_overrides)), instances=instances
+    )

@@ -43,6 +43,7 @@ from pointsman_shm.snapshot.records import (
     PoolsPage,
 )
 
+KEPT_FLAGS = RowFlag.PAUSED | RowFlag.OVERLOADED | RowFlag.MARKED | RowFlag.REMOTE | RowFlag.STALE
 # At the least: half of what one worker's port accepts.
 RETURNS_PER_SECOND = 250
 
@@ -99,8 +100,9 @@ def _recover_node(state: ManagementState, record: NodeRecord) -> None:
     )
     node.class_number = record.class_number
     node.capability = state.classes.classes[record.class_number]
+    node.instance = record.instance
     node.slots_max = standing.slots_max or record.slots_max
-    kept = standing.flags & (RowFlag.PAUSED | RowFlag.OVERLOADED | RowFlag.MARKED)
+    kept = standing.flags & KEPT_FLAGS
     node.flags = int(flags_of(node.capability) | kept)
     # Only what was Ready is known to have had its lanes.
     node.is_lanes_ready = node.was_good = standing.state is NodeState.READY
@@ -113,9 +115,10 @@ def _recover_node(state: ManagementState, record: NodeRecord) -> None:
     if node.is_live:
         state.enter_pools(node)
     else:
-        state.nodes.offline[node.node_id] = node
+        state.nodes.retire(node)
     state.show_row(node)
-    refile(state, node)
+    if not node.instance or not node.is_live:
+        refile(state, node)
 
 
 def _wait_for_all(state: ManagementState) -> None:

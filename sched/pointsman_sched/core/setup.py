@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from pointsman_sched.core.events import RegistryEntry
+from pointsman_sched.core.federation.settings import FederationSettings
 from pointsman_shm.config import Config
 
 if TYPE_CHECKING:
@@ -56,5 +57,7 @@ class ManagerSetup(msgspec.Struct, frozen=True, kw_only=True):
     registry: tuple[RegistryEntry, ...] = ()
     # Wall clock minus monotonic clock, so that nodes can be told the server's time.
     wall_clock_offset_ns: int = 0
+    # None: this instance is on its own.
+    federation: FederationSettings | None = None
     crash: Callable[[str], None] = pass_crash_point
     stopwatch_ns: Callable[[], int] = no_stopwatch

@@ -36,6 +36,7 @@ from pointsman_shm.snapshot.records import CapabilityClass, NodeRecord
 from pointsman_wire.link import Connection
 
 if TYPE_CHECKING:
+    from pointsman_sched.core.federation.rounds import Federation
     from pointsman_sched.core.orders.rebuild import Rebuild
 
 # A registry remembers this many times the fleet; then the node ids longest gone are forgotten.
@@ -96,6 +97,8 @@ class ManagementState:
         self.pairing = PairingCodes(setup.entropy)
         self.workers = WorkerViews(memory.worker_stats, setup.started_at_ns)
         self.silent_count = 0
+        # The other instances; None while this one is on its own.
+        self.federation: Federation | None = None
         # Pages of the catalog that no longer say what is true.
         self.dirty: set[int] = set()
         self.is_stopping = False
@@ -153,11 +156,19 @@ class ManagementState:
             flags=RowFlag(flags),
             slots_max=node.slots_max,
         )  # PUBLISH: the row's other words were written before
+        if self.federation is not None and not node.instance:
+            self.federation.shown.note_words(node.row)
 
     def touch_record(self, node: Node) -> None:
         """Have the node's record built and its page published anew."""
         node.record = None
         self.dirty.add(self.layout.node_page(node.row))
+        self.tell_others(node)
+
+    def tell_others(self, node: Node) -> None:
+        """Have other instances told who is in the row and what it can do."""
+        if self.federation is not None and not node.instance:
+            self.federation.shown.note_record(node.row)
 
     def follow_record(self, node: Node) -> None:
         """Have the page published anew if it would say something else of the node.
@@ -166,6 +177,8 @@ class ManagementState:
         manager is as its pages have it, and no worker has to read them again.
         """
         known = node.record
+        if known is None or known.epoch != node.epoch:
+            self.tell_others(node)
         if known is None or replace(known, epoch=node.epoch) != node.record_in(known.pools):
             self.touch_record(node)
 

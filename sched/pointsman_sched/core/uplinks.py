@@ -60,7 +60,7 @@ def _model_unavailable(
 def _node_zombie(state: ManagementState, worker_index: int, message: NodeZombie) -> None:
     """A node beats but does not read its lane: it has to register anew before it gets jobs."""
     node = state.nodes.find(message.row, message.generation)
-    if node is None or node.epoch != message.epoch:
+    if node is None or node.epoch != message.epoch or node.instance:
         return
     if node.state not in (NodeState.REGISTERING, NodeState.READY, NodeState.DEGRADED):
         return

@@ -11,7 +11,7 @@ without repeats, so that equal capability means equal bytes and one interned cla
   pools    PoolsPage                       membership, readiness or the set of pools changes
   config   ConfigPage                      the configuration changes
   marks    MarksPage                       a model is marked, a mark runs out
-  policy   PolicyPage                      a tenant's override changes
+  policy   PolicyPage                      a tenant's override or the set of instances changes
 """
 
 from typing import Annotated
@@ -69,6 +69,7 @@ class NodeRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
     node_id: str
     pools: tuple[int, ...]
     slots_max: int
+    instance: str = ""  # to which it is connected; "" for the own one
 
 
 NodePage = tuple[NodeRecord, ...]
@@ -125,10 +126,20 @@ class MarkRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
 MarksPage = tuple[MarkRecord, ...]
 
 
+class InstanceRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Another instance of the fleet; one that is gone is remembered for a while."""
+
+    name: str
+    uid: str
+    worker_count: int
+    alive: bool
+
+
 class PolicyPage(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """Per-tenant policy in force: (tenant, pool id) overrides, sorted."""
+    """Policy in force: (tenant, pool id) overrides and the other instances, both sorted."""
 
     tenant_overrides: tuple[tuple[str, int], ...] = ()
+    instances: tuple[InstanceRecord, ...] = ()
 
 
 class Requirement(msgspec.Struct, frozen=True, array_like=True, gc=False):

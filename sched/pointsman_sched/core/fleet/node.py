@@ -12,8 +12,8 @@ class Node:
     __slots__ = (
         "bad_window", "capability", "class_number", "connection", "declared_services",
         "drain_deadline_ns", "epoch", "filed_tick", "flags", "generation", "heard_at_ns",
-        "interval_ns", "is_drained_by_operator", "is_lanes_ready", "is_proven", "is_silent",
-        "node_id", "pause_reason", "reason", "record", "row", "slots_max", "state",
+        "instance", "interval_ns", "is_drained_by_operator", "is_lanes_ready", "is_proven",
+        "is_silent", "node_id", "pause_reason", "reason", "record", "row", "slots_max", "state",
         "state_since_ns", "was_good",
     )  # fmt: skip
 
@@ -26,6 +26,8 @@ class Node:
         self.capability = CapabilityClass()
         self.slots_max = 0
         self.flags = 0  # of RowFlag
+        # The instance to which it is connected and which judges its health; "" for our own nodes.
+        self.instance = ""
         # Why its owner wants no jobs; meaningful while PAUSED is in its flags.
         self.pause_reason = ""
         self.declared_services: tuple[Service, ...] = ()
@@ -70,6 +72,7 @@ class Node:
             node_id=self.node_id,
             pools=pools,
             slots_max=self.slots_max,
+            instance=self.instance,
         )
 
     @property

@@ -15,14 +15,16 @@ class NodeTable:
         self._ids: list[str] = []
         # Remembered nodes, the longest gone first: they give way when the fleet is full.
         self.offline: dict[str, Node] = {}
+        # Living nodes of other instances, the newest last.
+        self.remote: dict[str, Node] = {}
 
     def __len__(self) -> int:
         return len(self.by_id)
 
     @property
     def live_count(self) -> int:
-        """Return how many nodes are not Offline."""
-        return len(self.by_id) - len(self.offline)
+        """Return how many of our own nodes are not Offline."""
+        return len(self.by_id) - len(self.offline) - len(self.remote)
 
     def add(self, node: Node) -> None:
         """Enter a node; its id and row must be free."""
@@ -31,6 +33,13 @@ class NodeTable:
         self.by_id[node.node_id] = node
         self.by_row[node.row] = node
         insort(self._ids, node.node_id)
+        if node.instance:
+            self.remote[node.node_id] = node
+
+    def retire(self, node: Node) -> None:
+        """Remember a node as Offline from now on."""
+        self.remote.pop(node.node_id, None)
+        self.offline[node.node_id] = node
 
     def remove(self, node: Node) -> None:
         """Forget a node; its row may hold another one from now on."""
@@ -38,6 +47,7 @@ class NodeTable:
         assert self.by_row[node.row] is node
         self.by_row[node.row] = None
         self.offline.pop(node.node_id, None)
+        self.remote.pop(node.node_id, None)
         at = bisect_right(self._ids, node.node_id) - 1
         assert self._ids.pop(at) == node.node_id
 

@@ -38,15 +38,17 @@ class RowAllocator:
         self._free = [row for row in self._free if row not in rows]
         heapify(self._free)
 
-    def take(self, applied_version: Callable[[], int]) -> tuple[int, int] | None:
+    def take(
+        self, applied_version: Callable[[], int], *, left_min: int = 0
+    ) -> tuple[int, int] | None:
         """Return a row and its new generation, or None when every row is taken or must wait.
 
         `applied_version` tells the oldest version that a live worker may still act on; it is
-        asked only when a freed row could be used again.
+        asked only when a freed row could be used again.  At least `left_min` free rows are left.
         """
         if self._published:
             self._reclaim(applied_version())
-        if not self._free:
+        if len(self._free) <= left_min:
             return None
         row = heappop(self._free)
         generation = self._generations[row] % GENERATION_MAX + 1

@@ -29,6 +29,7 @@ from pointsman_wire.errors import Code
 ROW_WIDEST = 2**31
 EPOCH_WIDEST = 2**63 - 1
 POOL_WIDEST = 2**31
+INSTANCE_NAME_LENGTH_MAX = 32
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -69,7 +70,7 @@ def check_declaration(message: Register, node_id: str, config: Config) -> Refusa
             Code.NO_GPU_AVAILABLE, "this fleet takes GPU nodes only, and the node declares no GPU"
         )
     capability = capability_of(message, message.services)
-    return check_class_size(capability) or _check_record_size(node_id, capability, config)
+    return check_class_size(capability) or check_record_size(node_id, capability, config)
 
 
 def check_services(services: Iterable[Service], config: Config) -> Refusal | None:
@@ -208,7 +209,8 @@ def _check_names(message: Register) -> Refusal | None:
     return None
 
 
-def _check_record_size(node_id: str, capability: CapabilityClass, config: Config) -> Refusal | None:
+def check_record_size(node_id: str, capability: CapabilityClass, config: Config) -> Refusal | None:
+    """Refuse a node whose record might not fit its share of a page."""
     pools: tuple[int, ...] = (POOL_WIDEST,)
     if config.pools.pools:
         found = satisfied_pools(capability, config.pools.pools, multi_pool=config.pools.multi_pool)
@@ -221,6 +223,8 @@ def _check_record_size(node_id: str, capability: CapabilityClass, config: Config
         node_id=node_id,
         pools=pools,
         slots_max=config.nodes.max_concurrency_max,
+        # At another instance the record says where the node is.
+        instance="i" * INSTANCE_NAME_LENGTH_MAX,
     )
     size = len(_encode(record))
     if size <= NODE_RECORD_SIZE_MAX:

@@ -88,6 +88,21 @@ class Identities:
         entry = RegistryEntry(node_id, hash_key(issued or key), epoch, not issued)
         return Admission(entry, issued)
 
+    def learn(self, entry: RegistryEntry) -> None:
+        """Another instance has this id's node: its newer word holds here too, while we live.
+
+        It is not recorded: that is done by who registers the node.
+        """
+        known = self._known.get(entry.node_id)
+        if known is None and len(self._known) >= self._known_max:
+            return
+        if known is None or known.epoch < entry.epoch:
+            self._known[entry.node_id] = entry
+
+    def entry_of(self, node_id: str) -> RegistryEntry | None:
+        """Return what is known of an id."""
+        return self._known.get(node_id)
+
     def prove(self, node_id: str) -> RegistryEntry | None:
         """The node has its key; return what must be recorded if that is new."""
         known = self._known.get(node_id)

@@ -5,6 +5,7 @@ that registers again keeps row and generation and goes up one epoch; one that wa
 row, as workers may still settle what they had on the old one.
 """
 
+from pointsman_sched.core.federation.merging import lose_remote
 from pointsman_sched.core.fleet.class_interner import ClassesFull
 from pointsman_sched.core.fleet.health import Verb
 from pointsman_sched.core.fleet.intervals import NANOSECONDS
@@ -81,7 +82,8 @@ def _try_register(
     if refusal is not None:
         return refusal
     state.damping.admitted(admission.entry.node_id, state.clock_ns)
-    node = known if known is not None and known.is_live else _place(state, admission)
+    is_here = known is not None and known.is_live and not known.instance
+    node = known if known is not None and is_here else _place(state, admission)
     if isinstance(node, Refusal):
         return node
     node.declared_services = tuple(message.services)
@@ -148,10 +150,12 @@ def _place(state: ManagementState, admission: Admission) -> Node | Refusal:
     node_id = admission.entry.node_id
     former = state.nodes.by_id.get(node_id)
     if former is not None:
+        if former.is_live:
+            lose_remote(state, former, "it has moved here")
         forget(state, former)
     taken = state.rows.take(lambda: state.workers.applied_version(state.now_ns))
-    if taken is None and not state.rows.waiting_count and state.nodes.offline:
-        forget(state, next(iter(state.nodes.offline.values())))
+    if taken is None and not state.rows.waiting_count:
+        _make_room(state)
     if taken is None:
         max_nodes = state.config.nodes.max_nodes
         if state.rows.waiting_count:
@@ -165,6 +169,16 @@ def _place(state: ManagementState, admission: Admission) -> Node | Refusal:
     state.nodes.add(node)
     state.stats.gauge(Gauge.NODES, len(state.nodes))
     return node
+
+
+def _make_room(state: ManagementState) -> None:
+    """Have a row freed in a full fleet: of who is gone, or else of another instance's node."""
+    nodes = state.nodes
+    if not nodes.offline and nodes.remote:
+        newest = nodes.remote[next(reversed(nodes.remote))]
+        lose_remote(state, newest, "it gives way to a node of this instance")
+    if nodes.offline:
+        forget(state, next(iter(nodes.offline.values())))
 
 
 def _enter(
