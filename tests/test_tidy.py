@@ -55,6 +55,7 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "uvloop": ("sched/pointsman_sched/", "workers/pointsman_workers/"),
     "pytest": ("clients/pointsman/testing.py", "tests/pointsman_sim/"),
     "pocketsphinx": ("clients/pointsman/engines/recognition.py",),
+    "websockets": ("wire/pointsman_wire/sockets/web/web_connection.py",),
 }
 ONE_FILE_PER_PACKAGE = {"psutil", "uvloop"}
 
@@ -98,13 +99,16 @@ WITHOUT_SERVER_LIBRARIES = """
 import importlib, pkgutil, sys
 class Blocker:
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {"uvloop", "posix_ipc", "psutil", "pocketsphinx"}:
+        server = {"uvloop", "posix_ipc", "psutil", "pocketsphinx", "redis", "websockets"}
+        if name.partition(".")[0] in server:
             raise ModuleNotFoundError(name)
 sys.meta_path.insert(0, Blocker())
 import pointsman, pointsman_wire
+servers = {"pointsman_wire.coordination.connection", "pointsman_wire.sockets.web.web_connection"}
 for package in (pointsman, pointsman_wire):
     for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
-        importlib.import_module(module.name)
+        if module.name not in servers:
+            importlib.import_module(module.name)
 """
 
 

@@ -224,6 +224,17 @@ class SessionsConfig(Section, frozen=True):
     sessions_max: JobCount = 50_000  # per worker, those that may yet be resumed included
 
 
+class WebConfig(Section, frozen=True):
+    """Sessions over WebSocket."""
+
+    # Pages of other origins that may open sessions, like "https://example.org"; "*": all pages.
+    allowed_origins: Annotated[
+        tuple[Annotated[str, msgspec.Meta(pattern=r"^(\*|https?://[^/\s]+)$")], ...],
+        msgspec.Meta(max_length=64),
+    ] = ()
+    ping_s: Annotated[float, msgspec.Meta(ge=1, le=3_600)] = 20.0  # unanswered for so long: gone
+
+
 class LimitsConfig(Section, frozen=True):
     """Bounds on what others may make the service hold."""
 
@@ -308,6 +319,7 @@ class Config(Section, frozen=True):
     jobs: JobsConfig = JobsConfig()
     journal: JournalConfig = JournalConfig()
     sessions: SessionsConfig = SessionsConfig()
+    web: WebConfig = WebConfig()
     limits: LimitsConfig = LimitsConfig()
     tenants: TenantsConfig = TenantsConfig()
     explain: ExplainConfig = ExplainConfig()

@@ -66,7 +66,7 @@ async def test_a_peer_between_frames_may_be_silent() -> None:
         await until(lambda: len(core.frames()) == 2)
         await asyncio.sleep(0.3)
         assert core.closings() == []
-        assert not driver._watched
+        assert not driver._watch._watched
         peer.close()
 
 

@@ -14,7 +14,7 @@ from pointsman_wire.messages import Error
 from pointsman_wire.preamble import MAGIC, Preamble, Role, encode_preamble
 from pointsman_wire.sockets.bounds import Strangers
 from pointsman_workers.shell.doorway import MANAGER, Doorway, DoorwayLimits, DoorwayOwners
-from pointsman_workers.shell.greetings import HTTP_ANSWER, Greeting, read_greeting
+from pointsman_workers.shell.greetings import NO_CONSOLE, Greeting, read_greeting
 
 
 class Hall:
@@ -158,7 +158,7 @@ async def test_n13_foreign_protocols_are_told_what_this_port_is(data: bytes) -> 
 
 
 @pytest.mark.parametrize(
-    "request_line", [b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"POST /a HTTP/1.0"]
+    "request_line", [b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"POST /a HTTP/1.0\n\n"]
 )
 async def test_a_browser_gets_an_answer_in_its_own_language(request_line: bytes) -> None:
     async with hall() as (place, doorway):
@@ -169,7 +169,7 @@ async def test_a_browser_gets_an_answer_in_its_own_language(request_line: bytes)
         answer = b""
         while piece := await asyncio.wait_for(loop.sock_recv(sock, 4096), 5):
             answer += piece
-        assert answer == HTTP_ANSWER
+        assert answer == NO_CONSOLE
         sock.close()
         await until(lambda: doorway.guest_count == 0)
 

@@ -124,6 +124,8 @@ def meta_fault(meta: Any) -> str:
         if odd := {type(key) for c in level if type(c) is dict for key in c} - {str}:
             return f"meta has a key of type {odd.pop().__name__}; keys are text"
         inner = [value for c in level for value in (c.values() if type(c) is dict else c)]
+        if not all(map(_fits, inner)):
+            return "meta has a whole number of more than 64 bits, which cannot travel"
         if odd := {type(value) for value in inner} - _CONTAINERS - _LEAVES:
             return f"meta has a value of type {odd.pop().__name__}, which cannot travel"
         level = [value for value in inner if type(value) in _CONTAINERS]
@@ -135,6 +137,11 @@ def meta_fault(meta: Any) -> str:
 def _is_flat(meta: dict[Any, Any]) -> bool:
     """The usual case, judged quickly."""
     for key, value in meta.items():
-        if type(key) is not str or type(value) not in _LEAVES:
+        if type(key) is not str or type(value) not in _LEAVES or not _fits(value):
             return False
     return True
+
+
+def _fits(value: Any) -> bool:
+    """Is it anything but a whole number that only JSON can write?"""
+    return type(value) is not int or -(2**63) <= value < 2**64

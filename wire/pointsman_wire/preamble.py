@@ -37,11 +37,15 @@ class Role(IntEnum):
 
 
 class Preamble(NamedTuple):
-    """A decoded preamble; `key` is None when any owner will do."""
+    """A decoded preamble; `key` is None when any owner will do.
+
+    `is_web`: the connection opened with an HTTP request instead, which nobody has read yet.
+    """
 
     role: Role
     key: int | None
     version: int = PROTOCOL_VERSION
+    is_web: bool = False
 
 
 class PreambleError(Exception):

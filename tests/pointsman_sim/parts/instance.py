@@ -152,7 +152,7 @@ class Instance:
             self._world.network.adopt(wire, process)
 
     def _owner_of(self, wire: Wire) -> int:
-        role, key, _ = wire.preamble
+        role, key = wire.preamble.role, wire.preamble.key
         if role is Role.CONTROL:
             return MANAGER
         if key is None:

@@ -41,7 +41,7 @@ from pointsman_wire.link import Accepted, Closed, Connection, Dialled, Frame, Re
 from pointsman_wire.messages import Error, Message, error_info
 from pointsman_wire.sockets.bounds import ConnectionLimits
 from pointsman_wire.sockets.hosting import ConnectionHost
-from pointsman_wire.sockets.reading import UNDECODABLE, MessageReader
+from pointsman_wire.sockets.reading import UNDECODABLE, HeaderReader, Patience
 from pointsman_wire.sockets.slowness import congestion_of
 from pointsman_wire.sockets.tcp import set_tcp_options
 
@@ -62,14 +62,17 @@ class _State(Enum):
 class FrameConnection(asyncio.Protocol):
     """A stream of frames; `opening` is told once it stands, `hello` is sent first.
 
-    The host appends frames to `out` and counts them in `out_frames`, then calls flush().
+    The host appends frames to `out` and counts them in `out_frames`, then calls flush().  What is
+    `is_web` has an encoding of its own: there the host calls put().
     """
+
+    is_web = False
 
     def __init__(
         self,
         host: ConnectionHost,
         opening: Accepted | Dialled,
-        reader: MessageReader,
+        reader: HeaderReader,
         limits: ConnectionLimits,
         *,
         hello: bytes = b"",
@@ -98,8 +101,7 @@ class FrameConnection(asyncio.Protocol):
         self._is_told = False  # set once the core knows that it is closed
         self._told_frames = 0  # since it rested last
         self._backlog = b""  # while it rests: what was read and is not decoded yet
-        self._unreadable = 0.0  # frames that were no messages, less what time has forgiven
-        self._forgiven_at = 0.0
+        self._patience = Patience(limits.unreadable_max, limits.unreadable_forgiven_a_second)
         self._unsent_bytes = 0  # while paused: what the transport held at the last look
         self._read_at = _NEVER  # deadlines in the loop's seconds
         self._write_at = _NEVER
@@ -111,9 +113,7 @@ class FrameConnection(asyncio.Protocol):
         """Set the socket up, say hello, tell the core."""
         self._transport = cast(asyncio.Transport, transport)
         self._state = _State.OPEN
-        sock = transport.get_extra_info("socket")
-        if sock is not None:
-            set_tcp_options(sock)
+        set_tcp_options(transport.get_extra_info("socket"))
         # With no room above what the kernel takes, "paused" is exactly "the peer does not read".
         # Not 0: asyncio's TLS transport pauses at the limit, and would with nothing to send.
         self._transport.set_write_buffer_limits(high=1)
@@ -125,12 +125,11 @@ class FrameConnection(asyncio.Protocol):
             is_control = opening.preamble.role.name == "CONTROL"
             bound = limits.register_bytes_max if is_control else limits.first_frame_bytes_max
             self._decoder.frame_bytes_max = bound
-            waited_s = (monotonic_ns() - self.came_at_ns) / 1e9
             # What came while this process did not run gets a moment all the same.
-            left_s = max(limits.first_frame_s - waited_s, limits.first_frame_s / 10)
-            self._read_at = self._loop.time() + left_s
+            left_s = limits.first_frame_s - (monotonic_ns() - self.came_at_ns) / 1e9
+            self._read_at = self._loop.time() + max(left_s, limits.first_frame_s / 10)
             self._host.watch(self)
-        self._host.post(opening)
+        self._announce()
 
     def data_received(self, data: bytes) -> None:
         """Decode every frame that is now complete and tell them together."""
@@ -245,6 +244,11 @@ class FrameConnection(asyncio.Protocol):
         """Where bytes go while the connection stands open, None at other times."""
         return self._transport if self._state is _State.OPEN else None
 
+    def put(self, message: Message, payload: bytes) -> None:
+        """Queue one frame; the host flushes."""
+        self.out += encode_frame(message, payload)
+        self.out_frames += 1
+
     def read_on(self) -> None:
         """The core has stepped: go on with what was read, then with the socket."""
         self._told_frames = 0
@@ -258,7 +262,7 @@ class FrameConnection(asyncio.Protocol):
         """Say in an error frame what is wrong with the byte stream, and end the connection."""
         if self._state is _State.OPEN:
             info = replace(error_info(Code.INVALID_MESSAGE, reason), retryable=retryable)
-            self.out += encode_frame(Error(info))
+            self.put(Error(info), b"")
             self.end(reason)
 
     def end(self, reason: str) -> None:
@@ -319,16 +323,15 @@ class FrameConnection(asyncio.Protocol):
 
     # ---- inside
 
+    def _announce(self) -> None:
+        """The connection stands: tell the core."""
+        self._host.post(self._opening)
+
     def _read(self, header: bytes) -> Message | Unreadable:
         """Read what may be no message; many such in a short time are no stream of frames."""
         message = self._reader.read(header)
-        if isinstance(message, Unreadable):
-            limits, now_s = self._limits, self._loop.time()
-            forgiven = (now_s - self._forgiven_at) * limits.unreadable_forgiven_a_second
-            self._unreadable = max(0.0, self._unreadable - forgiven) + 1
-            self._forgiven_at = now_s
-            if self._unreadable > limits.unreadable_max:
-                raise FrameError(f"{limits.unreadable_max} frames in a row were no messages")
+        if isinstance(message, Unreadable) and self._patience.is_lost(self._loop.time()):
+            raise FrameError(f"{self._limits.unreadable_max} frames in a row were no messages")
         return message
 
     def _rest(self, backlog: bytes) -> None:
@@ -375,13 +378,11 @@ class FrameConnection(asyncio.Protocol):
         self._host.known(self)
 
     def _is_overdue(self) -> None:
-        limits = self._limits
+        words = f"a frame did not arrive whole within {self._limits.frame_arrival_s:g} s"
         if self._is_stranger:
             # Its machine may have been busy, or asleep: it is to come back.
-            self.refuse(f"no first message came within {limits.first_frame_s:g} s", retryable=True)
-        else:
-            words = f"a frame did not arrive whole within {limits.frame_arrival_s:g} s"
-            self.refuse(words, retryable=True)
+            words = f"no first message came within {self._limits.first_frame_s:g} s"
+        self.refuse(words, retryable=True)
 
     def _watch_progress(self, now_s: float) -> None:
         assert self._transport is not None

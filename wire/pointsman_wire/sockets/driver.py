@@ -37,6 +37,7 @@ from pointsman_wire.link import (
 from pointsman_wire.preamble import PREAMBLE_BYTES, Preamble, Role, encode_preamble
 from pointsman_wire.sockets.bounds import ConnectionLimits, Strangers
 from pointsman_wire.sockets.connections import FrameConnection
+from pointsman_wire.sockets.hosting import ConnectionHost, Watch
 from pointsman_wire.sockets.reading import MessageReader
 from pointsman_wire.sockets.tcp import AddressError, split_address
 
@@ -48,7 +49,10 @@ _NEVER_NS = 1 << 63
 
 
 class DriverSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """Bounds of a driver; `server_address` is dialled when a Dial names none, with TLS if given."""
+    """Bounds of a driver; `server_address` is dialled when a Dial names none, with TLS if given.
+
+    `web` makes the connections of browsers, where they are let in.
+    """
 
     limits: ConnectionLimits = ConnectionLimits()
     server_address: str = ""
@@ -56,6 +60,7 @@ class DriverSettings(msgspec.Struct, frozen=True, kw_only=True):
     dial_s: float = 5.0
     late_tolerance_ns: int = 250_000_000
     connections_max: int = 1_000_000  # above it none is adopted
+    web: Callable[[ConnectionHost, Accepted, ConnectionLimits], FrameConnection] | None = None
 
 
 class Driver:
@@ -100,9 +105,8 @@ class Driver:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at_ns = _NEVER_NS  # when the timer is due, or was when it has just fired
         self._deadline_ns = _NEVER_NS  # what the core said last
-        self._watched: set[FrameConnection] = set()
-        self._watch_timer: asyncio.TimerHandle | None = None
-        self._watch_period_s = self.settings.limits.watch_period_s()
+        limits, tolerance_s = self.settings.limits, self.settings.late_tolerance_ns / _NS
+        self._watch = Watch(self._loop, limits.watch_period_s(), tolerance_s)
 
     # ---- for the shell
 
@@ -134,13 +138,16 @@ class Driver:
         """
         sock.setblocking(False)
         reader = self._readers.get(preamble.role)
+        flags = socket.MSG_PEEK if preamble.is_web else 0
         try:
-            is_open = sock.recv(PREAMBLE_BYTES) != b""
+            is_open = sock.recv(PREAMBLE_BYTES, flags) != b""
         except OSError:  # it was reset meanwhile, or the preamble is not there after all
             is_open = False
         is_full = len(self.alive) >= self.settings.connections_max
         self.refused_count += is_full
-        if self._is_over or is_full or reader is None or not is_open:
+        web = self.settings.web
+        is_spoken = web is not None if preamble.is_web else reader is not None
+        if self._is_over or is_full or not is_spoken or not is_open:
             sock.close()
             return
         if not self.strangers.admit(peer):
@@ -148,11 +155,17 @@ class Driver:
             sock.close()
             return
         opening = Accepted(Connection(next(self._numbers)), preamble, peer)
-        connection = FrameConnection(self, opening, reader, self.settings.limits)
+        connection = self._connection(opening)
         connection.came_at_ns = came_at_ns or monotonic_ns()
         self._strange[connection] = peer
         self.alive.add(connection)
         self._keep(self._loop.create_task(self._attach(sock, connection)))
+
+    def _connection(self, opening: Accepted) -> FrameConnection:
+        limits, web = self.settings.limits, self.settings.web
+        if web is not None and opening.preamble.is_web:
+            return web(self, opening, limits)
+        return FrameConnection(self, opening, self._readers[opening.preamble.role], limits)
 
     async def end(self, timeout_s: float = 5.0) -> None:
         """End every connection, flushing what was sent, and step no more."""
@@ -169,16 +182,13 @@ class Driver:
         for connection in [*self.alive]:
             connection.abort("this process ends")
         await self._wait_for_leaving(1.0)
-        if self._watch_timer is not None:
-            self._watch_timer.cancel()
+        self._watch.close()
 
     # ---- for connections
 
     def watch(self, connection: FrameConnection) -> None:
         """Look at the connection's deadlines until it has none."""
-        self._watched.add(connection)
-        if self._watch_timer is None:
-            self._arm_watch()
+        self._watch.add(connection)
 
     def known(self, connection: FrameConnection) -> None:
         """Its first message came: it is no stranger any more."""
@@ -194,7 +204,7 @@ class Driver:
         """The socket is closed."""
         self.known(connection)
         self.alive.discard(connection)
-        self._watched.discard(connection)
+        self._watch.discard(connection)
         self._left.set()
 
     def rest(self, connection: FrameConnection) -> None:
@@ -262,19 +272,22 @@ class Driver:
             connection = connections.get(command.connection)
             if connection is None:  # it ended; the core hears of it in the coming turn
                 continue
-            out = connection.out
-            at = len(out)
-            out += _PREFIX_ROOM
-            _encode_into(command.message, out, -1)
-            header_bytes = len(out) - at - PREFIX_BYTES
-            payload = command.payload
-            out += payload
-            length = LENGTH_BYTES + header_bytes + len(payload)
-            _pack_prefix_into(out, at, length, header_bytes)
-            if length > FRAME_BYTES_MAX - LENGTH_BYTES or len(payload) > PAYLOAD_BYTES_MAX:
-                del out[at:]
-                connection.end(f"a frame of {length} bytes is too large to be sent")
-            connection.out_frames += 1
+            if connection.is_web:
+                connection.put(command.message, command.payload)
+            else:
+                out = connection.out
+                at = len(out)
+                out += _PREFIX_ROOM
+                _encode_into(command.message, out, -1)
+                header_bytes = len(out) - at - PREFIX_BYTES
+                payload = command.payload
+                out += payload
+                length = LENGTH_BYTES + header_bytes + len(payload)
+                _pack_prefix_into(out, at, length, header_bytes)
+                if length > FRAME_BYTES_MAX - LENGTH_BYTES or len(payload) > PAYLOAD_BYTES_MAX:
+                    del out[at:]
+                    connection.end(f"a frame of {length} bytes is too large to be sent")
+                connection.out_frames += 1
             if not connection.is_queued:
                 connection.is_queued = True
                 queued.append(connection)
@@ -325,22 +338,6 @@ class Driver:
             return
         self._is_scheduled = True
         self._turn()
-
-    def _arm_watch(self) -> None:
-        due_at_s = self._loop.time() + self._watch_period_s
-        self._watch_timer = self._loop.call_later(self._watch_period_s, self._look, due_at_s)
-
-    def _look(self, due_at_s: float) -> None:
-        now_s = self._loop.time()
-        late_s = now_s - due_at_s
-        if late_s * _NS <= self.settings.late_tolerance_ns:
-            late_s = 0.0
-        for connection in [*self._watched]:
-            if not connection.is_waiting(now_s, late_s):
-                self._watched.discard(connection)
-        self._watch_timer = None
-        if self._watched:
-            self._arm_watch()
 
     # ---- sockets
 

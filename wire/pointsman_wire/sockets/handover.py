@@ -27,8 +27,15 @@ from time import monotonic_ns
 
 import msgspec
 
-from pointsman_wire.preamble import PREAMBLE_BYTES, Preamble, PreambleError, decode_preamble
+from pointsman_wire.preamble import (
+    PREAMBLE_BYTES,
+    Preamble,
+    PreambleError,
+    Role,
+    decode_preamble,
+)
 from pointsman_wire.sockets.unix_sockets import close_at, is_same_user, listen_at
+from pointsman_wire.sockets.web.request_line import is_http
 
 assert sys.platform == "linux"
 
@@ -273,12 +280,22 @@ class HandoverReceiver:
         try:
             sock.setblocking(False)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
-            preamble = decode_preamble(sock.recv(PREAMBLE_BYTES, socket.MSG_PEEK))
+            preamble = read_opening(sock.recv(PREAMBLE_BYTES, socket.MSG_PEEK))
             peer = address_of(sock)
         except (OSError, PreambleError):  # it broke on its way
             hang_up(sock)
             return
         self._adopt(sock, preamble, peer, came_at_ns)
+
+
+def read_opening(data: bytes) -> Preamble:
+    """Return what the first 16 bytes say; for an HTTP request, a session of any id.
+
+    Raises PreambleError.
+    """
+    if is_http(data):
+        return Preamble(Role.SESSION, None, is_web=True)
+    return decode_preamble(data)
 
 
 def _receive_packet(channel: socket.socket) -> tuple[bytes, list[int]]:

@@ -1,7 +1,7 @@
 """Decodes the headers that one role receives; what is no message becomes an Unreadable."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -11,6 +11,31 @@ from pointsman_wire.messages import Message
 # A relayed header grows by what is added to it, so less is taken in than may be sent on.
 HEADER_TAKEN_BYTES_MAX = 896 * 1024
 UNDECODABLE = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
+
+
+class HeaderReader(Protocol):
+    """Decodes headers: `decode` raises what UNDECODABLE names, `read` never does."""
+
+    decode: Callable[[bytes], Message]
+
+    def read(self, header: bytes) -> Message | Unreadable: ...
+
+
+class Patience:
+    """Counts what a peer sent that was no message, less what time has forgiven."""
+
+    def __init__(self, unreadable_max: int, forgiven_a_second: float) -> None:
+        self._unreadable_max = unreadable_max
+        self._forgiven_a_second = forgiven_a_second
+        self._unreadable = 0.0
+        self._forgiven_at = 0.0
+
+    def is_lost(self, now_s: float) -> bool:
+        """One more has come: is that too many in too short a time?"""
+        forgiven = (now_s - self._forgiven_at) * self._forgiven_a_second
+        self._unreadable = max(0.0, self._unreadable - forgiven) + 1
+        self._forgiven_at = now_s
+        return self._unreadable > self._unreadable_max
 
 
 class MessageReader:

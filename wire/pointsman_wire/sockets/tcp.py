@@ -15,9 +15,9 @@ def split_address(address: str) -> tuple[str, int]:
     return host.removeprefix("[").removesuffix("]"), int(port)
 
 
-def set_tcp_options(sock: socket.socket) -> None:
+def set_tcp_options(sock: socket.socket | None) -> None:
     """Send at once, and notice a dead peer, with what this platform has of it."""
-    if sock.family not in (socket.AF_INET, socket.AF_INET6):
+    if sock is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
         return
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

@@ -1,7 +1,8 @@
 """The public port: accepts, looks at the first bytes without taking them, finds the owner.
 
     accepted --> guest --16 bytes are there--> this worker's driver, or handed to another process
-                   |  \\--no preamble--> told so (parting), closed once it has left
+                   |  |  \\--HTTP--> by its request line: the session's worker, or the console
+                   |  \\--neither--> told so (parting), closed once it has left
                    \\--5 s--> closed
 
 A guest costs nothing while it is silent: SO_RCVLOWAT makes the kernel wake us only when all 16
@@ -14,6 +15,7 @@ import errno
 import os
 import socket
 from collections.abc import Callable
+from http import HTTPStatus
 from time import monotonic_ns
 
 import msgspec
@@ -25,17 +27,26 @@ from pointsman_wire.preamble import (
     Role,
     decode_preamble,
 )
+from pointsman_wire.shards import shard_of
 from pointsman_wire.sockets.bounds import Strangers
 from pointsman_wire.sockets.handover import Adopt, hang_up
+from pointsman_wire.sockets.web.request_line import (
+    REQUEST_LINE_BYTES_MAX,
+    Wanted,
+    read_request_line,
+)
 from pointsman_workers.shell.greetings import (
-    HTTP_ANSWER,
+    NO_CONSOLE,
     Greeting,
+    http_answer,
     overloaded,
+    overloaded_http,
     read_greeting,
     refusal,
 )
 
 MANAGER = -1
+CONSOLE = -2
 ACCEPTS_PER_S_MAX = 500
 
 _CLIENT_ROLES = frozenset({Role.SESSION, Role.TRUNK})
@@ -43,6 +54,7 @@ _NO_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.EN
 _LEFT_STATES = frozenset({7, 8})  # TCP_CLOSE and TCP_CLOSE_WAIT, as Linux numbers them
 _DISCARD_BYTES = 64 * 1024
 _SURPRISES_MAX = 3
+_PIECES_MAX = 64  # of a request line
 _DISCARDS_MAX = 32
 
 
@@ -60,8 +72,8 @@ class DoorwayLimits(msgspec.Struct, frozen=True, kw_only=True):
 class DoorwayOwners(msgspec.Struct, frozen=True, kw_only=True):
     """Who takes what the doorway has looked at.
 
-    `adopt` is this worker's own; `give` hands a socket to another worker or MANAGER and may
-    refuse; both are told when it was accepted, on the monotonic clock.  `connection_count` is
+    `adopt` is this worker's own; `give` hands a socket to another worker, MANAGER or CONSOLE and
+    may refuse; both are told when it was accepted, on the monotonic clock.  `connection_count` is
     how many connections this process has besides guests.
     """
 
@@ -70,6 +82,7 @@ class DoorwayOwners(msgspec.Struct, frozen=True, kw_only=True):
     adopt: Adopt
     give: Callable[[int, socket.socket, int], bool]
     connection_count: Callable[[], int]
+    has_console: bool = False
 
 
 class Guest(msgspec.Struct, eq=False):
@@ -81,6 +94,8 @@ class Guest(msgspec.Struct, eq=False):
     until_s: float
     is_parting: bool = False
     surprises: int = 0  # wakes that led to no owner
+    surprises_max: int = _SURPRISES_MAX
+    wanted_bytes: int = PREAMBLE_BYTES  # with less there is nothing to decide
 
 
 class Doorway:
@@ -190,7 +205,7 @@ class Doorway:
         guest = Guest(sock, address, monotonic_ns(), self._loop.time() + self._limits.guest_s)
         self._guests[sock.fileno()] = guest
         if self._look(guest):
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, PREAMBLE_BYTES)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, guest.wanted_bytes)
             self._loop.add_reader(sock.fileno(), self._wake, guest)
             self._watch()
 
@@ -201,8 +216,12 @@ class Doorway:
         if guest.is_parting:
             self._discard(guest)
             return
-        if self._look(guest) and guest.surprises >= _SURPRISES_MAX:
-            self._dismiss(guest)  # it said less than 16 bytes and will say no more
+        if not self._look(guest):
+            return
+        if guest.surprises >= guest.surprises_max:
+            self._dismiss(guest)  # it said less than was wanted and will say no more
+        else:
+            guest.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, guest.wanted_bytes)
 
     def _look(self, guest: Guest) -> bool:
         """Judge what has come so far; True when that is too little."""
@@ -219,7 +238,7 @@ class Doorway:
         if greeting is Greeting.PREAMBLE:
             self._find_owner(guest, data)
         elif greeting is Greeting.HTTP:
-            self._part(guest, HTTP_ANSWER)
+            return self._find_web_owner(guest)
         elif greeting is Greeting.FOREIGN:
             self._part(guest, refusal("this port speaks Pointsman's binary protocol"))
         return greeting is Greeting.INCOMPLETE
@@ -240,6 +259,33 @@ class Doorway:
             words = f"worker {preamble.key} was dialled, of {count} that are counted from 0"
             self._part(guest, refusal(f"{words}: register or open the session again"))
             return
+        self._pass_on(guest, owner, preamble)
+
+    def _find_web_owner(self, guest: Guest) -> bool:
+        """Read the request line, still without taking it; True when it is not all there."""
+        line = read_request_line(guest.sock.recv(REQUEST_LINE_BYTES_MAX, socket.MSG_PEEK))
+        if line.wanted is Wanted.INCOMPLETE:
+            guest.surprises_max = _PIECES_MAX
+            guest.wanted_bytes = line.length + 1
+            return True
+        owners = self._owners
+        owner = owners.worker_index
+        if line.wanted is Wanted.NOTHING:
+            self._part(guest, http_answer(HTTPStatus.BAD_REQUEST, f"{line.fault}\n"))
+        elif line.wanted is Wanted.CONSOLE and not owners.has_console:
+            self._part(guest, NO_CONSOLE)
+        elif line.wanted is Wanted.SESSION and self.is_refusing_clients:
+            self.refused_count += 1
+            self._part(guest, overloaded_http())
+        else:
+            if line.wanted is Wanted.CONSOLE:
+                owner = CONSOLE
+            elif line.session_id:
+                owner = shard_of(line.session_id, owners.worker_count)
+            self._pass_on(guest, owner, Preamble(Role.SESSION, None, is_web=True))
+        return False
+
+    def _pass_on(self, guest: Guest, owner: int, preamble: Preamble) -> None:
         self._let_go(guest)
         guest.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
         if owner == self._owners.worker_index:

@@ -1,28 +1,19 @@
 """What the first bytes of a connection are, and the words for those that are no preamble."""
 
 from enum import Enum, auto
+from http import HTTPStatus
 
 from pointsman_wire.errors import Code
 from pointsman_wire.framing import encode_frame
 from pointsman_wire.messages import Error, error_info
 from pointsman_wire.preamble import MAGIC, PREAMBLE_BYTES
+from pointsman_wire.sockets.web.request_line import HTTP_METHODS
 
-HTTP_METHODS = tuple(
-    f"{method} ".encode()
-    for method in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "CONNECT", "TRACE")
+_NO_CONSOLE_WORDS = (
+    "This service shows no pages: its console does not run.\n"
+    "Sessions are opened here, over WebSocket at /session, with the command line (pointsman\n"
+    "submit) or with the library (import pointsman); docs/protocol.md describes the messages.\n"
 )
-_HTTP_WORDS = (
-    "This port speaks Pointsman's binary protocol, not HTTP.\n"
-    "Dial it with the command line (pointsman submit, pointsman node) or with the library\n"
-    "(import pointsman); docs/protocol.md describes the bytes.\n"
-)
-HTTP_ANSWER = (
-    "HTTP/1.1 400 Bad Request\r\n"
-    "Content-Type: text/plain; charset=utf-8\r\n"
-    f"Content-Length: {len(_HTTP_WORDS)}\r\n"
-    "Connection: close\r\n\r\n"
-    f"{_HTTP_WORDS}"
-).encode()
 
 
 class Greeting(Enum):
@@ -48,6 +39,22 @@ def read_greeting(data: bytes) -> Greeting:
     return Greeting.PREAMBLE if data.startswith(MAGIC) else Greeting.HTTP
 
 
+def http_answer(status: HTTPStatus, words: str, *headers: str) -> bytes:
+    """Return the whole answer to an HTTP request, after which the connection ends."""
+    body = words.encode()
+    head = (
+        f"HTTP/1.1 {status.value} {status.phrase}",
+        "Content-Type: text/plain; charset=utf-8",
+        f"Content-Length: {len(body)}",
+        "Connection: close",
+        *headers,
+    )
+    return "\r\n".join((*head, "", "")).encode() + body
+
+
+NO_CONSOLE = http_answer(HTTPStatus.NOT_FOUND, _NO_CONSOLE_WORDS)
+
+
 OVERLOADED = "this worker is overloaded and takes no new clients for now"
 OVERLOADED_RETRY_AFTER_MS = 2_000
 
@@ -62,3 +69,9 @@ def overloaded() -> bytes:
     return encode_frame(
         Error(error_info(Code.QUEUE_FULL, OVERLOADED, retry_after_ms=OVERLOADED_RETRY_AFTER_MS))
     )
+
+
+def overloaded_http() -> bytes:
+    """Return the same for a browser."""
+    retry = f"Retry-After: {OVERLOADED_RETRY_AFTER_MS // 1_000}"
+    return http_answer(HTTPStatus.SERVICE_UNAVAILABLE, f"{OVERLOADED}\n", retry)

@@ -20,6 +20,7 @@ from typing import Any
 
 import msgspec
 
+from pointsman_shm.config import WebConfig
 from pointsman_shm.descriptors import take_descriptors
 from pointsman_shm.memory.header import LayoutMismatch, SegmentUnready
 from pointsman_shm.memory.segment import SegmentForeign, SegmentMissing
@@ -46,6 +47,8 @@ from pointsman_wire.sockets.life import Life
 from pointsman_wire.sockets.parent import watch_parent
 from pointsman_wire.sockets.slowness import close_slowest
 from pointsman_wire.sockets.unix_sockets import PathInUse, listen_at
+from pointsman_wire.sockets.web.json_messages import JsonReader
+from pointsman_wire.sockets.web.web_connection import WebSettings, web_factory
 from pointsman_workers.core.core import WorkerCore
 from pointsman_workers.core.events import (
     BellRang,
@@ -186,6 +189,7 @@ class WorkerProcess:
             settings=DriverSettings(
                 limits=connection_limits(limits),
                 connections_max=take_descriptors(limits.descriptors_percent),
+                web=web_factory(web_settings(setup.config.web)),
             ),
             strangers=strangers(limits),
         )
@@ -341,6 +345,15 @@ class WorkerProcess:
 
     def _say(self, text: str) -> None:
         say(f"pointsman worker {self._options.index}", text)
+
+
+def web_settings(config: WebConfig) -> WebSettings:
+    """Return how this worker meets browsers."""
+    return WebSettings(
+        reader=JsonReader(ToWorker),
+        allowed_origins=config.allowed_origins,
+        ping_s=config.ping_s,
+    )
 
 
 def settle_garbage_collector() -> None:

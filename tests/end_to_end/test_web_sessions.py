@@ -1,0 +1,88 @@
+"""Sessions over WebSocket through a real service, spoken by a library that is not ours."""
+
+from typing import Any
+
+import aiohttp
+from live.journal import Journal
+from live.nodes import live_node
+from live.service import LiveService
+from live.sessions import session_ids
+from web.web_harness import binary, browser, hear
+
+
+async def say(
+    opened: aiohttp.ClientWebSocketResponse, message: dict[str, Any], payload: bytes = b""
+) -> None:
+    if payload:
+        await opened.send_bytes(binary(message, payload))
+    else:
+        await opened.send_json(message)
+
+
+async def heard(opened: aiohttp.ClientWebSocketResponse, kind: str) -> tuple[dict[str, Any], bytes]:
+    """The next message of this type, whatever comes before it."""
+    while True:
+        message, payload = await hear(opened)
+        if message["type"] == kind:
+            return message, payload
+
+
+async def test_a_browsers_job_is_placed_and_its_result_survives_a_lost_connection(
+    service: LiveService, journal: Journal
+) -> None:
+    """Both workers; the session is taken up again, by its id in the target and its token."""
+    url = f"http://{service.address}/session"
+    async with live_node(service.address, journal, "wb"):
+        for shard in (0, 1):
+            [session_id] = session_ids(shard, 1, prefix="web")
+            async with browser(f"{url}?id={session_id}") as opened:
+                init = {
+                    "type": "session_init",
+                    "session_id": session_id,
+                    "src_lang": "en",
+                    "tgt_lang": "wb",
+                }
+                await say(opened, init)
+                ack, _ = await heard(opened, "session_init_ack")
+                assert ack.get("shard", 0) == shard
+                submit = {"type": "submit", "request_id": "r-1", "services": ["nmt"]}
+                await say(opened, submit, b"hello")
+                accepted, _ = await heard(opened, "job_accepted")
+                assert accepted["jobs"][0]["request_id"] == "r-1"
+            async with browser(f"{url}?id={session_id}") as opened:
+                again = {**init, "resume_token": ack["resume_token"], "unfinished": ["r-1"]}
+                await say(opened, again)
+                resumed, _ = await heard(opened, "session_init_ack")
+                assert resumed["resumed"]
+                result, payload = await heard(opened, "result")
+                assert (result["request_id"], result["node_id"]) == ("r-1", "n-wb")
+                assert payload == b"olleh", "which is what these nodes do"
+                await say(opened, {"type": "session_close"})
+                await heard(opened, "session_closed")
+
+
+async def test_without_an_id_the_server_makes_one_of_the_worker_that_answered(
+    service: LiveService,
+) -> None:
+    async with browser(f"http://{service.address}/session") as opened:
+        await say(opened, {"type": "session_init", "src_lang": "en", "tgt_lang": "es"})
+        ack, _ = await heard(opened, "session_init_ack")
+    async with browser(f"http://{service.address}/session?id={ack['session_id']}") as opened:
+        again = {
+            "type": "session_init",
+            "session_id": ack["session_id"],
+            "resume_token": ack["resume_token"],
+        }
+        await say(opened, again)
+        resumed, _ = await heard(opened, "session_init_ack")
+        assert resumed["resumed"]
+
+
+async def test_what_nobody_can_do_is_refused_with_the_reason_in_json(service: LiveService) -> None:
+    async with browser(f"http://{service.address}/session") as opened:
+        await say(opened, {"type": "session_init", "src_lang": "en", "tgt_lang": "xx"})
+        await heard(opened, "session_init_ack")
+        await say(opened, {"type": "submit", "services": ["nmt"], "wait_none_s": 0})
+        refused, _ = await heard(opened, "error")
+    assert refused["error"]["code"] == "NO_AVAILABLE_NODE"
+    assert refused["error"]["breakdown"]["best_reason"]

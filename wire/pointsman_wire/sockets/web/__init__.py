@@ -1,0 +1,1 @@
+"""WebSocket sessions: the same messages as on a binary connection, as JSON."""

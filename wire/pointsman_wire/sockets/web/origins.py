@@ -1,0 +1,31 @@
+"""Which web pages may open sessions: those of the same origin, and those that are listed.
+
+A browser sends the cookies and reaches the network of its user whatever page asks it to; the
+Origin header, which no page can forge, says which page does.  Programs send none and are let in.
+"""
+
+from collections.abc import Iterable
+from urllib.parse import urlsplit
+
+_PORTS = {"http": 80, "https": 443}
+
+
+def is_origin_allowed(origin: str | None, host: str | None, allowed: Iterable[str]) -> bool:
+    """May a page of this Origin header talk to the service that the Host header names?
+
+    `allowed` are origins like "https://example.org", or "*" for every page.
+    """
+    if origin is None:
+        return True
+    listed = frozenset(allowed)
+    if "*" in listed or origin in listed:
+        return True
+    try:
+        parts = urlsplit(origin)
+        ours = urlsplit(f"{parts.scheme}://{host}")
+        usual = _PORTS.get(parts.scheme)
+        if host is None or usual is None or parts.hostname != ours.hostname:
+            return False  # "null", the origin of a file or of a sandbox, has no scheme
+        return (parts.port or usual) == (ours.port or usual)
+    except ValueError:  # a port that is none, a bracket that does not close
+        return False
