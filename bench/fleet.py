@@ -22,7 +22,7 @@ from pathlib import Path
 import msgspec
 from _load.orders import Order, Outcome
 from _shared.changer import Changer
-from _shared.crowds import Crowd, nodes_max
+from _shared.crowds import Crowd, Size, nodes_max
 from _shared.fleet_events import measure_events
 from _shared.processes import Child, ChildTrouble
 from _shared.report import Options, Row, quantile, report
@@ -56,13 +56,8 @@ def measure_sockets(nodes: int, options: Options) -> Row:
     with ExitStack() as stack:
         watched = stack.enter_context(watched_service(WORKERS, f"max_nodes = {max_nodes}\n"))
         began = watched.look()
-        crowd = Crowd(
-            stack,
-            watched.address,
-            nodes=nodes,
-            workers=WORKERS,
-            per_s=DIALS_PER_S,
-        )
+        size = Size(nodes=nodes, workers=WORKERS, per_s=DIALS_PER_S)
+        crowd = Crowd(stack, watched.address, size)
         crowd.wait_until_ready()
         row: Row = {"kind": "sockets", "nodes": nodes, "workers": WORKERS}
         row |= joining(watched.since(began), nodes)
@@ -152,7 +147,7 @@ def fresh_worker(watched: WatchedService, crowd: Crowd, lanes: int) -> Row:
 
 def main(options: Options, sizes: Sequence[int]) -> None:
     """Measure every size that fits as sockets, the others as events, and report."""
-    limit = nodes_max(WORKERS)
+    limit = nodes_max()
     sockets = [nodes for nodes in sizes or default_sockets(options, limit) if nodes <= limit]
     events = [nodes for nodes in sizes if nodes > limit] if sizes else default_events(options)
     rows = [measure_sockets(nodes, options) for nodes in sockets]

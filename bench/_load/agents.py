@@ -1,11 +1,12 @@
 """Many nodes in one process, as lean as can be: raw frames over epoll, timers in buckets.
 
-python -m _load.agents ADDRESS PREFIX COUNT PER_SECOND SOURCE
+python -m _load.agents ADDRESS PREFIX COUNT PER_SECOND SOURCE [SRC-TGT]
 
 Each node keeps a control connection and a lane to every worker.  It dials, waits (full jitter) and
 gives up as the SDK's agent does, beats with one and the same frame, and answers every job with its
 own payload.  A tenth of what the SDK's agent costs is left, so that the machine is the server's.
-SOURCE is the address on this host to dial from: each has ports of its own.  Orders, a line each:
+SOURCE is the address on this host to dial from: each has ports of its own.  They translate from
+SRC into TGT (en-es).  Orders, a line each:
 
   mark    forget what was counted; answers "marked"
   count   answers how many nodes were called ready since the mark
@@ -24,7 +25,7 @@ import socket
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from _load.raw_connection import BUCKET_S, Crowd, RawConnection
 from pointsman_wire.control_messages import (
@@ -107,7 +108,7 @@ class Agent:
         "is_registered",
     )
 
-    def __init__(self, crowd: Crowd, node_id: str) -> None:
+    def __init__(self, crowd: Crowd, node_id: str, pair: tuple[str, str]) -> None:
         self.crowd = crowd
         self.is_ready = self.is_registered = False
         self._backoff = Backoff(CONTROL_FIRST_S)
@@ -119,7 +120,7 @@ class Agent:
         self._register = Register(
             node_id=node_id,
             services=[Service(id="nmt", kind="nmt")],
-            nmt=Translation(pairs=[("en", "es")]),
+            nmt=Translation(pairs=[pair]),
         )
 
     def dial(self) -> None:
@@ -350,16 +351,18 @@ def serve(crowd: Crowd, answer: Callable[[str], str]) -> None:
             print(answer(line.decode()), flush=True)
 
 
-def main(address: str, prefix: str, count: int, per_second: float, source: str) -> None:
+def main(words: Sequence[str]) -> None:
     """Let all join, say so, and obey."""
+    address, prefix, count, per_second, source, *rest = words
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     host, _, port = address.rpartition(":")
+    src, _, tgt = (rest[0] if rest else "en-es").partition("-")
     crowd = Crowd((socket.gethostbyname(host), int(port)), source)
-    agents = [Agent(crowd, f"{prefix}-{number}") for number in range(count)]
-    begin(crowd, agents, per_second)
+    agents = [Agent(crowd, f"{prefix}-{number}", (src, tgt)) for number in range(int(count))]
+    begin(crowd, agents, float(per_second))
     serve(crowd, lambda line: obey(crowd, agents, line))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4]), sys.argv[5])
+    main(sys.argv[1:])

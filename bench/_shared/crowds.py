@@ -2,9 +2,10 @@
 
 import resource
 import time
-from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
+
+import msgspec
 
 from _shared.processes import Child, ChildTrouble
 from pointsman_shm.config import LimitsConfig
@@ -15,8 +16,8 @@ PATIENCE_S = 600.0
 LOOK_S = 0.05
 
 
-def nodes_max(worker_count: int) -> int:
-    """Return how many nodes the manager and each worker may keep a connection to."""
+def nodes_max() -> int:
+    """Return how many nodes the manager, and each worker, may keep a connection to."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     return connections_max(hard, LimitsConfig().descriptors_percent) - RESERVED
 
@@ -29,13 +30,21 @@ def nodes_per_process(worker_count: int) -> int:
     return min(hard - RESERVED, ports) // (1 + worker_count)
 
 
-class Crowd:
-    """Processes of nodes that dial at a rate, in all; `wait_until_ready` when all have joined."""
+class Size(msgspec.Struct, frozen=True, kw_only=True):
+    """How many nodes, of how many workers, that dial at a rate, in all; `pair` is SRC-TGT."""
 
-    def __init__(
-        self, stack: ExitStack, address: str, *, nodes: int, workers: int, per_s: float
-    ) -> None:
-        process_count = max(2, -(-nodes // nodes_per_process(workers))) if nodes > 1 else 1
+    nodes: int
+    workers: int
+    per_s: float
+    pair: str = "en-es"
+
+
+class Crowd:
+    """Processes of nodes; `wait_until_ready` returns when all have joined."""
+
+    def __init__(self, stack: ExitStack, address: str, size: Size) -> None:
+        nodes = size.nodes
+        process_count = max(2, -(-nodes // nodes_per_process(size.workers)))
         shares = [nodes // process_count] * process_count
         shares[0] += nodes - sum(shares)
         # An address of its own for each process, as each address has ports of its own.
@@ -46,17 +55,13 @@ class Crowd:
                     address,
                     f"n{number}",
                     str(share),
-                    str(per_s / process_count),
+                    str(size.per_s / process_count),
                     f"127.0.0.{number + 2}",
+                    size.pair,
                 )
             )
             for number, share in enumerate(shares)
         ]
-
-    @property
-    def children(self) -> Sequence[Child]:
-        """The processes."""
-        return self._children
 
     def wait_until_ready(self) -> None:
         """Return when all nodes are.  Raises ChildTrouble when that takes too long."""
@@ -67,6 +72,10 @@ class Crowd:
                     raise ChildTrouble(f"the nodes did not become ready within {PATIENCE_S:g} s")
                 time.sleep(LOOK_S)
             child.next_line()
+
+    def anew(self, per_s: float) -> None:
+        """From now on let so many nodes a second register anew."""
+        self.ask(f"anew {per_s / len(self._children)}")
 
     def ask(self, order: str) -> list[str]:
         """Give every process an order and return their answers."""

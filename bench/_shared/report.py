@@ -69,8 +69,9 @@ def quantile(ordered: Sequence[int], q: float) -> int:
 
 
 def report(bench: str, rows: Sequence[Row], options: Options) -> None:
-    """Print the table and write the JSON."""
-    print_table(rows)
+    """Print a table, or one for each kind of rows, and write the JSON."""
+    for kind in dict.fromkeys(row.get("kind", "") for row in rows):
+        print_table([row for row in rows if row.get("kind", "") == kind])
     if options.json_path is not None:
         whole = {"bench": bench, "machine": machine(), "rows": rows}
         options.json_path.write_bytes(msgspec.json.format(msgspec.json.encode(whole)) + b"\n")

@@ -1,0 +1,233 @@
+"""Many sessions in one process: on connections of their own, or on one trunk to each worker.
+
+    python -m _load.session_crowd ADDRESS SOURCE
+
+SOURCE is the address on this host to dial from: each has ports of its own.  Obeys the orders of
+session_orders.py, one a line, one answer a line.
+"""
+
+import asyncio
+import resource
+import sys
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from itertools import count
+
+import msgspec
+import uvloop
+
+from _load.orders import READY, next_line, say
+from _load.session_orders import Open, Opened, OpenOnTrunks, SessionOrder, Submit, Submitted
+from _load.streams import Frames, FrameStream
+from pointsman_wire import session_messages as client
+from pointsman_wire.messages import Error
+from pointsman_wire.preamble import Role, encode_preamble
+from pointsman_wire.shards import session_key, shard_of
+
+PAYLOAD = bytes(200)
+TICK_S = 0.001
+HEARTBEAT_S = 20.0
+PATIENCE_S = 60.0
+
+
+class Crowd:
+    """All sessions of this process, in the order in which they were opened."""
+
+    def __init__(self, address: str, source: str) -> None:
+        host, _, port = address.rpartition(":")
+        self._server = (host, int(port))
+        self._source = source
+        self._loop = asyncio.get_running_loop()
+        self._streams: list[FrameStream] = []
+        self._sessions: list[tuple[FrameStream, int]] = []  # the first is the hot one
+        self._shards: dict[FrameStream, int] = {}
+        self._opening: dict[int, asyncio.Future[None]] = {}  # by ref
+        self._refs = count(1)
+        self._sent_ns: dict[str, int] = {}
+        self._accepted_ns: list[int] = []
+        self._result_ns: list[int] = []
+        self._completed: dict[int, int] = {}
+        self._refused = 0
+        self._changed = asyncio.Event()  # set when jobs may have ended
+        self._last = 0
+        self._beat()
+
+    def _beat(self) -> None:
+        for stream in self._streams:
+            stream.put(client.ClientHeartbeat())
+            stream.flush()
+        self._loop.call_later(HEARTBEAT_S, self._beat)
+
+    async def obey(self, order: SessionOrder) -> Opened | Submitted:
+        """Carry out one order."""
+        if isinstance(order, Submit):
+            return await self._submit_all(order)
+        if isinstance(order, OpenOnTrunks):
+            return await self._open_on_trunks(order)
+        return await self._open_all(order)
+
+    # ---- sessions
+
+    async def _dial(self, hello: bytes) -> FrameStream:
+        stream = FrameStream(client.ToClient, self._take, hello)
+        await self._loop.create_connection(
+            lambda: stream, *self._server, local_addr=(self._source, 0)
+        )
+        self._streams.append(stream)
+        return stream
+
+    async def _init(self, stream: FrameStream, session_id: str) -> None:
+        ref = next(self._refs)
+        stood = self._opening[ref] = self._loop.create_future()
+        stream.put(client.SessionInit(ref=ref, session_id=session_id, src_lang="en", tgt_lang="es"))
+        stream.flush()
+        await stood
+
+    async def _open_all(self, order: Open) -> Opened:
+        ids = self._ids_of(order) if order.is_keyed else [""] * order.count
+
+        async def open_one(session_id: str) -> None:
+            key = session_key(session_id) if session_id else None
+            stream = await self._dial(encode_preamble(Role.SESSION, key))
+            await self._init(stream, session_id)
+
+        return await self._time_all([partial(open_one, i) for i in ids], order.at_once)
+
+    def _ids_of(self, order: Open) -> list[str]:
+        """Choose ids that belong to each shard in turn."""
+        found: list[str] = []
+        while len(found) < order.count:
+            session_id = f"{self._source}-{next(self._refs)}"
+            if shard_of(session_id, order.worker_count) == len(found) % order.worker_count:
+                found.append(session_id)
+        return found
+
+    async def _open_on_trunks(self, order: OpenOnTrunks) -> Opened:
+        trunks = [
+            await self._dial(encode_preamble(Role.TRUNK, index))
+            for index in range(order.worker_count)
+        ]
+        inits = [partial(self._init, trunks[k % len(trunks)], "") for k in range(order.count)]
+        return await self._time_all(inits, order.at_once)
+
+    async def _time_all(
+        self, acts: Sequence[Callable[[], Awaitable[None]]], at_once: int
+    ) -> Opened:
+        took_ns: list[int] = []
+        waiting = iter(acts)
+        began_ns = time.perf_counter_ns()
+
+        async def work() -> None:
+            for act in waiting:
+                one_ns = time.perf_counter_ns()
+                await act()
+                took_ns.append(time.perf_counter_ns() - one_ns)
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(at_once):
+                group.create_task(work())
+        return Opened(
+            count=len(took_ns),
+            elapsed_s=(time.perf_counter_ns() - began_ns) / 1e9,
+            mean_us=sum(took_ns) / len(took_ns) / 1e3,
+            p50_us=quantile_us(took_ns, 0.5),
+            p99_us=quantile_us(took_ns, 0.99),
+        )
+
+    # ---- jobs
+
+    async def _submit_all(self, order: Submit) -> Submitted:
+        self._accepted_ns, self._result_ns = [], []
+        self._completed, self._refused = {}, 0
+        began_s, offered = time.monotonic(), 0
+        while (elapsed_s := time.monotonic() - began_s) < order.seconds:
+            for _ in range(int(elapsed_s * order.per_s) - offered):
+                self._submit(self._session_of(offered, order.hot_share))
+                offered += 1
+            await asyncio.sleep(TICK_S)
+        elapsed_s = time.monotonic() - began_s
+        async with asyncio.timeout(PATIENCE_S):
+            while self._sent_ns:
+                self._changed.clear()
+                await self._changed.wait()
+        return Submitted(
+            jobs=offered,
+            elapsed_s=elapsed_s,
+            refused=self._refused,
+            completed_by_shard=[self._completed[shard] for shard in sorted(self._completed)],
+            accepted_p50_us=quantile_us(self._accepted_ns, 0.5),
+            accepted_p95_us=quantile_us(self._accepted_ns, 0.95),
+            accepted_p99_us=quantile_us(self._accepted_ns, 0.99),
+            result_p50_us=quantile_us(self._result_ns, 0.5),
+            result_p99_us=quantile_us(self._result_ns, 0.99),
+        )
+
+    def _session_of(self, number: int, hot_share: float) -> tuple[FrameStream, int]:
+        """Spread the hot session's jobs evenly among the others'."""
+        if int((number + 1) * hot_share) > int(number * hot_share):
+            return self._sessions[0]
+        return self._sessions[number % len(self._sessions)]
+
+    def _submit(self, session: tuple[FrameStream, int]) -> None:
+        stream, number = session
+        self._last += 1
+        request_id = f"r-{self._last}"
+        self._sent_ns[request_id] = time.perf_counter_ns()
+        stream.put(
+            client.Submit(session_number=number, request_id=request_id, services=["nmt"]), PAYLOAD
+        )
+        stream.flush()
+
+    def _take(self, stream: FrameStream, frames: Frames) -> None:
+        now_ns = time.perf_counter_ns()
+        last_results: dict[int, int] = {}
+        for message, _ in frames:
+            if isinstance(message, client.Result):
+                last_results[message.session_number] = message.number
+                self._result_ns.append(now_ns - self._sent_ns.pop(message.request_id))
+                shard = self._shards[stream]
+                self._completed[shard] = self._completed.get(shard, 0) + 1
+            elif isinstance(message, client.JobAccepted):
+                self._accepted_ns += [
+                    now_ns - self._sent_ns[job.request_id]
+                    for job in message.jobs
+                    if job.request_id in self._sent_ns
+                ]
+            elif isinstance(message, client.SessionInitAck):
+                self._shards[stream] = message.shard
+                self._sessions.append((stream, message.session_number))
+                self._opening.pop(message.ref).set_result(None)
+            elif isinstance(message, Error):
+                self._refuse(message)
+        self._changed.set()
+        if last_results:
+            stream.put(client.ResultAck(results=[*last_results.items()]))
+            stream.flush()
+
+    def _refuse(self, error: Error) -> None:
+        if error.request_id not in self._sent_ns:
+            raise RuntimeError(f"the server answered {error.error}")
+        del self._sent_ns[error.request_id]
+        self._refused += 1
+
+
+def quantile_us(values_ns: Sequence[int], q: float) -> float:
+    """Return the q-quantile in microseconds, 0 when there is nothing."""
+    ordered = sorted(values_ns)
+    return ordered[min(len(ordered) - 1, int(q * len(ordered)))] / 1e3 if ordered else 0.0
+
+
+async def main(address: str, source: str) -> None:
+    """Obey until standard input ends."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    crowd = Crowd(address, source)
+    say(READY)
+    while line := await next_line():
+        order = msgspec.json.decode(line, type=SessionOrder)
+        say(msgspec.json.encode(await crowd.obey(order)).decode())
+
+
+if __name__ == "__main__":
+    uvloop.run(main(sys.argv[1], sys.argv[2]))
