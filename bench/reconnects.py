@@ -110,7 +110,7 @@ async def storm(nodes: int) -> Row:
         crowd = [
             stack.enter_context(
                 Child(
-                    "_load.agents",
+                    "_load.lean.agents",
                     service.address,
                     f"n{k}",
                     share,

@@ -2,7 +2,7 @@
 
 one-node      one node serves 1 to 1,000 sessions by the clock, while other nodes beat and
               register anew.  Beside it the negative control, variant global-lock: one process
-              with one lock over management work and selection (see _load/global_lock.py)
+              with one lock over management work and selection (see _load/sessions/global_lock.py)
 connections   open connections with an idle session each, in two workers
 trunks        idle sessions on one trunk to each of two workers
 hand-over     connections whose session belongs to a certain worker, opened in turn with ones
@@ -15,9 +15,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 import msgspec
-from _load.global_lock import Told
 from _load.orders import cpu_of
-from _load.session_orders import Open, Opened, OpenOnTrunks, SessionOrder, Submit, Submitted
+from _load.sessions.global_lock import Told
+from _load.sessions.orders import Open, Opened, OpenOnTrunks, SessionOrder, Submit, Submitted
 from _shared.crowds import Crowd, Size, nodes_max
 from _shared.processes import Child
 from _shared.report import Options, Row, median_row, report, run
@@ -56,7 +56,7 @@ class Clients:
 
     def __init__(self, stack: ExitStack, address: str, count: int = 1) -> None:
         self._children = [
-            stack.enter_context(Child("_load.session_crowd", address, f"127.0.1.{number + 1}"))
+            stack.enter_context(Child("_load.sessions.crowd", address, f"127.0.1.{number + 1}"))
             for number in range(count)
         ]
         for child in self._children:
@@ -139,7 +139,7 @@ def with_workers(sizes: Sequence[int], nodes: int, run_s: float) -> list[Row]:
 def with_one_lock(sizes: Sequence[int], nodes: int, run_s: float) -> list[Row]:
     """The control: everything in one process, under one lock."""
     rows: list[Row] = []
-    with Child("_load.global_lock") as server:
+    with Child("_load.sessions.global_lock") as server:
         address = server.next_line()
         with busy_fleet(address, nodes):
             for sessions in sizes:

@@ -51,7 +51,7 @@ class Crowd:
         self._children = [
             stack.enter_context(
                 Child(
-                    "_load.agents",
+                    "_load.lean.agents",
                     address,
                     f"n{number}",
                     str(share),

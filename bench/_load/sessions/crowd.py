@@ -1,9 +1,9 @@
 """Many sessions in one process: on connections of their own, or on one trunk to each worker.
 
-    python -m _load.session_crowd ADDRESS SOURCE
+    python -m _load.sessions.crowd ADDRESS SOURCE
 
 SOURCE is the address on this host to dial from: each has ports of its own.  Obeys the orders of
-session_orders.py, one a line, one answer a line.
+orders.py, one a line, one answer a line.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ import msgspec
 import uvloop
 
 from _load.orders import READY, next_line, say
-from _load.session_orders import Open, Opened, OpenOnTrunks, SessionOrder, Submit, Submitted
+from _load.sessions.orders import Open, Opened, OpenOnTrunks, SessionOrder, Submit, Submitted
 from _load.streams import Frames, FrameStream
 from pointsman_wire import session_messages as client
 from pointsman_wire.messages import Error

@@ -1,6 +1,6 @@
 """The negative control: one process, one lock over management work and selection.
 
-    python -m _load.global_lock
+    python -m _load.sessions.global_lock
 
 The first design of such a dispatcher, written for the comparison on the same frames as the floor
 and with the product's own rules for pools.  What is done while the lock is held:
@@ -31,7 +31,7 @@ import uvloop
 
 from _load.floor import Doorstep, Relay, Side
 from _load.orders import next_line, say
-from _load.session_crowd import quantile_us
+from _load.sessions.crowd import quantile_us
 from pointsman_sched.core.joining.declaration import capability_of
 from pointsman_shm.config import PoolsConfig
 from pointsman_shm.rules.pool_planner import PoolPlanner

@@ -1,6 +1,6 @@
 """Many nodes in one process, as lean as can be: raw frames over epoll, timers in buckets.
 
-python -m _load.agents ADDRESS PREFIX COUNT PER_SECOND SOURCE [SRC-TGT]
+python -m _load.lean.agents ADDRESS PREFIX COUNT PER_SECOND SOURCE [SRC-TGT]
 
 Each node keeps a control connection and a lane to every worker.  It dials, waits (full jitter) and
 gives up as the SDK's agent does, beats with one and the same frame, and answers every job with its
@@ -27,7 +27,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from _load.raw_connection import BUCKET_S, Crowd, RawConnection
+from _load.lean.raw_connection import BUCKET_S, Crowd, RawConnection
 from pointsman_wire.control_messages import (
     Heartbeat,
     HeartbeatAck,

@@ -1,0 +1,1 @@
+"""Nodes by the thousand in one process: raw frames over epoll."""
