@@ -21,7 +21,7 @@ from _load.sessions.orders import Open, Opened, OpenOnTrunks, SessionOrder, Subm
 from _shared.crowds import Crowd, Size, nodes_max
 from _shared.processes import Child
 from _shared.report import Options, Row, median_row, report, run
-from _shared.service import watched_service
+from _shared.service import WatchedService, watched_service
 
 SESSIONS = (1, 10, 100, 1_000)
 QUICK_SESSIONS = (1, 100, 1_000)
@@ -117,52 +117,61 @@ def order_for(sessions: int, run_s: float) -> Submit:
 
 def with_workers(sizes: Sequence[int], nodes: int, run_s: float) -> list[Row]:
     """The product: a manager and one worker."""
-    rows: list[Row] = []
     with watched_service(1) as watched, busy_fleet(watched.address, nodes):
-        for sessions in sizes:
-            with ExitStack() as stack:
-                clients = Clients(stack, watched.address)
-                clients.open(Open(count=sessions, worker_count=1))
-                clients.submit(order_for(sessions, WARM_S))
-                before = watched.look()
-                found = clients.submit(order_for(sessions, run_s))
-                span = watched.since(before)
-            chosen = span.timing("scheduling")
-            row: Row = {"system": "pointsman", **row_of(sessions, nodes, found)}
-            for name, q in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99)):
-                row[f"chosen_{name}_us"] = chosen.quantile(q) / 1e3
-            row["server_load"] = sum(span.cpu_s.values()) / span.elapsed_s
-            rows.append(row)
-    return rows
+        return [at_a_worker(watched, sessions, nodes, run_s) for sessions in sizes]
+
+
+def at_a_worker(watched: WatchedService, sessions: int, nodes: int, run_s: float) -> Row:
+    """Let so many sessions submit to the product."""
+    with loaded_by(watched.address, sessions) as clients:
+        before = watched.look()
+        found = clients.submit(order_for(sessions, run_s))
+        span = watched.since(before)
+    chosen = span.timing("scheduling")
+    row: Row = {"system": "pointsman", **row_of(sessions, nodes, found)}
+    for name, q in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99)):
+        row[f"chosen_{name}_us"] = chosen.quantile(q) / 1e3
+    row["server_load"] = sum(span.cpu_s.values()) / span.elapsed_s
+    return row
 
 
 def with_one_lock(sizes: Sequence[int], nodes: int, run_s: float) -> list[Row]:
     """The control: everything in one process, under one lock."""
-    rows: list[Row] = []
     with Child("_load.sessions.global_lock") as server:
         address = server.next_line()
         with busy_fleet(address, nodes):
-            for sessions in sizes:
-                with ExitStack() as stack:
-                    clients = Clients(stack, address)
-                    clients.open(Open(count=sessions, worker_count=1))
-                    clients.submit(order_for(sessions, WARM_S))
-                    server.ask("mark")
-                    cpu_ns, began_s = cpu_of({"": server.pid})[""], time.monotonic()
-                    found = clients.submit(order_for(sessions, run_s))
-                    used_ns = cpu_of({"": server.pid})[""] - cpu_ns
-                    elapsed_s = time.monotonic() - began_s
-                    told = msgspec.json.decode(server.ask("told"), type=Told)
-                row: Row = {"system": "pointsman", "variant": "global-lock"}
-                row |= row_of(sessions, nodes, found)
-                row |= {
-                    "chosen_p50_us": told.p50_us,
-                    "chosen_p95_us": told.p95_us,
-                    "chosen_p99_us": told.p99_us,
-                    "server_load": used_ns / 1e9 / elapsed_s,
-                }
-                rows.append(row)
-    return rows
+            rows = [at_the_lock(server, address, sessions, run_s) for sessions in sizes]
+    return [{**row, "nodes": nodes} for row in rows]
+
+
+def at_the_lock(server: Child, address: str, sessions: int, run_s: float) -> Row:
+    """Let so many sessions submit to the control."""
+    with loaded_by(address, sessions) as clients:
+        server.ask("mark")
+        cpu_ns, began_s = cpu_of({"": server.pid})[""], time.monotonic()
+        found = clients.submit(order_for(sessions, run_s))
+        used_ns = cpu_of({"": server.pid})[""] - cpu_ns
+        elapsed_s = time.monotonic() - began_s
+        told = msgspec.json.decode(server.ask("told"), type=Told)
+    row: Row = {"system": "pointsman", "variant": "global-lock"}
+    row |= row_of(sessions, 0, found)
+    row |= {
+        "chosen_p50_us": told.p50_us,
+        "chosen_p95_us": told.p95_us,
+        "chosen_p99_us": told.p99_us,
+        "server_load": used_ns / 1e9 / elapsed_s,
+    }
+    return row
+
+
+@contextmanager
+def loaded_by(address: str, sessions: int) -> Iterator[Clients]:
+    """Clients with so many sessions that have submitted for a while."""
+    with ExitStack() as stack:
+        clients = Clients(stack, address)
+        clients.open(Open(count=sessions, worker_count=1))
+        clients.submit(order_for(sessions, WARM_S))
+        yield clients
 
 
 def all_on_one_node(options: Options) -> list[Row]:
