@@ -56,11 +56,26 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "pytest": ("clients/pointsman/testing.py", "tests/pointsman_sim/"),
     "pocketsphinx": ("clients/pointsman/engines/recognition.py",),
     "websockets": ("wire/pointsman_wire/sockets/web/web_connection.py",),
+    "redis": ("wire/pointsman_wire/coordination/connection.py",),
+    "hiredis": ("wire/pointsman_wire/coordination/connection.py",),
 }
 ONE_FILE_PER_PACKAGE = {"psutil", "uvloop"}
 
 # Pure code decides; it is told the time and does nothing by itself.
-PURE_FOLDERS = ("shm/pointsman_shm/rules/", "shm/pointsman_shm/snapshot/")
+PURE_FOLDERS = (
+    "shm/pointsman_shm/rules/",
+    "shm/pointsman_shm/snapshot/",
+    "wire/pointsman_wire/coordination/requests.py",
+    "wire/pointsman_wire/coordination/inbox_requests.py",
+    "wire/pointsman_wire/coordination/keys.py",
+    "wire/pointsman_wire/coordination/model.py",
+    "wire/pointsman_wire/coordination/twin/",
+    "wire/pointsman_wire/coordination/errors.py",
+    "wire/pointsman_wire/coordination/breaker.py",
+    "wire/pointsman_wire/coordination/reach/greeting.py",
+    "wire/pointsman_wire/coordination/scripting/calls.py",
+    "wire/pointsman_wire/coordination/scripting/replies.py",
+)
 IMPURE = {"asyncio", "concurrent", "datetime", "logging", "multiprocessing", "os", "random"}
 IMPURE |= {"sched", "secrets", "select", "selectors", "signal", "socket", "subprocess", "time"}
 IMPURE |= {"uuid", "posix_ipc", "psutil", "redis", "uvloop"}
@@ -99,15 +114,16 @@ WITHOUT_SERVER_LIBRARIES = """
 import importlib, pkgutil, sys
 class Blocker:
     def find_spec(self, name, path=None, target=None):
-        server = {"uvloop", "posix_ipc", "psutil", "pocketsphinx", "redis", "websockets"}
-        if name.partition(".")[0] in server:
+        server = {"uvloop", "posix_ipc", "psutil", "pocketsphinx", "redis", "hiredis", "websockets"}
+        if name.partition(".")[0] in server or name.startswith("pointsman_wire.coordination."):
             raise ModuleNotFoundError(name)
 sys.meta_path.insert(0, Blocker())
 import pointsman, pointsman_wire
-servers = {"pointsman_wire.coordination.connection", "pointsman_wire.sockets.web.web_connection"}
+servers = {"pointsman_wire.sockets.web.web_connection"}
 for package in (pointsman, pointsman_wire):
     for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
-        if module.name not in servers:
+        # Servers alone coordinate; nothing of a client may want it.
+        if module.name not in servers and ".coordination." not in module.name:
             importlib.import_module(module.name)
 """
 

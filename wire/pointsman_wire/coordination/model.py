@@ -9,19 +9,25 @@ import copy
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from pointsman_wire.coordination.inbox_requests import Entry, Place
 from pointsman_wire.coordination.keys import Keys
-from pointsman_wire.coordination.model_bindings import BINDING_SCRIPTS
-from pointsman_wire.coordination.model_buckets import BUCKET_SCRIPTS
-from pointsman_wire.coordination.model_inboxes import Inboxes
-from pointsman_wire.coordination.model_sessions import SESSION_SCRIPTS
-from pointsman_wire.coordination.model_store import Store
 from pointsman_wire.coordination.requests import Answer, Request, failed
 from pointsman_wire.coordination.terms import Terms
+from pointsman_wire.coordination.twin.bindings import BINDING_SCRIPTS
+from pointsman_wire.coordination.twin.buckets import BUCKET_SCRIPTS
+from pointsman_wire.coordination.twin.inboxes import INBOX_SCRIPTS, claim, receive
+from pointsman_wire.coordination.twin.sessions import SESSION_SCRIPTS
+from pointsman_wire.coordination.twin.store import Store
 
 ENTRIES_MAX = 2_000_000
 
 Script = Callable[[Store, Any], Answer]
-SCRIPTS: dict[type[Request], Script] = {**BINDING_SCRIPTS, **BUCKET_SCRIPTS, **SESSION_SCRIPTS}
+SCRIPTS: dict[type[Request], Script] = {
+    **BINDING_SCRIPTS,
+    **BUCKET_SCRIPTS,
+    **SESSION_SCRIPTS,
+    **INBOX_SCRIPTS,
+}
 
 
 class Model:
@@ -29,7 +35,6 @@ class Model:
 
     def __init__(self, terms: Terms | None = None, prefix: str = "pointsman") -> None:
         self.store = Store(keys=Keys(prefix), terms=terms or Terms(), entries_max=ENTRIES_MAX)
-        self.inboxes = Inboxes(self.store)
         self.down = ""  # says why, while it is
         self.deaf = False
 
@@ -47,6 +52,18 @@ class Model:
         if self.store.is_full():
             return failed(request, "down", "OOM command not allowed when used memory > 'maxmemory'")
         return SCRIPTS[type(request)](self.store, request)
+
+    def receive(self, place: Place, now_ms: int, *, count_max: int = 100) -> list[Entry]:
+        """Entries of a shard's inbox that were not given out yet."""
+        self.store.now_ms = now_ms
+        name = self.store.keys.inbox(place.instance, place.shard)
+        return [] if self.down else receive(self.store, name, count_max)
+
+    def claim(self, place: Place, now_ms: int, *, after: int = 0) -> list[Entry]:
+        """Entries of a shard's inbox that were given out and not acknowledged."""
+        self.store.now_ms = now_ms
+        name = self.store.keys.inbox(place.instance, place.shard)
+        return [] if self.down else claim(self.store, name, after, 100)
 
     # ---- faults
 

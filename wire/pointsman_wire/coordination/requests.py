@@ -145,8 +145,8 @@ class Bound(Answer, frozen=True, kw_only=True):
     state: State = "CREATED"
     attempt: int = 0
     ok: bool = False  # of an ended one
-    result: bytes | None = None
-    keep: bytes | None = None
+    result: bytes | None = None  # of an ended one, where it was stored
+    keep: bytes | None = None  # of one that is mine, lapsed or taken over
     body: int = 0
 
 

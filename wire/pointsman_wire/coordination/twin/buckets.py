@@ -4,8 +4,6 @@ from collections.abc import Callable
 from typing import Any
 
 from pointsman_wire.coordination.keys import unpacked
-from pointsman_wire.coordination.model_bindings import BindingRow, is_ended, keep_listed
-from pointsman_wire.coordination.model_store import BucketRow, Store
 from pointsman_wire.coordination.requests import (
     NOTHING_SEEN,
     Answer,
@@ -23,6 +21,8 @@ from pointsman_wire.coordination.requests import (
     Touch,
     Touched,
 )
+from pointsman_wire.coordination.twin.bindings import BindingRow, is_ended, keep_listed
+from pointsman_wire.coordination.twin.store import BucketRow, Store
 
 
 def touch(store: Store, request: Touch) -> Touched:

@@ -6,7 +6,6 @@ from typing import Any
 import msgspec
 
 from pointsman_wire.coordination.keys import bucket_of, packed
-from pointsman_wire.coordination.model_store import Entered, Store
 from pointsman_wire.coordination.requests import (
     Answer,
     Bind,
@@ -25,6 +24,7 @@ from pointsman_wire.coordination.requests import (
     RequestKey,
     State,
 )
+from pointsman_wire.coordination.twin.store import Entered, Store
 
 RANKS: dict[State, int] = {
     "CREATED": 0,
@@ -142,8 +142,8 @@ def _bound(
         state=row.state,
         attempt=row.attempt,
         ok=row.ok,
-        result=row.result,
-        keep=row.keep,
+        result=row.result if outcome == "ended" else None,
+        keep=row.keep if outcome in ("mine", "lapsed", "taken_over") else None,
         body=row.body,
     )
 

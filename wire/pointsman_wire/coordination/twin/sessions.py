@@ -5,7 +5,6 @@ from typing import Any
 
 import msgspec
 
-from pointsman_wire.coordination.model_store import Store
 from pointsman_wire.coordination.requests import (
     Answer,
     Request,
@@ -16,6 +15,7 @@ from pointsman_wire.coordination.requests import (
     SessionWritten,
 )
 from pointsman_wire.coordination.terms import SESSION_MS, SESSION_OWNER_MS
+from pointsman_wire.coordination.twin.store import Store
 
 
 class SessionRow(msgspec.Struct):

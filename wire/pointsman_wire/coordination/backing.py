@@ -1,0 +1,252 @@
+"""The backing over Redis: requests in, answers out, within the time limit, whatever Redis does.
+
+Requests of one call travel as one pipeline (to a Cluster: one for each server).  What a server
+refused without effect, and may take when asked rightly, is asked again once; everything else is
+answered `down` or `unknown`.  Nothing here raises for what the network or a server does.
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from pointsman_wire.coordination.connection import NotReached, Unanswered
+from pointsman_wire.coordination.errors import Refusal
+from pointsman_wire.coordination.keys import Keys
+from pointsman_wire.coordination.reach.greeting import Address, settings_complaint
+from pointsman_wire.coordination.reach.routes import SERVERS_MAX, Routes
+from pointsman_wire.coordination.reach.server import Server, Unfit
+from pointsman_wire.coordination.requests import Answer, Request, failed
+from pointsman_wire.coordination.scripting.calls import first_key
+from pointsman_wire.coordination.scripting.replies import BadReply, decode
+from pointsman_wire.coordination.settings import RedisSettings
+
+WATCH_S = 1.0
+
+
+class Tally(msgspec.Struct):
+    """What has happened since the start."""
+
+    calls: int = 0
+    requests: int = 0
+    not_reached: int = 0  # calls to a server that had no effect
+    unanswered: int = 0  # calls to a server of unknown effect
+    refused: int = 0  # requests that a server refused
+    asked_again: int = 0  # requests
+    reigns_met: int = 0  # servers met, or met anew as another primary or in another reign
+
+
+class Again(NamedTuple):
+    """A request that had no effect and may be asked once more, perhaps of a named server."""
+
+    reason: str
+    address: Address | None = None
+    asking: bool = False
+
+
+class Route(NamedTuple):
+    """Whom to ask, and whether as ASK wants."""
+
+    address: Address
+    asking: bool
+
+
+class RedisBacking:
+    """Answers requests by scripts in Redis."""
+
+    def __init__(self, settings: RedisSettings) -> None:
+        self.settings = settings
+        self.tally = Tally()
+        self.last_trouble = ""  # in words, of whatever was refused or not reached last
+        self._keys = Keys(settings.prefix)
+        self._routes = Routes(settings)
+        self._servers: dict[Address, Server] = {}
+        self._finding = asyncio.Lock()
+        self._watcher: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        """Meet the servers once, and begin to watch them.
+
+        Raises Unfit when they must not be used as they are, NotReached when none answers; after
+        the latter the backing works all the same, as soon as one does.
+        """
+        if found := settings_complaint(self.settings, self._routes.first_asked):
+            raise Unfit(found)
+        self._watcher = asyncio.create_task(self._watch())
+        try:
+            async with asyncio.timeout(max(1.0, self._limit_s)):
+                await self._find()
+                for address in self._routes.addresses():
+                    await self._server(address).ready()
+        except (TimeoutError, Unanswered) as error:
+            raise NotReached(f"Redis did not answer in time: {error}") from error
+
+    async def close(self) -> None:
+        """Hang up everywhere."""
+        if self._watcher is not None:
+            self._watcher.cancel()
+            await asyncio.wait([self._watcher])
+        for server in self._servers.values():
+            await server.line.close()
+
+    @property
+    def _limit_s(self) -> float:
+        return self.settings.timeout_ms / 1000
+
+    async def execute(self, requests: Sequence[Request]) -> list[Answer]:
+        """Answer all requests, in order, within the time limit."""
+        self.tally.calls += 1
+        self.tally.requests += len(requests)
+        deadline_s = asyncio.get_running_loop().time() + self._limit_s
+        found: list[Answer | Again] = [Again("")] * len(requests)
+        for turn in range(2):
+            left = [i for i, answer in enumerate(found) if isinstance(answer, Again)]
+            if not left:
+                break
+            self.tally.asked_again += len(left) if turn else 0
+            trouble = await self._know_routes(deadline_s)
+            await self._ask(requests, found, left, deadline_s)
+            if trouble and self._routes.stale:
+                break
+        return [
+            failed(request, "down", answer.reason) if isinstance(answer, Again) else answer
+            for request, answer in zip(requests, found, strict=True)
+        ]
+
+    # ---- who is asked
+
+    async def _know_routes(self, deadline_s: float) -> str:
+        if not self._routes.stale:
+            return ""
+        try:
+            async with asyncio.timeout_at(deadline_s):
+                await self._find()
+        except (NotReached, TimeoutError) as error:
+            self.last_trouble = str(error) or "Redis did not answer in time"
+            return self.last_trouble
+        return ""
+
+    async def _find(self) -> None:
+        async with self._finding:
+            if self._routes.stale:
+                await self._routes.find()
+            wanted = self._routes.addresses()
+            for address in [a for a in self._servers if a not in wanted]:
+                await self._servers.pop(address).line.close()
+
+    def _server(self, address: Address) -> Server:
+        server = self._servers.get(address)
+        if server is None:
+            assert len(self._servers) < SERVERS_MAX
+            server = self._servers[address] = Server(self.settings, address)
+        return server
+
+    async def _ask(
+        self,
+        requests: Sequence[Request],
+        found: list[Answer | Again],
+        left: list[int],
+        deadline_s: float,
+    ) -> None:
+        groups: dict[Route, list[int]] = {}
+        for index in left:
+            again = found[index]
+            assert isinstance(again, Again)
+            address = again.address or self._routes.address_for(
+                first_key(requests[index], self._keys)
+            )
+            if address is None:
+                found[index] = Again(self.last_trouble or "no server is known for it")
+                continue
+            groups.setdefault(Route(address, again.asking), []).append(index)
+        asked = [
+            self._ask_one(route, [requests[i] for i in indexes], deadline_s)
+            for route, indexes in groups.items()
+        ]
+        answered = [await asked[0]] if len(asked) == 1 else await asyncio.gather(*asked)
+        for indexes, answers in zip(groups.values(), answered, strict=True):
+            for index, answer in zip(indexes, answers, strict=True):
+                found[index] = answer
+
+    async def _ask_one(
+        self, route: Route, requests: list[Request], deadline_s: float
+    ) -> list[Answer | Again]:
+        server = self._server(route.address)
+        if not server.breaker.lets_through(time.monotonic_ns()):
+            return self._not_reached(requests, f"Redis at {route.address} does not answer: breaker")
+        sent = False
+        try:
+            async with asyncio.timeout_at(deadline_s):
+                await server.ready()
+                sent = True
+                replies = await server.call(requests, asking=route.asking)
+        except (NotReached, Unanswered, TimeoutError) as error:
+            server.breaker.failed(time.monotonic_ns())
+            words = str(error) or f"Redis at {route.address} did not answer in time"
+            if not sent or isinstance(error, NotReached):
+                return self._not_reached(requests, words)
+            return self._unanswered(requests, words)
+        except BaseException:
+            server.breaker.failed(time.monotonic_ns())
+            raise
+        server.breaker.succeeded()
+        pairs = zip(requests, replies, strict=True)
+        return [self._answer(server, request, reply) for request, reply in pairs]
+
+    # ---- what comes back
+
+    def _not_reached(self, requests: list[Request], words: str) -> list[Answer | Again]:
+        self.tally.not_reached += 1
+        self.last_trouble = words
+        if self._routes.may_change:
+            self._routes.stale = True
+            return [Again(words) for _ in requests]
+        return [failed(request, "down", words) for request in requests]
+
+    def _unanswered(self, requests: list[Request], words: str) -> list[Answer | Again]:
+        self.tally.unanswered += 1
+        self.last_trouble = words
+        self._routes.stale = self._routes.may_change
+        return [failed(request, "unknown", words) for request in requests]
+
+    def _answer(self, server: Server, request: Request, reply: object) -> Answer | Again:
+        if isinstance(reply, Refusal):
+            return self._refused(server, request, reply)
+        try:
+            return decode(request, reply)
+        except BadReply as error:
+            self.last_trouble = str(error)
+            return failed(request, "unknown", str(error))
+
+    def _refused(self, server: Server, request: Request, refusal: Refusal) -> Answer | Again:
+        self.tally.refused += 1
+        if refusal.trouble.treatment != "retry":
+            self.last_trouble = str(refusal)
+            return failed(request, "down", str(refusal))
+        if refusal.code == "NOSCRIPT":
+            server.lost_scripts()
+        elif refusal.code == "ASK":
+            host, _, port = refusal.text.partition(" ")[2].rpartition(":")
+            return Again(str(refusal), Address(host, int(port)), asking=True)
+        else:
+            server.lost_role()
+            self._routes.stale = self._routes.may_change
+        return Again(str(refusal))
+
+    # ---- the watch
+
+    async def _watch(self) -> None:
+        """Once a second: is each server still the same primary, and the Sentinels' choice?"""
+        while True:
+            await asyncio.sleep(WATCH_S)
+            self._routes.stale = self._routes.stale or self._routes.are_told
+            await self._know_routes(asyncio.get_running_loop().time() + self._limit_s)
+            for server in list(self._servers.values()):
+                try:
+                    async with asyncio.timeout(self._limit_s):
+                        await server.watch()
+                except (NotReached, Unanswered, TimeoutError) as error:
+                    self.last_trouble = str(error) or f"Redis at {server.address}: no answer"
+            self.tally.reigns_met = sum(s.reigns_met for s in self._servers.values())

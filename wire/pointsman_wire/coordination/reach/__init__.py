@@ -1,0 +1,1 @@
+"""Reaching the right server: where it is, whether it will do, whether it answers."""

@@ -1,0 +1,127 @@
+"""One server: its line, its scripts, its reign, its breaker."""
+
+import asyncio
+from collections.abc import Sequence
+
+from pointsman_wire.coordination.breaker import Breaker
+from pointsman_wire.coordination.connection import Command, Line, NotReached
+from pointsman_wire.coordination.errors import Refusal
+from pointsman_wire.coordination.keys import Keys
+from pointsman_wire.coordination.reach.greeting import (
+    Address,
+    Greeting,
+    complaint,
+    read_greeting,
+)
+from pointsman_wire.coordination.requests import Request
+from pointsman_wire.coordination.scripting.calls import Call, Site, encode
+from pointsman_wire.coordination.scripting.files import SCRIPT_FILES
+from pointsman_wire.coordination.settings import RedisSettings
+from pointsman_wire.coordination.terms import Terms
+
+INFO: tuple[Command, ...] = (("INFO", "server"), ("INFO", "replication"), ("INFO", "memory"))
+LOADS: tuple[Command, ...] = tuple(("SCRIPT", "LOAD", f.text) for f in SCRIPT_FILES.values())
+
+
+class Unfit(NotReached):
+    """The server must not be used as it is; the message says what to do."""
+
+
+class Server:
+    """Everything that is known of the server at one address."""
+
+    def __init__(self, settings: RedisSettings, address: Address) -> None:
+        self.address = address
+        self.line = Line(settings, address)
+        self.breaker = Breaker(
+            failures_max=settings.breaker_failures, open_ns=int(settings.breaker_s * 1e9)
+        )
+        terms = Terms(int(settings.binding_lease_s * 1000), settings.inbox_max)
+        self._keys, self._terms = Keys(settings.prefix), terms
+        self._site = Site(self._keys, terms, "")
+        self._opening = asyncio.Lock()
+        self._met = False
+        self._has_scripts = False
+        self.reigns_met = 0
+
+    @property
+    def reign(self) -> str:
+        """The reign in which it was met; empty before that."""
+        return self._site.reign
+
+    async def ready(self) -> None:
+        """Connect, judge and load the scripts, unless that is done.
+
+        Raises Unfit for what the operator must mend, NotReached for the rest.
+        """
+        if self._is_ready:
+            return
+        async with self._opening:
+            if self._is_ready:
+                return
+            if self._met and self.line.is_open:
+                await self.line.exchange(LOADS)
+                self._has_scripts = True
+                return
+            self._met = False
+            await self.line.close()
+            await self.line.open()
+            greeting = await self._greet([*INFO, *LOADS])
+            if found := complaint(greeting, self.address):
+                raise Unfit(found)
+            self._rule(greeting)
+            self._met = self._has_scripts = True
+
+    @property
+    def _is_ready(self) -> bool:
+        return self._met and self._has_scripts and self.line.is_open
+
+    def lost_scripts(self) -> None:
+        """It said that it lacks a script: load them before the next call."""
+        self._has_scripts = False
+
+    def lost_role(self) -> None:
+        """It said that it is not the one to ask (any more): meet it anew before the next call."""
+        self._met = False
+
+    async def _greet(self, commands: Sequence[Command]) -> Greeting:
+        replies = await self.line.exchange(commands)
+        for reply in replies:
+            if isinstance(reply, Refusal):
+                raise (
+                    Unfit(str(reply))
+                    if reply.trouble.treatment == "fatal"
+                    else NotReached(str(reply))
+                )
+        texts = [reply for reply in replies[: len(INFO)] if isinstance(reply, bytes)]
+        greeting = read_greeting(b"\r\n".join(texts))
+        if greeting.role != "master":
+            raise NotReached(f"Redis at {self.address} is no primary (role {greeting.role})")
+        return greeting
+
+    def _rule(self, greeting: Greeting) -> None:
+        if greeting.reign != self.reign:
+            self.reigns_met += 1
+            self._site = Site(self._keys, self._terms, greeting.reign)
+
+    async def watch(self) -> None:
+        """Look whether it is still the same primary in the same reign; else hang up."""
+        if not (self._met and self.line.is_open):
+            return
+        greeting = await self._greet(INFO)
+        if greeting.reign != self.reign:
+            await self.line.close()
+            raise NotReached(f"Redis at {self.address} has begun a new reign")
+
+    async def call(self, requests: Sequence[Request], *, asking: bool = False) -> list[object]:
+        """Run the scripts of these requests, in order, as one pipeline; `asking` as ASK wants."""
+        commands = [_command(encode(request, self._site)) for request in requests]
+        if not asking:
+            return await self.line.exchange(commands)
+        doubled = [part for command in commands for part in (("ASKING",), command)]
+        return (await self.line.exchange(doubled))[1::2]
+
+
+def _command(call: Call) -> Command:
+    sha = SCRIPT_FILES[call.script].sha
+    return ("EVALSHA", sha, len(call.keys), *call.keys, *call.values)

@@ -1,0 +1,1 @@
+"""Requests as calls of Lua scripts, and what comes back as answers."""

@@ -1,0 +1,230 @@
+"""Requests as calls of scripts; pure."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import msgspec
+
+from pointsman_wire.coordination.inbox_requests import GROUP, Acknowledge, Bury, Send
+from pointsman_wire.coordination.keys import Keys, bucket_of, packed
+from pointsman_wire.coordination.requests import (
+    BINDINGS_PER_REQUEST_MAX,
+    FENCE_MAX,
+    NOTHING_SEEN,
+    Bind,
+    Binding,
+    End,
+    Freeze,
+    Kept,
+    Lookup,
+    Move,
+    Owner,
+    Release,
+    Renew,
+    Republish,
+    Request,
+    Seen,
+    SessionRead,
+    SessionWrite,
+    Thaw,
+    Touch,
+)
+from pointsman_wire.coordination.terms import (
+    DEAD_LETTERS_MAX,
+    INBOX_MS,
+    SESSION_MS,
+    SESSION_OWNER_MS,
+    Terms,
+)
+
+Part = str | bytes | int
+
+
+class Call(NamedTuple):
+    """A script, the names it works on (all in one slot) and its values."""
+
+    script: str
+    keys: list[str]
+    values: list[Part]
+
+
+class Site(NamedTuple):
+    """Where calls are made: whose keys, on which terms, in which reign."""
+
+    keys: Keys
+    terms: Terms
+    reign: str
+
+
+def encode(request: Request, site: Site) -> Call:
+    """The call that a request is."""
+    return CALLS[type(request)](request, site)
+
+
+def first_key(request: Request, keys: Keys) -> str:
+    """The name that decides on which server of a Cluster the request is answered."""
+    match request:
+        case SessionRead(key=session) | SessionWrite(key=session):
+            return keys.session(session)
+        case Send() | Acknowledge() | Bury():
+            return keys.inbox(request.instance, request.shard)
+        case Bind() | Lookup() | End() | Release() | Move():
+            return keys.bucket(bucket_of(request.key))
+        case Renew() | Kept() | Touch() | Freeze() | Thaw() | Republish():
+            return keys.bucket(request.bucket)
+        case _:
+            raise TypeError(request)
+
+
+def _owner_text(owner: Owner) -> str:
+    return f"{owner.instance}/{owner.uid}/{owner.shard}"
+
+
+def _asker(owner: Owner, site: Site, seen: Seen) -> list[Part]:
+    return [owner.member, site.reign, seen.generation, seen.counter]
+
+
+def _fence(fence: int) -> int:
+    assert 0 <= fence <= FENCE_MAX, f"fence {fence} does not fit into a Lua number"
+    return fence
+
+
+def _bind(request: Bind, site: Site) -> Call:
+    bucket = bucket_of(request.key)
+    keys = [site.keys.bucket(bucket), site.keys.binding(request.key), site.keys.kept(bucket)]
+    values = _asker(request.owner, site, request.seen)
+    values += [_owner_text(request.owner), request.job_id, request.body, _fence(request.fence)]
+    values += [site.terms.lease_ms, site.terms.binding_ms, packed(request.key), request.keep or ""]
+    return Call("bind", keys, values)
+
+
+def _lookup(request: Lookup, site: Site) -> Call:
+    keys = [site.keys.bucket(bucket_of(request.key)), site.keys.binding(request.key)]
+    values = _asker(request.owner, site, request.seen)
+    return Call("lookup", keys, [*values, _owner_text(request.owner), site.terms.lease_ms])
+
+
+def _end(request: End, site: Site) -> Call:
+    bucket = bucket_of(request.key)
+    keys = [site.keys.bucket(bucket), site.keys.binding(request.key), site.keys.kept(bucket)]
+    values = _asker(request.owner, site, request.seen)
+    values += [_owner_text(request.owner), request.fence]
+    values += ["RELEASED" if request.released else "FINISHED", int(request.ok)]
+    values += [_milliseconds(request.keep_s), int(request.result is not None)]
+    return Call("end", keys, [*values, request.result or ""])
+
+
+def _milliseconds(seconds: float) -> int:
+    return max(1, int(seconds * 1000))
+
+
+def _release(request: Release, site: Site) -> Call:
+    bucket = bucket_of(request.key)
+    keys = [site.keys.bucket(bucket), site.keys.binding(request.key), site.keys.kept(bucket)]
+    values = _asker(request.owner, site, request.seen)
+    return Call("release", keys, [*values, _owner_text(request.owner), request.fence])
+
+
+def _renew(request: Renew, site: Site) -> Call:
+    assert len(request.held) <= BINDINGS_PER_REQUEST_MAX
+    keys = [site.keys.bucket(request.bucket), site.keys.kept(request.bucket)]
+    keys += [site.keys.binding(held.key) for held in request.held]
+    values = _asker(request.owner, site, request.seen)
+    values += [_owner_text(request.owner), site.terms.binding_ms]
+    return Call("renew", keys, [*values, *(held.fence for held in request.held)])
+
+
+def _move(request: Move, site: Site) -> Call:
+    keys = [site.keys.bucket(bucket_of(request.key)), site.keys.binding(request.key)]
+    values = _asker(request.owner, site, request.seen)
+    values += [_owner_text(request.owner), request.fence, request.attempt, request.to]
+    return Call("move", keys, values)
+
+
+def _touch(request: Touch, site: Site) -> Call:
+    values = _asker(request.owner, site, request.seen)
+    return Call("touch", [site.keys.bucket(request.bucket)], values)
+
+
+def _freeze(request: Freeze, site: Site) -> Call:
+    values = _asker(request.owner, site, NOTHING_SEEN)
+    values += [f"{site.reign}:{request.proposal}", request.against]
+    return Call("freeze", [site.keys.bucket(request.bucket)], values)
+
+
+def _thaw(request: Thaw, site: Site) -> Call:
+    values = _asker(request.owner, site, NOTHING_SEEN)
+    values += [request.generation, int(request.overdue), *request.members]
+    return Call("thaw", [site.keys.bucket(request.bucket)], values)
+
+
+def _republish(request: Republish, site: Site) -> Call:
+    assert len(request.bindings) <= BINDINGS_PER_REQUEST_MAX
+    keys = [site.keys.bucket(request.bucket), site.keys.kept(request.bucket)]
+    keys += [site.keys.binding(binding.key) for binding in request.bindings]
+    values = _asker(request.owner, site, NOTHING_SEEN)
+    values += [_owner_text(request.owner), request.generation, int(request.last)]
+    values.append(site.terms.binding_ms)
+    for binding in request.bindings:
+        values += _binding(binding)
+    return Call("republish", keys, values)
+
+
+def _binding(binding: Binding) -> list[Part]:
+    values: list[Part] = [packed(binding.key), binding.job_id, binding.body]
+    values += [_fence(binding.fence), binding.state, binding.attempt, int(binding.ok)]
+    values += [_milliseconds(binding.keep_s), int(binding.keep is not None), binding.keep or ""]
+    return [*values, int(binding.result is not None), binding.result or ""]
+
+
+def _kept(request: Kept, site: Site) -> Call:
+    keys = [site.keys.bucket(request.bucket), site.keys.kept(request.bucket)]
+    values = _asker(request.owner, site, request.seen)
+    values += [site.terms.lease_ms, site.terms.binding_ms, request.count_max]
+    return Call("kept", keys, values)
+
+
+def _session_read(request: SessionRead, site: Site) -> Call:
+    return Call("session_read", [site.keys.session(request.key)], [SESSION_OWNER_MS])
+
+
+def _session_write(request: SessionWrite, site: Site) -> Call:
+    notes = msgspec.msgpack.encode(request.notes)
+    return Call("session_write", [site.keys.session(request.key)], [notes, SESSION_MS])
+
+
+def _send(request: Send, site: Site) -> Call:
+    keys = [site.keys.inbox(request.instance, request.shard)]
+    return Call("send", keys, [site.terms.inbox_max, INBOX_MS, request.blob])
+
+
+def _acknowledge(request: Acknowledge, site: Site) -> Call:
+    keys = [site.keys.inbox(request.instance, request.shard)]
+    return Call("acknowledge", keys, [GROUP, *request.ids])
+
+
+def _bury(request: Bury, site: Site) -> Call:
+    keys = [site.keys.inbox(request.instance, request.shard)]
+    keys.append(site.keys.dead_letters(request.instance, request.shard))
+    values: list[Part] = [GROUP, request.id, request.why, DEAD_LETTERS_MAX, INBOX_MS]
+    return Call("bury", keys, values)
+
+
+CALLS: dict[type[Request], Callable[[Any, Site], Call]] = {
+    Bind: _bind,
+    Lookup: _lookup,
+    End: _end,
+    Release: _release,
+    Renew: _renew,
+    Move: _move,
+    Touch: _touch,
+    Freeze: _freeze,
+    Thaw: _thaw,
+    Republish: _republish,
+    Kept: _kept,
+    SessionRead: _session_read,
+    SessionWrite: _session_write,
+    Send: _send,
+    Acknowledge: _acknowledge,
+    Bury: _bury,
+}

@@ -1,0 +1,1 @@
+"""The scripts in pure Python, one module for each folder of them."""
