@@ -244,9 +244,12 @@ class RedisBacking:
             self._routes.stale = self._routes.stale or self._routes.are_told
             await self._know_routes(asyncio.get_running_loop().time() + self._limit_s)
             for server in list(self._servers.values()):
-                try:
-                    async with asyncio.timeout(self._limit_s):
-                        await server.watch()
-                except (NotReached, Unanswered, TimeoutError) as error:
-                    self.last_trouble = str(error) or f"Redis at {server.address}: no answer"
+                await self._look_at(server)
             self.tally.reigns_met = sum(s.reigns_met for s in self._servers.values())
+
+    async def _look_at(self, server: Server) -> None:
+        try:
+            async with asyncio.timeout(self._limit_s):
+                await server.watch()
+        except (NotReached, Unanswered, TimeoutError) as error:
+            self.last_trouble = str(error) or f"Redis at {server.address}: no answer"

@@ -86,13 +86,10 @@ class Server:
 
     async def _greet(self, commands: Sequence[Command]) -> Greeting:
         replies = await self.line.exchange(commands)
-        for reply in replies:
-            if isinstance(reply, Refusal):
-                raise (
-                    Unfit(str(reply))
-                    if reply.trouble.treatment == "fatal"
-                    else NotReached(str(reply))
-                )
+        refused = next((reply for reply in replies if isinstance(reply, Refusal)), None)
+        if refused is not None:
+            fatal = refused.trouble.treatment == "fatal"
+            raise (Unfit if fatal else NotReached)(str(refused))
         texts = [reply for reply in replies[: len(INFO)] if isinstance(reply, bytes)]
         greeting = read_greeting(b"\r\n".join(texts))
         if greeting.role != "master":
