@@ -163,6 +163,14 @@ class StatsPage:
         words[at] += duration_ns * count
         words[at + 1 + bucket_of(duration_ns)] += count
 
+    def observe_all(self, timing: Timing, durations_ns: Sequence[int]) -> None:
+        """Count durations of 0 ns or more that were gathered in a turn."""
+        words = self._words
+        at = _TIMINGS + timing * _TIMING_WORDS
+        words[at] += sum(durations_ns)
+        for duration_ns in durations_ns:
+            words[at + 1 + bucket_of(duration_ns)] += 1
+
     def read(self) -> StatsView:
         """Return the page as it is now."""
         timings = {}

@@ -84,6 +84,7 @@ class Shard:
         self.tally = self.fleet.tally
         self.assigned_at_once = 0  # jobs that were assigned in the step that accepted them,
         self.assigned_last = 0  # and in the last step
+        self.decisions_ns: list[int] = []  # what each decision of this step took
         self.count = memory.stats.add
         self.observe = memory.stats.observe
         self._id_pool = ""
@@ -146,6 +147,9 @@ class Shard:
             stats.add_tally(self.tally)
             self.tally.clear()
         self.assigned_last = self.assigned_at_once
+        if self.decisions_ns:
+            stats.observe_all(Timing.DECISION, self.decisions_ns)
+            self.decisions_ns.clear()
         if self.assigned_at_once:
             stats.observe(Timing.SUBMIT_TO_ASSIGN, 0, self.assigned_at_once)
             self.assigned_at_once = 0

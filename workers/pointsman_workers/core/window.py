@@ -68,7 +68,7 @@ class Window:
         for result in results:
             if not isinstance(self._by_key.get(result.kept.key), Job):
                 self._by_key[result.kept.key] = result
-                self._remember(result, len(result.kept.output))
+                self.keep(result, len(result.kept.output))
 
     def bind(self, job: Job) -> None:
         """Bind the key of a new job."""
@@ -80,11 +80,8 @@ class Window:
         if self._by_key.get(job.key) is job:
             del self._by_key[job.key]
 
-    def keep(self, job: Job) -> None:
+    def keep(self, ended: Job | RecoveredResult, output_bytes: int) -> None:
         """Start the window of a job that has ended; make room if a bound is passed."""
-        self._remember(job, len(job.output))
-
-    def _remember(self, ended: Job | RecoveredResult, output_bytes: int) -> None:
         self._ended.append(ended)
         self._bytes += output_bytes + JOB_OVERHEAD_BYTES
         while len(self._ended) > self._jobs_max or self._bytes > self._bytes_max:

@@ -101,7 +101,8 @@ class AttemptDesk:
         hold.is_started = True  # a result implies the acknowledgement
         status = message.status
         if status == "completed":
-            self._win(job, hold)
+            if job.hedge is not None:
+                self._win(job, hold)
             self.outcomes.finish(job, "complete", message=message, payload=payload)
         elif status == "completed_no_text":
             self._win(job, hold)

@@ -82,7 +82,9 @@ class JobDesk:
             return
         kind = shard.kinds.find(submit, session)
         error = self._refusal(session, submit, kind, payload)
-        if error is None and key not in shard.orphans:
+        rules = shard.tenants.rules(session.tenant)
+        may_be_over = rules.has_limits or self.admission.overload.step
+        if error is None and may_be_over and key not in shard.orphans:
             error = self.admission.admit(session, submit.priority)
         if error is not None:
             self._refuse(peer, submit, error)
@@ -90,14 +92,12 @@ class JobDesk:
         assert isinstance(kind, Kind), kind
         if session.utterances is not None:
             submit = self.sessions.utterances.numbered(session.utterances, submit)
-        shard.fleet.prepare(kind)
         if session.paired_node and not submit.preferred_node:
             submit = replace(submit, preferred_node=session.paired_node)
-        rank_min = shard.tenants.rules(session.tenant).rank_min
-        if PRIORITY_RANK[submit.priority] < rank_min:
-            submit = replace(submit, priority=PRIORITIES[rank_min])
-        job = self._new_job(session, submit, payload, key, kind)
-        self._start(peer, job)
+        if PRIORITY_RANK[submit.priority] < rules.rank_min:
+            submit = replace(submit, priority=PRIORITIES[rules.rank_min])
+        shard.fleet.prepare(kind)
+        self._start(peer, self._new_job(session, submit, payload, key, kind))
 
     def _may_still_run(self, session: Session, submit: Submit, key: Key) -> bool:
         """Is this a repeated request that a node, not heard of since our start, may be running?
@@ -126,13 +126,13 @@ class JobDesk:
             return error_info(Code.UNSUPPORTED_FEATURE, kind.hint)
         if (error := self._cannot_keep(submit, payload)) is not None:
             return error
+        if session.order == "free":
+            return None
         if session.line is not None and self.serial.is_full:
             text = "too many jobs stand in the lines of serial sessions"
             return error_info(Code.QUEUE_FULL, text, retry_after_ms=1_000)
         pending_max = self.shard.config.sessions.pending_results_max
-        if (error := too_many_pending(session, pending_max)) is not None:
-            return error
-        return None
+        return too_many_pending(session, pending_max)
 
     def _cannot_keep(self, submit: Submit, payload: bytes) -> ErrorInfo | None:
         """What hinders holding the job as durably as it asks, or as is usual here."""
@@ -216,7 +216,8 @@ class JobDesk:
             else:
                 self._register(peer, job)
             return
-        self.serving.serve_before(job)
+        if shard.freed_rows:
+            self.serving.serve_before(job)
         has_turn = job.kind.waiting_count == 0 or (
             self.placing.is_apart(job) and not _is_behind(job)
         )
@@ -271,7 +272,8 @@ class JobDesk:
             session.repeats.discard(job.key[2])
         shard.open_job_count += 1
         shard.tally[_JOBS_ACCEPTED] += 1
-        job.is_counted = shard.tenants.opened(job.key[0])
+        if shard.tenants.has_counted:
+            job.is_counted = shard.tenants.opened(job.key[0])
         if job.durability != MEMORY:
             shard.journal.accepted(job)
             if job.durability == FSYNC:

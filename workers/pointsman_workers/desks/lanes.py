@@ -227,10 +227,11 @@ class LaneDesk:
         if message.code and message.code == Code.MODEL_NOT_AVAILABLE:
             self._mark_model(lane, job)
         elif message.status == "completed":
-            shard.fleet.note_service(job.kind, lane.row, shard.now_ns - hold.sent_at_ns)
+            kind, service_ns = job.kind, shard.now_ns - hold.sent_at_ns
+            types = kind.requirement.types
+            kind.slowness = shard.fleet.paces.observe(types, lane.row, service_ns, shard.now_ns)
             if self.attempts.placing.hedging is not None:
-                service_ns = shard.now_ns - hold.sent_at_ns
-                self.attempts.placing.hedging.observe(job.kind.requirement.types, service_ns)
+                self.attempts.placing.hedging.observe(types, service_ns)
         self.attempts.complete(hold, message, payload)
 
     def _mark_model(self, lane: Lane, job: Job) -> None:

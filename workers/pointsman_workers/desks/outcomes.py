@@ -76,7 +76,7 @@ class OutcomeDesk:
                 shard.journal.ended(job, is_forgotten=True)
                 shard.journal.forgotten(job.segment, job.arrival)
         else:
-            shard.window.keep(job)
+            shard.window.keep(job, len(payload))
             if job.segment:
                 self._write_end(job, hold, message)
         if job.durability == FSYNC:

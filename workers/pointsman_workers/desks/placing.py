@@ -16,7 +16,7 @@ from pointsman_wire.lane_messages import Assign
 from pointsman_wire.messages import ErrorInfo, error_info
 from pointsman_wire.session_messages import Placement, Submit
 from pointsman_workers.core.lifecycle import moved
-from pointsman_workers.core.shard import MILLISECOND_NS, SECOND_NS, Shard
+from pointsman_workers.core.shard import MILLISECOND_NS, PING_NS, SECOND_NS, Shard
 from pointsman_workers.core.state import Hold, Job, Lane
 from pointsman_workers.desks.hedging import HedgePlan
 from pointsman_workers.desks.refusing import NONE_CAN, Preferred, answer_of, stale_answer
@@ -41,7 +41,6 @@ NEVER_NS = 1 << 62
 # Finding a member on its enum costs as much as counting with it, and only plain numbers are quick
 # to index with.
 _DECISIONS = Counter.DECISIONS.value
-_DECISION = Timing.DECISION
 _OUTCOME_COUNTERS: dict[str, int] = {
     PoolOutcome.HIT: Counter.SESSION_HITS.value,
     PoolOutcome.FIRST: Counter.SESSION_FIRST.value,
@@ -72,11 +71,12 @@ class PlacingDesk:
         """Choose a node, reserve its slot and send the job; False when nobody has room now."""
         shard = self.shard
         fleet, stopwatch = shard.fleet, shard.setup.stopwatch
-        fleet.prepare(job.kind)
+        if job.kind.version != fleet.snapshot.version:
+            fleet.prepare(job.kind)
         started_ns = stopwatch()
         decided = decide(fleet, job)
         job.placement_ns = took_ns = stopwatch() - started_ns
-        shard.observe(_DECISION, took_ns)
+        shard.decisions_ns.append(took_ns)
         tally = shard.tally
         tally[_DECISIONS] += 1
         if decided.session is not None:
@@ -125,14 +125,14 @@ class PlacingDesk:
         """Hand the job to the node; the slot is already ours."""
         shard = self.shard
         lane, now_ns = shard.lanes[choice.row], shard.now_ns
-        job.state = moved(job.state, "assign")
+        state = moved(job.state, "assign")
         if job.is_queued:
             shard.waiting.serve(job)
         job.queued_ns = queued_ns = now_ns - job.accepted_at_ns
         job.attempt += 1
         job.session.last_node_id = lane.node_id
         job.hold = self._send(job, lane)
-        job.state = moved(job.state, "dispatch")
+        job.state = moved(state, "dispatch")
         if queued_ns:
             shard.observe(Timing.SUBMIT_TO_ASSIGN, queued_ns)
         else:
@@ -168,7 +168,8 @@ class PlacingDesk:
         shard.outbox.send(connection, self._assignment(job, hold), job.payload)
         if lane.untold_bytes:
             shard.outbox.acknowledge_now(lane)
-        shard.watch(lane)
+        if not 0 < lane.filed_ns <= shard.now_ns + PING_NS:
+            shard.watch(lane)
         return hold
 
     def hedge(self, job: Job) -> bool:

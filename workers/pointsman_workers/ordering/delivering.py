@@ -45,12 +45,21 @@ class DeliveryDesk:
 
     def hand_over(self, session: Session, job: Job) -> None:
         """Send a numbered result, or hold it; it is kept until it is acknowledged."""
-        result = job.result
+        result, peer = job.result, session.peer
         assert result is not None, job.job_id
-        if session.held is None and self._has_room(session, job):
-            self._send_result(session, job)
-        else:
+        if session.held is not None or peer is None or peer.is_congested:
             self._hold(session, result.number, job)
+            return
+        before_bytes = session.unread_bytes
+        unread_bytes = before_bytes + UNREAD_OVERHEAD_BYTES + len(job.output)
+        if unread_bytes > self._unread_bytes_max and before_bytes:  # what is alone may go
+            self._hold(session, result.number, job)
+            return
+        session.unread[result.number] = job
+        session.unread_bytes = unread_bytes
+        if result.session_number != session.number:
+            result = job.result = replace(result, session_number=session.number)
+        self.shard.outbox.send(peer.connection, result, job.output)
 
     def tell_missing(self, session: Session, missing: MissingResult) -> None:
         """Send it in its place among the results, or hold it there."""

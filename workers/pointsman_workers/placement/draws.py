@@ -1,17 +1,22 @@
-"""Cheap random positions: one multiplication chain a decision instead of a generator object.
+"""Cheap random positions: numbers in blocks from a hash instead of a generator object.
 
-The counter-based generator is splitmix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom
-Number Generators, OOPSLA 2014): number k of a seed is mix(seed + k * GOLDEN), so a decision can
-be replayed from (seed, k) alone.  The positions of one draw form a random arithmetic progression
-that goes round at most once: each position is uniform and no two are equal, which is all that
-sampling needs.
+The generator is counter-based (Salmon, Moraes, Dror, Shaw: Parallel Random Numbers: As Easy as
+1, 2, 3, SC 2011): block b of a seed is what SHAKE-128 (FIPS 202) makes of (seed, b), so a decision
+can be replayed from (seed, counter) alone.  A number costs a look into the block, where arithmetic
+of 64 bits costs the interpreter ten times as much.
+
+The positions of one draw form a random arithmetic progression that goes round at most once: each
+position is uniform and no two are equal, which is all that sampling needs.
 """
 
 from array import array
+from hashlib import shake_128
 from typing import TypeVar
 
-_MASK = (1 << 64) - 1
-_GOLDEN = 0x9E3779B97F4A7C15
+BLOCK_BITS = 8
+_BLOCK_MASK = (1 << BLOCK_BITS) - 1
+_BLOCK_BYTES = 8 << BLOCK_BITS
+_SEED_MASK = (1 << 64) - 1
 
 
 Rows = TypeVar("Rows", "array[int]", "list[int]")
@@ -20,19 +25,35 @@ Rows = TypeVar("Rows", "array[int]", "list[int]")
 class Draws:
     """Random numbers from a seed and a counter."""
 
-    __slots__ = ("counter", "seed")
+    __slots__ = ("_block", "_block_number", "_seed", "counter")
 
     def __init__(self, seed: int) -> None:
-        self.seed = seed & _MASK
+        self._seed = seed & _SEED_MASK
+        self._block = array("Q")
+        self._block_number = -1
         self.counter = 0
+
+    @property
+    def seed(self) -> int:
+        """What the numbers come from."""
+        return self._seed
+
+    @seed.setter
+    def seed(self, seed: int) -> None:
+        self._seed = seed & _SEED_MASK
+        self._block_number = -1
 
     def number(self) -> int:
         """Return the next 64 random bits."""
-        self.counter += 1
-        z = self.seed + self.counter * _GOLDEN & _MASK
-        z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9 & _MASK
-        z = (z ^ z >> 27) * 0x94D049BB133111EB & _MASK
-        return z ^ z >> 31
+        self.counter = counter = self.counter + 1
+        if counter >> BLOCK_BITS != self._block_number:
+            self._make_block(counter >> BLOCK_BITS)
+        return self._block[counter & _BLOCK_MASK]
+
+    def _make_block(self, number: int) -> None:
+        origin = self._seed.to_bytes(8, "little") + number.to_bytes(8, "little")
+        self._block = array("Q", shake_128(origin).digest(_BLOCK_BYTES))
+        self._block_number = number
 
     def sample(self, rows: Rows, count: int) -> Rows:
         """Return `count` different ones of at least one row, or all of them, turned round."""

@@ -177,7 +177,7 @@ class Fleet:
 
     def uses_semantic(self, kind: Kind, row: int) -> bool:
         """Does a job of this kind on this node have its semantic repair as well?"""
-        number = self.class_number(row)
+        number = self.standing[row] >> CLASS_SHIFT & CLASS_MASK
         known = kind.uses_semantic.get(number)
         if known is not None:
             return known
@@ -207,11 +207,6 @@ class Fleet:
             and (not mark.version or (mark.service, mark.version) in versions)
             for mark in self.snapshot.marks_of(row)
         )
-
-    def note_service(self, kind: Kind, row: int, service_ns: int) -> None:
-        """A node has completed a job of this kind, this long after it was sent."""
-        types = kind.requirement.types
-        kind.slowness = self.paces.observe(types, row, service_ns, self.now_ns)
 
     def free_slots(self) -> dict[int, int]:
         """By pool: about how many slots are free."""

@@ -82,6 +82,8 @@ class Tenants:
             if rules.jobs_per_s is not None
         }
         self._at_hand = dict(self._listed)  # by name
+        # Is there anybody whose open jobs are counted?
+        self.has_counted = any(tenant.jobs_max is not None for tenant in (*listed, config.others))
         self._forget_at_ns = 0
         self._shared_bucket = Bucket(self._others[0].burst, 0)
         self._open: dict[str, int] = {}  # of tenants with jobs_max: accepted here, not ended

@@ -49,13 +49,9 @@ class OverloadDesk:
         self.outcomes = outcomes
         outcomes.sessions.refusal_for_load = self.session_refusal
         self._ladder = Ladder()
+        self.step = self._ladder.step  # where this worker stands
         self._told_at_ns = 0
         self._words = ""
-
-    @property
-    def step(self) -> int:
-        """Where this worker stands."""
-        return self._ladder.step
 
     def measured(self, event: PressureMeasured) -> None:
         """Look at the pressure, four times a second."""
@@ -64,7 +60,7 @@ class OverloadDesk:
         worst = max(parts, key=lambda name: parts[name])
         self._words = f"{worst} is at {parts[worst]:.0%}"
         before = self.step
-        step = self._ladder.look(parts[worst])
+        step = self.step = self._ladder.look(parts[worst])
         stats = shard.setup.memory.stats
         stats.gauge(Gauge.PRESSURE_PERCENT, min(1_000, round(100 * parts[worst])))
         if step != before:

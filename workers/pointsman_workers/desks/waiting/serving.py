@@ -67,10 +67,8 @@ class ServingDesk:
 
     def serve_before(self, job: Job) -> None:
         """Let those who wait have what was freed in this very step before a newcomer has."""
-        shard = self.shard
-        if shard.freed_rows and (
-            shard.waiting.count or shard.waiting.is_waited_elsewhere(job.kind.class_mask)
-        ):
+        waiting = self.shard.waiting
+        if waiting.count or waiting.is_waited_elsewhere(job.kind.class_mask):
             self._offer_freed()
 
     def rung(self, class_number: int) -> None:
