@@ -37,6 +37,7 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     system: str
     variant: str = ""
     connections: int
+    server_pid: int
     client: Child
 
     def run(self, order: Order) -> Outcome:
@@ -158,5 +159,5 @@ def _lines(
             Child(f"_load.{modules[1]}", server.address, str(count), *watched)
         )
         client.next_line()
-        lines.append(Line(system=system, connections=count, client=client))
+        lines.append(Line(system=system, connections=count, server_pid=server.pid, client=client))
     return lines
