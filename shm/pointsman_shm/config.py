@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from pointsman_shm.config_redis import RedisConfig
 from pointsman_shm.rules.catalogue import Catalogue
 
 KIB = 1024
@@ -324,6 +325,7 @@ class Config(Section, frozen=True):
     tenants: TenantsConfig = TenantsConfig()
     explain: ExplainConfig = ExplainConfig()
     supervision: SupervisionConfig = SupervisionConfig()
+    redis: RedisConfig = RedisConfig()
     catalogue: Catalogue = Catalogue()
 
     def __post_init__(self) -> None:

@@ -118,6 +118,28 @@ def test_values_are_read_into_their_sections() -> None:
             '[catalogue.dependencies]\na = ["b"]\nb = ["a"]\n[catalogue.features]',
             "catalogue: dependencies form a cycle: a -> b -> a",
         ),
+        ('[redis]\nurl = "http://x"', "redis: url must begin with redis://, rediss:// or unix://"),
+        ('[redis]\nurl = "redis://u:p@x"', "redis: url must not carry a user or password: set u"),
+        (
+            '[redis]\nurl = "redis://x"\nsentinels = ["y"]\ncluster = true',
+            "redis: sentinels and cluster contradict each other",
+        ),
+        ("[redis]\ncluster = true", "redis: without url nothing else of it means anything"),
+        (
+            '[redis]\nurl = "redis://x/3"\ncluster = true',
+            "redis: a cluster is reached by host and port, and has database 0",
+        ),
+        (
+            '[redis]\nurl = "redis://x"\nca_file = "a"',
+            "redis: ca_file and cert_file mean nothing without TLS",
+        ),
+        (
+            '[redis]\nurl = "rediss://x"\ncert_file = "a"',
+            "redis: cert_file and key_file go together",
+        ),
+        ('[redis]\nprefix = "a{b"', "redis.prefix: Expected `str` matching"),
+        ('[redis]\npolicy = "x"', "redis.policy: Invalid enum value 'x': take one of fail_closed"),
+        ("[redis]\ntimeout_ms = 9", "redis.timeout_ms: Expected `int` >= 10"),
         ("a = ", "not TOML: Invalid value (at end of document)"),
         ("a = " + "[" * 100_000, "not TOML: "),
     ],

@@ -1,0 +1,48 @@
+"""Secrets from files or the environment; never from an argument, never into a log."""
+
+import os
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+
+from pointsman_shm.config_load import ConfigError
+
+SECRET_BYTES_MAX = 4_096
+
+
+def read_secret(
+    path: str | None, variable: str, *, what: str, environment: Mapping[str, str]
+) -> str:
+    """The secret of that file, else of that variable, else "".
+
+    A file must be the owner's alone; a newline at its end is not part of the secret.  Raises
+    ConfigError for a file that cannot be read, that others may read, or that is empty.
+    """
+    if path is None:
+        return environment.get(variable, "")
+    secret = _read(Path(path), what).rstrip(b"\r\n")
+    if not secret:
+        raise ConfigError(f"{what}: {path} is empty: write the secret into it")
+    try:
+        return secret.decode("utf-8")
+    except UnicodeDecodeError:
+        raise ConfigError(f"{what}: {path} is not UTF-8 text") from None
+
+
+def _read(path: Path, what: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            status = os.fstat(file.fileno())
+            if status.st_mode & (stat.S_IRWXO | stat.S_IWGRP):
+                raise ConfigError(
+                    f"{what}: others may read or write {path} (mode "
+                    f"{stat.S_IMODE(status.st_mode):04o}): chmod 0400 {path}"
+                )
+            content = file.read(SECRET_BYTES_MAX + 1)
+    except OSError as error:
+        raise ConfigError(
+            f"{what}: {path} cannot be read: {error.strerror}; check the name and its permissions"
+        ) from error
+    if len(content) > SECRET_BYTES_MAX:
+        raise ConfigError(f"{what}: {path} is larger than {SECRET_BYTES_MAX} bytes: not a secret")
+    return content
