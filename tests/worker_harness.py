@@ -157,6 +157,7 @@ class WorkerHarness:
         worker_index: int = 0,
         epoch: int = 1,
         now_ns: int = SECOND_NS,
+        instance: str = "test",
         **journal: object,
     ) -> None:
         self.host = host
@@ -169,14 +170,15 @@ class WorkerHarness:
         self.answers_pings = True
         self._pongs: list[Received] = []
         self._connections = count(100 * worker_index + 1)
-        random = Random(1_000 * (epoch - 1) + worker_index)  # no life draws an id of another
+        # No life draws an id of another.
+        random = Random(f"{instance} {epoch} {worker_index}")
         setup = WorkerSetup(
             config=host.config,
             memory=host.memory(worker_index),
             worker_index=worker_index,
             worker_count=host.worker_count,
-            instance="test",
-            instance_uid="uid",
+            instance=instance,
+            instance_uid=f"uid-{instance}",
             epoch=epoch,
             ticket_key=TICKET_KEY,
             entropy=random.randbytes,

@@ -65,6 +65,20 @@ class Counter(_Position):
     RATE_REFUSALS = auto()
     JOBS_SHED = auto()
     OVERLOAD_CHANGES = auto()
+    # With Redis: jobs that another instance ran for a client of ours, that became ours, that
+    # became another's, and those of durability redis that we ran for an instance that was gone.
+    JOBS_FOLLOWED = auto()
+    JOBS_TAKEN_OVER = auto()
+    JOBS_FENCED = auto()
+    JOBS_ADOPTED = auto()
+    JOBS_DUPLICATE = auto()
+    BINDS_WITHOUT_REDIS = auto()  # refused, or accepted for this instance alone
+    BUCKETS_FORGOTTEN = auto()
+    LEASES_RENEWED = auto()
+    ENDS_TOLD_AGAIN = auto()
+    REDIS_REQUESTS = auto()
+    REDIS_PIPELINES = auto()
+    REDIS_FAILURES = auto()  # requests without an answer of Redis
 
 
 class Gauge(_Position):
@@ -79,6 +93,8 @@ class Gauge(_Position):
     JOBS_ACTIVE = auto()
     OVERLOAD_STEP = auto()
     PRESSURE_PERCENT = auto()
+    BINDINGS_PENDING = auto()
+    ENDS_UNTOLD = auto()
 
 
 class Timing(_Position):
@@ -93,3 +109,4 @@ class Timing(_Position):
     QUEUE_WAIT = auto()
     LOOP_LAG = auto()
     SCHEDULING = auto()  # a request was read -> its node is chosen and the frames are written
+    REDIS = auto()  # a pipeline, from its sending until its answers are here

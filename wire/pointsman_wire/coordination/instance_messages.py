@@ -155,6 +155,7 @@ class Attach(Message, tag="attach", frozen=True, kw_only=True):
     session_id: str
     request_id: str
     job_id: str
+    cancel: bool = False  # the follower's client wants no result any more
 
 
 class AttachAnswer(Message, tag="attach_answer", frozen=True, kw_only=True):

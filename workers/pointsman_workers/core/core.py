@@ -9,7 +9,6 @@ memory is a set of buffers.  A week of a shard is a list of events.
 
 from collections.abc import Callable, Sequence
 
-from pointsman_shm.memory.rows import GENERATION_SHIFT, STATE_MASK, STATE_SHIFT, NodeState
 from pointsman_shm.memory.stats_names import Counter, Gauge, Timing
 from pointsman_shm.uplink import PairingAnswered
 from pointsman_wire import lane_messages as lane
@@ -30,6 +29,7 @@ from pointsman_workers.core.events import (
     Stopped,
     StopWished,
 )
+from pointsman_workers.core.settling import SettlingDesk
 from pointsman_workers.core.setup import WorkerSetup
 from pointsman_workers.core.shard import SECOND_NS, Shard, Timed
 from pointsman_workers.core.state import (
@@ -55,6 +55,7 @@ from pointsman_workers.desks.waiting.overload import OverloadDesk
 from pointsman_workers.desks.waiting.serving import ServingDesk
 from pointsman_workers.explain.answering import Explainer
 from pointsman_workers.ordering.serial import SerialDesk
+from pointsman_workers.sharing.sharing import Sharing
 
 CHORES_NS = 100_000_000
 NO_LANE = "a lane begins with lane_open; nothing else is heard before, or after its end"
@@ -79,6 +80,8 @@ class WorkerCore:
         self._overload = OverloadDesk(shard, self._outcomes)
         self._admission = AdmissionDesk(shard, self._overload)
         self._jobs = JobDesk(shard, self._sessions, self._reports, self._serving, self._admission)
+        self._settling = SettlingDesk(shard, self._take_over, self._jobs)
+        self._sharing = self._shared()
         self._explainer = Explainer(shard, placing.refusals)
         self._late_ns = 0  # how long this process has not run in all: the core's time lacks it
         self._started_ns = -1
@@ -98,6 +101,7 @@ class WorkerCore:
             JournalState: shard.journal.told,
             JournalSynced: lambda event: shard.journal.synced(event.number),
             **self._delivery.handlers(),
+            **(self._sharing.handlers() if self._sharing is not None else {}),
         }
         self._from_client: dict[type, Callable[..., None]] = {
             client.Submit: self._jobs.create_job,
@@ -108,6 +112,14 @@ class WorkerCore:
             client.SessionClose: lambda peer, message, _: self._close(peer, message),
         }
         self._from_node = self._node_handlers()
+
+    def _shared(self) -> Sharing | None:
+        """What it takes not to be alone; None without Redis."""
+        if self.shard.setup.sharing is None:
+            return None
+        sharing = Sharing(self.shard, self._jobs, self._attempts, self._outcomes)
+        sharing.take_place(self._sessions, self._take_over)
+        return sharing
 
     def _node_handlers(self) -> dict[type, Callable[..., None]]:
         lanes = self._lanes
@@ -132,6 +144,8 @@ class WorkerCore:
         if not self._is_born:
             self._is_born = True
             self._take_over.begin(shard.setup.recovered)
+            if self._sharing is not None:
+                self._sharing.recovering.begin(shard.setup.recovered)
         for event in events:
             self._absorb[type(event)](event)
         for entry in shard.due():
@@ -149,6 +163,8 @@ class WorkerCore:
         if shard.is_stopping:
             shard.outbox.acknowledge_all()
         commands = shard.outbox.flush(shard.now_ns)
+        if self._sharing is not None:
+            commands += self._sharing.flush()
         write = shard.journal.flush()
         if write is not None:
             commands.insert(0, write)  # before any frame of this step
@@ -213,7 +229,9 @@ class WorkerCore:
         shard.fleet.paces.tick(shard.now_ns)
         self._lanes.watch.look()
         if not shard.is_settled:
-            self._settle_if_time()
+            self._settling.settle_if_time(shard.now_ns - self._started_ns)
+        if self._sharing is not None:
+            self._sharing.tick()
         if shard.now_ns >= self._mend_at_ns:
             self._mend_at_ns = shard.now_ns + MEND_NS
             shard.fleet.own.mend()
@@ -243,39 +261,6 @@ class WorkerCore:
             waiting.remove(job)
         # Asked to stop once more, those of before are no longer queued.
         self.shard.shelved += shelved
-
-    def _settle_if_time(self) -> None:
-        """All nodes have reported what they run from before, or had time enough to."""
-        shard = self.shard
-        grace_ns = int(shard.config.jobs.lane_grace_s * SECOND_NS)
-        is_over = shard.now_ns - self._started_ns >= grace_ns
-        if not (shard.setup.epoch == 1 or is_over or self._has_all_lanes(grace_ns)):
-            return
-        shard.is_settled = True
-        # What a predecessor held and nobody reported is held no more: one store a cell.
-        held = {
-            row: sum(hold.has_slot for hold in lane.holds.values())
-            for row, lane in shard.lanes.items()
-        }
-        shard.fleet.own.settle(held)
-        self._take_over.settle()
-        self._jobs.settle()
-
-    def _has_all_lanes(self, grace_ns: int) -> bool:
-        """Has every node that may run something reported it?
-
-        One that registers anew, because the manager died as well, may, and so may one that is
-        Suspect or drains.  A young catalog does not know the fleet: our host has started anew, and
-        nodes are on their way.
-        """
-        fleet = self.shard.fleet
-        if not fleet.version or fleet.is_catalog_younger_than(grace_ns):
-            return False
-        return all(
-            fleet.lane_generations[row] == word >> GENERATION_SHIFT
-            for row, word in enumerate(fleet.standing)
-            if word >> STATE_SHIFT & STATE_MASK not in (NodeState.FREE, NodeState.OFFLINE)
-        )
 
     # -- events ------------------------------------------------------------------------------
 

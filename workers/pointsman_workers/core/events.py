@@ -3,6 +3,7 @@
 import msgspec
 
 from pointsman_shm.uplink import UplinkMessage
+from pointsman_wire.coordination.requests import Answer, Request
 from pointsman_wire.messages import Message
 from pointsman_workers.core.overload import Pressure
 from pointsman_workers.journal.entries import AnyEntry
@@ -119,3 +120,21 @@ class InstanceSaid(msgspec.Struct, frozen=True, gc=False):
     shard: int
     message: Message
     payload: bytes = b""
+
+
+class Coordinate(msgspec.Struct, frozen=True, gc=False):
+    """Ask Redis, all in one pipeline; every request is answered, if need be by the shell."""
+
+    requests: list[Request]
+
+
+class Coordinated(msgspec.Struct, frozen=True, gc=False):
+    """The answers to one Coordinate, in the order of its requests."""
+
+    answers: list[Answer]
+
+
+class FleetMembers(msgspec.Struct, frozen=True, gc=False):
+    """The workers of all instances that live, each as "instance/shard"."""
+
+    members: tuple[str, ...]

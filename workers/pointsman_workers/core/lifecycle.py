@@ -51,6 +51,9 @@ MOVES: dict[tuple[JobState, str], JobState] = {
     (JobState.DISPATCHED, "requeue"): JobState.PENDING,
     (JobState.RUNNING, "requeue"): JobState.PENDING,
     (JobState.PENDING, "adopt"): JobState.RUNNING,  # a node reported it as running
+    # Another instance ran it, and says how it ended.
+    (JobState.PENDING, "hear_complete"): JobState.COMPLETED,
+    (JobState.PENDING, "hear_complete_no_text"): JobState.COMPLETED_NO_TEXT,
     **{
         (state, verb): end
         for state in _OPEN

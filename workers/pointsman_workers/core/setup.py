@@ -15,6 +15,13 @@ from pointsman_workers.core.events import JournalState
 from pointsman_workers.journal.entries import Recovered
 
 
+class SharingSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How jobs are shared with other instances over Redis."""
+
+    lease_s: float = 45.0  # of a binding
+    is_local: bool = False  # without Redis, jobs are accepted for this instance alone
+
+
 class WorkerMemory(msgspec.Struct, frozen=True):
     """The shared structures, on heap buffers or mapped segments."""
 
@@ -44,6 +51,8 @@ class WorkerSetup(msgspec.Struct, frozen=True, kw_only=True):
     # Where the journal stands and what a predecessor left in it; None: jobs live in memory only.
     journal: JournalState | None = None
     recovered: Recovered = Recovered()
+    # None: there is no Redis, and this instance is alone.
+    sharing: SharingSettings | None = None
     address: str = ""
     server_version: str = ""
     entropy: Callable[[int], bytes]

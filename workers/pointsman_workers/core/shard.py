@@ -4,6 +4,8 @@ Desks (sessions, jobs, lanes) are the functions; this is the state they all writ
 time.  There is no other mutator and no other thread.
 """
 
+from collections.abc import Callable
+
 from pointsman_shm.memory.stats_names import Counter, Timing
 from pointsman_wire.link import Connection
 from pointsman_workers.core.held import HeldResults
@@ -87,6 +89,8 @@ class Shard:
         self.decisions_ns: list[int] = []  # what each decision of this step took
         self.count = memory.stats.add
         self.observe = memory.stats.observe
+        # Told of each session whose job has got its node; only with Redis.
+        self.session_placed: Callable[[Session], None] | None = None
         self._id_pool = ""
         self._id_at = 0
 

@@ -8,6 +8,7 @@ from collections import OrderedDict, deque
 import msgspec
 
 from pointsman_shm.rules.session_pool import PoolDecision, SessionBinding
+from pointsman_wire.coordination.requests import SessionNotes
 from pointsman_wire.lane_messages import NodeResult
 from pointsman_wire.link import Connection
 from pointsman_wire.session_messages import (
@@ -21,6 +22,7 @@ from pointsman_wire.session_messages import (
 from pointsman_workers.core.lifecycle import FIRST_TERMINAL, JobState
 from pointsman_workers.journal.entries import RecoveredResult
 from pointsman_workers.placement.kinds import Asked, Kind, Round
+from pointsman_workers.sharing.keys.bond import Bond
 
 Key = tuple[str, str, str]  # tenant, session id, request id
 NO_ROW = -1
@@ -63,6 +65,9 @@ class Session(msgspec.Struct, eq=False, kw_only=True):
     last_row: int = NO_ROW  # where its last job went, and when: for spread
     last_placed_ns: int = 0
     pins: dict[tuple[str, ...], tuple[int, int]] = {}  # types -> (row, generation): for sticky
+    # With Redis: what is known of it there, and pins to nodes that have not been needed yet.
+    noted: SessionNotes | None = None
+    noted_pins: dict[tuple[str, ...], str] = {}
     open_jobs: dict[str, "Job"] = {}
     # Results that were sent on its connection and are not acknowledged, by number, ascending.
     unread: dict[int, "Job"] = {}
@@ -174,6 +179,12 @@ class Job(msgspec.Struct, eq=False, kw_only=True, gc=False):
     result: Result | None = None  # set exactly while terminal
     output: bytes = b""
     ended_at_ns: int = 0
+    bond: Bond | None = None  # how it stands to its key in the fleet; None: there is no Redis
+
+    @property
+    def is_followed(self) -> bool:
+        """Does another instance run it?"""
+        return self.bond is not None and self.bond.is_following
 
     @property
     def is_open(self) -> bool:

@@ -80,6 +80,17 @@ class Window:
         if self._by_key.get(job.key) is job:
             del self._by_key[job.key]
 
+    def replace(self, job: Job, successor: Job) -> None:
+        """From now on the key of a job, whose end does not count, is bound to this one."""
+        if self._by_key.get(job.key) is job:
+            self._by_key[job.key] = successor
+
+    def disown(self, key: Key) -> None:
+        """What ended under this key does not count: who asks for it asks anew."""
+        bound = self._by_key.get(key)
+        if isinstance(bound, RecoveredResult) or (bound is not None and not bound.is_open):
+            del self._by_key[key]
+
     def keep(self, ended: Job | RecoveredResult, output_bytes: int) -> None:
         """Start the window of a job that has ended; make room if a bound is passed."""
         self._ended.append(ended)

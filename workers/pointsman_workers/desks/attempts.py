@@ -15,6 +15,7 @@ that it does not walk through the whole fleet.  What says something of the node 
 job (it was not read, was refused, or a model was missing) is not held against the job.
 """
 
+from collections.abc import Callable
 from enum import Enum, StrEnum
 
 import msgspec
@@ -91,6 +92,9 @@ class AttemptDesk:
         self.placing = serial.placing
         self.poison = PoisonDesk(shard)
         self.serial = serial
+        # With Redis: what is done with jobs that other instances run.
+        self.cancel_followed: Callable[[Job], None] = lambda job: None
+        self.followed_timed: Callable[[Job], None] = lambda job: None
 
     # -- results -----------------------------------------------------------------------------
 
@@ -215,6 +219,9 @@ class AttemptDesk:
 
     def cancel(self, job: Job) -> None:
         """The client wants no result any more."""
+        if job.is_followed:
+            self.cancel_followed(job)
+            return
         text = "cancelled by the client"
         holds = (job.hold, job.hedge)
         error = error_info(Code.CANCELLED, text, attempts=[*job.reasons])
@@ -226,10 +233,30 @@ class AttemptDesk:
             if hold is not None:
                 self.cancel_hold(hold, reason)
 
+    def give_away(self, job: Job) -> None:
+        """Another instance runs the job: nothing of it goes on here."""
+        shard = self.shard
+        holds = (job.hold, job.hedge)
+        job.hold = job.hedge = None
+        job.hedge_at_ns = job.wait_until_ns = 0
+        if job.state is not JobState.PENDING:
+            job.state = moved(job.state, "requeue")
+        if job.is_queued:
+            shard.waiting.remove(job)
+        shard.open_job_count -= 1
+        if job.is_counted:
+            job.is_counted = False
+            shard.tenants.ended(job.key[0])
+        shard.journal.left(job)
+        self._stop(holds, "another instance has taken the job over")
+
     def timed(self, job: Job) -> None:
         """The job's timer fired: expire it, fail it over, or file it again."""
         now_ns = self.shard.now_ns
         if not job.is_open:
+            return
+        if job.is_followed:
+            self.followed_timed(job)
             return
         due_ns = self.placing.next_due_ns(job)
         if due_ns > now_ns:

@@ -7,6 +7,7 @@ Order of acts: limits, known, decide, reserve, acknowledge and dispatch in the s
 
 from functools import partial
 from itertools import islice
+from typing import Protocol
 from zlib import crc32
 
 from msgspec.structs import replace
@@ -23,15 +24,32 @@ from pointsman_workers.desks.reports import ReportDesk
 from pointsman_workers.desks.sessions import SessionDesk
 from pointsman_workers.desks.waiting.admission import AdmissionDesk
 from pointsman_workers.desks.waiting.serving import ServingDesk
-from pointsman_workers.journal.book import FSYNC, MEMORY
+from pointsman_workers.journal.book import FSYNC, MEMORY, REDIS
 from pointsman_workers.ordering.orders import too_many_pending
 from pointsman_workers.placement.deciding import memory_of
 from pointsman_workers.placement.kinds import PRIORITIES, PRIORITY_RANK, Kind
+from pointsman_workers.sharing.keys.bond import Standing
 
 UNSETTLED_MAX = 10_000
 BEHIND_MAX = 64  # jobs of a session, newest first, among which an earlier one is looked for
 # Finding a member on its enum costs as much as counting with it.
 _JOBS_ACCEPTED = Counter.JOBS_ACCEPTED.value
+
+
+class KeyBinding(Protocol):
+    """Binds keys for the whole fleet (sharing/keys/binding.py)."""
+
+    def begin(self, peer: Peer, job: Job) -> None:
+        """Bind the key of a new job, then start it."""
+
+    def is_pending(self, key: Key) -> bool:
+        """Is this key being bound?"""
+
+    def repeat(self, key: Key, peer: Peer, submit: Submit, body: int) -> None:
+        """The same request, while its key is being bound."""
+
+    def withdraw(self, session: Session, request_id: str) -> bool:
+        """Cancel it, while its key is being bound; False when it is not."""
 
 
 class JobDesk:
@@ -55,6 +73,8 @@ class JobDesk:
         self.admission = admission
         # What an acceptance promises when the request does not say.
         self._durability = shard.config.journal.durability if shard.journal.is_there else MEMORY
+        # With Redis: where a key is bound before its job is started.
+        self.fleet_wide: KeyBinding | None = None
         # Repeated submits of requests that may still run on a node that has not reported yet.
         self._unsettled: list[tuple[Peer, Submit, bytes]] = []
 
@@ -63,19 +83,22 @@ class JobDesk:
         session = peer.sessions.get(submit.session_number)
         if session is None:
             text = f"session number {submit.session_number} is not open on this connection"
-            self._refuse(peer, submit, error_info(Code.INVALID_SESSION, text))
+            self.refuse(peer, submit, error_info(Code.INVALID_SESSION, text))
             return
         shard = self.shard
         session.touched_at_ns = shard.now_ns
         if len(payload) > self._payload_bytes_max:
             text = f"a payload of {len(payload)} bytes, at most {self._payload_bytes_max} may be"
-            self._refuse(peer, submit, error_info(Code.INVALID_MESSAGE, text))
+            self.refuse(peer, submit, error_info(Code.INVALID_MESSAGE, text))
             return
         request_id = submit.request_id or "req-" + shard.new_job_id()[:12]
         key = (session.tenant, session.session_id, request_id)
         known = shard.window.find(key)
         if known is not None:
             self._repeat(peer, submit, known, body_check(payload))
+            return
+        if self.fleet_wide is not None and self.fleet_wide.is_pending(key):
+            self.fleet_wide.repeat(key, peer, submit, body_check(payload))
             return
         if not shard.is_settled and self._may_still_run(session, submit, key):
             self._unsettled.append((peer, submit, payload))
@@ -87,7 +110,7 @@ class JobDesk:
         if error is None and may_be_over and key not in shard.orphans:
             error = self.admission.admit(session, submit.priority)
         if error is not None:
-            self._refuse(peer, submit, error)
+            self.refuse(peer, submit, error)
             return
         assert isinstance(kind, Kind), kind
         if session.utterances is not None:
@@ -97,7 +120,11 @@ class JobDesk:
         if PRIORITY_RANK[submit.priority] < rules.rank_min:
             submit = replace(submit, priority=PRIORITIES[rules.rank_min])
         shard.fleet.prepare(kind)
-        self._start(peer, self._new_job(session, submit, payload, key, kind))
+        job = self._new_job(session, submit, payload, key, kind)
+        if self.fleet_wide is None:
+            self.start(peer, job)
+        else:
+            self.fleet_wide.begin(peer, job)
 
     def _may_still_run(self, session: Session, submit: Submit, key: Key) -> bool:
         """Is this a repeated request that a node, not heard of since our start, may be running?
@@ -109,7 +136,8 @@ class JobDesk:
         is_repeated = (is_volatile and key[2] in session.repeats) or key in self.shard.orphans
         return is_repeated and len(self._unsettled) < UNSETTLED_MAX
 
-    def _refuse(self, peer: Peer, submit: Submit, error: ErrorInfo) -> None:
+    def refuse(self, peer: Peer, submit: Submit, error: ErrorInfo) -> None:
+        """Answer a submit that gets no job."""
         self.shard.outbox.error(peer.connection, error, submit.session_number, submit.request_id)
 
     def _refusal(
@@ -138,7 +166,8 @@ class JobDesk:
         """What hinders holding the job as durably as it asks, or as is usual here."""
         wanted = submit.durability or self._durability
         journal = self.shard.journal
-        if wanted == "redis" or (wanted != MEMORY and not journal.is_there):
+        is_lonely = wanted == REDIS and self.fleet_wide is None
+        if is_lonely or (wanted != MEMORY and not journal.is_there):
             text = (
                 f"durability {wanted!r} is not offered by this server; leave it out, which gives "
                 f"{self._durability!r} here, or ask for that"
@@ -160,8 +189,12 @@ class JobDesk:
         """The same key again: the same job, or CONFLICT for another body."""
         if job.body != body:
             text = f"request {job.key[2]!r} was submitted before with another payload"
-            self._refuse(peer, submit, error_info(Code.CONFLICT, text))
-            return
+            self.refuse(peer, submit, error_info(Code.CONFLICT, text))
+        else:
+            self.repeat(peer, submit, job)
+
+    def repeat(self, peer: Peer, submit: Submit, job: Job) -> None:
+        """The very same request again: it gets the same job."""
         # The session of the first submit may have ended since, and been opened anew.
         session = job.session = peer.sessions[submit.session_number]
         if job.is_safe:
@@ -198,24 +231,26 @@ class JobDesk:
             job.ends_at_ns = now_ns + int(submit.deadline_s * SECOND_NS)
         return job
 
-    def _start(self, peer: Peer, job: Job) -> None:
-        """Place a new job, or let it wait, or refuse it; accept it in the first two cases."""
+    def start(self, peer: Peer, job: Job) -> ErrorInfo | None:
+        """Place a new job, or let it wait, or refuse it; accept it in the first two cases.
+
+        Returns the error with which it was refused.
+        """
         shard = self.shard
         if shard.orphans and (orphan := shard.orphans.pop(job.key, None)) is not None:
             job.job_id = orphan.hold.job_id
             self._register(peer, job)
             self.reports.adopt(job, orphan)
-            return
+            return None
         line = job.session.line
         if line is not None and not self.serial.has_turn(line, job):
             self._register(peer, job)
-            return
+            return None
         if job.durability == FSYNC:
             if job.kind.waiting_count and (full := self.admission.queue_full(job)) is not None:
-                self._turn_away(peer, job, full)
-            else:
-                self._register(peer, job)
-            return
+                return self._turn_away(peer, job, full)
+            self._register(peer, job)
+            return None
         if shard.freed_rows:
             self.serving.serve_before(job)
         has_turn = job.kind.waiting_count == 0 or (
@@ -223,25 +258,27 @@ class JobDesk:
         )
         if has_turn and self.placing.place(job):
             self._register(peer, job)
-            return
+            return None
         may_wait = self.placing.wait_s(job) > 0 or memory_of(job).walk is not None
         if not may_wait or self.placing.is_hopeless(job):
-            self._turn_away(peer, job, self.placing.nobody(job))
-            return
+            return self._turn_away(peer, job, self.placing.nobody(job))
         if (full := self.admission.queue_full(job)) is not None:
-            self._turn_away(peer, job, full)
-            return
+            return self._turn_away(peer, job, full)
         self._register(peer, job)
         self.placing.wait(job)
+        return None
 
-    def _turn_away(self, peer: Peer, job: Job, error: ErrorInfo) -> None:
+    def _turn_away(self, peer: Peer, job: Job, error: ErrorInfo) -> ErrorInfo:
         """Refuse a job that was made and is not accepted."""
-        self._refuse(peer, job.submit, error)
+        self.refuse(peer, job.submit, error)
         if job.session.line is not None:
             self.serial.left(job.session.line, job)
+        return error
 
     def withdraw(self, peer: Peer, session: Session, request_id: str) -> bool:
         """Cancel a repeated submit that still waits for reports; False when there is none."""
+        if self.fleet_wide is not None and self.fleet_wide.withdraw(session, request_id):
+            return True
         left = [
             (whose, submit, payload)
             for whose, submit, payload in self._unsettled
@@ -262,7 +299,8 @@ class JobDesk:
             if peer.connection in self.shard.peers:
                 self.create_job(peer, submit, payload)
 
-    def _register(self, peer: Peer, job: Job) -> None:
+    def _enter(self, job: Job) -> None:
+        """Make a job known under its key and in its session."""
         shard, session = self.shard, job.session
         shard.window.bind(job)
         session.open_jobs[job.key[2]] = job
@@ -270,6 +308,35 @@ class JobDesk:
             self.sessions.utterances.accepted(session.utterances, job)
         if session.repeats:
             session.repeats.discard(job.key[2])
+
+    def follow(self, peer: Peer, job: Job) -> None:
+        """Accept a job that another instance runs, or has run."""
+        self._enter(job)
+        if job.session.line is not None:
+            self.serial.has_turn(job.session.line, job)
+        self._accept(peer, job, is_duplicate=True)
+
+    def take_up(self, job: Job) -> None:
+        """A job that another instance had is ours now: place it, or let it wait."""
+        shard = self.shard
+        shard.open_job_count += 1
+        job.is_counted = shard.tenants.opened(job.key[0])
+        has_meta = job.submit.meta is not None
+        open_jobs = shard.open_job_count
+        if job.durability != MEMORY and shard.journal.has_room(
+            len(job.payload), has_meta=has_meta, open_jobs=open_jobs
+        ):
+            shard.journal.accepted(job)
+        line = job.session.line
+        if line is not None and (line.current is job or job.is_lined):
+            job.is_lined = True
+            shard.ready_lines[line] = None
+        elif job.kind.waiting_count or not self.placing.place(job):
+            self.placing.wait(job)
+
+    def _register(self, peer: Peer, job: Job) -> None:
+        shard = self.shard
+        self._enter(job)
         shard.open_job_count += 1
         shard.tally[_JOBS_ACCEPTED] += 1
         if shard.tenants.has_counted:
@@ -300,11 +367,13 @@ class JobDesk:
             self.placing.wait(job)
 
     def _accept(self, peer: Peer, job: Job, *, is_duplicate: bool) -> None:
+        is_shared = job.bond is not None and job.bond.standing is not Standing.LOCAL
         accepted = AcceptedJob(
             session_number=job.session.number,
             request_id=job.key[2],
             job_id=job.job_id,
             durability=job.durability,
+            scope="cluster" if is_shared else "instance",
             window_s=self.shard.window.window_s,
             duplicate=is_duplicate,
         )

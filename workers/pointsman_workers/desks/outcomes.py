@@ -3,6 +3,7 @@
 finish      the one way into a terminal state
 """
 
+from collections.abc import Callable
 from functools import partial
 
 from msgspec.structs import replace
@@ -36,6 +37,9 @@ class OutcomeDesk:
         self.shard = shard
         self.sessions = sessions
         self.placing = placing
+        # With Redis: told of a job of ours that has ended, or that never ran.
+        self.bound_ended: Callable[[Job], None] = self.end_safe
+        self.bound_void: Callable[[Job], None] = lambda job: None
 
     # -- the end ------------------------------------------------------------------------------
 
@@ -65,6 +69,8 @@ class OutcomeDesk:
         if job.is_counted:
             shard.tenants.ended(job.key[0])
         job.result = self._result(job, hold, message, error)
+        if job.bond is not None:  # should the end not count, it takes them to go on
+            job.bond.submit, job.bond.payload = job.submit, job.payload
         job.submit, job.payload = _FORGOTTEN, b""
         session.next_result += 1
         shard.tally[_END_COUNTERS[state]] += 1
@@ -79,14 +85,24 @@ class OutcomeDesk:
             shard.window.keep(job, len(payload))
             if job.segment:
                 self._write_end(job, hold, message)
-        if job.durability == FSYNC:
-            job.is_end_safe = False
-            shard.journal.when_synced(partial(self._end_synced, job))
+        if job.durability == FSYNC or job.bond is not None:
+            self._deliver_when_safe(job, is_void=is_void)
         else:
             self.sessions.deliver(session, job)
 
-    def _end_synced(self, job: Job) -> None:
-        """The disk has the result: told to whose the job is by now."""
+    def _deliver_when_safe(self, job: Job, *, is_void: bool) -> None:
+        """Its result waits for the disk, then for the fleet, as far as they have a say in it."""
+        if is_void and job.bond is not None:
+            self.bound_void(job)
+        act = self.end_safe if is_void or job.bond is None else self.bound_ended
+        if job.durability == FSYNC:
+            job.is_end_safe = False
+            self.shard.journal.when_synced(partial(act, job))
+        else:
+            act(job)
+
+    def end_safe(self, job: Job) -> None:
+        """The result is on the disk, or counts in the fleet: told to whose the job is by now."""
         job.is_end_safe = True
         session, result = job.session, job.result
         assert result is not None, job.job_id
@@ -94,6 +110,33 @@ class OutcomeDesk:
             # Others were told meanwhile, and a client skips numbers that it has passed.
             job.result = replace(result, number=session.next_result)
             session.next_result += 1
+        self.sessions.deliver(session, job)
+
+    def end_followed(self, job: Job, state: JobState, result: Result, output: bytes) -> None:
+        """A job that another instance ran has ended so: remember it and give it to its client."""
+        shard, session = self.shard, job.session
+        job.state, job.output = state, output
+        job.is_lined = False
+        if session.line is not None:
+            shard.ready_lines[session.line] = None
+        job.filed_ns = 0
+        job.ended_at_ns = shard.now_ns
+        job.attempt, job.failovers = result.attempt, result.failovers
+        job.result = replace(
+            result,
+            session_number=session.number,
+            request_id=job.key[2],
+            job_id=job.job_id,
+            number=session.next_result,
+            utterance_index=job.submit.utterance_index,
+        )
+        session.next_result += 1
+        job.submit, job.payload = _FORGOTTEN, b""
+        is_void = result.error is not None and result.error.retryable and job.attempt == 0
+        if is_void and session.utterances is None:
+            shard.window.unbind(job)
+        else:
+            shard.window.keep(job, len(output))
         self.sessions.deliver(session, job)
 
     def _write_end(self, job: Job, hold: Hold | None, message: NodeResult | None) -> None:

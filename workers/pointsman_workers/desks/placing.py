@@ -103,6 +103,8 @@ class PlacingDesk:
             self._note_placement(job, decided, choice)
         shard.recorder.note_placed(job, decided, choice)
         self._dispatch(job, choice)
+        if shard.session_placed is not None:
+            shard.session_placed(job.session)
         return True
 
     def _note_placement(self, job: Job, decided: Decided, choice: Choice) -> None:

@@ -41,6 +41,8 @@ class SessionDesk:
         self.pairing = PairingDesk(shard, self._admit_paired)
         self.delivery = DeliveryDesk(shard, self._end_if_done)
         self.utterances = UtteranceDesk(shard, self.delivery)
+        # With Redis: told of each session that is new here.
+        self.opened: Callable[[Session], None] = lambda session: None
         self.refusal_for_load: Callable[[], ErrorInfo | None] = lambda: None
 
     def connected(self, event: Accepted) -> None:
@@ -163,6 +165,7 @@ class SessionDesk:
         )
         shard.sessions[message.tenant, session_id] = session
         shard.count(Counter.SESSIONS_OPENED)
+        self.opened(session)
         return session
 
     def _join(

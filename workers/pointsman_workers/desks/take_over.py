@@ -10,6 +10,9 @@ A job that had been dispatched is expected to be reported by its node:
 All of it waits for nothing: the shard answers at once, and times count from that moment.
 """
 
+from collections.abc import Callable
+from functools import partial
+
 import msgspec
 
 from pointsman_shm.snapshot.records import Requirement
@@ -48,6 +51,10 @@ class TakeOverDesk:
         self._expected: dict[Place, tuple[Job, str]] = {}  # with the node that shall report it
         self._places_by_node: dict[str, dict[Place, None]] = {}
         self._sessions_by_serial: dict[int, Session] = {}
+        # With Redis: told of what came back; and an act with a job that waits until it is sure
+        # that the job is still ours.
+        self.recovered: Callable[[Job], None] = lambda job: None
+        self.when_sure: Callable[[Job, Callable[[], None]], None] = lambda job, act: act()
         shard.window.make_job = self._awaken
 
     @property
@@ -139,8 +146,9 @@ class TakeOverDesk:
         if job.session.utterances is not None:
             note_accepted(job.session.utterances, index_of(job))
         job.is_counted = shard.tenants.opened(job.key[0])
+        self.recovered(job)
         if dispatched is None:
-            self._wait(job)
+            self.when_sure(job, partial(self._wait, job))
             return
         if job.session.line is not None and job.session.line.current is None:
             job.session.line.current = job  # the oldest of its session: the others have waited
@@ -154,6 +162,8 @@ class TakeOverDesk:
 
     def _wait(self, job: Job) -> None:
         """Queue a job for nodes that have yet to come back."""
+        if not job.is_open or job.is_followed:
+            return
         line = job.session.line
         if line is not None:
             self.serial.append(line, job)
@@ -225,10 +235,15 @@ class TakeOverDesk:
         del places[place]
         if not places:
             del self._places_by_node[node_id]
-        return job if job.is_open else None
+        return job if job.is_open and not job.is_followed else None
 
     def _place_anew(self, job: Job, reason: str) -> None:
+        self.when_sure(job, partial(self._place_now, job, reason))
+
+    def _place_now(self, job: Job, reason: str) -> None:
         """Not the job's failure nor the node's: no failover is counted."""
+        if not job.is_open or job.is_followed:
+            return
         job.reasons += (f"attempt {job.attempt}: {reason}",)
         if job.session.line is not None:
             self.serial.again(job.session.line, job)

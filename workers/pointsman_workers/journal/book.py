@@ -14,6 +14,7 @@ from collections.abc import Callable
 from itertools import islice
 
 from pointsman_shm.config import JournalConfig
+from pointsman_wire.session_messages import Result
 from pointsman_workers.core.events import DropSegments, JournalState, WriteJournal
 from pointsman_workers.core.state import Hold, Job, Session
 from pointsman_workers.journal.entries import (
@@ -41,7 +42,7 @@ RESERVE_BYTES = 256 * 1024
 FEW_LEFT = 256
 UNSYNCED_MAX = 1_000_000
 
-MEMORY, JOURNAL, FSYNC = "memory", "journal", "fsync"
+MEMORY, JOURNAL, FSYNC, REDIS = "memory", "journal", "fsync", "redis"
 Kept = Job | RecoveredResult
 
 
@@ -114,6 +115,14 @@ class JournalBook:
         self._room_bytes -= ENTRY_BYTES + len(output)
         if job.durability == FSYNC:
             self._must_sync = True
+
+    def left(self, job: Job) -> None:
+        """The job is another instance's now: nothing of it is needed here."""
+        if job.segment:
+            result = Result(job_id=job.job_id, status="failed")
+            self._put(self._then, JobEnded(job.arrival, result, b"", True), 0)
+            self.forgotten(job.segment, job.arrival)
+            job.segment = 0
 
     def session(self, session: Session) -> None:
         """Write a session as it is now."""

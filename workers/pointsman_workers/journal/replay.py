@@ -112,7 +112,10 @@ class Fold:
     def _job_ended(self, entry: JobEnded) -> None:
         found = self._accepted.pop(entry.job, None)
         self._dispatched.pop(entry.job, None)
-        if found is None or entry.is_forgotten:
+        if entry.is_forgotten:
+            self._ended.pop(entry.job, None)  # its end did not count after all
+            return
+        if found is None:
             return
         job, since = found
         kept = JobKept(

@@ -101,7 +101,7 @@ class SerialDesk:
 
     def _advance(self, line: Line) -> None:
         job = self._turn_of(line)
-        if job is None or not job.is_lined:
+        if job is None or not job.is_lined or job.is_followed:
             return
         if not self._is_clear(line):
             if not line.holds:  # what else it waits for, nobody will tell
@@ -127,6 +127,8 @@ class SerialDesk:
 
     def _wait_for_the_end(self, job: Job) -> None:
         """From now on it waits for its node only: that may take no longer than for a busy one."""
+        if job.is_followed:  # another instance says when it has ended
+            return
         jobs = self.shard.config.jobs
         wait_s = jobs.wait_busy_s if job.submit.wait_busy_s is None else job.submit.wait_busy_s
         job.is_lined = True

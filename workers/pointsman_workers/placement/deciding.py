@@ -152,9 +152,18 @@ def _ask_pinned(
 ) -> Choice | None:
     """With sticky: where the session's last job of these types went, while it has room."""
     pin = job.session.pins.get(job.kind.requirement.types)
+    if pin is None and job.session.noted_pins:
+        pin = _noted_pin(fleet, job)
     if pin is None or fleet.lane_generations[pin[0]] != pin[1]:
         return None
     return reserve_among(fleet, job.kind, (pin[0],), pools, fleet.ranking(excluded))
+
+
+def _noted_pin(fleet: Fleet, job: Job) -> tuple[int, int] | None:
+    """Where the session's jobs went at the instance that it comes from, if that node is here."""
+    node_id = job.session.noted_pins.get(job.kind.requirement.types)
+    row = fleet.rows_by_node.get(node_id) if node_id is not None else None
+    return None if row is None else (row, fleet.lane_generations[row])
 
 
 def _with_last(fleet: Fleet, job: Job, excluded: frozenset[int]) -> frozenset[int]:
@@ -223,6 +232,7 @@ def note_habits(fleet: Fleet, job: Job, choice: Choice) -> None:
         if fleet.lane_generations[row] == generation and is_busy(fleet, kind, row):
             return
     pins.pop(types, None)
+    session.noted_pins.pop(types, None)
     if len(pins) >= PINS_MAX:
         del pins[next(iter(pins))]
     pins[types] = (choice.row, choice.standing >> GENERATION_SHIFT)

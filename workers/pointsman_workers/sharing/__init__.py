@@ -1,0 +1,1 @@
+"""What a worker shares with the other instances of its fleet; pure, like all of the core."""
