@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 
 from _load.orders import Order, Outcome
+from _load.peers.python.systems import celery_redis, dask_distributed, rq_redis
 from _load.systems import (
     Line,
     PeerMissing,
@@ -25,7 +26,16 @@ DEPTHS = (1, 8, 64, 512)
 # Many connections with a session each, as far as there is a job for most of them.
 CONNECTIONS = (1, 100, 1_000)
 DEEP = (64, 512)
-SYSTEMS: tuple[System, ...] = (pointsman, pointsman_with_sdk, floor, gearmand, nats_server)
+SYSTEMS: tuple[System, ...] = (
+    pointsman,
+    pointsman_with_sdk,
+    floor,
+    gearmand,
+    nats_server,
+    celery_redis,
+    rq_redis,
+    dask_distributed,
+)
 QUICK_SYSTEMS: tuple[System, ...] = (pointsman, floor, gearmand)
 ROUNDS = 5
 QUICK_ROUNDS = 3
@@ -48,10 +58,13 @@ def measure(lines: Sequence[Line], *, round_count: int, run_s: float) -> list[Ro
         for depth, number, line in turns:
             outcome = line.run(Order(depth=depth, warm_s=WARM_S, run_s=run_s))
             found.setdefault((number, depth), []).append(row_of(line, depth, outcome))
+    lacks = {line.system: line.lacks for line in lines}
     rows = [median_row(rounds) for _, rounds in sorted(found.items())]
     for row in rows:
         row["saturated"] = saturated(row)
         row["times_floor"] = cpu_of(row) / floor_of(rows, row)
+        if lacks[str(row["system"])]:
+            row["lacks"] = lacks[str(row["system"])]
     return rows
 
 
@@ -63,6 +76,7 @@ def row_of(line: Line, depth: int, outcome: Outcome) -> Row:
     row["depth"] = depth
     row["connections"] = line.connections
     row["cpu_us_per_job"] = outcome.cpu_s["server"] / max(1, outcome.jobs) * 1e6
+    row["all_us_per_job"] = sum(outcome.cpu_s.values()) / max(1, outcome.jobs) * 1e6
     row["jobs_per_s"] = outcome.jobs / outcome.elapsed_s
     row["p50_us"] = outcome.p50_us
     row["p99_us"] = outcome.p99_us

@@ -32,10 +32,14 @@ class PeerMissing(Exception):
 
 
 class Line(msgspec.Struct, frozen=True, kw_only=True):
-    """One running system and who loads it; `variant` is "" for what users get as installed."""
+    """One running system and who loads it; `variant` is "" for what users get as installed.
+
+    `lacks` says what the system does not do that the product does.
+    """
 
     system: str
     variant: str = ""
+    lacks: str = ""
     connections: int
     server_pid: int
     client: Child
@@ -50,56 +54,75 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
 System = Callable[[ExitStack, Sequence[int]], list[Line]]  # one line for each connection count
 
 
-class _Server(msgspec.Struct, frozen=True):
+class Server(msgspec.Struct, frozen=True):
+    """Where a system listens, and the process whose CPU time counts."""
+
     address: str
     pid: int
 
 
 def pointsman(stack: ExitStack, counts: Sequence[int]) -> list[Line]:
     """The product, loaded by generators that speak the wire directly."""
-    return _lines(stack, "pointsman", _start_pointsman(stack), ("nodes", "client"), counts)
+    return lines_of(stack, "pointsman", _start_pointsman(stack), ("nodes", "client"), counts)
 
 
 def pointsman_with_sdk(stack: ExitStack, counts: Sequence[int]) -> list[Line]:
     """The product, loaded by its own SDK's nodes and client, over one trunk."""
     server = _start_pointsman(stack)
-    (line,) = _lines(stack, "pointsman", server, ("sdk_nodes", "sdk_client"), counts[:1])
+    (line,) = lines_of(stack, "pointsman", server, ("sdk_nodes", "sdk_client"), counts[:1])
     return [msgspec.structs.replace(line, variant="sdk")]
 
 
 def floor(stack: ExitStack, counts: Sequence[int]) -> list[Line]:
     """The bare relay of the same frames."""
     relay = stack.enter_context(Child("_load.floor"))
-    server = _Server(relay.next_line(), relay.pid)
+    server = Server(relay.next_line(), relay.pid)
     relay.next_line()
-    return _lines(stack, "floor", server, ("nodes", "client"), counts)
+    return saying(
+        lines_of(stack, "floor", server, ("nodes", "client"), counts),
+        "decides, checks and remembers nothing",
+    )
 
 
 def gearmand(stack: ExitStack, counts: Sequence[int]) -> list[Line]:
     """The job server in C, with one thread for its connections."""
-    port = _free_port()
+    port = free_port()
     command = ["gearmand", "--listen=127.0.0.1", f"--port={port}", "--threads=1"]
-    server = _start_peer(stack, [*command, "--log-file=none"], "gearman-job-server", port)
+    server = start_peer(stack, [*command, "--log-file=none"], "gearman-job-server", port)
     modules = ("peers.gearman_nodes", "peers.gearman_client")
-    return _lines(stack, "gearmand", server, modules, counts)
+    return saying(
+        lines_of(stack, "gearmand", server, modules, counts),
+        "keeps no journal here and forgets all when it dies; knows functions only: no capacities, "
+        "languages, tenants, sessions; a result is told to who waits, and kept for nobody",
+    )
 
 
 def nats_server(stack: ExitStack, counts: Sequence[int]) -> list[Line]:
     """The message broker in Go: request and reply over a queue group, nothing kept."""
-    port = _free_port()
+    port = free_port()
     command = ["nats-server", "--addr", "127.0.0.1", "--port", str(port)]
-    server = _start_peer(stack, command, "nats-server", port)
-    return _lines(stack, "nats-server", server, ("peers.nats_nodes", "peers.nats_client"), counts)
+    server = start_peer(stack, command, "nats-server", port)
+    return saying(
+        lines_of(stack, "nats-server", server, ("peers.nats_nodes", "peers.nats_client"), counts),
+        "passes messages on: a member of the group is drawn at random, busy or not; keeps nothing, "
+        "acknowledges nothing, tries nothing again",
+    )
 
 
-def _free_port() -> int:
+def saying(lines: Sequence[Line], lacks: str) -> list[Line]:
+    """Say of each line what its system does not do."""
+    return [msgspec.structs.replace(line, lacks=lacks) for line in lines]
+
+
+def free_port() -> int:
+    """Return a port of this host that nobody has now."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         port: int = sock.getsockname()[1]
         return port
 
 
-def _start_peer(stack: ExitStack, command: Sequence[str], package: str, port: int) -> _Server:
+def start_peer(stack: ExitStack, command: Sequence[str], package: str, port: int) -> Server:
     """Start a peer's server and wait until it listens.  Raises PeerMissing."""
     program = shutil.which(command[0]) or shutil.which(f"/usr/sbin/{command[0]}")
     if program is None:
@@ -121,7 +144,7 @@ def _start_peer(stack: ExitStack, command: Sequence[str], package: str, port: in
                 raise PeerMissing(f"{command[0]} does not start") from None
             time.sleep(0.05)
         else:
-            return _Server(f"127.0.0.1:{port}", process.pid)
+            return Server(f"127.0.0.1:{port}", process.pid)
 
 
 def _end_peer(process: subprocess.Popen[bytes]) -> None:
@@ -133,19 +156,19 @@ def _end_peer(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def _start_pointsman(stack: ExitStack) -> _Server:
+def _start_pointsman(stack: ExitStack) -> Server:
     """Start a throw-away service with one worker, and find that worker's process."""
     service = stack.enter_context(running_service(workers=1))
     path = admin_socket(service.runtime_dir, "worker-0")
     status = asyncio.run(ask(path, StatusQuery()))
     assert isinstance(status, Status), status
-    return _Server(service.address, status.pid)
+    return Server(service.address, status.pid)
 
 
-def _lines(
+def lines_of(
     stack: ExitStack,
     system: str,
-    server: _Server,
+    server: Server,
     modules: tuple[str, str],
     counts: Sequence[int],
 ) -> list[Line]:

@@ -20,6 +20,7 @@ import msgspec
 Value = str | int | float
 Row = dict[str, Value]
 
+LACKS = "lacks"  # the key of what a system does not do, told below the table
 WIDTH_MAX = 150  # characters of a printed table
 LIBRARIES = ("pointsman", "msgspec", "uvloop")
 ROOT = Path(__file__).resolve().parents[2]
@@ -72,6 +73,9 @@ def report(bench: str, rows: Sequence[Row], options: Options) -> None:
     """Print a table, or one for each kind of rows, and write the JSON."""
     for kind in dict.fromkeys(row.get("kind", "") for row in rows):
         print_table([row for row in rows if row.get("kind", "") == kind])
+    for system in dict.fromkeys(str(row["system"]) for row in rows if LACKS in row):
+        (lacks,) = {row[LACKS] for row in rows if row.get("system") == system}
+        print(f"{system}: {lacks}")
     if options.json_path is not None:
         whole = {"bench": bench, "machine": machine(), "rows": rows}
         options.json_path.write_bytes(msgspec.json.format(msgspec.json.encode(whole)) + b"\n")
@@ -82,7 +86,7 @@ def print_table(rows: Sequence[Row]) -> None:
 
     A table that is too wide goes on below itself, with the columns again that say which row it is.
     """
-    keys = list(dict.fromkeys(key for row in rows for key in row))
+    keys = [key for key in dict.fromkeys(key for row in rows for key in row) if key != LACKS]
     heads = [key.split("_") for key in keys]
     height = max(map(len, heads))
     columns = [

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import uvloop
 
 from _load.orders import obey, read_watched
-from _load.peers.nats_nodes import SUBJECT, NatsLink
+from _load.peers.nats_nodes import HELLO, SUBJECT, NatsLink
 from _load.peers.volley import PAYLOAD, RequestLink, Volley, dial
 
 
@@ -19,8 +19,8 @@ class NatsRequests(NatsLink, RequestLink):
 
     def __init__(self, ended: Callable[[RequestLink, Sequence[int]], None]) -> None:
         self._inbox = b"inbox.%d." % id(self)
-        NatsLink.__init__(self, b"SUB " + self._inbox + b"* 1\r\n")
-        self.ended = ended
+        RequestLink.__init__(self, ended)  # a NatsLink's own knows of no `ended`
+        self.out += HELLO + b"SUB " + self._inbox + b"* 1\r\n"
         self._ended: list[int] = []
 
     def request(self, number: int) -> None:

@@ -1,0 +1,1 @@
+"""Peers that are Python libraries, and what loads them."""
