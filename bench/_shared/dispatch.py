@@ -197,6 +197,10 @@ class Dispatch:
         self.step(Accepted(TRUNK, Preamble(Role.TRUNK, None)))
         inits = [SessionInit(ref=ref) for ref in range(SESSIONS)]
         self.step(Received(TRUNK, [(init, b"") for init in inits]))
+        self.open_lanes()
+
+    def open_lanes(self) -> None:
+        """Let every node open its lane to this worker."""
         for record in self._records:
             lane = Connection(FIRST_LANE + record.row)
             ticket = lane_ticket(KEY, record.node_id, record.row, 1, 1)
