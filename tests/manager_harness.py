@@ -19,6 +19,7 @@ from pointsman_shm.memory.ledger import Ledger, OwnLedger
 from pointsman_shm.memory.rows import NodeRows, NodeState, unpack_standing
 from pointsman_shm.memory.stats import StatsPage
 from pointsman_shm.memory.stats_names import Gauge
+from pointsman_shm.memory.waiting import WaitingWords
 from pointsman_shm.snapshot.records import (
     CapabilityClass,
     ClassPage,
@@ -76,6 +77,7 @@ class Harness:
         self.catalog_bytes = bytearray(self.layout.size)
         self.rows_bytes = bytearray(NodeRows.size(max_nodes))
         self.ledger_bytes = bytearray(Ledger.size(max_nodes=max_nodes, worker_count=WORKERS))
+        self.waiting_bytes = bytearray(WaitingWords.size(worker_count=WORKERS))
         self.stats_bytes = [bytearray(StatsPage.size()) for _ in range(WORKERS + 1)]
         self.worker_stats = [StatsPage(page, create=True) for page in self.stats_bytes[1:]]
         self.now_ns = START_NS
@@ -102,6 +104,7 @@ class Harness:
             ledger=Ledger(
                 self.ledger_bytes, max_nodes=max_nodes, worker_count=WORKERS, create=create
             ),
+            waiting=WaitingWords(self.waiting_bytes, worker_count=WORKERS, create=create),
             stats=StatsPage(self.stats_bytes[0], create=create),
             worker_stats=tuple(self.worker_stats),
         )

@@ -69,6 +69,9 @@ class Fleet:
             catalog=CatalogWriter(self._catalog, self._layout, create=True),
             rows=NodeRows(self._rows, max_nodes=count, create=True),
             ledger=Ledger(self._ledger, max_nodes=count, worker_count=1, create=True),
+            waiting=WaitingWords(
+                bytearray(WaitingWords.size(worker_count=1)), worker_count=1, create=True
+            ),
             stats=StatsPage(bytearray(StatsPage.size()), create=True),
             worker_stats=(StatsPage(bytearray(StatsPage.size()), create=True),),
         )

@@ -83,7 +83,17 @@ class PairingAnswered(UplinkMessage, tag="pairing_answered", frozen=True):
     retry_after_ms: int | None = None
 
 
+class RateShares(UplinkMessage, tag="rate_shares", frozen=True):
+    """What of tenants' rates is this instance's, in jobs a second, while others share them.
+
+    Of the rate of tenants that are not in it every living instance has an equal part.
+    """
+
+    living: int
+    shares: tuple[tuple[str, float], ...] = ()
+
+
 FromWorker = (
     WorkerHello | ModelUnavailable | NodeZombie | LaneRefused | PairingAsked | WorkerPressed
 )
-FromManager = ManagerWelcome | SnapshotPublished | PairingAnswered
+FromManager = ManagerWelcome | SnapshotPublished | PairingAnswered | RateShares

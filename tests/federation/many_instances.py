@@ -4,17 +4,23 @@ import msgspec
 from manager_harness import MS, SECOND, Harness
 
 from pointsman_sched.core.events import Alarm
-from pointsman_sched.core.federation.port import (
-    AskFleet,
-    FleetAway,
-    FleetHeard,
-    FleetTold,
-    Part,
-    TellFleet,
-)
 from pointsman_shm.config import Config
 from pointsman_shm.memory.rows import NodeState, unpack_standing
 from pointsman_shm.snapshot.records import InstanceRecord, NodeRecord, PolicyPage
+from pointsman_wire.coordination.fleet_requests import (
+    FleetAsk,
+    FleetHeard,
+    FleetSettle,
+    FleetSettled,
+    FleetTell,
+    FleetTold,
+    Part,
+)
+from pointsman_wire.coordination.requests import Answer, failed
+
+TURN_NS = 100 * MS
+
+FleetRequest = FleetAsk | FleetTell | FleetSettle
 
 
 class Store:
@@ -24,49 +30,72 @@ class Store:
         self.holders: dict[str, str] = {}
         self.presences: dict[str, bytes] = {}
         self.parts: dict[Part, bytes] = {}
+        self.settings: tuple[int, str, bytes] = (0, "", b"")
+        self.leader = ""
         self.down: set[str] = set()
 
-    def obey(self, instance: str, wish: AskFleet | TellFleet) -> object:
+    def obey(self, instance: str, wish: FleetRequest) -> Answer:
         """Answer one wish."""
         if instance in self.down:
-            return FleetAway(wish.number, "no route")
-        if isinstance(wish, TellFleet):
+            return failed(wish, "down", "no route")
+        if isinstance(wish, FleetSettle):
+            return self._settle(wish)
+        if isinstance(wish, FleetTell):
+            self.holders.setdefault(wish.name, wish.uid)
             self.presences[wish.name] = wish.presence
-            self.parts.update(wish.parts)
-            return FleetTold(wish.number)
+            self.parts.update({Part(wish.name, field): blob for field, blob in wish.parts})
+            return FleetTold(number=wish.number, outcome="done")
+        self.leader = self.leader or wish.name
+        version, by, settings = self.settings
+        asked = {wish.name, *wish.known}
         return FleetHeard(
             number=wish.number,
+            outcome="done",
             holder=self.holders.setdefault(wish.name, wish.uid),
+            leader=self.leader,
             own_part_count=sum(part.instance == wish.name for part in self.parts),
-            presences=dict(self.presences),
+            names=tuple(self.holders),
+            presences={name: blob for name, blob in self.presences.items() if name in asked},
             parts={part: self.parts[part] for part in wish.parts if part in self.parts},
+            settings_version=version,
+            settings_by=by,
+            settings=settings if version != wish.settings_version else b"",
         )
+
+    def _settle(self, wish: FleetSettle) -> FleetSettled:
+        if self.settings[0] >= wish.version:
+            return FleetSettled(number=wish.number, outcome="behind")
+        self.settings = (wish.version, wish.name, wish.settings)
+        self.leader = wish.name
+        return FleetSettled(number=wish.number, outcome="done")
 
     def flush(self) -> None:
         """Forget everything."""
         for held in (self.holders, self.presences, self.parts):
             held.clear()
+        self.settings, self.leader = (0, "", b""), ""
 
 
 class Core(Harness):
     """One core, which keeps what it asks of the store, and what it says aloud."""
 
     def __init__(self, config: Config | None, instance: str) -> None:
-        self.wishes: list[AskFleet | TellFleet] = []
+        self.wishes: list[FleetRequest] = []
         self.alarms: list[str] = []
         super().__init__(config, instance=instance)
 
     def feed(self, *events: object) -> list[object]:
         commands = super().feed(*events)
         self.alarms += [c.words for c in commands if isinstance(c, Alarm)]
-        self.wishes += [c for c in commands if isinstance(c, AskFleet | TellFleet)]
+        self.wishes += [c for c in commands if isinstance(c, FleetRequest)]
         return commands
 
-    def meet(self, store: Store) -> None:
-        """One turn, and then what it asked of the store, and what it asks on the answer."""
-        self.feed()
-        while self.wishes:
-            self.feed(store.obey(self.instance, self.wishes.pop(0)))
+    def meet(self, store: Store) -> bool:
+        """Have the store answer one wish, if there is one."""
+        if not self.wishes:
+            return False
+        self.feed(store.obey(self.instance, self.wishes.pop(0)))
+        return True
 
 
 class Instances:
@@ -81,14 +110,26 @@ class Instances:
         return self.cores[name]
 
     def advance(self, duration_ns: int = SECOND) -> None:
-        """Let time pass for all that are not frozen, in turns of 20 ms."""
+        """Let time pass for all that are not frozen, in turns of 100 ms.
+
+        All ask the store at the same instants, so that whatever can meet there does.
+        """
         some = next(iter(self.cores.values()))
         end_ns = some.now_ns + duration_ns
         while some.now_ns < end_ns:
-            for name, core in self.cores.items():
-                core.now_ns += 20 * MS
-                if name not in self.frozen:
-                    core.meet(self.store)
+            awake = [core for name, core in self.cores.items() if name not in self.frozen]
+            for core in self.cores.values():
+                core.now_ns += TURN_NS
+            for core in awake:
+                core.feed()
+            while sum(core.meet(self.store) for core in awake):
+                pass
+
+    def join(self, name: str, config: Config | None = None) -> None:
+        """Another instance comes."""
+        now_ns = next(iter(self.cores.values())).now_ns
+        self.cores[name] = Core(config, name)
+        self.cores[name].now_ns = now_ns
 
     def beat(self, *joined: tuple[str, object], seconds: int) -> None:
         """Let seconds pass in which the nodes of these (core, connection) go on beating."""

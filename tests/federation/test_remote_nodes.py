@@ -3,9 +3,10 @@
 from manager_harness import SECOND, config_with, registration
 from many_instances import Core, Instances, others, record, shown
 
+from pointsman_shm.config import PoolsConfig
 from pointsman_shm.memory.rows import NodeState, RowFlag, unpack_load, unpack_standing
 from pointsman_shm.snapshot.records import InstanceRecord
-from pointsman_wire.control_messages import Drain
+from pointsman_wire.control_messages import Drain, Leave, Translation
 
 
 def test_a_node_of_one_instance_is_ready_in_the_catalog_of_the_other() -> None:
@@ -77,3 +78,149 @@ def test_own_nodes_are_taken_where_remote_ones_fill_the_catalog() -> None:
     fleet.advance(SECOND)
     fleet["b"].make_ready(registration("own-2"))
     assert fleet["b"].state("own-2") is NodeState.READY
+
+
+def test_a_store_that_forgets_everything_kills_nobody_and_is_told_again() -> None:
+    """R3: the lives of keys only clean up; who counts on lives."""
+    fleet = Instances("a", "b")
+    node = fleet["a"].make_ready(registration("n1"))
+    fleet.beat(("a", node), seconds=3)
+    fleet.store.flush()
+    fleet.beat(("a", node), seconds=3)
+    assert shown(fleet["b"], "n1") is NodeState.READY
+    assert fleet.store.parts, "all is told again"
+    fleet.join("c")
+    fleet.beat(("a", node), seconds=3)
+    assert shown(fleet["c"], "n1") is NodeState.READY
+
+
+def test_a_failover_to_a_copy_that_is_behind_loses_no_node() -> None:
+    """R5: what the store has of an instance is older than what it told: it tells all again."""
+    fleet = Instances("a", "b")
+    first = fleet["a"].make_ready(registration("n1"))
+    fleet.beat(("a", first), seconds=2)
+    behind = dict(fleet.store.presences), dict(fleet.store.parts)
+    second = fleet["a"].make_ready(registration("n2"))
+    fleet.beat(("a", first), ("a", second), seconds=2)
+    fleet.store.presences, fleet.store.parts = behind
+    fleet.join("c")
+    fleet.beat(("a", first), ("a", second), seconds=4)
+    for name in ("b", "c"):
+        assert shown(fleet[name], "n1") is NodeState.READY
+        assert shown(fleet[name], "n2") is NodeState.READY
+
+
+def test_who_cannot_reach_the_store_keeps_its_view_marked_until_presences_lapse() -> None:
+    """R7: a cut for one side: both sides lose the other's nodes, and nothing of their own."""
+    fleet = Instances("a", "b")
+    here = fleet["a"].make_ready(registration("n1"))
+    there = fleet["b"].make_ready(registration("n2"))
+    nodes = (("a", here), ("b", there))
+    fleet.beat(*nodes, seconds=3)
+    fleet.store.down.add("b")
+    fleet.beat(*nodes, seconds=10)
+    found = record(fleet["b"], "n1")
+    assert found is not None
+    standing = unpack_standing(fleet["b"].memory.rows.standing[found.row])
+    assert (standing.state, bool(standing.flags & RowFlag.STALE)) == (NodeState.READY, True)
+    fleet.beat(*nodes, seconds=23)
+    assert shown(fleet["b"], "n1") is NodeState.OFFLINE
+    assert shown(fleet["a"], "n2") is NodeState.OFFLINE
+    assert shown(fleet["a"], "n1") is shown(fleet["b"], "n2") is NodeState.READY
+    fleet.store.down.clear()
+    fleet.beat(*nodes, seconds=4)
+    assert shown(fleet["a"], "n2") is shown(fleet["b"], "n1") is NodeState.READY
+
+
+def test_a_node_that_moves_to_another_instance_is_only_there() -> None:
+    fleet = Instances("a", "b")
+    node = fleet["a"].make_ready(registration("n1"))
+    key = fleet["a"].keys["n1"]
+    fleet.beat(("a", node), seconds=3)
+    fleet["a"].lose(node)
+    moved = fleet["b"].make_ready(registration("n1", key=key))
+    fleet.beat(("b", moved), seconds=4)
+    at_a, at_b = record(fleet["a"], "n1"), record(fleet["b"], "n1")
+    assert at_a is not None
+    assert at_b is not None
+    assert (at_a.instance, at_b.instance) == ("b", "")
+    assert shown(fleet["a"], "n1") is shown(fleet["b"], "n1") is NodeState.READY
+
+
+def test_an_id_of_another_instances_node_needs_that_nodes_key() -> None:
+    """I12: a node id is owned by one key, over all instances."""
+    fleet = Instances("a", "b")
+    node = fleet["a"].make_ready(registration("n1"))
+    fleet.beat(("a", node), seconds=3)
+    fleet["b"].join(registration("n1", key="k" * 64))
+    assert fleet["b"].refusal()[0] == "NODE_ID_CONFLICT"
+    assert record(fleet["b"], "n1") is not None
+
+
+def test_the_own_view_wins_for_an_own_node() -> None:
+    fleet = Instances("a", "b")
+    here = fleet["a"].make_ready(registration("n1", key="k" * 64))
+    there = fleet["b"].make_ready(registration("n1", key="k" * 64))
+    fleet.beat(("a", here), ("b", there), seconds=4)
+    for name in ("a", "b"):
+        found = record(fleet[name], "n1")
+        assert found is not None
+        assert found.instance == ""
+        assert shown(fleet[name], "n1") is NodeState.READY
+
+
+def test_remote_rows_survive_a_restart_of_the_manager() -> None:
+    fleet = Instances("a", "b")
+    first = fleet["a"].make_ready(registration("n1"))
+    gone = fleet["a"].make_ready(registration("n2"))
+    fleet.beat(("a", first), ("a", gone), seconds=3)
+    before = record(fleet["b"], "n1")
+    fleet["a"].say(gone, Leave())
+    fleet["b"].start()
+    assert shown(fleet["b"], "n1") is NodeState.READY
+    fleet.beat(("a", first), seconds=4)
+    assert record(fleet["b"], "n1") == before
+    assert shown(fleet["b"], "n2") is NodeState.OFFLINE
+    fleet["a"].start()
+    fleet.beat(seconds=2)
+    assert shown(fleet["b"], "n1") is NodeState.READY, "its instance is back in time"
+
+
+def test_a_manager_that_is_on_its_own_now_drops_remote_rows() -> None:
+    fleet = Instances("a", "b")
+    node = fleet["a"].make_ready(registration("n1"))
+    fleet.beat(("a", node), seconds=3)
+    core = fleet["b"]
+    core.instance = ""
+    core.start()
+    core.advance(SECOND)
+    assert shown(core, "n1") is NodeState.OFFLINE
+
+
+def test_automatic_language_pools_are_the_same_on_every_instance() -> None:
+    config = config_with(PoolsConfig())
+    fleet = Instances("a", "b", config=config)
+    german = Translation(rule="any_to_any", languages=["de", "en"])
+    korean = Translation(rule="any_to_any", languages=["ko", "en"])
+    here = fleet["a"].make_ready(registration("n1", nmt=german))
+    there = fleet["b"].make_ready(registration("n2", nmt=korean))
+    fleet.beat(("a", here), ("b", there), seconds=4)
+    for name in ("a", "b"):
+        pools = fleet[name].read().pools.pools
+        assert {pool.name: pool.classes[0][1:] for pool in pools} == {
+            "de-en": (1, 1),
+            "en-ko": (1, 1),
+        }
+
+
+def test_remote_nodes_that_fall_silent_are_no_mass_loss_of_ours() -> None:
+    fleet = Instances("a", "b")
+    own = fleet["b"].make_ready(registration("own"))
+    for number in range(8):
+        fleet["a"].make_ready(registration(f"n{number}"))
+    fleet.beat(("b", own), seconds=3)
+    fleet.frozen.add("a")
+    fleet.beat(("b", own), seconds=32)
+    assert fleet["b"].core.state.silent_count == 0
+    assert not any("silent" in words for words in fleet["b"].alarms)
+    assert shown(fleet["b"], "own") is NodeState.READY

@@ -19,12 +19,11 @@ from pointsman_sched.core.events import (
     WorkerSaid,
 )
 from pointsman_sched.core.federation.beginning import begin_federation
-from pointsman_sched.core.federation.port import FleetAway, FleetHeard, FleetTold
-from pointsman_sched.core.federation.rounds import fleet_away, fleet_heard, fleet_told
+from pointsman_sched.core.federation.rounds import fleet_answered
 from pointsman_sched.core.fleet.intervals import to_ns
 from pointsman_sched.core.lifecycle import drain, undrain
 from pointsman_sched.core.orders.answering import config_offered, pair_ordered
-from pointsman_sched.core.orders.rebuild import Rebuild
+from pointsman_sched.core.orders.rebuild import NOBODY, Rebuild
 from pointsman_sched.core.publishing import Publisher
 from pointsman_sched.core.queries import answer
 from pointsman_sched.core.recovery import recover
@@ -33,6 +32,7 @@ from pointsman_sched.core.state import ManagementState
 from pointsman_sched.core.sweep import sweep_marks, sweep_nodes
 from pointsman_sched.core.uplinks import worker_gone, worker_said
 from pointsman_shm.memory.stats_names import Counter
+from pointsman_wire.coordination.fleet_requests import FleetHeard, FleetSettled, FleetTold
 from pointsman_wire.link import Accepted, Closed, LoopWasLate, Received
 from pointsman_wire.messages import Message
 
@@ -94,6 +94,8 @@ def _advance_rebuild(state: ManagementState, rebuild: Rebuild) -> None:
     if trouble:
         state.rebuild = None
         state.outbox.wish(rebuild.refused(trouble))
+        if state.federation is not None and rebuild.ticket == NOBODY:
+            state.federation.settings.refuse(state, trouble)
 
 
 def _loop_was_late(state: ManagementState, event: LoopWasLate) -> None:
@@ -130,8 +132,8 @@ HANDLERS: dict[type, Callable[..., None]] = {
     UndrainWished: _undrain_wished,
     PairOrdered: pair_ordered,
     ConfigOffered: config_offered,
-    FleetHeard: fleet_heard,
-    FleetTold: fleet_told,
-    FleetAway: fleet_away,
+    FleetHeard: fleet_answered,
+    FleetTold: fleet_answered,
+    FleetSettled: fleet_answered,
     StopWished: _stop_wished,
 }

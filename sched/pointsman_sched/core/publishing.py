@@ -83,6 +83,8 @@ class Publisher:
         self._publish(now_ns, rebuild.pages)
         version = self._catalog.version
         state.outbox.wish(rebuild.told(version, state.config_version))
+        if state.federation is not None:
+            state.federation.settings.in_force(rebuild.ticket)
 
     def _publish(self, now_ns: int, prepared: dict[int, bytes]) -> None:
         """Publish the dirty pages that are chosen, and all that are prepared."""
@@ -124,7 +126,7 @@ class Publisher:
             return _encode(state.marks.page())
         assert page == layout.policy, page
         federation = state.federation
-        others = federation.records() if federation is not None else ()
+        others = federation.neighbours.records() if federation is not None else ()
         return _encode(policy_page(state.config, others))
 
     def _node_records(self, page: int) -> tuple[NodeRecord, ...]:

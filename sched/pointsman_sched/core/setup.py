@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pointsman_shm.memory.ledger import Ledger
     from pointsman_shm.memory.rows import NodeRows
     from pointsman_shm.memory.stats import StatsPage
+    from pointsman_shm.memory.waiting import WaitingWords
 
 
 def pass_crash_point(point: str) -> None:
@@ -34,6 +35,7 @@ class SharedMemory(msgspec.Struct, frozen=True):
     rows: "NodeRows"
     ledger: "Ledger"
     stats: "StatsPage"
+    waiting: "WaitingWords"
     # One page for each worker, read for its applied_version.
     worker_stats: tuple["StatsPage", ...]
 

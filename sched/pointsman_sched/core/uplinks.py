@@ -40,6 +40,8 @@ def _hello(state: ManagementState, worker_index: int, message: WorkerHello) -> N
     setup = state.setup
     welcome = ManagerWelcome(worker_count=setup.worker_count, instance_uid=setup.instance_uid)
     state.outbox.wish(TellWorker(worker_index, welcome))
+    if state.federation is not None:
+        state.outbox.wish(TellWorker(worker_index, state.federation.shares.message()))
 
 
 def _model_unavailable(

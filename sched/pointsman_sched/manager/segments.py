@@ -68,7 +68,7 @@ class ManagerSegments:
             rows = self._create(paths.rows_segment, NodeRows.size(max_nodes), open_rows)
         ledger_size = Ledger.size(max_nodes=max_nodes, worker_count=worker_count)
         ledger = self._have(paths.ledger_segment, ledger_size, open_ledger)
-        self._have(
+        waiting = self._have(
             paths.waiting_segment,
             WaitingWords.size(worker_count=worker_count),
             lambda buffer, create: WaitingWords(buffer, worker_count=worker_count, create=create),
@@ -78,6 +78,7 @@ class ManagerSegments:
             catalog=catalog,
             rows=rows,
             ledger=ledger,
+            waiting=waiting,
             stats=self._stats("manager"),
             worker_stats=tuple(self._stats(worker_process(index)) for index in range(worker_count)),
         )

@@ -20,13 +20,15 @@ So who frees a slot can offer it in turn, and limits of a tenant hold over all w
     | 272 + 8 place + 4                        | admitted     | that worker: jobs accepted        |
     | 272 + 8 place + 5                        | open         | that worker: jobs not ended       |
     | 272 + 8 place + 6                        | queued bytes | that worker: payloads that wait   |
-    | 272 + 8 place + 7                        | spare        |                                   |
+    | 272 + 8 place + 7                        | asked        | that worker: jobs that came, of a |
+    |                                          |              | tenant with a rate                |
     +------------------------------------------+--------------+-----------------------------------+
 
 A place belongs to one listed tenant, or to all others whose names fall into it; a rank is a
 priority, 0 the highest.  The words of a bucket are not read as one.  They are hints: a mixed look
 costs one offer to a worker that no longer waits, or one look later, and the look every few
-milliseconds is the net.  Served and admitted only count on: who succeeds a dead worker keeps them.
+milliseconds is the net.  Served, admitted and asked only count on: who succeeds a dead worker
+keeps them.
 """
 
 from collections.abc import Iterator
@@ -37,7 +39,7 @@ from typing import NamedTuple
 
 from pointsman_shm.memory.header import HEADER_WORDS, Shape, open_words
 
-LAYOUT = 2
+LAYOUT = 3
 BUCKET_COUNT = 64
 RANK_COUNT = 4
 PLACE_COUNT = 512
@@ -60,6 +62,7 @@ class Usage(IntEnum):
     ADMITTED = 4
     OPEN = 5
     QUEUED_BYTES = 6
+    ASKED = 7
 
 
 class Waiting(NamedTuple):
@@ -156,6 +159,11 @@ class WaitingWords:
         offset = _PLACES + place * _PLACE_WORDS + usage
         words, own_at = self._words, self._blocks[worker_index]
         return sum(words[at + offset] for at in self._blocks if at != own_at) & _WORD_MASK
+
+    def used(self, place: int, usage: Usage) -> int:
+        """Return what all workers have counted for a place; wraps at 64 bits."""
+        offset = _PLACES + place * _PLACE_WORDS + usage
+        return sum(self._words[at + offset] for at in self._blocks) & _WORD_MASK
 
     def _block(self, worker: int) -> memoryview:
         assert 0 <= worker < self.worker_count, worker

@@ -52,6 +52,7 @@ class HostMemory:
             catalog=CatalogWriter(self._catalog, self.layout, crash=crash),
             rows=self.rows,
             ledger=self.ledger,
+            waiting=self.waiting,
             stats=self.stats[0],
             worker_stats=tuple(self.stats[1:]),
         )

@@ -10,7 +10,7 @@ memory is a set of buffers.  A week of a shard is a list of events.
 from collections.abc import Callable, Sequence
 
 from pointsman_shm.memory.stats_names import Counter, Gauge, Timing
-from pointsman_shm.uplink import PairingAnswered
+from pointsman_shm.uplink import PairingAnswered, RateShares
 from pointsman_wire import lane_messages as lane
 from pointsman_wire import session_messages as client
 from pointsman_wire.errors import Code
@@ -323,6 +323,8 @@ class WorkerCore:
         """Its hints need no act, as every step looks at the version word; its answers do."""
         if isinstance(event.message, PairingAnswered):
             self._sessions.pairing.answered(event.message)
+        elif isinstance(event.message, RateShares):
+            self.shard.tenants.share(event.message)
 
     def _stop(self, event: StopWished) -> None:
         shard = self.shard

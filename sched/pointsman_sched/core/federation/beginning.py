@@ -8,6 +8,7 @@ that is on its own by now drops them at once.
 import msgspec
 
 from pointsman_sched.core.federation.merging import lose_remote
+from pointsman_sched.core.federation.neighbours import Neighbours
 from pointsman_sched.core.federation.rounds import Federation
 from pointsman_sched.core.state import ManagementState
 from pointsman_shm.snapshot.records import InstanceRecord, PolicyPage
@@ -22,9 +23,10 @@ def begin_federation(state: ManagementState) -> None:
         for node in [*state.nodes.remote.values()]:
             lose_remote(state, node, "this instance is on its own now")
         return
-    federation = Federation(settings, state)
-    federation.restore(_known_before(state), state)
-    known = federation.followed
+    neighbours = Neighbours(settings.presence_ns, state.clock_ns)
+    neighbours.restore(_known_before(state), state.clock_ns)
+    federation = Federation(state, neighbours)
+    known = neighbours.by_name
     for node in [*state.nodes.remote.values()]:
         if node.instance not in known:
             lose_remote(state, node, f"nothing is known of instance {node.instance}")

@@ -13,7 +13,6 @@ from pointsman_sched.core.federation.merging import (
     show_words,
     upsert_node_from_snapshot,
 )
-from pointsman_sched.core.federation.port import Part
 from pointsman_sched.core.federation.told import (
     NodeTold,
     NodeWords,
@@ -27,6 +26,7 @@ from pointsman_sched.core.federation.told import (
 from pointsman_sched.core.fleet.node import Node
 from pointsman_sched.core.state import ManagementState
 from pointsman_shm.snapshot.records import CapabilityClass, InstanceRecord
+from pointsman_wire.coordination.fleet_requests import Part
 
 NOTHING = PageVersions(0, 0)
 Told = tuple[NodeTold, CapabilityClass]
@@ -41,7 +41,7 @@ class Followed:
         self.worker_count = worker_count
         self.software = ""
         self.addresses: tuple[str, ...] = ()
-        self.pools_version = 0
+        self.settings_version = 0
         self.shares: tuple[TenantShare, ...] = ()
         # The count of its last presence, and when we first saw it (core's clock).
         self.count = 0
@@ -81,7 +81,7 @@ class Followed:
         self.is_alive, self.is_aged = True, False
         self.worker_count = presence.worker_count
         self.software, self.addresses = presence.software, presence.addresses
-        self.pools_version = presence.pools_version
+        self.settings_version = presence.settings_version
         self.shares = presence.shares
         self.shown = presence.pages
         return True
@@ -91,9 +91,9 @@ class Followed:
         for page, shown in enumerate(self.shown):
             taken = self._taken.get(page, NOTHING)
             if shown.records and shown.records != taken.records:
-                yield Part(self.name, "r", page)
+                yield Part(self.name, f"r{page}")
             if shown.words and shown.words != taken.words:
-                yield Part(self.name, "w", page)
+                yield Part(self.name, f"w{page}")
 
     def take_records(self, state: ManagementState, page: RecordsPage) -> None:
         """Show the nodes of a page as they are told; who is no longer in it is lost."""

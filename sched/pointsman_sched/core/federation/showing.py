@@ -6,7 +6,6 @@ a round, as they change all the time and are only hints.
 
 from typing import TYPE_CHECKING
 
-from pointsman_sched.core.federation.port import Part
 from pointsman_sched.core.federation.told import (
     ROWS_PER_SHOWN_PAGE,
     NodeTold,
@@ -86,12 +85,12 @@ class Shown:
         pairs = zip(self._records[:last], self._words[:last], strict=True)
         return tuple(PageVersions(records, words) for records, words in pairs)
 
-    def take(self, state: "ManagementState") -> dict[Part, bytes]:
+    def take(self, state: "ManagementState") -> dict[str, bytes]:
         """Return the parts that are to be told now; the rest has its turn in the next round."""
-        name, parts = state.setup.instance, dict[Part, bytes]()
+        parts: dict[str, bytes] = {}
         for page in sorted(self._stale_records)[:PAGES_PER_ROUND]:
             self._stale_records.discard(page)
-            parts[Part(name, "r", page)] = self._show_records(state, page)
+            parts[f"r{page}"] = self._show_records(state, page)
             self._stale_words.add(page)
         behind = self._stale_records
         urgent = sorted(self._stale_words - behind)[: 2 * PAGES_PER_ROUND]
@@ -99,7 +98,7 @@ class Shown:
             self._stale_words.discard(page)
             told = self._show_words(state, page)
             if told:
-                parts[Part(name, "w", page)] = told
+                parts[f"w{page}"] = told
         return parts
 
     def _loads_in_turn(self, behind: set[int], urgent: list[int]) -> list[int]:

@@ -83,8 +83,8 @@ class Presence(msgspec.Struct, frozen=True, array_like=True, gc=False):
     software: Text
     addresses: Annotated[tuple[Text, ...], msgspec.Meta(max_length=ADDRESSES_MAX)]
     node_count: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
-    # Of pool settings in force, 0 while it has only its own file's.
-    pools_version: Version
+    # Of the fleet's settings that are in force there, 0 while it has only its own file's.
+    settings_version: Version
     pages: Annotated[tuple[PageVersions, ...], msgspec.Meta(max_length=PAGE_COUNT_MAX)]
     shares: Annotated[tuple[TenantShare, ...], msgspec.Meta(max_length=TENANTS_MAX)]
 

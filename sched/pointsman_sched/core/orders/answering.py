@@ -62,7 +62,8 @@ def config_offered(state: ManagementState, event: ConfigOffered) -> None:
 def page_trouble(state: ManagementState, config: Config) -> str:
     """Return why a configuration cannot be published: it must fit its pages.  "" if it does."""
     layout = state.layout
-    others = state.federation.records() if state.federation is not None else ()
+    federation = state.federation
+    others = federation.neighbours.records() if federation is not None else ()
     pages = {layout.config: config_page(config), layout.policy: policy_page(config, others)}
     for page, content in pages.items():
         size, size_max = len(_encode(content)), layout.payload_max(page)

@@ -28,6 +28,9 @@ PAGES_PER_TURN = 4
 # A fleet that changes faster than this looks is caught up with in one turn, after so long.
 SLICED_NS = 5_000_000_000
 
+# The ticket of a configuration that nobody ordered here: it is the fleet's.
+NOBODY = 0
+
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -38,7 +41,7 @@ class Rebuild:
         self.config = offered.config
         self.planner = state.planner.successor(offered.config.pools)
         self.pages: dict[int, bytes] = {}
-        self._ticket = offered.ticket
+        self.ticket = offered.ticket
         self._told = told
         self._began_ns = state.now_ns
         self._next_row = 0  # all nodes before it are planned, but for
@@ -103,12 +106,12 @@ class Rebuild:
             snapshot_version=snapshot_version,
             config_version=config_version,
         )
-        return Answer(self._ticket, told)
+        return Answer(self.ticket, told)
 
     def refused(self, words: str) -> Answer:
         """Return the answer when it cannot be put in force."""
         info = error_info(Code.INVALID_MESSAGE, f"{self._told.source}: {words}")
-        return Answer(self._ticket, Error(info))
+        return Answer(self.ticket, Error(info))
 
     def _plan(self, state: ManagementState, node_id: str) -> str:
         node = state.nodes.by_id.get(node_id)

@@ -15,6 +15,7 @@ import msgspec
 
 from pointsman_shm.config import TenantConfig, TenantsConfig
 from pointsman_shm.memory.waiting import PLACE_COUNT, OwnWaiting, Usage, WaitingWords
+from pointsman_shm.uplink import RateShares
 from pointsman_workers.placement.kinds import PRIORITY_RANK
 
 # Virtual time that one job costs at weight 1.
@@ -23,6 +24,8 @@ JOB_COST = 1 << 16
 BUCKETS_MAX = 10_000
 # Names whose rules are kept at hand, so that they need not be hashed for each job.
 NAMES_MAX = 10_000
+# A tenant without a share may have one after so long.
+NO_SHARE_S = 1.0
 FORGET_NS = 1_000_000_000
 _WORD_MASK = (1 << 64) - 1
 
@@ -86,6 +89,9 @@ class Tenants:
         self.has_counted = any(tenant.jobs_max is not None for tenant in (*listed, config.others))
         self._forget_at_ns = 0
         self._shared_bucket = Bucket(self._others[0].burst, 0)
+        # What of the rates is this instance's; None while it has no others.
+        self._shares: RateShares | None = None
+        self._share_by_name: dict[str, float] = {}
         self._open: dict[str, int] = {}  # of tenants with jobs_max: accepted here, not ended
 
     def rules(self, tenant: str) -> Rules:
@@ -100,22 +106,40 @@ class Tenants:
 
     def over_rate(self, tenant: str, rules: Rules, now_ns: int) -> Over | None:
         """Take one job from the tenant's bucket, or say that it is empty."""
-        rate = rules.jobs_per_s
+        rate, burst = rules.jobs_per_s, rules.burst
         if rate is None:
             return None
+        if rules.is_listed:
+            self._own.use(rules.place, Usage.ASKED, 1)
+        if self._shares is not None:
+            share = self._share_of(tenant, rate, self._shares)
+            rate, burst = rate * share, max(1.0, burst * share)
         bucket = self._bucket(tenant, rules, now_ns)
         elapsed_ns, bucket.at_ns = now_ns - bucket.at_ns, now_ns
-        bucket.tokens = min(rules.burst, bucket.tokens + elapsed_ns * rate / 1e9)
+        bucket.tokens = min(burst, bucket.tokens + elapsed_ns * rate / 1e9)
         if rules.is_listed:
             elsewhere = self._admitted_elsewhere(rules)
             bucket.tokens -= elsewhere - bucket.admitted_elsewhere & _WORD_MASK
             bucket.admitted_elsewhere = elsewhere
         if bucket.tokens < 1:
-            text = f"tenant {tenant!r} may submit {rate:g} jobs a second, {rules.burst:g} at once"
-            return Over(text, int((1 - bucket.tokens) / rate * 1e9))
+            text = f"tenant {tenant!r} may submit {rate:g} jobs a second, {burst:g} at once"
+            if self._shares is not None:
+                text += f" here: its share of {rules.jobs_per_s:g} over all instances"
+            after_s = min((1 - bucket.tokens) / rate, NO_SHARE_S) if rate else NO_SHARE_S
+            return Over(text, int(after_s * 1e9))
         bucket.tokens -= 1
         self._own.use(rules.place, Usage.ADMITTED, 1)
         return None
+
+    def share(self, told: RateShares) -> None:
+        """Keep rates to what of them is this instance's, from now on."""
+        self._shares = told if told.living > 1 or told.shares else None
+        self._share_by_name = dict(told.shares)
+
+    def _share_of(self, tenant: str, rate: float, told: RateShares) -> float:
+        """Return which part of its rate a tenant has here, 0 to 1."""
+        share = self._share_by_name.get(tenant)
+        return share / rate if share is not None else 1 / told.living
 
     def over_jobs(self, tenant: str, rules: Rules) -> Over | None:
         """Would one more job pass what the tenant may have open?"""

@@ -1,0 +1,93 @@
+"""What managers ask of the coordination: who lives, what they show, and which settings rule.
+
+All of it lies under one hash tag, so each request is one script on one server:
+
+    FleetAsk     claim the own name if it is free, and read who lives and what is new
+    FleetTell    write the own presence and parts of the own nodes
+    FleetSettle  make settings the fleet's, unless newer ones stand
+
+Blobs are the asker's affair (and signed by it); here they are bytes.
+"""
+
+from typing import Literal, NamedTuple
+
+from pointsman_wire.coordination.requests import ANSWERS, Answer, Request
+
+PRESENCE_MS = 30_000
+NODES_MS = 45_000
+LEADER_MS = 60_000
+SETTINGS_MS = 60_000
+# An instance that was not there for so long is no longer named.
+NAMED_MS = 3_600_000
+NAMES_MAX = 128
+PARTS_MAX = 64
+
+
+class Part(NamedTuple):
+    """One part of what an instance shows of its nodes: `field` is the asker's affair."""
+
+    instance: str
+    field: str
+
+
+class FleetAsk(Request, frozen=True, kw_only=True):
+    """Claim `name` for `uid`, and read.
+
+    known: the names whose presences are wanted, as an earlier answer named them.
+    settings_version: those are had already; the blob of others is wanted.
+    """
+
+    name: str
+    uid: str
+    known: tuple[str, ...] = ()
+    parts: tuple[Part, ...] = ()
+    settings_version: int = 0
+
+
+class FleetHeard(Answer, frozen=True, kw_only=True):
+    """The answer to FleetAsk; of presences and parts only those that are there."""
+
+    outcome: Literal["done", "down", "unknown"]
+    holder: str = ""  # who has the name: the asker's uid, unless another was first
+    leader: str = ""  # whose settings rule
+    own_part_count: int = 0
+    names: tuple[str, ...] = ()
+    presences: dict[str, bytes] = {}  # the own one too
+    parts: dict[Part, bytes] = {}
+    settings_version: int = 0
+    settings_by: str = ""
+    settings: bytes = b""  # empty when they are of the asked version
+
+
+class FleetTell(Request, frozen=True, kw_only=True):
+    """Write the own presence and these fields of the own nodes, and renew their lives."""
+
+    name: str
+    uid: str
+    presence: bytes
+    parts: tuple[tuple[str, bytes], ...] = ()
+
+
+class FleetTold(Answer, frozen=True, kw_only=True):
+    """The answer to FleetTell; taken: another uid has the name, nothing was written."""
+
+    outcome: Literal["done", "taken", "down", "unknown"]
+
+
+class FleetSettle(Request, frozen=True, kw_only=True):
+    """Make settings of this version the fleet's, and lead from now on."""
+
+    name: str
+    version: int
+    settings: bytes
+
+
+class FleetSettled(Answer, frozen=True, kw_only=True):
+    """The answer to FleetSettle; behind: settings of this or a higher version stand."""
+
+    outcome: Literal["done", "behind", "down", "unknown"]
+
+
+ANSWERS[FleetAsk] = FleetHeard
+ANSWERS[FleetTell] = FleetTold
+ANSWERS[FleetSettle] = FleetSettled
