@@ -8,6 +8,7 @@ Everything users need is named here; other modules may change between releases.
 
 from pointsman import blocking
 from pointsman.errors import (
+    HandlerUnstoppable,
     JobCancelled,
     JobExpired,
     JobFailed,
@@ -35,6 +36,7 @@ __all__ = [
     "AddressError",
     "Code",
     "ForeignCpu",
+    "HandlerUnstoppable",
     "Hardware",
     "Job",
     "JobCancelled",

@@ -8,6 +8,7 @@ PointsmanError
     JobExpired     it found no node, or no end, in its time
     JobCancelled   it was cancelled
   NodeRefused      the server does not take this node
+HandlerUnstoppable a handler goes on although its job must be over: end the process
 """
 
 from pointsman_wire.messages import Breakdown, ErrorInfo
@@ -79,3 +80,20 @@ class JobCancelled(JobFailed):
 
 class NodeRefused(PointsmanError):
     """The server does not take this node."""
+
+
+class HandlerUnstoppable(Exception):
+    """The node has left because a handler does not end although another node takes its place.
+
+    The job is of a serial session, no worker is heard that could confirm it, and the handler is a
+    thread or a coroutine that takes no notice.  End the process, which ends the handler, and
+    start it again; `job_id` names the job.
+    """
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(
+            f"the handler of job {job_id} goes on although the job must be over, since the next "
+            "one of its session may start elsewhere: end this process, and let handlers return "
+            "when job.cancelled is set"
+        )
+        self.job_id = job_id

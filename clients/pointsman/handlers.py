@@ -4,6 +4,10 @@ An async handler runs as a task of the node's loop; a blocking one in a thread o
 many as max_concurrency at a time.  Threads are daemons: a handler that never returns keeps its
 slot, but not the process.  Attempt is the one place where every exception is caught: what a
 user's handler raises is the job's failure, never the node's.
+
+Where a job must be over because another node is about to start the next one of its session, asking
+is not enough.  A coroutine is interrupted once more; one that goes on all the same, and a thread,
+which nobody can end, take the node with them: `on_unstoppable` is told, and the process should end.
 """
 
 import asyncio
@@ -16,7 +20,14 @@ from types import TracebackType
 from typing import Any
 
 from pointsman.jobs import Job, JobError, Reply
-from pointsman.node_core.events import JobEnded, PartialMade, ProgressMade, StartJob, StopJob
+from pointsman.node_core.events import (
+    EndJob,
+    JobEnded,
+    PartialMade,
+    ProgressMade,
+    StartJob,
+    StopJob,
+)
 from pointsman_wire.errors import MEANINGS, Code
 from pointsman_wire.lane_messages import Assign
 from pointsman_wire.limits import PAYLOAD_BYTES_MAX
@@ -27,6 +38,9 @@ BlockingHandler = Callable[[Job], ReplyLike]
 Handler = AsyncHandler | BlockingHandler
 
 MESSAGE_LENGTH_MAX = 500
+# After a second interrupt a coroutine has so long to end; at the node's end all have.
+LAST_CHANCE_S = 0.1
+LEAVE_S = 1.0
 _HINTS = {code.value: meaning.hint for code, meaning in MEANINGS.items()}
 _log = logging.getLogger("pointsman.node")
 
@@ -81,10 +95,17 @@ class Attempt:
 class HandlerRunner:
     """Starts and stops runs; `post` is told of everything they say, on the loop's thread."""
 
-    def __init__(self, handler: Handler, post: Callable[[object], None]) -> None:
+    def __init__(
+        self,
+        handler: Handler,
+        post: Callable[[object], None],
+        on_unstoppable: Callable[[Job], None],
+    ) -> None:
         self._handler: Callable[[Job], Any] = handler
         self._is_async = is_async(handler)
         self._post = post
+        self._on_unstoppable = on_unstoppable
+        self.has_failed = False  # to end a handler
         self._loop = asyncio.get_running_loop()
         self._jobs: dict[int, Job] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
@@ -114,11 +135,29 @@ class HandlerRunner:
         if task is not None:
             task.cancel()
 
+    def end_hard(self, end: EndJob) -> None:
+        """End a handler that was told to stop and has not."""
+        self.stop(StopJob(end.run))
+        if end.run in self._tasks:
+            self._loop.call_later(LAST_CHANCE_S, self._judge_end, end.run)
+        else:
+            self._judge_end(end.run)
+
+    def _judge_end(self, run: int) -> None:
+        if (job := self._jobs.get(run)) is not None:
+            self.has_failed = True
+            self._on_unstoppable(job)
+
     async def end(self) -> None:
-        """Interrupt every async handler and wait until they are gone."""
+        """Interrupt every async handler and wait until they are gone, but not for ever.
+
+        Where one cannot be ended nothing is waited for: the process is to end.
+        """
         for run in [*self._jobs]:
             self.stop(StopJob(run))
-        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        if self._tasks:
+            timeout_s = 0.0 if self.has_failed else LEAVE_S
+            await asyncio.wait([*self._tasks.values()], timeout=timeout_s)
 
     async def _attend(self, attempt: Attempt) -> None:
         with attempt:

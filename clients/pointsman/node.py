@@ -25,12 +25,14 @@ from typing import Any, TypeVar, Unpack
 
 import msgspec
 
-from pointsman.errors import NodeRefused
+from pointsman.errors import HandlerUnstoppable, NodeRefused
 from pointsman.handlers import Handler, HandlerRunner
+from pointsman.jobs import Job
 from pointsman.node_core.agent import AgentCore
 from pointsman.node_core.events import (
     AgentSetup,
     DrainWished,
+    EndJob,
     GiveUp,
     JobEnded,
     MeasureResources,
@@ -124,7 +126,8 @@ class Node:
         """Serve until drained (by drain() or SIGTERM), dialling again whenever needed.
 
         Raises NodeRefused when the server does not take the node, NodeStateError when its
-        state_dir cannot be used, OSError when it, or the history, cannot be written.
+        state_dir cannot be used, OSError when it, or the history, cannot be written,
+        HandlerUnstoppable when the process has to end because a handler does not.
         """
         if self._handler is None:
             raise RuntimeError("a node needs a handler: decorate a function with @node.handler")
@@ -134,7 +137,7 @@ class Node:
         try:
             self._running = _RunningNode(self, self._handler)
             await self._running.serve()
-        except (NodeRefused, NodeStateError, OSError) as error:
+        except (NodeRefused, NodeStateError, HandlerUnstoppable, OSError) as error:
             self._trouble = error
             raise
         finally:
@@ -205,7 +208,7 @@ class _RunningNode:
         self._stopped: asyncio.Future[None] = self._loop.create_future()
         self._drain_s = node._settings.drain_s
         self._drains_asked = 0
-        self._runner = HandlerRunner(handler, self.post)
+        self._runner = HandlerRunner(handler, self.post, self._unstoppable)
         probes = node._settings.owner_policy
         self._policy = OwnerPolicy(probes, lambda reason: node._pause("policy", reason))
         self._has_policy = bool(probes)
@@ -222,6 +225,7 @@ class _RunningNode:
         self._does: dict[type, Callable[[Any], None]] = {
             StartJob: self._runner.start,
             StopJob: self._runner.stop,
+            EndJob: self._runner.end_hard,
             MeasureResources: lambda _: self.post(self._measured()),
             StoreEpoch: lambda c: self._store.keep_epoch(c.instance_uid, c.shard, c.epoch),
             StoreIdentity: self._keep_identity,
@@ -281,7 +285,7 @@ class _RunningNode:
                 judging.cancel()
             await self._policy.end()
             await self._runner.end()
-            await self._driver.end(timeout_s=1.0)
+            await self._driver.end(timeout_s=0.0 if self._runner.has_failed else 1.0)
             self._node._kept = self._store.state
             self._store.close()
             if self._history is not None:
@@ -341,6 +345,12 @@ class _RunningNode:
     def _give_up(self, command: GiveUp) -> None:
         if not self._stopped.done():
             self._stopped.set_exception(NodeRefused(command.error))
+
+    def _unstoppable(self, job: Job) -> None:
+        error = HandlerUnstoppable(job.job_id)
+        _log.error("node %s: %s", self._node.node_id, error)
+        if not self._stopped.done():
+            self._stopped.set_exception(error)
 
     def _is_stopped(self, _: Stopped) -> None:
         if not self._stopped.done():

@@ -221,7 +221,7 @@ class SessionsConfig(Section, frozen=True):
     resume_s: Seconds = 30.0
     gap_window_s: Seconds = 10.0  # a result waits so long for those of utterances before it
     pending_results_max: JobCount = 200  # of a session with an order: open, in line or held back
-    serial_silence_s: Seconds = 3.0  # a node stops a serial job when it hears nothing for so long
+    serial_silence_s: Seconds = 3.0  # a node runs a serial job so long after it asked for leave
     sessions_max: JobCount = 50_000  # per worker, those that may yet be resumed included
 
 

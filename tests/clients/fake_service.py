@@ -55,6 +55,8 @@ class FakeService:
         self.peers: list[Peer] = []
         self.epoch = 1
         self.registrations = 0
+        self.silence_ms = 0  # of assignments
+        self.confirms = True  # that their jobs are still wanted
         # Set to answer a kind of message otherwise than usual; True means "that was all".
         self.special: Callable[[Peer, Message], bool] = lambda peer, message: False
         self.jobs: dict[str, tuple[Peer, session.Submit, bytes]] = {}
@@ -136,6 +138,10 @@ class FakeService:
         known = {fence.job_id for fence in (*message.running, *message.held)}
         for job_id in self.jobs.keys() - known:
             self._assign(job_id)
+
+    def on_turn_ask(self, peer: Peer, message: lane.TurnAsk, _: bytes) -> None:
+        if self.confirms:
+            peer.send(lane.TurnGranted(**msgspec.structs.asdict(message)))
 
     def on_node_result(self, peer: Peer, message: lane.NodeResult, payload: bytes) -> None:
         peer.send(lane.NodeResultAck(number=message.number))
@@ -224,6 +230,11 @@ class FakeService:
 
     # ---- inside
 
+    def give(self, job_id: str) -> None:
+        """Let a node have a job that no client has asked for."""
+        self.jobs[job_id] = (self.of_role(Role.LANE)[-1], session.Submit(request_id=job_id), b"")
+        self._assign(job_id)
+
     def _assign(self, job_id: str) -> None:
         _, submit, payload = self.jobs[job_id]
         to = self.of_role(Role.LANE)[-1]
@@ -232,6 +243,7 @@ class FakeService:
             number=to.assigned,
             job_id=job_id,
             dispatch=1,
+            silence_ms=self.silence_ms,
             services=submit.services,
             features=submit.features,
             src_lang=submit.src_lang,

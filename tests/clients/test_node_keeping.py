@@ -6,15 +6,19 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from fake_service import fake_service
 
-from pointsman import Job, Node, NodeStateError
+from pointsman import HandlerUnstoppable, Job, Node, NodeStateError
+from pointsman.handlers import Handler
 from pointsman.node_store import NodeStore
 from pointsman.resources import ResourceProbe
 from pointsman_wire.control_messages import Drain, LanesReady, Leave, Register
+from pointsman_wire.lane_messages import NodeResult, TurnAsk
 
 NODE = """
 import asyncio, sys
@@ -150,3 +154,59 @@ def test_without_proc_and_psutil_figures_are_unknown(monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(sys.modules, "psutil", None)
     measured = ResourceProbe().measure()
     assert (measured.cpu_percent, measured.memory_percent) == (None, None)
+
+
+def unending(kind: str, began: asyncio.Event, goes_on: threading.Event) -> Handler:
+    """Return a handler that ends late: a thread, or a coroutine that is deaf or is not."""
+    loop = asyncio.get_running_loop()
+
+    def thread(_job: Job) -> bytes:
+        loop.call_soon_threadsafe(began.set)
+        goes_on.wait(30)
+        return b"late"
+
+    async def polite(_job: Job) -> bytes:
+        began.set()
+        await asyncio.sleep(30)
+        return b"late"
+
+    async def deaf(_job: Job) -> bytes:
+        began.set()
+        while not goes_on.is_set():
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(30)
+        return b"late"
+
+    handlers: dict[str, Handler] = {"thread": thread, "polite": polite, "deaf": deaf}
+    return handlers[kind]
+
+
+@pytest.mark.parametrize("kind", ["thread", "deaf", "polite"])
+async def test_i5_a_handler_that_does_not_end_in_time_takes_its_node_with_it(kind: str) -> None:
+    """Nobody confirms the job any more, and the next one of its session may start elsewhere."""
+    began, goes_on = asyncio.Event(), threading.Event()
+    async with fake_service() as service:
+        service.silence_ms = 400
+        node = Node(service.address, services=["nmt"], nmt=[("en", "es")], node_id="n1")
+        node.handler(unending(kind, began, goes_on))
+        running = asyncio.create_task(node.run())
+        async with asyncio.timeout(20):
+            await node.wait_ready()
+            service.give("job-r-1")
+            await began.wait()
+            await service.wait_for(TurnAsk, count=5)
+            assert not running.done(), "it is confirmed again and again"
+            service.confirms = False
+            if kind == "polite":
+                (result,) = await service.wait_for(NodeResult)
+                assert result.status == "cancelled"
+                running.cancel()
+            (error,) = await asyncio.gather(running, return_exceptions=True)
+            goes_on.set()
+            if kind != "polite":
+                assert isinstance(error, HandlerUnstoppable)
+                assert error.job_id == "job-r-1"
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -5,7 +5,15 @@ from job_trouble import fleet
 from worker_harness import Client, Node, WorkerHarness, chosen
 
 from pointsman_shm.config import Config, LimitsConfig, SessionsConfig
-from pointsman_wire.lane_messages import Assign, CancelJob, JobFence, JobRefused
+from pointsman_shm.memory.rows import NodeState
+from pointsman_wire.lane_messages import (
+    Assign,
+    CancelJob,
+    JobFence,
+    JobRefused,
+    TurnAsk,
+    TurnGranted,
+)
 from pointsman_wire.messages import Error
 from pointsman_wire.preamble import Role
 from pointsman_wire.session_messages import Cancel, JobAccepted, Result, SessionInit
@@ -22,6 +30,16 @@ def serial(h: WorkerHarness, count: int, **fields: float) -> Client:
     for number in range(count):
         client.submit(f"r-{number}", b"hello", **fields)
     return client
+
+
+def asked(h: WorkerHarness, node: Node, job: Assign, epoch: int = 1) -> bool:
+    """Does the worker confirm this dispatch when its node asks?"""
+    h.receive(
+        node.connection, TurnAsk(job_id=job.job_id, epoch=epoch, dispatch=job.dispatch, asked=9)
+    )
+    granted = h.take(node.connection, TurnGranted)
+    assert all((one.job_id, one.asked) == (job.job_id, 9) for one in granted)
+    return bool(granted)
 
 
 def test_jobs_of_a_serial_session_run_one_after_the_other_in_order_of_acceptance() -> None:
@@ -112,6 +130,50 @@ def test_after_a_node_was_lost_the_line_waits_until_it_must_have_stopped() -> No
     h.advance(0.6)
     other, again = chosen(nodes)
     assert (other.row != first.row, again.request_id, again.attempt) == (True, "r-0", 2)
+
+
+def test_i5_a_dispatch_is_confirmed_for_as_long_as_its_line_waits_for_it() -> None:
+    """Also while it is being cancelled: its node shall not end it by force, and the line waits."""
+    h, nodes = fleet(2, slots=4)
+    client = serial(h, 2)
+    node, job = chosen(nodes)
+    assert asked(h, node, job)
+    h.receive(client.connection, Cancel(request_id="r-0"))
+    assert asked(h, node, job)
+    node.end(job, b"", status="cancelled")
+    assert not asked(h, node, job)
+    other, after = chosen(nodes)
+    assert not asked(h, next(n for n in nodes.values() if n is not other), after), "not its lane"
+    assert asked(h, other, after)
+
+
+def test_i5_a_node_that_was_given_up_gets_no_word_of_its_dispatches_any_more() -> None:
+    h, nodes = fleet(2, slots=4)
+    serial(h, 1)
+    first, job = chosen(nodes)
+    first.hang_up()
+    h.advance(5.2)
+    back = h.open_lane(first.row, running=[JobFence(job.job_id, 1, job.dispatch)])
+    h.one(back.connection, CancelJob)
+    assert began(nodes) == [], "the line waits for the end of what is back"
+
+
+def test_i5_after_a_restart_a_serial_session_waits_for_a_node_that_did_not_report() -> None:
+    """What our predecessor has confirmed to a node that is gone by now is good for a while."""
+    host = fleet(2, slots=4)[0].host
+    host.stand(4, state=NodeState.OFFLINE)
+    h = WorkerHarness(host, epoch=2)
+    h.feed()
+    node = h.open_lane(3)
+    h.open_session("free").submit("f-0")
+    h.open_session("s-1", order="serial").submit("r-1")
+    h.advance(0.5)
+    free = node.assignment()
+    node.end(free)
+    h.advance(3.3)
+    assert (free.request_id, began({3: node})) == ("f-0", [])
+    h.advance(0.4)
+    assert began({3: node}) == ["r-1"]
 
 
 def test_a_node_that_is_back_without_the_job_is_certain_at_once() -> None:

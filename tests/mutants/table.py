@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
+import msgspec
 import pytest
 from mutants import journal_bugs, tested_bugs, weather_bugs
 
@@ -20,6 +21,8 @@ class Weather(NamedTuple):
     bug: Bug
     faults: tuple[str, ...]
     promises: tuple[str, ...]
+    faults_per_s: float = 3.0
+    duration_s: float = 8.0
 
 
 class Named(NamedTuple):
@@ -43,6 +46,7 @@ WEATHER = (
     Weather(weather_bugs.without_patience, ("worker_crash",), ("I2",)),
     Weather(weather_bugs.with_haste, CALM, ("spin",)),
     Weather(weather_bugs.without_certainty, ("agent_stall", "partition", "lane_stall"), ("I5",)),
+    Weather(weather_bugs.without_asking, ("lane_stranded",), ("I5",), 1.0, 20.0),
     Weather(weather_bugs.without_turns, CALM, ("I5",)),
     Weather(journal_bugs.acknowledging_before_the_journal, ("worker_crash",), ("I1", "I13")),
     Weather(journal_bugs.without_waiting_for_the_sync, ("power_loss",), ("I1", "I11")),
@@ -53,8 +57,10 @@ WEATHER = (
     Weather(journal_bugs.with_ends_that_are_never_told, CALM, ("I1", "I10")),
     Weather(
         journal_bugs.without_saying_that_a_snapshot_is_old,
-        ("manager_stall", "host_pause", "long_stall"),
+        ("long_stall",),
         ("I7",),
+        1.0,
+        16.0,
     ),
 )
 
@@ -101,18 +107,28 @@ NAMED = (
 )
 
 
-def broken_by(faults: tuple[str, ...], tries: int = TRIES) -> str:
+def broken_by(settings: Settings, tries: int = TRIES) -> str:
     """Run seeds until one breaks a promise; return which, and "" when all were kept."""
     for seed in range(tries):
-        settings = Settings(seed=seed, steps=4_000, duration_s=8.0, faults=faults, faults_per_s=3.0)
-        violation = simulate(settings).violation
+        violation = simulate(msgspec.structs.replace(settings, seed=seed)).violation
         if violation:
             return violation.partition(":")[0]
     return ""
+
+
+def settings_for(faults: tuple[str, ...], faults_per_s: float, duration_s: float) -> Settings:
+    """Return runs of this length with these faults, for any seed."""
+    return Settings(
+        seed=0,
+        steps=int(500 * duration_s),
+        duration_s=duration_s,
+        faults=faults,
+        faults_per_s=faults_per_s,
+    )
 
 
 def caught_in_weather(mutant: Weather) -> str:
     """Return the promise that the bug breaks, "" when nobody notices it."""
     with pytest.MonkeyPatch.context() as patch:
         mutant.bug(patch)
-        return broken_by(mutant.faults)
+        return broken_by(settings_for(mutant.faults, mutant.faults_per_s, mutant.duration_s))

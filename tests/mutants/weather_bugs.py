@@ -6,13 +6,16 @@ import msgspec
 import pytest
 
 from pointsman.node_core.job_table import JobTable
+from pointsman.node_core.lane import Lane as NodeLane
+from pointsman.node_core.lane_work import LaneWork
 from pointsman_shm.memory import ledger
 from pointsman_shm.memory.ledger import OwnLedger
 from pointsman_shm.memory.rows import NodeRows, NodeState, pack_standing, unpack_standing
 from pointsman_sim.world.memory import HostMemory
-from pointsman_wire.lane_messages import NodeResult
+from pointsman_wire.lane_messages import Assign, NodeResult
 from pointsman_workers.core.core import WorkerCore
 from pointsman_workers.core.lifecycle import JobState
+from pointsman_workers.core.settling import SettlingDesk
 from pointsman_workers.core.setup import WorkerMemory
 from pointsman_workers.core.shard import Shard
 from pointsman_workers.core.state import Job, Lane
@@ -164,7 +167,7 @@ def with_any_node(patch: Patch) -> None:
 
 def without_patience(patch: Patch) -> None:
     """A new worker waits for no node to report what it runs."""
-    patch.setattr(WorkerCore, "_has_all_lanes", lambda self, grace_ns: True)
+    patch.setattr(SettlingDesk, "_has_all_lanes", lambda self, but=(): True)
 
 
 def with_haste(patch: Patch) -> None:
@@ -175,6 +178,23 @@ def with_haste(patch: Patch) -> None:
 def without_certainty(patch: Patch) -> None:
     """A serial session goes on as soon as the node was told to stop, or is lost."""
     patch.setattr(SerialDesk, "_is_clear", lambda self, line: True)
+
+
+def without_asking(patch: Patch) -> None:
+    """A node starts a serial job as it comes: nobody has confirmed that it is still wanted."""
+    assigned = LaneWork._assigned
+
+    def hasty(
+        self: LaneWork, now_ns: int, lane: NodeLane, assign: Assign, payload: bytes
+    ) -> list[object]:
+        out = assigned(self, now_ns, lane, assign, payload)
+        for lone in self._lone.runs.values():
+            if lone.begin is not None:
+                out.append(lone.begin)
+                lone.begin = None
+        return out
+
+    patch.setattr(LaneWork, "_assigned", hasty)
 
 
 def without_turns(patch: Patch) -> None:

@@ -32,6 +32,7 @@ IDS: dict[str, tuple[str, ...]] = {
     "half_partition": ("N3",),
     "host_pause": ("C2", "T9"),
     "lane_stall": ("T8",),
+    "lane_stranded": ("N1",),
     "long_stall": ("P6", "P7"),
     "manager_crash": ("P1", "P4"),
     "manager_stall": ("P7",),

@@ -21,6 +21,7 @@ CRASH_COMMANDS_MAX = 6
 CRASH_POINTS_MAX = 30
 STALL_NS = (300 * MS, 5 * S)
 CUT_NS = (300 * MS, 6 * S)
+STRANDED_NS = (4 * S, 12 * S)
 STOP_NS = 4 * S
 # How long the harm of a kind may last; of silence nobody is told before the kernel gives up.
 LASTS_NS = {
@@ -28,6 +29,7 @@ LASTS_NS = {
     "connection_half_open": TIMEOUT_NS,
     "flapping": 15 * S,
     "half_partition": 45 * S,
+    "lane_stranded": STRANDED_NS[1],
     "host_pause": LONG_NS[1] + TIMEOUT_NS,
     "long_stall": LONG_NS[1] + TIMEOUT_NS,
 }
@@ -143,6 +145,18 @@ def lane_stall(cluster: Cluster, dice: Dice) -> str:
     return f"lane {wire.number}"
 
 
+def lane_stranded(cluster: Cluster, dice: Dice) -> str:
+    """A worker loses a lane, and the node gets what was on its way when all that is long over."""
+    lanes = [w for w in cluster.network.wires.values() if w.preamble.role is Role.LANE]
+    if not lanes:
+        return ""
+    wire, duration_ns = dice.pick(lanes), dice.between(*STRANDED_NS)
+    cluster.network.hold(wire)  # something shall be on its way when it breaks
+    cut_ns = dice.between(0, 1_500 * MS)
+    cluster.schedule.after(cut_ns, lambda: cluster.network.strand(wire, duration_ns))
+    return f"lane {wire.number} for {duration_ns / S:.1f} s"
+
+
 def partition(cluster: Cluster, dice: Dice) -> str:
     """One node is cut off for a while: nothing arrives, nothing is lost, no dial works."""
     agent = _agent(cluster, dice)
@@ -212,8 +226,9 @@ ACTS: dict[str, Fault] = {
     act.__name__: act
     for act in (
         agent_amnesia, agent_crash, agent_power_loss, agent_stall, agent_wishes, client_crash,
-        connection_drop, connection_half_open, dial_failure, lane_stall, manager_crash,
-        manager_stall, partition, service_crash, worker_crash, worker_stall, worker_stop, *STORMS,
+        connection_drop, connection_half_open, dial_failure, lane_stall, lane_stranded,
+        manager_crash, manager_stall, partition, service_crash, worker_crash, worker_stall,
+        worker_stop, *STORMS,
     )
 }  # fmt: skip
 

@@ -31,7 +31,8 @@ class SessionOrders:
             for run, handler in node.process.handlers.running.items():
                 other = handler.command.assign
                 is_itself = node.process is process and run == command.run
-                if is_itself or handler.is_stopping or not other.silence_ms:
+                # A process that stands still runs nothing; when it wakes it ends that first.
+                if is_itself or node.process.is_frozen or not other.silence_ms:
                     continue
                 if (other.tenant, other.session_id) == whose:
                     words = f"{assign.request_id} ({assign.dispatch}) began at {process.name}"

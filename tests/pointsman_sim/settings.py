@@ -25,6 +25,7 @@ FAULTS = (
     "half_partition",  # half of the nodes are cut off, for 2, 10 or 45 s
     "host_pause",  # manager and workers stand still for 10 or 60 s, all at once
     "lane_stall",  # one lane carries nothing for a while, the control connection does
+    "lane_stranded",  # one is over for the worker, and its node gets the rest of it much later
     "long_stall",  # one of them does
     "manager_crash",  # at a named point, or between two turns
     "manager_stall",

@@ -79,8 +79,9 @@ class Assign(Message, tag="assign", frozen=True, kw_only=True):
     timeout_ms: Number = 0
     deadline_ms: Number | None = None
     stream: bool = False
-    # Not 0: stop the job when nothing was heard on the lane for so long, since the worker will
-    # then give its session's next one to another node.
+    # Not 0: start the job only once the worker has confirmed it (turn_ask), ask again and again,
+    # and stop it when no confirmed question is younger than this, since the worker will then give
+    # its session's next one to another node.
     silence_ms: Number = 0
 
 
@@ -98,6 +99,24 @@ class JobRefused(Message, tag="job_refused", frozen=True, kw_only=True):
     dispatch: Number
     code: str
     message: str = ""
+
+
+class TurnAsk(Message, tag="turn_ask", frozen=True, kw_only=True):
+    """Does the worker still count on this dispatch?  Asked before a job with silence_ms starts."""
+
+    job_id: str
+    epoch: Number
+    dispatch: Number
+    asked: Number = 0  # microseconds on a clock of the node's own; the answer repeats it
+
+
+class TurnGranted(Message, tag="turn_granted", frozen=True, kw_only=True):
+    """Yes, for silence_ms from when it was asked.  A no is never said: cancel_job is on its way."""
+
+    job_id: str
+    epoch: Number
+    dispatch: Number
+    asked: Number = 0
 
 
 class NodeResult(Message, tag="node_result", frozen=True, kw_only=True):
@@ -184,10 +203,11 @@ LaneToWorker = (
     | LaneReport
     | AssignAck
     | JobRefused
+    | TurnAsk
     | NodeResult
     | NodePartial
     | NodeProgress
     | LanePong
     | Error
 )
-LaneToNode = LaneAccepted | Assign | NodeResultAck | CancelJob | LanePing | Error
+LaneToNode = LaneAccepted | Assign | TurnGranted | NodeResultAck | CancelJob | LanePing | Error

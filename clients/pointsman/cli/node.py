@@ -9,7 +9,7 @@ from typing import TextIO
 
 import typer
 
-from pointsman.cli.endings import USAGE, Commands, Trouble
+from pointsman.cli.endings import FAILED, USAGE, Commands, Trouble
 from pointsman.cli.offers import (
     Offer,
     Wish,
@@ -36,9 +36,9 @@ from pointsman.cli.options import (
     Tts,
 )
 from pointsman.cli.owner_policy import PauseFiles, PauseWhenCpu, QuietHourWindows, owner_policy
-from pointsman.cli.screen import facts, say
+from pointsman.cli.screen import facts, say, tell_trouble
 from pointsman.cli.words import DEFAULT_SERVER, checked_address, labels, language_pairs, listed
-from pointsman.errors import NodeRefused
+from pointsman.errors import HandlerUnstoppable, NodeRefused
 from pointsman.node import Node
 from pointsman.node_store import NodeStateError
 from pointsman.options import NodeOptions
@@ -166,6 +166,9 @@ async def _serve(made: Node, offer: Offer) -> None:
         ) from None
     except NodeStateError as error:
         raise Trouble(str(error)) from None
+    except HandlerUnstoppable as error:
+        tell_trouble(str(error))
+        os._exit(FAILED)  # the usual end would wait for the handler
     finally:
         telling.cancel()
     say(f"pointsman node {made.node_id} has left")

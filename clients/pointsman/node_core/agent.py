@@ -227,8 +227,7 @@ class AgentCore:
             self._out += lane.end("registered anew")
         self._lane_of.clear()
         self._is_ready_told = False
-        for run in self._work.join(message):
-            self._out.append(StopJob(run.number, "the server is another one now"))
+        self._out += self._work.join(message)
         self._lanes = [
             Lane(shard, message, self._entropy, self._new_purpose)
             for shard in range(message.worker_count)
@@ -266,7 +265,6 @@ class AgentCore:
             lane.shift(event.late_ns)
         if self._drain_by_ns is not None:
             self._drain_by_ns += event.late_ns
-        self._out += self._work.slept(event.late_ns)
 
     def _job_ended(self, event: JobEnded) -> None:
         self._out += self._work.job_ended(self._now_ns, event, self._lanes)
@@ -314,7 +312,7 @@ class AgentCore:
                 out.append(Notice(f"{gone} results were dropped: nobody took them for too long"))
         for lane in self._lanes:
             out += lane.tick(now_ns)
-        out += self._work.stop_unheard(now_ns)
+        out += self._work.tick_lone(now_ns, self._lanes)
         if not self._is_ready_told and self._lanes and all(lane.is_up for lane in self._lanes):
             self._tell_ready()
         self._leave_when_drained()

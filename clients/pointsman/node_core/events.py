@@ -116,6 +116,17 @@ class StopJob(msgspec.Struct, frozen=True, gc=False):
     reason: str = ""
 
 
+class EndJob(msgspec.Struct, frozen=True, gc=False):
+    """End a handler that did not stop when it was asked to; if that cannot be, the node itself.
+
+    Wished of jobs that may only run while their worker confirms it: another node is about to
+    start the next one.
+    """
+
+    run: int
+    reason: str = ""
+
+
 class StoreEpoch(msgspec.Struct, frozen=True, gc=False):
     """Keep the highest epoch of this shard over restarts."""
 

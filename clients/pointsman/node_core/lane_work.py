@@ -1,13 +1,15 @@
 """What travels on lanes: assignments in, results out.
 
 An assignment is refused, or repeated and ignored, or it takes a slot and starts in the same
-step; the cumulative acknowledgement that follows says that it was read.
+step; the cumulative acknowledgement that follows says that it was read.  A lone one takes its slot
+and starts when its worker has confirmed it (lone_runs.py).
 """
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from pointsman.node_core.events import (
+    EndJob,
     JobEnded,
     Notice,
     PartialMade,
@@ -17,9 +19,9 @@ from pointsman.node_core.events import (
     StoreEpoch,
 )
 from pointsman.node_core.fences import EpochTable, Seen
-from pointsman.node_core.job_table import JobKey, JobTable, Refusal, Run
+from pointsman.node_core.job_table import HeldResult, JobKey, JobTable, Refusal, Run
 from pointsman.node_core.lane import Lane
-from pointsman.node_core.lone_runs import NS_PER_MS, LoneRuns
+from pointsman.node_core.lone_runs import NS_PER_US, LoneRuns
 from pointsman_wire.control_messages import Registered
 from pointsman_wire.errors import Code
 from pointsman_wire.framing import Unreadable
@@ -33,6 +35,8 @@ from pointsman_wire.lane_messages import (
     NodePartial,
     NodeProgress,
     NodeResultAck,
+    TurnAsk,
+    TurnGranted,
 )
 from pointsman_wire.link import Send
 from pointsman_wire.messages import Error, Message, error_info
@@ -50,26 +54,33 @@ class LaneWork:
         self._why_none = why_none
         self._epochs = epochs
         self._lone = LoneRuns()
-        self._slept_ns = 0  # for how long this process had not run before this step
         self._instance_uid = ""
         self._absorb: dict[type, Absorb] = {
             Assign: self._assigned,
             NodeResultAck: self._results_acked,
             LanePing: self._pinged,
             CancelJob: self._cancelled,
+            TurnGranted: self._granted,
             LaneAccepted: self._accepted,
             Error: self._refused,
             Unreadable: self._unreadable,
         }
 
-    def join(self, registered: Registered) -> list[Run]:
-        """Work for this service from now on; return the runs that no worker of it knows."""
+    def join(self, registered: Registered) -> list[object]:
+        """Work for this service from now on; stop the runs that no worker of it knows."""
         uid = registered.instance_uid
         self._instance_uid = uid
         if not uid:
             return []
         places = {self._epochs.place(uid, shard) for shard in range(registered.worker_count)}
-        return self._jobs.abandon(places)
+        reason = "the server is another one now"
+        out: list[object] = []
+        for run in self._jobs.abandon(places):
+            if self._lone.is_waiting(run.number):
+                self._give_back(0, run)  # abandoned: nobody is told, and no time is noted
+            else:
+                out.append(StopJob(run.number, reason))
+        return out
 
     def absorb(
         self, now_ns: int, lane: Lane, message: Message | Unreadable, payload: bytes
@@ -80,10 +91,7 @@ class LaneWork:
             return _answer(lane, f"{message.__struct_config__.tag} is not for a node's lane")
         if not lane.is_up and type(message) not in (LaneAccepted, Error, Unreadable):
             return _answer(lane, f"{message.__struct_config__.tag} came before lane_accepted")
-        out = handler(now_ns, lane, message, payload)
-        if self._lone.runs and lane.is_up:
-            self._lone.heard(now_ns, lane.place)
-        return out
+        return handler(now_ns, lane, message, payload)
 
     # ---- the lane itself
 
@@ -100,6 +108,7 @@ class LaneWork:
         out: list[object] = [StoreEpoch(uid, shard, epoch)] if seen is Seen.NEW else []
         place = self._epochs.place(uid, shard)
         running, held = self._jobs.report(place)
+        self._lone.ask_soon(now_ns, place)
         return out + lane.raise_up(now_ns, (place, epoch), running, held)
 
     def _refused(self, now_ns: int, lane: Lane, message: Error, _: bytes) -> list[object]:
@@ -124,25 +133,51 @@ class LaneWork:
         assert lane.connection is not None
         return [Send(lane.connection, LanePong(number=message.number, last_read=lane.last_read))]
 
-    # ---- silence
+    # ---- lone runs
 
-    def slept(self, late_ns: int) -> list[object]:
-        """This process did not run for so long: lone jobs may have been given up since."""
-        self._slept_ns = max(self._slept_ns, late_ns)
-        runs = self._lone.take_slept(late_ns)
-        return [command for run in runs for command in _stop(run, "the node stood still")]
-
-    def stop_unheard(self, now_ns: int) -> list[object]:
-        """Stop lone jobs whose worker is silent; the last act of a step."""
-        self._slept_ns = 0
+    def tick_lone(self, now_ns: int, lanes: Sequence[Lane]) -> list[object]:
+        """Ask for lone runs, stop those whose grant is over, end those that do not stop."""
         if not self._lone.runs:
             return []
-        runs = self._lone.take_unheard(now_ns)
-        return [command for run in runs for command in _stop(run, "its worker is not heard")]
+        out: list[object] = []
+        for run in self._lone.take_ungranted(now_ns):
+            out += self._stop(now_ns, run, "its worker does not confirm it", lanes)
+        ended = self._lone.take_unending(now_ns)
+        out += [EndJob(run.number, "it did not stop, and its worker is not heard") for run in ended]
+        for run in self._lone.take_due(now_ns):
+            lane = _lane_of(run, lanes)
+            if lane is not None and lane.connection is not None:
+                out.append(Send(lane.connection, _question(now_ns, run)))
+        return out
 
     def next_deadline_ns(self) -> int | None:
-        """When stop_unheard has something to do, or None."""
+        """When tick_lone has something to do, or None."""
         return self._lone.next_ns()
+
+    def _granted(self, now_ns: int, lane: Lane, granted: TurnGranted, _: bytes) -> list[object]:
+        run = self._jobs.find((lane.place, granted.job_id, granted.epoch, granted.dispatch))
+        begin = self._lone.granted(now_ns, run, granted.asked) if run is not None else None
+        if run is None or begin is None:
+            return []
+        run.started_at_ns = now_ns
+        return [begin]
+
+    def _stop(self, now_ns: int, run: Run, reason: str, lanes: Sequence[Lane]) -> list[object]:
+        """Ask the handler to stop; what has none yet ends here."""
+        if run.is_stopping:
+            return []
+        run.is_stopping = True
+        if not self._lone.is_waiting(run.number):
+            return [StopJob(run.number, reason)]
+        held = self._give_back(now_ns, run)
+        lane = _lane_of(run, lanes)
+        return lane.send_result(held) if held and lane else []
+
+    def _give_back(self, now_ns: int, run: Run) -> HeldResult | None:
+        """A lone run ends before it has started."""
+        self._lone.ended(run.number)
+        code = Code.CANCELLED.value
+        return self._jobs.end(now_ns, JobEnded(run=run.number, status="failed", code=code))
 
     # ---- jobs in
 
@@ -161,18 +196,17 @@ class LaneWork:
         if seen is Seen.STALE:
             words = "a newer dispatch of this job was seen here"
             return self._refuse(lane, key, Refusal(Code.STALE, words))
-        out = _stop(older, "the job was dispatched anew") if older else []
+        out = self._stop(now_ns, older, "the job was dispatched anew", (lane,)) if older else []
         if why := self._why_none(now_ns):
             return out + self._refuse(lane, key, Refusal(Code.NODE_UNAVAILABLE, why))
         if (refusal := self._jobs.room()) is not None:
             return out + self._refuse(lane, key, refusal)
-        if assign.silence_ms and self._slept_ns >= assign.silence_ms * NS_PER_MS:
-            words = "the node stood still for too long to know that this job is still wanted"
-            return out + self._refuse(lane, key, Refusal(Code.NODE_UNAVAILABLE, words))
         run = self._jobs.admit(now_ns, key, assign)
-        if assign.silence_ms:
-            self._lone.watch(now_ns, run, assign.silence_ms)
-        return [*out, StartJob(run.number, assign, payload)]
+        begin = StartJob(run.number, assign, payload)
+        if not assign.silence_ms:
+            return [*out, begin]
+        self._lone.admit(now_ns, run, begin)
+        return out
 
     def _refuse(self, lane: Lane, key: JobKey, refusal: Refusal) -> list[object]:
         assert lane.connection is not None
@@ -190,7 +224,8 @@ class LaneWork:
         key = (lane.place, cancel.job_id, cancel.epoch, cancel.dispatch)
         run = self._jobs.find(key)
         if run is not None:
-            return _stop(run, cancel.reason) if run.number in self._jobs.running else []
+            is_running = run.number in self._jobs.running
+            return self._stop(now_ns, run, cancel.reason, (lane,)) if is_running else []
         self._jobs.see(now_ns, key)
         if self._jobs.room_for_results():
             return lane.send_result(self._jobs.confirm_unknown(now_ns, key))
@@ -253,11 +288,14 @@ def _lane_of(run: Run, lanes: Sequence[Lane]) -> Lane | None:
     return next((lane for lane in lanes if lane.is_up and lane.place == run.place), None)
 
 
-def _stop(run: Run, reason: str) -> list[object]:
-    if run.is_stopping:
-        return []
-    run.is_stopping = True
-    return [StopJob(run.number, reason)]
+def _question(now_ns: int, run: Run) -> TurnAsk:
+    fence = run.fence
+    return TurnAsk(
+        job_id=fence.job_id,
+        epoch=fence.epoch,
+        dispatch=fence.dispatch,
+        asked=now_ns // NS_PER_US,
+    )
 
 
 def _answer(lane: Lane, words: str) -> list[object]:

@@ -11,6 +11,7 @@ from pointsman_wire.lane_messages import Assign, JobRefused, LaneAccepted
 from pointsman_wire.link import Closed, Connection, Received, Send
 
 Turn = list[Fact]
+UNCONFIRMED_MAX = 4_096  # as many lone jobs as a node can have
 
 
 class Place(NamedTuple):
@@ -35,6 +36,8 @@ class AgentScribe:
         self._epochs: dict[tuple[str, int], int] = {}
         # Assignments of this turn, and what runs: run -> what its facts have in common.
         self._read: dict[tuple[str, int], dict[str, Any]] = {}
+        # Those of earlier turns that start once their worker confirms them; the oldest may not.
+        self._unconfirmed: dict[tuple[str, int], dict[str, Any]] = {}
         self._running: dict[int, dict[str, Any]] = {}
         self._happened: dict[type, Callable[[Turn, Any], None]] = {
             Received: self._received,
@@ -107,6 +110,10 @@ class AgentScribe:
             "request": assign.request_id,
         }
         self._read[assign.job_id, assign.dispatch] = about
+        if assign.silence_ms:
+            self._unconfirmed[assign.job_id, assign.dispatch] = about
+            if len(self._unconfirmed) > UNCONFIRMED_MAX:
+                del self._unconfirmed[next(iter(self._unconfirmed))]
         turn.append(self._fact("read", **about))
 
     def _ended(self, turn: Turn, event: JobEnded) -> None:
@@ -118,7 +125,8 @@ class AgentScribe:
 
     def _started(self, turn: Turn, command: StartJob) -> None:
         assign = command.assign
-        about = self._read[assign.job_id, assign.dispatch]
+        key = (assign.job_id, assign.dispatch)
+        about = self._unconfirmed.pop(key, None) or self._read[key]
         self._running[command.run] = about
         turn.append(self._fact("started", **about))
 

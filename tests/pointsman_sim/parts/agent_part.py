@@ -9,6 +9,7 @@ from pointsman.node_core.agent import AgentCore
 from pointsman.node_core.events import (
     AgentSetup,
     DrainWished,
+    EndJob,
     GiveUp,
     MeasureResources,
     Notice,
@@ -93,6 +94,8 @@ class AgentProcess(Process):
                 witness.started(self, command)
         elif isinstance(command, StopJob):
             self.handlers.stop(command.run)
+        elif isinstance(command, EndJob):
+            self.handlers.end_hard(command.run)
         elif isinstance(command, StoreEpoch):
             self.node.disk.epochs[command.instance_uid, command.shard] = command.epoch
         elif isinstance(command, StoreIdentity):

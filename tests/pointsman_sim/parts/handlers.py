@@ -68,6 +68,10 @@ class Handlers:
             if not handler.is_stuck:
                 self._later(self._dice.between(0, 30 * MS), lambda: self._end(run))
 
+    def end_hard(self, run: int) -> None:
+        """End a job that does not hear: its process is killed."""
+        self._end(run)
+
     def _later(self, delay_ns: int, act: "object") -> None:
         assert callable(act)
         self._process.world.schedule.after(

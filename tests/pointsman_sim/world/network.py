@@ -7,6 +7,7 @@ really encode: their pieces are bytes, cut anywhere, and decoded at the other en
     drop      both ends are told, at different moments; what was on its way may be lost
     hold      nothing arrives until release; held for half a minute, both ends are told
     silence   what is sent is swallowed; after half a minute both ends are told
+    strand    the server's end is over at once; the dialler gets what was on its way long after
 """
 
 from collections.abc import Sequence
@@ -218,6 +219,16 @@ class Network:
         held, wire.held = wire.held or [], None
         for side, piece in held:
             self._arrive(wire, side, piece)
+
+    def strand(self, wire: Wire, duration_ns: int) -> None:
+        """Hold what is on its way to the dialler, and end the connection for the server alone.
+
+        So it is when something between them, or the server's host, gives a connection up.
+        """
+        if wire.held is None:
+            wire.held = []
+        self._finish(wire, 1, "connection reset by peer")
+        self._schedule.after(duration_ns, lambda: self.release(wire))
 
     def _time_out(self, wire: Wire) -> None:
         wire.held = None

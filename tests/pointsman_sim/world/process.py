@@ -136,6 +136,11 @@ class Process:
         delay_ns = self.world.turn_dice.between(10_000, TURN_DELAY_MAX_NS)
         self._arm(self.world.schedule.now_ns + delay_ns)
 
+    @property
+    def is_frozen(self) -> bool:
+        """Does it stand still?"""
+        return self.world.schedule.now_ns < self.frozen_until_ns
+
     def freeze(self, duration_ns: int) -> None:
         """Do not run for a while."""
         self.frozen_until_ns = max(self.frozen_until_ns, self.world.schedule.now_ns + duration_ns)

@@ -128,6 +128,7 @@ class WorkerCore:
             lane.AssignAck: lambda of, message, _: lanes.acknowledged(of, message),
             lane.LaneReport: lambda of, message, _: self._reports.report(of, message),
             lane.JobRefused: lambda of, message, _: lanes.refused(of, message),
+            lane.TurnAsk: lambda of, message, _: self._serial.asked(of, message),
             lane.NodePartial: lanes.partial,
             lane.NodeProgress: lambda of, message, _: lanes.progress(of, message),
             lane.LanePong: lambda of, message, _: lanes.watch.ponged(of, message),

@@ -10,6 +10,9 @@ from pointsman_workers.desks.jobs import JobDesk
 from pointsman_workers.desks.take_over import TakeOverDesk
 
 
+GONE = (NodeState.FREE, NodeState.OFFLINE)
+
+
 class SettlingDesk:
     """Ends the time after a birth."""
 
@@ -26,6 +29,8 @@ class SettlingDesk:
         if not (shard.setup.epoch == 1 or is_over or self._has_all_lanes()):
             return
         shard.is_settled = True
+        if shard.setup.epoch > 1 and not self._has_all_lanes(GONE[:1]):
+            self._take_over.serial.doubt_predecessor(shard.now_ns - age_ns)
         # What a predecessor held and nobody reported is held no more: one store a cell.
         held = {
             row: sum(hold.has_slot for hold in lane.holds.values())
@@ -35,7 +40,7 @@ class SettlingDesk:
         self._take_over.settle()
         self._jobs.settle()
 
-    def _has_all_lanes(self) -> bool:
+    def _has_all_lanes(self, but: tuple[NodeState, ...] = GONE) -> bool:
         """Has every node that may run something reported it?
 
         One that registers anew, because the manager died as well, may, and so may one that is
@@ -48,5 +53,5 @@ class SettlingDesk:
         return all(
             fleet.lane_generations[row] == word >> GENERATION_SHIFT
             for row, word in enumerate(fleet.standing)
-            if word >> STATE_SHIFT & STATE_MASK not in (NodeState.FREE, NodeState.OFFLINE)
+            if word >> STATE_SHIFT & STATE_MASK not in but
         )

@@ -5,26 +5,32 @@
     over        the node said so: a result, a refusal, a report without it; or the node is gone and
                 so long ago that, if it lives, it has stopped by itself
 
-A node that cannot be heard may still be at work.  Its own fence makes that end: a serial job is
-assigned with the silence after which its node stops it (Assign.silence_ms), and refuses it if it
-comes out of a lane or a process that stood still for as long.  From when the node was lost to us
-nothing of ours reaches it any more, so after that silence, and a second for what was on its way,
-the next job may start elsewhere.  What this cannot cover is a handler that does not stop when it
-is told to: the node's slot stays taken, but a lost node cannot tell us so.
+A node that cannot be heard may still be at work, and an assignment may lie in a broken network for
+any time and arrive after all.  So nodes run serial jobs on a lease: before one starts, and again
+and again while it runs, its node asks whether we still count on the dispatch (turn_ask), and our
+yes is good for Assign.silence_ms from when it was asked.  From when a node was lost to us we say
+yes no more; so after that silence, and a second for the node to end what does not stop by itself,
+nothing of ours runs there, and the next job may start elsewhere.
+
+What this does not cover is a handler that nobody can end: a thread of a program that does not end
+when its node gives up, or a program whose node was killed and that lives on.
 
 While its own nodes have not all reported after a restart, or hold jobs of the session that no
-client has named yet, the line waits as well.
+client has named yet, the line waits as well; where one was not there to report, until what our
+predecessor said yes to is over.
 """
 
 from pointsman_shm.memory.stats_names import Counter
 from pointsman_wire.errors import Code
+from pointsman_wire.lane_messages import TurnAsk, TurnGranted
 from pointsman_wire.messages import ErrorInfo, error_info
 from pointsman_workers.core.shard import SECOND_NS, Shard
-from pointsman_workers.core.state import Hold, Job, Line
+from pointsman_workers.core.state import Hold, Job, Lane, Line
 from pointsman_workers.desks.placing import PlacingDesk
 
 LOOK_NS = SECOND_NS // 10
-ON_ITS_WAY_NS = SECOND_NS
+# How long a node may take from the end of its lease to the end of a handler that does not stop.
+ENDING_NS = SECOND_NS
 
 
 def bind(hold: Hold, line: Line) -> None:
@@ -41,7 +47,8 @@ class SerialDesk:
         self.placing = placing
         self._count = 0  # of jobs in all lines; those that ended there are counted until their turn
         self._count_max = shard.config.limits.queued_per_shard_max
-        self._fence_ns = int(shard.config.sessions.serial_silence_s * SECOND_NS) + ON_ITS_WAY_NS
+        self._fence_ns = int(shard.config.sessions.serial_silence_s * SECOND_NS) + ENDING_NS
+        self._sure_at_ns = 0  # until then a node may be at work that has not reported to us
 
     def has_turn(self, line: Line, job: Job) -> bool:
         """Take a new job; False when it stands in line now."""
@@ -87,6 +94,23 @@ class SerialDesk:
         if hold.line is not None:
             hold.line.sure_at_ns = self.shard.now_ns + self._fence_ns
 
+    def asked(self, lane: Lane, message: TurnAsk) -> None:
+        """May a serial job start or go on?  Yes, as long as its line waits for this dispatch."""
+        connection = lane.connection
+        if connection is None or (message.epoch, message.dispatch) not in lane.holds:
+            return
+        granted = TurnGranted(
+            job_id=message.job_id,
+            epoch=message.epoch,
+            dispatch=message.dispatch,
+            asked=message.asked,
+        )
+        self.shard.outbox.send(connection, granted)
+
+    def doubt_predecessor(self, died_at_ns: int) -> None:
+        """Some node did not report what it runs for whoever had this shard until then."""
+        self._sure_at_ns = died_at_ns + self._fence_ns
+
     def timed(self, line: Line) -> None:
         """What the line waits for may be over by now."""
         self._advance(line)
@@ -105,7 +129,8 @@ class SerialDesk:
             return
         if not self._is_clear(line):
             if not line.holds:  # what else it waits for, nobody will tell
-                self.shard.file(line, max(line.sure_at_ns, self.shard.now_ns + LOOK_NS))
+                sure_at_ns = max(line.sure_at_ns, self._sure_at_ns)
+                self.shard.file(line, max(sure_at_ns, self.shard.now_ns + LOOK_NS))
             return
         if not job.is_safe:
             return  # it may not be given to anybody yet
@@ -137,7 +162,8 @@ class SerialDesk:
 
     def _is_clear(self, line: Line) -> bool:
         shard = self.shard
-        if line.holds or line.sure_at_ns > shard.now_ns or not shard.is_settled:
+        sure_at_ns = max(line.sure_at_ns, self._sure_at_ns)
+        if line.holds or sure_at_ns > shard.now_ns or not shard.is_settled:
             return False
         session = line.session
         whose = (session.tenant, session.session_id)
