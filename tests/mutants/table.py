@@ -23,6 +23,7 @@ class Weather(NamedTuple):
     promises: tuple[str, ...]
     faults_per_s: float = 3.0
     duration_s: float = 8.0
+    steps: int = 4_000
 
 
 class Named(NamedTuple):
@@ -46,7 +47,7 @@ WEATHER = (
     Weather(weather_bugs.without_patience, ("worker_crash",), ("I2",)),
     Weather(weather_bugs.with_haste, CALM, ("spin",)),
     Weather(weather_bugs.without_certainty, ("agent_stall", "partition", "lane_stall"), ("I5",)),
-    Weather(weather_bugs.without_asking, ("lane_stranded",), ("I5",), 1.0, 20.0),
+    Weather(weather_bugs.without_asking, ("lane_stranded",), ("I5",), 1.0, 20.0, 20_000),
     Weather(weather_bugs.without_turns, CALM, ("I5",)),
     Weather(journal_bugs.acknowledging_before_the_journal, ("worker_crash",), ("I1", "I13")),
     Weather(journal_bugs.without_waiting_for_the_sync, ("power_loss",), ("I1", "I11")),
@@ -116,19 +117,15 @@ def broken_by(settings: Settings, tries: int = TRIES) -> str:
     return ""
 
 
-def settings_for(faults: tuple[str, ...], faults_per_s: float, duration_s: float) -> Settings:
-    """Return runs of this length with these faults, for any seed."""
-    return Settings(
-        seed=0,
-        steps=int(500 * duration_s),
-        duration_s=duration_s,
-        faults=faults,
-        faults_per_s=faults_per_s,
-    )
-
-
 def caught_in_weather(mutant: Weather) -> str:
     """Return the promise that the bug breaks, "" when nobody notices it."""
+    settings = Settings(
+        seed=0,
+        steps=mutant.steps,
+        duration_s=mutant.duration_s,
+        faults=mutant.faults,
+        faults_per_s=mutant.faults_per_s,
+    )
     with pytest.MonkeyPatch.context() as patch:
         mutant.bug(patch)
-        return broken_by(settings_for(mutant.faults, mutant.faults_per_s, mutant.duration_s))
+        return broken_by(settings)

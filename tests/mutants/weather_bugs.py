@@ -85,7 +85,7 @@ def with_double_release(patch: Patch) -> None:
 
 def without_memory(patch: Patch) -> None:
     """A request is forgotten as soon as its job has ended."""
-    patch.setattr(Window, "keep", Window.unbind)
+    patch.setattr(Window, "keep", lambda self, ended, output_bytes: self.unbind(ended))
 
 
 def with_jobs_that_rise_again(patch: Patch) -> None:

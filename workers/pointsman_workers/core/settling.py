@@ -9,7 +9,6 @@ from pointsman_workers.core.shard import SECOND_NS, Shard
 from pointsman_workers.desks.jobs import JobDesk
 from pointsman_workers.desks.take_over import TakeOverDesk
 
-
 GONE = (NodeState.FREE, NodeState.OFFLINE)
 
 
