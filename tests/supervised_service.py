@@ -98,6 +98,8 @@ class Service:
         if int(parent) != self.process.pid or "--alive-fd" not in words:
             return ""
         self._seen.add(int(entry.name))  # also a spare, which has no name yet
+        if "pointsman_sched.console" in words:
+            return "console"
         return worker_name(words, int(entry.name)) if "pointsman_workers" in words else "manager"
 
     def signal(self, number: signal.Signals) -> None:
@@ -134,12 +136,15 @@ class Place:
         self.directory = directory
         self.state_dir = directory / "s"
         self.runtime_dir = directory / "r"
+        self.has_console = False  # a process more to start, which most tests have no use for
 
     def command(self, *options: str) -> list[str]:
         command = [sys.executable, "-m", "pointsman_sched.supervisor"]
         command += ["--instance", self.instance, "--state-dir", str(self.state_dir)]
         command += ["--runtime-dir", str(self.runtime_dir)]
         chosen = [] if "--port" in options else ["--port", "0"]
+        if not self.has_console:
+            chosen.append("--no-console")
         return [*command, *chosen, *options]
 
     @contextmanager

@@ -58,6 +58,8 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "websockets": ("wire/pointsman_wire/sockets/web/web_connection.py",),
     "redis": ("wire/pointsman_wire/coordination/connection.py",),
     "hiredis": ("wire/pointsman_wire/coordination/connection.py",),
+    "starlette": ("sched/pointsman_sched/console/",),
+    "uvicorn": ("sched/pointsman_sched/console/hall.py",),
 }
 ONE_FILE_PER_PACKAGE = {"psutil", "uvloop"}
 

@@ -111,6 +111,7 @@ def running_service(
     with tempfile.TemporaryDirectory(prefix="pointsman-") as name:
         directory = Path(name)
         command = [sys.executable, "-m", "pointsman_sched.supervisor", "--port", "0"]
+        command += ["--no-console"]
         command += ["--instance", instance, "--workers", str(workers)]
         command += ["--state-dir", str(directory / "state")]
         command += ["--runtime-dir", str(directory / "run")]

@@ -236,6 +236,14 @@ class WebConfig(Section, frozen=True):
     ping_s: Annotated[float, msgspec.Meta(ge=1, le=3_600)] = 20.0  # unanswered for so long: gone
 
 
+class ConsoleConfig(Section, frozen=True):
+    """The process that shows pages on the public port."""
+
+    enabled: bool = True
+    connections_max: JobCount = 512
+    request_s: Seconds = 10.0  # a request must be there within this
+
+
 class LimitsConfig(Section, frozen=True):
     """Bounds on what others may make the service hold."""
 
@@ -321,6 +329,7 @@ class Config(Section, frozen=True):
     journal: JournalConfig = JournalConfig()
     sessions: SessionsConfig = SessionsConfig()
     web: WebConfig = WebConfig()
+    console: ConsoleConfig = ConsoleConfig()
     limits: LimitsConfig = LimitsConfig()
     tenants: TenantsConfig = TenantsConfig()
     explain: ExplainConfig = ExplainConfig()

@@ -61,6 +61,10 @@ class InstancePaths(msgspec.Struct, frozen=True):
     def manager_handover(self) -> Path:
         return self.runtime_dir / "handover-manager.sock"
 
+    @property
+    def console_handover(self) -> Path:
+        return self.runtime_dir / "handover-console.sock"
+
     def worker_handover(self, worker_index: int) -> Path:
         return self.runtime_dir / f"handover-worker-{worker_index}.sock"
 
@@ -68,7 +72,7 @@ class InstancePaths(msgspec.Struct, frozen=True):
         return self.runtime_dir / f"bell-{worker_index}.sock"
 
     def admin(self, process: str) -> Path:
-        """Admin socket of "manager", "supervisor" or "worker-<k>"."""
+        """Admin socket of "manager", "supervisor", "console" or "worker-<k>"."""
         return self.runtime_dir / f"admin-{process}.sock"
 
     @property

@@ -93,7 +93,7 @@ def address() -> Iterator[str]:
         state = stack.enter_context(TemporaryDirectory(prefix="pm-state-"))
         runtime = stack.enter_context(TemporaryDirectory(prefix="pm-run-"))
         options = ["--instance", instance, "--state-dir", state, "--runtime-dir", runtime]
-        options += ["--port", "0", "--workers", "2"]
+        options += ["--port", "0", "--workers", "2", "--no-console"]
         service = stack.enter_context(program("-m", "pointsman_sched.supervisor", *options))
         found = service.wait_for(r"pointsman ready: (\S+:\d+)")[1]
         yield found

@@ -16,7 +16,7 @@ def test_children_end_though_nobody_reads_what_they_say(tmp_path: Path) -> None:
     instance = f"silent-{os.getpid()}-{os.urandom(3).hex()}"
     service = subprocess.Popen(
         [
-            *(sys.executable, "-m", "pointsman_sched.supervisor", "--port", "0"),
+            *(sys.executable, "-m", "pointsman_sched.supervisor", "--port", "0", "--no-console"),
             *("--instance", instance, "--state-dir", str(tmp_path / "s")),
             *("--runtime-dir", str(tmp_path / "r")),
         ],

@@ -3,8 +3,10 @@
     <runtime_dir>/admin-manager.sock      typed queries, answered by the manager
     <runtime_dir>/admin-worker-<k>.sock   the same, answered by worker k
     <runtime_dir>/admin-supervisor.sock   the same, answered by the supervisor
+    <runtime_dir>/admin-console.sock      the same, answered by the console
     <runtime_dir>/manager.sock            uplink: worker to manager
     <runtime_dir>/handover-manager.sock   accepted connections handed to the manager
+    <runtime_dir>/handover-console.sock   to the console
     <runtime_dir>/handover-worker-<k>.sock  and to worker k
     <runtime_dir>/bell-<k>.sock           datagrams that ring worker k
 
@@ -71,7 +73,7 @@ def check_runtime_dir(path: Path) -> Path:
 
 
 def admin_socket(runtime_dir: Path, process: str) -> Path:
-    """`process` is manager, supervisor, or worker-<k>."""
+    """`process` is manager, supervisor, console, or worker-<k>."""
     return runtime_dir / f"admin-{process}.sock"
 
 
@@ -81,7 +83,7 @@ def uplink_socket(runtime_dir: Path) -> Path:
 
 
 def handover_socket(runtime_dir: Path, owner: str) -> Path:
-    """`owner` is manager or worker-<k>."""
+    """`owner` is manager, console or worker-<k>."""
     return runtime_dir / f"handover-{owner}.sock"
 
 

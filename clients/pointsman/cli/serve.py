@@ -14,7 +14,12 @@ from pointsman.cli.endings import FAILED, Commands, Trouble
 app = typer.Typer(cls=Commands)
 
 SUPERVISOR = "pointsman_sched.supervisor"
-SERVER_LIBRARIES = {"uvloop": "uvloop", "posix_ipc": "posix-ipc", "psutil": "psutil"}
+SERVER_LIBRARIES = {
+    "uvloop": "uvloop",
+    "posix_ipc": "posix-ipc",
+    "psutil": "psutil",
+    "websockets": "websockets",
+}
 
 
 @app.command()
@@ -46,24 +51,18 @@ def serve(
     accept_loss: Annotated[
         bool, typer.Option("--accept-loss", help="Go on without what is damaged of a journal.")
     ] = False,
+    no_console: Annotated[
+        bool, typer.Option("--no-console", help="Show no pages on the port.")
+    ] = False,
 ) -> None:
-    """Run the service on this host: one public port, a manager, workers.
+    """Run the service on this host: one public port, a manager, workers, pages.
 
     No configuration is needed.  A line on standard output says when it is
     ready; SIGTERM or Ctrl-C ends it.  What is given here wins over the file.
     """
+    # Of the supervisor's options each has the name of one of ours.
+    given = {name.replace("_", "-"): value for name, value in locals().items()}
     refuse_where_impossible(sys.platform)
-    given = {
-        "workers": workers,
-        "port": port,
-        "host": host,
-        "instance": instance,
-        "config": config,
-        "state-dir": state_dir,
-        "runtime-dir": runtime_dir,
-        "insecure-plaintext": insecure_plaintext,
-        "accept-loss": accept_loss,
-    }
     command = supervisor_command(given)
     sys.stdout.flush()
     sys.stderr.flush()

@@ -29,6 +29,7 @@ class ServiceOptions(msgspec.Struct, frozen=True, kw_only=True):
     paths: InstancePaths
     is_open_beyond_loopback: bool
     accept_loss: bool = False  # go on without what is damaged of a journal
+    has_console: bool = True
 
 
 def parse_options(arguments: Sequence[str]) -> ServiceOptions:
@@ -69,6 +70,7 @@ def parse_options(arguments: Sequence[str]) -> ServiceOptions:
         paths=paths,
         is_open_beyond_loopback=is_open,
         accept_loss=given.accept_loss,
+        has_console=config.console.enabled and not given.no_console,
     )
 
 
@@ -105,6 +107,7 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="go on without what is damaged of a journal",
     )
+    parser.add_argument("--no-console", action="store_true", help="show no pages")
     return parser
 
 

@@ -73,7 +73,8 @@ class Supervisor:
     def __init__(self, options: ServiceOptions) -> None:
         self._options = options
         self._loop = asyncio.get_running_loop()
-        self._children: list[Child] = []
+        self._children: list[Child] = []  # manager, workers: without them there is no service
+        self._console: list[Child] = []  # one or none
         self._address = ""
         self._started_at_s = monotonic()
         self._is_told_ready = False
@@ -152,7 +153,7 @@ class Supervisor:
                 "pid": str(child.pid),
                 "starts": str(child.start_count),
             }
-            for child in self._children
+            for child in (*self._children, *self._console)
         ]
         return Status(
             process="supervisor",
@@ -173,6 +174,8 @@ class Supervisor:
         worker = [*self._command("pointsman_workers", alive_fd), "--listen-fd", str(listen_fd)]
         if self._options.accept_loss:
             worker.append("--accept-loss")
+        if self._options.has_console:
+            worker.append("--console")
         spare = self._spare = Spare(worker, (alive_fd, listen_fd))
         for index in range(self._options.worker_count):
             plan = ChildPlan(
@@ -186,6 +189,21 @@ class Supervisor:
             child = Child(plan, changed=self._child_changed, say=say)
             self._children.append(child)
             child.start()
+        if self._options.has_console:
+            self._start_console(alive_fd)
+
+    def _start_console(self, alive_fd: int) -> None:
+        """Start the pages beside the service, which is ready without them."""
+        command = self._command("pointsman_sched.console", alive_fd)
+        plan = ChildPlan("console", command, (alive_fd,))
+        child = Child(plan, changed=self._console_changed, say=say)
+        self._console.append(child)
+        child.start()
+
+    def _console_changed(self, child: Child) -> None:
+        if child.state is ChildState.FAILED:
+            say("GIVES UP console: no pages are shown; the service goes on")
+        self._changed.set()
 
     def _command(self, module: str, alive_fd: int) -> Sequence[str]:
         options = self._options
@@ -245,9 +263,10 @@ class Supervisor:
         trust = "open on loopback, no tokens needed"
         if options.is_open_beyond_loopback:
             trust = "OPEN TO THE NETWORK without TLS and tokens"
+        pages = f"; pages at http://{self._address}/" if options.has_console else ""
         return (
             f"pointsman ready: {self._address}, {count} worker{'s' if count > 1 else ''}, "
-            f"instance {options.paths.instance} (pid {os.getpid()}); {trust}"
+            f"instance {options.paths.instance} (pid {os.getpid()}); {trust}{pages}"
         )
 
     # ---- stop
@@ -268,20 +287,21 @@ class Supervisor:
     async def _stop_children(self) -> None:
         manager, workers = self._children[:1], self._children[1:]
         deadline_s = monotonic() + STOP_S
-        for worker in workers:
-            worker.signal(signal.SIGTERM)
+        for child in (*self._console, *workers):
+            child.signal(signal.SIGTERM)
         if await self._wait_for_end(workers, deadline_s - MANAGER_STOP_S):
             for child in manager:
                 child.signal(signal.SIGTERM)
             await self._wait_for_end(manager, deadline_s)
-        left = [child for child in self._children if child.is_alive]
+        everybody = [*self._children, *self._console]
+        left = [child for child in everybody if child.is_alive]
         if left:
             say(f"kills what did not stop: {', '.join(child.plan.name for child in left)}")
-        for child in self._children:
+        for child in everybody:
             child.signal(signal.SIGKILL)
         self._signal_count = 0
-        is_over = await self._wait_for_end(self._children, monotonic() + KILL_S)
-        if not is_over or any(child.has_frozen for child in self._children):
+        is_over = await self._wait_for_end(everybody, monotonic() + KILL_S)
+        if not is_over or any(child.has_frozen for child in everybody):
             say("some processes do not even end by SIGKILL (are they frozen?); leaves them")
 
     async def _wait_for_end(self, children: Sequence[Child], deadline_s: float) -> bool:

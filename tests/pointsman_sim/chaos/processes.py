@@ -86,7 +86,7 @@ class Service(Child):
         config = directory / "pointsman.toml"
         config.write_text(CONFIG)
         config.chmod(0o600)
-        command = ["-m", "pointsman_sched.supervisor", "--port", "0"]
+        command = ["-m", "pointsman_sched.supervisor", "--port", "0", "--no-console"]
         command += ["--instance", self.instance, "--workers", str(workers)]
         command += ["--state-dir", str(directory / "state")]
         command += ["--runtime-dir", str(self.runtime_dir), "--config", str(config)]

@@ -23,6 +23,7 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
     ready_fd: int = -1
     alive_fd: int = -1
     accept_loss: bool = False
+    has_console: bool = False  # a process that takes requests of HTTP
 
 
 def parse_options(arguments: Sequence[str]) -> WorkerOptions:
@@ -45,6 +46,7 @@ def parse_options(arguments: Sequence[str]) -> WorkerOptions:
     parser.add_argument("--ready-fd", type=int, default=-1, help="gets 'ready' and a newline")
     parser.add_argument("--alive-fd", type=int, default=-1, help="its end means: stop")
     parser.add_argument("--accept-loss", action="store_true", help="of a damaged journal")
+    parser.add_argument("--console", action="store_true", help="one runs: hand it what is HTTP")
     given = parser.parse_args(arguments)
     index = read_index(given.spare_fd) if given.index is None else given.index
     if not 0 <= index < given.workers <= 64:
@@ -66,6 +68,7 @@ def parse_options(arguments: Sequence[str]) -> WorkerOptions:
         ready_fd=given.ready_fd,
         alive_fd=given.alive_fd,
         accept_loss=given.accept_loss,
+        has_console=given.console,
     )
 
 

@@ -71,7 +71,7 @@ from pointsman_workers.shell.attaching import SharedSegments, attach_segments, t
 from pointsman_workers.shell.bells import Bells
 from pointsman_workers.shell.bounds import connection_limits, doorway_limits, strangers
 from pointsman_workers.shell.crash_points import WORKER_SPOTS, CrashingLedger
-from pointsman_workers.shell.doorway import MANAGER, Doorway, DoorwayOwners
+from pointsman_workers.shell.doorway import CONSOLE, MANAGER, Doorway, DoorwayOwners
 from pointsman_workers.shell.journalling import open_journal
 from pointsman_workers.shell.options import WorkerOptions
 from pointsman_workers.shell.pressure import PressureGauge, memory_share_bytes
@@ -225,8 +225,9 @@ class WorkerProcess:
         stack.callback(admin_path.unlink, missing_ok=True)
         stack.push_async_callback(AdminServer(listen_at(admin_path), desk.answer).close)
         stats = setup.memory.stats
-        for owner in range(MANAGER, self._options.worker_count):
-            path = paths.manager_handover if owner == MANAGER else paths.worker_handover(owner)
+        elsewhere = {MANAGER: paths.manager_handover, CONSOLE: paths.console_handover}
+        for owner in (CONSOLE, *range(MANAGER, self._options.worker_count)):
+            path = elsewhere.get(owner) or paths.worker_handover(owner)
             sender = HandoverSender(
                 path,
                 ended=lambda is_adopted: stats.add(
@@ -247,6 +248,7 @@ class WorkerProcess:
             adopt=driver.adopt,
             give=lambda owner, sock, came_at_ns: self._senders[owner].give(sock, came_at_ns),
             connection_count=self._connection_count,
+            has_console=options.has_console,
         )
         doorway = self._doorway = Doorway(
             listener,

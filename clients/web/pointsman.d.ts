@@ -1,0 +1,135 @@
+/** Types of pointsman.js; fields of messages are those of docs/protocol.md. */
+
+export interface ErrorInfo {
+  code: string;
+  message?: string;
+  retryable?: boolean;
+  hint?: string;
+  retry_after_ms?: number | null;
+  breakdown?: Breakdown | null;
+}
+
+export interface Breakdown {
+  total_nodes: number;
+  best_reason: string;
+  counts: Record<string, number>;
+  funnel?: [string, number][];
+  nodes?: Record<string, string[]>;
+  nearest?: { node_id: string; missing: string[]; free_in_ms?: number | null }[];
+  fix?: string;
+  answer?: string;
+}
+
+export interface Placement {
+  selector: string;
+  pool?: string;
+  session_decision?: string;
+  candidates?: number;
+  load?: number;
+  runner_up?: string;
+  snapshot_version?: number;
+  snapshot_age_ms?: number;
+}
+
+export interface ResultMessage {
+  type: "result";
+  request_id: string;
+  job_id: string;
+  number?: number;
+  status?: string;
+  node_id?: string;
+  attempt?: number;
+  failovers?: number;
+  placement_us?: number;
+  queued_ms?: number;
+  content_type?: string;
+  meta?: Record<string, unknown> | null;
+  placement?: Placement | null;
+  error?: ErrorInfo | null;
+}
+
+export interface Result {
+  message: ResultMessage;
+  payload: Uint8Array;
+  text(): string;
+}
+
+export declare class PointsmanError extends Error {
+  readonly code: string;
+  readonly retryable: boolean;
+  readonly hint: string;
+  readonly retryAfterMs: number | null;
+  readonly breakdown: Breakdown | null;
+  /** What the service said of a job that it accepted and that was not done. */
+  readonly result: Result | null;
+}
+
+export interface SessionInit {
+  session_id?: string;
+  resume_token?: string;
+  tenant?: string;
+  token?: string;
+  platform?: string;
+  src_lang?: string;
+  tgt_lang?: string;
+  mode?: "one_way" | "two_way" | "auto";
+  lang_a?: string;
+  lang_b?: string;
+  auto_langs?: string[];
+  features?: string[];
+  pairing_code?: string;
+  order?: "free" | "utterance" | "serial";
+  trace_id?: string;
+}
+
+export interface SubmitFields {
+  request_id?: string;
+  src_lang?: string;
+  tgt_lang?: string;
+  services?: string[];
+  features?: string[];
+  priority?: "system" | "interactive" | "default" | "bulk";
+  durability?: "memory" | "journal" | "fsync" | "redis";
+  timeout_s?: number;
+  deadline_s?: number;
+  wait_busy_s?: number;
+  wait_none_s?: number;
+  idempotent?: boolean;
+  utterance_index?: number;
+  content_type?: string;
+  meta?: Record<string, unknown>;
+  stream?: boolean;
+  explain?: boolean;
+}
+
+export type SessionState = "connecting" | "open" | "lost" | "closed";
+
+export interface SessionInitAck {
+  type: "session_init_ack";
+  session_number?: number;
+  session_id: string;
+  resume_token: string;
+  resumed?: boolean;
+  unfinished?: Record<string, "running" | "ended" | "unknown">;
+  instance?: string;
+  server_version?: string;
+  payload_bytes_max?: number;
+  [field: string]: unknown;
+}
+
+export declare class Session extends EventTarget {
+  constructor(url?: string, init?: SessionInit);
+  readonly state: SessionState;
+  readonly welcome: SessionInitAck | null;
+  ready(): Promise<SessionInitAck>;
+  submit(payload?: string | ArrayBuffer | Uint8Array, fields?: SubmitFields): Promise<Result>;
+  cancel(requestId: string): void;
+  send(message: { type: string; [field: string]: unknown }, payload?: Uint8Array): boolean;
+  reopenWith(init: SessionInit): void;
+  close(): void;
+}
+
+export declare function packFrame(message: object, payload: Uint8Array): Uint8Array;
+export declare function unpackFrame(
+  data: string | ArrayBuffer,
+): [{ type: string; [field: string]: unknown }, Uint8Array];

@@ -1,0 +1,303 @@
+/**
+ * A session with a Pointsman service over WebSocket; docs/protocol.md, 5.8, tells the messages.
+ *
+ * The session outlives its connections: when one breaks it is opened again by its id and its resume
+ * token, what is not answered yet is submitted again under the same request ids, and so every
+ * promise that submit() gave is kept once.
+ */
+
+const PROTOCOL = "pointsman.v1";
+const BACKOFF_FIRST_MS = 500;
+const BACKOFF_MAX_MS = 30_000;
+const HEARTBEAT_MS = 15_000;
+const UNFINISHED_MAX = 100; // named in session_init; a repeated submit finds the others
+const encoder = new TextEncoder();
+const decoder = new TextDecoder();
+
+/** What the service refused, or what became of a job that was not done. */
+export class PointsmanError extends Error {
+  constructor(info, result = null) {
+    super(info.message || info.code);
+    this.name = "PointsmanError";
+    this.code = info.code;
+    this.retryable = info.retryable ?? false;
+    this.hint = info.hint ?? "";
+    this.retryAfterMs = info.retry_after_ms ?? null;
+    this.breakdown = info.breakdown ?? null;
+    this.result = result;
+  }
+}
+
+/** The bytes of a binary frame: length of the JSON, JSON, payload. */
+export function packFrame(message, payload) {
+  const header = encoder.encode(JSON.stringify(message));
+  const frame = new Uint8Array(4 + header.length + payload.length);
+  new DataView(frame.buffer).setUint32(0, header.length, true);
+  frame.set(header, 4);
+  frame.set(payload, 4 + header.length);
+  return frame;
+}
+
+/** What a frame holds: [message, payload]. */
+export function unpackFrame(data) {
+  if (typeof data === "string") return [JSON.parse(data), new Uint8Array(0)];
+  const bytes = new Uint8Array(data);
+  const length = new DataView(bytes.buffer, bytes.byteOffset).getUint32(0, true);
+  return [JSON.parse(decoder.decode(bytes.subarray(4, 4 + length))), bytes.subarray(4 + length)];
+}
+
+/**
+ * One conversation. Events: "state" (connecting, open, lost, closed), "message" (everything that
+ * comes), "accepted", "partial", "progress", "result", "missing", "error".
+ */
+export class Session extends EventTarget {
+  #url;
+  #init;
+  #socket = null;
+  #number = 0;
+  #jobs = new Map(); // request id -> {message, payload, resolve, reject, isAccepted}
+  #lastResult = 0;
+  #lastRequest = 0;
+  #attempts = 0;
+  #isWanted = true;
+  #retryTimer = null;
+  #beatTimer = null;
+  #isAckPlanned = false;
+  #opened = null;
+  #prefix = Math.random().toString(36).slice(2, 8);
+
+  /** `url` is ws(s)://host:port/session, or that of the page's own service when it is left out. */
+  constructor(url = defaultUrl(), init = {}) {
+    super();
+    this.#url = url;
+    this.#init = { ...init };
+    this.state = "connecting";
+    this.welcome = null; // the last session_init_ack
+    this.#dial();
+  }
+
+  /** Wait until the session stands. */
+  ready() {
+    if (this.state === "open") return Promise.resolve(this.welcome);
+    if (this.state === "closed") return Promise.reject(new Error("the session is closed"));
+    this.#opened ??= defer();
+    return this.#opened.promise;
+  }
+
+  /**
+   * Have a job done; fields are those of the message `submit`. Resolves with
+   * {message, payload, text()}, rejects with PointsmanError when it was refused or not done.
+   */
+  submit(payload = new Uint8Array(0), fields = {}) {
+    if (this.state === "closed") return Promise.reject(new Error("the session is closed"));
+    const bytes = typeof payload === "string" ? encoder.encode(payload) : new Uint8Array(payload);
+    const request_id = fields.request_id ?? `${this.#prefix}-${++this.#lastRequest}`;
+    const message = { ...fields, type: "submit", request_id };
+    const job = { message, payload: bytes, isAccepted: false, ...defer() };
+    this.#jobs.set(request_id, job);
+    if (this.state === "open") this.#send({ ...message, session_number: this.#number }, bytes);
+    return job.promise;
+  }
+
+  /** Stop a job; its promise rejects with CANCELLED, or resolves if the job was faster. */
+  cancel(requestId) {
+    this.#sendIfOpen({ type: "cancel", session_number: this.#number, request_id: requestId });
+  }
+
+  /** Send any other message of the protocol; false while there is no connection. */
+  send(message, payload = new Uint8Array(0)) {
+    return this.#sendIfOpen({ session_number: this.#number, ...message }, payload);
+  }
+
+  /** Change what session_init says from the next time on: languages, for instance. */
+  reopenWith(init) {
+    Object.assign(this.#init, init);
+    this.#socket?.close(1000);
+  }
+
+  /** End the session; open jobs are rejected. */
+  close() {
+    this.#isWanted = false;
+    this.#sendIfOpen({ type: "session_close", session_number: this.#number, flush: false });
+    this.#socket?.close(1000);
+    this.#end("closed here");
+  }
+
+  // ---- the connection
+
+  #dial() {
+    this.#become("connecting");
+    const url = new URL(this.#url);
+    if (this.#init.session_id) url.searchParams.set("id", this.#init.session_id);
+    const socket = (this.#socket = new WebSocket(url, PROTOCOL));
+    socket.binaryType = "arraybuffer";
+    socket.onopen = () => this.#sendRaw(socket, this.#initMessage());
+    socket.onmessage = (event) => this.#received(socket, event.data);
+    socket.onclose = (event) => this.#lost(socket, event.reason);
+    socket.onerror = () => {}; // onclose follows, and says what there is to say
+  }
+
+  #initMessage() {
+    const unfinished = [...this.#jobs.keys()].slice(0, UNFINISHED_MAX);
+    return { ...this.#init, type: "session_init", unfinished, last_result: this.#lastResult };
+  }
+
+  #lost(socket, reason) {
+    if (socket !== this.#socket) return;
+    this.#socket = null;
+    clearInterval(this.#beatTimer);
+    if (!this.#isWanted) return;
+    this.#become("lost", { reason });
+    // Full jitter: a thousand pages that lost the same service do not come back at once.
+    const most = Math.min(BACKOFF_MAX_MS, BACKOFF_FIRST_MS * 2 ** this.#attempts++);
+    this.#retryTimer = setTimeout(() => this.#dial(), Math.random() * most);
+  }
+
+  #end(reason) {
+    clearTimeout(this.#retryTimer);
+    clearInterval(this.#beatTimer);
+    this.#isWanted = false;
+    for (const job of this.#jobs.values()) {
+      job.reject(new PointsmanError({ code: "SESSION_CLOSED", message: reason }));
+    }
+    this.#jobs.clear();
+    this.#opened?.reject(new Error(reason));
+    this.#opened = null;
+    this.#become("closed", { reason });
+  }
+
+  // ---- messages
+
+  #received(socket, data) {
+    if (socket !== this.#socket) return;
+    const [message, payload] = unpackFrame(data);
+    this.#tell("message", { message, payload });
+    const handlers = {
+      session_init_ack: () => this.#stands(message),
+      moved: () => this.#moved(message),
+      job_accepted: () => message.jobs.forEach((accepted) => this.#accepted(accepted)),
+      result: () => this.#result(message, payload),
+      missing_result: () => this.#missing(message),
+      partial: () => this.#tell("partial", { message, payload }),
+      progress: () => this.#tell("progress", { message }),
+      error: () => this.#refused(message),
+      session_closed: () => this.#end(message.reason || "closed by the service"),
+      going_away: () => setTimeout(() => socket.close(1000), message.reconnect_after_ms ?? 0),
+    };
+    handlers[message.type]?.();
+  }
+
+  #stands(ack) {
+    this.#number = ack.session_number ?? 0;
+    Object.assign(this.#init, { session_id: ack.session_id, resume_token: ack.resume_token });
+    if (!ack.resumed) this.#lastResult = 0;
+    this.#attempts = 0;
+    this.welcome = ack;
+    clearInterval(this.#beatTimer);
+    this.#beatTimer = setInterval(
+      () => this.#sendIfOpen({ type: "client_heartbeat", number: Date.now() }),
+      HEARTBEAT_MS,
+    );
+    this.#become("open", { ack });
+    for (const [id, job] of this.#jobs) {
+      if ((ack.unfinished ?? {})[id] === "running") continue;
+      this.#send({ ...job.message, session_number: this.#number }, job.payload);
+    }
+    this.#opened?.resolve(ack);
+    this.#opened = null;
+  }
+
+  #moved(message) {
+    if (message.address) {
+      const url = new URL(this.#url);
+      url.host = message.address;
+      this.#url = url.href;
+    }
+    this.#init.session_id = message.session_id;
+    this.#attempts = 0;
+    this.#socket?.close(1000);
+  }
+
+  #accepted(accepted) {
+    const job = this.#jobs.get(accepted.request_id);
+    if (job) job.isAccepted = true;
+    this.#tell("accepted", { accepted });
+  }
+
+  #result(message, payload) {
+    const number = message.number ?? 0;
+    if (number > this.#lastResult) this.#lastResult = number;
+    this.#planAck();
+    const job = this.#jobs.get(message.request_id);
+    this.#jobs.delete(message.request_id);
+    const result = { message, payload, text: () => decoder.decode(payload) };
+    this.#tell("result", result);
+    if (!job) return;
+    if (message.error) job.reject(new PointsmanError(message.error, result));
+    else job.resolve(result);
+  }
+
+  #missing(message) {
+    if ((message.number ?? 0) > this.#lastResult) this.#lastResult = message.number;
+    this.#planAck();
+    this.#tell("missing", { message });
+  }
+
+  /** One acknowledgement for all results of a turn. */
+  #planAck() {
+    if (this.#isAckPlanned) return;
+    this.#isAckPlanned = true;
+    queueMicrotask(() => {
+      this.#isAckPlanned = false;
+      this.#sendIfOpen({ type: "result_ack", results: [[this.#number, this.#lastResult]] });
+    });
+  }
+
+  #refused(message) {
+    const error = new PointsmanError(message.error);
+    const job = this.#jobs.get(message.request_id);
+    if (job) {
+      this.#jobs.delete(message.request_id);
+      job.reject(error);
+    }
+    this.#tell("error", { error, requestId: message.request_id ?? "" });
+    if (!job && this.state !== "open" && !error.retryable) this.#end(error.message);
+  }
+
+  // ---- small things
+
+  #send(message, payload) {
+    this.#sendRaw(this.#socket, message, payload);
+  }
+
+  #sendIfOpen(message, payload) {
+    if (this.state !== "open" || this.#socket?.readyState !== WebSocket.OPEN) return false;
+    this.#sendRaw(this.#socket, message, payload);
+    return true;
+  }
+
+  #sendRaw(socket, message, payload) {
+    socket.send(payload?.length ? packFrame(message, payload) : JSON.stringify(message));
+  }
+
+  #become(state, detail = {}) {
+    this.state = state;
+    this.#tell("state", { state, ...detail });
+  }
+
+  #tell(name, detail) {
+    this.dispatchEvent(new CustomEvent(name, { detail }));
+  }
+}
+
+function defaultUrl() {
+  const { protocol, host } = globalThis.location;
+  return `${protocol === "https:" ? "wss:" : "ws:"}//${host}/session`;
+}
+
+function defer() {
+  let resolve, reject;
+  const promise = new Promise((yes, no) => ([resolve, reject] = [yes, no]));
+  promise.catch(() => {}); // whoever awaits it hears of it all the same
+  return { promise, resolve, reject };
+}

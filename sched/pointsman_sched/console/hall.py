@@ -1,0 +1,104 @@
+"""Serves HTTP on connections that a worker has accepted and handed over.
+
+uvicorn's protocol speaks HTTP; this gives it sockets instead of a port, bounds their number, and
+hangs up on those that do not finish a request in time, which uvicorn leaves to proxies.
+"""
+
+import asyncio
+import socket
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.server import ServerState
+
+from pointsman_wire.preamble import Preamble
+
+HEADER_BYTES_MAX = 16 * 1024
+KEEP_ALIVE_S = 15
+CLOSE_S = 2.0
+
+
+class _Visitor(H11Protocol):
+    """One connection; its first request must be there within `request_s`."""
+
+    request_s = 10.0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)  # type: ignore[arg-type]
+        self._deadline = self.loop.call_later(self.request_s, self._give_up)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._deadline.cancel()
+        super().connection_lost(exc)
+
+    def _give_up(self) -> None:
+        if self.cycle is None and self.transport is not None:
+            self.transport.close()
+
+
+class Hall:
+    """Takes connections until it is closed; `app` is an ASGI application."""
+
+    def __init__(self, app: Any, *, connections_max: int, request_s: float) -> None:
+        self._config = uvicorn.Config(
+            app,
+            http=_Visitor,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            date_header=False,
+            h11_max_incomplete_event_size=HEADER_BYTES_MAX,
+            timeout_keep_alive=KEEP_ALIVE_S,
+        )
+        self._config.load()
+        self._state = ServerState()
+        self._connections_max = connections_max
+        self._request_s = request_s
+        self._loop = asyncio.get_running_loop()
+        self._arriving: set[asyncio.Task[None]] = set()
+        self._is_closed = False
+        self.refused_count = 0
+
+    @property
+    def connection_count(self) -> int:
+        """Connections that are open or about to be."""
+        return len(self._state.connections) + len(self._arriving)
+
+    def adopt(self, sock: socket.socket, _: Preamble, __: str, ___: int) -> None:
+        """Serve an accepted connection whose request nobody has read yet."""
+        if self._is_closed or self.connection_count >= self._connections_max:
+            self.refused_count += 1
+            sock.close()
+            return
+        sock.setblocking(False)
+        task = self._loop.create_task(self._serve(sock))
+        self._arriving.add(task)
+        task.add_done_callback(self._arriving.discard)
+
+    async def close(self) -> None:
+        """Let running answers finish for a moment, then hang up."""
+        self._is_closed = True
+        for connection in [*self._state.connections]:
+            connection.shutdown()
+        if self._state.tasks:
+            await asyncio.wait([*self._state.tasks], timeout=CLOSE_S)
+        for task in [*self._state.tasks]:
+            task.cancel()
+        for connection in [*self._state.connections]:
+            if connection.transport is not None:
+                connection.transport.close()
+
+    async def _serve(self, sock: socket.socket) -> None:
+        def visitor() -> _Visitor:
+            made = _Visitor(self._config, self._state, {}, self._loop)
+            made.request_s = self._request_s
+            return made
+
+        try:
+            await self._loop.connect_accepted_socket(visitor, sock)
+        except OSError:  # it left
+            sock.close()

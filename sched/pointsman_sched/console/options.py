@@ -1,0 +1,57 @@
+"""The command line by which the supervisor starts the console."""
+
+import argparse
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from pointsman_shm.config import Config
+from pointsman_shm.config_load import configured_paths, load_config
+from pointsman_shm.paths import InstancePaths
+
+
+class ConsoleOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What this console was given; descriptors of -1 were not."""
+
+    worker_count: int
+    config: Config
+    paths: InstancePaths
+    address: str = ""
+    ready_fd: int = -1
+    alive_fd: int = -1
+
+
+def parse_options(arguments: Sequence[str]) -> ConsoleOptions:
+    """Read the command line and the configuration file that it names.
+
+    Raises SystemExit (2) for a wrong command line, ConfigError or PathError with words.
+    """
+    parser = argparse.ArgumentParser(prog="python -m pointsman_sched.console", allow_abbrev=False)
+    parser.add_argument("--workers", type=int, required=True)
+    parser.add_argument("--instance", default=None)
+    parser.add_argument("--state-dir", default=None)
+    parser.add_argument("--runtime-dir", default=None)
+    parser.add_argument("--config", type=Path, default=None)
+    parser.add_argument("--host", default="", help="of the public port, for status answers")
+    parser.add_argument("--port", type=int, default=0, help="the public port, for status answers")
+    parser.add_argument("--ready-fd", type=int, default=-1, help="gets 'ready' and a newline")
+    parser.add_argument("--alive-fd", type=int, default=-1, help="its end means: stop")
+    given = parser.parse_args(arguments)
+    config = load_config(given.config)
+    paths = configured_paths(
+        config,
+        instance=given.instance,
+        state_dir=given.state_dir,
+        runtime_dir=given.runtime_dir,
+        environment=os.environ,
+    )
+    return ConsoleOptions(
+        worker_count=given.workers,
+        config=config,
+        paths=paths,
+        address=f"{given.host}:{given.port}" if given.host else "",
+        ready_fd=given.ready_fd,
+        alive_fd=given.alive_fd,
+    )

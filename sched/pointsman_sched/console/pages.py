@@ -1,0 +1,64 @@
+"""The pages: what is served at which path, and what a browser may do with it."""
+
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.datastructures import MutableHeaders
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import FileResponse
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+PAGE_FOLDER = Path(__file__).with_name("page")
+# In a wheel it lies beside the page, in a checkout among the clients.
+CLIENT_PLACES = (
+    PAGE_FOLDER / "pointsman.js",
+    Path(__file__).parents[3] / "clients" / "web" / "pointsman.js",
+)
+# Everything a page needs comes from here: no other host is asked, and none may frame it.
+HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'self'; connect-src 'self' ws: wss:; media-src 'self' blob:; "
+        "worker-src 'self' blob:; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; "
+        "form-action 'self'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Permissions-Policy": "microphone=(self), camera=(), geolocation=()",
+    "Cache-Control": "no-cache",
+}
+
+
+class SafeHeaders:
+    """Adds HEADERS to every answer."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on."""
+
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        await self._app(scope, receive, with_headers)
+
+
+def make_pages() -> Starlette:
+    """Return the application: the page at /, and its files beside it."""
+    client = next(path for path in CLIENT_PLACES if path.is_file())
+
+    async def serve_client(_: Request) -> FileResponse:
+        return FileResponse(client, media_type="text/javascript")
+
+    routes = [
+        Route("/pointsman.js", serve_client),
+        Mount("/", StaticFiles(directory=PAGE_FOLDER, html=True)),
+    ]
+    return Starlette(routes=routes, middleware=[Middleware(SafeHeaders)])

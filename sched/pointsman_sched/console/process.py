@@ -1,0 +1,82 @@
+"""The console's life: sockets, pages; serve; stop.
+
+It holds nothing that anybody depends on: when it dies, sessions and jobs go on, and the supervisor
+starts another.
+"""
+
+import asyncio
+import os
+import signal
+from contextlib import AsyncExitStack
+from functools import partial
+from importlib.metadata import version
+from time import monotonic
+
+from pointsman_sched.console.hall import Hall
+from pointsman_sched.console.options import ConsoleOptions
+from pointsman_sched.console.pages import make_pages
+from pointsman_shm.saying import say
+from pointsman_wire.admin_messages import AdminAnswer, AdminQuery, Status, StatusQuery
+from pointsman_wire.sockets.admin import AdminServer
+from pointsman_wire.sockets.handover import HandoverReceiver
+from pointsman_wire.sockets.life import Life
+from pointsman_wire.sockets.parent import watch_parent
+from pointsman_wire.sockets.unix_sockets import PathInUse, listen_at
+
+START_ERRORS = (OSError, PathInUse)
+
+
+class ConsoleProcess:
+    """Runs the console until it ends; `run` returns the exit status."""
+
+    def __init__(self, options: ConsoleOptions) -> None:
+        self._options = options
+        self._loop = asyncio.get_running_loop()
+        self._life = Life(self._loop, self._say)
+        self._started_at_s = monotonic()
+
+    async def run(self) -> int:
+        """Start, serve, stop."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._loop.add_signal_handler(number, self._stop, f"signal {number.name}")
+        async with AsyncExitStack() as stack:
+            gone = partial(self._stop, "the supervisor is gone")
+            stack.callback(watch_parent(self._loop, self._options.alive_fd, gone))
+            error = await self._life.start(self._start(stack), START_ERRORS)
+            if error is not None:
+                self._life.end(1, f"cannot start: {error}")
+            return await self._life.ended
+
+    async def _start(self, stack: AsyncExitStack) -> None:
+        paths, config = self._options.paths, self._options.config.console
+        hall = Hall(
+            make_pages(), connections_max=config.connections_max, request_s=config.request_s
+        )
+        stack.push_async_callback(hall.close)
+        admin_path = paths.admin("console")
+        stack.callback(admin_path.unlink, missing_ok=True)
+        stack.push_async_callback(AdminServer(listen_at(admin_path), self._answer).close)
+        stack.callback(HandoverReceiver(paths.console_handover, hall.adopt).close)
+        ready_fd = self._options.ready_fd
+        if ready_fd >= 0:
+            os.write(ready_fd, b"ready\n")
+            os.close(ready_fd)
+
+    def _answer(self, query: AdminQuery) -> AdminAnswer | None:
+        if not isinstance(query, StatusQuery):
+            return None
+        return Status(
+            process="console",
+            pid=os.getpid(),
+            uptime_s=monotonic() - self._started_at_s,
+            instance=self._options.paths.instance,
+            version=version("pointsman"),
+            address=self._options.address,
+            worker_count=self._options.worker_count,
+        )
+
+    def _stop(self, why: str) -> None:
+        self._life.end(0, f"stops: {why}")
+
+    def _say(self, text: str) -> None:
+        say("pointsman console", text)
