@@ -9,6 +9,7 @@ from pointsman_shm.snapshot import codec
 from pointsman_shm.snapshot.records import (
     CapabilityClass,
     ConfigPage,
+    InstanceRecord,
     MarkRecord,
     NodeRecord,
     PolicyPage,
@@ -23,6 +24,7 @@ class HostPages(NamedTuple):
     records: dict[int, NodeRecord]
     classes: list[CapabilityClass]
     marks: list[MarkRecord]
+    instances: tuple[InstanceRecord, ...] = ()
 
     def encode(self, layout: CatalogLayout) -> dict[int, bytes]:
         """Return every page by its number."""
@@ -39,7 +41,7 @@ class HostPages(NamedTuple):
             ),
             layout.marks: codec.encode_marks(self.marks),
             layout.policy: codec.encode_policy(
-                PolicyPage(tenant_overrides=config.pools.tenant_overrides)
+                PolicyPage(tenant_overrides=config.pools.tenant_overrides, instances=self.instances)
             ),
         }
         for page in range(layout.node_page_count):

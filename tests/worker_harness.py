@@ -24,6 +24,7 @@ from pointsman_shm.memory.waiting import WaitingWords
 from pointsman_shm.rules.pool_planner import PoolPlanner
 from pointsman_shm.snapshot.records import (
     CapabilityClass,
+    InstanceRecord,
     MarkRecord,
     NodeRecord,
 )
@@ -82,6 +83,7 @@ class Host:
         self.records: dict[int, NodeRecord] = {}
         self.classes: list[CapabilityClass] = []
         self.marks: list[MarkRecord] = []
+        self.instances: tuple[InstanceRecord, ...] = ()  # the others
 
     def memory(self, worker_index: int) -> WorkerMemory:
         """What one worker maps."""
@@ -142,7 +144,9 @@ class Host:
 
     def publish(self, now_ns: int) -> None:
         """Publish everything."""
-        content = HostPages(self.config, self.planner, self.records, self.classes, self.marks)
+        content = HostPages(
+            self.config, self.planner, self.records, self.classes, self.marks, self.instances
+        )
         pages = content.encode(self.layout)
         self.writer.publish(pages, now_ns)
 
@@ -171,14 +175,14 @@ class WorkerHarness:
         self._pongs: list[Received] = []
         self._connections = count(100 * worker_index + 1)
         # No life draws an id of another.
-        random = Random(f"{instance} {epoch} {worker_index}")
+        random = Random(f"{instance} {1_000 * (epoch - 1) + worker_index}")
         setup = WorkerSetup(
             config=host.config,
             memory=host.memory(worker_index),
             worker_index=worker_index,
             worker_count=host.worker_count,
             instance=instance,
-            instance_uid=f"uid-{instance}",
+            instance_uid=f"uid-{instance}" if instance != "test" else "uid",
             epoch=epoch,
             ticket_key=TICKET_KEY,
             entropy=random.randbytes,

@@ -10,12 +10,12 @@ from collections.abc import Callable
 from worker_harness import SECOND_NS, Host, WorkerHarness
 
 from pointsman_shm.config import Config
+from pointsman_shm.snapshot.records import InstanceRecord
 from pointsman_wire.coordination.model import Model
 from pointsman_wire.coordination.requests import Answer, Request, failed
 from pointsman_workers.core.events import (
     Coordinate,
     Coordinated,
-    FleetMembers,
     InstanceSaid,
     SendInstance,
 )
@@ -141,9 +141,13 @@ class Fleet:
 
     def tell_members(self) -> None:
         """Presence: everybody knows who lives."""
-        names = tuple(f"{member.name}/0" for member in self.living())
         for member in self.living():
-            member.feed(FleetMembers(names))
+            member.host.instances = tuple(
+                InstanceRecord(other.name, f"uid-{other.name}", 1, not other.is_dead)
+                for other in self.members.values()
+                if other is not member
+            )
+            member.host.publish(self.now_ns)
 
     def route(self) -> None:
         """Carry out what workers wish of the fleet, until nobody wishes anything more."""

@@ -132,9 +132,3 @@ class Coordinated(msgspec.Struct, frozen=True, gc=False):
     """The answers to one Coordinate, in the order of its requests."""
 
     answers: list[Answer]
-
-
-class FleetMembers(msgspec.Struct, frozen=True, gc=False):
-    """The workers of all instances that live, each as "instance/shard"."""
-
-    members: tuple[str, ...]

@@ -9,7 +9,7 @@ from typing import Any
 from pointsman_shm.memory.stats_names import Counter, Gauge
 from pointsman_wire.coordination.instance_messages import Attach, AttachAnswer
 from pointsman_wire.coordination.requests import Owner
-from pointsman_workers.core.events import Coordinated, FleetMembers, InstanceSaid, Say
+from pointsman_workers.core.events import Coordinated, InstanceSaid, Say
 from pointsman_workers.core.shard import Shard
 from pointsman_workers.core.state import Job, Key
 from pointsman_workers.desks.attempts import AttemptDesk
@@ -84,7 +84,6 @@ class Sharing:
         return {
             Coordinated: self.book.answered,
             InstanceSaid: self._said,
-            FleetMembers: self._members,
         }
 
     def _said(self, event: InstanceSaid) -> None:
@@ -95,10 +94,6 @@ class Sharing:
     def _answered(self, event: InstanceSaid) -> None:
         assert isinstance(event.message, AttachAnswer), event.message
         self.following.told(event.message, event.payload)
-
-    def _members(self, event: FleetMembers) -> None:
-        """Who else is there: a bucket is thawed when they all have published."""
-        self.buckets.members = tuple(dict.fromkeys((*event.members, self.book.owner.member)))
 
     # -- each step -------------------------------------------------------------------------------
 

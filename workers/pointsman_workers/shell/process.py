@@ -14,6 +14,7 @@ import signal
 import socket
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from functools import partial
 from importlib.metadata import version
 from time import monotonic_ns
 from typing import Any
@@ -21,6 +22,7 @@ from typing import Any
 import msgspec
 
 from pointsman_shm.config import WebConfig
+from pointsman_shm.config_load import ConfigError
 from pointsman_shm.descriptors import take_descriptors
 from pointsman_shm.memory.header import LayoutMismatch, SegmentUnready
 from pointsman_shm.memory.segment import SegmentForeign, SegmentMissing
@@ -76,6 +78,8 @@ from pointsman_workers.shell.journalling import open_journal
 from pointsman_workers.shell.options import WorkerOptions
 from pointsman_workers.shell.pressure import PressureGauge, memory_share_bytes
 from pointsman_workers.shell.pulse import Pulse
+from pointsman_workers.shell.sharing.unfit import RedisUnfit
+from pointsman_workers.shell.sharing.wiring import SHARED_COMMANDS, SharedShell
 from pointsman_workers.shell.status import StatusDesk
 from pointsman_workers.shell.uplink import Uplink
 
@@ -84,12 +88,14 @@ STOP_NS = 25_000_000_000
 FLUSH_S = 2.0
 OOM_SCORE = "500"
 START_ERRORS = (
+    ConfigError,
     JournalDamaged,
     JournalFailed,
     JournalForeign,
     LayoutMismatch,
     OSError,
     PathInUse,
+    RedisUnfit,
     SegmentForeign,
     StateFileError,
 )
@@ -133,6 +139,7 @@ class WorkerProcess:
         lock = await take_shard_lock(options, self._say)
         stack.callback(lock.release)
         self._crash("worker-at-start")
+        self._shared = SharedShell(options.config.redis, os.environ)
         epoch = begin_epoch(options.paths, options.index)
         journal, recovered = await open_journal(options, epoch, crash=self._crash, say=self._say)
         self._journal = journal
@@ -146,6 +153,9 @@ class WorkerProcess:
         core = WorkerCore(setup)
         driver = self._driver = self._drive(core, setup, stack)
         journal.start(driver.post, self._journal_failed)
+        stack.push_async_callback(self._shared.close)
+        stats, say = setup.memory.stats, self._say
+        await self._shared.open(driver.post, stats, say=say, broken=partial(self._life.end, 1))
         self._open_unix_sockets(core, setup, stack)
         self._open_doors(driver, listener, stack)
         stack.callback(Pulse(setup.memory.stats, lambda: self._check(segments)).close)
@@ -174,6 +184,7 @@ class WorkerProcess:
             epoch=epoch,
             ticket_key=ticket_key_for(read_ticket_key(options.paths), memory.catalog.identity),
             address=address,
+            sharing=self._shared.core_settings(),
             server_version=version("pointsman"),
             entropy=os.urandom,
             stopwatch=monotonic_ns,
@@ -284,6 +295,8 @@ class WorkerProcess:
             self._bells.ring(command.worker_index, command.class_number)
         elif kind is TellManager:
             self._uplink.tell(command.message)
+        elif kind in SHARED_COMMANDS:
+            self._shared.carry_out(command)
         elif kind is DropSegments:
             self._journal.drop(command)
         elif kind is Say:

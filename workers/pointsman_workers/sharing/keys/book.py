@@ -20,7 +20,7 @@ class CoordinationBook:
     def __init__(self, owner: Owner) -> None:
         self.owner = owner
         self.is_up = False  # did the last answer come from the backing itself?
-        # Told of each generation that an answer names, with the bucket.
+        # Told of each generation that an answer names, with the bucket; "": it is missing.
         self.met: Callable[[int, str], None] = lambda bucket, generation: None
         self._number = 0
         self._requests: list[Request] = []
@@ -52,10 +52,12 @@ class CoordinationBook:
 
     def _note(self, bucket: int, answer: Answer) -> None:
         self.is_up = answer.outcome not in ("down", "unknown")  # type: ignore[attr-defined]
-        if bucket < 0 or not answer.generation:
+        if bucket < 0 or not self.is_up:
             return
         seen = self._seen.get(bucket)
-        if seen is None or seen.generation != answer.generation or seen.counter < answer.counter:
+        if not answer.generation:
+            pass  # the bucket is missing
+        elif seen is None or seen.generation != answer.generation or seen.counter < answer.counter:
             self._seen[bucket] = Seen(answer.generation, answer.counter)
         self.met(bucket, answer.generation)
 

@@ -86,7 +86,6 @@ class BucketDesk:
         self.shard = shard
         self.book = book
         self.buckets = [Bucket(number=number) for number in range(BUCKET_COUNT)]
-        self.members: tuple[str, ...] = (book.owner.member,)  # that live, as far as is known
         self.lost: Callable[[Key], None] = lambda key: None  # told of keys that others have
         self._turn = 0
         self._window_s = shard.config.jobs.window_s
@@ -207,11 +206,23 @@ class BucketDesk:
             bucket=bucket.number,
             owner=book.owner,
             generation=bucket.generation,
-            members=self.members,
+            members=self._members(),
             overdue=self.shard.now_ns - bucket.frozen_at_ns >= OVERDUE_NS,
         )
         self._begin(bucket)
         book.ask(request, partial(self._touched, bucket), bucket.number)
+
+    def _members(self) -> tuple[str, ...]:
+        """All workers of all instances that live, as far as the manager knows."""
+        setup = self.shard.setup
+        own = [f"{setup.instance}/{shard}" for shard in range(setup.worker_count)]
+        others = [
+            f"{other.name}/{shard}"
+            for other in self.shard.fleet.snapshot.policy.instances
+            if other.alive and other.name != setup.instance
+            for shard in range(other.worker_count)
+        ]
+        return (*own, *others)
 
     # -- publishing ----------------------------------------------------------------------------
 

@@ -1,0 +1,401 @@
+"""Stories of a Redis that is gone, slow, forgetful or failed over, and of instances that die."""
+
+from fleet_harness import LEASE_S, Fleet, Member
+from worker_harness import Client, Node
+
+from pointsman_shm.memory.stats_names import Counter
+from pointsman_wire.coordination.requests import Bind, End, Lookup, Release, Renew
+from pointsman_wire.errors import Code
+from pointsman_wire.lane_messages import Assign, CancelJob
+from pointsman_wire.messages import Error
+from pointsman_wire.session_messages import JobAccepted, Result
+from pointsman_workers.core.events import Say
+
+SESSION = "s-1"
+
+
+def opened(member: Member) -> tuple[Node, Client]:
+    """A node and a client of an instance, the client with the one session."""
+    return member.open_lane(3), member.open_session(SESSION)
+
+
+def started(member: Member, node: Node, client: Client, request_id: str = "r-1") -> Assign:
+    """A job that runs on the node, for longer than its usual timeout."""
+    client.submit(request_id, timeout_s=3600.0)
+    job = node.assignment()
+    node.acknowledge(job.number)
+    return job
+
+
+def awaited(fleet: Fleet, node: Node, within_s: float) -> Assign:
+    """The job that the node gets in that time, and acknowledges."""
+    for _ in range(int(within_s)):
+        fleet.advance(1.0)
+        for job in node.assignments():
+            node.acknowledge(job.number)
+            return job
+    raise AssertionError(f"no job within {within_s} s")
+
+
+def count(member: Member, counter: Counter) -> int:
+    """What a worker has counted."""
+    return member.core.shard.setup.memory.stats.read().counters[counter.name.lower()]
+
+
+# -- R1, R7: gone, for all or for one -------------------------------------------------------------
+
+
+def test_without_redis_new_jobs_are_refused_and_running_ones_go_on() -> None:
+    """R1, R7: policy fail_closed."""
+    fleet = Fleet("a", "b")
+    a = fleet["a"]
+    node, client = opened(a)
+    job = started(a, node, client)
+    a.is_cut = True
+    client.submit("r-2")
+    error = client.one(Error).error
+    assert error.code == Code.SCHEDULER_DEPENDENCY_DOWN
+    assert error.retryable
+    assert error.retry_after_ms
+    node.end(job)
+    assert client.one(Result).status == "completed"
+    # The other instance is not cut off.
+    node_b, client_b = opened(fleet["b"])
+    client_b.submit("r-3")
+    assert node_b.assignment().request_id == "r-3"
+
+
+def test_an_end_without_an_answer_is_told_again_until_redis_is_back() -> None:
+    """R1: then the other instance finds it."""
+    fleet = Fleet("a", "b")
+    a = fleet["a"]
+    node, client = opened(a)
+    job = started(a, node, client)
+    a.is_cut = True
+    node.end(job)
+    assert client.one(Result).status == "completed"
+    fleet.advance(3.0)
+    a.is_cut = False
+    fleet.advance(3.0)
+    assert a.count_of(End) > 1
+    fleet.advance(LEASE_S + 1)
+    node_b, client_b = opened(fleet["b"])
+    client_b.submit("r-1")
+    assert client_b.one(Result).job_id == job.job_id
+    assert not node_b.assignments()
+
+
+def test_with_policy_local_a_job_is_accepted_for_this_instance_and_bound_later() -> None:
+    """T22: local mode goes on, and is reconciled."""
+    fleet = Fleet("a", "b", is_local=True)
+    a = fleet["a"]
+    node, client = opened(a)
+    a.is_cut = True
+    client.submit("r-1", timeout_s=3600.0)
+    accepted = client.one(JobAccepted).jobs[0]
+    assert accepted.scope == "instance"
+    node.acknowledge(node.assignment().number)
+    a.is_cut = False
+    fleet.advance(3.0)
+    _, client_b = opened(fleet["b"])
+    client_b.submit("r-1")
+    assert client_b.one(JobAccepted).jobs[0].job_id == accepted.job_id
+
+
+def test_a_local_job_that_ended_meanwhile_is_known_to_the_fleet_afterwards() -> None:
+    """T22."""
+    fleet = Fleet("a", "b", is_local=True)
+    a = fleet["a"]
+    node, client = opened(a)
+    a.is_cut = True
+    client.submit("r-1")
+    job = node.assignment()
+    node.end(job)
+    assert client.one(Result).status == "completed"
+    a.is_cut = False
+    fleet.advance(3.0)
+    node_b, client_b = opened(fleet["b"])
+    client_b.submit("r-1")
+    assert client_b.one(Result).job_id == job.job_id
+    assert not node_b.assignments()
+
+
+def test_a_key_that_ran_on_both_sides_of_a_partition_is_reported() -> None:
+    """R7, T22: each side gave its own client one result, and says so."""
+    fleet = Fleet("a", "b", is_local=True)
+    a, b = fleet["a"], fleet["b"]
+    node_a, client_a = opened(a)
+    node_b, client_b = opened(b)
+    a.is_cut = True
+    client_a.submit("r-1")
+    client_b.submit("r-1")
+    node_a.end(node_a.assignment())
+    node_b.end(node_b.assignment())
+    assert client_a.one(Result).status == client_b.one(Result).status == "completed"
+    a.is_cut = False
+    fleet.advance(3.0)
+    assert count(a, Counter.JOBS_DUPLICATE) == 1
+    said = [command.text for command in a.commands if isinstance(command, Say)]
+    assert any("duplicate" in text and "r-1" in text for text in said)
+
+
+# -- R2: unknown outcomes --------------------------------------------------------------------------
+
+
+def test_a_bind_without_an_answer_is_proposed_again_and_makes_one_job() -> None:
+    """R2: the client repeats its request; the key is bound to the same job."""
+    fleet = Fleet("a")
+    a = fleet["a"]
+    node, client = opened(a)
+    a.is_deaf = True
+    client.submit("r-1")
+    assert client.one(Error).error.code == Code.SCHEDULER_DEPENDENCY_DOWN
+    first = next(request for request in a.asked if isinstance(request, Bind))
+    a.is_deaf = False
+    client.submit("r-1")
+    assert client.one(JobAccepted).jobs[0].job_id == first.job_id
+    assert node.assignment().job_id == first.job_id
+
+
+def test_a_bind_without_an_answer_is_looked_up_and_freed_for_others() -> None:
+    """R2: its client goes elsewhere, where the key must not wait for a lease."""
+    fleet = Fleet("a", "b")
+    a = fleet["a"]
+    _, client = opened(a)
+    a.is_deaf = True
+    client.submit("r-1")
+    a.is_deaf = False
+    fleet.advance(3.0)
+    assert a.count_of(Lookup) >= 1
+    assert a.count_of(Release) == 1
+    node_b, client_b = opened(fleet["b"])
+    client_b.submit("r-1")
+    assert node_b.assignment().request_id == "r-1"
+
+
+def test_a_follower_of_a_job_that_was_never_accepted_gets_it() -> None:
+    """R2: the other instance is asked for a job it does not have, and frees its key."""
+    fleet = Fleet("a", "b")
+    a = fleet["a"]
+    _, client = opened(a)
+    a.is_deaf = True
+    client.submit("r-1")
+    node_b, client_b = opened(fleet["b"])
+    client_b.submit("r-1")
+    a.is_deaf = False
+    node_b.end(awaited(fleet, node_b, 8.0))
+    assert client_b.one(Result).status == "completed"
+
+
+# -- R9, T26: owners that die, or are late -----------------------------------------------------------
+
+
+def test_a_job_of_a_dead_instance_is_taken_over_under_the_same_job_id() -> None:
+    """R9: its client comes to another instance, which waits for the lease to lapse."""
+    fleet = Fleet("a", "b")
+    a, b = fleet["a"], fleet["b"]
+    node_a, client_a = opened(a)
+    job = started(a, node_a, client_a)
+    a.kill()
+    fleet.tell_members()
+    node_b, client_b = opened(b)
+    client_b.submit("r-1")
+    assert client_b.one(JobAccepted).jobs[0].job_id == job.job_id
+    fleet.advance(LEASE_S / 2)
+    assert not node_b.assignments()
+    again = awaited(fleet, node_b, LEASE_S)
+    assert again.job_id == job.job_id
+    node_b.end(again)
+    assert client_b.one(Result).status == "completed"
+
+
+def test_a_result_that_comes_after_the_lease_was_lost_does_not_count() -> None:
+    """T26, I3: the job was taken over while its first owner stood still."""
+    fleet = Fleet("a", "b")
+    a, b = fleet["a"], fleet["b"]
+    node_a, client_a = opened(a)
+    job = started(a, node_a, client_a)
+    a.is_dead = True  # stands still
+    node_b, client_b = opened(b)
+    client_b.submit("r-1", timeout_s=3600.0)
+    again = awaited(fleet, node_b, LEASE_S + 10)
+    a.is_dead = False
+    a.now_ns = fleet.now_ns
+    node_a.end(job, b"of the first")
+    assert not client_a.all(Result)
+    fleet.advance(1.0)
+    node_b.end(again, b"of the second")
+    assert client_b.one(Result).job_id == job.job_id
+    result, payload = a.sent[client_a.connection][-1]
+    assert isinstance(result, Result)
+    assert payload == b"of the second"
+    assert count(a, Counter.JOBS_FENCED) == 1
+
+
+def test_an_owner_that_finds_its_lease_lost_stops_its_node_and_follows() -> None:
+    """T26: long before its node has ended."""
+    fleet = Fleet("a", "b")
+    a, b = fleet["a"], fleet["b"]
+    node_a, client_a = opened(a)
+    started(a, node_a, client_a)
+    a.is_dead = True
+    node_b, client_b = opened(b)
+    client_b.submit("r-1", timeout_s=3600.0)
+    again = awaited(fleet, node_b, LEASE_S + 10)
+    a.is_dead = False
+    fleet.advance(2.0)
+    assert len(a.take(node_a.connection, CancelJob)) == 1
+    node_b.end(again)
+    assert client_a.one(Result).job_id == client_b.one(Result).job_id == again.job_id
+
+
+def test_a_result_waits_when_redis_is_away_for_longer_than_the_lease() -> None:
+    """R7, T26: cut off, an instance cannot know whether its job was taken over: it was."""
+    fleet = Fleet("a", "b")
+    a, b = fleet["a"], fleet["b"]
+    node_a, client_a = opened(a)
+    job = started(a, node_a, client_a)
+    a.is_cut = True
+    node_b, client_b = opened(b)
+    client_b.submit("r-1", timeout_s=3600.0)
+    again = awaited(fleet, node_b, LEASE_S + 10)
+    node_a.end(job, b"of the first")
+    assert not client_a.all(Result)
+    a.is_cut = False
+    fleet.advance(2.0)
+    node_b.end(again, b"of the second")
+    fleet.advance(6.0)
+    result, payload = a.sent[client_a.connection][-1]
+    assert isinstance(result, Result)
+    assert payload == b"of the second"
+
+
+def test_a_long_job_keeps_its_lease() -> None:
+    fleet = Fleet("a", "b")
+    a, b = fleet["a"], fleet["b"]
+    node_a, client_a = opened(a)
+    job = started(a, node_a, client_a)
+    node_b, client_b = opened(b)
+    client_b.submit("r-1")
+    fleet.advance(3 * LEASE_S)
+    assert a.count_of(Renew) >= 8
+    assert not node_b.assignments()
+    node_a.end(job)
+    assert client_b.one(Result).job_id == job.job_id
+
+
+def test_a_jump_of_the_clock_of_redis_costs_no_second_result() -> None:
+    """R12: the lease lapses early; the first owner's result does not count."""
+    fleet = Fleet("a", "b")
+    a, b = fleet["a"], fleet["b"]
+    node_a, client_a = opened(a)
+    job = started(a, node_a, client_a)
+    fleet.clock_jump_ms = 100_000
+    node_b, client_b = opened(b)
+    client_b.submit("r-1")
+    again = node_b.assignment()
+    assert again.job_id == job.job_id
+    node_a.end(job, b"of the first")
+    node_b.end(again, b"of the second")
+    fleet.advance(6.0)
+    payloads = [member.sent[c.connection][-1][1] for member, c in ((a, client_a), (b, client_b))]
+    assert payloads == [b"of the second", b"of the second"]
+
+
+# -- R3, R5: forgetful -------------------------------------------------------------------------------
+
+
+def test_a_flush_is_noticed_and_running_jobs_are_published_again() -> None:
+    """R3: the same key afterwards is the same job, at every instance."""
+    fleet = Fleet("a", "b")
+    a, b = fleet["a"], fleet["b"]
+    node_a, client_a = opened(a)
+    job = started(a, node_a, client_a)
+    fleet.model.flush()
+    fleet.advance(5.0)
+    assert count(a, Counter.BUCKETS_FORGOTTEN) >= 1
+    node_b, client_b = opened(b)
+    client_b.submit("r-1")
+    assert client_b.one(JobAccepted).jobs[0].job_id == job.job_id
+    assert not node_b.assignments()
+    node_a.end(job)
+    assert client_b.one(Result).status == "completed"
+
+
+def test_ended_jobs_are_remembered_through_a_flush() -> None:
+    """R3: what has ended within the window is not run again."""
+    fleet = Fleet("a", "b")
+    a, b = fleet["a"], fleet["b"]
+    node_a, client_a = opened(a)
+    client_a.submit("r-1")
+    job = node_a.assignment()
+    node_a.end(job)
+    fleet.model.flush()
+    fleet.advance(5.0)
+    node_b, client_b = opened(b)
+    client_b.submit("r-1")
+    assert client_b.one(Result).job_id == job.job_id
+    assert not node_b.assignments()
+
+
+def test_nothing_new_is_bound_in_a_bucket_until_all_have_published() -> None:
+    """R3, R5: one instance is slow to notice, so its jobs are not known yet."""
+    fleet = Fleet("a", "b")
+    a, b = fleet["a"], fleet["b"]
+    node_a, client_a = opened(a)
+    job = started(a, node_a, client_a)
+    node_b, client_b = opened(b)
+    a.is_held = True  # nothing of it is answered
+    fleet.model.flush()
+    fleet.advance(2.0)
+    client_b.submit("r-1")
+    fleet.advance(1.0)
+    assert client_b.one(Error).error.code == Code.SCHEDULER_DEPENDENCY_DOWN
+    a.let_go()
+    fleet.advance(3.0)
+    client_b.submit("r-1")
+    assert client_b.one(JobAccepted).jobs[0].job_id == job.job_id
+    assert not node_b.assignments()
+
+
+def test_a_bucket_is_thawed_without_an_instance_that_never_publishes() -> None:
+    """R3: after ten seconds, so that one that hangs does not stop all others."""
+    fleet = Fleet("a", "b")
+    a, b = fleet["a"], fleet["b"]
+    a.is_held = True
+    fleet.model.flush()
+    node_b, client_b = opened(b)
+    fleet.advance(15.0)
+    client_b.submit("r-1")
+    assert node_b.assignment().request_id == "r-1"
+
+
+def test_a_failover_to_a_stale_copy_forgets_no_running_job() -> None:
+    """R5: the copy has not heard of the job."""
+    fleet = Fleet("a", "b")
+    a, b = fleet["a"], fleet["b"]
+    stale = fleet.model.snapshot()
+    node_a, client_a = opened(a)
+    job = started(a, node_a, client_a)
+    fleet.model.fail_over(stale)
+    fleet.advance(5.0)
+    node_b, client_b = opened(b)
+    client_b.submit("r-1")
+    assert client_b.one(JobAccepted).jobs[0].job_id == job.job_id
+    assert not node_b.assignments()
+
+
+def test_a_restored_copy_of_the_same_reign_is_noticed_by_the_counters() -> None:
+    """R5: nothing tells but that an instance's own counter went back."""
+    fleet = Fleet("a", "b")
+    a, b = fleet["a"], fleet["b"]
+    node_a, client_a = opened(a)
+    stale = fleet.model.snapshot()
+    job = started(a, node_a, client_a)
+    fleet.advance(1.0)
+    fleet.model.store.entries = stale
+    fleet.advance(5.0)
+    node_b, client_b = opened(b)
+    client_b.submit("r-1")
+    assert client_b.one(JobAccepted).jobs[0].job_id == job.job_id
+    assert not node_b.assignments()

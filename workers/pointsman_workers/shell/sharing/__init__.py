@@ -1,0 +1,1 @@
+"""What a worker does on the network to share a fleet with other instances."""

@@ -1,0 +1,123 @@
+"""Carries what the core asks of Redis to it, and the answers back, beside the loop's other work.
+
+One command is one pipeline.  While many are under way, what comes joins the next one; so a slow
+Redis gets fewer, larger pipelines, and nothing grows without bound.  Every request is answered:
+by Redis within the time limit, else here.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from time import monotonic_ns
+from typing import Protocol
+
+from pointsman_shm.memory.stats import StatsPage
+from pointsman_shm.memory.stats_names import Counter, Timing
+from pointsman_wire.coordination.requests import Answer, Request, failed
+from pointsman_workers.core.events import Coordinate, Coordinated
+
+PIPELINES_MAX = 256
+REQUESTS_A_PIPELINE_MAX = 1_000
+WAITING_MAX = 100_000  # requests
+_FAILED = ("down", "unknown")
+
+
+class Backing(Protocol):
+    """Who answers (pointsman_wire.coordination.backing)."""
+
+    async def execute(self, requests: Sequence[Request]) -> list[Answer]:
+        """Answer all requests, in order, within the time limit."""
+
+    async def close(self) -> None:
+        """Hang up."""
+
+
+class Coordinator:
+    """Runs Coordinate commands; `broken` is told of a bug of ours: nothing may go on after it."""
+
+    def __init__(
+        self,
+        backing: Backing,
+        post: Callable[[Coordinated], None],
+        stats: StatsPage,
+        broken: Callable[[BaseException], None],
+        *,
+        wait_s: float = 0.25,
+    ) -> None:
+        self._backing = backing
+        self._post = post
+        self._stats = stats
+        self._broken = broken
+        self._wait_ns = int(wait_s * 1e9)
+        self._loop = asyncio.get_running_loop()
+        self._running: set[asyncio.Task[None]] = set()
+        # What waits for a pipeline to end, and since when.
+        self._waiting: deque[tuple[int, Request]] = deque(maxlen=WAITING_MAX)
+
+    async def close(self) -> None:
+        """Give up what is under way, and hang up."""
+        running = [*self._running]
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+        await self._backing.close()
+
+    @property
+    def waiting_count(self) -> int:
+        """Requests that wait for their turn."""
+        return len(self._waiting)
+
+    def ask(self, command: Coordinate) -> None:
+        """Send the requests now, or with those that wait."""
+        requests = command.requests
+        if not self._waiting and len(self._running) < PIPELINES_MAX:
+            self._start(requests)
+        elif len(self._waiting) + len(requests) > WAITING_MAX:
+            self._refuse(requests, f"{WAITING_MAX} requests wait for Redis")
+        else:
+            now_ns = monotonic_ns()
+            self._waiting.extend((now_ns, request) for request in requests)
+
+    def _start(self, requests: list[Request]) -> None:
+        task = self._loop.create_task(self._run(requests))
+        self._running.add(task)
+        task.add_done_callback(self._ended)
+
+    async def _run(self, requests: list[Request]) -> None:
+        began_ns = monotonic_ns()
+        answers = await self._backing.execute(requests)
+        stats = self._stats
+        stats.observe(Timing.REDIS, monotonic_ns() - began_ns)
+        stats.add(Counter.REDIS_PIPELINES)
+        stats.add(Counter.REDIS_REQUESTS, len(requests))
+        self._give(answers)
+
+    def _give(self, answers: list[Answer]) -> None:
+        failures = sum(answer.outcome in _FAILED for answer in answers)  # type: ignore[attr-defined]
+        if failures:
+            self._stats.add(Counter.REDIS_FAILURES, failures)
+        self._post(Coordinated(answers))
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._running.discard(task)
+        if task.cancelled():
+            return
+        if (error := task.exception()) is not None:
+            self._broken(error)
+            return
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Send what waits; what has waited for as long as an answer may take is answered here."""
+        oldest_ns = monotonic_ns() - self._wait_ns
+        late: list[Request] = []
+        while self._waiting and self._waiting[0][0] < oldest_ns:
+            late.append(self._waiting.popleft()[1])
+        if late:
+            self._refuse(late, "Redis is too slow: too many requests are under way")
+        count = min(len(self._waiting), REQUESTS_A_PIPELINE_MAX)
+        if count:
+            self._start([self._waiting.popleft()[1] for _ in range(count)])
+
+    def _refuse(self, requests: list[Request], why: str) -> None:
+        self._give([failed(request, "down", why) for request in requests])

@@ -1,0 +1,88 @@
+"""Redis in a worker's shell: settings and secrets, the coordinator, and their end."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pointsman_shm.config_redis import RedisConfig
+from pointsman_shm.memory.stats import StatsPage
+from pointsman_shm.secret_files import read_secret
+from pointsman_wire.coordination.settings import RedisSettings, Secret, redis_settings
+from pointsman_workers.core.events import Coordinate, SendInstance
+from pointsman_workers.core.setup import SharingSettings
+from pointsman_workers.shell.sharing.coordinator import Coordinator
+
+SHARED_COMMANDS = (Coordinate, SendInstance)
+
+
+def settings_of(redis: RedisConfig, environment: Mapping[str, str]) -> RedisSettings | None:
+    """What the configuration says, with the secrets; None when there is no Redis.
+
+    Raises ConfigError for a secret file that cannot be used.
+    """
+    if not redis.is_on:
+        return None
+    password = read_secret(
+        redis.password_file,
+        "POINTSMAN_REDIS_PASSWORD",
+        what="redis.password_file",
+        environment=environment,
+    )
+    cluster_key = read_secret(
+        redis.cluster_key_file,
+        "POINTSMAN_CLUSTER_KEY",
+        what="redis.cluster_key_file",
+        environment=environment,
+    )
+    section = {name: getattr(redis, name) for name in redis.__struct_fields__}
+    return redis_settings(section, password=Secret(password), cluster_key=Secret(cluster_key))
+
+
+class SharedShell:
+    """What a worker has to do with other instances; nothing, where there is no Redis."""
+
+    def __init__(self, redis: RedisConfig, environment: Mapping[str, str]) -> None:
+        self._settings = settings_of(redis, environment)
+        self._coordinator: Coordinator | None = None
+
+    def core_settings(self) -> SharingSettings | None:
+        """What the core is told of it."""
+        settings = self._settings
+        if settings is None:
+            return None
+        return SharingSettings(
+            lease_s=settings.binding_lease_s, is_local=settings.policy == "local"
+        )
+
+    async def open(
+        self,
+        post: Callable[[Any], None],
+        stats: StatsPage,
+        *,
+        say: Callable[[str], None],
+        broken: Callable[[str], None],
+    ) -> None:
+        """Meet Redis, if there is one.  Raises RedisUnfit."""
+        if self._settings is None:
+            return
+        # redis-py takes long to read, and most services do without it.
+        from pointsman_workers.shell.sharing.reaching import reach_redis
+
+        backing = await reach_redis(self._settings, say)
+        self._coordinator = Coordinator(
+            backing,
+            post,
+            stats,
+            lambda error: broken(f"ends: coordination has a bug: {error!r}"),
+            wait_s=self._settings.timeout_ms / 1e3,
+        )
+
+    async def close(self) -> None:
+        """Hang up."""
+        if self._coordinator is not None:
+            await self._coordinator.close()
+
+    def carry_out(self, command: Coordinate | SendInstance) -> None:
+        """Do what the core wishes of the fleet."""
+        assert self._coordinator is not None, command
+        if isinstance(command, Coordinate):
+            self._coordinator.ask(command)
