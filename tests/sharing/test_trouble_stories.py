@@ -42,7 +42,7 @@ def count(member: Member, counter: Counter) -> int:
     return member.core.shard.setup.memory.stats.read().counters[counter.name.lower()]
 
 
-# -- R1, R7: gone, for all or for one -------------------------------------------------------------
+# -- R1, R7: gone, for all or for one
 
 
 def test_without_redis_new_jobs_are_refused_and_running_ones_go_on() -> None:
@@ -139,7 +139,7 @@ def test_a_key_that_ran_on_both_sides_of_a_partition_is_reported() -> None:
     assert any("duplicate" in text and "r-1" in text for text in said)
 
 
-# -- R2: unknown outcomes --------------------------------------------------------------------------
+# -- R2: unknown outcomes
 
 
 def test_a_bind_without_an_answer_is_proposed_again_and_makes_one_job() -> None:
@@ -187,7 +187,7 @@ def test_a_follower_of_a_job_that_was_never_accepted_gets_it() -> None:
     assert client_b.one(Result).status == "completed"
 
 
-# -- R9, T26: owners that die, or are late -----------------------------------------------------------
+# -- R9, T26: owners that die, or are late
 
 
 def test_a_job_of_a_dead_instance_is_taken_over_under_the_same_job_id() -> None:
@@ -302,7 +302,7 @@ def test_a_jump_of_the_clock_of_redis_costs_no_second_result() -> None:
     assert payloads == [b"of the second", b"of the second"]
 
 
-# -- R3, R5: forgetful -------------------------------------------------------------------------------
+# -- R3, R5: forgetful
 
 
 def test_a_flush_is_noticed_and_running_jobs_are_published_again() -> None:
