@@ -7,12 +7,14 @@ until `let_go`) or dead.  What one says to another arrives at once.
 
 from collections.abc import Callable
 
-from worker_harness import SECOND_NS, Host, WorkerHarness
+from worker_harness import SECOND_NS, Client, Host, Node, WorkerHarness
 
 from pointsman_shm.config import Config
+from pointsman_shm.memory.stats_names import Counter
 from pointsman_shm.snapshot.records import InstanceRecord
 from pointsman_wire.coordination.model import Model
 from pointsman_wire.coordination.requests import Answer, Request, failed
+from pointsman_wire.lane_messages import Assign
 from pointsman_workers.core.events import (
     Coordinate,
     Coordinated,
@@ -23,6 +25,7 @@ from pointsman_workers.core.setup import SharingSettings
 
 MILLISECOND_NS = 1_000_000
 LEASE_S = 45.0
+SESSION = "s-1"
 
 
 class Member(WorkerHarness):
@@ -192,3 +195,31 @@ class Fleet:
             for member in self.living():
                 if member.now_ns < self.now_ns:
                     member.advance((self.now_ns - member.now_ns) / SECOND_NS)
+
+
+def opened(member: Member) -> tuple[Node, Client]:
+    """A node and a client of an instance, the client with the one session."""
+    return member.open_lane(3), member.open_session(SESSION)
+
+
+def started(member: Member, node: Node, client: Client, request_id: str = "r-1") -> Assign:
+    """A job that runs on the node, for longer than its usual timeout."""
+    client.submit(request_id, timeout_s=3600.0)
+    job = node.assignment()
+    node.acknowledge(job.number)
+    return job
+
+
+def awaited(fleet: Fleet, node: Node, within_s: float) -> Assign:
+    """The job that the node gets in that time, and acknowledges."""
+    for _ in range(int(within_s)):
+        fleet.advance(1.0)
+        for job in node.assignments():
+            node.acknowledge(job.number)
+            return job
+    raise AssertionError(f"no job within {within_s} s")
+
+
+def count(member: Member, counter: Counter) -> int:
+    """What a worker has counted."""
+    return member.core.shard.setup.memory.stats.read().counters[counter.name.lower()]

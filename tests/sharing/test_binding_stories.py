@@ -1,7 +1,7 @@
 """Stories of keys that are bound for the whole fleet, with two workers over one Redis model."""
 
-from fleet_harness import Fleet, Member
-from worker_harness import Client, Node, one_node
+from fleet_harness import SESSION, Fleet, opened
+from worker_harness import one_node
 
 from pointsman_wire.coordination.requests import Bind, End, Release, Renew
 from pointsman_wire.errors import Code
@@ -9,13 +9,6 @@ from pointsman_wire.lane_messages import CancelJob
 from pointsman_wire.messages import Error
 from pointsman_wire.session_messages import JobAccepted, Result
 from pointsman_workers.core.events import Coordinate, WriteJournal
-
-SESSION = "s-1"
-
-
-def opened(member: Member) -> tuple[Node, Client]:
-    """A node and a client of an instance, the client with the one session."""
-    return member.open_lane(3), member.open_session(SESSION)
 
 
 def test_without_redis_nothing_is_asked_and_a_submit_is_answered_in_its_own_step() -> None:

@@ -1,46 +1,14 @@
-"""Stories of a Redis that is gone, slow, forgetful or failed over, and of instances that die."""
+"""Stories of a Redis that is gone or does not answer, and of instances that die or are late."""
 
-from fleet_harness import LEASE_S, Fleet, Member
-from worker_harness import Client, Node
+from fleet_harness import LEASE_S, Fleet, awaited, count, opened, started
 
 from pointsman_shm.memory.stats_names import Counter
 from pointsman_wire.coordination.requests import Bind, End, Lookup, Release, Renew
 from pointsman_wire.errors import Code
-from pointsman_wire.lane_messages import Assign, CancelJob
+from pointsman_wire.lane_messages import CancelJob
 from pointsman_wire.messages import Error
 from pointsman_wire.session_messages import JobAccepted, Result
 from pointsman_workers.core.events import Say
-
-SESSION = "s-1"
-
-
-def opened(member: Member) -> tuple[Node, Client]:
-    """A node and a client of an instance, the client with the one session."""
-    return member.open_lane(3), member.open_session(SESSION)
-
-
-def started(member: Member, node: Node, client: Client, request_id: str = "r-1") -> Assign:
-    """A job that runs on the node, for longer than its usual timeout."""
-    client.submit(request_id, timeout_s=3600.0)
-    job = node.assignment()
-    node.acknowledge(job.number)
-    return job
-
-
-def awaited(fleet: Fleet, node: Node, within_s: float) -> Assign:
-    """The job that the node gets in that time, and acknowledges."""
-    for _ in range(int(within_s)):
-        fleet.advance(1.0)
-        for job in node.assignments():
-            node.acknowledge(job.number)
-            return job
-    raise AssertionError(f"no job within {within_s} s")
-
-
-def count(member: Member, counter: Counter) -> int:
-    """What a worker has counted."""
-    return member.core.shard.setup.memory.stats.read().counters[counter.name.lower()]
-
 
 # -- R1, R7: gone, for all or for one
 
@@ -300,102 +268,3 @@ def test_a_jump_of_the_clock_of_redis_costs_no_second_result() -> None:
     fleet.advance(6.0)
     payloads = [member.sent[c.connection][-1][1] for member, c in ((a, client_a), (b, client_b))]
     assert payloads == [b"of the second", b"of the second"]
-
-
-# -- R3, R5: forgetful
-
-
-def test_a_flush_is_noticed_and_running_jobs_are_published_again() -> None:
-    """R3: the same key afterwards is the same job, at every instance."""
-    fleet = Fleet("a", "b")
-    a, b = fleet["a"], fleet["b"]
-    node_a, client_a = opened(a)
-    job = started(a, node_a, client_a)
-    fleet.model.flush()
-    fleet.advance(5.0)
-    assert count(a, Counter.BUCKETS_FORGOTTEN) >= 1
-    node_b, client_b = opened(b)
-    client_b.submit("r-1")
-    assert client_b.one(JobAccepted).jobs[0].job_id == job.job_id
-    assert not node_b.assignments()
-    node_a.end(job)
-    assert client_b.one(Result).status == "completed"
-
-
-def test_ended_jobs_are_remembered_through_a_flush() -> None:
-    """R3: what has ended within the window is not run again."""
-    fleet = Fleet("a", "b")
-    a, b = fleet["a"], fleet["b"]
-    node_a, client_a = opened(a)
-    client_a.submit("r-1")
-    job = node_a.assignment()
-    node_a.end(job)
-    fleet.model.flush()
-    fleet.advance(5.0)
-    node_b, client_b = opened(b)
-    client_b.submit("r-1")
-    assert client_b.one(Result).job_id == job.job_id
-    assert not node_b.assignments()
-
-
-def test_nothing_new_is_bound_in_a_bucket_until_all_have_published() -> None:
-    """R3, R5: one instance is slow to notice, so its jobs are not known yet."""
-    fleet = Fleet("a", "b")
-    a, b = fleet["a"], fleet["b"]
-    node_a, client_a = opened(a)
-    job = started(a, node_a, client_a)
-    node_b, client_b = opened(b)
-    a.is_held = True  # nothing of it is answered
-    fleet.model.flush()
-    fleet.advance(2.0)
-    client_b.submit("r-1")
-    fleet.advance(1.0)
-    assert client_b.one(Error).error.code == Code.SCHEDULER_DEPENDENCY_DOWN
-    a.let_go()
-    fleet.advance(3.0)
-    client_b.submit("r-1")
-    assert client_b.one(JobAccepted).jobs[0].job_id == job.job_id
-    assert not node_b.assignments()
-
-
-def test_a_bucket_is_thawed_without_an_instance_that_never_publishes() -> None:
-    """R3: after ten seconds, so that one that hangs does not stop all others."""
-    fleet = Fleet("a", "b")
-    a, b = fleet["a"], fleet["b"]
-    a.is_held = True
-    fleet.model.flush()
-    node_b, client_b = opened(b)
-    fleet.advance(15.0)
-    client_b.submit("r-1")
-    assert node_b.assignment().request_id == "r-1"
-
-
-def test_a_failover_to_a_stale_copy_forgets_no_running_job() -> None:
-    """R5: the copy has not heard of the job."""
-    fleet = Fleet("a", "b")
-    a, b = fleet["a"], fleet["b"]
-    stale = fleet.model.snapshot()
-    node_a, client_a = opened(a)
-    job = started(a, node_a, client_a)
-    fleet.model.fail_over(stale)
-    fleet.advance(5.0)
-    node_b, client_b = opened(b)
-    client_b.submit("r-1")
-    assert client_b.one(JobAccepted).jobs[0].job_id == job.job_id
-    assert not node_b.assignments()
-
-
-def test_a_restored_copy_of_the_same_reign_is_noticed_by_the_counters() -> None:
-    """R5: nothing tells but that an instance's own counter went back."""
-    fleet = Fleet("a", "b")
-    a, b = fleet["a"], fleet["b"]
-    node_a, client_a = opened(a)
-    stale = fleet.model.snapshot()
-    job = started(a, node_a, client_a)
-    fleet.advance(1.0)
-    fleet.model.store.entries = stale
-    fleet.advance(5.0)
-    node_b, client_b = opened(b)
-    client_b.submit("r-1")
-    assert client_b.one(JobAccepted).jobs[0].job_id == job.job_id
-    assert not node_b.assignments()

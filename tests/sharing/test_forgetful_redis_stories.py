@@ -1,0 +1,104 @@
+"""Stories of a Redis that was flushed, or failed over to a copy that is behind."""
+
+from fleet_harness import Fleet, count, opened, started
+
+from pointsman_shm.memory.stats_names import Counter
+from pointsman_wire.errors import Code
+from pointsman_wire.messages import Error
+from pointsman_wire.session_messages import JobAccepted, Result
+
+
+def test_a_flush_is_noticed_and_running_jobs_are_published_again() -> None:
+    """R3: the same key afterwards is the same job, at every instance."""
+    fleet = Fleet("a", "b")
+    a, b = fleet["a"], fleet["b"]
+    node_a, client_a = opened(a)
+    job = started(a, node_a, client_a)
+    fleet.model.flush()
+    fleet.advance(5.0)
+    assert count(a, Counter.BUCKETS_FORGOTTEN) >= 1
+    node_b, client_b = opened(b)
+    client_b.submit("r-1")
+    assert client_b.one(JobAccepted).jobs[0].job_id == job.job_id
+    assert not node_b.assignments()
+    node_a.end(job)
+    assert client_b.one(Result).status == "completed"
+
+
+def test_ended_jobs_are_remembered_through_a_flush() -> None:
+    """R3: what has ended within the window is not run again."""
+    fleet = Fleet("a", "b")
+    a, b = fleet["a"], fleet["b"]
+    node_a, client_a = opened(a)
+    client_a.submit("r-1")
+    job = node_a.assignment()
+    node_a.end(job)
+    fleet.model.flush()
+    fleet.advance(5.0)
+    node_b, client_b = opened(b)
+    client_b.submit("r-1")
+    assert client_b.one(Result).job_id == job.job_id
+    assert not node_b.assignments()
+
+
+def test_nothing_new_is_bound_in_a_bucket_until_all_have_published() -> None:
+    """R3, R5: one instance is slow to notice, so its jobs are not known yet."""
+    fleet = Fleet("a", "b")
+    a, b = fleet["a"], fleet["b"]
+    node_a, client_a = opened(a)
+    job = started(a, node_a, client_a)
+    node_b, client_b = opened(b)
+    a.is_held = True  # nothing of it is answered
+    fleet.model.flush()
+    fleet.advance(2.0)
+    client_b.submit("r-1")
+    fleet.advance(1.0)
+    assert client_b.one(Error).error.code == Code.SCHEDULER_DEPENDENCY_DOWN
+    a.let_go()
+    fleet.advance(3.0)
+    client_b.submit("r-1")
+    assert client_b.one(JobAccepted).jobs[0].job_id == job.job_id
+    assert not node_b.assignments()
+
+
+def test_a_bucket_is_thawed_without_an_instance_that_never_publishes() -> None:
+    """R3: after ten seconds, so that one that hangs does not stop all others."""
+    fleet = Fleet("a", "b")
+    a, b = fleet["a"], fleet["b"]
+    a.is_held = True
+    fleet.model.flush()
+    node_b, client_b = opened(b)
+    fleet.advance(15.0)
+    client_b.submit("r-1")
+    assert node_b.assignment().request_id == "r-1"
+
+
+def test_a_failover_to_a_stale_copy_forgets_no_running_job() -> None:
+    """R5: the copy has not heard of the job."""
+    fleet = Fleet("a", "b")
+    a, b = fleet["a"], fleet["b"]
+    stale = fleet.model.snapshot()
+    node_a, client_a = opened(a)
+    job = started(a, node_a, client_a)
+    fleet.model.fail_over(stale)
+    fleet.advance(5.0)
+    node_b, client_b = opened(b)
+    client_b.submit("r-1")
+    assert client_b.one(JobAccepted).jobs[0].job_id == job.job_id
+    assert not node_b.assignments()
+
+
+def test_a_restored_copy_of_the_same_reign_is_noticed_by_the_counters() -> None:
+    """R5: nothing tells but that an instance's own counter went back."""
+    fleet = Fleet("a", "b")
+    a, b = fleet["a"], fleet["b"]
+    node_a, client_a = opened(a)
+    stale = fleet.model.snapshot()
+    job = started(a, node_a, client_a)
+    fleet.advance(1.0)
+    fleet.model.store.entries = stale
+    fleet.advance(5.0)
+    node_b, client_b = opened(b)
+    client_b.submit("r-1")
+    assert client_b.one(JobAccepted).jobs[0].job_id == job.job_id
+    assert not node_b.assignments()
