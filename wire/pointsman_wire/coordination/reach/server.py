@@ -54,10 +54,10 @@ class Server:
 
         Raises Unfit for what the operator must mend, NotReached for the rest.
         """
-        if self._is_ready:
+        if self.is_ready:
             return
         async with self._opening:
-            if self._is_ready:
+            if self.is_ready:
                 return
             if self._met and self.line.is_open:
                 await self.line.exchange(LOADS)
@@ -73,7 +73,8 @@ class Server:
             self._met = self._has_scripts = True
 
     @property
-    def _is_ready(self) -> bool:
+    def is_ready(self) -> bool:
+        """Whether a call may go out at once."""
         return self._met and self._has_scripts and self.line.is_open
 
     def lost_scripts(self) -> None:

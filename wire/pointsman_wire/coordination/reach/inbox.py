@@ -1,0 +1,116 @@
+"""Reads one shard's inbox, on a connection of its own, because its reads wait.
+
+Entries are given to the one consumer of the one group of the stream; who holds the shard's lock is
+that consumer.  An entry stays until it is acknowledged (`inbox_requests.Acknowledge`), so what a
+predecessor was given and did not acknowledge is claimed at the start.
+"""
+
+import asyncio
+from typing import Any, NamedTuple
+
+from pointsman_wire.coordination.connection import Command, NotReached, Unanswered
+from pointsman_wire.coordination.errors import Refusal
+from pointsman_wire.coordination.inbox_requests import GROUP, Entry, Place
+from pointsman_wire.coordination.keys import Keys
+from pointsman_wire.coordination.reach.routes import Routes
+from pointsman_wire.coordination.reach.server import Server
+from pointsman_wire.coordination.settings import RedisSettings
+from pointsman_wire.coordination.terms import INBOX_MS
+
+CONSUMER = "shard"
+FIRST = "0-0"
+
+
+class Claimed(NamedTuple):
+    """Entries that were given out before, and where to go on; "" when these were the last."""
+
+    entries: list[Entry]
+    after: str
+
+
+class InboxReader:
+    """Receives and claims.  Every method raises NotReached when Redis does not do its part."""
+
+    def __init__(self, settings: RedisSettings, place: Place) -> None:
+        self._settings = settings
+        self._key = Keys(settings.prefix).inbox(place.instance, place.shard)
+        self._routes = Routes(settings)
+        self._server: Server | None = None
+        self._has_group = False
+
+    async def receive(self, *, block_ms: int, count_max: int = 100) -> list[Entry]:
+        """Entries that nobody was given yet, oldest first; empty after `block_ms` without any."""
+        words: Command = ("XREADGROUP", "GROUP", GROUP, CONSUMER, "COUNT", count_max)
+        words += ("BLOCK", block_ms, "STREAMS", self._key, ">")
+        (reply,) = await self._asked([words], wait_s=block_ms / 1000)
+        if not reply:
+            return []
+        return [Entry(row[0].decode(), row[1][1]) for row in reply[0][1]]
+
+    async def claim(self, *, after: str = FIRST, count_max: int = 100) -> Claimed:
+        """Entries from that id on that were given out and not acknowledged, oldest first."""
+        words: Command = ("XAUTOCLAIM", self._key, GROUP, CONSUMER, 0, after, "COUNT", count_max)
+        claimed, clock = await self._asked([words, ("TIME",)])
+        rows = [row for row in claimed[1] if row[1]]  # without those that were trimmed away
+        if not rows:
+            return Claimed([], _next(claimed[0]))
+        first, last = rows[0][0], rows[-1][0]
+        pending_words: Command = ("XPENDING", self._key, GROUP, first, last, len(rows) + 1_000)
+        (pending,) = await self._asked([pending_words])
+        deliveries = {row[0]: int(row[3]) for row in pending}
+        now_ms = int(clock[0]) * 1000 + int(clock[1]) // 1000
+        entries = [
+            Entry(
+                id=row[0].decode(),
+                blob=row[1][1],
+                deliveries=deliveries.get(row[0], 1),
+                age_ms=max(0, now_ms - int(row[0].partition(b"-")[0])),
+            )
+            for row in rows
+        ]
+        return Claimed(entries, _next(claimed[0]))
+
+    async def close(self) -> None:
+        """Hang up."""
+        if self._server is not None:
+            await self._server.line.close()
+
+    async def _asked(self, commands: list[Command], *, wait_s: float = 0.0) -> list[Any]:
+        limit_s = self._settings.timeout_ms / 1000
+        try:
+            async with asyncio.timeout(wait_s + 2 * limit_s):
+                server = await self._ready()
+                replies = await server.line.exchange(commands)
+        except (TimeoutError, Unanswered, NotReached) as error:
+            self._routes.stale = self._routes.may_change
+            await self.close()
+            raise NotReached(str(error) or "Redis did not answer in time") from error
+        refused = next((reply for reply in replies if isinstance(reply, Refusal)), None)
+        if refused is not None:
+            self._has_group = False
+            self._routes.stale = self._routes.may_change
+            raise NotReached(str(refused))
+        return replies
+
+    async def _ready(self) -> Server:
+        if self._routes.stale:
+            await self._routes.find()
+        address = self._routes.address_for(self._key)
+        if address is None:
+            raise NotReached("no server is known for the inbox")
+        if self._server is None or self._server.address != address:
+            await self.close()
+            self._server = Server(self._settings, address)
+        if not self._server.is_ready:
+            self._has_group = False
+            await self._server.ready()
+        if not self._has_group:
+            # Refused where the group exists already, which is as good.
+            create: Command = ("XGROUP", "CREATE", self._key, GROUP, "0", "MKSTREAM")
+            await self._server.line.exchange([create, ("PEXPIRE", self._key, INBOX_MS)])
+            self._has_group = True
+        return self._server
+
+
+def _next(cursor: bytes) -> str:
+    return "" if cursor == FIRST.encode() else cursor.decode()
