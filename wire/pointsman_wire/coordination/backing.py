@@ -91,6 +91,10 @@ class RedisBacking:
         for server in self._servers.values():
             await server.line.close()
 
+    def servers(self) -> list[Server]:
+        """The servers that have been asked so far."""
+        return list(self._servers.values())
+
     @property
     def _limit_s(self) -> float:
         return self.settings.timeout_ms / 1000
@@ -243,7 +247,7 @@ class RedisBacking:
             await asyncio.sleep(WATCH_S)
             self._routes.stale = self._routes.stale or self._routes.are_told
             await self._know_routes(asyncio.get_running_loop().time() + self._limit_s)
-            for server in list(self._servers.values()):
+            for server in self.servers():
                 await self._look_at(server)
             self.tally.reigns_met = sum(s.reigns_met for s in self._servers.values())
 
