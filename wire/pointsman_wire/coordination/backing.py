@@ -44,13 +44,15 @@ class Again(NamedTuple):
     reason: str
     address: Address | None = None
     asking: bool = False
+    loading: bool = False
 
 
 class Route(NamedTuple):
-    """Whom to ask, and whether as ASK wants."""
+    """Whom to ask, and whether as ASK wants, or with the scripts brought along."""
 
     address: Address
     asking: bool
+    loading: bool
 
 
 class RedisBacking:
@@ -164,7 +166,8 @@ class RedisBacking:
             if address is None:
                 found[index] = Again(self.last_trouble or "no server is known for it")
                 continue
-            groups.setdefault(Route(address, again.asking), []).append(index)
+            route = Route(address, again.asking, again.loading)
+            groups.setdefault(route, []).append(index)
         asked = [
             self._ask_one(route, [requests[i] for i in indexes], deadline_s)
             for route, indexes in groups.items()
@@ -185,7 +188,7 @@ class RedisBacking:
             async with asyncio.timeout_at(deadline_s):
                 await server.ready()
                 sent = True
-                replies = await server.call(requests, asking=route.asking)
+                replies = await server.call(requests, asking=route.asking, loading=route.loading)
         except (NotReached, Unanswered, TimeoutError) as error:
             server.breaker.failed(time.monotonic_ns())
             words = str(error) or f"Redis at {route.address} did not answer in time"
@@ -230,13 +233,12 @@ class RedisBacking:
             self.last_trouble = str(refusal)
             return failed(request, "down", str(refusal))
         if refusal.code == "NOSCRIPT":
-            server.lost_scripts()
-        elif refusal.code == "ASK":
+            return Again(str(refusal), loading=True)
+        if refusal.code == "ASK":
             host, _, port = refusal.text.partition(" ")[2].rpartition(":")
             return Again(str(refusal), Address(host, int(port)), asking=True)
-        else:
-            server.lost_role()
-            self._routes.stale = self._routes.may_change
+        server.lost_role()
+        self._routes.stale = self._routes.may_change
         return Again(str(refusal))
 
     # ---- the watch

@@ -109,7 +109,7 @@ class Line:
         self._settings = settings
         self._sentinel = sentinel
         self._connection: AbstractConnection | None = None
-        self._last: asyncio.Future[None] | None = None  # done when the last exchange has read
+        self._last: asyncio.Event | None = None  # set when the last exchange has read
 
     @property
     def is_open(self) -> bool:
@@ -165,14 +165,14 @@ class Line:
         connection = self._connection
         if connection is None:
             raise NotReached(f"Redis at {self.address}: not connected")
-        before, mine = self._last, asyncio.get_running_loop().create_future()
+        before, mine = self._last, asyncio.Event()
         self._last = mine
         try:
             # Sends without giving way first, so that replies come in the order of `_last`.
             packed = b"".join([hiredis.pack_command(cast(Any, c)) for c in commands])
             await connection.send_packed_command(packed, check_health=False)
             if before is not None:
-                await before
+                await before.wait()
             return [await _reply(connection) for _ in commands]
         except (RedisError, OSError, ssl.SSLError) as error:
             await self._break(connection)
@@ -181,7 +181,7 @@ class Line:
             await self._break(connection)
             raise
         finally:
-            mine.set_result(None)
+            mine.set()
 
     async def _break(self, connection: AbstractConnection) -> None:
         if self._connection is connection:

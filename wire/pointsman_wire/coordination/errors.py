@@ -60,16 +60,16 @@ class Refusal(NamedTuple):
 
 
 def refusal(text: str) -> Refusal:
-    """Read the words of an error reply.  Never raises.
+    """Read the words of an error reply, with or without the code ERR.  Never raises.
 
-    Old servers wrap what a command in a script was refused with:
+    Servers word what a command in a script was refused with in ways of their own:
     `ERR Error running script (call to f_...): @user_script:7: -OOM command not allowed ...`
+    `ERR The user executing the script can't run this command or subcommand ...`
     """
-    code, _, words = text.partition(" ")
-    if code == "ERR" and "running script" in words:
-        inner, _, rest = words.partition(": -")[2].partition(" ")
-        if inner in TROUBLES:
-            return Refusal(inner, rest)
-    if code.startswith("-"):
-        code = code[1:]
-    return Refusal(code, words) if code in TROUBLES else Refusal("ERR", text)
+    words = text.removeprefix("ERR ")
+    if words.startswith("Error running script"):
+        words = words.partition(": -")[2]
+    if "can't run this command" in words or "can't access" in words:
+        return Refusal("NOPERM", words)
+    code, _, rest = words.removeprefix("-").partition(" ")
+    return Refusal(code, rest) if code in TROUBLES else Refusal("ERR", words or text)

@@ -41,7 +41,6 @@ class Server:
         self._site = Site(self._keys, terms, "")
         self._opening = asyncio.Lock()
         self._met = False
-        self._has_scripts = False
         self.reigns_met = 0
 
     @property
@@ -59,10 +58,6 @@ class Server:
         async with self._opening:
             if self.is_ready:
                 return
-            if self._met and self.line.is_open:
-                await self.line.exchange(LOADS)
-                self._has_scripts = True
-                return
             self._met = False
             await self.line.close()
             await self.line.open()
@@ -70,16 +65,12 @@ class Server:
             if found := complaint(greeting, self.address):
                 raise Unfit(found)
             self._rule(greeting)
-            self._met = self._has_scripts = True
+            self._met = True
 
     @property
     def is_ready(self) -> bool:
         """Whether a call may go out at once."""
-        return self._met and self._has_scripts and self.line.is_open
-
-    def lost_scripts(self) -> None:
-        """It said that it lacks a script: load them before the next call."""
-        self._has_scripts = False
+        return self._met and self.line.is_open
 
     def lost_role(self) -> None:
         """It said that it is not the one to ask (any more): meet it anew before the next call."""
@@ -111,13 +102,21 @@ class Server:
             await self.line.close()
             raise NotReached(f"Redis at {self.address} has begun a new reign")
 
-    async def call(self, requests: Sequence[Request], *, asking: bool = False) -> list[object]:
-        """Run the scripts of these requests, in order, as one pipeline; `asking` as ASK wants."""
-        commands = [_command(encode(request, self._site)) for request in requests]
-        if not asking:
-            return await self.line.exchange(commands)
-        doubled = [part for command in commands for part in (("ASKING",), command)]
-        return (await self.line.exchange(doubled))[1::2]
+    async def call(
+        self, requests: Sequence[Request], *, asking: bool = False, loading: bool = False
+    ) -> list[object]:
+        """Run the scripts of these requests, in order, as one pipeline.
+
+        `asking` as ASK wants; `loading` brings the scripts along, for a server that lost them.
+        """
+        calls = [encode(request, self._site) for request in requests]
+        commands = [_command(call) for call in calls]
+        if asking:
+            doubled = [part for command in commands for part in (("ASKING",), command)]
+            return (await self.line.exchange(doubled))[1::2]
+        scripts = sorted({call.script for call in calls}) if loading else []
+        loads: list[Command] = [("SCRIPT", "LOAD", SCRIPT_FILES[name].text) for name in scripts]
+        return (await self.line.exchange([*loads, *commands]))[len(loads) :]
 
 
 def _command(call: Call) -> Command:

@@ -54,7 +54,9 @@ class BadReply(ValueError):
 def decode(request: Request, reply: object) -> Answer:
     """The answer that a reply is.  Raises BadReply."""
     try:
-        return REPLIES[type(request)](request, cast(list[Any], reply))
+        if not isinstance(reply, list):
+            raise TypeError("not a list")
+        return REPLIES[type(request)](request, reply)
     except (ValueError, TypeError, IndexError, AttributeError, msgspec.DecodeError) as error:
         raise BadReply(
             f"Redis answered {type(request).__name__} with {str(reply)[:200]!r}: {error}"
