@@ -105,6 +105,29 @@ NAMED = (
         "shm/memory/test_memory_catalog_damage.py::"
         "test_s4_readers_take_a_published_version_or_nothing",
     ),
+    Named(
+        tested_bugs.send_queues_without_a_bound,
+        "wire/test_connections_deadlines.py::"
+        "test_a_slow_consumer_is_closed_when_too_many_bytes_wait",
+    ),
+    Named(
+        tested_bugs.ledger_without_a_fence,
+        "shm/memory/test_memory_ledger_model.py::test_i4_two_workers_and_one_slot",
+    ),
+    Named(
+        tested_bugs.heartbeats_reset_what_is_held,
+        "liveness/test_churn.py::test_t4_heartbeats_and_reconnects_leave_what_is_held_alone",
+    ),
+    Named(
+        tested_bugs.failovers_without_a_budget,
+        "workers/test_job_stories.py::"
+        "test_after_three_failovers_the_job_fails_with_the_reason_of_each_attempt",
+    ),
+    Named(
+        tested_bugs.version_by_pack_into,
+        "shm/memory/test_memory_catalog_weak.py::"
+        "test_s1_the_version_follows_what_it_names_and_is_never_seen_half_stored",
+    ),
 )
 
 

@@ -12,7 +12,7 @@ from itertools import combinations
 import pytest
 
 from pointsman_shm.memory import catalog_slots
-from pointsman_shm.memory.catalog_layout import CatalogLayout
+from pointsman_shm.memory.catalog_layout import BEAT, VERSION, CatalogLayout
 from pointsman_shm.memory.catalog_reader import CatalogReader
 from pointsman_shm.memory.catalog_writer import CatalogWriter
 
@@ -48,18 +48,21 @@ class Recorder:
             self._target[index] = value
 
 
-def recorded_publish() -> tuple[bytearray, list[Store]]:
-    """Return memory with versions 1 and 2 in it, and the stores of publishing version 3."""
+def recorded_publish(versions_before: int = 2) -> tuple[bytearray, list[Store]]:
+    """Return memory with versions 1 and 2 in it, and the stores of publishing version 3.
+
+    With more before, the same pages by turns.
+    """
     memory = bytearray(LAYOUT.size)
     writer = CatalogWriter(memory, LAYOUT, create=True)
-    writer.publish(VERSIONS[1], 1)
-    writer.publish(VERSIONS[2], 2)
+    for number in range(versions_before):
+        writer.publish(VERSIONS[1 + number % 2], 1 + number)
     before = bytearray(memory)
     stores: list[Store] = []
     view = memoryview(memory)
     writer._view = Recorder(view, 1, stores)  # type: ignore[assignment]
     writer._words = Recorder(view.cast("Q"), 8, stores)  # type: ignore[assignment]
-    writer.publish(VERSIONS[3], 3)
+    writer.publish(VERSIONS[3], 1 + versions_before)
     return before, [(at, value) for at, value in stores if memory_changes(before, at, value)]
 
 
@@ -109,6 +112,18 @@ def test_s1_the_whole_publish_is_accepted() -> None:
     assert accepted(memory, (), draft=False) == (2, VERSIONS[2])
     assert accepted(memory, tuple(stores), draft=False) == (3, VERSIONS[3])
     assert accepted(memory, tuple(stores), draft=True) == (3, VERSIONS[3])
+
+
+def test_s1_the_version_follows_what_it_names_and_is_never_seen_half_stored() -> None:
+    """From 255 to 256 two bytes of the word change; there is no moment with one of them."""
+    memory, stores = recorded_publish(versions_before=255)
+    seen = []
+    for at, value in stores:
+        memory[at : at + len(value)] = value
+        seen.append(memoryview(memory).cast("Q")[VERSION])
+    assert set(seen) == {255, 256}
+    assert seen == sorted(seen)
+    assert {at for at, _ in stores[seen.index(256) + 1 :]} == {8 * BEAT}
 
 
 def test_s1_without_the_checksum_the_same_search_finds_a_mixture(
