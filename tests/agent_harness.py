@@ -3,6 +3,8 @@
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+import msgspec
+
 from pointsman.node_core.agent import AgentCore
 from pointsman.node_core.events import (
     AgentLimits,
@@ -115,7 +117,9 @@ class AgentHarness:
         failed = [DialFailed(dial.purpose, "refused") for dial in of(commands, Dial)]
         return self.feed(*failed)
 
-    def register(self, *, worker_count: int = 1, epoch: int = 1, uid: str = UID) -> list[Any]:
+    def register(
+        self, *, worker_count: int = 1, epoch: int = 1, uid: str = UID, **other: Any
+    ) -> list[Any]:
         """Let the manager answer the registration, and every lane be dialled."""
         registered = Registered(
             node_id="n1",
@@ -127,8 +131,16 @@ class AgentHarness:
             instance_uid=uid,
             heartbeat_interval_s=1.0,
         )
-        commands = self.say(self.control, registered)
+        commands = self.say(self.control, msgspec.structs.replace(registered, **other))
         return commands + self.dial(commands)
+
+    def come_back(self, *, epoch: int, **other: Any) -> list[Any]:
+        """Lose the control connection, and let the next manager answer the registration."""
+        self.lose(self.control)
+        commands = self.advance(0.5)
+        self.dial(commands)
+        other = {"lanes_stay": True, "worker_count": len(self.lanes), **other}
+        return self.register(epoch=epoch, **other)
 
     def accept_lane(self, shard: int = 0, *, epoch: int = 5, uid: str = UID) -> list[Any]:
         """Let a worker accept its lane."""

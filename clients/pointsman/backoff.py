@@ -2,6 +2,10 @@
 
 The wait is drawn evenly from 0 to a bound that doubles with each failure up to a cap, so that
 ten thousand peers of a restarted server come back spread out and not in waves.
+
+And for how long a try may stay without an answer.  Who gives up too soon has waited in a line for
+nothing, and begins again at its end: when all do, a server that is merely slow serves none but
+those who have left.  So each try that was given up lets the next one wait twice as long.
 """
 
 from collections.abc import Callable
@@ -36,3 +40,25 @@ class Backoff:
     def reset(self) -> None:
         """Start anew after a success."""
         self.failures = 0
+
+
+class Patience:
+    """How long to wait for an answer: `first_s`, doubled by each try that got none, to `cap_s`."""
+
+    def __init__(self, *, first_s: float, cap_s: float) -> None:
+        self._first_s = first_s
+        self._cap_s = cap_s
+        self._unanswered = 0
+
+    def limit_ns(self) -> int:
+        """Return for how long the present try may stay unanswered."""
+        doubled_s = self._first_s * 2.0 ** min(self._unanswered, _DOUBLINGS_MAX)
+        return int(min(self._cap_s, doubled_s) * NS_PER_S)
+
+    def given_up(self) -> None:
+        """This try got no answer."""
+        self._unanswered += 1
+
+    def answered(self) -> None:
+        """An answer came, whatever it says."""
+        self._unanswered = 0

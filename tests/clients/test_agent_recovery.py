@@ -1,5 +1,6 @@
 """Stories of the node's core on a virtual clock: its lease, dialling again, draining."""
 
+import pytest
 from agent_harness import UID, AgentHarness, closed, of, sent, started, stopped
 
 from pointsman.node_core.events import (
@@ -12,6 +13,7 @@ from pointsman.node_core.events import (
 from pointsman_wire.control_messages import (
     Drain,
     Heartbeat,
+    LanesReady,
     Leave,
     Register,
     Service,
@@ -20,6 +22,9 @@ from pointsman_wire.errors import Code
 from pointsman_wire.lane_messages import (
     JobRefused,
     LaneAccepted,
+    LaneOpen,
+    LaneReport,
+    NodeResult,
     NodeResultAck,
 )
 from pointsman_wire.link import Connection, Dial, LoopWasLate
@@ -114,6 +119,24 @@ def test_a_registration_that_is_not_answered_is_tried_again() -> None:
     commands = h.advance(10)
     assert closed(commands) == [h.control]
     assert len(of(h.advance(1), Dial)) == 1
+
+
+def test_n9_who_was_not_answered_is_more_patient_with_the_next_try() -> None:
+    """Else a slow server serves none but those who have given up."""
+    h = AgentHarness()
+    h.dial(h.feed())
+    for patience_s in (10, 20, 40, 60, 60):
+        assert not closed(h.advance(patience_s - 0.1))
+        assert closed(h.advance(0.1)) == [h.control]
+        while not (dials := of(h.advance(1), Dial)):
+            pass
+        h.dial(dials)
+    h.register()
+    h.lose(h.control)
+    while not (dials := of(h.advance(1), Dial)):
+        pass
+    h.dial(dials)
+    assert h.control in closed(h.advance(10)), "an answer makes it as it was"
 
 
 def test_a_worker_that_refuses_the_ticket_makes_the_node_register_anew() -> None:
@@ -216,3 +239,51 @@ def test_a_lane_that_was_refused_waits_for_a_new_registration() -> None:
     assert {dial.preamble.role for dial in dials} == {Role.CONTROL}
     h.dial(h.advance(40))
     assert len(of(h.register(worker_count=2, epoch=2), Dial)) == 2
+
+
+# ---- lanes that outlive their registration
+
+
+def test_n9_lanes_stay_when_the_node_registers_anew_and_jobs_go_on() -> None:
+    h = AgentHarness()
+    h.join(worker_count=2)
+    h.assign("j1")
+    (run,) = h.core.jobs.running
+    commands = h.come_back(epoch=2)
+    assert not of(commands, Dial)
+    assert not closed(commands)
+    assert [o.epoch for o in sent(commands, LaneOpen)] == [2, 2]
+    assert not sent(commands, LanesReady), "the workers have not said that they know"
+    assert [m.number for m in sent(h.end(run), NodeResult)] == [1], "and jobs go on meanwhile"
+    assert not sent(h.accept_lane(0), LanesReady)
+    commands = h.accept_lane(1)
+    assert len(sent(commands, LanesReady)) == 1
+    assert not sent(commands, LaneReport), "what runs here the worker knows"
+
+
+def test_a_lane_on_which_the_newer_ticket_is_not_answered_is_dialled_again() -> None:
+    """N1: it may be half open."""
+    h = AgentHarness()
+    h.join(worker_count=2)
+    h.come_back(epoch=2)
+    h.accept_lane(0)
+    half_open = h.lanes[1]
+    assert not closed(h.advance(2))
+    h.beat()
+    commands = h.advance(3.1)
+    assert closed(commands) == [half_open]
+    assert [o.epoch for o in sent(h.dial(commands), LaneOpen)] == [2]
+    commands = h.accept_lane(1)
+    assert (len(sent(commands, LaneReport)), len(sent(commands, LanesReady))) == (1, 1)
+
+
+@pytest.mark.parametrize("other", [{"row": 4}, {"generation": 2}, {"lanes_stay": False}])
+def test_at_another_place_or_with_an_older_server_lanes_are_opened_anew(
+    other: dict[str, int],
+) -> None:
+    h = AgentHarness()
+    h.join()
+    old = h.lanes[0]
+    commands = h.come_back(epoch=2, **other)
+    assert closed(commands) == [old]
+    assert [d.preamble for d in of(commands, Dial)] == [Preamble(Role.LANE, 0)]

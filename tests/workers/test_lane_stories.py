@@ -1,13 +1,14 @@
 """Stories of nodes on their lanes: gone, back, refused, kept away, or never reading."""
 
 import pytest
-from worker_harness import SECOND_NS, one_node
+from worker_harness import SECOND_NS, TICKET_KEY, one_node
 
 from pointsman_shm.memory.rows import NodeState, RowFlag
 from pointsman_shm.snapshot.records import MarkRecord
 from pointsman_shm.uplink import NodeZombie
 from pointsman_wire.lane_messages import (
     JobFence,
+    LaneAccepted,
     LaneOpen,
     LanePing,
     LanePong,
@@ -19,6 +20,7 @@ from pointsman_wire.preamble import Role
 from pointsman_wire.session_messages import (
     Result,
 )
+from pointsman_wire.tickets import lane_ticket
 from pointsman_workers.core.events import TellManager
 from pointsman_workers.core.outbox import ACK_DELAY_NS, UNTOLD_BYTES_MAX
 
@@ -184,3 +186,55 @@ def test_a_node_never_keeps_many_results_for_want_of_an_acknowledgement() -> Non
     node.end(node.assignment())
     node.hang_up()
     assert node.harness.core.shard.outbox.acks_at_ns == 0
+
+
+# ---- lanes that outlive their registration
+
+
+def renewal(epoch: int = 2, *, row: int = 3, ticket: bytes = b"") -> LaneOpen:
+    """What a node that registered anew says on a lane that stands."""
+    right = lane_ticket(TICKET_KEY, "node-3", row, 1, epoch)
+    return LaneOpen(node_id="node-3", row=row, generation=1, epoch=epoch, ticket=ticket or right)
+
+
+def test_n9_a_node_that_registered_anew_keeps_its_lane_and_what_is_on_it() -> None:
+    """T4: nothing that is counted moves."""
+    _, h = one_node(slots=2)
+    node = h.open_lane(3)
+    h.take(node.connection, LaneAccepted)
+    client = h.open_session()
+    client.submit("r-1")
+    first = node.assignment()
+    h.receive(node.connection, renewal())
+    assert h.one(node.connection, LaneAccepted).shard == 0
+    assert (h.closed, h.held(3), h.core.shard.lanes[3].epoch) == ([], 1, 2)
+    client.submit("r-2")
+    second = node.assignment()
+    assert second.number == first.number + 1
+    node.end(first)
+    assert client.one(Result).request_id == "r-1"
+
+
+@pytest.mark.parametrize(
+    "message", [renewal(ticket=b"x" * 16), renewal(row=4)], ids=["wrong ticket", "other row"]
+)
+def test_a_standing_lane_is_not_renewed_for_somebody_else(message: LaneOpen) -> None:
+    """I12: it is over; the node opens another one, and reports."""
+    _, h = one_node()
+    node = h.open_lane(3)
+    h.receive(node.connection, message)
+    assert h.one(node.connection, Error).error.code == "UNAUTHORIZED"
+    assert h.closed == [node.connection]
+
+
+def test_a_lane_that_is_not_read_is_not_kept() -> None:
+    """T8: on a new one the node reports what it has read."""
+    _, h = one_node()
+    h.answers_pings = False
+    node = h.open_lane(3)
+    client = h.open_session()
+    client.submit("r-1")
+    h.advance(5.5)
+    assert h.core.shard.lanes[3].is_stuck
+    h.receive(node.connection, renewal())
+    assert h.closed == [node.connection]

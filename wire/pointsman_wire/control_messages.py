@@ -100,6 +100,8 @@ class Registered(Message, tag="registered", frozen=True, kw_only=True):
     heartbeat_interval_s: float = 1.0
     # After so many intervals without a heartbeat the node is declared dead.
     offline_intervals: Number = 5
+    # Lanes that stand may stay where row and generation are what they were: lane_open on each.
+    lanes_stay: bool = False
 
 
 class LanesReady(Message, tag="lanes_ready", frozen=True, kw_only=True):

@@ -29,7 +29,10 @@ class JobFence(msgspec.Struct, frozen=True, gc=False, array_like=True):
 
 
 class LaneOpen(Message, tag="lane_open", frozen=True, kw_only=True):
-    """First frame of a lane: who the node is; the ticket proves it without the manager."""
+    """First frame of a lane: who the node is; the ticket proves it without the manager.
+
+    Again on a lane that stands, after a newer registration: the lane is of that one from now on.
+    """
 
     node_id: str
     row: Number

@@ -28,6 +28,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from _load.lean.raw_connection import BUCKET_S, Crowd, RawConnection
+from _load.lean.waits import Backoff
 from pointsman_wire.control_messages import (
     Heartbeat,
     HeartbeatAck,
@@ -57,9 +58,8 @@ from pointsman_wire.preamble import Role, encode_preamble
 # As the SDK's agent has them.
 CONTROL_FIRST_S = 0.5
 LANE_FIRST_S = 0.1
-CAP_S = 30.0
 DIAL_S = 5.0
-ANSWER_S = 10.0
+RENEWAL_S = 5.0
 STOOD_S = 5.0
 
 BEAT = encode_frame(Heartbeat(cpu_percent=5.0))
@@ -71,35 +71,17 @@ _decode_control = HeaderDecoder[Message](ToNode).decode
 _decode_lane = HeaderDecoder[Message](LaneToNode).decode
 
 
-class Backoff:
-    """Waits drawn evenly from 0 to a bound that doubles."""
-
-    __slots__ = ("_failures", "_first_s")
-
-    def __init__(self, first_s: float) -> None:
-        self._first_s = first_s
-        self._failures = 0
-
-    def next_s(self, asked_ms: int | None = None) -> float:
-        """Count a failure and return the wait; what the server asks for comes on top."""
-        bound_s = min(CAP_S, self._first_s * 2.0 ** min(self._failures, 16))
-        self._failures += 1
-        return bound_s * random.random() + (asked_ms or 0) / 1e3
-
-    def reset(self) -> None:
-        """Begin anew: what was lost had stood."""
-        self._failures = 0
-
-
 class Agent:
     """One node's control connection; its lanes are of the registration that stands."""
 
     __slots__ = (
         "_backoff",
         "_heard_at_s",
+        "_host_at_s",
         "_interval_s",
         "_lanes",
         "_offline_intervals",
+        "_place",
         "_register",
         "_since_s",
         "_wire",
@@ -115,7 +97,9 @@ class Agent:
         self._interval_s = 1.0
         self._offline_intervals = 5
         self._heard_at_s = self._since_s = 0.0
+        self._host_at_s = 0.0  # when the server's host last let this node connect
         self._lanes: list[Lane] = []
+        self._place = (-1, -1)  # row and generation
         self._wire: RawConnection | None = None
         self._register = Register(
             node_id=node_id,
@@ -129,11 +113,11 @@ class Agent:
         self.is_registered = False
         wire = self._wire = RawConnection(self.crowd, hello, self._told, self._lost)
         self.crowd.later(DIAL_S, wire.give_up_dialling)
-        self.crowd.later(ANSWER_S, lambda: self._give_up(wire))
+        self.crowd.later(self._backoff.patience_s(), lambda: self._give_up(wire))
 
     def lanes_changed(self) -> None:
         """When all lanes stand, jobs may come."""
-        if self._wire is not None and self._lanes and all(lane.is_up for lane in self._lanes):
+        if self._wire is not None and self._lanes and all(lane.is_settled for lane in self._lanes):
             self._wire.send(READY + BEAT)
 
     @property
@@ -153,11 +137,18 @@ class Agent:
 
     def _give_up(self, wire: RawConnection) -> None:
         if self._wire is wire and not self.is_registered:
+            self._backoff.given_up()
             wire.lose("no answer")
 
     def _lost(self, why: str, asked_ms: int | None = None) -> None:
         if self.is_registered and time.monotonic() - self._since_s >= STOOD_S:
             self._backoff.reset()
+        now_s = time.monotonic()
+        if self._wire is not None and self._wire.is_connected:
+            self._host_at_s = now_s
+        elif now_s - self._host_at_s > self._offline_intervals * self._interval_s:
+            for lane in self._lanes:  # the lease is over: the server must think this node dead
+                lane.lapse()
         self._wire = None
         self.is_registered = False
         self.crowd.told[f"control: {why}"] += 1
@@ -182,6 +173,7 @@ class Agent:
     def _stand(self, wire: RawConnection, message: Registered) -> None:
         now_s = time.monotonic()
         self.is_registered = True
+        self._backoff.answered()
         self._since_s = self._heard_at_s = now_s
         self._interval_s = message.heartbeat_interval_s
         self._offline_intervals = message.offline_intervals
@@ -192,11 +184,16 @@ class Agent:
                 services=self._register.services,
                 nmt=self._register.nmt,
             )
-        for lane in self._lanes:
-            lane.end()
-        self._lanes = [Lane(self, index, message) for index in range(message.worker_count)]
-        for lane in self._lanes:
-            lane.dial()
+        if message.lanes_stay and (message.row, message.generation) == self._place:
+            for lane in self._lanes:
+                lane.follow(message)
+        else:
+            for lane in self._lanes:
+                lane.end()
+            self._lanes = [Lane(self, index, message) for index in range(message.worker_count)]
+            for lane in self._lanes:
+                lane.dial()
+        self._place = (message.row, message.generation)
         self.crowd.later(self._interval_s * random.random(), lambda: self._beat(wire))
 
     def _beat(self, wire: RawConnection) -> None:
@@ -210,49 +207,85 @@ class Agent:
         self.crowd.later(self._interval_s, lambda: self._beat(wire))
 
 
-class Lane:
-    """One lane of one registration."""
-
-    __slots__ = ("_agent", "_backoff", "_epoch", "_hello", "_last_result", "_wire", "is_up")
-
-    def __init__(self, agent: Agent, index: int, registered: Registered) -> None:
-        self.is_up = False
-        self._agent = agent
-        self._backoff = Backoff(LANE_FIRST_S)
-        self._epoch = self._last_result = 0
-        self._wire: RawConnection | None = None
-        opening = LaneOpen(
+def opening_of(registered: Registered) -> bytes:
+    """Return the frame with which a lane of this registration opens."""
+    return encode_frame(
+        LaneOpen(
             node_id=registered.node_id,
             row=registered.row,
             generation=registered.generation,
             epoch=registered.epoch,
             ticket=registered.lane_ticket,
         )
-        self._hello = encode_preamble(Role.LANE, index) + encode_frame(opening)
+    )
+
+
+class Lane:
+    """One lane of one registration."""
+
+    __slots__ = (
+        "_agent",
+        "_backoff",
+        "_epoch",
+        "_index",
+        "_last_result",
+        "_opening",
+        "_wire",
+        "is_settled",
+        "is_up",
+    )
+
+    def __init__(self, agent: Agent, index: int, registered: Registered) -> None:
+        self.is_up = False
+        self.is_settled = False  # up, and of the newest registration
+        self._agent = agent
+        self._index = index
+        self._backoff = Backoff(LANE_FIRST_S)
+        self._epoch = self._last_result = 0
+        self._wire: RawConnection | None = None
+        self._opening = opening_of(registered)
+
+    def follow(self, registered: Registered) -> None:
+        """Show the newer ticket on the connection that stands, or dial with it."""
+        self._opening = opening_of(registered)
+        wire = self._wire
+        if wire is not None and self.is_up:
+            self.is_settled = False
+            wire.send(self._opening)
+            self._agent.crowd.later(RENEWAL_S, lambda: self._give_up(wire))
+        elif wire is not None:
+            wire.lose("registered anew")
 
     def dial(self) -> None:
         """Connect, and show the ticket."""
-        if not self._hello:
+        if not self._opening:
             return
         crowd = self._agent.crowd
         self._last_result = 0
-        wire = self._wire = RawConnection(crowd, self._hello, self._told, self._lost)
+        hello = encode_preamble(Role.LANE, self._index) + self._opening
+        wire = self._wire = RawConnection(crowd, hello, self._told, self._lost)
         crowd.later(DIAL_S, wire.give_up_dialling)
-        crowd.later(ANSWER_S, lambda: self._give_up(wire))
+        crowd.later(self._backoff.patience_s(), lambda: self._give_up(wire))
 
     def end(self) -> None:
         """Close it: the node has registered anew."""
-        wire, self._wire, self._hello = self._wire, None, b""
+        wire, self._wire, self._opening = self._wire, None, b""
         if wire is not None:
             wire.close()
 
+    def lapse(self) -> None:
+        """The node must be thought dead: what lies unread here is dropped."""
+        if self._wire is not None:
+            self._wire.lose("the lease is over")
+
     def _give_up(self, wire: RawConnection) -> None:
-        if self._wire is wire and not self.is_up:
+        if self._wire is wire and not self.is_settled:
+            self._backoff.given_up()
             wire.lose("no answer")
 
     def _lost(self, why: str, asked_ms: int | None = None) -> None:
         self._wire = None
-        self.is_up = False
+        self.is_up = self.is_settled = False
         crowd = self._agent.crowd
         crowd.told[f"lane: {why}"] += 1
         crowd.later(self._backoff.next_s(asked_ms), self.dial)
@@ -276,8 +309,10 @@ class Lane:
             )
         elif isinstance(message, LaneAccepted):
             self._epoch = message.epoch
-            self.is_up = True
-            wire.send(REPORT)
+            if not self.is_up:
+                wire.send(REPORT)
+            self.is_up = self.is_settled = True
+            self._backoff.answered()
             self._agent.lanes_changed()
         elif isinstance(message, Error):
             self._refused(wire, message)

@@ -223,13 +223,14 @@ class AgentCore:
         self._out += self._control.stand(self._now_ns, message)
         if message.key:
             self._out.append(StoreIdentity(message.node_id, message.key))
+        stays = {lane.shard: lane for lane in self._lanes if lane.may_stay(message)}
         for lane in self._lanes:
-            self._out += lane.end("registered anew")
-        self._lane_of.clear()
+            self._out += lane.follow(self._now_ns, message)
+        self._lane_of = {of: lane for of, lane in self._lane_of.items() if lane.shard in stays}
         self._is_ready_told = False
         self._out += self._work.join(message)
         self._lanes = [
-            Lane(shard, message, self._entropy, self._new_purpose)
+            stays.get(shard) or Lane(shard, message, self._entropy, self._new_purpose)
             for shard in range(message.worker_count)
         ]
 
@@ -313,7 +314,7 @@ class AgentCore:
         for lane in self._lanes:
             out += lane.tick(now_ns)
         out += self._work.tick_lone(now_ns, self._lanes)
-        if not self._is_ready_told and self._lanes and all(lane.is_up for lane in self._lanes):
+        if not self._is_ready_told and all(lane.is_settled for lane in self._lanes):
             self._tell_ready()
         self._leave_when_drained()
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from pointsman.backoff import NS_PER_S, Backoff, Entropy, even_share
+from pointsman.backoff import NS_PER_S, Backoff, Entropy, Patience, even_share
 from pointsman.node_core.events import Notice, ResourcesMeasured, StateChanged
 from pointsman.node_core.lease import Lease
 from pointsman_wire.control_messages import Heartbeat, HeartbeatAck, Register, Registered, Service
@@ -26,6 +26,7 @@ BACKOFF_FIRST_S = 0.5
 BACKOFF_CAP_S = 30.0
 DIAL_TIMEOUT_S = 10.0
 ANSWER_TIMEOUT_S = 10.0
+ANSWER_TIMEOUT_MAX_S = 60.0
 # A connection that stood so long was good: the next back-off starts small again.
 STOOD_S = 5.0
 # A known node is sent away for these: its id is somebody else's, or its key was revoked.
@@ -54,6 +55,7 @@ class ControlLink:
         self.paused = False
         self.pause_reason = ""
         self._backoff = Backoff(entropy, first_s=BACKOFF_FIRST_S, cap_s=BACKOFF_CAP_S)
+        self._patience = Patience(first_s=ANSWER_TIMEOUT_S, cap_s=ANSWER_TIMEOUT_MAX_S)
         self._entropy = entropy
         self._new_purpose = new_purpose
         self._running_count = running_count
@@ -76,7 +78,7 @@ class ControlLink:
         self.purpose = None
         self.connection = connection
         self.lease.host_answers(now_ns)
-        self._answer_by_ns = now_ns + int(ANSWER_TIMEOUT_S * NS_PER_S)
+        self._answer_by_ns = now_ns + self._patience.limit_ns()
         # What changes from here on is not in this registration: a heartbeat tells it.
         self._services_changed = None
         return [Send(connection, self.register)]
@@ -97,6 +99,7 @@ class ControlLink:
     def stand(self, now_ns: int, registered: Registered) -> list[object]:
         """Take the registration's answer: from now on heartbeats are due."""
         self.registered = registered
+        self._patience.answered()
         self.register = msgspec.structs.replace(
             self.register, node_id=registered.node_id, key=registered.key or self.register.key
         )
@@ -131,6 +134,7 @@ class ControlLink:
         notice = Notice(f"the server says {error.code}: {error.message}")
         if self.registered:
             return [notice]
+        self._patience.answered()
         return [notice, *self.restart(now_ns, error.message, error.retry_after_ms)]
 
     def restart(self, now_ns: int, reason: str, retry_after_ms: int | None = None) -> list[object]:
@@ -182,6 +186,8 @@ class ControlLink:
             # A dial without an end is answered late or never; a late connection is closed then.
             if self.connection is None:
                 self.lease.host_is_silent()
+            else:
+                self._patience.given_up()
             self.purpose = None
             return self.restart(now_ns, "the server does not answer"), False
         if self._silent_by_ns is not None and now_ns >= self._silent_by_ns:

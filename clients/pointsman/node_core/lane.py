@@ -7,6 +7,10 @@
 
 Numbers of assignments and results count from 1 on each connection; what was not acknowledged
 when a connection broke is reported on the next one, and held results are sent again.
+
+A lane that is up outlives the registration: where the next one gives the node the same place, its
+ticket is shown on the connection that stands, and jobs go on.  A worker that does not answer to
+that is dialled again: the connection may be half open.
 """
 
 from collections import deque
@@ -14,7 +18,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from pointsman.backoff import NS_PER_S, Backoff, Entropy
+from pointsman.backoff import NS_PER_S, Backoff, Entropy, Patience
 from pointsman.node_core.job_table import HeldResult, listed
 from pointsman_wire.control_messages import Registered
 from pointsman_wire.lane_messages import AssignAck, JobFence, LaneOpen, LaneReport
@@ -26,6 +30,8 @@ BACKOFF_CAP_S = 30.0
 DIAL_TIMEOUT_S = 10.0
 # A worker may wait 5 s for the snapshot that shows this node.
 ANSWER_TIMEOUT_S = 10.0
+ANSWER_TIMEOUT_MAX_S = 60.0
+RENEWAL_TIMEOUT_S = 5.0
 STOOD_S = 5.0
 # More than this cannot wait on one lane: the job table holds no more results.
 UNACKED_MAX = 8_192
@@ -47,14 +53,9 @@ class Lane:
         self.place = -1
         self.epoch = -1
         self.last_read = 0
-        self._open = LaneOpen(
-            node_id=registered.node_id,
-            row=registered.row,
-            generation=registered.generation,
-            epoch=registered.epoch,
-            ticket=registered.lane_ticket,
-        )
+        self._registered = registered
         self._backoff = Backoff(entropy, first_s=BACKOFF_FIRST_S, cap_s=BACKOFF_CAP_S)
+        self._patience = Patience(first_s=ANSWER_TIMEOUT_S, cap_s=ANSWER_TIMEOUT_MAX_S)
         self._new_purpose = new_purpose
         self._dial_at_ns: int | None = 0
         self._answer_by_ns: int | None = None
@@ -70,12 +71,50 @@ class Lane:
         """Say on the new connection who this node is."""
         self.purpose = None
         self.connection = connection
-        self._answer_by_ns = now_ns + int(ANSWER_TIMEOUT_S * NS_PER_S)
-        return [Send(connection, self._open)]
+        self._answer_by_ns = now_ns + self._patience.limit_ns()
+        return [Send(connection, self._opening())]
+
+    def _opening(self) -> LaneOpen:
+        registered = self._registered
+        return LaneOpen(
+            node_id=registered.node_id,
+            row=registered.row,
+            generation=registered.generation,
+            epoch=registered.epoch,
+            ticket=registered.lane_ticket,
+        )
 
     def is_opening(self) -> bool:
         """Is lane_accepted what comes next?"""
         return self.connection is not None and not self.is_up
+
+    @property
+    def is_renewing(self) -> bool:
+        """Is it up, and the worker has not yet said that it is of the newest registration?"""
+        return self.is_up and self._answer_by_ns is not None
+
+    @property
+    def is_settled(self) -> bool:
+        """Is it up, and of the newest registration?"""
+        return self.is_up and self._answer_by_ns is None
+
+    def may_stay(self, registered: Registered) -> bool:
+        """Is this lane of the place that a new registration gives?"""
+        is_same = _place(registered) == _place(self._registered)
+        return self.is_up and registered.lanes_stay and is_same
+
+    def follow(self, now_ns: int, registered: Registered) -> list[object]:
+        """Show the new ticket on the connection that stands, or end it for a lane of another."""
+        if not self.may_stay(registered):
+            return self.end("registered anew")
+        assert self.connection is not None
+        self._registered = registered
+        self._answer_by_ns = now_ns + int(RENEWAL_TIMEOUT_S * NS_PER_S)
+        return [Send(self.connection, self._opening())]
+
+    def renewed(self) -> None:
+        """The worker has taken the new ticket."""
+        self._answer_by_ns = None
 
     def raise_up(
         self, now_ns: int, fence: tuple[int, int], running: list[JobFence], held: list[HeldResult]
@@ -89,6 +128,7 @@ class Lane:
         self.is_up = True
         self._up_since_ns = now_ns
         self._answer_by_ns = None
+        self._patience.answered()
         report = LaneReport(running=running, held=listed(held))
         out: list[object] = [Send(self.connection, report)]
         for result in held:
@@ -152,6 +192,8 @@ class Lane:
     def tick(self, now_ns: int) -> list[object]:
         """Dial when it is due, give an unanswered try up."""
         if self._answer_by_ns is not None and now_ns >= self._answer_by_ns:
+            if self.is_opening():
+                self._patience.given_up()
             return self.drop(now_ns, "no answer")
         if self._dial_at_ns is not None and now_ns >= self._dial_at_ns:
             self._dial_at_ns = None
@@ -170,3 +212,14 @@ class Lane:
         """Move the deadline that judges the worker."""
         if self._answer_by_ns is not None:
             self._answer_by_ns += late_ns
+
+
+def _place(registered: Registered) -> tuple[object, ...]:
+    """Return what a worker knows a node by, and which worker that is."""
+    return (
+        registered.instance_uid,
+        registered.worker_count,
+        registered.node_id,
+        registered.row,
+        registered.generation,
+    )

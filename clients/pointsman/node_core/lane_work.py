@@ -96,7 +96,7 @@ class LaneWork:
     # ---- the lane itself
 
     def _accepted(self, now_ns: int, lane: Lane, message: LaneAccepted, _: bytes) -> list[object]:
-        if not lane.is_opening():
+        if not (lane.is_opening() or lane.is_renewing):
             return _answer(lane, "the lane stands already")
         uid, shard, epoch = message.instance_uid, message.shard, message.epoch
         if shard != lane.shard or (self._instance_uid and uid != self._instance_uid):
@@ -107,6 +107,9 @@ class LaneWork:
             return [notice, *lane.drop(now_ns, "a newer epoch of this shard was seen")]
         out: list[object] = [StoreEpoch(uid, shard, epoch)] if seen is Seen.NEW else []
         place = self._epochs.place(uid, shard)
+        if lane.is_renewing:
+            lane.renewed()
+            return out
         running, held = self._jobs.report(place)
         self._lone.ask_soon(now_ns, place)
         return out + lane.raise_up(now_ns, (place, epoch), running, held)

@@ -125,6 +125,7 @@ class WorkerCore:
         lanes = self._lanes
         return {
             lane.NodeResult: lanes.ended,
+            lane.LaneOpen: lambda of, message, _: lanes.renew(of, message),
             lane.AssignAck: lambda of, message, _: lanes.acknowledged(of, message),
             lane.LaneReport: lambda of, message, _: self._reports.report(of, message),
             lane.JobRefused: lambda of, message, _: lanes.refused(of, message),

@@ -73,6 +73,30 @@ class LaneDesk:
         else:
             self._replace_connection(lane, connection, message.epoch)
         shard.lanes_by_connection[connection] = lane
+        self._accept(connection)
+
+    def renew(self, lane: Lane, message: LaneOpen) -> None:
+        """The node has registered anew and keeps its lane, with all that is on it.
+
+        A lane that is not read is not kept: on a new one the node reports what it knows of.
+        """
+        shard, connection = self.shard, lane.connection
+        assert connection is not None
+        if lane.is_stuck:
+            shard.outbox.close(connection, "this lane was not read: open another one")
+            return
+        place = (message.node_id, message.row, message.generation)
+        is_same = place == (lane.node_id, lane.row, lane.generation)
+        refusal = self._refusal(message) if is_same else "this lane is of another place"
+        if refusal:
+            self.refuse(connection, Code.UNAUTHORIZED, refusal)
+            shard.outbox.commands.append(TellManager(LaneRefused(message.node_id, refusal)))
+            return
+        lane.epoch = message.epoch
+        self._accept(connection)
+
+    def _accept(self, connection: Connection) -> None:
+        shard = self.shard
         accepted = LaneAccepted(
             instance_uid=shard.setup.instance_uid, shard=shard.worker_index, epoch=shard.setup.epoch
         )
@@ -156,8 +180,8 @@ class LaneDesk:
     def check_rows(self) -> None:
         """Let go of lanes whose node the manager has declared gone.
 
-        Looks at lanes that are new and at rows near one that has changed: a fleet of 100,000 in
-        which nothing happens costs a copy of its words.
+        Looks at lanes that are new and at rows that have changed: a fleet of 100,000 in which
+        nothing happens costs a copy of its words.
         """
         lanes = self.shard.lanes
         words, before = self.shard.fleet.standing.tobytes(), self._words
@@ -165,7 +189,7 @@ class LaneDesk:
             for start in range(0, len(words), _CHUNK_BYTES):
                 chunk = slice(start, start + _CHUNK_BYTES)
                 if words[chunk] != before[chunk]:
-                    self._unchecked.update(range(start // 8, (start + _CHUNK_BYTES) // 8))
+                    self._unchecked.update(_changed_rows(words, before, chunk))
             self._words = words
         unchecked, self._unchecked = self._unchecked, set()
         for lane in [lanes[row] for row in unchecked if row in lanes]:
@@ -301,3 +325,13 @@ class LaneDesk:
                 shard.file(lane, lane.lost_at_ns + self._grace_ns)
             return
         self.watch.timed(lane)
+
+
+def _changed_rows(words: bytes, before: bytes, chunk: slice) -> list[int]:
+    """Return the rows of a chunk whose standing word is not what it was."""
+    new = memoryview(words[chunk]).cast("Q")
+    old = memoryview(before[chunk]).cast("Q")
+    first = chunk.start // 8
+    if len(old) < len(new):  # the first look of all
+        return list(range(first, first + len(new)))
+    return [first + at for at, word in enumerate(new) if word != old[at]]

@@ -197,7 +197,8 @@ def _enter(
     node.is_lanes_ready = node.was_good = False
     node.bad_window = 0
     node.heard_at_ns = state.clock_ns
-    node.interval_ns = state.intervals.assigned_ns(state.nodes.live_count, node.row)
+    node.interval_ns = state.interval_ns(node.row)
+    state.homecoming.came(node.node_id, state.clock_ns)
     state.identities.admit(admission.entry, lambda known: known in state.nodes.by_id)
     state.outbox.record(admission.entry)
     _write_words(state, node)
@@ -242,4 +243,5 @@ def _answer(state: ManagementState, node: Node, issued_key: str) -> Registered:
         protocol_version=PROTOCOL_VERSION,
         heartbeat_interval_s=node.interval_ns / 1e9,
         offline_intervals=state.intervals.offline_intervals,
+        lanes_stay=True,
     )
