@@ -119,4 +119,4 @@ def test_while_a_worker_is_overloaded_nodes_beat_half_as_often() -> None:
 @pytest.mark.parametrize(("given_s", "relieved_s"), [(1, 2), (20, 30), (40, 40)])
 def test_no_interval_is_doubled_beyond_half_a_minute(given_s: int, relieved_s: int) -> None:
     intervals = Intervals(config_with().nodes)
-    assert intervals.relieved_ns(given_s * 1_000_000_000) == relieved_s * 1_000_000_000
+    assert intervals.relieved_ns(given_s * 1_000_000_000, 2) == relieved_s * 1_000_000_000

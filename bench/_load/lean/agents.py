@@ -28,7 +28,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from _load.lean.raw_connection import BUCKET_S, Crowd, RawConnection
-from _load.lean.waits import Backoff
+from _load.lean.waits import CONTROL_FIRST_S, DIAL_S, LANE_FIRST_S, RENEWAL_S, Backoff
 from pointsman_wire.control_messages import (
     Heartbeat,
     HeartbeatAck,
@@ -55,11 +55,6 @@ from pointsman_wire.lane_messages import (
 from pointsman_wire.messages import Error, Message
 from pointsman_wire.preamble import Role, encode_preamble
 
-# As the SDK's agent has them.
-CONTROL_FIRST_S = 0.5
-LANE_FIRST_S = 0.1
-DIAL_S = 5.0
-RENEWAL_S = 5.0
 STOOD_S = 5.0
 
 BEAT = encode_frame(Heartbeat(cpu_percent=5.0))

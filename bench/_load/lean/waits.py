@@ -2,7 +2,11 @@
 
 import random
 
+CONTROL_FIRST_S = 0.5
+LANE_FIRST_S = 0.1
 CAP_S = 30.0
+DIAL_S = 5.0
+RENEWAL_S = 5.0
 ANSWER_S = 10.0
 ANSWER_MAX_S = 60.0
 

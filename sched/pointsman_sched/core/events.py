@@ -53,6 +53,12 @@ class ConfigOffered(msgspec.Struct, frozen=True):
     is_trial: bool = False
 
 
+class LagMeasured(msgspec.Struct, frozen=True):
+    """How late this process came to what was due, looked at once a second."""
+
+    lag_ns: int
+
+
 class StopWished(msgspec.Struct, frozen=True):
     """The process shall end by itself; answered by Stopped."""
 

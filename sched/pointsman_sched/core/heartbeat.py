@@ -137,10 +137,7 @@ def _weigh_bad_one(state: ManagementState, node: Node) -> None:
 
 
 def _answer(state: ManagementState, connection: Connection, node: Node, number: int) -> None:
-    interval_ns = state.intervals.assigned_ns(state.nodes.live_count, node.row)
-    if state.workers.is_any_pressed(state.clock_ns):
-        interval_ns = state.intervals.relieved_ns(interval_ns)
-    node.interval_ns = interval_ns
+    node.interval_ns = state.interval_ns(node.row)
     wall_ns = state.now_ns + state.setup.wall_clock_offset_ns
     answer = HeartbeatAck(
         number=number,

@@ -11,6 +11,7 @@ from pointsman_sched.core.control import accepted, admit, closed, received
 from pointsman_sched.core.events import (
     ConfigOffered,
     DrainWished,
+    LagMeasured,
     PairOrdered,
     Stopped,
     StopWished,
@@ -103,6 +104,10 @@ def _loop_was_late(state: ManagementState, event: LoopWasLate) -> None:
     state.stats.add(Counter.LOOP_LATE)
 
 
+def _lag_measured(state: ManagementState, event: LagMeasured) -> None:
+    state.relief.observe(state.clock_ns, event.lag_ns)
+
+
 def _drain_wished(state: ManagementState, event: DrainWished) -> None:
     node = state.nodes.by_id.get(event.node_id)
     if node is not None and node.is_live and not node.instance:
@@ -126,6 +131,7 @@ HANDLERS: dict[type, Callable[..., None]] = {
     Received: received,
     Closed: closed,
     LoopWasLate: _loop_was_late,
+    LagMeasured: _lag_measured,
     WorkerSaid: worker_said,
     WorkerGone: worker_gone,
     DrainWished: _drain_wished,

@@ -12,14 +12,15 @@ publish); the registry file says the highest epoch of each id.  Where they diffe
 A recovered node keeps its state, Ready ones stay choosable.  Its silence is counted from a moment
 ahead, so that it has offline_intervals before it is even Suspect; and as many nodes come back at
 once, which takes its time (the port accepts by rate, a turn registers a share), a large fleet has
-as much more.  A node that died meanwhile is missed by its lanes.
+as much more, and nobody is dead while others still come (fleet/homecoming.py).  A node that died
+meanwhile is missed by its lanes.
 """
 
 from collections.abc import Mapping
 
 import msgspec
 
-from pointsman_sched.core.fleet.intervals import NANOSECONDS
+from pointsman_sched.core.fleet.homecoming import NANOSECONDS, RETURNS_PER_SECOND
 from pointsman_sched.core.fleet.node import Node
 from pointsman_sched.core.joining.declaration import flags_of
 from pointsman_sched.core.lifecycle import refile
@@ -44,8 +45,6 @@ from pointsman_shm.snapshot.records import (
 )
 
 KEPT_FLAGS = RowFlag.PAUSED | RowFlag.OVERLOADED | RowFlag.MARKED | RowFlag.REMOTE | RowFlag.STALE
-# At the least: half of what one worker's port accepts.
-RETURNS_PER_SECOND = 250
 
 _decode_nodes = msgspec.msgpack.Decoder(NodePage).decode
 _decode_classes = msgspec.msgpack.Decoder(ClassPage).decode
@@ -123,6 +122,9 @@ def _recover_node(state: ManagementState, record: NodeRecord) -> None:
 
 def _wait_for_all(state: ManagementState) -> None:
     """Give a large fleet the time that it takes to register anew."""
+    nodes = state.nodes.by_id.values()
+    ours = {node.node_id for node in nodes if node.is_live and not node.instance}
+    state.homecoming.expect(ours, state.clock_ns)
     more_ns = len(state.nodes) * NANOSECONDS // RETURNS_PER_SECOND
     for node in state.nodes.by_id.values():
         node.heard_at_ns += more_ns

@@ -13,12 +13,14 @@ from pointsman_sched.core.events import Alarm
 from pointsman_sched.core.fleet.class_interner import ClassesFull, ClassInterner
 from pointsman_sched.core.fleet.damping import RegistrationDamping
 from pointsman_sched.core.fleet.health import BadWindow
+from pointsman_sched.core.fleet.homecoming import Homecoming
 from pointsman_sched.core.fleet.intervals import Intervals, to_ns
 from pointsman_sched.core.fleet.model_marks import ModelMarks
 from pointsman_sched.core.fleet.node import Node
 from pointsman_sched.core.fleet.node_table import NodeTable
 from pointsman_sched.core.fleet.node_timers import NodeTimers
 from pointsman_sched.core.fleet.quarantine import Quarantine
+from pointsman_sched.core.fleet.relief import Relief
 from pointsman_sched.core.fleet.row_allocator import RowAllocator
 from pointsman_sched.core.fleet.worker_views import WorkerViews
 from pointsman_sched.core.joining.identities import Identities
@@ -92,6 +94,8 @@ class ManagementState:
         self.planner = PoolPlanner(config.pools)
         self.timers = NodeTimers()
         self.intervals = Intervals(nodes)
+        self.relief = Relief()
+        self.homecoming = Homecoming(to_ns(nodes.mass_loss_hold_s))
         self._set_patience(nodes)
         self.identities = Identities(setup.registry, KNOWN_PER_NODE * nodes.max_nodes)
         self.pairing = PairingCodes(setup.entropy)
@@ -134,6 +138,14 @@ class ManagementState:
     def clock_ns(self) -> int:
         """Return the core's clock: it stands still while the process was late."""
         return self.now_ns - self.late_ns
+
+    def interval_ns(self, row: int) -> int:
+        """Return how often a node shall beat: more rarely while a process has too much to do."""
+        factor = self.relief.factor
+        if self.workers.is_any_pressed(self.clock_ns):
+            factor = max(factor, 2)
+        interval_ns = self.intervals.assigned_ns(self.nodes.live_count, row)
+        return self.intervals.relieved_ns(interval_ns, factor) if factor > 1 else interval_ns
 
     def intern_class(self, capability: CapabilityClass, node_id: str) -> int | ClassesFull:
         """Return the number of a class; a new one is published with whatever comes next."""

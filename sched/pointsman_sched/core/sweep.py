@@ -60,7 +60,8 @@ def _miss(state: ManagementState, node: Node) -> None:
 
 
 def _die(state: ManagementState, node: Node) -> None:
-    if state.guard.may_declare(state.clock_ns):
+    is_coming = state.homecoming.is_going_on(state.clock_ns)
+    if not is_coming and state.guard.may_declare(state.clock_ns):
         count = state.intervals.offline_intervals
         change(state, node, Verb.END, f"{count} heartbeats missed")
     else:

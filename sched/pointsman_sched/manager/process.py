@@ -19,6 +19,7 @@ from typing import Any, cast
 from pointsman_sched.core.events import (
     Alarm,
     Answer,
+    LagMeasured,
     Record,
     Stopped,
     StopWished,
@@ -234,7 +235,10 @@ class ManagerProcess:
     def _look(self, segments: ManagerSegments, stats: StatsPage, due_at_s: float) -> None:
         """Once a second: are the segments still those that others find under their names?"""
         now_s = self._loop.time()
-        stats.observe(Timing.LOOP_LAG, int((now_s - due_at_s) * 1e9))
+        lag_ns = int((now_s - due_at_s) * 1e9)
+        stats.observe(Timing.LOOP_LAG, lag_ns)
+        if self._driver is not None:
+            self._driver.post(LagMeasured(lag_ns))
         self._garbage.look(stats.read().counters["registrations"])
         lost = segments.lost()
         if lost:

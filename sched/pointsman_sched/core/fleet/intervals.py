@@ -23,9 +23,9 @@ class Intervals:
         self.warm_up_ns = to_ns(config.warm_up_s)
         self.remember_ns = to_ns(config.remember_offline_s)
 
-    def relieved_ns(self, interval_ns: int) -> int:
-        """Return what an interval becomes while a worker has too much to do: twice as long."""
-        return max(interval_ns, min(2 * interval_ns, LONGEST_NS))
+    def relieved_ns(self, interval_ns: int, factor: int) -> int:
+        """Return what an interval becomes while a process has too much to do."""
+        return max(interval_ns, min(factor * interval_ns, LONGEST_NS))
 
     def assigned_ns(self, live_count: int, row: int) -> int:
         """Return the interval of one node in a fleet of `live_count`.
