@@ -78,3 +78,17 @@ def test_a_repeated_request_can_be_cancelled_while_it_waits_for_the_nodes_to_rep
     nodes = [h.open_lane(3), h.open_lane(4)]
     h.advance(0.2)
     assert [node.assignments() for node in nodes] == [[], []]
+
+
+def test_a_serial_session_goes_on_after_a_result_that_came_before_its_client() -> None:
+    """I13: the dispatch is over when the client names the job; nothing tells of that again."""
+    h = restarted()
+    node = h.open_lane(3, running=[ran("job", 1)])
+    node.end_fence(ran("job", 1), b"hola")
+    h.open_lane(4)
+    h.advance(0.2)
+    client = h.open_session("s-1", unfinished=["r-1"], order="serial")
+    client.submit("r-1")
+    assert client.one(Result).job_id == "job"
+    client.submit("r-2")
+    assert [job.request_id for lane in (3, 4) for job in h.node(lane).assignments()] == ["r-2"]

@@ -117,7 +117,8 @@ class ReportDesk:
         job.hold = hold
         if job.session.line is not None:
             job.session.line.current = job.session.line.current or job
-            bind(hold, job.session.line)
+            if orphan.result is None:  # else its dispatch is over already, and nobody would say so
+                bind(hold, job.session.line)
         job.attempt = 1
         job.state = moved(job.state, "adopt")
         job.session.last_node_id = hold.lane.node_id
