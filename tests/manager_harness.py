@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 import msgspec
 from manager_invariants import Invariants, check_published
 
-from pointsman_sched.core.events import Record, RegistryEntry, WorkerSaid
+from pointsman_sched.core.events import Record, Recorded, RegistryEntry, WorkerSaid
 from pointsman_sched.core.federation.settings import FederationSettings
 from pointsman_sched.core.fleet.node import Node
 from pointsman_sched.core.manager_core import ManagerCore
@@ -83,6 +83,7 @@ class Harness:
         self.now_ns = START_NS
         self.entropy_count = 0
         self.registry: list[RegistryEntry] = []
+        self.unrecorded: list[Record] = []
         self.commands: list[object] = []
         self.last_connection = 0
         self.keys: dict[str, str] = {}
@@ -97,6 +98,7 @@ class Harness:
                 [c for page in self.read().class_pages for c in page.classes]
             )
         max_nodes = self.config.nodes.max_nodes
+        self.unrecorded = []
         self.memory = SharedMemory(
             layout=self.layout,
             catalog=CatalogWriter(self.catalog_bytes, self.layout, create=create, crash=self.crash),
@@ -129,15 +131,28 @@ class Harness:
         return self.entropy_count.to_bytes(size, "big")
 
     def feed(self, *events: object) -> list[object]:
-        """One turn now; what it recorded is in the registry."""
+        """One turn now, over a disk that is so quick that answers leave in the same turn."""
+        commands = self.turn(*events)
+        if self.unrecorded:
+            self.core.state.outbox.recorded(self.sync().number)
+            commands += self.core.state.outbox.take()
+        self.commands = commands
+        return commands
+
+    def turn(self, *events: object) -> list[object]:
+        """One turn now; what it records is not on disk until `sync`."""
         commands = self.core.step(self.now_ns, events)
         if self.is_checked:
             self.invariants.check(self.core.state)
-        for command in commands:
-            if isinstance(command, Record):
-                self.registry.extend(command.entries)
-        self.commands = commands
+        self.unrecorded += [command for command in commands if isinstance(command, Record)]
         return commands
+
+    def sync(self) -> Recorded:
+        """Have everything on disk, and return what the core is told of it."""
+        records, self.unrecorded = self.unrecorded, []
+        for record in records:
+            self.registry.extend(record.entries)
+        return Recorded(records[-1].number)
 
     def advance(self, duration_ns: int) -> list[object]:
         """Let time pass as the shell would: a turn at each deadline, and one at the end.

@@ -7,11 +7,13 @@ import pytest
 from manager_harness import NMT, SECOND, Harness, config_with, registration
 
 from pointsman_sched.core.events import Record
+from pointsman_sched.core.joining.lobby import REGISTRATIONS_PER_TURN, UNRECORDED_MAX
 from pointsman_shm.config import PoolConfig, PoolsConfig
 from pointsman_shm.memory.rows import NodeState
 from pointsman_wire.control_messages import (
     Hardware,
     Heartbeat,
+    HeartbeatAck,
     LanesReady,
     NodeStateChanged,
     Registered,
@@ -20,7 +22,7 @@ from pointsman_wire.control_messages import (
 )
 from pointsman_wire.errors import Code
 from pointsman_wire.framing import Unreadable
-from pointsman_wire.link import Close, Connection, Received, Send
+from pointsman_wire.link import Close, Closed, Connection, Received, Send
 from pointsman_wire.messages import Error
 from pointsman_wire.preamble import Role
 from pointsman_wire.tickets import lane_ticket
@@ -40,15 +42,64 @@ def test_a_new_node_gets_row_generation_epoch_key_and_a_ticket_that_workers_can_
 
 def test_what_must_survive_is_on_disk_before_the_answer_and_the_key_is_only_a_hash() -> None:
     h = Harness()
-    h.join(registration("n1"))
-
-    first, *others = h.commands
+    connection = h.dial()
+    first, *others = h.turn(Received(connection, [(registration("n1"), b"")]))
     assert isinstance(first, Record)
-    assert any(isinstance(command, Send) for command in others)
+    assert not [command for command in others if isinstance(command, Send)]
+    assert h.state("n1") == NodeState.REGISTERING, "no worker chooses it before it has the answer"
+    h.commands = h.turn(h.sync())
+
     (entry,) = first.entries
     (answer,) = h.sent(Registered)
     assert (entry.node_id, entry.epoch, len(entry.key_hash)) == ("n1", 1, 32)
     assert answer.key.encode() not in msgspec.msgpack.encode(entry)
+
+
+def test_n9_a_slow_disk_holds_up_registrations_and_nothing_else() -> None:
+    """Heartbeats are answered, others wait in the lobby, no turn is made for nothing."""
+    count = UNRECORDED_MAX + 50
+    h = Harness(config_with(max_nodes=512), is_checked=False)
+    standing = h.make_ready(registration("before"))
+    connections = []
+    for _ in range(count):
+        connections.append(h.dial())
+        h.core.state.strangers.clear()
+    news = [Received(c, [(registration(f"n{c}"), b"")]) for c in connections]
+    commands = h.turn(*news)
+    for _ in range(count // REGISTRATIONS_PER_TURN + 1):
+        commands += h.turn()
+    assert not [command for command in commands if isinstance(command, Send)]
+    assert h.core.state.outbox.held_count == UNRECORDED_MAX
+    assert len(h.core.state.lobby) == 50
+    due_ns = h.core.next_deadline_ns()
+    assert due_ns is not None
+    assert due_ns > h.now_ns
+    (ack,) = h.turn(Received(standing, [(Heartbeat(number=7), b"")]))
+    assert isinstance(ack, Send)
+    assert isinstance(ack.message, HeartbeatAck)
+
+    h.commands = h.turn(h.sync())
+    assert len(h.sent(Registered)) == UNRECORDED_MAX
+    while h.core.state.lobby:
+        h.feed()
+    assert h.core.state.outbox.held_count == 0
+    assert all(h.state(f"n{c}") == NodeState.REGISTERING for c in connections)
+
+
+def test_an_answer_on_its_way_to_the_disk_is_not_sent_to_another_connection() -> None:
+    """N7: the node dialled again meanwhile; each connection is told its own epoch or nothing."""
+    h = Harness()
+    h.make_ready()
+    first, second = h.dial(), h.dial()
+    message = registration(key=h.keys["n1"])
+    h.turn(Received(first, [(message, b"")]))
+    h.turn(Closed(first, "given up"), Received(second, [(message, b"")]))
+    answers = [command for command in h.turn(h.sync()) if isinstance(command, Send)]
+    told = [(a.connection, a.message.epoch) for a in answers if isinstance(a.message, Registered)]
+    assert told == [(first, 2), (second, 3)], (
+        "the shell drops what is for a connection that is gone"
+    )
+    assert h.node().connection == second
 
 
 def test_all_registrations_of_one_turn_make_one_record() -> None:

@@ -40,7 +40,7 @@ def accepted(state: ManagementState, event: Accepted) -> None:
 
 def admit(state: ManagementState) -> None:
     """Begin a turn with those who wait to register, as many as a turn takes."""
-    state.lobby.begin_turn()
+    state.lobby.begin_turn(state.outbox.held_count)
     for since_ns, connection, frames in state.lobby.admit():
         state.stats.observe(Timing.MANAGEMENT_WAIT, state.now_ns - since_ns)
         _hear(state, connection, frames)

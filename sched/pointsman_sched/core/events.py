@@ -78,12 +78,19 @@ class RegistryEntry(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Record(msgspec.Struct, frozen=True):
-    """Append to the registry file and fsync; first of a step's commands, at most one a step.
+    """Have the entries on disk, and say so with Recorded; at most one a step, numbered from 1.
 
-    Nothing that follows it may leave the process before the entries are on disk.
+    The turn does not wait for the disk: what must not leave before is held back by the core.
     """
 
+    number: int
     entries: tuple[RegistryEntry, ...]
+
+
+class Recorded(msgspec.Struct, frozen=True):
+    """Every Record up to this number is on disk."""
+
+    number: int
 
 
 class TellWorkers(msgspec.Struct, frozen=True):

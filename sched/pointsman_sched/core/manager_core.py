@@ -13,6 +13,7 @@ from pointsman_sched.core.events import (
     DrainWished,
     LagMeasured,
     PairOrdered,
+    Recorded,
     Stopped,
     StopWished,
     UndrainWished,
@@ -76,7 +77,8 @@ class ManagerCore:
         due_ns = state.timers.next_due_ns()
         if due_ns is not None:
             deadlines.append(due_ns + state.late_ns)
-        if len(state.lobby) or (state.rebuild is not None and not state.rebuild.is_whole):
+        is_building = state.rebuild is not None and not state.rebuild.is_whole
+        if is_building or state.lobby.is_due(state.outbox.held_count):
             deadlines.append(state.now_ns)
         mark_ends_ns = state.marks.next_end_ns()
         if mark_ends_ns is not None:
@@ -102,6 +104,10 @@ def _advance_rebuild(state: ManagementState, rebuild: Rebuild) -> None:
 def _loop_was_late(state: ManagementState, event: LoopWasLate) -> None:
     state.late_ns += event.late_ns
     state.stats.add(Counter.LOOP_LATE)
+
+
+def _recorded(state: ManagementState, event: Recorded) -> None:
+    state.outbox.recorded(event.number)
 
 
 def _lag_measured(state: ManagementState, event: LagMeasured) -> None:
@@ -132,6 +138,7 @@ HANDLERS: dict[type, Callable[..., None]] = {
     Closed: closed,
     LoopWasLate: _loop_was_late,
     LagMeasured: _lag_measured,
+    Recorded: _recorded,
     WorkerSaid: worker_said,
     WorkerGone: worker_gone,
     DrainWished: _drain_wished,

@@ -9,15 +9,34 @@ from pointsman_wire.messages import Error, Message, error_info
 
 
 class Outbox:
-    """Collects commands; what must be on disk first is gathered in one Record at the front."""
+    """Collects commands; what must be on disk is gathered in one Record at the front."""
 
     def __init__(self) -> None:
         self._entries: list[RegistryEntry] = []
         self._commands: list[object] = []
+        self._record_number = 0
+        # Answers that wait until the record of their turn is on disk, by its number.
+        self._held: dict[int, list[object]] = {}
+        self.held_count = 0
 
     def record(self, entry: RegistryEntry) -> None:
-        """Have the entry on disk before anything of this turn is sent."""
+        """Have the entry on disk; nobody waits for that."""
         self._entries.append(entry)
+
+    def answer_recorded(
+        self, entry: RegistryEntry, connection: Connection, message: Message
+    ) -> None:
+        """Have the entry on disk, and send the message when it is there."""
+        self._entries.append(entry)
+        self._held.setdefault(self._record_number + 1, []).append(Send(connection, message))
+        self.held_count += 1
+
+    def recorded(self, number: int) -> None:
+        """Every record up to this number is on disk."""
+        for known in [known for known in self._held if known <= number]:
+            answers = self._held.pop(known)
+            self.held_count -= len(answers)
+            self._commands += answers
 
     def wish(self, command: object) -> None:
         """Add a command as it is."""
@@ -61,7 +80,8 @@ class Outbox:
         """Return the turn's commands and start anew."""
         commands = self._commands
         if self._entries:
-            commands.insert(0, Record(tuple(self._entries)))
+            self._record_number += 1
+            commands.insert(0, Record(self._record_number, tuple(self._entries)))
             self._entries = []
         self._commands = []
         return commands

@@ -21,6 +21,7 @@ from pointsman_sched.core.events import (
     Answer,
     LagMeasured,
     Record,
+    Recorded,
     Stopped,
     StopWished,
     TellWorker,
@@ -32,6 +33,7 @@ from pointsman_sched.manager.garbage import GarbageKeeper
 from pointsman_sched.manager.options import ManagerOptions
 from pointsman_sched.manager.orders import OrderDesk
 from pointsman_sched.manager.registry_file import RegistryFile
+from pointsman_sched.manager.registry_sync import RegistryHooks, RegistrySync
 from pointsman_sched.manager.segments import ManagerSegments
 from pointsman_sched.manager.uplink_server import UplinkServer
 from pointsman_sched.wall_clock import wall_clock_offset_ns
@@ -75,6 +77,7 @@ class ManagerProcess:
         self._life = Life(self._loop, self._say)
         self._driver: Driver | None = None  # set once the core can be told things
         self._registry: RegistryFile
+        self._registry_sync: RegistrySync
         self._uplinks: UplinkServer
         self._orders: OrderDesk | None = None
         self._garbage = GarbageKeeper()
@@ -104,6 +107,9 @@ class ManagerProcess:
         stack.callback(lock.release)
         self._registry = RegistryFile(paths.state_dir, self._say)
         stack.callback(self._registry.close)
+        hooks = RegistryHooks(self._registry.append, self._recorded, self._registry_failed)
+        self._registry_sync = RegistrySync(hooks)
+        stack.callback(self._registry_sync.close)
         segments = ManagerSegments(paths, self._say)
         stack.callback(segments.close)
         memory = segments.open(
@@ -211,7 +217,7 @@ class ManagerProcess:
     def _execute(self, command: Any) -> None:
         kind = type(command)
         if kind is Record:
-            self._registry.append(command.entries)
+            self._registry_sync.record(command)
         elif kind is TellWorkers:
             self._uplinks.tell_all(command.message)
         elif kind is TellWorker:
@@ -225,6 +231,15 @@ class ManagerProcess:
             self._life.end(0, "")
         else:
             raise AssertionError(f"the core wishes what nobody can do: {command!r}")
+
+    def _recorded(self, number: int) -> None:
+        assert self._driver is not None
+        self._driver.post(Recorded(number))
+
+    def _registry_failed(self, error: OSError) -> None:
+        self._life.end(
+            1, f"the registry cannot be written: {error}; ends, and tries no second time"
+        )
 
     def _reload(self) -> None:
         if self._orders is None:

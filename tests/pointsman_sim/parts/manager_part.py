@@ -2,13 +2,24 @@
 
 from typing import TYPE_CHECKING, Any
 
-from pointsman_sched.core.events import Alarm, Record, Stopped, TellWorker, TellWorkers
+from pointsman_sched.core.events import (
+    Alarm,
+    Record,
+    Recorded,
+    Stopped,
+    TellWorker,
+    TellWorkers,
+)
 from pointsman_sched.core.manager_core import ManagerCore
 from pointsman_sched.core.setup import ManagerSetup
+from pointsman_sim.world.dice import MS
 from pointsman_sim.world.process import CrashPointMet, Process, World
 
 if TYPE_CHECKING:
     from pointsman_sim.parts.instance import Instance
+
+
+SYNC_NS = (MS // 10, 30 * MS)  # how long a disk takes
 
 
 class ManagerProcess(Process):
@@ -19,6 +30,7 @@ class ManagerProcess(Process):
         self._instance = instance
         # At which of the crash points to come this life ends; None: at none.
         self.points_left: int | None = None
+        self._disk_free_at_ns = 0
         self.core = ManagerCore(
             ManagerSetup(
                 config=instance.config,
@@ -43,7 +55,7 @@ class ManagerProcess(Process):
     def execute(self, command: Any) -> None:
         """Keep registrations on the disk, talk to workers."""
         if isinstance(command, Record):
-            self._instance.registry.extend(command.entries)
+            self._record(command)
         elif isinstance(command, TellWorkers):
             for index in range(self._instance.worker_count):
                 self._instance.uplinks.down(index, command.message)
@@ -54,6 +66,18 @@ class ManagerProcess(Process):
         else:
             assert isinstance(command, Stopped), command
             self.kill()
+
+    def _record(self, command: Record) -> None:
+        """One after the other; what was not written when the process dies is lost."""
+        schedule = self.world.schedule
+        begins_ns = max(self._disk_free_at_ns, schedule.now_ns)
+        self._disk_free_at_ns = begins_ns + self.dice.between(*SYNC_NS)
+        schedule.at(self._disk_free_at_ns, lambda: self._recorded(command))
+
+    def _recorded(self, command: Record) -> None:
+        if self.is_alive:
+            self._instance.registry.extend(command.entries)
+            self.post(Recorded(command.number))
 
     def died(self) -> None:
         """The supervisor starts another one."""

@@ -3,6 +3,9 @@
 When a manager restarts, the whole fleet registers within seconds.  Each costs about 0.1 ms, so a
 turn takes a bounded number and the rest has its turn right after: heartbeats, orders and deaths
 come in between.  The lobby is bounded: who comes when it is full is told to come back.
+
+Each registration is answered when it is on disk.  While too many wait for that, nobody enters: a
+disk that is slow makes the fleet come back slowly, and the manager does its other work meanwhile.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,6 +14,7 @@ from pointsman_wire.link import Connection, Frame
 
 REGISTRATIONS_PER_TURN = 32
 CONNECTIONS_MAX = 1_024
+UNRECORDED_MAX = 256
 # A node says little before it is answered; who says more is not waiting.
 FRAMES_MAX = 64
 
@@ -25,9 +29,13 @@ class Lobby:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def begin_turn(self) -> None:
-        """Allow a turn's share of registrations again."""
-        self._budget = REGISTRATIONS_PER_TURN
+    def begin_turn(self, unrecorded: int) -> None:
+        """Allow a turn's share of registrations again, of which so many are not on disk."""
+        self._budget = max(0, min(REGISTRATIONS_PER_TURN, UNRECORDED_MAX - unrecorded))
+
+    def is_due(self, unrecorded: int) -> bool:
+        """Is there somebody who could enter in a turn that came now?"""
+        return bool(self._waiting) and unrecorded < UNRECORDED_MAX
 
     def may_enter(self) -> bool:
         """Spend one of the turn's registrations, if any is left."""

@@ -200,7 +200,6 @@ def _enter(
     node.interval_ns = state.interval_ns(node.row)
     state.homecoming.came(node.node_id, state.clock_ns)
     state.identities.admit(admission.entry, lambda known: known in state.nodes.by_id)
-    state.outbox.record(admission.entry)
     _write_words(state, node)
     if node.is_drained_by_operator:
         state.show_row(node)
@@ -214,7 +213,8 @@ def _enter(
     state.count_fleet()
     refile(state, node)
     state.setup.crash("manager-before-registered")
-    state.outbox.send(connection, _answer(state, node, admission.issued_key))
+    answer = _answer(state, node, admission.issued_key)
+    state.outbox.answer_recorded(admission.entry, connection, answer)
 
 
 def _write_words(state: ManagementState, node: Node) -> None:
