@@ -30,8 +30,8 @@ from pointsman_wire.coordination.scripting.replies import BadReply, decode
 @contextlib.asynccontextmanager
 async def backing_on(server: RedisServer, **others: object) -> AsyncIterator[AskedRedis]:
     backing = RedisBacking(settings_for(server, **others))
-    await backing.open()
     try:
+        await backing.open()
         yield AskedRedis(server, backing)
     finally:
         await backing.close()

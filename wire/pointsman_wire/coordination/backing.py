@@ -71,8 +71,8 @@ class RedisBacking:
     async def open(self) -> None:
         """Meet the servers once, and begin to watch them.
 
-        Raises Unfit when they must not be used as they are, NotReached when none answers; after
-        the latter the backing works all the same, as soon as one does.
+        Raises Unfit when they must not be used as they are, NotReached when one does not answer;
+        after the latter the backing works all the same, as soon as it does.
         """
         if found := settings_complaint(self.settings, self._routes.first_asked):
             raise Unfit(found)
@@ -82,6 +82,9 @@ class RedisBacking:
                 await self._find()
                 for address in self._routes.addresses():
                     await self._server(address).ready()
+        except Unfit:
+            await self.close()
+            raise
         except (TimeoutError, Unanswered) as error:
             raise NotReached(f"Redis did not answer in time: {error}") from error
 

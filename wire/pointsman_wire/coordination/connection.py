@@ -200,11 +200,16 @@ async def _reply(connection: AbstractConnection) -> object:
 
 
 def _words(error: Exception) -> str:
-    is_refusal = isinstance(error, ResponseError | BusyLoadingError | AuthenticationError)
-    return str(_refusal(error)) if is_refusal else str(error)
+    """What went wrong while connecting; redis-py wraps a refused login into another error."""
+    causes = (error, error.__cause__, error.args[0] if error.args else None)
+    refused = (ResponseError, BusyLoadingError, AuthenticationError)
+    found = next((cause for cause in causes if isinstance(cause, refused)), None)
+    return str(_refusal(found)) if found else str(error)
 
 
 def _refusal(error: Exception) -> Refusal:
     words = str(error.args[0]) if error.args else ""
     code = next((code for kind, code in _CODES if isinstance(error, kind)), None)
+    if code == "NOAUTH" and "username-password" in words:
+        code = "WRONGPASS"
     return Refusal(code, words) if code else refusal(words)

@@ -61,9 +61,13 @@ class Server:
             self._met = False
             await self.line.close()
             await self.line.open()
-            greeting = await self._greet([*INFO, *LOADS])
-            if found := complaint(greeting, self.address):
-                raise Unfit(found)
+            try:
+                greeting = await self._greet([*INFO, *LOADS])
+                if found := complaint(greeting, self.address):
+                    raise Unfit(found)
+            except NotReached:
+                await self.line.close()
+                raise
             self._rule(greeting)
             self._met = True
 
