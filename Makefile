@@ -13,9 +13,8 @@ MINUTES ?= 5
 SEED    ?= 0
 SHARE ?= 1.0
 LEDGER ?=
-BENCHES  := $(wildcard bench/*.py)
 
-.PHONY: demo test check crash weather mutants soak faults fuzz torn-reads bench clean setup speech
+.PHONY: demo test check crash weather mutants soak faults fuzz torn-reads bench bench-quick clean setup speech
 
 demo: speech  ## Speak a few sentences, and hear them translated: make demo WAV="one.wav two.wav"
 	$(PYTHON) -m pointsman demo $(WAV)
@@ -56,8 +55,12 @@ TRACE ?=
 soak: setup  ## A trace through real processes, a fault every few seconds: make soak TRACE=FILE MINUTES=60
 	PYTHONPATH=tests $(PYTHON) -m pointsman_sim.chaos.soak --minutes $(MINUTES) --trace "$(TRACE)"
 
-bench: setup  ## Every bench, short; what benches share is in folders with an underscore
-	@set -e; for bench in $(BENCHES); do echo "== $$bench"; $(PYTHON) $$bench --quick; done
+# Arrivals that bench/trace.py replays; without a file it is left out.
+bench: setup  ## Every bench in full, an hour or two on a quiet machine; writes docs/performance.md: make bench TRACE=FILE
+	$(PYTHON) bench/_pages/everything.py $(TRACE:%=--trace %)
+
+bench-quick: setup  ## Ratios to the floor, budgets and aims, within three minutes on a quiet machine
+	$(PYTHON) bench/_pages/everything.py --glance
 
 clean:  ## Remove what the targets above have made
 	rm -rf .venv .venv.apt.log .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build demo-out .fuzz

@@ -29,7 +29,7 @@ from _shared.report import Options, Row, quantile, report
 from _shared.service import MANAGER, Span, WatchedService, longest_ns, watched_service
 
 WORKERS = 2
-SOCKETS = (100, 1_000, 5_000, 15_000)
+SOCKETS = (100, 1_000, 5_000, 10_000, 15_000)
 QUICK_SOCKETS = (100, 1_000)
 EVENTS = (15_000, 30_000, 100_000)
 QUICK_EVENTS = (10_000,)

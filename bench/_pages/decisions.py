@@ -113,9 +113,9 @@ def table(rows: list[dict[str, Any]]) -> str:
     )
 
 
-def main() -> None:
+def write(path: Path) -> None:
     """Read the JSON and write both files."""
-    whole = msgspec.json.decode(Path(sys.argv[1]).read_bytes())
+    whole = msgspec.json.decode(path.read_bytes())
     rows, machine = whole["rows"], whole["machine"]
     page = PAGE.format(
         decisions=rows[0]["decisions"],
@@ -133,4 +133,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    write(Path(sys.argv[1]))

@@ -55,8 +55,10 @@ def measure_events(nodes: int, *, is_quick: bool) -> Row:
 def _measure(nodes: int, *, is_quick: bool) -> Row:
     before = _rss_bytes()
     fleet = Fleet(nodes, has_equal_nodes=True)
+    garbage = GarbageKeeper()  # as the manager has it
+    garbage.settle()
     fleet.join_all()
-    GarbageKeeper().settle()  # as the manager does
+    garbage.look(nodes)
     row: Row = {"kind": "events", "nodes": nodes, "workers": 1}
     row |= _joining(fleet)
     row["manager_rss_mib"] = (_rss_bytes() - before) / MIB

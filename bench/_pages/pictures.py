@@ -1,0 +1,158 @@
+"""The plots of docs/performance.md, each from saved measurements."""
+
+from collections.abc import Callable, Sequence
+
+from _pages.plot import Axis, Series, draw
+from _pages.results import Results, Row
+
+Picture = Callable[[Results], str]
+DEPTHS = (1, 8, 64, 512)
+
+
+def points_of(rows: Sequence[Row], x: str, y: str) -> list[tuple[float, float]]:
+    """Return the points of rows that have both keys."""
+    return [(row[x], row[y]) for row in rows if x in row and row.get(y)]
+
+
+def filled(series: Sequence[Series]) -> list[Series]:
+    """Leave out lines without a point."""
+    return [each for each in series if each.points]
+
+
+def cpu_by_depth(results: Results) -> str:
+    """CPU time of the server for each job, on one trunk."""
+    rows = [
+        row for row in results["roundtrip"].rows if row["connections"] == 1 and "variant" not in row
+    ]
+    systems = dict.fromkeys(row["system"] for row in rows)
+    series = [
+        Series(
+            label=system,
+            points=points_of(
+                [row for row in rows if row["system"] == system], "depth", "cpu_us_per_job"
+            ),
+            color=number,
+        )
+        for number, system in enumerate(systems)
+    ]
+    across = Axis(label="jobs in flight", ticks=DEPTHS)
+    return draw("CPU time of the server for each job", across, Axis(label="µs a job"), series)
+
+
+def decision_by_fleet(results: Results) -> str:
+    """One decision and the whole way to it, by the size of the fleet."""
+    fleet = results["fleet"]
+    series = []
+    for number, kind in enumerate(("sockets", "events")):
+        rows = fleet.of_kind(kind)
+        for key, is_dashed in (("p50", False), ("p99", True)):
+            points = points_of(rows, "nodes", f"decision_{key}_us")
+            label = f"decision {key}, {kind}"
+            series.append(Series(label=label, points=points, color=number, is_dashed=is_dashed))
+    points = points_of(fleet.of_kind("sockets"), "nodes", "chosen_p99_us")
+    series.append(Series(label="read to chosen p99", points=points, color=2, is_dashed=True))
+    return draw(
+        "Choosing a node, by the size of the fleet",
+        Axis(label="nodes"),
+        Axis(label="µs"),
+        filled(series),
+    )
+
+
+def cores(results: Results) -> str:
+    """Decisions a second by workers, beside what would be ideal, and the controls."""
+    rows = results["cores"].rows
+    product = points_of([row for row in rows if "variant" not in row], "workers", "decisions_per_s")
+    alone = dict(product)[1]
+    ideal = [(workers, alone * workers) for workers, _ in product]
+    series = [
+        Series(label="pointsman", points=product, color=0),
+        Series(label="ideal", points=ideal, color=6, is_dashed=True),
+    ]
+    variants = dict.fromkeys(row["variant"] for row in rows if "variant" in row)
+    for number, variant in enumerate(variants):
+        chosen = [row for row in rows if row.get("variant") == variant]
+        points = [(1.0, alone), *points_of(chosen, "workers", "decisions_per_s")]
+        series.append(Series(label=variant, points=points, color=number + 1))
+    workers = sorted({workers for workers, _ in product})
+    return draw(
+        "Decisions a second, by workers",
+        Axis(label="workers", is_log=False, ticks=[float(count) for count in workers]),
+        Axis(label="a second", is_log=False),
+        series,
+    )
+
+
+def memory_by_nodes(results: Results) -> str:
+    """Resident memory of a manager and a worker, by nodes."""
+    fleet = results["fleet"]
+    sockets, events = fleet.of_kind("sockets"), fleet.of_kind("events")
+    series = [
+        Series(label="manager", points=points_of(sockets, "nodes", "manager_rss_mib"), color=0),
+        Series(label="one worker", points=points_of(sockets, "nodes", "worker_rss_mib"), color=1),
+        Series(
+            label="manager's core, as events",
+            points=points_of(events, "nodes", "manager_rss_mib"),
+            color=0,
+            is_dashed=True,
+        ),
+    ]
+    return draw("Resident memory, by nodes", Axis(label="nodes"), Axis(label="MiB"), filled(series))
+
+
+def memory_by_sessions(results: Results) -> str:
+    """What idle sessions make two workers grow by."""
+    series = []
+    for number, (kind, label) in enumerate(
+        (("connections", "each its connection"), ("trunks", "on two trunks"))
+    ):
+        rows = results["sessions"].of_kind(kind)
+        points = [
+            (row["sessions"], row["sessions"] * row["bytes_per_session"] / 2**20) for row in rows
+        ]
+        series.append(Series(label=label, points=points, color=number))
+    return draw(
+        "Growth of two workers, by idle sessions",
+        Axis(label="sessions"),
+        Axis(label="MiB"),
+        filled(series),
+    )
+
+
+def one_lock(results: Results) -> str:
+    """One node with many sessions: the product beside one lock for everything."""
+    rows = results["sessions"].of_kind("one-node")
+    fleets = sorted({row["nodes"] for row in rows})
+    series = []
+    for number, nodes in enumerate(fleets):
+        for variant, is_dashed in (("", False), ("global-lock", True)):
+            chosen = [
+                row for row in rows if row["nodes"] == nodes and row.get("variant", "") == variant
+            ]
+            points = points_of(chosen, "sessions", "chosen_p99_us")
+            label = f"{variant or 'pointsman'}, {nodes:,} nodes"
+            series.append(Series(label=label, points=points, color=number, is_dashed=is_dashed))
+    return draw(
+        "Request read to node chosen, p99, one node serving",
+        Axis(label="sessions", ticks=(1, 10, 100, 1_000)),
+        Axis(label="µs"),
+        filled(series),
+    )
+
+
+# By the name of the file: what it is drawn from, and by what.
+PICTURES: dict[str, tuple[str, Picture]] = {
+    "cpu_by_depth": ("roundtrip", cpu_by_depth),
+    "decision_by_fleet": ("fleet", decision_by_fleet),
+    "cores": ("cores", cores),
+    "memory_by_nodes": ("fleet", memory_by_nodes),
+    "memory_by_sessions": ("sessions", memory_by_sessions),
+    "one_lock": ("sessions", one_lock),
+}
+
+
+def draw_all(results: Results) -> dict[str, str]:
+    """Return every picture for which there is a measurement, by its name."""
+    return {
+        name: draw_it(results) for name, (bench, draw_it) in PICTURES.items() if bench in results
+    }
