@@ -19,6 +19,7 @@ from pointsman_wire.queries.explain_messages import (
     WhyNot,
     WhyNotQuery,
 )
+from pointsman_wire.queries.fleet_messages import Instances, InstancesQuery
 from pointsman_wire.queries.job_messages import PoisonJobs, PoisonQuery
 
 Limit = Annotated[int, msgspec.Meta(ge=1, le=1000)]
@@ -73,6 +74,8 @@ class NodeLine(msgspec.Struct, omit_defaults=True, frozen=True, gc=False, kw_onl
     class_number: int = 0
     reason: str = ""
     paused: bool = False
+    # The instance to which it is connected; empty: the one that answers.
+    instance: str = ""
 
 
 class Nodes(Message, tag="nodes", frozen=True, kw_only=True):
@@ -142,6 +145,7 @@ AdminQuery = (
     | WhyNotQuery
     | CoverageQuery
     | PoisonQuery
+    | InstancesQuery
 )
 AdminAnswer = (
     Status
@@ -153,5 +157,6 @@ AdminAnswer = (
     | WhyNot
     | Coverage
     | PoisonJobs
+    | Instances
     | Error
 )

@@ -45,8 +45,8 @@ def pointsman(
     """Place jobs on nodes, in microseconds, and say why.
 
     One host runs `serve`; machines that can do something run `node`;
-    `submit` has a job done; `nodes`, `snapshot`, `status`, `sessions` and
-    `poison` show how it goes; `explain`, `where`, `why-not` and `coverage` say why;
+    `submit` has a job done; `nodes`, `instances`, `snapshot`, `status`,
+    `sessions` and `poison` show how it goes; `explain`, `where`, `why-not` and `coverage` say why;
     `demo` shows it all; `chaos` breaks a service of its own, and judges
     what came of it.
     """

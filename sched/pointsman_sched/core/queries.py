@@ -1,5 +1,6 @@
 """Answers to typed questions: read from the registry, changing nothing."""
 
+from pointsman_sched.core.federation.listing import instances
 from pointsman_sched.core.fleet.node import Node
 from pointsman_sched.core.state import ManagementState
 from pointsman_shm.memory.rows import PERCENT_UNKNOWN, NodeState, RowFlag, unpack_load
@@ -15,6 +16,7 @@ from pointsman_wire.admin_messages import (
 )
 from pointsman_wire.errors import Code
 from pointsman_wire.messages import Error, Message, error_info
+from pointsman_wire.queries.fleet_messages import InstancesQuery
 
 
 def answer(state: ManagementState, query: object) -> Message:
@@ -25,6 +27,8 @@ def answer(state: ManagementState, query: object) -> Message:
         return _nodes(state, query)
     if isinstance(query, SnapshotQuery):
         return _snapshot(state)
+    if isinstance(query, InstancesQuery):
+        return instances(state)
     words = f"the manager does not answer {type(query).__name__}; ask a worker"
     return Error(error_info(Code.INVALID_MESSAGE, words))
 
@@ -99,6 +103,7 @@ def _line(state: ManagementState, node: Node, pool_names: dict[int, str]) -> Nod
         class_number=node.class_number,
         reason=_reason(node),
         paused=bool(node.flags & RowFlag.PAUSED),
+        instance=node.instance,
     )
 
 

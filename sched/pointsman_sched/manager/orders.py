@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pointsman_sched.core.events import Answer, ConfigOffered, PairOrdered
+from pointsman_sched.core.orders.rebuild import NOBODY
 from pointsman_shm.config_load import ConfigError, load_config
 from pointsman_wire.errors import Code
 from pointsman_wire.messages import Error, error_info
@@ -56,6 +57,10 @@ class OrderDesk:
 
     def answered(self, answer: Answer) -> None:
         """The core has done what it could."""
+        if answer.ticket == NOBODY:
+            assert isinstance(answer.message, OrderAnswer), answer
+            self._say(reload_words(answer.message))
+            return
         waiting = self._waiting.pop(answer.ticket)
         if not waiting.done():  # whoever asked has left otherwise
             assert isinstance(answer.message, OrderAnswer), answer

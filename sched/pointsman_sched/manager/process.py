@@ -14,7 +14,7 @@ from contextlib import AsyncExitStack
 from functools import partial
 from importlib.metadata import version
 from time import monotonic_ns
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from pointsman_sched.core.events import (
     Alarm,
@@ -27,16 +27,20 @@ from pointsman_sched.core.events import (
     TellWorker,
     TellWorkers,
 )
+from pointsman_sched.core.federation.rounds import FLEET_REQUESTS
+from pointsman_sched.core.federation.settings import FederationSettings
 from pointsman_sched.core.manager_core import ManagerCore
 from pointsman_sched.core.setup import ManagerSetup, SharedMemory
 from pointsman_sched.manager.garbage import GarbageKeeper
 from pointsman_sched.manager.options import ManagerOptions
 from pointsman_sched.manager.orders import OrderDesk
+from pointsman_sched.manager.redis_options import FleetUnfit, redis_of
 from pointsman_sched.manager.registry_file import RegistryFile
 from pointsman_sched.manager.registry_sync import RegistryHooks, RegistrySync
 from pointsman_sched.manager.segments import ManagerSegments
 from pointsman_sched.manager.uplink_server import UplinkServer
 from pointsman_sched.wall_clock import wall_clock_offset_ns
+from pointsman_shm.config_load import ConfigError
 from pointsman_shm.descriptors import take_descriptors
 from pointsman_shm.memory.ownership import LockHeld, OwnerLock, acquire_lock
 from pointsman_shm.memory.segment import SegmentForeign, SegmentsFull
@@ -51,6 +55,8 @@ from pointsman_shm.state_files import (
 )
 from pointsman_wire.admin_messages import AdminAnswer
 from pointsman_wire.control_messages import ToManager
+from pointsman_wire.coordination.fleet_requests import FleetAsk
+from pointsman_wire.coordination.settings import RedisSettings
 from pointsman_wire.preamble import Role
 from pointsman_wire.sockets.admin import AdminServer
 from pointsman_wire.sockets.bounds import ConnectionLimits, Strangers
@@ -60,11 +66,22 @@ from pointsman_wire.sockets.life import Life
 from pointsman_wire.sockets.parent import watch_parent
 from pointsman_wire.sockets.unix_sockets import PathInUse, listen_at
 
+if TYPE_CHECKING:
+    from pointsman_sched.manager.federation_link import FederationLink
+
 UNIONS = {Role.CONTROL: ToManager}
 LOCK_RETRY_S = 0.1
 LOOK_S = 1.0
 FLUSH_S = 1.0
-START_ERRORS = (OSError, PathInUse, SegmentForeign, SegmentsFull, StateFileError)
+START_ERRORS = (
+    ConfigError,
+    FleetUnfit,
+    OSError,
+    PathInUse,
+    SegmentForeign,
+    SegmentsFull,
+    StateFileError,
+)
 
 
 class ManagerProcess:
@@ -80,6 +97,8 @@ class ManagerProcess:
         self._registry_sync: RegistrySync
         self._uplinks: UplinkServer
         self._orders: OrderDesk | None = None
+        self._redis: RedisSettings | None = None
+        self._federation: FederationLink | None = None  # where there is Redis
         self._garbage = GarbageKeeper()
         self._is_reload_wished = False  # by SIGHUP, before there was anybody to obey
         self._next_look: asyncio.TimerHandle
@@ -105,6 +124,7 @@ class ManagerProcess:
         paths = options.paths
         lock = await self._take_lock()
         stack.callback(lock.release)
+        self._redis = redis_of(options.config.redis, os.environ)
         self._registry = RegistryFile(paths.state_dir, self._say)
         stack.callback(self._registry.close)
         hooks = RegistryHooks(self._registry.append, self._recorded, self._registry_failed)
@@ -128,6 +148,7 @@ class ManagerProcess:
         stack.callback(receiver.close)
         self._look(segments, memory.stats, self._loop.time())
         stack.callback(lambda: self._next_look.cancel())
+        await self._open_federation(stack)
         driver.start()
         self._garbage.settle()
         self._tell_ready()
@@ -162,6 +183,7 @@ class ManagerProcess:
             process_id=os.getpid(),
             registry=self._registry.entries(),
             wall_clock_offset_ns=wall_clock_offset_ns(),
+            federation=_federation_of(self._redis),
             crash=self._crash,
             stopwatch_ns=monotonic_ns,
         )
@@ -196,6 +218,27 @@ class ManagerProcess:
         stack.push_async_callback(driver.end, FLUSH_S)
         return driver
 
+    async def _open_federation(self, stack: AsyncExitStack) -> None:
+        """Meet the other instances, if there is a Redis to meet in."""
+        redis, driver = self._redis, self._driver
+        if redis is None or driver is None:
+            return
+        # redis-py takes long to read, and most services do without it.
+        from pointsman_sched.manager.federation_link import FederationLink
+
+        link = FederationLink(
+            redis, post=driver.post, say=self._say, broken=partial(self._life.end, 1)
+        )
+        claim = FleetAsk(
+            0,
+            name=self._options.paths.instance,
+            uid=read_instance_uid(self._options.paths),
+            presence_ms=int(redis.presence_s * 1000),
+        )
+        await link.open(claim)
+        stack.push_async_callback(link.close)
+        self._federation = link
+
     def _open_admin(self, core: ManagerCore, orders: OrderDesk, stack: AsyncExitStack) -> None:
         path = self._options.paths.admin("manager")
         stack.callback(path.unlink, missing_ok=True)
@@ -229,6 +272,9 @@ class ManagerProcess:
             self._say(command.words)
         elif kind is Stopped:
             self._life.end(0, "")
+        elif kind in FLEET_REQUESTS:
+            assert self._federation is not None
+            self._federation.ask(command)
         else:
             raise AssertionError(f"the core wishes what nobody can do: {command!r}")
 
@@ -274,3 +320,9 @@ class ManagerProcess:
 
     def _say(self, text: str) -> None:
         say("pointsman manager", text)
+
+
+def _federation_of(redis: RedisSettings | None) -> FederationSettings | None:
+    if redis is None:
+        return None
+    return FederationSettings(presence_ns=int(redis.presence_s * 1e9))

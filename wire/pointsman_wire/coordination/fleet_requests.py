@@ -39,6 +39,7 @@ class FleetAsk(Request, frozen=True, kw_only=True):
 
     name: str
     uid: str
+    presence_ms: int = PRESENCE_MS  # how long the name is kept for who does not renew it
     known: tuple[str, ...] = ()
     parts: tuple[Part, ...] = ()
     settings_version: int = 0
@@ -65,6 +66,7 @@ class FleetTell(Request, frozen=True, kw_only=True):
     name: str
     uid: str
     presence: bytes
+    presence_ms: int = PRESENCE_MS
     parts: tuple[tuple[str, bytes], ...] = ()
 
 

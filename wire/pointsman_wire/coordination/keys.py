@@ -64,3 +64,23 @@ class Keys:
     def dead_letters(self, instance: str, shard: int) -> str:
         """Stream: what the shard could not absorb."""
         return f"{self.prefix}:{{i:{instance}/{shard}}}:dead"
+
+    def presence(self, instance: str) -> str:
+        """Hash: who has an instance's name, and what it last told of itself."""
+        return f"{self.prefix}:{{fleet}}:instance:{instance}"
+
+    def nodes(self, instance: str) -> str:
+        """Hash: what an instance shows of its nodes, by part."""
+        return f"{self.prefix}:{{fleet}}:nodes:{instance}"
+
+    def names(self) -> str:
+        """Sorted set: instances, by when they were last there."""
+        return f"{self.prefix}:{{fleet}}:instances"
+
+    def settings(self) -> str:
+        """Hash: the pools and catalogue that rule, their version, and whose they are."""
+        return f"{self.prefix}:{{fleet}}:settings"
+
+    def leader(self) -> str:
+        """Hash: the instance whose settings rule, while its lock lasts."""
+        return f"{self.prefix}:{{fleet}}:leader"

@@ -15,6 +15,7 @@ from pointsman_wire.coordination.requests import Answer, Request, failed
 from pointsman_wire.coordination.terms import Terms
 from pointsman_wire.coordination.twin.bindings import BINDING_SCRIPTS
 from pointsman_wire.coordination.twin.buckets import BUCKET_SCRIPTS
+from pointsman_wire.coordination.twin.fleet import FLEET_SCRIPTS
 from pointsman_wire.coordination.twin.inboxes import INBOX_SCRIPTS, claim, receive
 from pointsman_wire.coordination.twin.sessions import SESSION_SCRIPTS
 from pointsman_wire.coordination.twin.store import Store
@@ -27,6 +28,7 @@ SCRIPTS: dict[type[Request], Script] = {
     **BUCKET_SCRIPTS,
     **SESSION_SCRIPTS,
     **INBOX_SCRIPTS,
+    **FLEET_SCRIPTS,
 }
 
 

@@ -93,6 +93,7 @@ def _node_line(shard: Shard, record: NodeRecord) -> NodeLine:
         epoch=record.epoch,
         class_number=record.class_number,
         paused=bool(standing.flags & RowFlag.PAUSED),
+        instance=record.instance,
     )
 
 

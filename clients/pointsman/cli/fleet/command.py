@@ -1,4 +1,4 @@
-"""`nodes`, `snapshot`, `status`, `sessions`, `poison`: what runs on this host, and how it fares."""
+"""`nodes`, `instances`, `snapshot`, `status`, `sessions`, `poison`: what runs, and how it fares."""
 
 import asyncio
 
@@ -9,6 +9,7 @@ from pointsman.cli.fleet import asking, view
 from pointsman.cli.options import Instance, Json, Limit, RuntimeDir
 from pointsman.cli.screen import complete, say_json
 from pointsman_wire.admin_messages import SnapshotQuery, SnapshotView, Status, StatusQuery
+from pointsman_wire.queries.fleet_messages import Instances, InstancesQuery
 
 app = typer.Typer(cls=Commands)
 
@@ -41,6 +42,26 @@ def nodes(
             "nodes": complete(fleet.nodes),
         }
     )
+
+
+@app.command()
+def instances(
+    *,
+    instance: Instance = "default",
+    runtime_dir: RuntimeDir = None,
+    as_json: Json = False,
+) -> None:
+    """List the instances that share the fleet, as the manager of this one knows them."""
+    service = asking.find_service(instance, runtime_dir)
+    query = InstancesQuery()
+    (heard,) = asyncio.run(asking.ask_each(service.runtime_dir, [asking.MANAGER], query))
+    told = heard.answer
+    if not isinstance(told, Instances):
+        raise asking.nobody_there(service, [heard])
+    if as_json:
+        say_json({"instance": service.instance, **_fields(told)})
+    else:
+        view.show_instances(told)
 
 
 @app.command()

@@ -8,6 +8,7 @@ from pointsman.cli.fleet.asking import Fleet, Heard, Service
 from pointsman.cli.placement_words import ability_words, pool_words
 from pointsman.cli.screen import err, say, show, table
 from pointsman_wire.admin_messages import NodeLine, SessionLine, SnapshotView, Status
+from pointsman_wire.queries.fleet_messages import InstanceLine, Instances
 from pointsman_wire.queries.job_messages import PoisonLine
 
 TIMINGS_ORDER = ("count", "mean", "p50", "p95", "p99", "max")
@@ -35,7 +36,12 @@ def show_fleet(service: Service, fleet: Fleet) -> None:
         )
     if fleet.nodes:
         heads = ["node", "state", "services and languages", "pools", "slots", "load", "beat"]
-        show(table(heads, map(_node_row, fleet.nodes), numbers=("slots", "beat")))
+        rows = [_node_row(node) for node in fleet.nodes]
+        if any(node.instance for node in fleet.nodes):
+            heads.append("instance")
+            homes = [node.instance or service.instance for node in fleet.nodes]
+            rows = [[*row, home] for row, home in zip(rows, homes, strict=True)]
+        show(table(heads, rows, numbers=("slots", "beat")))
     else:
         say("no nodes yet; try: pointsman node --engines speech")
     shown, total = len(fleet.nodes), max(fleet.page.total, len(fleet.nodes))
@@ -63,6 +69,40 @@ def _node_row(node: NodeLine) -> list[str]:
 def _load_words(node: NodeLine) -> str:
     loads = {"cpu": node.cpu_percent, "mem": node.memory_percent, "gpu": node.gpu_percent}
     return " ".join(f"{name} {value:.0f}%" for name, value in loads.items() if value is not None)
+
+
+# ---- instances
+
+
+def show_instances(told: Instances) -> None:
+    """The instances, one a line; then what is wrong between them, and whose settings rule."""
+    heads = ["instance", "state", "nodes", "workers", "heard", "settings", "version", "address"]
+    rows = [_instance_row(line) for line in told.instances]
+    show(table(heads, rows, numbers=("nodes", "workers", "heard")))
+    if not told.shared:
+        say("this instance is on its own: without [redis] in its configuration there are no others")
+        return
+    if told.trouble:
+        err.print(Text(f"the others are not heard: {told.trouble}", style="yellow"), soft_wrap=True)
+    if told.settings_trouble:
+        words = f"the fleet's pools are not in force here: {told.settings_trouble}"
+        err.print(Text(words, style="yellow"), soft_wrap=True)
+    if told.settings_version:
+        say(f"pools and catalogue: version {told.settings_version}, of {told.settings_by}")
+
+
+def _instance_row(line: InstanceLine) -> list[str]:
+    leads = " (leads)" if line.leads else ""
+    return [
+        line.name,
+        line.state,
+        str(line.nodes),
+        str(line.workers),
+        "" if line.state == "self" else age_words(line.heard_age_ms),
+        f"{line.settings_version or 'own'}{leads}",
+        line.version,
+        " ".join(line.addresses),
+    ]
 
 
 # ---- snapshot

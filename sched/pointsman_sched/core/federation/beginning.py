@@ -25,7 +25,7 @@ def begin_federation(state: ManagementState) -> None:
         return
     neighbours = Neighbours(settings.presence_ns, state.clock_ns)
     neighbours.restore(_known_before(state), state.clock_ns)
-    federation = Federation(state, neighbours)
+    federation = Federation(settings, state, neighbours)
     known = neighbours.by_name
     for node in [*state.nodes.remote.values()]:
         if node.instance not in known:

@@ -12,6 +12,7 @@ as it is away, the others are judged by our clock alone.
 from pointsman_sched.core.events import Alarm
 from pointsman_sched.core.federation.neighbours import Neighbours
 from pointsman_sched.core.federation.rate_shares import RateShares
+from pointsman_sched.core.federation.settings import FederationSettings
 from pointsman_sched.core.federation.shared_settings import SharedSettings
 from pointsman_sched.core.federation.showing import Shown
 from pointsman_sched.core.federation.told import Presence, Untrue, encode, read_presence
@@ -36,8 +37,11 @@ ANSWER_NS = 10_000_000_000
 class Federation:
     """This instance among the others."""
 
-    def __init__(self, state: ManagementState, neighbours: Neighbours) -> None:
+    def __init__(
+        self, settings: FederationSettings, state: ManagementState, neighbours: Neighbours
+    ) -> None:
         now_ns = state.clock_ns
+        self._presence_ms = settings.presence_ns // 1_000_000
         self.shown = Shown(len(state.nodes.by_row))
         self.neighbours = neighbours
         self.settings = SharedSettings()
@@ -122,6 +126,7 @@ class Federation:
             self._next_number(),
             name=state.setup.instance,
             uid=state.setup.instance_uid,
+            presence_ms=self._presence_ms,
             known=self.neighbours.names,
             parts=self.neighbours.wanted(),
             settings_version=self.settings.version,
@@ -184,6 +189,7 @@ class Federation:
             name=setup.instance,
             uid=setup.instance_uid,
             presence=encode(presence),
+            presence_ms=self._presence_ms,
             parts=tuple(parts.items()),
         )
         self._wish(state, wish)

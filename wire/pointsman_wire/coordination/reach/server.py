@@ -14,7 +14,8 @@ from pointsman_wire.coordination.reach.greeting import (
     read_greeting,
 )
 from pointsman_wire.coordination.requests import Request
-from pointsman_wire.coordination.scripting.calls import Call, Site, encode
+from pointsman_wire.coordination.scripting.call import Call, Site
+from pointsman_wire.coordination.scripting.calls import encode
 from pointsman_wire.coordination.scripting.files import SCRIPT_FILES
 from pointsman_wire.coordination.settings import RedisSettings
 from pointsman_wire.coordination.terms import Terms

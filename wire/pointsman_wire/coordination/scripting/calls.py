@@ -1,10 +1,11 @@
 """Requests as calls of scripts; pure."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
+from pointsman_wire.coordination.fleet_requests import FleetAsk, FleetSettle, FleetTell
 from pointsman_wire.coordination.inbox_requests import GROUP, Acknowledge, Bury, Send
 from pointsman_wire.coordination.keys import Keys, bucket_of, packed
 from pointsman_wire.coordination.requests import (
@@ -29,31 +30,14 @@ from pointsman_wire.coordination.requests import (
     Thaw,
     Touch,
 )
+from pointsman_wire.coordination.scripting import fleet
+from pointsman_wire.coordination.scripting.call import Call, Site, Value
 from pointsman_wire.coordination.terms import (
     DEAD_LETTERS_MAX,
     INBOX_MS,
     SESSION_MS,
     SESSION_OWNER_MS,
-    Terms,
 )
-
-Part = str | bytes | int
-
-
-class Call(NamedTuple):
-    """A script, the names it works on (all in one slot) and its values."""
-
-    script: str
-    keys: list[str]
-    values: list[Part]
-
-
-class Site(NamedTuple):
-    """Where calls are made: whose keys, on which terms, in which reign."""
-
-    keys: Keys
-    terms: Terms
-    reign: str
 
 
 def encode(request: Request, site: Site) -> Call:
@@ -68,6 +52,8 @@ def first_key(request: Request, keys: Keys) -> str:
             return keys.session(session)
         case Send() | Acknowledge() | Bury():
             return keys.inbox(request.instance, request.shard)
+        case FleetAsk() | FleetTell() | FleetSettle():
+            return keys.settings()
         case Bind() | Lookup() | End() | Release() | Move():
             return keys.bucket(bucket_of(request.key))
         case Renew() | Kept() | Touch() | Freeze() | Thaw() | Republish():
@@ -80,7 +66,7 @@ def _owner_text(owner: Owner) -> str:
     return f"{owner.instance}/{owner.uid}/{owner.shard}"
 
 
-def _asker(owner: Owner, site: Site, seen: Seen) -> list[Part]:
+def _asker(owner: Owner, site: Site, seen: Seen) -> list[Value]:
     return [owner.member, site.reign, seen.generation, seen.counter]
 
 
@@ -170,8 +156,8 @@ def _republish(request: Republish, site: Site) -> Call:
     return Call("republish", keys, values)
 
 
-def _binding(binding: Binding) -> list[Part]:
-    values: list[Part] = [packed(binding.key), binding.job_id, binding.body]
+def _binding(binding: Binding) -> list[Value]:
+    values: list[Value] = [packed(binding.key), binding.job_id, binding.body]
     values += [_fence(binding.fence), binding.state, binding.attempt, int(binding.ok)]
     values += [_milliseconds(binding.keep_s), int(binding.keep is not None), binding.keep or ""]
     return [*values, int(binding.result is not None), binding.result or ""]
@@ -206,7 +192,7 @@ def _acknowledge(request: Acknowledge, site: Site) -> Call:
 def _bury(request: Bury, site: Site) -> Call:
     keys = [site.keys.inbox(request.instance, request.shard)]
     keys.append(site.keys.dead_letters(request.instance, request.shard))
-    values: list[Part] = [GROUP, request.id, request.why, DEAD_LETTERS_MAX, INBOX_MS]
+    values: list[Value] = [GROUP, request.id, request.why, DEAD_LETTERS_MAX, INBOX_MS]
     return Call("bury", keys, values)
 
 
@@ -227,4 +213,7 @@ CALLS: dict[type[Request], Callable[[Any, Site], Call]] = {
     Send: _send,
     Acknowledge: _acknowledge,
     Bury: _bury,
+    FleetAsk: fleet.ask,
+    FleetTell: fleet.tell,
+    FleetSettle: fleet.settle,
 }

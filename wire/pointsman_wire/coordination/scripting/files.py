@@ -16,6 +16,7 @@ _ABOUT_BUCKETS = {
 _PLAIN = {
     "inboxes": ("send", "acknowledge", "bury"),
     "sessions": ("session_read", "session_write"),
+    "fleet": ("fleet_ask", "fleet_tell", "fleet_settle"),
 }
 
 

@@ -9,6 +9,7 @@ from typing import Any, cast, get_args
 
 import msgspec
 
+from pointsman_wire.coordination.fleet_requests import FleetAsk, FleetSettle, FleetTell
 from pointsman_wire.coordination.inbox_requests import Absorbed, Acknowledge, Bury, Send, Sent
 from pointsman_wire.coordination.keys import unpacked
 from pointsman_wire.coordination.requests import (
@@ -42,6 +43,7 @@ from pointsman_wire.coordination.requests import (
     Touch,
     Touched,
 )
+from pointsman_wire.coordination.scripting import fleet
 
 STATES = frozenset(get_args(State))
 BUCKET_STATES = frozenset(get_args(BucketState))
@@ -220,4 +222,7 @@ REPLIES: dict[type[Request], Callable[[Any, list[Any]], Answer]] = {
     Send: _sent,
     Acknowledge: _absorbed,
     Bury: _absorbed,
+    FleetAsk: fleet.heard,
+    FleetTell: fleet.told,
+    FleetSettle: fleet.settled,
 }

@@ -1,0 +1,163 @@
+"""The manager's way to the other instances: what its core asks of Redis, signed, and the answers.
+
+One request is under way at a time, in a task of its own with the backing's time limit, so the loop
+never waits for Redis.  What an instance tells is signed with the cluster's key under its name; what
+does not bear a right signature is treated as if it were not there.  Without a key nothing is
+signed, which is borne only where nobody but this host can reach Redis.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+import msgspec
+
+from pointsman_sched.manager.redis_options import FleetUnfit
+from pointsman_wire.coordination.backing import RedisBacking
+from pointsman_wire.coordination.connection import NotReached, main_address, sentinel_addresses
+from pointsman_wire.coordination.fleet_requests import (
+    FleetAsk,
+    FleetHeard,
+    FleetSettle,
+    FleetTell,
+    Part,
+)
+from pointsman_wire.coordination.reach.server import Unfit
+from pointsman_wire.coordination.requests import Answer, Request
+from pointsman_wire.coordination.settings import RedisSettings
+from pointsman_wire.coordination.signing import Signer
+
+# Under the signature, so that what is shown in one place cannot be put into another.
+PRESENCE, SETTINGS, NODES = "fleet/presence", "fleet/settings", "fleet/nodes/"
+
+
+class FederationLink:
+    """Carries out fleet requests; `post` gets each answer, `broken` a bug of ours."""
+
+    def __init__(
+        self,
+        settings: RedisSettings,
+        *,
+        post: Callable[[Answer], None],
+        say: Callable[[str], None],
+        broken: Callable[[str], None],
+    ) -> None:
+        self._signer = _signer_of(settings)
+        self._backing = RedisBacking(settings)
+        self._post = post
+        self._say = say
+        self._broken = broken
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._unsigned: set[str] = set()
+
+    async def open(self, claim: FleetAsk) -> None:
+        """Meet Redis and claim the instance's name.
+
+        Raises FleetUnfit if Redis must not be used, or if another living instance has the name;
+        that Redis is away is borne: the core goes on without the others.
+        """
+        try:
+            await self._backing.open()
+        except Unfit as error:
+            await self._backing.close()
+            raise FleetUnfit(str(error)) from error
+        except NotReached as error:
+            self._say(f"{error}; goes on without the other instances until it answers")
+            return
+        (answer,) = await self._backing.execute([claim])
+        if isinstance(answer, FleetHeard) and answer.holder not in ("", claim.uid):
+            await self._backing.close()
+            raise FleetUnfit(
+                f"another instance named {claim.name!r} (uid {answer.holder}) lives in this fleet: "
+                "give this one another name (server.instance, --instance); if the other is gone "
+                f"for good, its name is free {claim.presence_ms // 1000} s after its end"
+            )
+
+    async def close(self) -> None:
+        """Give up what is under way, and hang up."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._backing.close()
+
+    def ask(self, request: Request) -> None:
+        """Begin a request; its answer is posted."""
+        task = asyncio.get_running_loop().create_task(self._carry_out(request))
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._broken(f"ends: meeting the other instances has a bug: {error!r}")
+
+    async def _carry_out(self, request: Request) -> None:
+        (answer,) = await self._backing.execute([self._signed(request)])
+        if isinstance(request, FleetAsk) and isinstance(answer, FleetHeard):
+            answer = self._checked(request.name, answer)
+        self._post(answer)
+
+    # ---- signatures
+
+    def _signed(self, request: Request) -> Request:
+        signer = self._signer
+        if signer is None:
+            return request
+        if isinstance(request, FleetTell):
+            name = request.name
+            parts = tuple(
+                (field, signer.signed(blob, sender=name, receiver=NODES + field))
+                for field, blob in request.parts
+            )
+            presence = signer.signed(request.presence, sender=name, receiver=PRESENCE)
+            return msgspec.structs.replace(request, presence=presence, parts=parts)
+        if isinstance(request, FleetSettle):
+            settings = signer.signed(request.settings, sender=request.name, receiver=SETTINGS)
+            return msgspec.structs.replace(request, settings=settings)
+        return request
+
+    def _checked(self, own: str, heard: FleetHeard) -> FleetHeard:
+        """Leave out what is not rightly signed."""
+        if self._signer is None:
+            return heard
+        presences: dict[str, bytes] = {}
+        for name, blob in heard.presences.items():
+            found = self._blob(blob, name, PRESENCE)
+            if found is not None:
+                presences[name] = found
+        parts: dict[Part, bytes] = {}
+        for part, blob in heard.parts.items():
+            found = self._blob(blob, part.instance, NODES + part.field)
+            if found is not None:
+                parts[part] = found
+        settings = heard.settings
+        if settings:
+            settings = self._blob(settings, heard.settings_by, SETTINGS) or b""
+        return msgspec.structs.replace(heard, presences=presences, parts=parts, settings=settings)
+
+    def _blob(self, entry: bytes, sender: str, receiver: str) -> bytes | None:
+        assert self._signer is not None
+        blob = self._signer.checked(entry, sender=sender, receiver=receiver)
+        if blob is None and len(self._unsigned) < 1_000 and sender not in self._unsigned:
+            self._unsigned.add(sender)
+            self._say(
+                f"what stands in Redis for instance {sender!r} does not bear the cluster's "
+                "signature and is not heard: have all instances the same cluster key?"
+            )
+        return blob
+
+
+def _signer_of(settings: RedisSettings) -> Signer | None:
+    if settings.cluster_key:
+        try:
+            return Signer(settings.cluster_key)
+        except ValueError as error:
+            raise FleetUnfit(str(error)) from error
+    addresses = sentinel_addresses(settings) or [main_address(settings)]
+    far = [address for address in addresses if not address.is_local]
+    if far:
+        raise FleetUnfit(
+            f"redis: {far[0]} is not on this host, and there is no cluster key: make one with "
+            "`openssl rand -hex 32`, in the file that redis.cluster_key_file names or in "
+            "POINTSMAN_CLUSTER_KEY, the same at every instance"
+        )
+    return None

@@ -1,0 +1,34 @@
+"""What the manager makes of the section `[redis]`, and why it may not start with it."""
+
+from collections.abc import Mapping
+
+from pointsman_shm.config_redis import RedisConfig
+from pointsman_shm.secret_files import read_secret
+from pointsman_wire.coordination.settings import RedisSettings, Secret, redis_settings
+
+
+class FleetUnfit(Exception):
+    """This instance must not join the fleet as it is; the words say what to do."""
+
+
+def redis_of(redis: RedisConfig, environment: Mapping[str, str]) -> RedisSettings | None:
+    """Return the settings with their secrets, None when there is no Redis.
+
+    Raises ConfigError for a secret file that cannot be used.
+    """
+    if not redis.is_on:
+        return None
+    password = read_secret(
+        redis.password_file,
+        "POINTSMAN_REDIS_PASSWORD",
+        what="redis.password_file",
+        environment=environment,
+    )
+    cluster_key = read_secret(
+        redis.cluster_key_file,
+        "POINTSMAN_CLUSTER_KEY",
+        what="redis.cluster_key_file",
+        environment=environment,
+    )
+    section = {name: getattr(redis, name) for name in redis.__struct_fields__}
+    return redis_settings(section, password=Secret(password), cluster_key=Secret(cluster_key))

@@ -1,0 +1,119 @@
+"""The model's scripts about the fleet: who lives, what they show, which settings rule."""
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from pointsman_wire.coordination.fleet_requests import (
+    LEADER_MS,
+    NAMED_MS,
+    NAMES_MAX,
+    NODES_MS,
+    SETTINGS_MS,
+    FleetAsk,
+    FleetHeard,
+    FleetSettle,
+    FleetSettled,
+    FleetTell,
+    FleetTold,
+)
+from pointsman_wire.coordination.requests import Answer, Request
+from pointsman_wire.coordination.twin.store import Store
+
+
+class PresenceRow(msgspec.Struct):
+    """Who has a name, and what it told."""
+
+    uid: str
+    blob: bytes | None = None
+
+
+class SettingsRow(msgspec.Struct):
+    """The settings that rule, and whose they are."""
+
+    version: int
+    by: str
+    blob: bytes
+
+
+def fleet_ask(store: Store, request: FleetAsk) -> FleetHeard:
+    """See `fleet_requests.FleetAsk`."""
+    keys = store.keys
+    own = store.get(keys.presence(request.name), PresenceRow)
+    if own is None:
+        own = PresenceRow(request.uid)
+        store.put(keys.presence(request.name), own, request.presence_ms)
+    if own.uid == request.uid:
+        _stay(store, request, own)
+    settings = store.get(keys.settings(), SettingsRow)
+    if settings is not None:
+        store.put(keys.settings(), settings, SETTINGS_MS)
+    found = {name: store.get(keys.presence(name), PresenceRow) for name in request.known}
+    found[request.name] = own
+    blobs = {name: row.blob for name, row in found.items() if row is not None}
+    is_wanted = settings is not None and settings.version != request.settings_version
+    parts = {part: _nodes(store, part.instance).get(part.field) for part in request.parts}
+    return FleetHeard(
+        number=request.number,
+        outcome="done",
+        holder=own.uid,
+        leader=store.get(keys.leader(), str) or "",
+        own_part_count=len(_nodes(store, request.name)),
+        names=tuple(sorted(store.get(keys.names(), dict) or {})),
+        presences={name: blob for name, blob in blobs.items() if blob is not None},
+        parts={part: blob for part, blob in parts.items() if blob is not None},
+        settings_version=settings.version if settings is not None else 0,
+        settings_by=settings.by if settings is not None else "",
+        settings=settings.blob if settings is not None and is_wanted else b"",
+    )
+
+
+def _stay(store: Store, request: FleetAsk, own: PresenceRow) -> None:
+    """Renew what is the asker's, and lead if nobody does."""
+    keys = store.keys
+    store.put(keys.presence(request.name), own, request.presence_ms)
+    names: dict[str, int] = store.get(keys.names(), dict) or {}
+    names[request.name] = store.now_ms
+    newest = sorted(names.items(), key=lambda item: item[1])[-NAMES_MAX:]
+    kept = {name: at_ms for name, at_ms in newest if at_ms > store.now_ms - NAMED_MS}
+    store.put(keys.names(), kept, NAMED_MS)
+    if (store.get(keys.leader(), str) or request.name) == request.name:
+        store.put(keys.leader(), request.name, LEADER_MS)
+
+
+def _nodes(store: Store, name: str) -> dict[str, bytes]:
+    return store.get(store.keys.nodes(name), dict) or {}
+
+
+def fleet_tell(store: Store, request: FleetTell) -> FleetTold:
+    """See `fleet_requests.FleetTell`."""
+    keys = store.keys
+    own = store.get(keys.presence(request.name), PresenceRow)
+    if own is not None and own.uid != request.uid:
+        return FleetTold(number=request.number, outcome="taken")
+    row = PresenceRow(request.uid, request.presence)
+    store.put(keys.presence(request.name), row, request.presence_ms)
+    nodes = {**_nodes(store, request.name), **dict(request.parts)}
+    if nodes:
+        store.put(keys.nodes(request.name), nodes, NODES_MS)
+    return FleetTold(number=request.number, outcome="done")
+
+
+def fleet_settle(store: Store, request: FleetSettle) -> FleetSettled:
+    """See `fleet_requests.FleetSettle`."""
+    keys = store.keys
+    settings = store.get(keys.settings(), SettingsRow)
+    if settings is not None and settings.version >= request.version:
+        return FleetSettled(number=request.number, outcome="behind")
+    row = SettingsRow(request.version, request.name, request.settings)
+    store.put(keys.settings(), row, SETTINGS_MS)
+    store.put(keys.leader(), request.name, LEADER_MS)
+    return FleetSettled(number=request.number, outcome="done")
+
+
+FLEET_SCRIPTS: dict[type[Request], Callable[[Store, Any], Answer]] = {
+    FleetAsk: fleet_ask,
+    FleetTell: fleet_tell,
+    FleetSettle: fleet_settle,
+}
