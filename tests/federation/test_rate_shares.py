@@ -1,7 +1,7 @@
 """What of a tenant's rate is whose: by demand, never more than the rate in all."""
 
+from federation.many_instances import Core, Instances
 from manager_harness import MS, SECOND
-from many_instances import Core, Instances
 
 from pointsman_sched.core.events import TellWorkers
 from pointsman_shm.config import Config, ListedTenant, NodesConfig, TenantsConfig

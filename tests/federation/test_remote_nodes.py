@@ -1,7 +1,7 @@
 """Nodes of one instance in the catalog of another: taken, changed, moved, lost."""
 
+from federation.many_instances import Core, Instances, others, record, shown
 from manager_harness import SECOND, config_with, registration
-from many_instances import Core, Instances, others, record, shown
 
 from pointsman_shm.config import PoolsConfig
 from pointsman_shm.memory.rows import NodeState, RowFlag, unpack_load, unpack_standing

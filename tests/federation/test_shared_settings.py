@@ -1,8 +1,8 @@
 """Pools and catalogue of the fleet: the newest rule on every instance."""
 
 import msgspec
+from federation.many_instances import Core, Instances
 from manager_harness import SECOND, config_with, registration
-from many_instances import Core, Instances
 
 from pointsman_sched.core.events import Answer, ConfigOffered
 from pointsman_sched.core.federation.shared_settings import SharedSettings

@@ -58,14 +58,12 @@ class FederationLink:
         try:
             await self._backing.open()
         except Unfit as error:
-            await self._backing.close()
             raise FleetUnfit(str(error)) from error
         except NotReached as error:
             self._say(f"{error}; goes on without the other instances until it answers")
             return
         (answer,) = await self._backing.execute([claim])
         if isinstance(answer, FleetHeard) and answer.holder not in ("", claim.uid):
-            await self._backing.close()
             raise FleetUnfit(
                 f"another instance named {claim.name!r} (uid {answer.holder}) lives in this fleet: "
                 "give this one another name (server.instance, --instance); if the other is gone "

@@ -125,6 +125,7 @@ class ManagerProcess:
         lock = await self._take_lock()
         stack.callback(lock.release)
         self._redis = redis_of(options.config.redis, os.environ)
+        link = await self._open_federation(stack)
         self._registry = RegistryFile(paths.state_dir, self._say)
         stack.callback(self._registry.close)
         hooks = RegistryHooks(self._registry.append, self._recorded, self._registry_failed)
@@ -148,7 +149,8 @@ class ManagerProcess:
         stack.callback(receiver.close)
         self._look(segments, memory.stats, self._loop.time())
         stack.callback(lambda: self._next_look.cancel())
-        await self._open_federation(stack)
+        if link is not None:
+            stack.push_async_callback(link.close)  # before the driver, which it posts to
         driver.start()
         self._garbage.settle()
         self._tell_ready()
@@ -218,16 +220,16 @@ class ManagerProcess:
         stack.push_async_callback(driver.end, FLUSH_S)
         return driver
 
-    async def _open_federation(self, stack: AsyncExitStack) -> None:
+    async def _open_federation(self, stack: AsyncExitStack) -> "FederationLink | None":
         """Meet the other instances, if there is a Redis to meet in."""
-        redis, driver = self._redis, self._driver
-        if redis is None or driver is None:
-            return
+        redis = self._redis
+        if redis is None:
+            return None
         # redis-py takes long to read, and most services do without it.
         from pointsman_sched.manager.federation_link import FederationLink
 
         link = FederationLink(
-            redis, post=driver.post, say=self._say, broken=partial(self._life.end, 1)
+            redis, post=self._post, say=self._say, broken=partial(self._life.end, 1)
         )
         claim = FleetAsk(
             0,
@@ -235,9 +237,14 @@ class ManagerProcess:
             uid=read_instance_uid(self._options.paths),
             presence_ms=int(redis.presence_s * 1000),
         )
-        await link.open(claim)
         stack.push_async_callback(link.close)
+        await link.open(claim)
         self._federation = link
+        return link
+
+    def _post(self, event: object) -> None:
+        assert self._driver is not None, "who asks nothing yet is not answered"
+        self._driver.post(event)
 
     def _open_admin(self, core: ManagerCore, orders: OrderDesk, stack: AsyncExitStack) -> None:
         path = self._options.paths.admin("manager")

@@ -1,0 +1,118 @@
+"""Two instances of real processes over one Redis: each shows the other's nodes, and outlives it."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from federation.services import (
+    config_for,
+    listing,
+    redis_at,
+    two_services,
+    until_node,
+    until_so,
+)
+from live.commands import invoke
+from live.journal import Journal
+from live.nodes import live_node
+from live.service import LiveService, live_service
+from supervised_service import place
+
+from pointsman_wire.admin_messages import Status, StatusQuery
+
+Pair = tuple[LiveService, LiveService]
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    with two_services(tmp_path_factory.mktemp("fleet")) as services:
+        yield services
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Journal:
+    return Journal(tmp_path / "journal")
+
+
+async def test_a_node_of_one_service_is_shown_by_the_manager_and_workers_of_the_other(
+    pair: Pair, journal: Journal
+) -> None:
+    here, there = pair
+    async with live_node(here.address, journal, "es", node_id="n-here"):
+        await until_node(there, "n-here", "ready")
+        line = (await there.nodes())["n-here"]
+        assert line.instance == here.here.instance
+        assert (await there.nodes("worker-0"))["n-here"].instance == here.here.instance
+        assert (await here.nodes())["n-here"].instance == ""
+        await until_so(lambda told: bool(told.settings_version), there, "settings rule")
+        told = await listing(there)
+        assert (told.shared, told.trouble) == (True, "")
+        assert sum(line.leads for line in told.instances) == 1
+    await until_node(there, "n-here", "offline")
+
+
+async def test_the_command_line_lists_instances_and_the_home_of_nodes(
+    pair: Pair, journal: Journal
+) -> None:
+    here, there = pair
+    place = ("--instance", there.here.instance, "--runtime-dir", str(there.here.runtime_dir))
+    async with live_node(here.address, journal, "fr", node_id="n-listed"):
+        await until_node(there, "n-listed", "ready")
+        shown = await asyncio.to_thread(invoke, "instances", *place)
+        assert here.here.instance in shown.output
+        assert "pools and catalogue: version 1" in shown.output
+        nodes = await asyncio.to_thread(invoke, "nodes", *place)
+        assert "n-listed" in nodes.output
+        assert here.here.instance in nodes.output
+
+
+async def test_a_manager_that_is_killed_loses_no_remote_node(pair: Pair, journal: Journal) -> None:
+    """Both a killed manager's own nodes at the other, and the other's nodes at its successor."""
+    here, there = pair
+    async with live_node(here.address, journal, "it", node_id="n-kept"):
+        await until_node(there, "n-kept", "ready")
+        await there.has_replaced(there.kill("manager"))
+        line = (await there.nodes()).get("n-kept")
+        assert line is not None
+        assert line.state == "ready"
+        await here.has_replaced(here.kill("manager"))
+        await until_node(there, "n-kept", "ready")
+        await until_so(lambda told: told.instances[1].state == "alive", here, "it is heard again")
+
+
+def test_a_second_instance_of_one_name_refuses_to_start(tmp_path: Path) -> None:
+    with redis_at(tmp_path / "redis") as server, place() as here:
+        key = f"pointsman:{{fleet}}:instance:{here.instance}"
+        assert server.command("HSET", key, "uid", "another") == 1
+        path = here.directory / "pointsman.toml"
+        path.write_text(config_for(server, tmp_path))
+        path.chmod(0o600)
+        with here.service("--workers", "1", "--config", str(path)) as second:
+            assert second.ended() == 1
+            assert f"another instance named {here.instance!r} (uid another) lives" in second.text()
+        here.remove_segments()
+
+
+async def test_a_redis_that_is_paused_stalls_no_manager_and_is_heard_again(
+    tmp_path: Path, journal: Journal
+) -> None:
+    """R6: while Redis does not answer at all, heartbeats are taken as before."""
+    with redis_at(tmp_path / "redis") as server:
+        config = config_for(server, tmp_path, more="timeout_ms = 100\n")
+        with live_service(config=config, workers=1) as service:
+            async with live_node(service.address, journal, "pt", node_id="n-own"):
+                await until_so(lambda told: told.settings_version == 1, service, "it is heard")
+                assert server.command("CLIENT", "PAUSE", "4000", "ALL") == b"OK"
+                await until_so(lambda told: bool(told.trouble), service, "it is missed")
+                before = await _heartbeats(service)
+                await asyncio.sleep(1.5)  # what is counted is what happens in this time
+                assert await _heartbeats(service) > before
+                assert (await service.nodes())["n-own"].state == "ready"
+                await until_so(lambda told: not told.trouble, service, "it is heard again")
+
+
+async def _heartbeats(service: LiveService) -> int:
+    status = await service.ask("manager", StatusQuery())
+    assert isinstance(status, Status)
+    return status.counters["heartbeats"]
