@@ -78,10 +78,12 @@ async def until_so(is_so: Callable[[Instances], bool], service: LiveService, wha
 
 async def until_node(service: LiveService, node_id: str, state: str) -> None:
     """Wait until the manager and a worker of a service show a node in this state."""
-    for process in ("manager", "worker-0"):
-        async with asyncio.timeout(PATIENCE_S):
-            while True:
-                line = (await service.nodes(process)).get(node_id)
-                if line is not None and line.state == state:
-                    break
+    async with asyncio.timeout(2 * PATIENCE_S):
+        for process in ("manager", "worker-0"):
+            while await _state(service, process, node_id) != state:
                 await asyncio.sleep(0.05)
+
+
+async def _state(service: LiveService, process: str, node_id: str) -> str:
+    line = (await service.nodes(process)).get(node_id)
+    return line.state if line is not None else ""
