@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from time import monotonic
 
 from live.service import CONFIG, PATIENCE_S, LiveService, live_service
 from redis_yard.programs import needed, redis_program
@@ -78,10 +79,11 @@ async def until_so(is_so: Callable[[Instances], bool], service: LiveService, wha
 
 async def until_node(service: LiveService, node_id: str, state: str) -> None:
     """Wait until the manager and a worker of a service show a node in this state."""
-    async with asyncio.timeout(2 * PATIENCE_S):
-        for process in ("manager", "worker-0"):
-            while await _state(service, process, node_id) != state:
-                await asyncio.sleep(0.05)
+    until_s = monotonic() + PATIENCE_S
+    for process in ("manager", "worker-0"):
+        while (found := await _state(service, process, node_id)) != state:
+            assert monotonic() < until_s, f"{process} shows {node_id} {found}, not {state}"
+            await asyncio.sleep(0.05)
 
 
 async def _state(service: LiveService, process: str, node_id: str) -> str:
