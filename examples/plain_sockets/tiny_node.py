@@ -206,7 +206,9 @@ class Lane:
             del self.node.seen[next(iter(self.node.seen))]
         with self.node.slot:
             done = payload.decode(errors="replace").upper().encode()
-        request = [header.get(name, "") for name in ("tenant", "session_id", "request_id")]
+        request = [
+            header.get(name, "") for name in ("tenant", "session_id", "request_id", "origin")
+        ]
         self._hold([*fence.values(), *request], {**fence, "content_type": "text/plain"}, done)
 
     def _cancelled(self, header: dict[str, Any]) -> None:

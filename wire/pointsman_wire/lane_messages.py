@@ -14,10 +14,10 @@ from pointsman_wire.messages import Error, Message, Number, check_meta
 
 
 class JobFence(msgspec.Struct, frozen=True, gc=False, array_like=True):
-    """A job in one dispatch, as [job_id, epoch, dispatch, tenant, session_id, request_id].
+    """A job in one dispatch: [job_id, epoch, dispatch, tenant, session_id, request_id, origin].
 
-    The last three repeat the assignment's: a worker that lost its memory binds the job to its
-    request again when the client repeats it.
+    The last four repeat the assignment's: a worker that lost its memory binds the job to its
+    request again when the client repeats it, or to the instance that it came from.
     """
 
     job_id: str
@@ -26,6 +26,7 @@ class JobFence(msgspec.Struct, frozen=True, gc=False, array_like=True):
     tenant: str = ""
     session_id: str = ""
     request_id: str = ""
+    origin: str = ""
 
 
 class LaneOpen(Message, tag="lane_open", frozen=True, kw_only=True):
@@ -86,6 +87,8 @@ class Assign(Message, tag="assign", frozen=True, kw_only=True):
     # and stop it when no confirmed question is younger than this, since the worker will then give
     # its session's next one to another node.
     silence_ms: Number = 0
+    # Whose job it is, when it came from another instance; opaque to the node.
+    origin: str = ""
 
 
 class AssignAck(Message, tag="assign_ack", frozen=True, kw_only=True):

@@ -113,7 +113,13 @@ class JobTable:
             number=self._runs_made,
             place=place,
             fence=JobFence(
-                job_id, epoch, dispatch, assign.tenant, assign.session_id, assign.request_id
+                job_id,
+                epoch,
+                dispatch,
+                assign.tenant,
+                assign.session_id,
+                assign.request_id,
+                assign.origin,
             ),
             started_at_ns=now_ns,
             stream=assign.stream,
@@ -219,5 +225,5 @@ def listed(held: list[HeldResult]) -> list[JobFence]:
 
 
 def _size(fence: JobFence) -> int:
-    texts = (fence.job_id, fence.tenant, fence.session_id, fence.request_id)
+    texts = (fence.job_id, fence.tenant, fence.session_id, fence.request_id, fence.origin)
     return _FENCE_BYTES + sum(len(text.encode()) for text in texts)

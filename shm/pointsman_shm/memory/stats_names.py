@@ -79,6 +79,10 @@ class Counter(_Position):
     REDIS_REQUESTS = auto()
     REDIS_PIPELINES = auto()
     REDIS_FAILURES = auto()  # requests without an answer of Redis
+    GUESTS_TAKEN = auto()  # jobs of other instances that a node of ours was given
+    GUESTS_REFUSED = auto()  # those for which there was no slot
+    HOME_REFUSALS = auto()  # jobs of ours for which another instance had none
+    LINKS_CUT = auto()  # links to other instances that fell silent
 
 
 class Gauge(_Position):

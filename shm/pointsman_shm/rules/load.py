@@ -8,11 +8,13 @@ takes twice the time of others for the same work has slowness 2: one more job oc
 as long, so what it holds, and the job to come, weigh double.  (This is the rule of the shortest
 expected delay, shifted so that it agrees with the load where nodes are alike.)
 
-    slowness = speed term * slow start term
+    slowness = speed term * slow start term * distance term
     speed term       mean service time of this node over the mean of all nodes known for the same
                      work, within SLOWNESS_MIN .. SLOWNESS_MAX; 1 below OBSERVATIONS_MIN of them
     slow start term  of a node that joined a running fleet a moment ago: from SLOWNESS_MAX down to
                      1 at the end of the window, in inverse proportion to its age
+    distance term    DISTANCE_TERM for a node of another instance, whose jobs and results travel
+                     twice; so of two nodes that are alike the one that is connected here is taken
 """
 
 from math import inf
@@ -20,6 +22,7 @@ from math import inf
 SLOWNESS_MIN = 0.25
 SLOWNESS_MAX = 4.0
 OBSERVATIONS_MIN = 20
+DISTANCE_TERM = 1.1
 
 
 def effective_load(held: int, foreign: int, slots_max: int) -> float:

@@ -9,8 +9,9 @@ and everything said on a link names it, so that what an older link left in a str
     link_open {who I am, what I expect} -->
              <-- link_accepted {who I am}
              <-- link_report {what its nodes run and hold for this worker of the borrower}
-    for_node {assign | cancel_job | node_result_ack} -->
-             <-- from_node {assign_ack | job_refused | node_result | node_partial | node_progress}
+    for_node {assign | cancel_job | node_result_ack | turn_granted} -->
+             <-- from_node {assign_ack | job_refused | turn_ask | node_result | node_partial |
+                            node_progress}
     link_ping -->            <-- link_pong
 
 What travels in for_node and from_node is what travels on a lane: the borrower speaks as the node's
@@ -31,6 +32,8 @@ from pointsman_wire.lane_messages import (
     NodeProgress,
     NodeResult,
     NodeResultAck,
+    TurnAsk,
+    TurnGranted,
 )
 from pointsman_wire.messages import Message, Number
 from pointsman_wire.session_messages import Result
@@ -127,7 +130,7 @@ class ForNode(Message, tag="for_node", frozen=True, kw_only=True):
 
     link: Number
     node_id: str
-    frame: Assign | CancelJob | NodeResultAck
+    frame: Assign | CancelJob | NodeResultAck | TurnGranted
     node_epoch: Number = 0
 
 
@@ -136,7 +139,7 @@ class FromNode(Message, tag="from_node", frozen=True, kw_only=True):
 
     link: Number
     node_id: str
-    frame: AssignAck | JobRefused | NodeResult | NodePartial | NodeProgress
+    frame: AssignAck | JobRefused | NodeResult | NodePartial | NodeProgress | TurnAsk
 
 
 class NodeGone(Message, tag="node_gone", frozen=True, kw_only=True):

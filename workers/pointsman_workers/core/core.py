@@ -111,29 +111,15 @@ class WorkerCore:
             client.ClientHeartbeat: lambda peer, message, _: self._heartbeat(peer, message),
             client.SessionClose: lambda peer, message, _: self._close(peer, message),
         }
-        self._from_node = self._node_handlers()
+        self._from_node = self._lanes.handlers()
 
     def _shared(self) -> Sharing | None:
         """What it takes not to be alone; None without Redis."""
         if self.shard.setup.sharing is None:
             return None
         sharing = Sharing(self.shard, self._jobs, self._attempts, self._outcomes)
-        sharing.take_place(self._sessions, self._take_over)
+        sharing.take_place(self._sessions, self._take_over, self._lanes)
         return sharing
-
-    def _node_handlers(self) -> dict[type, Callable[..., None]]:
-        lanes = self._lanes
-        return {
-            lane.NodeResult: lanes.ended,
-            lane.LaneOpen: lambda of, message, _: lanes.renew(of, message),
-            lane.AssignAck: lambda of, message, _: lanes.acknowledged(of, message),
-            lane.LaneReport: lambda of, message, _: self._reports.report(of, message),
-            lane.JobRefused: lambda of, message, _: lanes.refused(of, message),
-            lane.TurnAsk: lambda of, message, _: self._serial.asked(of, message),
-            lane.NodePartial: lanes.partial,
-            lane.NodeProgress: lambda of, message, _: lanes.progress(of, message),
-            lane.LanePong: lambda of, message, _: lanes.watch.ponged(of, message),
-        }
 
     # -- the step ----------------------------------------------------------------------------
 
@@ -148,6 +134,8 @@ class WorkerCore:
             self._take_over.begin(shard.setup.recovered)
             if self._sharing is not None:
                 self._sharing.recovering.begin(shard.setup.recovered)
+        if self._sharing is not None:
+            self._sharing.follow()
         for event in events:
             self._absorb[type(event)](event)
         for entry in shard.due():
@@ -164,9 +152,10 @@ class WorkerCore:
         shard.tell_tally()
         if shard.is_stopping:
             shard.outbox.acknowledge_all()
-        commands = shard.outbox.flush(shard.now_ns)
         if self._sharing is not None:
-            commands += self._sharing.flush()
+            commands = self._sharing.flush()
+        else:
+            commands = shard.outbox.flush(shard.now_ns)
         write = shard.journal.flush()
         if write is not None:
             commands.insert(0, write)  # before any frame of this step
@@ -207,6 +196,7 @@ class WorkerCore:
         self._late_ns += event.late_ns
         self._set_clock(self.shard.fleet.clock_ns)
         self._lanes.watch.was_late()
+        self._lanes.guests.was_late(event.late_ns)
         self.shard.count(Counter.LOOP_LATE)
         self._lanes.watch.look()  # before the first decision after the pause
 

@@ -37,6 +37,7 @@ class SettlingDesk:
         }
         shard.fleet.own.settle(held)
         self._take_over.settle()
+        self._jobs.reports.guests.settle()
         self._jobs.settle()
 
     def _has_all_lanes(self, but: tuple[NodeState, ...] = GONE) -> bool:

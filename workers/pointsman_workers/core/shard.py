@@ -68,6 +68,7 @@ class Shard:
         self.peers: dict[Connection, Peer] = {}
         self.sessions: dict[tuple[str, str], Session] = {}
         self.lanes: dict[int, Lane] = {}  # by row
+        self.distant_count = 0  # of them, those of other instances' nodes
         self.rows_by_node = self.fleet.rows_by_node
         self.lanes_by_connection: dict[Connection, Lane | None] = {}  # None: not opened yet
         self.orphans: dict[Key, Orphan] = {}

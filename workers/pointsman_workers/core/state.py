@@ -23,6 +23,7 @@ from pointsman_workers.core.lifecycle import FIRST_TERMINAL, JobState
 from pointsman_workers.journal.entries import RecoveredResult
 from pointsman_workers.placement.kinds import Asked, Kind, Round
 from pointsman_workers.sharing.keys.bond import Bond
+from pointsman_workers.sharing.nodes.nouns import Guest, Link
 
 Key = tuple[str, str, str]  # tenant, session id, request id
 NO_ROW = -1
@@ -200,7 +201,8 @@ class Hold(msgspec.Struct, eq=False, kw_only=True, gc=False):
     """
 
     lane: "Lane"
-    job: Job | None  # None: an orphan that a node reported and no client has named yet
+    # None: given up, a guest, or an orphan that a node reported and no client has named yet.
+    job: Job | None
     job_id: str
     epoch: int
     dispatch: int
@@ -211,10 +213,14 @@ class Hold(msgspec.Struct, eq=False, kw_only=True, gc=False):
     line: Line | None = None  # of a serial session, until it is certain that the node is done
     sent_at_ns: int = 0
     alive_at_ns: int = 0  # when it started or last made progress
+    guest: Guest | None = None  # whose it is, when it came from another instance
 
 
 class Lane(msgspec.Struct, eq=False, kw_only=True):
-    """A node as this worker reaches it; it outlives its connection by the grace period."""
+    """A node as this worker reaches it; it outlives its connection by the grace period.
+
+    One of another instance is reached over a link; its connection is then a virtual one.
+    """
 
     node_id: str
     row: int
@@ -237,6 +243,9 @@ class Lane(msgspec.Struct, eq=False, kw_only=True):
     is_stuck: bool = False  # its node does not answer, or takes no assignment: no more of them
     read_at_ns: int = 0  # when last_read moved last
     is_leaving: bool = False  # it drains: that it goes is no job's fault
+    link: Link | None = None  # set exactly when the node is another instance's
+    full_until_ns: int = 0  # its home had no room for us: until then it gets nothing, 0 = it may
+    full_count: int = 0  # how often that was so in a row
 
 
 class Orphan(msgspec.Struct, eq=False, kw_only=True):

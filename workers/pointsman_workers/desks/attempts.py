@@ -195,6 +195,20 @@ class AttemptDesk:
         if not self._goes_on_elsewhere(hold, job):
             self._requeue(job)
 
+    def has_no_room(self, hold: Hold) -> None:
+        """The home of the node had no slot for us: it was never an attempt at all."""
+        self.shard.count(Counter.HOME_REFUSALS)
+        job = hold.job
+        assert job is not None, hold.job_id
+        if self._goes_on_elsewhere(hold, job):
+            return
+        job.attempt -= 1
+        waits_until_ns = job.wait_until_ns
+        self._requeue(job)
+        if job.is_queued and self.shard.now_ns < waits_until_ns < job.wait_until_ns:
+            job.wait_until_ns = waits_until_ns  # it has waited all along
+            self.placing.rearm(job)
+
     def _requeue(self, job: Job) -> None:
         job.hold = None
         job.hedge_at_ns = 0

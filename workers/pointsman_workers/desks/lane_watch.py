@@ -21,11 +21,16 @@ from pointsman_wire.lane_messages import LanePing, LanePong
 from pointsman_workers.core.events import TellManager
 from pointsman_workers.core.shard import SECOND_NS, Shard
 from pointsman_workers.core.state import Lane
+from pointsman_workers.placement.ranking import NO_ROOM_FOR_US
 
 ZOMBIE_NS = 3 * SECOND_NS
 # While the manager is silent, idle lanes are asked this often: no answer is older than 5 s then.
 ASK_NS = 2 * SECOND_NS
 SPREAD = 20
+# A node of another instance that had no room for us is asked again after this, then twice as long.
+NO_ROOM_NS = 20_000_000
+NO_ROOM_MAX_NS = SECOND_NS
+NO_ROOM_DOUBLINGS = 6
 
 
 class LaneWatch:
@@ -43,6 +48,7 @@ class LaneWatch:
         )
         self._lost: set[int] = set()  # rows of lanes without a connection
         self._doubts_until_ns = 0
+        self._full: dict[Lane, None] = {}  # nodes of other instances that had no room
 
     # -- the manager's silence ---------------------------------------------------------------
 
@@ -86,21 +92,24 @@ class LaneWatch:
 
     def lost(self, lane: Lane) -> None:
         """Its connection broke."""
-        self._lost.add(lane.row)
-        self._count_lost()
+        if lane.link is None:  # the nodes of one instance come and go together: that says nothing
+            self._lost.add(lane.row)
+            self._count_lost()
 
     def given_up(self, lane: Lane) -> None:
         """The lane is no more."""
+        self._full.pop(lane, None)
         self._lost.discard(lane.row)
         self._count_lost()
 
-    def may_give_up(self) -> bool:
+    def may_give_up(self, lane: Lane) -> bool:
         """May a node whose lane did not come back be taken for dead?"""
-        return self._guard.may_declare(self._shard.now_ns)
+        return lane.link is not None or self._guard.may_declare(self._shard.now_ns)
 
     def _count_lost(self) -> None:
         shard = self._shard
-        if self._guard.observe(shard.now_ns, len(self._lost), len(shard.lanes)):
+        own_count = len(shard.lanes) - shard.distant_count
+        if self._guard.observe(shard.now_ns, len(self._lost), own_count):
             shard.count(Counter.MASS_LOSSES)
 
     # -- a lane that stands ------------------------------------------------------------------
@@ -125,7 +134,7 @@ class LaneWatch:
     def _judge(self, lane: Lane) -> None:
         shard = self._shard
         stuck_ns = self._stuck_ns(lane)
-        if stuck_ns >= ZOMBIE_NS:
+        if stuck_ns >= ZOMBIE_NS and lane.link is None:  # of others, their instance judges
             zombie = NodeZombie(
                 row=lane.row,
                 generation=lane.generation,
@@ -163,6 +172,27 @@ class LaneWatch:
             lane.is_stuck = self._stuck_ns(lane) >= ZOMBIE_NS
             self.show(lane)
 
+    def has_no_room(self, lane: Lane) -> None:
+        """The home of the node had no slot for us: look elsewhere for a moment, the longer the
+        oftener that was so."""
+        pause_ns = min(NO_ROOM_NS << lane.full_count, NO_ROOM_MAX_NS)
+        lane.full_count = min(lane.full_count + 1, NO_ROOM_DOUBLINGS)
+        lane.full_until_ns = self._shard.now_ns + pause_ns
+        self._full[lane] = None
+        self.show(lane)
+
+    def has_room(self, lane: Lane) -> None:
+        """It may be asked again."""
+        self._full.pop(lane, None)
+        lane.full_until_ns = 0
+        self.show(lane)
+
+    def ask_again(self) -> None:
+        """Nodes of other instances that were full may not be any more."""
+        now_ns = self._shard.now_ns
+        for lane in [lane for lane in self._full if lane.full_until_ns <= now_ns]:
+            self.has_room(lane)
+
     def _is_hidden(self, lane: Lane) -> bool:
         return self._shard.fleet.lane_generations[lane.row] != lane.generation
 
@@ -171,6 +201,9 @@ class LaneWatch:
         shard = self._shard
         fleet = shard.fleet
         is_shown = lane.is_up and not lane.is_stuck
+        if is_shown and lane.full_until_ns:
+            fleet.lane_generations[lane.row] = NO_ROOM_FOR_US
+            return
         if is_shown and self._is_hidden(lane):
             for kind in shard.waiting.kinds:
                 kind.full_until_ns = 0

@@ -4,6 +4,8 @@ A lane outlives its connection by the grace period: its jobs go on, and when the
 reports what it runs and holds (reports.py).
 """
 
+from collections.abc import Callable
+
 from pointsman_shm.memory.rows import GENERATION_SHIFT, STATE_MASK, STATE_SHIFT, NodeState
 from pointsman_shm.memory.stats_names import Counter
 from pointsman_shm.uplink import LaneRefused, ModelUnavailable
@@ -13,9 +15,12 @@ from pointsman_wire.lane_messages import (
     JobRefused,
     LaneAccepted,
     LaneOpen,
+    LanePong,
+    LaneReport,
     NodePartial,
     NodeProgress,
     NodeResult,
+    TurnAsk,
 )
 from pointsman_wire.link import Connection
 from pointsman_wire.messages import Error, error_info
@@ -26,6 +31,7 @@ from pointsman_workers.core.shard import SECOND_NS, Shard
 from pointsman_workers.core.state import Job, Lane
 from pointsman_workers.desks.attempts import AttemptDesk, Cause, Failure, lost_with
 from pointsman_workers.desks.reports import ReportDesk
+from pointsman_workers.sharing.nodes.guests import GuestDesk
 
 ORPHANS_MAX = 10_000
 GENERATIONS = 1 << 16
@@ -39,10 +45,25 @@ class LaneDesk:
         self.shard = shard
         self.attempts = attempts
         self.reports = reports
+        self.guests: GuestDesk = reports.guests
         self.watch = reports.watch
         self._grace_ns = int(shard.config.jobs.lane_grace_s * SECOND_NS)
         self._words = b""  # the standing words as they were at the last check of rows
         self._unchecked: set[int] = set()  # rows whose lane was opened since
+
+    def handlers(self) -> dict[type, Callable[..., None]]:
+        """What a node says on its lane -> who handles (lane, message, payload)."""
+        return {
+            NodeResult: self.ended,
+            LaneOpen: lambda of, message, _: self.renew(of, message),
+            AssignAck: lambda of, message, _: self.acknowledged(of, message),
+            LaneReport: lambda of, message, _: self.reports.report(of, message),
+            JobRefused: lambda of, message, _: self.refused(of, message),
+            TurnAsk: lambda of, message, _: self._turn_asked(of, message),
+            NodePartial: self.partial,
+            NodeProgress: lambda of, message, _: self.progress(of, message),
+            LanePong: lambda of, message, _: self.watch.ponged(of, message),
+        }
 
     # -- opening and losing ------------------------------------------------------------------
 
@@ -66,10 +87,7 @@ class LaneDesk:
                 epoch=message.epoch,
                 connection=connection,
             )
-            shard.lanes[message.row] = lane
-            shard.rows_by_node[message.node_id] = message.row
-            shard.fleet.paces.joined(lane.row, shard.now_ns)
-            self._unchecked.add(lane.row)
+            self.enter(lane)
         else:
             self._replace_connection(lane, connection, message.epoch)
         shard.lanes_by_connection[connection] = lane
@@ -101,6 +119,15 @@ class LaneDesk:
             instance_uid=shard.setup.instance_uid, shard=shard.worker_index, epoch=shard.setup.epoch
         )
         shard.outbox.send(connection, accepted)
+
+    def enter(self, lane: Lane) -> None:
+        """A lane is new in its row."""
+        shard = self.shard
+        shard.lanes[lane.row] = lane
+        shard.rows_by_node[lane.node_id] = lane.row
+        is_distant = lane.link is not None
+        shard.fleet.paces.joined(lane.row, shard.now_ns, is_distant=is_distant)
+        self._unchecked.add(lane.row)
 
     def refuse(self, connection: Connection, code: Code, words: str) -> None:
         """Say why this connection is no lane, and end it."""
@@ -155,21 +182,29 @@ class LaneDesk:
         """A lane's connection is gone; the node has the grace period to come back."""
         lane = self.shard.lanes_by_connection.pop(connection)
         if lane is not None and lane.connection == connection:
-            self._forget_connection(lane)
-            self.watch.lost(lane)
-            self.shard.file(lane, self.shard.now_ns + self._grace_ns)
+            self.cut(lane)
+
+    def cut(self, lane: Lane) -> None:
+        """Nothing reaches the node any more, for the grace period or for good."""
+        self._forget_connection(lane)
+        self.watch.lost(lane)
+        self.shard.file(lane, self.shard.now_ns + self._grace_ns)
 
     def lose(self, lane: Lane, reason: str) -> None:
         """The node is gone for good: its jobs go elsewhere."""
         shard = self.shard
-        if lane.connection is not None:
+        if lane.connection is not None and lane.link is None:
             shard.outbox.close(lane.connection, reason)
             shard.lanes_by_connection[lane.connection] = None
         self._forget_connection(lane)
         del shard.lanes[lane.row]
+        if lane.link is not None:
+            shard.distant_count -= 1
+            lane.link.lanes.pop(lane.node_id, None)
         self.watch.given_up(lane)
         if shard.rows_by_node.get(lane.node_id) == lane.row:
             del shard.rows_by_node[lane.node_id]
+        self.guests.lost(lane, reason)
         for hold in tuple(lane.holds.values()):
             self.attempts.serial.lost(hold)
             shard.free(hold)
@@ -224,9 +259,16 @@ class LaneDesk:
             return
         self.shard.free(hold)
         if hold.job is None:
+            if hold.guest is not None:
+                self.guests.refused(hold, message)
             return
-        if message.code == Code.NODE_OVERLOADED:
+        if message.code == Code.NODE_OVERLOADED and lane.link is not None:
+            self.watch.has_no_room(lane)
+            self.attempts.has_no_room(hold)
+        elif message.code == Code.NODE_OVERLOADED:
             self.attempts.capacity_refused(hold, message.message)
+        elif lane.link is not None and hold.is_started:
+            self.attempts.fail_over(hold, lost_with(hold, message.message))
         else:
             reason = message.message or message.code
             failure = Failure(Cause.NODE_REFUSAL, reason, Code.NODE_UNAVAILABLE)
@@ -246,7 +288,10 @@ class LaneDesk:
         job = hold.job
         shard.give_back(hold)
         if job is None:
-            self.reports.orphan_ended(hold, message, payload)
+            if hold.guest is not None:
+                self.guests.ended(hold, message, payload)
+            else:
+                self.reports.orphan_ended(hold, message, payload)
             return
         if message.code and message.code == Code.MODEL_NOT_AVAILABLE:
             self._mark_model(lane, job)
@@ -257,6 +302,14 @@ class LaneDesk:
             if self.attempts.placing.hedging is not None:
                 self.attempts.placing.hedging.observe(types, service_ns)
         self.attempts.complete(hold, message, payload)
+
+    def _turn_asked(self, lane: Lane, message: TurnAsk) -> None:
+        """A guest's turn is for its borrower to grant."""
+        hold = lane.holds.get((message.epoch, message.dispatch))
+        if hold is not None and hold.guest is not None:
+            self.guests.passed_on(lane, message)
+        else:
+            self.attempts.serial.asked(lane, message)
 
     def _mark_model(self, lane: Lane, job: Job) -> None:
         capability = self.shard.fleet.capability(lane.row)
@@ -273,7 +326,8 @@ class LaneDesk:
     def _current_job(self, lane: Lane, place: tuple[int, int]) -> Job | None:
         hold = lane.holds.get(place)
         if hold is None or hold.job is None:
-            self.shard.count(Counter.STALE_RESULTS)
+            if hold is None or hold.guest is None:
+                self.shard.count(Counter.STALE_RESULTS)
             return None
         self.reports.start(hold)
         hold.alive_at_ns = self.shard.now_ns
@@ -282,6 +336,8 @@ class LaneDesk:
     def partial(self, lane: Lane, message: NodePartial, payload: bytes) -> None:
         """A piece of a streaming result passes through to a client that asked for it."""
         job = self._current_job(lane, (message.epoch, message.dispatch))
+        if job is None:
+            self.guests.passed_on(lane, message, payload)
         if job is None or job.session.peer is None or not job.submit.stream:
             return
         partial = Partial(
@@ -298,6 +354,8 @@ class LaneDesk:
     def progress(self, lane: Lane, message: NodeProgress) -> None:
         """The job is alive: its time starts again."""
         job = self._current_job(lane, (message.epoch, message.dispatch))
+        if job is None:
+            self.guests.passed_on(lane, message)
         if job is None or job.session.peer is None or not job.submit.stream:
             return
         progress = Progress(
@@ -317,7 +375,9 @@ class LaneDesk:
         if shard.lanes.get(lane.row) is not lane:
             return
         if lane.connection is None:
-            if lane.lost_at_ns + self._grace_ns <= shard.now_ns and not self.watch.may_give_up():
+            if lane.lost_at_ns + self._grace_ns <= shard.now_ns and not self.watch.may_give_up(
+                lane
+            ):
                 shard.file(lane, shard.now_ns + SECOND_NS)
             elif lane.lost_at_ns + self._grace_ns <= shard.now_ns:
                 self.lose(lane, f"not back within {self._grace_ns / SECOND_NS:.0f} s")

@@ -15,6 +15,7 @@ from pointsman_workers.desks.attempts import AttemptDesk, missing_in_report
 from pointsman_workers.desks.lane_watch import LaneWatch
 from pointsman_workers.desks.take_over import TakeOverDesk
 from pointsman_workers.ordering.serial import bind
+from pointsman_workers.sharing.nodes.guests import GuestDesk
 
 # Finding a member on its enum costs as much as what is done with it.
 _DISPATCHED = JobState.DISPATCHED
@@ -29,6 +30,7 @@ class ReportDesk:
         self.shard = shard
         self.attempts = attempts
         self.take_over = take_over
+        self.guests = GuestDesk(shard, attempts)
         self.watch = LaneWatch(shard)
         self._orphan_ns = int(shard.config.sessions.resume_s * SECOND_NS)
 
@@ -49,12 +51,16 @@ class ReportDesk:
         self.watch.came_up(lane)
         if self.take_over.expected_count:
             self.take_over.all_reported(lane)
+        if lane.link is None:
+            self.guests.reported(lane)
 
     def _missing(self, hold: Hold) -> None:
         """We hold it and the node does not have it: it never arrived, or died with the node."""
         job = hold.job
         self.shard.free(hold)
-        if job is None:
+        if hold.guest is not None:
+            self.guests.missing(hold)
+        elif job is None:
             self._forget_orphan(hold)
         else:
             self.attempts.fail_over(hold, missing_in_report(hold))
@@ -86,6 +92,8 @@ class ReportDesk:
             alive_at_ns=shard.now_ns,
         )
         lane.holds[fence.epoch, fence.dispatch] = hold
+        if fence.origin and self.guests.came_back(hold, fence):
+            return
         key = (fence.tenant, fence.session_id, fence.request_id)
         is_before_us = fence.epoch < shard.setup.epoch and fence.request_id
         if not is_before_us or shard.window.find(key) or len(shard.orphans) >= ORPHANS_MAX:
@@ -144,6 +152,8 @@ class ReportDesk:
             return
         hold.is_started = True
         hold.alive_at_ns = self.shard.now_ns
+        if hold.guest is not None:
+            self.guests.started(hold.guest)
         job = hold.job
         is_live = job is not None and (hold is job.hold or hold is job.hedge)
         if job is not None and is_live and job.state is _DISPATCHED:

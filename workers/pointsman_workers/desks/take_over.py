@@ -10,7 +10,7 @@ A job that had been dispatched is expected to be reported by its node:
 All of it waits for nothing: the shard answers at once, and times count from that moment.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, KeysView
 from functools import partial
 
 import msgspec
@@ -61,6 +61,10 @@ class TakeOverDesk:
     def expected_count(self) -> int:
         """How many jobs no node has accounted for yet."""
         return len(self._expected)
+
+    def expected_nodes(self) -> KeysView[str]:
+        """The nodes that have yet to account for something."""
+        return self._places_by_node.keys()
 
     def begin(self, recovered: Recovered) -> None:
         """Take over everything; the first act of this worker's life."""

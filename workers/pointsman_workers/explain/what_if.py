@@ -66,7 +66,7 @@ def imagine(fleet: Fleet, assumptions: Sequence[str]) -> Scene:
     """Apply every assumption in turn.  Raises WhatIfError for one that makes no sense."""
     scene = Scene(
         standing=array("Q", fleet.standing),
-        lane_generations=array("H", fleet.lane_generations),
+        lane_generations=array("I", fleet.lane_generations),
         rows_by_node=dict(fleet.rows_by_node),
         pools=fleet.snapshot.pools,
     )

@@ -25,7 +25,7 @@ from pointsman_workers.explain.replay import judgement_of
 from pointsman_workers.placement.checks import first_failed_check
 from pointsman_workers.placement.fleet import Fleet
 from pointsman_workers.placement.nearest import lack_of
-from pointsman_workers.placement.ranking import Reading
+from pointsman_workers.placement.ranking import NO_ROOM_FOR_US, Reading
 from pointsman_workers.placement.refusal import CHECKS
 
 DECISIONS_MAX = 400  # of late, from each ring: looking at one costs some microseconds
@@ -124,7 +124,7 @@ def _failing(
         yield Reason.OFFLINE
     elif node.state is not NodeState.READY or node.capability is None:
         yield Reason.STATUS_NOT_READY
-    if fleet.lane_generations[row] != word >> GENERATION_SHIFT:
+    if fleet.lane_generations[row] not in (word >> GENERATION_SHIFT, NO_ROOM_FOR_US):
         yield Reason.NO_LANE
     if node.capability is not None:
         yield from all_failures(node.capability, requirement, fleet.config.require_gpu)
@@ -134,7 +134,8 @@ def _failing(
         yield Reason.OWNER_PAUSED
     if is_excluded:
         yield Reason.EXCLUDED
-    if fleet.held(row) >= word & SLOTS_MASK:
+    has_room = fleet.held(row) < word & SLOTS_MASK
+    if not has_room or fleet.lane_generations[row] == NO_ROOM_FOR_US:
         yield Reason.CAPACITY_EXCEEDED
     if RowFlag.OVERLOADED in flags and not fleet.is_stale:
         yield Reason.RESOURCE_THRESHOLD_EXCEEDED

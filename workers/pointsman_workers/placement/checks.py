@@ -18,6 +18,7 @@ from pointsman_shm.memory.rows import (
 from pointsman_shm.rules.reasons import Reason
 from pointsman_workers.placement.ranking import (
     MARKED_BIT,
+    NO_ROOM_FOR_US,
     OVERLOADED_BIT,
     Judgement,
     Ranking,
@@ -42,7 +43,7 @@ def first_failed_check(reading: Reading, judgement: Judgement, ranking: Ranking)
     if state != NodeState.READY:
         is_gone = state in (NodeState.OFFLINE, NodeState.FREE)
         return Reason.OFFLINE if is_gone else Reason.STATUS_NOT_READY
-    if lane_generation != word >> GENERATION_SHIFT:
+    if lane_generation not in (word >> GENERATION_SHIFT, NO_ROOM_FOR_US):
         return Reason.NO_LANE
     number = word >> CLASS_SHIFT & CLASS_MASK
     if number >= len(judgement.codes):
@@ -61,6 +62,6 @@ def first_failed_check(reading: Reading, judgement: Judgement, ranking: Ranking)
         return reason
     if row in ranking.excluded:
         return Reason.EXCLUDED
-    if held >= word & SLOTS_MASK:
+    if held >= word & SLOTS_MASK or lane_generation == NO_ROOM_FOR_US:
         return Reason.CAPACITY_EXCEEDED
     return Reason.RESOURCE_THRESHOLD_EXCEEDED if word & OVERLOADED_BIT else None

@@ -40,7 +40,8 @@ class Fleet:
         self.own = memory.own_ledger
         self.beat_at_ns = memory.catalog.beat_at_ns
         # By row: the generation to which our lane is up.  0 says none; generation 0 is never used.
-        self.lane_generations = array("H", bytes(2 * memory.rows.max_nodes))
+        # NO_ROOM_FOR_US: it is up, and leads to a node of another instance that is full for now.
+        self.lane_generations = array("I", bytes(4 * memory.rows.max_nodes))
         self.rows_by_node: dict[str, int] = {}  # of the nodes that have, or just had, a lane to us
         self.nobody = array("I")
         self.paces = Paces(memory.rows.max_nodes)

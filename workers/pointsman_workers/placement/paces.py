@@ -12,7 +12,12 @@ therefore gets little, is tried again.
 from array import array
 from itertools import islice
 
-from pointsman_shm.rules.load import OBSERVATIONS_MIN, slow_start_term, speed_term
+from pointsman_shm.rules.load import (
+    DISTANCE_TERM,
+    OBSERVATIONS_MIN,
+    slow_start_term,
+    speed_term,
+)
 
 DECAY = 0.1  # the weight of the newest observation, once there are ten
 PACES_MAX = 64
@@ -85,6 +90,7 @@ class Paces:
         self._count_max = min(PACES_MAX, BYTES_MAX // (BYTES_PER_ROW * max_nodes))
         self._paces: dict[Types, Pace] = {}
         self._warming: dict[int, int] = {}  # row -> when it joined
+        self._distant: set[int] = set()  # rows of nodes of other instances
         self._first_joined_ns: int | None = None
 
     def slowness(self, types: Types) -> "array[float]":
@@ -101,7 +107,8 @@ class Paces:
             pace = self._paces[types] = Pace(self.even)
         speed = pace.observe(row, service_ns, now_ns)
         slowness = pace.slowness
-        slowness[row] = speed * self._slow_start(row, now_ns) if self._warming else speed
+        is_plain = not (self._warming or self._distant)
+        slowness[row] = speed if is_plain else speed * self._beside_speed(row, now_ns)
         return slowness
 
     def expected_ns(self, types: Types, row: int) -> float | None:
@@ -109,8 +116,12 @@ class Paces:
         pace = self._paces.get(types)
         return None if pace is None else pace.expected_ns(row)
 
-    def joined(self, row: int, now_ns: int) -> None:
+    def joined(self, row: int, now_ns: int, *, is_distant: bool = False) -> None:
         """A node is new in this row; in a fleet that has run for a while it starts slowly."""
+        if is_distant:
+            self._distant.add(row)
+        else:
+            self._distant.discard(row)
         if self._first_joined_ns is None:
             self._first_joined_ns = now_ns
         for pace in self._paces.values():
@@ -143,12 +154,16 @@ class Paces:
             self._settle(pace, row, now_ns)
 
     def _settle_all(self, row: int, now_ns: int) -> None:
-        self.even[row] = self._slow_start(row, now_ns)
+        self.even[row] = self._beside_speed(row, now_ns)
         for pace in self._paces.values():
             self._settle(pace, row, now_ns)
 
     def _settle(self, pace: Pace, row: int, now_ns: int) -> None:
-        pace.slowness[row] = pace.speed(row) * self._slow_start(row, now_ns)
+        pace.slowness[row] = pace.speed(row) * self._beside_speed(row, now_ns)
+
+    def _beside_speed(self, row: int, now_ns: int) -> float:
+        distance = DISTANCE_TERM if row in self._distant else 1.0
+        return distance * self._slow_start(row, now_ns) if self._warming else distance
 
     def _slow_start(self, row: int, now_ns: int) -> float:
         joined_at_ns = self._warming.get(row)

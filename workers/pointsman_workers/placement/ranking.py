@@ -33,10 +33,14 @@ MARKED_BIT = int(RowFlag.MARKED) << FLAGS_SHIFT
 OVERLOADED_BIT = int(RowFlag.OVERLOADED) << FLAGS_SHIFT
 CHOOSABLE_IF_MARKED_MASK = CHOOSABLE_MASK & ~MARKED_BIT
 
-# Row, standing word, load word, ledger sum, generation to which the own lane is up (0: none),
-# slowness (rules/load.py).
+# Row, standing word, load word, ledger sum, generation to which the own lane is up (0: none, or
+# NO_ROOM_FOR_US), slowness (rules/load.py).
 Reading = tuple[int, int, int, int, int, float]
 Scored = tuple[float, int, int]  # score (the least is best), row, standing word
+
+# In place of the generation to which a lane is up: it stands, and leads to a node of another
+# instance whose slots are all others' for now.  No generation is as high.
+NO_ROOM_FOR_US = 1 << 16
 
 BEST_COUNT = 4  # the weighted choice is among so many
 WEIGHT_MIN = 0.05  # of the worst of them

@@ -24,6 +24,7 @@ from pointsman_workers.placement.ranking import (
     CHOOSABLE,
     CHOOSABLE_IF_MARKED_MASK,
     CHOOSABLE_MASK,
+    NO_ROOM_FOR_US,
     OVERLOADED_BIT,
     Ranking,
     Reading,
@@ -213,7 +214,7 @@ def is_busy(fleet: Fleet, kind: Kind, row: int) -> bool:
         calm & CHOOSABLE_IF_MARKED_MASK != CHOOSABLE or kind.judgement.is_barred(row, calm)
     ):
         return False
-    if fleet.lane_generations[row] != word >> GENERATION_SHIFT:
+    if fleet.lane_generations[row] not in (word >> GENERATION_SHIFT, NO_ROOM_FOR_US):
         return False
     codes = kind.codes
     number = word >> CLASS_SHIFT & CLASS_MASK

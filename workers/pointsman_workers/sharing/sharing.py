@@ -3,7 +3,7 @@
 Without Redis there is none of it, and a submit takes the way that it always took.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from pointsman_shm.memory.stats_names import Counter, Gauge
@@ -14,6 +14,7 @@ from pointsman_workers.core.shard import Shard
 from pointsman_workers.core.state import Job, Key
 from pointsman_workers.desks.attempts import AttemptDesk
 from pointsman_workers.desks.jobs import JobDesk
+from pointsman_workers.desks.lanes import LaneDesk
 from pointsman_workers.desks.outcomes import OutcomeDesk
 from pointsman_workers.desks.sessions import SessionDesk
 from pointsman_workers.desks.take_over import TakeOverDesk
@@ -29,6 +30,7 @@ from pointsman_workers.sharing.keys.leases import LeaseDesk
 from pointsman_workers.sharing.keys.recovering import RecoveringDesk
 from pointsman_workers.sharing.keys.session_notes import SessionNotesDesk
 from pointsman_workers.sharing.keys.unknown import UnknownOutcomes
+from pointsman_workers.sharing.nodes.desk import NodesDesk
 
 SECOND_TICKS = 10
 DUPLICATES_SAID_MAX = 10  # a second
@@ -68,13 +70,15 @@ class Sharing:
         shard.session_placed = self.sessions.placed
         self._ticks = 0
         self._said_count = 0
-        self._from_instances: Mapping[type, Callable[[InstanceSaid], None]] = {
+        self._from_instances: dict[type, Callable[[InstanceSaid], None]] = {
             Attach: self.attaching.asked,
             AttachAnswer: self._answered,
         }
 
-    def take_place(self, sessions: SessionDesk, take_over: TakeOverDesk) -> None:
-        """Hear of sessions that are opened, and of jobs that came back."""
+    def take_place(self, sessions: SessionDesk, take_over: TakeOverDesk, lanes: LaneDesk) -> None:
+        """Hear of sessions that are opened, and of jobs that came back; reach others' nodes."""
+        self.nodes = NodesDesk(self.shard, lanes)
+        self._from_instances |= self.nodes.handlers()
         sessions.opened = self.sessions.opened
         take_over.recovered = self.leases.recovered
         take_over.when_sure = self.leases.when_sure
@@ -100,6 +104,7 @@ class Sharing:
     def tick(self) -> None:
         """What is to be done without anybody asking; ten times a second."""
         self._ticks += 1
+        self.nodes.tick()
         self.buckets.tick()
         self.leases.tick()
         self.recovering.tick()
@@ -112,10 +117,14 @@ class Sharing:
             stats.gauge(Gauge.BINDINGS_PENDING, self.binding.pending_count)
             stats.gauge(Gauge.ENDS_UNTOLD, self.ending.untold_count)
 
+    def follow(self) -> None:
+        """Before the events of a step: a newer snapshot may be pinned."""
+        self.nodes.follow()
+
     def flush(self) -> list[Any]:
-        """Return what this step asks of Redis."""
+        """Return every command of the step, and what it asks of Redis."""
         self.sessions.flush()
-        return list(self.book.flush())
+        return [*self.nodes.leave(), *self.book.flush()]
 
     # -- for the desks ---------------------------------------------------------------------------
 

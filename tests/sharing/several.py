@@ -1,0 +1,184 @@
+"""Several instances, each a worker core on its own memory, joined by inbox streams in memory.
+
+The clock is one.  What an instance sends is framed, kept in the receiver's stream and read from
+there a millisecond later; a story may cut an instance off from its stream, stop it for a while, or
+kill it and start its next life.
+"""
+
+from collections import deque
+
+from worker_harness import SECOND_NS, Host, WorkerHarness, shared_config
+
+from pointsman_shm.snapshot.records import InstanceRecord
+from pointsman_wire.coordination.instance_messages import BetweenInstances
+from pointsman_wire.coordination.model import Model
+from pointsman_wire.framing import FrameDecoder, HeaderDecoder, encode_frame
+from pointsman_wire.lane_messages import Assign, AssignAck
+from pointsman_wire.link import Connection, LoopWasLate, Send
+from pointsman_wire.messages import Message
+from pointsman_workers.core.events import (
+    Coordinate,
+    Coordinated,
+    FleetMembers,
+    InstanceSaid,
+    SendInstance,
+)
+from pointsman_workers.core.setup import SharingSettings
+
+MILLISECOND_NS = 1_000_000
+STEP_NS = 10 * MILLISECOND_NS
+Letter = tuple[str, int, bytes]  # from which instance and worker, and the frame
+
+_decode = HeaderDecoder[Message](BetweenInstances).decode
+
+
+class Instance(WorkerHarness):
+    """One instance with one worker."""
+
+    def __init__(
+        self, name: str, host: Host, model: Model, *, now_ns: int, **setup: object
+    ) -> None:
+        self.unread: dict[Connection, int] = {}  # by lane: the last assignment
+        self.name = name
+        self.model = model
+        self.is_stopped = False  # SIGSTOP: nothing runs, and everything is there afterwards
+        self.is_cut = False  # nothing reaches its stream or comes from it
+        self.told: list[SendInstance] = []  # everything that it has sent to others
+        sharing = SharingSettings()
+        super().__init__(host, now_ns=now_ns, instance=name, sharing=sharing, **setup)  # type: ignore[arg-type]
+
+    def feed(self, *events: object) -> list[object]:
+        """One step; what is for other instances is kept apart."""
+        commands = super().feed(*events)
+        for command in commands:
+            assert not isinstance(command, Send) or command.connection > 0, command
+        self.told += [c for c in commands if isinstance(c, SendInstance)]
+        for command in commands:
+            if isinstance(command, Send) and isinstance(command.message, Assign):
+                self.unread[command.connection] = command.message.number
+            elif isinstance(command, Coordinate):
+                answers = self.model.answer(command.requests, self.now_ns // MILLISECOND_NS)
+                self.feed(Coordinated(answers))
+        return commands
+
+    def read(self) -> None:
+        """Its nodes read what was assigned to them, while time passes."""
+        unread, self.unread = self.unread, {}
+        for connection, number in unread.items():
+            self.receive(connection, AssignAck(number=number))
+
+
+class Several:
+    """All of them, by name."""
+
+    def __init__(self, *names: str, **config: object) -> None:
+        self.now_ns = SECOND_NS
+        self.model = Model()
+        self.hosts = {name: Host(shared_config(**config)) for name in names}
+        self.streams: dict[str, deque[Letter]] = {name: deque(maxlen=10_000) for name in names}
+        for name in names:
+            self.introduce(name)
+        self.all: dict[str, Instance] = {}
+        for name in names:
+            self.start(name)
+        self.run(0.05)
+
+    def __getitem__(self, name: str) -> Instance:
+        return self.all[name]
+
+    def introduce(self, name: str, *dead: str) -> None:
+        """Tell the host of an instance of all others, and who of them is dead."""
+        self.hosts[name].instances = tuple(
+            InstanceRecord(other, f"uid-{other}", 1, other not in dead)
+            for other in self.hosts
+            if other != name
+        )
+
+    def publish(self) -> None:
+        """Every manager publishes."""
+        for host in self.hosts.values():
+            host.publish(self.now_ns)
+
+    def start(self, name: str, *, epoch: int = 1, **setup: object) -> Instance:
+        """An instance, or its next life."""
+        self.hosts[name].publish(self.now_ns)
+        self.all[name] = instance = Instance(
+            name, self.hosts[name], self.model, now_ns=self.now_ns, epoch=epoch, **setup
+        )
+        instance.feed(FleetMembers(tuple(f"{member}/0" for member in self.hosts)))
+        return instance
+
+    def kill(self, name: str) -> None:
+        """An instance is gone, and with it what it had not sent."""
+        del self.all[name]
+
+    def node(self, row: int, home: str, *, slots: int = 1, **lane: object) -> None:
+        """A node connects to its home; all others are told of it."""
+        for name, host in self.hosts.items():
+            host.node(row, slots=slots, instance="" if name == home else home)
+        self.publish()
+        for instance in self.all.values():
+            instance.feed()
+        self[home].open_lane(row)
+        self.run(0.2)
+
+    def carry(self) -> None:
+        """Bring what was sent into the streams, and what is in them to its readers."""
+        for _ in range(20):
+            for instance in self.all.values():
+                self._send(instance)
+            if not sum(self._read(instance) for instance in tuple(self.all.values())):
+                return
+
+    def _send(self, instance: Instance) -> None:
+        if instance.is_cut:
+            return
+        told, instance.told = instance.told, []
+        for command in told:
+            frame = encode_frame(command.message, command.payload)
+            self.streams[command.instance].append((instance.name, 0, frame))
+
+    def _read(self, instance: Instance) -> bool:
+        stream = self.streams[instance.name]
+        if instance.is_cut or instance.is_stopped or not stream:
+            return False
+        letters = [*stream]
+        stream.clear()
+        instance.feed(*[_read(letter) for letter in letters])
+        return True
+
+    def run(self, seconds: float) -> None:
+        """Let time pass for everybody who is not stopped."""
+        end_ns = self.now_ns + int(seconds * SECOND_NS)
+        while self.now_ns < end_ns:
+            self.now_ns = min(self.now_ns + STEP_NS, end_ns)
+            for instance in tuple(self.all.values()):
+                if not instance.is_stopped:
+                    instance.advance((self.now_ns - instance.now_ns) / SECOND_NS)
+                    instance.now_ns = self.now_ns
+                    instance.read()
+            self.carry()
+
+    def stop(self, name: str, seconds: float) -> None:
+        """An instance does not run for a while, then finds that its loop was late."""
+        instance = self[name]
+        instance.is_stopped = True
+        self.run(seconds)
+        instance.is_stopped = False
+        instance.now_ns = self.now_ns
+        letters = [*self.streams[name]]
+        self.streams[name].clear()
+        instance.feed(LoopWasLate(int(seconds * SECOND_NS)), *[_read(letter) for letter in letters])
+        self.carry()
+
+    def connection(self, name: str, row: int) -> Connection:
+        """The connection of a node's lane at its home."""
+        connection = self[name].core.shard.lanes[row].connection
+        assert connection is not None
+        return connection
+
+
+def _read(letter: Letter) -> InstanceSaid:
+    name, shard, frame = letter
+    ((header, payload),) = FrameDecoder().feed(frame)
+    return InstanceSaid(name, shard, _decode(header), payload)

@@ -1,0 +1,1 @@
+"""Nodes of other instances used from here, and our nodes used from there."""

@@ -1,0 +1,69 @@
+"""Nodes over instances, as the rest of the core sees it: what others say, what leaves in a step."""
+
+from collections.abc import Callable
+
+from pointsman_wire.coordination.instance_messages import ForNode, LinkOpen, LinkPing
+from pointsman_wire.messages import Message
+from pointsman_workers.core.events import InstanceSaid
+from pointsman_workers.core.shard import Shard
+from pointsman_workers.desks.lanes import LaneDesk
+from pointsman_workers.sharing.nodes.links import LinkDesk
+
+
+class NodesDesk:
+    """Both roles of an instance: home of its own nodes, borrower of others'."""
+
+    def __init__(self, shard: Shard, lanes: LaneDesk) -> None:
+        self._shard = shard
+        self.guests = lanes.guests
+        self.links = LinkDesk(shard, lanes)
+        self._version = 0  # of the snapshot that was followed last
+
+    def handlers(self) -> dict[type, Callable[[InstanceSaid], None]]:
+        """What is done about which message of another instance."""
+        return {
+            LinkOpen: self._opened,
+            ForNode: self._for_node,
+            LinkPing: self._pinged,
+            **dict.fromkeys(self.links.handlers, self._on_our_link),
+        }
+
+    def _opened(self, event: InstanceSaid) -> None:
+        message = event.message
+        assert isinstance(message, LinkOpen), message
+        self.guests.opened(event.instance, event.shard, message)
+
+    def _for_node(self, event: InstanceSaid) -> None:
+        message = event.message
+        assert isinstance(message, ForNode), message
+        borrower = self.guests.borrowers.find(event.instance, event.shard, message.link)
+        if borrower is not None:
+            self.guests.said(borrower, message, event.payload)
+
+    def _pinged(self, event: InstanceSaid) -> None:
+        message = event.message
+        assert isinstance(message, LinkPing), message
+        borrower = self.guests.borrowers.find(event.instance, event.shard, message.link)
+        if borrower is not None:
+            self.guests.pinged(borrower, message)
+
+    def _on_our_link(self, event: InstanceSaid) -> None:
+        message: Message = event.message
+        self.links.said(event.instance, event.shard, message, event.payload)
+
+    def follow(self) -> None:
+        """Act upon a newer snapshot, if one is pinned."""
+        if self._shard.fleet.version != self._version:
+            self._version = self._shard.fleet.version
+            self.links.follow()
+
+    def tick(self) -> None:
+        """Ten times a second."""
+        self.links.look()
+        self.guests.look()
+
+    def leave(self) -> list[object]:
+        """Return the commands of the step, as they leave."""
+        self.guests.flush()
+        commands = self._shard.outbox.flush(self._shard.now_ns)
+        return self.links.translate(commands) if self.links.links else commands

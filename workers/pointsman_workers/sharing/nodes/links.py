@@ -1,0 +1,229 @@
+"""Links: how this worker reaches the nodes of other instances, one link to each of them.
+
+    opened     whenever either end has begun a new life, and when it has fallen silent
+    report     what the home's nodes run and hold for us, brought together with what we hold, as on
+               any lane: known and reported is kept, known and not reported goes elsewhere
+    pings      each second while jobs are on it, else now and then
+    silent     its lanes break: they have the grace period to come back, then their jobs fail over
+
+A node of another instance is a lane like any other (remote_lanes.py); attempts, failover, cancel,
+hedging and orders do not know the difference.
+"""
+
+from collections.abc import Callable
+
+from pointsman_shm.memory.stats_names import Counter
+from pointsman_shm.snapshot.records import InstanceRecord
+from pointsman_wire.coordination.instance_messages import (
+    FromNode,
+    GuestFence,
+    LinkAccepted,
+    LinkClosed,
+    LinkOpen,
+    LinkPing,
+    LinkPong,
+    LinkReport,
+    NodeGone,
+)
+from pointsman_wire.lane_messages import AssignAck
+from pointsman_wire.messages import Message
+from pointsman_workers.core.events import SendInstance
+from pointsman_workers.core.shard import SECOND_NS, Shard
+from pointsman_workers.desks.lanes import LaneDesk
+from pointsman_workers.sharing.nodes.nouns import Link
+from pointsman_workers.sharing.nodes.remote_lanes import RemoteLanes
+
+OPEN_AGAIN_NS = SECOND_NS
+PING_NS = SECOND_NS
+IDLE_PING_NS = 5 * SECOND_NS
+SILENT_NS = 3 * SECOND_NS
+OPENINGS_PER_LIFE = 1 << 32
+EXPECTED_MAX = 5_000  # nodes that a link_open may name
+
+FrameHandlers = dict[type, Callable[..., None]]
+
+
+class LinkDesk:
+    """All links of this worker, by instance."""
+
+    def __init__(self, shard: Shard, lanes: LaneDesk) -> None:
+        self._shard = shard
+        self._reports = lanes.reports
+        self.remote = RemoteLanes(shard, lanes)
+        self.links: dict[str, Link] = {}
+        self._from_nodes = lanes.handlers()
+        self._instances: tuple[InstanceRecord, ...] = ()
+        self._openings = shard.setup.epoch * OPENINGS_PER_LIFE
+        self._is_deaf = False
+        self.handlers: FrameHandlers = {
+            LinkAccepted: self._accepted,
+            LinkReport: self._reported,
+            LinkClosed: self._closed,
+            LinkPong: self._ponged,
+            FromNode: self._from_node,
+            NodeGone: self._node_gone,
+        }
+
+    # -- who is there --------------------------------------------------------------------------
+
+    def follow(self) -> None:
+        """A new snapshot is pinned: other instances and their nodes may have come and gone."""
+        instances = self._shard.fleet.snapshot.policy.instances
+        if instances is not self._instances:
+            self._instances = instances
+            self._follow_instances()
+        if self.links or self.remote.has_rows:
+            self.remote.follow(self.links)
+            for link in self.links.values():
+                if link.is_open and link.strangers and self.remote.knows_any(link.strangers):
+                    self._open(link)
+
+    def _follow_instances(self) -> None:
+        living = {record.name: record for record in self._instances if record.alive}
+        for name in [name for name in self.links if name not in living]:
+            self._cut(self.links.pop(name))
+        for name, record in living.items():
+            link = self.links.get(name)
+            shard_index = self._shard.worker_index % record.worker_count
+            if link is None or (link.uid, link.shard) != (record.uid, shard_index):
+                if link is not None:
+                    self._cut(link)
+                link = self.links[name] = Link(instance=name, uid=record.uid, shard=shard_index)
+                self._open(link)
+
+    # -- opening -------------------------------------------------------------------------------
+
+    def _open(self, link: Link) -> None:
+        """Open it, for the first time or anew; until the home has reported, nothing is sent."""
+        shard = self._shard
+        self.remote.cut(link)
+        self._openings += 1
+        link.number = self._openings
+        link.is_open = False
+        link.tried_at_ns = shard.now_ns
+        link.strangers.clear()
+        link.pending.clear()
+        link.running, link.held = [], []
+        link.ping_number = link.pong_number = 0
+        link.asking.clear()
+        expected = self.remote.expected(link, self._reports.take_over.expected_nodes())
+        message = LinkOpen(
+            link=link.number,
+            uid=shard.setup.instance_uid,
+            epoch=shard.setup.epoch,
+            expected=expected[:EXPECTED_MAX],
+        )
+        self._send(link, message)
+
+    def _cut(self, link: Link) -> None:
+        """It does not carry anything any more; its lanes have their grace."""
+        link.is_open = False
+        link.number = 0
+        self.remote.cut(link)
+
+    def _send(self, link: Link, message: Message, payload: bytes = b"") -> None:
+        command = SendInstance(link.instance, link.shard, message, payload)
+        self._shard.outbox.commands.append(command)
+
+    # -- what homes say ------------------------------------------------------------------------
+
+    def said(self, instance: str, shard_index: int, message: Message, payload: bytes) -> None:
+        """A home says something on a link; what is of an older opening is dropped."""
+        link = self.links.get(instance)
+        number: int = message.link  # type: ignore[attr-defined]  # all of them have it
+        if link is None or link.number != number or link.shard != shard_index:
+            return
+        self.handlers[type(message)](link, message, payload)
+
+    def _accepted(self, link: Link, message: LinkAccepted, _: bytes) -> None:
+        if message.uid != link.uid:  # its name has another owner than we know of: wait to be told
+            self._cut(link)
+
+    def _reported(self, link: Link, message: LinkReport, _: bytes) -> None:
+        link.running += message.running
+        link.held += message.held
+        if message.more:
+            return
+        running, link.running = link.running, []
+        held, link.held = link.held, []
+        if message.nodes is None:
+            link.is_open = True
+            link.pinged_at_ns = self._shard.now_ns
+            link.pending = set(message.pending)
+            nodes = self.remote.nodes_of(link.instance, but=message.pending)
+        else:
+            nodes = message.nodes
+            link.pending.difference_update(nodes)
+        told = by_node(running, held)
+        for node_id in nodes:
+            self.remote.reported(link, node_id, *told.pop(node_id, ([], [])))
+        link.strangers.update(told)
+
+    def _closed(self, link: Link, _message: LinkClosed, _: bytes) -> None:
+        """The home does not know it, or not any more: its worker has begun a new life."""
+        self._open(link)
+
+    def _ponged(self, link: Link, message: LinkPong, _: bytes) -> None:
+        link.pong_number = max(link.pong_number, min(message.number, link.ping_number))
+        if link.pong_number == link.ping_number:
+            asking, link.asking = link.asking, {}
+            self.remote.heard(asking)
+
+    def _from_node(self, link: Link, message: FromNode, payload: bytes) -> None:
+        lane = link.lanes.get(message.node_id)
+        if lane is None or lane.connection is None:
+            link.strangers.add(message.node_id)
+            return
+        frame = message.frame
+        if type(frame) is AssignAck:
+            lane.full_count = 0
+        self._from_nodes[type(frame)](lane, frame, payload)
+
+    def _node_gone(self, link: Link, message: NodeGone, _: bytes) -> None:
+        link.pending.discard(message.node_id)
+        self.remote.gone(link, message)
+
+    # -- time ----------------------------------------------------------------------------------
+
+    def look(self) -> None:
+        """Ask links that are due for a sign of life, and open those anew that gave none."""
+        now_ns = self._shard.now_ns
+        for link in self.links.values():
+            if not link.is_open:
+                if now_ns - link.tried_at_ns >= OPEN_AGAIN_NS and not self._is_deaf:
+                    self._open(link)
+            elif link.pong_number < link.ping_number and self._is_silent(link):
+                self._shard.count(Counter.LINKS_CUT)
+                self._cut(link)
+                self._open(link)
+            elif now_ns - link.pinged_at_ns >= (PING_NS if link.asking else IDLE_PING_NS):
+                self._ping(link)
+        self.remote.look(self.links)
+
+    def _is_silent(self, link: Link) -> bool:
+        return not self._is_deaf and self._shard.now_ns - link.asked_at_ns >= SILENT_NS
+
+    def _ping(self, link: Link) -> None:
+        now_ns = self._shard.now_ns
+        if link.pong_number == link.ping_number:
+            link.asked_at_ns = now_ns
+        link.ping_number += 1
+        link.pinged_at_ns = now_ns
+        self._send(link, LinkPing(link=link.number, number=link.ping_number))
+
+    # -- what is sent on lanes -----------------------------------------------------------------
+
+    def translate(self, commands: list[object]) -> list[object]:
+        """Put what was sent on the lanes of other instances' nodes on their links."""
+        return self.remote.translate(commands)
+
+
+def by_node(
+    running: list[GuestFence], held: list[GuestFence]
+) -> dict[str, tuple[list[GuestFence], list[GuestFence]]]:
+    """The fences of a report, sorted by node."""
+    found: dict[str, tuple[list[GuestFence], list[GuestFence]]] = {}
+    for place, fences in enumerate((running, held)):
+        for fence in fences:
+            found.setdefault(fence.node_id, ([], []))[place].append(fence)
+    return found
