@@ -106,7 +106,6 @@ class Host:
         slots: int = 1,
         state: NodeState = NodeState.READY,
         generation: int = 1,
-        instance: str = "",
     ) -> NodeRecord:
         """Put a node into a row, or change it; it is seen after the next publish."""
         capability = capability or speech_class("en", "es")
@@ -116,8 +115,7 @@ class Host:
         node_id = f"node-{row}"
         is_ready = state is NodeState.READY
         moves = self.planner.add(node_id, number, capability, is_ready=is_ready)
-        pools = moves.pop(node_id)
-        record = NodeRecord(row, generation, 1, number, node_id, pools, slots, instance)
+        record = NodeRecord(row, generation, 1, number, node_id, moves.pop(node_id), slots)
         self.records[row] = record
         if state is NodeState.OFFLINE:
             moves |= {**self.planner.remove(node_id), node_id: ()}
@@ -132,8 +130,6 @@ class Host:
     ) -> None:
         """Write the standing word of a row."""
         record = self.records[row]
-        if record.instance:
-            flags |= RowFlag.REMOTE
         self.rows.standing[row] = pack_standing(
             generation=record.generation,
             class_number=record.class_number,

@@ -7,8 +7,10 @@ kill it and start its next life.
 
 from collections import deque
 
+from msgspec.structs import replace
 from worker_harness import SECOND_NS, Host, WorkerHarness, shared_config
 
+from pointsman_shm.memory.rows import RowFlag
 from pointsman_shm.snapshot.records import InstanceRecord
 from pointsman_wire.coordination.instance_messages import BetweenInstances
 from pointsman_wire.coordination.model import Model
@@ -19,7 +21,6 @@ from pointsman_wire.messages import Message
 from pointsman_workers.core.events import (
     Coordinate,
     Coordinated,
-    FleetMembers,
     InstanceSaid,
     SendInstance,
 )
@@ -44,8 +45,13 @@ class Instance(WorkerHarness):
         self.is_stopped = False  # SIGSTOP: nothing runs, and everything is there afterwards
         self.is_cut = False  # nothing reaches its stream or comes from it
         self.told: list[SendInstance] = []  # everything that it has sent to others
-        sharing = SharingSettings()
-        super().__init__(host, now_ns=now_ns, instance=name, sharing=sharing, **setup)  # type: ignore[arg-type]
+        super().__init__(
+            host,
+            now_ns=now_ns,
+            instance=name,
+            sharing=SharingSettings(),
+            **setup,  # type: ignore[arg-type]
+        )
 
     def feed(self, *events: object) -> list[object]:
         """One step; what is for other instances is kept apart."""
@@ -105,7 +111,7 @@ class Several:
         self.all[name] = instance = Instance(
             name, self.hosts[name], self.model, now_ns=self.now_ns, epoch=epoch, **setup
         )
-        instance.feed(FleetMembers(tuple(f"{member}/0" for member in self.hosts)))
+        instance.feed()
         return instance
 
     def kill(self, name: str) -> None:
@@ -115,7 +121,10 @@ class Several:
     def node(self, row: int, home: str, *, slots: int = 1, **lane: object) -> None:
         """A node connects to its home; all others are told of it."""
         for name, host in self.hosts.items():
-            host.node(row, slots=slots, instance="" if name == home else home)
+            host.node(row, slots=slots)
+            if name != home:
+                host.records[row] = replace(host.records[row], instance=home)
+                host.stand(row, flags=RowFlag.PUBLIC | RowFlag.REMOTE)
         self.publish()
         for instance in self.all.values():
             instance.feed()

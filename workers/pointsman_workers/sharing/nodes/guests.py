@@ -56,6 +56,7 @@ LEASE_NS = 15 * SECOND_NS  # R9: after that a borrower that is not heard holds n
 RESULT_BYTES_MAX = 64 * 1024 * 1024  # kept for all borrowers together
 
 FromLane = NodePartial | NodeProgress | TurnAsk
+Dispatch = tuple[str, int, int]  # job id, epoch, dispatch: the borrower's
 
 
 class GuestDesk:
@@ -116,7 +117,7 @@ class GuestDesk:
         real = reserve(self.shard, message)
         if not isinstance(real, Lane):
             self.shard.count(Counter.GUESTS_REFUSED)
-            self._refuse(borrower, node_id, assign.job_id, place, *real)
+            self._refuse(borrower, node_id, (assign.job_id, *place), *real)
             return
         fence = GuestFence(
             node_id, assign.job_id, *place, assign.tenant, assign.session_id, assign.request_id
@@ -137,7 +138,7 @@ class GuestDesk:
         guest = borrower.guests.get(place)
         if guest is None:
             code, words = Code.NODE_UNAVAILABLE, "it does not run here"
-            self._refuse(borrower, node_id, message.job_id, place, code, words)
+            self._refuse(borrower, node_id, (message.job_id, *place), code, words)
         elif guest.hold is not None:
             self.attempts.cancel_hold(guest.hold, message.reason)
 
@@ -198,8 +199,9 @@ class GuestDesk:
         assert guest is not None, hold.job_id
         self.started(guest)
         self._drop(guest)
-        place = (guest.fence.epoch, guest.fence.dispatch)
-        self._refuse(guest.borrower, guest.node_id, guest.fence.job_id, place, code, words)
+        fence = guest.fence
+        dispatched = (fence.job_id, fence.epoch, fence.dispatch)
+        self._refuse(guest.borrower, guest.node_id, dispatched, code, words)
 
     def ended(self, hold: Hold, message: NodeResult, payload: bytes) -> None:
         """The node has ended it; its slot was freed by the caller."""
@@ -344,13 +346,13 @@ class GuestDesk:
         self,
         borrower: Borrower,
         node_id: str,
-        job_id: str,
-        place: tuple[int, int],
+        dispatch: Dispatch,
         code: Code,
         words: str,
     ) -> None:
+        job_id, epoch, number = dispatch
         frame = JobRefused(
-            job_id=job_id, epoch=place[0], dispatch=place[1], code=code.value, message=words
+            job_id=job_id, epoch=epoch, dispatch=number, code=code.value, message=words
         )
         self._tell(borrower, node_id, frame)
 
