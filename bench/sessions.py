@@ -47,6 +47,7 @@ IDLE_S = 5.0
 QUICK_IDLE_S = 2.0
 SETTLE_S = 1.0
 WARM_S = 1.0
+PATIENCE_S = 400.0  # 30,000 connections take a minute, and longer where others work
 # Idle sessions shall stay, and be as many as asked for.
 CONFIG = "[sessions]\nidle_s = 3600\nsessions_max = 60_000\n"
 
@@ -65,7 +66,7 @@ class Clients:
     def _ask(self, orders: Sequence[SessionOrder]) -> list[str]:
         for child, order in zip(self._children, orders, strict=True):
             child.say(msgspec.json.encode(order).decode())
-        return [child.next_line() for child in self._children]
+        return [child.next_line(PATIENCE_S) for child in self._children]
 
     def open(self, order: Open | OpenOnTrunks) -> list[Opened]:
         """Let every process open its share."""

@@ -69,12 +69,12 @@ class Child:
         """Has it said something that was not read?"""
         return not self._lines.empty()
 
-    def next_line(self) -> str:
+    def next_line(self, patience_s: float = ANSWER_S) -> str:
         """Return the next line that it says.  Raises ChildTrouble when none comes in time."""
         try:
-            line = self._lines.get(timeout=ANSWER_S)
+            line = self._lines.get(timeout=patience_s)
         except queue.Empty:
-            raise ChildTrouble(f"{self._module}: no answer within {ANSWER_S:g} s") from None
+            raise ChildTrouble(f"{self._module}: no answer within {patience_s:g} s") from None
         if not line:
             raise ChildTrouble(f"{self._module}: ended; what it said last stands above")
         return line

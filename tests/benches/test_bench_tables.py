@@ -1,0 +1,79 @@
+"""What all benches share: tables, medians, pages; measured by nobody here."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+BENCHES = sorted(path.name for path in (ROOT / "bench").glob("*.py"))
+HELPING = """
+import runpy, sys
+for name in sys.argv[1:]:
+    sys.argv = [name, "--help"]
+    try:
+        runpy.run_path(name, run_name="__main__")
+    except SystemExit as end:
+        assert not end.code, name
+"""
+PRINTING = """
+from _shared.report import median_row, print_table
+rounds = [{"system": "a", "depth": 1, "cpu_us": cost} for cost in (3.0, 9.0, 5.0)]
+print_table([median_row(rounds), {"system": "b", "variant": "c", "depth": 8, "cpu_us": 12_345.6}])
+print_table([{"kind": "wide", **{f"some_long_key_number_{n}": float(n) for n in range(40)}}])
+"""
+FILLING = """
+from _pages.performance import TABLES, fill
+from _pages.pictures import PICTURES, draw_all
+from _pages.plot import Axis, Series, draw
+from _pages.results import Result, load_results
+results = load_results()
+page = "".join(f"<!-- table: {name} -->\\nold\\n<!-- end -->\\n" for name in TABLES)
+filled = fill(page, results)
+assert fill(filled, results) == filled, "a page that is written again stays as it is"
+assert fill(page, {}) == page, "what was not measured is left alone"
+assert set(draw_all(results)) <= set(PICTURES)
+line = Series(label="a & b", points=[(1, 3.0), (512, 40.0)], color=0)
+picture = draw("t", Axis(label="x"), Axis(label="y", is_log=False), [line])
+assert picture.count("<circle") == 2 and "a &amp; b" in picture
+print(filled)
+"""
+
+
+def run_in_bench(*words: str) -> str:
+    """Run Python in the folder of benches, with this tree; return what it says."""
+    tree = [str(ROOT / part) for part in ("bench", "sched", "workers", "shm", "wire", "clients")]
+    ended = subprocess.run(
+        [sys.executable, *words],
+        cwd=ROOT / "bench",
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(tree)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout
+
+
+def test_every_bench_says_what_it_takes() -> None:
+    said = run_in_bench("-c", HELPING, *BENCHES)
+    assert said.count("usage: ") == said.count("--quick  ") == len(BENCHES) >= 10
+
+
+def test_tables_show_the_median_of_rounds_and_go_on_below_when_they_are_wide() -> None:
+    lines = run_in_bench("-c", PRINTING).splitlines()
+    assert lines[3].split() == ["a", "1", "5"]
+    assert lines[4].split() == ["b", "8", "12,346", "c"]
+    assert max(map(len, lines)) <= 150
+    assert sum("wide" in line for line in lines) > 1, "every part says whose row it is"
+
+
+def test_the_page_of_performance_is_made_of_what_was_measured() -> None:
+    filled = run_in_bench("-c", FILLING)
+    page = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
+    tables = filled.split("<!-- end -->")
+    written = [table.strip() for table in tables if "\nold\n" not in table and table.strip()]
+    assert written, "nothing has been measured"
+    missing = [table.splitlines()[0] for table in written if table not in page]
+    assert not missing, f"run bench/_pages/performance.py: {missing}"
