@@ -140,6 +140,8 @@ class WorkerProcess:
         stack.callback(lock.release)
         self._crash("worker-at-start")
         self._shared = SharedShell(options.config.redis, os.environ)
+        stack.push_async_callback(self._shared.close)
+        await self._shared.meet(self._say)
         epoch = begin_epoch(options.paths, options.index)
         journal, recovered = await open_journal(options, epoch, crash=self._crash, say=self._say)
         self._journal = journal
@@ -152,10 +154,8 @@ class WorkerProcess:
         setup = msgspec.structs.replace(setup, journal=journal.state(), recovered=recovered)
         core = WorkerCore(setup)
         driver = self._driver = self._drive(core, setup, stack)
+        self._shared.open(driver.post, setup.memory.stats, partial(self._life.end, 1))
         journal.start(driver.post, self._journal_failed)
-        stack.push_async_callback(self._shared.close)
-        stats, say = setup.memory.stats, self._say
-        await self._shared.open(driver.post, stats, say=say, broken=partial(self._life.end, 1))
         self._open_unix_sockets(core, setup, stack)
         self._open_doors(driver, listener, stack)
         stack.callback(Pulse(setup.memory.stats, lambda: self._check(segments)).close)

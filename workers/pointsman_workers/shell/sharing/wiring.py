@@ -9,7 +9,7 @@ from pointsman_shm.secret_files import read_secret
 from pointsman_wire.coordination.settings import RedisSettings, Secret, redis_settings
 from pointsman_workers.core.events import Coordinate, SendInstance
 from pointsman_workers.core.setup import SharingSettings
-from pointsman_workers.shell.sharing.coordinator import Coordinator
+from pointsman_workers.shell.sharing.coordinator import Backing, Coordinator
 
 SHARED_COMMANDS = (Coordinate, SendInstance)
 
@@ -42,6 +42,7 @@ class SharedShell:
 
     def __init__(self, redis: RedisConfig, environment: Mapping[str, str]) -> None:
         self._settings = settings_of(redis, environment)
+        self._backing: Backing | None = None
         self._coordinator: Coordinator | None = None
 
     def core_settings(self) -> SharingSettings | None:
@@ -53,23 +54,23 @@ class SharedShell:
             lease_s=settings.binding_lease_s, is_local=settings.policy == "local"
         )
 
-    async def open(
-        self,
-        post: Callable[[Any], None],
-        stats: StatsPage,
-        *,
-        say: Callable[[str], None],
-        broken: Callable[[str], None],
-    ) -> None:
+    async def meet(self, say: Callable[[str], None]) -> None:
         """Meet Redis, if there is one.  Raises RedisUnfit."""
         if self._settings is None:
             return
         # redis-py takes long to read, and most services do without it.
         from pointsman_workers.shell.sharing.reaching import reach_redis
 
-        backing = await reach_redis(self._settings, say)
+        self._backing = await reach_redis(self._settings, say)
+
+    def open(
+        self, post: Callable[[Any], None], stats: StatsPage, broken: Callable[[str], None]
+    ) -> None:
+        """From now on the core may wish for something; `post` tells it what comes of that."""
+        if self._settings is None or self._backing is None:
+            return
         self._coordinator = Coordinator(
-            backing,
+            self._backing,
             post,
             stats,
             lambda error: broken(f"ends: coordination has a bug: {error!r}"),
@@ -80,6 +81,8 @@ class SharedShell:
         """Hang up."""
         if self._coordinator is not None:
             await self._coordinator.close()
+        elif self._backing is not None:
+            await self._backing.close()
 
     def carry_out(self, command: Coordinate | SendInstance) -> None:
         """Do what the core wishes of the fleet."""
