@@ -9,10 +9,14 @@ from pointsman import __version__
 from pointsman.cli.endings import Trouble
 from pointsman.cli.node import short_list, usual_state_dir
 from pointsman.cli.offers import Wish, load_function, speech_offer
+from pointsman.cli.placement_words import time_words
 from pointsman.cli.serve import refuse_where_impossible, supervisor_command
-from pointsman.cli.submitting import session_id_of, type_of, usual_services
+from pointsman.cli.submit import what_came
+from pointsman.cli.submitting import Ended, session_id_of, type_of, usual_services
 from pointsman.engines.abilities import Abilities
+from pointsman.results import job_result
 from pointsman_wire.limits import PAYLOAD_BYTES_MAX
+from pointsman_wire.session_messages import Result
 
 WRONG = {
     "no such command": (["fly"], "No such command"),
@@ -163,3 +167,22 @@ def test_a_named_node_keeps_a_key_for_each_server(monkeypatch: pytest.MonkeyPatc
 def test_long_lists_are_cut_short() -> None:
     assert short_list([str(n) for n in range(20)]) == "0, 1, 2, 3, 4, 5, 6, 7 and 12 more"
     assert short_list([]) == "any"
+
+
+def ended(text: str, placement_us: float) -> Ended:
+    """A job with this text as its output."""
+    result = job_result(Result(status="completed", placement_us=placement_us), text.encode(), None)
+    return Ended(result=result, total_ms=5.0)
+
+
+def test_a_long_text_that_is_kept_in_a_file_is_not_shown_as_well() -> None:
+    text, out = "word " * 10_000, Path("out.txt")
+    for kept, shown in ((out, ""), (None, text.strip())):
+        assert dict(what_came(ended(text, 3.0), kept))["result"] == shown
+    assert dict(what_came(ended("short", 3.0), out))["result"] == "short"
+
+
+def test_what_a_job_cost_to_place_is_unknown_rather_than_nothing() -> None:
+    """A restarted worker has the job from its journal, and what is not in there nobody knows."""
+    assert time_words(ended("x", 12.0)).startswith("12 µs to place, ")
+    assert time_words(ended("x", 0.0)).startswith("time to place unknown, ")

@@ -1,7 +1,7 @@
 """Stories of nodes on their lanes: gone, back, refused, kept away, or never reading."""
 
 import pytest
-from worker_harness import SECOND_NS, TICKET_KEY, one_node
+from worker_harness import SECOND_NS, TICKET_KEY, WorkerHarness, one_node
 
 from pointsman_shm.memory.rows import NodeState, RowFlag
 from pointsman_shm.snapshot.records import MarkRecord
@@ -112,6 +112,51 @@ def test_flags_of_the_standing_word_keep_jobs_away(flag: RowFlag, reason: str) -
     breakdown = client.one(Error).error.breakdown
     assert breakdown is not None
     assert breakdown.counts == {reason: 1}
+
+
+def test_a_node_over_a_limit_is_told_as_that_and_not_as_full() -> None:
+    host, h = one_node()
+    host.node(4)
+    host.publish(h.now_ns)
+    h.open_lane(3)
+    host.stand(3, flags=RowFlag.PUBLIC | RowFlag.OVERLOADED)
+    client = h.open_session()
+    client.submit("r-1", wait_none_s=0.0, wait_busy_s=0.0)
+    error = client.one(Error).error
+    assert "each is over its limit of cpu, gpu or memory" in error.message
+    assert error.breakdown is not None
+    assert error.breakdown.nearest[0].node_id == "node-3"
+    assert error.breakdown.nearest[0].missing[0].startswith("a calmer machine")
+    other = h.open_lane(4)
+    client.submit("r-2")
+    h.advance(0.6)  # refusals of a moment share what was seen
+    client.submit("r-3", wait_none_s=0.0, wait_busy_s=0.0)
+    error = client.one(Error).error
+    assert "2 of 2 nodes can do it, 1 without a free slot and 1 over a limit" in error.message
+    client.submit("r-4", wait_none_s=0.0, wait_busy_s=0.0, preferred_node="node-3")
+    words = "your preferred node node-3 is over its limit of cpu, gpu or memory"
+    assert words in client.one(Error).error.message
+    other.end(other.assignment())
+
+
+def decisions(h: WorkerHarness) -> int:
+    return h.core.shard.setup.memory.stats.read().counters["decisions"]
+
+
+def test_a_job_that_waits_for_a_node_over_a_limit_looks_ten_times_a_second_at_most() -> None:
+    host, h = one_node()
+    node = h.open_lane(3)
+    host.stand(3, flags=RowFlag.PUBLIC | RowFlag.OVERLOADED)
+    client = h.open_session()
+    client.submit("r-1", wait_busy_s=20.0)
+    h.advance(1.0)
+    before = decisions(h)
+    h.advance(2.0)
+    looks = decisions(h) - before
+    assert 15 <= looks <= 25
+    host.stand(3)
+    h.advance(0.15)
+    assert node.assignment().request_id == "r-1"
 
 
 def test_a_mark_keeps_away_only_jobs_of_its_service_and_only_for_a_while() -> None:

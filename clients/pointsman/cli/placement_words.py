@@ -10,6 +10,8 @@ NAMES_SHOWN = 3
 POOL_WORDS_MAX = 4
 LANGUAGES_MAX = 6
 
+# A job that a restarted worker found in its journal: what it cost to place was not kept.
+PLACED_BEFORE = "time to place unknown"
 _SELECTORS = {
     "preferred": "the node that was asked for",
     "two_level": "a pool, then a node in it",
@@ -95,4 +97,5 @@ def time_words(ended: Ended) -> str:
     """Return how long placing and all of it took, and how long no node had room."""
     result = ended.result
     waited = f", {result.queued_ms:.0f} ms of it for a free node" if result.queued_ms >= 1 else ""
-    return f"{result.placement_us:.0f} µs to place, {ended.total_ms:.0f} ms in all{waited}"
+    placed = f"{result.placement_us:.0f} µs to place" if result.placement_us else PLACED_BEFORE
+    return f"{placed}, {ended.total_ms:.0f} ms in all{waited}"

@@ -50,6 +50,7 @@ from pointsman.session import connect
 
 app = typer.Typer(cls=Commands)
 
+TEXT_BESIDE_FILE_MAX = 400  # characters that are shown of what is in a file as well
 HELD_IN = {
     "memory": "memory: it dies with its worker",
     "journal": "the journal: survives kill -9 of every process",
@@ -132,7 +133,8 @@ def _tell(ended: Ended, out: Path | None, *, as_json: bool) -> None:
     if out is not None:
         _write(out, ended.result.payload)
     if as_json:
-        say_json({**ended.as_data(), "out": str(out) if out else ""})
+        data = ended.as_data()
+        say_json({**data, "text": shown_text(ended, out), "out": str(out) if out else ""})
     else:
         facts(what_came(ended, out))
 
@@ -142,6 +144,11 @@ def _write(out: Path, payload: bytes) -> None:
         out.write_bytes(payload)
     except OSError as error:
         raise Trouble(f"cannot write {out}: {error.strerror}", code=FAILED) from None
+
+
+def shown_text(ended: Ended, out: Path | None) -> str:
+    """Return the output if it is text, unless it is long and kept in a file."""
+    return "" if out and len(ended.text) > TEXT_BESIDE_FILE_MAX else ended.text
 
 
 def what_came(ended: Ended, out: Path | None) -> Sequence[tuple[str, str]]:
@@ -159,7 +166,7 @@ def what_came(ended: Ended, out: Path | None) -> Sequence[tuple[str, str]]:
     return [
         ("heard", ended.heard),
         ("translation", ended.translation),
-        ("result", "" if said_before else ended.text),
+        ("result", "" if said_before else shown_text(ended, out)),
         ("written", where),
         ("not written", kept),
         ("status", "" if result.status == "completed" else result.status.replace("_", " ")),

@@ -14,6 +14,8 @@ NONE_CAN = "none_can"
 ALL_BUSY = "all_busy"
 PREFERRED_BUSY = "preferred_busy"
 
+TOO_BUSY = "over its limit of cpu, gpu or memory"
+
 RETRY_AFTER_MS = 1_000  # where nobody knows better
 STALE_RETRY_MS = 5_000  # a manager that died is back in a few seconds
 RETRY_AFTER_MS_MIN = 50
@@ -45,7 +47,9 @@ def answer_of(refusal: Refusal, preferred: Preferred | None) -> Answer:
     first = ""
     if preferred is not None and preferred.reason in BUSY_REASONS:
         free_ms = None if preferred.free_in_ns is None else round(preferred.free_in_ns / 1e6)
-        first = f"your preferred node {preferred.node_id} is busy{_in_words(free_ms)}"
+        is_full = preferred.reason is Reason.CAPACITY_EXCEEDED
+        how = "busy" if is_full else TOO_BUSY
+        first = f"your preferred node {preferred.node_id} is {how}{_in_words(free_ms)}"
         if not refusal.is_busy:
             text = f"{first}; no other of {total} nodes can do it"
             return Answer(PREFERRED_BUSY, text, _retry_after(free_ms))
@@ -53,7 +57,9 @@ def answer_of(refusal: Refusal, preferred: Preferred | None) -> Answer:
     elif preferred is not None:
         first = f"your preferred node {preferred.node_id} cannot: {preferred.reason.label}; "
     if refusal.is_busy:
-        text = f"{first}{busy_count} of {total} nodes can do it, all are busy"
+        over = counts.get(Reason.RESOURCE_THRESHOLD_EXCEEDED.label, 0)
+        how = _how_busy(busy_count - over, over)
+        text = f"{first}{busy_count} of {total} nodes can do it, {how}"
         return Answer(ALL_BUSY, text + _in_words(soonest_ms), _retry_after(soonest_ms))
     text = f"{first}none of {total} nodes can do it: {breakdown.best_reason}"
     return Answer(NONE_CAN, text, RETRY_AFTER_MS)
@@ -64,6 +70,14 @@ def stale_answer(answer: Answer, silent_ns: int) -> Answer:
     seconds = silent_ns // 1_000_000_000
     text = f"the manager has been silent for {seconds} s, so only nodes that answer now get jobs; "
     return Answer(answer.name, text + answer.text, STALE_RETRY_MS)
+
+
+def _how_busy(full_count: int, over_count: int) -> str:
+    if not over_count:
+        return "all are busy"
+    if not full_count:
+        return f"each is {TOO_BUSY}"
+    return f"{full_count} without a free slot and {over_count} over a limit of cpu, gpu or memory"
 
 
 def _in_words(free_ms: int | None) -> str:

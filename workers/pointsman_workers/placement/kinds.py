@@ -52,10 +52,13 @@ class Kind(msgspec.Struct, eq=False, kw_only=True):
     waiting_count: int = 0
     # The walk over all candidates for a free slot: where it stands, what it has met.
     walk: "Walk | None" = None
-    full_until_ns: int = 0  # a whole round found nothing: not looked again before this,
+    full_until_ns: int = 0  # a whole round found nothing: not looked again before this (0: news),
     full_at_release: int = -1  # unless this worker has released a slot since,
     full_pools: tuple[int | None, ...] | None = None  # or other pools are asked
     is_busy: bool = False  # what the last whole round concluded: capable nodes exist, all busy
+    # While jobs wait: looks in vain since there was news, and when the next one is.
+    look_count: int = 0
+    look_at_ns: int = 0
 
 
 class Walk(msgspec.Struct, eq=False):

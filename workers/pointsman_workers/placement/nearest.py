@@ -1,14 +1,14 @@
 """The nearest misses of a refusal, and what would help, in words.
 
-A miss is near when one thing is lacking: a free slot (with the time after which one is expected),
-an owner's consent, a lane, readiness, or one single capability.
+A miss is near when one thing is lacking: a free slot (with the time after which one is expected), a
+machine that is not too busy, an owner's consent, a lane, readiness, or one single capability.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 
 from pointsman_shm.memory.rows import CLASS_MASK, CLASS_SHIFT, STATE_MASK, STATE_SHIFT, NodeState
 from pointsman_shm.rules.eligibility import all_failures, usable_types
-from pointsman_shm.rules.reasons import BUSY_REASONS, LANGUAGE_REASONS, Reason
+from pointsman_shm.rules.reasons import LANGUAGE_REASONS, Reason
 from pointsman_shm.snapshot.records import CapabilityClass, Requirement
 from pointsman_wire.messages import NearestMiss
 from pointsman_workers.placement.census import Signature
@@ -30,6 +30,7 @@ _STATES = {
     Reason.EXCLUDED: "the request's leave (it is excluded)",
     Reason.MODEL_NOT_AVAILABLE: "its model (it said so a moment ago)",
     Reason.NOT_IN_PUBLIC_POOL: "a pool that may be asked",
+    Reason.RESOURCE_THRESHOLD_EXCEEDED: "a calmer machine (its cpu, gpu or memory is too busy)",
 }
 
 _FIXES = {
@@ -50,7 +51,8 @@ def nearest_misses(
     fleet: Fleet, kind: Kind, groups: Sequence[Group], free_in: FreeIn
 ) -> list[NearestMiss]:
     """At most four: those that are free soonest, then one for each other single lack."""
-    busy = [row for reason, _, rows in groups if reason in BUSY_REASONS for row in rows]
+    full = Reason.CAPACITY_EXCEEDED
+    busy = [row for reason, _, rows in groups if reason is full for row in rows]
     misses = _busy_misses(fleet, kind, busy[:LOOKED_AT_MAX], free_in)
     seen: set[str] = set()
     for row, lack in _lacks(fleet, kind, groups):
@@ -83,7 +85,7 @@ def _lacks(fleet: Fleet, kind: Kind, groups: Sequence[Group]) -> Iterator[tuple[
     for reason, signature, rows in groups:
         number = signature[0] >> CLASS_SHIFT & CLASS_MASK
         capability = fleet.snapshot.class_of(number)
-        if reason in BUSY_REASONS or capability is None or number >= len(codes):
+        if reason is Reason.CAPACITY_EXCEEDED or capability is None or number >= len(codes):
             continue
         state = NodeState(signature[0] >> STATE_SHIFT & STATE_MASK)
         if not codes[number]:

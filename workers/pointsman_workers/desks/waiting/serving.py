@@ -28,6 +28,9 @@ KINDS_PER_LOOK = 64
 # How long a slot that was offered to another worker is left to it.
 YIELD_NS = 1_000_000
 NEVER_NS = 1 << 63
+# After so many looks in vain the pause between them doubles, up to so many times the shortest one.
+LOOKS_IN_HASTE = 8
+PATIENCE_MAX = 20
 
 
 class ServingDesk:
@@ -51,7 +54,9 @@ class ServingDesk:
         due = []
         for kind in waiting.kinds:
             shard.fleet.prepare(kind)
-            if kind.walk is not None or kind.full_until_ns <= shard.now_ns:
+            if not kind.full_until_ns:  # there is news
+                kind.look_at_ns = kind.look_count = 0
+            if _look_at_ns(kind) <= shard.now_ns or kind.walk is not None:
                 due.append(kind)
         if due and self._rung:
             due = self._without_offered(due)
@@ -59,7 +64,7 @@ class ServingDesk:
             self._look(due)
         self.next_look_ns = min(
             (
-                shard.now_ns if kind.walk is not None else kind.full_until_ns
+                shard.now_ns if kind.walk is not None else _look_at_ns(kind)
                 for kind in waiting.kinds
             ),
             default=NEVER_NS,
@@ -150,6 +155,7 @@ class ServingDesk:
             job = next(jobs, None)
             if job is not None and placing.place(job):
                 self._note_served(job)
+                kind.look_count = 0
                 if kind.waiting_count:
                     heapreplace(walks, (waiting.turn_of(kind), number, kind, jobs))
                 else:
@@ -161,7 +167,17 @@ class ServingDesk:
     def _rest(self, kind: Kind) -> None:
         # A job with exclusions leaves the kind's memory alone; the next look still has its time.
         pause_ns = FULL_MEMORY_NS * max(1, len(self.shard.waiting.kinds) // KINDS_PER_LOOK)
-        kind.full_until_ns = max(kind.full_until_ns, self.shard.now_ns + pause_ns)
+        now_ns = self.shard.now_ns
+        kind.full_until_ns = max(kind.full_until_ns, now_ns + pause_ns)
+        # Slots that are freed are told of.  What is left to be found by looking, such as a machine
+        # that is no longer too busy, comes with heartbeats.
+        kind.look_count += 1
+        patience = min(1 << max(0, kind.look_count - LOOKS_IN_HASTE), PATIENCE_MAX)
+        kind.look_at_ns = now_ns + max(pause_ns, FULL_MEMORY_NS * patience)
 
     def _note_served(self, job: Job) -> None:
         self.shard.observe(Timing.QUEUE_WAIT, job.queued_ns)
+
+
+def _look_at_ns(kind: Kind) -> int:
+    return max(kind.full_until_ns, kind.look_at_ns)
