@@ -155,6 +155,19 @@ def test_a_lone_job_that_waits_is_forgotten_with_its_service() -> None:
     assert not h.core.jobs.held
 
 
+def test_i3_a_job_that_waits_does_not_start_for_a_successor_of_its_worker() -> None:
+    """The successor sees that the node does not have it, and gives it anew under its own epoch."""
+    h = joined()
+    (ask,) = sent(h.assign("lone", silence_ms=3_000), TurnAsk)
+    h.lose(h.lanes[0])
+    h.dial(h.advance(0.5))
+    commands = h.accept_lane(epoch=6)
+    (report,) = sent(commands, LaneReport)
+    assert (report.running, report.held) == ([], [])
+    assert sent(commands, TurnAsk) == []
+    assert started(h.say(h.lanes[0], grant(ask))) == []
+
+
 def test_i5_a_process_that_stood_still_stops_its_lone_jobs_first_of_all() -> None:
     h = joined()
     begun(h)

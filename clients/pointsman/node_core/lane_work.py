@@ -110,6 +110,10 @@ class LaneWork:
         if lane.is_renewing:
             lane.renewed()
             return out
+        for run in self._lone.waiting_at(place):
+            if run.fence.epoch != epoch:  # its worker is gone, and it never started
+                run.is_abandoned = True
+                self._give_back(now_ns, run)
         running, held = self._jobs.report(place)
         self._lone.ask_soon(now_ns, place)
         return out + lane.raise_up(now_ns, (place, epoch), running, held)

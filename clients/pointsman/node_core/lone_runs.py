@@ -62,6 +62,11 @@ class LoneRuns:
         lone = self.runs.get(number)
         return lone is not None and lone.begin is not None
 
+    def waiting_at(self, place: int) -> list[Run]:
+        """Return the runs of one worker's place that have not started."""
+        lone_runs = self.runs.values()
+        return [lone.run for lone in lone_runs if lone.begin and lone.run.place == place]
+
     def ended(self, number: int) -> None:
         """The run is over."""
         self.runs.pop(number, None)
