@@ -14,12 +14,12 @@ SEED    ?= 0
 SHARE ?= 1.0
 LEDGER ?=
 
-.PHONY: demo test check crash weather mutants soak faults fuzz torn-reads bench bench-quick clean setup speech
+.PHONY: redis demo test check crash weather mutants soak faults fuzz torn-reads bench bench-quick clean setup speech
 
 demo: speech  ## Speak a few sentences, and hear them translated: make demo WAV="one.wav two.wav"
 	$(PYTHON) -m pointsman demo $(WAV)
 
-test: speech  ## All tests, warnings as errors
+test: speech redis  ## All tests, warnings as errors
 	$(PYTHON) -m pytest -n $(TEST_PROCESSES) --dist loadscope --reruns $(TEST_RERUNS)
 
 check: setup  ## Format, lint, types (also as Windows and macOS see them) and the house rules
@@ -68,6 +68,9 @@ clean:  ## Remove what the targets above have made
 
 setup:
 	@scripts/setup.sh
+
+redis:
+	@scripts/setup.sh redis
 
 speech:
 	@scripts/setup.sh speech

