@@ -36,6 +36,8 @@ def test_the_page_lists_every_kind_of_key() -> None:
     keys, request, session = Keys(), RequestKey("a", "s", "r"), SessionKey("a", "s")
     names = [keys.bucket(0), keys.binding(request), keys.kept(0), keys.session(session)]
     names += [keys.inbox("alice", 0), keys.dead_letters("alice", 0)]
+    names += [keys.presence("alice"), keys.nodes("alice"), keys.names()]
+    names += [keys.settings(), keys.leader()]
     for name in names:
         kind = name.split("}:")[1].split(":")[0]
         assert re.search(rf"^\| `pointsman:{{[^}}]+}}:{kind}[`:]", TEXT, re.MULTILINE), kind
