@@ -19,6 +19,7 @@ Languages = Annotated[list[Language], msgspec.Meta(max_length=256)]
 LanguagePair = tuple[Language, Language]
 # Wide, so that a percentage out of range can be judged in words; but a number, and finite.
 Percentage = Annotated[float, msgspec.Meta(ge=-1e9, le=1e9)]
+Interval = Annotated[float, msgspec.Meta(ge=0, le=86_400)]  # seconds; 0: as it was
 LanguagePairs = Annotated[list[LanguagePair], msgspec.Meta(max_length=512)]
 
 
@@ -97,7 +98,7 @@ class Registered(Message, tag="registered", frozen=True, kw_only=True):
     instance_uid: str = ""
     server_version: str = ""
     protocol_version: int = 1
-    heartbeat_interval_s: float = 1.0
+    heartbeat_interval_s: Interval = 1.0
     # After so many intervals without a heartbeat the node is declared dead.
     offline_intervals: Number = 5
     # Lanes that stand may stay where row and generation are what they were: lane_open on each.
@@ -131,7 +132,7 @@ class HeartbeatAck(Message, tag="heartbeat_ack", frozen=True, kw_only=True):
     state: str = ""
     desired: Literal["run", "drain", "pause"] = "run"
     config_version: Number = 0
-    heartbeat_interval_s: float = 0.0
+    heartbeat_interval_s: Interval = 0.0
     server_time_ms: int = 0
 
 

@@ -65,9 +65,9 @@ class SessionInitAck(Message, tag="session_init_ack", frozen=True, kw_only=True)
     server_version: str = ""
     instance: str = ""
     payload_bytes_max: Number = 0
-    heartbeat_interval_s: float = 0.0
-    idle_timeout_s: float = 0.0
-    resume_window_s: float = 0.0
+    heartbeat_interval_s: WaitSeconds = 0.0
+    idle_timeout_s: Annotated[float, msgspec.Meta(ge=0, le=86_400)] = 0.0
+    resume_window_s: Annotated[float, msgspec.Meta(ge=0, le=86_400)] = 0.0
     paired_node: str = ""
     order: Order = "free"
 
