@@ -304,3 +304,19 @@ def test_after_a_restart_a_running_job_of_the_session_is_waited_for() -> None:
     assert client.one(Result).request_id == "r-0"
     h.advance(0.2)
     assert began({3: node, 4: other}) == ["r-1"]
+
+
+def test_after_a_restart_a_job_that_had_ended_before_its_client_named_it_holds_up_nobody() -> None:
+    """I13: its node has nothing to end any more, so there is nothing to wait for."""
+    host = fleet(1, slots=4)[0].host
+    h = WorkerHarness(host, epoch=2)
+    h.feed()
+    node = h.open_lane(3, running=[JobFence("j-1", 1, 7, "", "s-1", "r-0")])
+    node.end(Assign(number=1, job_id="j-1", dispatch=7), epoch=1)
+    client = h.open_session("s-1", order="serial")
+    client.submit("r-0")
+    h.advance(5.0)
+    assert client.one(Result).request_id == "r-0"
+    client.submit("r-1")
+    h.advance(0.2)
+    assert began({3: node}) == ["r-1"]
