@@ -385,3 +385,16 @@ def test_a_result_that_waited_for_the_disk_is_told_under_a_number_after_those_be
     told = [(result.request_id, result.number) for result in client.all(Result)]
     assert [name for name, _ in told] == ["r-2", "r-1"]
     assert told[0][1] < told[1][1]
+
+
+def test_word_of_an_older_sync_that_comes_late_takes_nothing_back() -> None:
+    """I1: what is on the disk stays there; whoever waits for it is not forgotten."""
+    h = journalled(slots=2)
+    node, client = h.open_lane(3), h.open_session()
+    numbers = []
+    for request_id in ("r-1", "r-2"):
+        client.submit(request_id, durability="fsync")
+        numbers.append(newest_write(h).number)
+    h.feed(JournalSynced(numbers[1]), JournalSynced(numbers[0]))
+    node.end(node.assignments()[0], b"x" * (64 * KIB + 1))  # too large to be written
+    assert client.one(Result).request_id == "r-1"

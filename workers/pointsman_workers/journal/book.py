@@ -153,8 +153,8 @@ class JournalBook:
             self._unsynced.append((number, act))
 
     def synced(self, number: int) -> None:
-        """Every record up to this number is on the disk."""
-        self._synced = number
+        """Every record up to this number is on the disk; word of an older one may come later."""
+        self._synced = max(self._synced, number)
         unsynced = self._unsynced
         while unsynced and unsynced[0][0] <= number:
             unsynced.popleft()[1]()
