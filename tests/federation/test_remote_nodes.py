@@ -224,3 +224,34 @@ def test_remote_nodes_that_fall_silent_are_no_mass_loss_of_ours() -> None:
     assert fleet["b"].core.state.silent_count == 0
     assert not any("silent" in words for words in fleet["b"].alarms)
     assert shown(fleet["b"], "own") is NodeState.READY
+
+
+def test_what_an_instance_tells_falsely_is_not_taken_and_told_once() -> None:
+    """D2: a page that cannot be changes nothing of what was taken before."""
+    fleet = Instances("a", "b")
+    node = fleet["a"].make_ready(registration("n1"))
+    fleet.beat(("a", node), seconds=3)
+    for part in fleet.store.parts:
+        fleet.store.parts[part] = b"\xc1"
+    fleet["a"].say(node, Drain(deadline_s=60.0))
+    fleet.join("c")
+    fleet.beat(("a", node), seconds=1)
+    fleet.store.presences["x"] = b"\xc1"
+    fleet.store.holders["x"] = "uid-x"
+    fleet.beat(("a", node), seconds=4)
+    told = [words for words in fleet["b"].alarms if "tells is not taken" in words]
+    assert len(told) == 1
+    assert shown(fleet["b"], "n1") in (NodeState.READY, NodeState.DRAINING)
+
+
+def test_a_thousand_nodes_are_told_in_pages_and_taken_in_slices() -> None:
+    """A turn takes two pages at most, so that a newcomer's reading stalls nobody."""
+    config = config_with(max_nodes=4_096)
+    fleet = Instances("a", config=config)
+    fleet["a"].is_checked = False
+    for number in range(1_000):
+        fleet["a"].make_ready(registration(f"n{number:04}"))
+    fleet.join("b", config)
+    fleet["b"].is_checked = False
+    fleet.advance(4 * SECOND)
+    assert len(fleet["b"].core.state.nodes.remote) == 1_000
