@@ -1,5 +1,7 @@
 """What instances tell each other is judged like what a network brings (D2)."""
 
+from itertools import product
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -95,13 +97,17 @@ def test_what_is_too_large_is_refused_before_it_is_read() -> None:
 
 @given(st.binary(max_size=200), st.integers(min_value=0, max_value=400))
 def test_any_bytes_are_read_or_refused_and_nothing_else(noise: bytes, at: int) -> None:
-    for whole in (encode(PRESENCE), encode(PAGE), words_page(pack_words(READY, LOAD, running=1))):
-        for blob in (noise, whole[:at] + noise + whole[at:]):
-            for read in (read_records, read_words, lambda blob: read_presence(blob, "a")):
-                try:
-                    read(blob)
-                except Untrue:
-                    continue
+    wholes = encode(PRESENCE), encode(PAGE), words_page(pack_words(READY, LOAD, running=1))
+    blobs = [noise, *(whole[:at] + noise + whole[at:] for whole in wholes)]
+    for read, blob in product((read_records, read_words, _read_presence_of_a), blobs):
+        try:
+            read(blob)
+        except Untrue:
+            continue
+
+
+def _read_presence_of_a(blob: bytes) -> object:
+    return read_presence(blob, "a")
 
 
 def test_words_hold_what_rows_hold() -> None:
