@@ -15,38 +15,26 @@ import sys
 import time
 from contextlib import ExitStack
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
-from _shared.processes import Child
+import msgspec
+from _load.orders import cpu_of
+from _shared.crowds import Crowd, Size, nodes_max
 from _shared.report import Options, Row, quantile, report
+from _shared.service import Span, WatchedService, longest_ns, watched_service
 
 from pointsman import Session, connect
-from pointsman.testing import running_service
-from pointsman_shm.config import LimitsConfig
-from pointsman_shm.descriptors import connections_max
 from pointsman_wire.admin_messages import Nodes, NodesQuery, Status, StatusQuery
 from pointsman_wire.places import admin_socket
 from pointsman_wire.sockets.admin import AdminError, ask
 
 WORKERS = 1
-JOIN_PER_SECOND = 75  # of each process: the start is no storm
-PROCESSES = 2
+JOIN_PER_SECOND = 150  # the start is no storm
 PROBE_S = 0.02
-# All nodes share this machine, and are more than a service has unless told otherwise.
-CONFIG = "[nodes]\nresource_threshold_percent = 0\nmax_nodes = 20_000\n"
+# More nodes than a service has unless told otherwise.
+CONFIG = "max_nodes = 20_000\n"
 CALM_S = 5.0
-RESERVED = 500
+BACK_S = 120.0
 QUICK_NODES = 400
-
-
-def nodes_max() -> int:
-    """How many nodes descriptors allow: of the two processes, and of the manager's connections."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    per_process = (hard - RESERVED) // (1 + WORKERS)
-    low, high = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()
-    ports = int(high) - int(low) - RESERVED
-    served = connections_max(hard, LimitsConfig().descriptors_percent) - RESERVED
-    return min(PROCESSES * min(per_process, ports // (1 + WORKERS)), served)
 
 
 class Probe:
@@ -99,95 +87,120 @@ def rss_mib(pid: int) -> float:
     return pages * resource.getpagesize() / 2**20
 
 
-async def storm(nodes: int) -> Row:
-    """Measure one kill."""
-    with ExitStack() as stack:
-        config = Path(stack.enter_context(TemporaryDirectory(prefix="pointsman-"))) / "storm.toml"
-        config.write_text(CONFIG)
-        config.chmod(0o600)
-        service = stack.enter_context(running_service(workers=WORKERS, config=config))
-        share = str(nodes // PROCESSES)
-        crowd = [
-            stack.enter_context(
-                Child(
-                    "_load.lean.agents",
-                    service.address,
-                    f"n{k}",
-                    share,
-                    str(JOIN_PER_SECOND),
-                    f"127.0.0.{k + 2}",  # an address for each, as each has ports of its own
-                )
-            )
-            for k in range(PROCESSES)
-        ]
-        for child in crowd:
-            await asyncio.to_thread(wait_for_ready, child)
-        return await _strike(service.address, service.runtime_dir, crowd, nodes)
+class Joined(msgspec.Struct, frozen=True):
+    """How the fleet came together, before anything happened to it."""
+
+    seconds: float
+    manager_cpu_s: float
+    turn_max_ms: float
 
 
-def wait_for_ready(child: Child) -> None:
-    """Wait for the crowd, which takes longer than a child is given to answer."""
-    until_s = time.monotonic() + 400
-    while time.monotonic() < until_s:
-        if child.has_line():
-            child.next_line()
-            return
-        time.sleep(0.2)
-    sys.exit("the nodes did not become ready within 400 s")
+def storm(nodes: int) -> Row:
+    """Let a fleet join, and measure one kill."""
+    with watched_service(WORKERS, CONFIG) as service, ExitStack() as stack:
+        began = service.look()
+        crowd = Crowd(
+            stack, service.address, Size(nodes=nodes, workers=WORKERS, per_s=JOIN_PER_SECOND)
+        )
+        crowd.wait_until_ready()
+        span = service.since(began)
+        joined = Joined(
+            span.elapsed_s, span.cpu_s["manager"], longest_ns(span.timing("turn", "manager")) / 1e6
+        )
+        return asyncio.run(_strike(service, crowd, nodes, joined))
 
 
-async def _strike(address: str, runtime_dir: Path, crowd: list[Child], nodes: int) -> Row:
-    before = await status_of(runtime_dir, "manager")
-    places = await places_of(runtime_dir)
+async def _strike(service: WatchedService, crowd: Crowd, nodes: int, joined: Joined) -> Row:
+    before = await status_of(service.runtime_dir, "manager")
+    places = await places_of(service.runtime_dir)
     rss_before = rss_mib(before.pid)
-    async with connect(address, src="en", tgt="es") as session:
+    async with connect(service.address, src="en", tgt="es") as session:
         probe = Probe(session)
         task = asyncio.create_task(probe.run())
         await asyncio.sleep(CALM_S)
         calm = sorted(probe.latencies_ns)
         probe.latencies_ns.clear()
-        for child in crowd:
-            await asyncio.to_thread(child.ask, "mark")
-        began_s = time.monotonic()
+        await asyncio.to_thread(crowd.ask, "mark")
+        watch = StormWatch(service)
         os.kill(before.pid, signal.SIGKILL)
-        back = await _all_back(crowd, nodes, began_s + 120)
-        took_s = time.monotonic() - began_s
+        back = await _all_back(crowd, nodes)
+        span = watch.ended((await status_of(service.runtime_dir, "manager")).pid)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-        ordered = sorted(probe.latencies_ns)
         await asyncio.sleep(3)
-        after = await status_of(runtime_dir, "manager")
-        now = await places_of(runtime_dir)
-        told = [json.loads(await asyncio.to_thread(child.ask, "told")) for child in crowd]
+        after = await status_of(service.runtime_dir, "manager")
+        now = await places_of(service.runtime_dir)
+        told = [json.loads(answer) for answer in await asyncio.to_thread(crowd.ask, "told")]
     stall_max_ms = max(counts.pop("stall_max_ms") for counts in told)
     print(*told, sep="\n", file=sys.stderr)
-    turn, wait = after.timings_us["turn"], after.timings_us["management_wait"]
+    rss = rss_mib(after.pid)
     return {
         "nodes": nodes,
+        "joined_s": joined.seconds,
+        "joined_manager_cpu_s": joined.manager_cpu_s,
+        "joined_turn_max_ms": joined.turn_max_ms,
         "back": back,
-        "all_back_s": took_s,
+        "all_back_s": span.elapsed_s,
         # A node that was declared dead has another row or generation, or is still offline.
         "false_deaths": sum(now.get(node_id) != place for node_id, place in places.items()),
         "retries": sum(sum(counts.values()) for counts in told) - nodes,
-        "jobs": len(ordered),
-        "jobs_failed": probe.failures,
-        "client_calm_p99_ms": quantile(calm, 0.99) / 1e6,
-        "client_p99_ms": quantile(ordered, 0.99) / 1e6,
-        "client_max_ms": ordered[-1] / 1e6,
-        "turn_p99_ms": turn["p99"] / 1e3,
-        "turn_max_ms": turn["max"] / 1e3,
-        "management_wait_p99_ms": wait["p99"] / 1e3,
+        **_client_figures(probe, calm),
+        **_server_figures(span),
         "nodes_stall_max_ms": float(stall_max_ms),
         "load_average": os.getloadavg()[0],
-        "manager_rss_mib": rss_mib(after.pid),
-        "manager_rss_times": rss_mib(after.pid) / rss_before,
+        "manager_rss_mib": rss,
+        "manager_rss_times": rss / rss_before,
     }
 
 
-async def _all_back(crowd: list[Child], nodes: int, until_s: float) -> int:
+class StormWatch:
+    """What the service uses and counts from now on, though its manager is about to die."""
+
+    def __init__(self, service: WatchedService) -> None:
+        self._service = service
+        self._workers = {name: service.pids[name] for name in service.workers}
+        self._cpu_ns = cpu_of(self._workers)
+        self._stats = {name: page.read() for name, page in service.pages.items()}
+        self._began_s = time.monotonic()
+
+    def ended(self, manager_pid: int) -> Span:
+        """Return what it was; of the manager, what this new one has used in its life."""
+        now_ns = cpu_of({**self._workers, "manager": manager_pid})
+        return Span(
+            elapsed_s=time.monotonic() - self._began_s,
+            cpu_s={name: (ns - self._cpu_ns.get(name, 0)) / 1e9 for name, ns in now_ns.items()},
+            begin=self._stats,
+            end={name: page.read() for name, page in self._service.pages.items()},
+        )
+
+
+def _client_figures(probe: Probe, calm: list[int]) -> Row:
+    ordered = sorted(probe.latencies_ns)
+    return {
+        "jobs": len(ordered),
+        "jobs_failed": probe.failures,
+        "client_calm_p99_ms": quantile(calm, 0.99) / 1e6,
+        "client_p50_ms": quantile(ordered, 0.5) / 1e6,
+        "client_p99_ms": quantile(ordered, 0.99) / 1e6,
+        "client_max_ms": ordered[-1] / 1e6,
+    }
+
+
+def _server_figures(span: Span) -> Row:
+    turn = span.timing("turn", "manager")
+    return {
+        "manager_cpu_s": span.cpu_s["manager"],
+        "workers_cpu_s": span.workers_cpu_s(),
+        "turn_p99_ms": turn.quantile(0.99) / 1e6,
+        "turn_max_ms": longest_ns(turn) / 1e6,
+    }
+
+
+async def _all_back(crowd: Crowd, nodes: int) -> int:
+    until_s = time.monotonic() + BACK_S
     while True:
-        back = sum([int(await asyncio.to_thread(child.ask, "count")) for child in crowd])
-        if back >= nodes // PROCESSES * PROCESSES or time.monotonic() > until_s:
+        back = sum(int(count) for count in await asyncio.to_thread(crowd.ask, "count"))
+        if back >= nodes or time.monotonic() > until_s:
             return back
         await asyncio.sleep(0.2)
 
@@ -200,7 +213,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows here as well")
     found = parser.parse_args()
     nodes = QUICK_NODES if found.quick else found.nodes or nodes_max()
-    row = asyncio.run(storm(nodes))
+    row = storm(nodes)
     report("reconnects", [row], Options(is_quick=found.quick, json_path=found.json))
 
 
