@@ -50,6 +50,27 @@ async def test_several_readable_sockets_make_one_step() -> None:
             peer.close()
 
 
+async def test_n9_what_a_crowd_says_at_once_is_several_steps_and_each_is_answered_at_its_end() -> (
+    None
+):
+    """However many speak at once, time passes in the core between every few of them."""
+    core = NotingCore(echo)
+    turns: list[int] = []
+    async with driving(core, settings=DriverSettings(step_events_max=3)) as driver:
+        peers = [await accepted(driver) for _ in range(8)]
+        await until(lambda: len(core.events(Accepted)) == 8)
+        core.steps.clear()
+        driver.observe_turn = turns.append
+        for peer in peers:
+            peer.sock.send(beat(1))
+        await until(lambda: len(core.events(Received)) == 8)
+        assert [len(events) for _, events in core.steps] == [3, 3, 2]
+        assert [now_ns for now_ns, _ in core.steps] == sorted({now for now, _ in core.steps})
+        assert len(turns) == 3
+        for peer in peers:
+            peer.close()
+
+
 async def test_what_one_step_sends_on_a_connection_leaves_in_one_write() -> None:
     core = NotingCore(obey)
     async with driving(core) as driver:

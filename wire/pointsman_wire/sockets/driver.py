@@ -1,7 +1,7 @@
 """The one thin loop around every core: facts in, one step a turn, wishes out.
 
 Whatever happens in one turn of the event loop is gathered in an inbox and handed to the core in
-one step; what the core sends is encoded into one buffer for each connection and written once.
+one step (a crowd's in several); what it sends on a connection is encoded and written at once.
 
 Time: exactly one timer is armed, for the core's next deadline; it is armed anew only when the
 deadline came nearer or the timer fired.  When this process did not run for a while (a stopped
@@ -60,6 +60,7 @@ class DriverSettings(msgspec.Struct, frozen=True, kw_only=True):
     dial_s: float = 5.0
     late_tolerance_ns: int = 250_000_000
     connections_max: int = 1_000_000  # above it none is adopted
+    step_events_max: int = 1_000_000  # more that came at once are several steps
     web: Callable[[ConnectionHost, Accepted, ConnectionLimits], FrameConnection] | None = None
 
 
@@ -133,8 +134,7 @@ class Driver:
         """Take over an accepted connection whose preamble has arrived but was not read.
 
         `peer` is the address without the port, `came_at_ns` when it was accepted, on the
-        monotonic clock (0: now).  Refused (closed) when the role is not spoken here, when there
-        are too many connections, or when too many peers are unknown yet.
+        monotonic clock (0: now).  Closed when the role is not spoken here, or there are too many.
         """
         sock.setblocking(False)
         reader = self._readers.get(preamble.role)
@@ -227,8 +227,7 @@ class Driver:
             self._loop.call_soon(self._loop.call_soon, self._late_turn, late_ns)
             return
         self._is_scheduled = False
-        if self._timer is None:
-            self._timer_at_ns = _NEVER_NS
+        self._timer_at_ns = _NEVER_NS if self._timer is None else self._timer_at_ns
         self._step(now_ns)
 
     def _late_turn(self, late_ns: int) -> None:
@@ -245,7 +244,10 @@ class Driver:
         events, self._inbox, told_at_ns = self._inbox, [], self._told_at_ns
         resting, self._resting = self._resting, []
         try:
-            self._carry_out(self._core.step(now_ns, events))
+            while len(events) > (share := self.settings.step_events_max):
+                self._step_once(now_ns, events[:share])
+                events, now_ns = events[share:], monotonic_ns()
+            self._step_once(now_ns, events)
             deadline_ns = self._core.next_deadline_ns()
         except BaseException as error:
             self._is_over = True
@@ -257,10 +259,13 @@ class Driver:
             self._arm(self._deadline_ns)
         for connection in resting:
             connection.read_on()
-        if self.observe_turn is not None:
-            self.observe_turn(monotonic_ns() - now_ns)
         if events and self.observe_wait is not None:
             self.observe_wait(monotonic_ns() - told_at_ns)
+
+    def _step_once(self, now_ns: int, events: Sequence[Any]) -> None:
+        self._carry_out(self._core.step(now_ns, events))
+        if self.observe_turn is not None:
+            self.observe_turn(monotonic_ns() - now_ns)
 
     def _carry_out(self, commands: Sequence[Any]) -> None:
         connections = self._connections
