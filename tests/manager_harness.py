@@ -137,6 +137,9 @@ class Harness:
             self.core.state.outbox.recorded(self.sync().number)
             commands += self.core.state.outbox.take()
         self.commands = commands
+        for answer in self.sent(Registered):
+            if answer.key:
+                self.keys[answer.node_id] = answer.key
         return commands
 
     def turn(self, *events: object) -> list[object]:
@@ -181,15 +184,12 @@ class Harness:
         return self.feed(Received(connection, [(message, b"") for message in messages]))
 
     def join(self, message: Register | None = None) -> Connection:
-        """Dial and register; the key that the answer brings is kept for the next time."""
+        """Dial and register, with the key that an answer has brought before."""
         message = message or registration()
         if not message.key and message.node_id in self.keys:
             message = msgspec.structs.replace(message, key=self.keys[message.node_id])
         connection = self.dial()
         self.say(connection, message)
-        for answer in self.sent(Registered):
-            if answer.key:
-                self.keys[answer.node_id] = answer.key
         return connection
 
     def make_ready(self, message: Register | None = None) -> Connection:

@@ -47,7 +47,7 @@ class Crowd:
         process_count = max(2, -(-nodes // nodes_per_process(size.workers)))
         shares = [nodes // process_count] * process_count
         shares[0] += nodes - sum(shares)
-        # An address of its own for each process, as each address has ports of its own.
+        # Addresses of its own for each process, as each address has ports of its own.
         self._children = [
             stack.enter_context(
                 Child(
@@ -56,7 +56,7 @@ class Crowd:
                     f"n{number}",
                     str(share),
                     str(size.per_s / process_count),
-                    f"127.0.0.{number + 2}",
+                    f"127.0.{number + 1}",
                     size.pair,
                 )
             )

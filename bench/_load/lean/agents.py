@@ -5,8 +5,8 @@ python -m _load.lean.agents ADDRESS PREFIX COUNT PER_SECOND SOURCE [SRC-TGT]
 Each node keeps a control connection and a lane to every worker.  It dials, waits (full jitter) and
 gives up as the SDK's agent does, beats with one and the same frame, and answers every job with its
 own payload.  A tenth of what the SDK's agent costs is left, so that the machine is the server's.
-SOURCE is the address on this host to dial from: each has ports of its own.  They translate from
-SRC into TGT (en-es).  Orders, a line each:
+SOURCE begins the addresses to dial from (127.0.1), as each has ports of its own.  They translate
+from SRC into TGT (en-es).  Orders, a line each:
 
   mark    forget what was counted; answers "marked"
   count   answers how many nodes were called ready since the mark

@@ -4,6 +4,7 @@ Timers are as exact as a bucket is wide, which is what lets ten thousand of them
 """
 
 import errno
+import itertools
 import select
 import socket
 import struct
@@ -12,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable
 
 BUCKET_S = 0.02
+SOURCES = 16  # addresses to dial from
 EVENTS_MAX = 512
 READ_BYTES = 65_536
 
@@ -30,7 +32,9 @@ class Crowd:
 
     def __init__(self, server: tuple[str, int], source: str) -> None:
         self.server = server
-        self.source = source
+        # In turns: where ten thousand ports of one address are taken, the kernel looks longer for a
+        # free one than a whole handshake takes.
+        self.sources = itertools.cycle([f"{source}.{last + 1}" for last in range(SOURCES)])
         self.epoll = select.epoll()
         self.by_descriptor: dict[int, RawConnection] = {}
         self.told: Counter[str] = Counter()
@@ -85,7 +89,7 @@ class RawConnection:
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setsockopt(socket.IPPROTO_IP, _BIND_ADDRESS_NO_PORT, 1)
-        sock.bind((crowd.source, 0))
+        sock.bind((next(crowd.sources), 0))
         crowd.by_descriptor[sock.fileno()] = self
         crowd.epoll.register(sock.fileno(), select.EPOLLIN | select.EPOLLOUT)
         failed = sock.connect_ex(crowd.server)
