@@ -137,9 +137,6 @@ class Harness:
             self.core.state.outbox.recorded(self.sync().number)
             commands += self.core.state.outbox.take()
         self.commands = commands
-        for answer in self.sent(Registered):
-            if answer.key:
-                self.keys[answer.node_id] = answer.key
         return commands
 
     def turn(self, *events: object) -> list[object]:
@@ -184,13 +181,20 @@ class Harness:
         return self.feed(Received(connection, [(message, b"") for message in messages]))
 
     def join(self, message: Register | None = None) -> Connection:
-        """Dial and register, with the key that an answer has brought before."""
+        """Dial and register; the key that the answer brings is kept for the next time."""
         message = message or registration()
         if not message.key and message.node_id in self.keys:
             message = msgspec.structs.replace(message, key=self.keys[message.node_id])
         connection = self.dial()
         self.say(connection, message)
+        self.keep_keys()
         return connection
+
+    def keep_keys(self) -> None:
+        """Keep the keys that the last turn sent, for the next time that their nodes join."""
+        for answer in self.sent(Registered):
+            if answer.key:
+                self.keys[answer.node_id] = answer.key
 
     def make_ready(self, message: Register | None = None) -> Connection:
         """Join, lanes up, one good heartbeat."""
@@ -269,8 +273,10 @@ def large_fleet(count: int, *, per_turn: int = 200) -> Harness:
                 for offset, connection in enumerate(connections)
             )
         )
+        h.keep_keys()
         while h.core.state.lobby:
             h.feed()
+            h.keep_keys()
     while h.core.state.dirty:
         h.now_ns += 20 * MS
         h.feed()
