@@ -153,6 +153,22 @@ def test_a_job_of_durability_redis_is_adopted_when_its_instance_is_gone() -> Non
         assert client.one(Result).job_id == job.job_id
 
 
+def test_a_job_of_durability_redis_is_adopted_although_redis_was_flushed_before() -> None:
+    """R3: what it takes to run it is published again as well."""
+    fleet = journalled("a", "b")
+    a = fleet["a"]
+    node_a, client_a = opened(a)
+    client_a.submit("r-1", durability="redis", timeout_s=3600.0)
+    job = node_a.assignment()
+    node_a.acknowledge(job.number)
+    fleet.model.flush()
+    fleet.advance(5.0)
+    a.kill()
+    fleet.tell_members()
+    node_b = fleet["b"].open_lane(3)
+    assert awaited(fleet, node_b, LEASE_S + 20).job_id == job.job_id
+
+
 # -- clients that move
 
 

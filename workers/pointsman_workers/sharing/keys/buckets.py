@@ -32,8 +32,10 @@ from pointsman_wire.coordination.requests import (
 )
 from pointsman_workers.core.shard import MILLISECOND_NS, SECOND_NS, Shard
 from pointsman_workers.core.state import Job, Key
+from pointsman_workers.journal.book import REDIS
 from pointsman_workers.sharing.keys.bond import Standing
 from pointsman_workers.sharing.keys.book import CoordinationBook
+from pointsman_workers.sharing.keys.keeping import encode_kept
 
 OVERDUE_NS = 10 * SECOND_NS
 THAW_NS = 200 * MILLISECOND_NS
@@ -249,8 +251,13 @@ class BucketDesk:
         for job in bucket.bound.values():
             bond = job.bond
             if bond is not None and bond.standing is Standing.BOUND:
+                is_kept = job.durability == REDIS and job.is_open
                 yield Binding(
-                    key=RequestKey(*job.key), job_id=job.job_id, body=job.body, fence=bond.fence
+                    key=RequestKey(*job.key),
+                    job_id=job.job_id,
+                    body=job.body,
+                    fence=bond.fence,
+                    keep=encode_kept(job) if is_kept else None,
                 )
         now_ns = self.shard.now_ns
         for ended in bucket.ended:
