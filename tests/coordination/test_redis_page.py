@@ -20,7 +20,10 @@ SENT_BESIDES |= {"xgroup|create", "xreadgroup", "xautoclaim", "xpending", "pexpi
 def test_the_page_lists_every_refusal_as_the_table_has_it() -> None:
     """R11: the page is the table."""
     rows = [f"| `{code}` | {' | '.join(trouble)} |" for code, trouble in TROUBLES.items()]
-    assert TEXT.rstrip().splitlines()[-len(rows) :] == rows
+    lines = TEXT.splitlines()
+    first = lines.index(rows[0])
+    assert lines[first : first + len(rows)] == rows
+    assert not [line for line in lines[first + len(rows) :][:1] if line.startswith("|")]
 
 
 def test_the_page_lists_every_key_of_the_section_with_its_default() -> None:
