@@ -9,8 +9,9 @@ from argparse import ArgumentParser
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from campaigns.ledger import Tally, campaigns, sums, upper_bound
 from campaigns.shown_by import told_by_id
+
+from pointsman_sim.campaign_ledger import Tally, campaigns, sums, upper_bound
 
 PROMISES = Path(__file__).with_name("promises.toml")
 LEDGER = "docs/reliability.jsonl"

@@ -20,12 +20,12 @@ from functools import lru_cache
 from pathlib import Path
 
 import memory_peer
-from campaigns.ledger import Tally, append
 
 from pointsman_shm.memory.catalog_layout import PUBLISH_INTERVAL_NS, CatalogLayout
 from pointsman_shm.memory.catalog_reader import CatalogReader
 from pointsman_shm.memory.catalog_writer import CatalogWriter
 from pointsman_shm.memory.segment import attach_segment, create_segment, unlink_segment
+from pointsman_sim.campaign_ledger import Tally, append
 
 FEW = (1, 4, 0)  # nodes, pages, cadence in nanoseconds
 MANY = (85_000, 400, PUBLISH_INTERVAL_NS)

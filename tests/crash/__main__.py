@@ -17,12 +17,13 @@ from random import Random
 from tempfile import TemporaryDirectory
 from time import monotonic
 
-from campaigns import ledger
 from crash.load import Outcome
 from crash.points import points_of
 from crash.scenes import client_dies, manager_dies, node_dies, worker_dies
 from crash.weather import ORDERS, all_at_once, hang, harm_segments, random_kills, starve
 from live.service import LiveService, live_service
+
+from pointsman_sim import campaign_ledger as ledger
 
 WORDS_MAX = 400
 # A worker passes these several times for each job, and in each life for the life before.

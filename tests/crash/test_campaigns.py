@@ -4,9 +4,10 @@ import re
 from pathlib import Path
 
 import pytest
-from campaigns.ledger import Tally, append, campaigns, sums, upper_bound
 from campaigns.page import read_promises, render
 from campaigns.shown_by import ids_in, told_by_id
+
+from pointsman_sim.campaign_ledger import Tally, append, campaigns, sums, upper_bound
 
 ROOT = Path(__file__).resolve().parents[2]
 

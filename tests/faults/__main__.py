@@ -20,12 +20,13 @@ from tempfile import TemporaryDirectory
 from time import monotonic
 from typing import NamedTuple
 
-from campaigns.ledger import Tally, append
 from faults import client_scenarios, namespace_scenarios, node_scenarios
 from faults.namespaces import Namespace, namespace, why_not
 from faults.yard import CONFIG, Figures, Scenario, quantile, yard
 from live.service import LiveService, live_service, started
 from supervised_service import Place, place
+
+from pointsman_sim.campaign_ledger import Tally, append
 
 KEPT_MAX = 10_000
 

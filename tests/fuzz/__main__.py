@@ -18,9 +18,10 @@ import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from campaigns.ledger import Tally, append
 from fuzz.mutator import Mutator
 from fuzz.targets import TARGETS
+
+from pointsman_sim.campaign_ledger import Tally, append
 
 CASE_TIMEOUT_S = 20
 GRACE_S = 60.0

@@ -123,7 +123,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(failure(report, again), file=sys.stderr, flush=True)
         seed += 1
     if options.ledger is not None:
-        append(options.ledger, campaign, (monotonic() - campaign_began_s) / 60)
+        append(options.ledger, campaign.tallies(), (monotonic() - campaign_began_s) / 60)
     if not is_single:
         print(f"{seed - options.seed} runs, {broken_count} broken")
     return 1 if broken_count else 0
