@@ -14,12 +14,12 @@ import tempfile
 import time
 from pathlib import Path
 
-from campaigns.ledger import Tally, append
 from coordination.asking import ALICE, BOB, AskedRedis, bind, opened, settings_for
 from redis_yard.programs import NONE_FOUND, redis_program
 from redis_yard.rights import acl_line
 from redis_yard.server import RedisServer, running
 
+from pointsman_sim.campaign_ledger import Tally, append
 from pointsman_wire.coordination.backing import RedisBacking
 from pointsman_wire.coordination.keys import BUCKET_COUNT
 from pointsman_wire.coordination.requests import Answer, Bound, Release, RequestKey
