@@ -215,6 +215,7 @@ def idle_sessions(kind: str, order: Open | OpenOnTrunks, options: Options) -> Ro
         "sessions": count,
         "connections": count if kind == "connections" else 2,
         "bytes_per_session": grown_bytes / count,
+        "retries": float(sum(each.retries for each in opened)),
         "opens_per_s": count / max(each.elapsed_s for each in opened),
         "open_p50_us": max(each.p50_us for each in opened),
         "open_p99_us": max(each.p99_us for each in opened),

@@ -83,7 +83,7 @@ def read_watched(words: Sequence[str]) -> dict[str, int]:
 
 async def obey(run: Callable[[Order], Awaitable[Outcome]]) -> None:
     """Say ready, then run what is ordered on standard input until that ends."""
-    asyncio.get_running_loop().set_exception_handler(_die)
+    asyncio.get_running_loop().set_exception_handler(die)
     say(READY)
     while line := await next_line():
         say(msgspec.json.encode(await run(msgspec.json.decode(line, type=Order))).decode())
@@ -91,13 +91,13 @@ async def obey(run: Callable[[Order], Awaitable[Outcome]]) -> None:
 
 async def wait_for_end() -> None:
     """Say ready, then wait until standard input ends: the bench is over, or dead."""
-    asyncio.get_running_loop().set_exception_handler(_die)
+    asyncio.get_running_loop().set_exception_handler(die)
     say(READY)
     while await next_line():
         continue
 
 
-def _die(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+def die(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     """A callback raised: say so, and end at once, so that the bench does not wait in vain."""
     loop.default_exception_handler(context)
     sys.stderr.flush()

@@ -7,6 +7,7 @@ orders.py, one a line, one answer a line.
 """
 
 import asyncio
+import os
 import resource
 import sys
 import time
@@ -17,10 +18,11 @@ from itertools import count
 import msgspec
 import uvloop
 
-from _load.orders import READY, next_line, say
+from _load.orders import READY, die, next_line, say
 from _load.sessions.orders import Open, Opened, OpenOnTrunks, SessionOrder, Submit, Submitted
 from _load.streams import Frames, FrameStream
 from pointsman_wire import session_messages as client
+from pointsman_wire.errors import Code
 from pointsman_wire.messages import Error
 from pointsman_wire.preamble import Role, encode_preamble
 from pointsman_wire.shards import session_key, shard_of
@@ -29,6 +31,19 @@ PAYLOAD = bytes(200)
 TICK_S = 0.001
 HEARTBEAT_S = 20.0
 PATIENCE_S = 60.0
+ORDERS_MAX = 16
+RETRY_S = 0.5
+
+
+class Kept(FrameStream):
+    """A connection that tells `ended` when the server ends it."""
+
+    ended: Callable[["Kept"], None]
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell."""
+        super().connection_lost(exc)
+        self.ended(self)
 
 
 class Crowd:
@@ -39,10 +54,12 @@ class Crowd:
         self._server = (host, int(port))
         self._source = source
         self._loop = asyncio.get_running_loop()
-        self._streams: list[FrameStream] = []
+        self._streams: list[Kept] = []
         self._sessions: list[tuple[FrameStream, int]] = []  # the first is the hot one
         self._shards: dict[FrameStream, int] = {}
         self._opening: dict[int, asyncio.Future[None]] = {}  # by ref
+        self._first_refs: dict[Kept, int] = {}  # of the session that was asked for last
+        self._retries = 0
         self._refs = count(1)
         self._sent_ns: dict[str, int] = {}
         self._accepted_ns: list[int] = []
@@ -69,16 +86,26 @@ class Crowd:
 
     # ---- sessions
 
-    async def _dial(self, hello: bytes) -> FrameStream:
-        stream = FrameStream(client.ToClient, self._take, hello)
+    async def _dial(self, hello: bytes) -> Kept:
+        stream = Kept(client.ToClient, self._take, hello)
+        stream.ended = self._ended
         await self._loop.create_connection(
             lambda: stream, *self._server, local_addr=(self._source, 0)
         )
         self._streams.append(stream)
         return stream
 
-    async def _init(self, stream: FrameStream, session_id: str) -> None:
+    def _ended(self, stream: Kept) -> None:
+        """Turned away before its session stood: dialled again.  Later: the figures are wrong."""
+        ref = self._first_refs.pop(stream, 0)
+        if ref not in self._opening:
+            raise RuntimeError("the server ended a connection whose session stood")
+        self._streams.remove(stream)
+        self._opening.pop(ref).set_exception(ConnectionRefusedError())
+
+    async def _init(self, stream: Kept, session_id: str) -> None:
         ref = next(self._refs)
+        self._first_refs[stream] = ref
         stood = self._opening[ref] = self._loop.create_future()
         stream.put(client.SessionInit(ref=ref, session_id=session_id, src_lang="en", tgt_lang="es"))
         stream.flush()
@@ -89,8 +116,13 @@ class Crowd:
 
         async def open_one(session_id: str) -> None:
             key = session_key(session_id) if session_id else None
-            stream = await self._dial(encode_preamble(Role.SESSION, key))
-            await self._init(stream, session_id)
+            while True:
+                try:
+                    stream = await self._dial(encode_preamble(Role.SESSION, key))
+                    return await self._init(stream, session_id)
+                except ConnectionError:
+                    self._retries += 1
+                    await asyncio.sleep(RETRY_S)
 
         return await self._time_all([partial(open_one, i) for i in ids], order.at_once)
 
@@ -129,6 +161,7 @@ class Crowd:
                 group.create_task(work())
         return Opened(
             count=len(took_ns),
+            retries=self._retries,
             elapsed_s=(time.perf_counter_ns() - began_ns) / 1e9,
             mean_us=sum(took_ns) / len(took_ns) / 1e3,
             p50_us=quantile_us(took_ns, 0.5),
@@ -206,6 +239,11 @@ class Crowd:
             stream.flush()
 
     def _refuse(self, error: Error) -> None:
+        if error.ref in self._opening:
+            self._opening.pop(error.ref).set_exception(ConnectionRefusedError())
+            return
+        if error.error.code == Code.QUEUE_FULL and not error.request_id:
+            return  # the doorway is full: the connection ends, and is dialled again
         if error.request_id not in self._sent_ns:
             raise RuntimeError(f"the server answered {error.error}")
         del self._sent_ns[error.request_id]
@@ -218,14 +256,24 @@ def quantile_us(values_ns: Sequence[int], q: float) -> float:
     return ordered[min(len(ordered) - 1, int(q * len(ordered)))] / 1e3 if ordered else 0.0
 
 
+async def read_orders(orders: "asyncio.Queue[str]") -> None:
+    """Hand on what standard input says; its end is that of this process, whatever it does."""
+    while line := await next_line():
+        await orders.put(line)
+    os._exit(0)
+
+
 async def main(address: str, source: str) -> None:
     """Obey until standard input ends."""
+    asyncio.get_running_loop().set_exception_handler(die)
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     crowd = Crowd(address, source)
+    orders: asyncio.Queue[str] = asyncio.Queue(ORDERS_MAX)
+    reading = asyncio.create_task(read_orders(orders))
     say(READY)
-    while line := await next_line():
-        order = msgspec.json.decode(line, type=SessionOrder)
+    while not reading.done():
+        order = msgspec.json.decode(await orders.get(), type=SessionOrder)
         say(msgspec.json.encode(await crowd.obey(order)).decode())
 
 

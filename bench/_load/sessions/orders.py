@@ -39,9 +39,13 @@ SessionOrder = Open | OpenOnTrunks | Submit
 
 
 class Opened(msgspec.Struct, frozen=True, kw_only=True):
-    """How long all took, and one, from its dial until its session stood."""
+    """How long all took, and one, from its first dial until its session stood.
+
+    `retries` are dials that an overloaded worker turned away.
+    """
 
     count: int
+    retries: int
     elapsed_s: float
     mean_us: float
     p50_us: float
