@@ -204,8 +204,7 @@ class Invariants:
         start = Start(process, command.run, (epoch, dispatch))
         shard = shard_of(assign.session_id, self._instance.worker_count)
         highest = process.node.disk.epochs.get((self._instance.uid, shard), 0)
-        # A lone run that was admitted before starts once the worker that is there now grants it.
-        if epoch < highest and not assign.silence_ms:
+        if epoch < highest:
             raise Violation("I3", f"{process.name} starts epoch {epoch} after {highest}")
         if (assign.job_id, start.fence) in self._dispatches:
             raise Violation("I3", f"dispatch {start.fence} of {job_id} started twice")
