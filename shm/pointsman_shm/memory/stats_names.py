@@ -83,6 +83,10 @@ class Counter(_Position):
     GUESTS_REFUSED = auto()  # those for which there was no slot
     HOME_REFUSALS = auto()  # jobs of ours for which another instance had none
     LINKS_CUT = auto()  # links to other instances that fell silent
+    INBOX_ENTRIES = auto()  # read from our inbox
+    INBOX_FULL = auto()  # that another's inbox did not take
+    INBOX_OVERFLOWS = auto()  # times that what waited for one was thrown away
+    DEAD_LETTERS = auto()
 
 
 class Gauge(_Position):

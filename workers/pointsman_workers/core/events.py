@@ -1,5 +1,7 @@
 """What the worker core is told and what it wishes, beyond connections (pointsman_wire.link)."""
 
+from typing import Literal
+
 import msgspec
 
 from pointsman_shm.uplink import UplinkMessage
@@ -132,3 +134,33 @@ class Coordinated(msgspec.Struct, frozen=True, gc=False):
     """The answers to one Coordinate, in the order of its requests."""
 
     answers: list[Answer]
+
+
+class InboxRead(msgspec.Struct, frozen=True, gc=False):
+    """Comes after all that was said in these entries of our inbox; they are absorbed by then."""
+
+    ids: tuple[str, ...]
+
+
+class AcknowledgeInbox(msgspec.Struct, frozen=True, gc=False):
+    """What these entries of our inbox said has been acted upon: they may go."""
+
+    ids: tuple[str, ...]
+
+
+class WayChanged(msgspec.Struct, frozen=True, gc=False):
+    """How what we send to a worker of another instance fares.
+
+    open: it leaves.  stopped: its inbox is full, or Redis is away; what we send waits.  lost: so
+    much waited that it was thrown away.
+    """
+
+    instance: str
+    shard: int
+    state: Literal["open", "stopped", "lost"]
+
+
+class HearingChanged(msgspec.Struct, frozen=True, gc=False):
+    """Can our inbox be read?  While it cannot, silence of others says nothing."""
+
+    can_hear: bool

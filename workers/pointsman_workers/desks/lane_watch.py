@@ -31,6 +31,7 @@ SPREAD = 20
 NO_ROOM_NS = 20_000_000
 NO_ROOM_MAX_NS = SECOND_NS
 NO_ROOM_DOUBLINGS = 6
+FOREVER_NS = 1 << 62
 
 
 class LaneWatch:
@@ -179,6 +180,12 @@ class LaneWatch:
         lane.full_count = min(lane.full_count + 1, NO_ROOM_DOUBLINGS)
         lane.full_until_ns = self._shard.now_ns + pause_ns
         self._full[lane] = None
+        self.show(lane)
+
+    def is_out_of_reach(self, lane: Lane) -> None:
+        """Nothing that is sent to it arrives, until somebody says that it does."""
+        self._full.pop(lane, None)
+        lane.full_until_ns = FOREVER_NS
         self.show(lane)
 
     def has_room(self, lane: Lane) -> None:

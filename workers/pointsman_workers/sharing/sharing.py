@@ -9,7 +9,15 @@ from typing import Any
 from pointsman_shm.memory.stats_names import Counter, Gauge
 from pointsman_wire.coordination.instance_messages import Attach, AttachAnswer
 from pointsman_wire.coordination.requests import Owner
-from pointsman_workers.core.events import Coordinated, InstanceSaid, Say
+from pointsman_workers.core.events import (
+    AcknowledgeInbox,
+    Coordinated,
+    HearingChanged,
+    InboxRead,
+    InstanceSaid,
+    Say,
+    WayChanged,
+)
 from pointsman_workers.core.shard import Shard
 from pointsman_workers.core.state import Job, Key
 from pointsman_workers.desks.attempts import AttemptDesk
@@ -88,12 +96,18 @@ class Sharing:
         return {
             Coordinated: self.book.answered,
             InstanceSaid: self._said,
+            InboxRead: self._read,
+            WayChanged: self.nodes.way_changed,
+            HearingChanged: self.nodes.hearing_changed,
         }
 
     def _said(self, event: InstanceSaid) -> None:
         handle = self._from_instances.get(type(event.message))
         if handle is not None:
             handle(event)
+
+    def _read(self, event: InboxRead) -> None:
+        self.shard.outbox.commands.append(AcknowledgeInbox(event.ids))
 
     def _answered(self, event: InstanceSaid) -> None:
         assert isinstance(event.message, AttachAnswer), event.message

@@ -64,6 +64,12 @@ class Borrowers:
         self._shard.outbox.commands.append(SendInstance(instance, shard_index, closed))
         return None
 
+    def lost(self, instance: str, shard_index: int) -> None:
+        """What we told it is lost: it has to ask anew."""
+        borrower = self._table.get((instance, shard_index))
+        if borrower is not None:
+            borrower.is_open = False
+
     def _silent_ns(self, borrower: Borrower) -> int:
         return self._shard.now_ns - borrower.heard_at_ns
 

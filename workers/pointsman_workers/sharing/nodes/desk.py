@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from pointsman_wire.coordination.instance_messages import ForNode, LinkOpen, LinkPing
 from pointsman_wire.messages import Message
-from pointsman_workers.core.events import InstanceSaid
+from pointsman_workers.core.events import HearingChanged, InstanceSaid, WayChanged
 from pointsman_workers.core.shard import Shard
 from pointsman_workers.desks.lanes import LaneDesk
 from pointsman_workers.sharing.nodes.links import LinkDesk
@@ -50,6 +50,17 @@ class NodesDesk:
     def _on_our_link(self, event: InstanceSaid) -> None:
         message: Message = event.message
         self.links.said(event.instance, event.shard, message, event.payload)
+
+    def way_changed(self, event: WayChanged) -> None:
+        """What we send to a worker of another instance leaves again, or does not."""
+        if event.state == "lost":
+            self.guests.borrowers.lost(event.instance, event.shard)
+        self.links.way_changed(event.instance, event.shard, event.state)
+
+    def hearing_changed(self, event: HearingChanged) -> None:
+        """Our inbox can be read again, or cannot."""
+        self.links.hearing_changed(can_hear=event.can_hear)
+        self.guests.hearing_changed(can_hear=event.can_hear)
 
     def follow(self) -> None:
         """Act upon a newer snapshot, if one is pinned."""

@@ -66,6 +66,7 @@ class GuestDesk:
         self.shard = shard
         self.attempts = attempts
         self.borrowers = Borrowers(shard)
+        self._can_hear = True
         self._read: dict[tuple[Borrower, str], None] = {}  # where assignments were read
 
     # -- what borrowers say --------------------------------------------------------------------
@@ -302,9 +303,16 @@ class GuestDesk:
         """Stop what runs for borrowers that have not been heard for too long."""
         now_ns = self.shard.now_ns
         for borrower in self.borrowers.all():
-            if now_ns - max(borrower.heard_at_ns, borrower.lease_from_ns) >= LEASE_NS:
+            since_ns = max(borrower.heard_at_ns, borrower.lease_from_ns)
+            if self._can_hear and now_ns - since_ns >= LEASE_NS:
                 self._dismiss(borrower, "its borrower did not come back")
         self.borrowers.tidy()
+
+    def hearing_changed(self, *, can_hear: bool) -> None:
+        """While nobody can be heard, nobody's lease runs out; it starts anew after that."""
+        self._can_hear = can_hear
+        for borrower in self.borrowers.all():
+            borrower.lease_from_ns = self.shard.now_ns
 
     def was_late(self, late_ns: int) -> None:
         """This process did not run, and its clock with it; that of its borrowers did."""

@@ -196,9 +196,30 @@ class LinkDesk:
                 self._shard.count(Counter.LINKS_CUT)
                 self._cut(link)
                 self._open(link)
+            elif self._is_deaf:
+                continue
             elif now_ns - link.pinged_at_ns >= (PING_NS if link.asking else IDLE_PING_NS):
                 self._ping(link)
         self.remote.look(self.links)
+
+    def way_changed(self, instance: str, shard_index: int, state: str) -> None:
+        """What we send over a link leaves again, or waits, or is lost."""
+        link = self.links.get(instance)
+        if link is None or link.shard != shard_index:
+            return
+        link.is_congested = state != "open"
+        if state == "lost":
+            self._open(link)
+        elif link.is_open:
+            self.remote.congested(link, is_congested=link.is_congested or self._is_deaf)
+
+    def hearing_changed(self, *, can_hear: bool) -> None:
+        """While we hear nobody, silence says nothing of anybody, and nothing new is sent."""
+        self._is_deaf = not can_hear
+        for link in self.links.values():
+            link.asked_at_ns = link.pinged_at_ns = self._shard.now_ns
+            if link.is_open:
+                self.remote.congested(link, is_congested=link.is_congested or self._is_deaf)
 
     def _is_silent(self, link: Link) -> bool:
         return not self._is_deaf and self._shard.now_ns - link.asked_at_ns >= SILENT_NS

@@ -168,6 +168,14 @@ class RemoteLanes:
                 del self._virtual[lane.connection]
                 self._lanes.cut(lane)
 
+    def congested(self, link: Link, *, is_congested: bool) -> None:
+        """What is sent over the link waits, or leaves again: its nodes are full for us, or not."""
+        for lane in link.lanes.values():
+            if is_congested:
+                self._lanes.watch.is_out_of_reach(lane)
+            else:
+                self._lanes.watch.has_room(lane)
+
     def gone(self, link: Link, message: NodeGone) -> None:
         """The home gave a node up, and what we have on it."""
         lane = link.lanes.get(message.node_id)

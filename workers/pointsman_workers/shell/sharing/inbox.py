@@ -1,0 +1,256 @@
+"""This worker's inbox, and its ways to the inboxes of others.
+
+receiving   a connection of its own, as its reads wait; what a predecessor was given and did not
+            acknowledge is claimed first.  An entry is acknowledged after the turn that absorbed
+            it; one that cannot be read is buried, and so is one that was delivered too often.
+sending     what a turn has for one receiver is one entry, one at a time to each
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from pointsman_shm.memory.stats import StatsPage
+from pointsman_shm.memory.stats_names import Counter
+from pointsman_wire.coordination.inbox_requests import Acknowledge, Bury, Entry, Place, Send, Sent
+from pointsman_wire.coordination.requests import Answer, Request
+from pointsman_wire.coordination.signing import Signer
+from pointsman_wire.framing import encode_frame
+from pointsman_workers.core.events import (
+    AcknowledgeInbox,
+    HearingChanged,
+    InboxRead,
+    SendInstance,
+    WayChanged,
+)
+from pointsman_workers.shell.sharing.entries import BadEntry, EntryReader
+from pointsman_workers.shell.sharing.outgoing import Outgoing, Sender
+
+BLOCK_MS = 1_000
+AGAIN_S = 0.05  # after an inbox was full, or Redis away
+DELIVERIES_MAX = 10
+OLD_MS = 60_000
+RECEIVERS_MAX = 4_096
+ACKNOWLEDGED_MAX = 1_000  # in one request
+
+
+class Claimed(Protocol):
+    """Entries that were given out before, and where to go on."""
+
+    entries: list[Entry]
+    after: str
+
+
+class Reader(Protocol):
+    """Who reads the stream (pointsman_wire.coordination.reach.inbox).
+
+    `away` is what its methods raise when Redis does not do its part.
+    """
+
+    async def receive(self, *, block_ms: int, count_max: int = 100) -> list[Entry]:
+        """New entries, oldest first."""
+
+    async def claim(self, *, after: str = "0-0", count_max: int = 100) -> Claimed:
+        """Entries that were given out and not acknowledged."""
+
+    async def close(self) -> None:
+        """Hang up."""
+
+
+class Backing(Protocol):
+    """Who answers requests."""
+
+    async def execute(self, requests: Sequence[Request]) -> list[Answer]:
+        """Answer all requests, in order, within the time limit."""
+
+
+class Inbox:
+    """Both directions; `broken` is told of a bug of ours."""
+
+    def __init__(
+        self, sender: Sender, signer: Signer | None, backing: Backing, stats: StatsPage
+    ) -> None:
+        self._sender = sender
+        self._place = Place(sender.instance, sender.shard)
+        self._signer = signer
+        self._backing = backing
+        self._stats = stats
+        self._entries = EntryReader(sender.name, signer)
+        self._ways: dict[Place, Outgoing] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+        self._has_sends = asyncio.Event()
+        self._number = 0
+        self._absorbed: list[str] = []
+        self._buried: list[tuple[str, str]] = []  # ids and reasons
+        self._can_hear = True
+        self._post: Callable[[object], None] = lambda _: None
+
+    def open(
+        self,
+        reader: Reader,
+        away: type[Exception],
+        post: Callable[[object], None],
+        broken: Callable[[BaseException], None],
+    ) -> None:
+        """Begin to read and to send."""
+        self._post = post
+
+        def ended(task: asyncio.Task[None]) -> None:
+            if not task.cancelled() and (error := task.exception()) is not None:
+                broken(error)
+
+        loop = asyncio.get_running_loop()
+        self._tasks = [
+            loop.create_task(self._receive(reader, away)),
+            loop.create_task(self._send_all()),
+        ]
+        for task in self._tasks:
+            task.add_done_callback(ended)
+
+    async def close(self) -> None:
+        """Stop; what was not acknowledged is the successor's to claim."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    # -- sending -------------------------------------------------------------------------------
+
+    def send(self, command: SendInstance) -> None:
+        """Put a message on its way; what one turn has for a receiver travels together."""
+        place = Place(command.instance, command.shard)
+        way = self._ways.get(place)
+        if way is None:
+            if len(self._ways) >= RECEIVERS_MAX:
+                idle = (place for place, way in self._ways.items() if not way.has_more)
+                del self._ways[next(idle, next(iter(self._ways)))]
+            way = self._ways[place] = Outgoing(self._sender, place, self._signer)
+        if not way.add(encode_frame(command.message, command.payload)):
+            self._stats.add(Counter.INBOX_OVERFLOWS)
+            self._change(way, "lost")
+        self._has_sends.set()
+
+    def acknowledge(self, command: AcknowledgeInbox) -> None:
+        """The core has absorbed these entries."""
+        self._absorbed += command.ids
+        self._has_sends.set()
+
+    async def _send_all(self) -> None:
+        while True:
+            await self._has_sends.wait()
+            self._has_sends.clear()
+            await asyncio.sleep(0)  # to the end of the turn that has something to send
+            is_fine = True
+            while is_fine and (requests := self._requests()):
+                answers = await self._backing.execute(requests)
+                outcomes = zip(requests, answers, strict=True)
+                undone = [r for r, answer in outcomes if not self._answered(r, answer)]
+                is_fine = not undone
+            if not is_fine:
+                self._has_sends.set()
+                await asyncio.sleep(AGAIN_S)
+
+    def _requests(self) -> list[Request]:
+        own, requests = self._place, list[Request]()
+        for place, way in self._ways.items():
+            if way.has_more:
+                requests.append(
+                    Send(self._next(), instance=place.instance, shard=place.shard, blob=way.entry())
+                )
+        ids, self._absorbed = self._absorbed, []
+        for start in range(0, len(ids), ACKNOWLEDGED_MAX):
+            part = tuple(ids[start : start + ACKNOWLEDGED_MAX])
+            requests.append(
+                Acknowledge(self._next(), instance=own.instance, shard=own.shard, ids=part)
+            )
+        buried, self._buried = self._buried, []
+        requests += [
+            Bury(self._next(), instance=own.instance, shard=own.shard, id=id, why=why)
+            for id, why in buried
+        ]
+        return requests
+
+    def _next(self) -> int:
+        self._number += 1
+        return self._number
+
+    def _answered(self, request: Request, answer: Answer) -> bool:
+        """Note what became of a request; False when it has to be made again."""
+        outcome: str = answer.outcome  # type: ignore[attr-defined]  # all of them have it
+        if isinstance(request, Send):
+            assert isinstance(answer, Sent), answer
+            way = self._ways.get(Place(request.instance, request.shard))
+            if way is None:
+                return True
+            if outcome == "sent":
+                way.sent()
+                self._change(way, "open")
+                return True
+            if outcome == "full":
+                self._stats.add(Counter.INBOX_FULL)
+            self._change(way, "stopped")
+            return False
+        if outcome not in ("down", "unknown"):
+            return True
+        if isinstance(request, Acknowledge):
+            self._absorbed += request.ids
+        elif isinstance(request, Bury):
+            self._buried.append((request.id, request.why))
+        return False
+
+    def _change(self, way: Outgoing, state: str) -> None:
+        if way.state == state or (way.state == "lost" and state == "stopped"):
+            return
+        way.state = state
+        self._post(WayChanged(*way.receiver, state))  # type: ignore[arg-type]
+
+    # -- receiving -----------------------------------------------------------------------------
+
+    async def _receive(self, reader: Reader, away: type[Exception]) -> None:
+        after = "0-0"
+        try:
+            while True:
+                try:
+                    if after:
+                        claimed = await reader.claim(after=after)
+                        entries, after = claimed.entries, claimed.after
+                    else:
+                        entries = await reader.receive(block_ms=BLOCK_MS)
+                except away:
+                    self._hear(can_hear=False)
+                    # What was given out on the connection that broke may not have come.
+                    after = after or "0-0"
+                    await asyncio.sleep(AGAIN_S)
+                    continue
+                self._hear(can_hear=True)
+                self._take(entries)
+        finally:
+            await reader.close()
+
+    def _hear(self, *, can_hear: bool) -> None:
+        if can_hear is not self._can_hear:
+            self._can_hear = can_hear
+            self._post(HearingChanged(can_hear))
+
+    def _take(self, entries: list[Entry]) -> None:
+        """Hand to the core what entries say, and bury those that cannot be absorbed."""
+        ids: list[str] = []
+        for entry in entries:
+            if entry.deliveries > DELIVERIES_MAX and entry.age_ms > OLD_MS:
+                self._bury(entry, f"it was delivered {entry.deliveries} times")
+                continue
+            try:
+                said = self._entries.read(entry.blob)
+            except BadEntry as error:
+                self._bury(entry, str(error))
+                continue
+            for event in said:
+                self._post(event)
+            ids.append(entry.id)
+        if ids:
+            self._stats.add(Counter.INBOX_ENTRIES, len(ids))
+            self._post(InboxRead(tuple(ids)))
+
+    def _bury(self, entry: Entry, why: str) -> None:
+        self._stats.add(Counter.DEAD_LETTERS)
+        self._buried.append((entry.id, why))
+        self._has_sends.set()
