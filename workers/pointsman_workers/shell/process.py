@@ -78,6 +78,7 @@ from pointsman_workers.shell.journalling import open_journal
 from pointsman_workers.shell.options import WorkerOptions
 from pointsman_workers.shell.pressure import PressureGauge, memory_share_bytes
 from pointsman_workers.shell.pulse import Pulse
+from pointsman_workers.shell.sharing.outgoing import Sender
 from pointsman_workers.shell.sharing.unfit import RedisUnfit
 from pointsman_workers.shell.sharing.wiring import SHARED_COMMANDS, SharedShell
 from pointsman_workers.shell.status import StatusDesk
@@ -154,7 +155,10 @@ class WorkerProcess:
         setup = msgspec.structs.replace(setup, journal=journal.state(), recovered=recovered)
         core = WorkerCore(setup)
         driver = self._driver = self._drive(core, setup, stack)
-        self._shared.open(driver.post, setup.memory.stats, partial(self._life.end, 1))
+        broken = partial(self._life.end, 1)
+        self._shared.open(driver.post, setup.memory.stats, broken)
+        sender = Sender(options.paths.instance, setup.instance_uid, options.index, epoch)
+        self._shared.open_inbox(sender, driver.post, setup.memory.stats, broken)
         journal.start(driver.post, self._journal_failed)
         self._open_unix_sockets(core, setup, stack)
         self._open_doors(driver, listener, stack)

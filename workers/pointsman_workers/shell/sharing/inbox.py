@@ -32,13 +32,19 @@ DELIVERIES_MAX = 10
 OLD_MS = 60_000
 RECEIVERS_MAX = 4_096
 ACKNOWLEDGED_MAX = 1_000  # in one request
+FIRST = "0-0"
 
 
 class Claimed(Protocol):
     """Entries that were given out before, and where to go on."""
 
-    entries: list[Entry]
-    after: str
+    @property
+    def entries(self) -> list[Entry]:
+        """Oldest first."""
+
+    @property
+    def after(self) -> str:
+        """Where to go on; "" when these were the last."""
 
 
 class Reader(Protocol):
@@ -206,25 +212,24 @@ class Inbox:
     # -- receiving -----------------------------------------------------------------------------
 
     async def _receive(self, reader: Reader, away: type[Exception]) -> None:
-        after = "0-0"
         try:
-            while True:
-                try:
-                    if after:
-                        claimed = await reader.claim(after=after)
-                        entries, after = claimed.entries, claimed.after
-                    else:
-                        entries = await reader.receive(block_ms=BLOCK_MS)
-                except away:
-                    self._hear(can_hear=False)
-                    # What was given out on the connection that broke may not have come.
-                    after = after or "0-0"
-                    await asyncio.sleep(AGAIN_S)
-                    continue
-                self._hear(can_hear=True)
-                self._take(entries)
+            await self._read_on(reader, away)
         finally:
             await reader.close()
+
+    async def _read_on(self, reader: Reader, away: type[Exception]) -> None:
+        after = FIRST  # from where to claim, "" when all is claimed
+        while True:
+            try:
+                entries, after = await _next_entries(reader, after)
+            except away:
+                self._hear(can_hear=False)
+                # What was given out on the connection that broke may not have come.
+                after = after or FIRST
+                await asyncio.sleep(AGAIN_S)
+                continue
+            self._hear(can_hear=True)
+            self._take(entries)
 
     def _hear(self, *, can_hear: bool) -> None:
         if can_hear is not self._can_hear:
@@ -254,3 +259,11 @@ class Inbox:
         self._stats.add(Counter.DEAD_LETTERS)
         self._buried.append((entry.id, why))
         self._has_sends.set()
+
+
+async def _next_entries(reader: Reader, after: str) -> tuple[list[Entry], str]:
+    """What was given out before, as long as there is some, then what is new; and where to go on."""
+    if not after:
+        return await reader.receive(block_ms=BLOCK_MS), ""
+    claimed = await reader.claim(after=after)
+    return claimed.entries, claimed.after

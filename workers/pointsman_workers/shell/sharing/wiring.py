@@ -7,11 +7,15 @@ from pointsman_shm.config_redis import RedisConfig
 from pointsman_shm.memory.stats import StatsPage
 from pointsman_shm.secret_files import read_secret
 from pointsman_wire.coordination.settings import RedisSettings, Secret, redis_settings
-from pointsman_workers.core.events import Coordinate, SendInstance
+from pointsman_wire.coordination.signing import Signer
+from pointsman_workers.core.events import AcknowledgeInbox, Coordinate, SendInstance
 from pointsman_workers.core.setup import SharingSettings
 from pointsman_workers.shell.sharing.coordinator import Backing, Coordinator
+from pointsman_workers.shell.sharing.inbox import Inbox
+from pointsman_workers.shell.sharing.outgoing import Sender
+from pointsman_workers.shell.sharing.unfit import RedisUnfit
 
-SHARED_COMMANDS = (Coordinate, SendInstance)
+SHARED_COMMANDS = (Coordinate, SendInstance, AcknowledgeInbox)
 
 
 def settings_of(redis: RedisConfig, environment: Mapping[str, str]) -> RedisSettings | None:
@@ -44,6 +48,7 @@ class SharedShell:
         self._settings = settings_of(redis, environment)
         self._backing: Backing | None = None
         self._coordinator: Coordinator | None = None
+        self._inbox: Inbox | None = None
 
     def core_settings(self) -> SharingSettings | None:
         """What the core is told of it."""
@@ -61,6 +66,7 @@ class SharedShell:
         # redis-py takes long to read, and most services do without it.
         from pointsman_workers.shell.sharing.reaching import reach_redis
 
+        self._signer = _signer_of(self._settings)
         self._backing = await reach_redis(self._settings, say)
 
     def open(
@@ -77,15 +83,52 @@ class SharedShell:
             wait_s=self._settings.timeout_ms / 1e3,
         )
 
+    def open_inbox(
+        self,
+        sender: Sender,
+        post: Callable[[Any], None],
+        stats: StatsPage,
+        broken: Callable[[str], None],
+    ) -> None:
+        """Hear what other instances say to this worker, and speak to them."""
+        if self._settings is None or self._backing is None:
+            return
+        from pointsman_workers.shell.sharing.reaching import AWAY, inbox_reader
+
+        self._inbox = Inbox(sender, self._signer, self._backing, stats)
+        self._inbox.open(
+            inbox_reader(self._settings, sender.instance, sender.shard),
+            AWAY,
+            post,
+            lambda error: broken(f"ends: the inbox has a bug: {error!r}"),
+        )
+
     async def close(self) -> None:
         """Hang up."""
+        if self._inbox is not None:
+            await self._inbox.close()
         if self._coordinator is not None:
             await self._coordinator.close()
         elif self._backing is not None:
             await self._backing.close()
 
-    def carry_out(self, command: Coordinate | SendInstance) -> None:
+    def carry_out(self, command: Coordinate | SendInstance | AcknowledgeInbox) -> None:
         """Do what the core wishes of the fleet."""
         assert self._coordinator is not None, command
+        assert self._inbox is not None, command
         if isinstance(command, Coordinate):
             self._coordinator.ask(command)
+        elif isinstance(command, SendInstance):
+            self._inbox.send(command)
+        else:
+            self._inbox.acknowledge(command)
+
+
+def _signer_of(settings: RedisSettings) -> Signer | None:
+    """Who signs what we say; None without a key, which the manager bears on one host alone."""
+    if not settings.cluster_key:
+        return None
+    try:
+        return Signer(settings.cluster_key)
+    except ValueError as error:
+        raise RedisUnfit(str(error)) from error

@@ -1,0 +1,251 @@
+"""The shell's inbox: entries are read once, in order, and what cannot be absorbed is buried."""
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+
+import pytest
+
+from pointsman_shm.memory.stats import StatsPage
+from pointsman_wire.coordination.inbox_requests import (
+    Absorbed,
+    Acknowledge,
+    Bury,
+    Entry,
+    Place,
+    Send,
+    Sent,
+)
+from pointsman_wire.coordination.instance_messages import EntryHead, LinkPing
+from pointsman_wire.coordination.reach.inbox import Claimed
+from pointsman_wire.coordination.requests import Answer, Request
+from pointsman_wire.coordination.settings import Secret
+from pointsman_wire.coordination.signing import Signer
+from pointsman_wire.framing import encode_frame
+from pointsman_workers.core.events import (
+    AcknowledgeInbox,
+    HearingChanged,
+    InboxRead,
+    InstanceSaid,
+    SendInstance,
+    WayChanged,
+)
+from pointsman_workers.shell.sharing.entries import BadEntry, EntryReader
+from pointsman_workers.shell.sharing.inbox import Inbox
+from pointsman_workers.shell.sharing.outgoing import FRAMES_MAX, Outgoing, Sender
+
+SIGNER = Signer(Secret("k" * 32))
+A = Sender("A", "uid-A", 0, 1)
+B = Place("B", 0)
+PATIENCE_S = 10.0
+LOOK_S = 0.002
+
+
+def ping(number: int) -> bytes:
+    """A frame that says a number."""
+    return encode_frame(LinkPing(link=1, number=number))
+
+
+def entry_of(*numbers: int, way: Outgoing | None = None) -> bytes:
+    """A signed entry of A for B."""
+    way = way or Outgoing(A, B, SIGNER)
+    for number in numbers:
+        assert way.add(ping(number))
+    return way.entry()
+
+
+def numbers_of(said: Sequence[object]) -> list[int]:
+    """What was said, in order."""
+    return [
+        event.message.number
+        for event in said
+        if isinstance(event, InstanceSaid) and isinstance(event.message, LinkPing)
+    ]
+
+
+def test_an_entry_is_read_once_and_a_new_life_of_its_sender_counts_anew() -> None:
+    """R10: delivered twice, or sent again because no answer came."""
+    reader = EntryReader("B/0", SIGNER)
+    entry = entry_of(1, 2, 3)
+    assert numbers_of(reader.read(entry)) == [1, 2, 3]
+    assert reader.read(entry) == []
+    reborn = Outgoing(Sender("A", "uid-A", 0, 2), B, SIGNER)
+    assert numbers_of(reader.read(entry_of(4, way=reborn))) == [4]
+    assert reader.read(entry) == []
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        (b"", "no whole frame"),
+        (b"\x01" * 200, "cannot be read"),
+        (entry_of(1)[:-1] + b"\x00", "not signed"),
+        (entry_of(1)[:-3], "not signed"),
+        (Outgoing(A, Place("C", 0), SIGNER).entry(), "not signed"),
+        (SIGNER.signed(ping(1), sender="A/0", receiver="B/0"), "who wrote it"),
+    ],
+)
+def test_an_entry_that_is_not_rightly_signed_or_framed_says_nothing(
+    entry: bytes, words: str
+) -> None:
+    """D2: whoever can write to Redis alone cannot inject a job."""
+    with pytest.raises(BadEntry, match=words):
+        EntryReader("B/0", SIGNER).read(entry)
+
+
+def test_an_entry_whose_later_frame_is_bad_says_nothing_at_all() -> None:
+    head = EntryHead(instance="A", uid="uid-A", shard=0, epoch=1, number=1)
+    for rest in (ping(2)[:-1], b"\x09\x00\x00\x00\x04\x00\x00\x00\x81\xa1\x61\x01\x00"):
+        blob = encode_frame(head) + ping(1) + rest
+        entry = SIGNER.signed(blob, sender="A/0", receiver="B/0")
+        with pytest.raises(BadEntry, match="frame"):
+            EntryReader("B/0", SIGNER).read(entry)
+
+
+def test_what_waits_for_a_receiver_is_bounded_and_then_thrown_away_as_a_whole() -> None:
+    """I9."""
+    way = Outgoing(A, B, None)
+    assert all(way.add(b"x") for _ in range(FRAMES_MAX))
+    assert not way.add(b"x")
+    assert not way.has_more
+    assert way.add(ping(1))
+    assert numbers_of(EntryReader("B/0", None).read(way.entry())) == [1]
+
+
+class Away(Exception):
+    """The pretended Redis does not answer."""
+
+
+class Redis:
+    """One inbox to read from, and a record of what was asked."""
+
+    def __init__(self) -> None:
+        self.claimable: deque[Entry] = deque(maxlen=100)
+        self.entries: asyncio.Queue[Entry] = asyncio.Queue(maxsize=100)
+        self.asked: list[Request] = []
+        self.sends: deque[str] = deque(["sent"] * 100, maxlen=100)  # how the next ones fare
+        self.is_away = False
+
+    async def receive(self, *, block_ms: int, count_max: int = 100) -> list[Entry]:
+        if self.is_away:
+            raise Away
+        return [await self.entries.get()]
+
+    async def claim(self, *, after: str = "0-0", count_max: int = 100) -> Claimed:
+        if self.is_away:
+            raise Away
+        claimed, self.claimable = [*self.claimable], deque(maxlen=100)
+        return Claimed(claimed, "")
+
+    async def close(self) -> None:
+        pass
+
+    async def execute(self, requests: Sequence[Request]) -> list[Answer]:
+        self.asked += requests
+        return [self._answer(request) for request in requests]
+
+    def _answer(self, request: Request) -> Answer:
+        if isinstance(request, Send):
+            return Sent(number=request.number, outcome=self.sends.popleft())  # type: ignore[arg-type]
+        return Absorbed(number=request.number, outcome="done")
+
+    def of(self, kind: type[Request]) -> list[Request]:
+        """What was asked of one kind."""
+        return [request for request in self.asked if isinstance(request, kind)]
+
+
+class Yard:
+    """An inbox of A on a pretended Redis; what it tells the core is kept."""
+
+    def __init__(self) -> None:
+        self.redis = Redis()
+        self.told: list[object] = []
+        stats = StatsPage(bytearray(StatsPage.size()), create=True)
+        self.inbox = Inbox(Sender("B", "uid-B", 0, 1), SIGNER, self.redis, stats)
+
+    async def __aenter__(self) -> "Yard":
+        self.inbox.open(self.redis, Away, self.told.append, self.told.append)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.inbox.close()
+        assert not [bug for bug in self.told if isinstance(bug, BaseException)]
+
+    async def until(self, count: int, kind: type) -> list[object]:
+        """Wait until so many were told, or asked, of a kind."""
+        found: list[object] = []
+        for _ in range(int(PATIENCE_S / LOOK_S)):
+            found = [told for told in [*self.told, *self.redis.asked] if type(told) is kind]
+            if len(found) >= count:
+                return found
+            await asyncio.sleep(LOOK_S)
+        raise AssertionError(f"{len(found)} of {count}: {kind.__name__}")
+
+
+async def test_what_a_predecessor_left_comes_first_and_is_acknowledged_after_its_turn() -> None:
+    """R10: claimed at the start."""
+    yard, way = Yard(), Outgoing(A, B, SIGNER)
+    yard.redis.claimable.append(Entry("1-0", entry_of(1, way=way), deliveries=2))
+    way.sent()
+    yard.redis.entries.put_nowait(Entry("2-0", entry_of(2, way=way)))
+    async with yard:
+        read = await yard.until(2, InboxRead)
+        assert numbers_of(yard.told) == [1, 2]
+        assert not yard.redis.of(Acknowledge)
+        for event in read:
+            assert isinstance(event, InboxRead)
+            yard.inbox.acknowledge(AcknowledgeInbox(event.ids))
+        await yard.until(1, Acknowledge)
+        ids = [i for a in yard.redis.of(Acknowledge) if isinstance(a, Acknowledge) for i in a.ids]
+        assert ids == ["1-0", "2-0"]
+
+
+async def test_entries_that_nobody_can_absorb_are_buried_with_the_reason() -> None:
+    """R10: a poison entry, a forged one; one that is only old, or only seldom read, is tried."""
+    yard, way = Yard(), Outgoing(A, B, SIGNER)
+    kept = []
+    for number, (deliveries, age_ms) in enumerate([(11, 70_000), (11, 1_000), (2, 70_000)], 1):
+        kept.append(Entry(f"{number}-0", entry_of(number, way=way), deliveries, age_ms))
+        way.sent()
+    yard.redis.claimable.extend([*kept, Entry("4-0", b"forged")])
+    async with yard:
+        buried = await yard.until(2, Bury)
+        assert [(b.id, b.why[:6]) for b in buried if isinstance(b, Bury)] == [
+            ("1-0", "it was"),
+            ("4-0", "it has"),
+        ]
+        assert numbers_of(yard.told) == [2, 3]
+
+
+async def test_an_entry_that_found_no_room_is_sent_again_the_same_and_later_ones_after_it() -> None:
+    yard = Yard()
+    yard.redis.sends.extendleft(["unknown", "full"])
+    async with yard:
+        yard.inbox.send(SendInstance("A", 0, LinkPing(link=1, number=1)))
+        yard.inbox.send(SendInstance("A", 0, LinkPing(link=1, number=2)))
+        await yard.until(1, Send)
+        yard.inbox.send(SendInstance("A", 0, LinkPing(link=1, number=3)))
+        sends = await yard.until(4, Send)
+        blobs = [send.blob for send in sends if isinstance(send, Send)]
+        assert blobs[0] == blobs[1] == blobs[2]
+        reader = EntryReader("A/0", SIGNER)
+        assert [numbers_of(reader.read(blob)) for blob in blobs] == [[1, 2], [], [], [3]]
+        states = [
+            way.state for way in await yard.until(2, WayChanged) if isinstance(way, WayChanged)
+        ]
+        assert states == ["stopped", "open"]
+
+
+async def test_that_redis_is_away_is_told_once_and_so_is_that_it_is_back() -> None:
+    """R7."""
+    yard = Yard()
+    yard.redis.is_away = True
+    async with yard:
+        await yard.until(1, HearingChanged)
+        await asyncio.sleep(0.2)  # it is asked again some times meanwhile
+        yard.redis.is_away = False
+        heard = await yard.until(2, HearingChanged)
+        assert [event.can_hear for event in heard if isinstance(event, HearingChanged)] == [
+            False,
+            True,
+        ]
