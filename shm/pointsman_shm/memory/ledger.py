@@ -65,9 +65,11 @@ _OK, _FULL, _CHANGED, _BACKED_OFF = Reserve
 class Ledger:
     """All cells of all workers; `held(row)` is the sum over the workers of one row."""
 
-    __slots__ = ("cells", "held", "max_nodes", "stride", "worker_count")
+    __slots__ = ("cells", "held", "max_nodes", "row_words", "stride", "worker_count")
 
     held: Callable[[int], int]
+    # Where a row is one word: row -> word, whose remainder by DIGITS is what `held` says.
+    row_words: memoryview | None
 
     def __init__(
         self,
@@ -85,7 +87,9 @@ class Ledger:
         self.worker_count = worker_count
         self.stride = stride_of(worker_count)
         self.cells = cells[: 2 * max_nodes * self.stride].cast("H")
-        self.held = held_reader(_row_words(cells, self.stride), self.stride)
+        words = _row_words(cells, self.stride)
+        self.held = held_reader(words, self.stride)
+        self.row_words = words if self.stride <= 4 else None
 
     @staticmethod
     def size(*, max_nodes: int, worker_count: int) -> int:

@@ -43,7 +43,6 @@ from pointsman_wire.sockets.tcp import AddressError, split_address
 
 _encode_into = msgspec.msgpack.Encoder().encode_into
 _pack_prefix_into = struct.Struct("<II").pack_into
-_PREFIX_ROOM = bytes(PREFIX_BYTES)
 _NS = 1_000_000_000
 _NEVER_NS = 1 << 63
 
@@ -282,14 +281,14 @@ class Driver:
             else:
                 out = connection.out
                 at = len(out)
-                out += _PREFIX_ROOM
-                _encode_into(command.message, out, -1)
+                _encode_into(command.message, out, at + PREFIX_BYTES)
                 header_bytes = len(out) - at - PREFIX_BYTES
                 payload = command.payload
+                payload_bytes = len(payload)
                 out += payload
-                length = LENGTH_BYTES + header_bytes + len(payload)
+                length = LENGTH_BYTES + header_bytes + payload_bytes
                 _pack_prefix_into(out, at, length, header_bytes)
-                if length > FRAME_BYTES_MAX - LENGTH_BYTES or len(payload) > PAYLOAD_BYTES_MAX:
+                if length > FRAME_BYTES_MAX - LENGTH_BYTES or payload_bytes > PAYLOAD_BYTES_MAX:
                     del out[at:]
                     connection.end(f"a frame of {length} bytes is too large to be sent")
                 connection.out_frames += 1

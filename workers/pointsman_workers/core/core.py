@@ -138,15 +138,16 @@ class WorkerCore:
             self._sharing.follow()
         for event in events:
             self._absorb[type(event)](event)
-        for entry in shard.due():
-            self._timed(entry)
+        if shard.timers.next_ns <= shard.now_ns:
+            for entry in shard.due():
+                self._timed(entry)
         if shard.now_ns >= self._chores_at_ns:
             self._do_chores()
         if shard.ready_lines:
             self._serial.advance()
         if shard.freed_rows or shard.waiting.count:
             self._serving.serve()
-        if self._delivery.is_due:
+        if self._delivery.due:
             self._delivery.pull()
         shard.waiting.publish()
         shard.tell_tally()
@@ -164,13 +165,10 @@ class WorkerCore:
     def next_deadline_ns(self) -> int:
         """When to step even if nothing else happens."""
         shard = self.shard
-        deadline_ns = self._chores_at_ns
-        timer_ns = shard.timers.next_deadline_ns()
-        if timer_ns is not None and timer_ns < deadline_ns:
-            deadline_ns = timer_ns
+        deadline_ns = min(self._chores_at_ns, shard.timers.next_ns)
         if shard.waiting.count:
             deadline_ns = min(deadline_ns, self._serving.next_look_ns)
-        if self._delivery.is_due:
+        if self._delivery.due:
             deadline_ns = min(deadline_ns, shard.now_ns)
         acks_at_ns = shard.outbox.acks_at_ns
         if acks_at_ns and acks_at_ns < deadline_ns:

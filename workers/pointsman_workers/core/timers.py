@@ -9,6 +9,7 @@ from heapq import heappop, heappush
 from typing import Generic, TypeVar
 
 BUCKET_NS = 64_000_000
+NEVER_NS = 1 << 62
 
 T = TypeVar("T")
 
@@ -19,6 +20,7 @@ class Timers(Generic[T]):
     def __init__(self) -> None:
         self._buckets: dict[int, list[T]] = {}
         self._order: list[int] = []  # heap of the buckets' numbers
+        self.next_ns = NEVER_NS  # when `due` will next have something
 
     def file(self, deadline_ns: int, entry: T) -> None:
         """Have the entry returned by `due` no earlier than its deadline, up to 64 ms later."""
@@ -27,22 +29,18 @@ class Timers(Generic[T]):
         if bucket is None:
             self._buckets[number] = [entry]
             heappush(self._order, number)
+            self.next_ns = self._order[0] * BUCKET_NS
         else:
             bucket.append(entry)
 
     def due(self, now_ns: int) -> list[T]:
         """Take out every entry whose bucket has begun."""
         order = self._order
-        if not order or order[0] * BUCKET_NS > now_ns:
-            return []
         entries: list[T] = []
-        while order and order[0] * BUCKET_NS <= now_ns:
+        while self.next_ns <= now_ns:
             entries += self._buckets.pop(heappop(order))
+            self.next_ns = order[0] * BUCKET_NS if order else NEVER_NS
         return entries
-
-    def next_deadline_ns(self) -> int | None:
-        """When `due` will next have something."""
-        return self._order[0] * BUCKET_NS if self._order else None
 
     def __len__(self) -> int:
         return sum(len(bucket) for bucket in self._buckets.values())

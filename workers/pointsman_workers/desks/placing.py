@@ -352,7 +352,8 @@ class PlacingDesk:
         """See to it that the job's timer fires when something must happen to it."""
         due_ns = self.next_due_ns(job)
         if not 0 < job.filed_ns <= due_ns:
-            self.shard.file(job, due_ns)
+            job.filed_ns = due_ns
+            self.shard.timers.file(due_ns, job)
 
     def next_due_ns(self, job: Job) -> int:
         """The next instant at which something must happen to the job.
@@ -366,7 +367,8 @@ class PlacingDesk:
         elif hold.is_started:
             due_ns = hold.alive_at_ns + job.timeout_ns
         else:
-            due_ns = hold.sent_at_ns + min(self._ack_ns, job.timeout_ns)
+            timeout_ns = job.timeout_ns
+            due_ns = hold.sent_at_ns + (timeout_ns if timeout_ns < self._ack_ns else self._ack_ns)
             if due_ns <= self.shard.now_ns:  # not overdue if the node is still reading
                 due_ns = self.due_ns(job, hold)
         if job.hedge is not None:

@@ -53,6 +53,9 @@ class Recorder:
         rest = SHARES - PLACED_SHARE - TROUBLED_SHARE
         self._shared: Ring[int] = Ring(bytes_max * rest // SHARES)
         self._last_shared = 0
+        # A session keeps its pools for job after job: the step that says so is encoded once.
+        self._last_step: tuple[PoolDecision | None, SessionBinding | None] = (None, None)
+        self._last_step_encoded = msgspec.Raw(_encode(None))
         self._last_refusal: Refusal | None = None
         self.pages = KeptPages()
 
@@ -79,7 +82,7 @@ class Recorder:
             snapshot.version,
             fleet.beat_at_ns(),
             kind.encoded,
-            _session_step(decided.session, decided.bound_before),
+            self._session_step(decided.session, decided.bound_before),
             job.submit.preferred_node,
             choice.row,
             choice.score,
@@ -90,6 +93,16 @@ class Recorder:
             record += (left_out, _barred(trail))
         ring = self.troubled if job.attempt or job.failed_nodes else self.placed
         ring.put(job.key, _encode(record))
+
+    def _session_step(
+        self, decision: PoolDecision | None, before: SessionBinding | None
+    ) -> msgspec.Raw:
+        last_decision, last_before = self._last_step
+        if decision is not last_decision or before is not last_before:
+            self._last_step = (decision, before)
+            step = None if decision is None else _step_fields(decision, before)
+            self._last_step_encoded = msgspec.Raw(_encode(step))
+        return self._last_step_encoded
 
     def note_refused(self, job: Job, refusal: Refusal, code: str) -> None:
         """Write down that a job was told why nobody took it."""
@@ -135,11 +148,7 @@ class Recorder:
         return self.placed.size + self.troubled.size + self._shared.size
 
 
-def _session_step(
-    decision: PoolDecision | None, before: SessionBinding | None
-) -> tuple[object, ...] | None:
-    if decision is None:
-        return None
+def _step_fields(decision: PoolDecision, before: SessionBinding | None) -> tuple[object, ...]:
     pools = decision.pools
     kept = pools if len(pools) <= POOLS_KEPT_MAX else pools[:POOLS_KEPT_MAX]
     question = decision.question

@@ -54,7 +54,7 @@ class Scene(msgspec.Struct):
     """Copies of what a decision reads, as they would be; made by `imagine`."""
 
     standing: "array[int]"
-    lane_generations: "array[int]"
+    lane_generations: list[int]
     rows_by_node: dict[str, int]
     pools: PoolsPage
     newcomers: dict[int, list[int]] = {}  # pool -> rows that would join it
@@ -66,7 +66,7 @@ def imagine(fleet: Fleet, assumptions: Sequence[str]) -> Scene:
     """Apply every assumption in turn.  Raises WhatIfError for one that makes no sense."""
     scene = Scene(
         standing=array("Q", fleet.standing),
-        lane_generations=array("I", fleet.lane_generations),
+        lane_generations=[*fleet.lane_generations],
         rows_by_node=dict(fleet.rows_by_node),
         pools=fleet.snapshot.pools,
     )

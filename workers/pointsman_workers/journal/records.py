@@ -61,6 +61,7 @@ BODY_BYTES_MAX = VOID - 1
 _HEADER = struct.Struct("<8sIIII32sQQQQI")
 _HEAD = struct.Struct("<III")
 _U32 = struct.Struct("<I")
+_TAIL = struct.Struct("<IB")
 
 
 class SegmentHeader(msgspec.Struct, frozen=True, kw_only=True):
@@ -172,13 +173,12 @@ def frame_record(buffer: bytearray, marker: int, flags: int, synced: int) -> Non
     """Make a record of a buffer with RECORD_HEAD_BYTES of room and then the body."""
     length = len(buffer) - RECORD_HEAD_BYTES
     assert 0 <= length <= BODY_BYTES_MAX, length
-    _HEAD.pack_into(buffer, 0, marker, length | flags, synced)
-    with memoryview(buffer) as view:
-        head_crc = crc32(view[:12])
-        body_crc = crc32(view[RECORD_HEAD_BYTES:], head_crc)
-    _U32.pack_into(buffer, 12, head_crc)
-    buffer += _U32.pack(body_crc)
-    buffer.append(END)
+    head = _HEAD.pack(marker, length | flags, synced)
+    head_crc = crc32(head)
+    # No name holds the view, so that the buffer can grow again.
+    body_crc = crc32(memoryview(buffer)[RECORD_HEAD_BYTES:], head_crc)
+    buffer[:RECORD_HEAD_BYTES] = head + _U32.pack(head_crc)
+    buffer += _TAIL.pack(body_crc, END)
 
 
 def void_record(size: int, marker: int) -> bytearray:

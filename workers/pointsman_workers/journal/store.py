@@ -15,7 +15,7 @@ process; its successor finds everything up to the last whole turn.
 """
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -176,8 +176,12 @@ class JournalStore:
         assert self._commit is not None, "start comes first"
         crash = self._place.crash
         crash("journal-before-write")
-        for flags, entries in self._parts(command.entries):
-            self._write_record(flags, entries)
+        entries = command.entries
+        _encode_into(entries, self._buffer, RECORD_HEAD_BYTES)
+        if len(self._buffer) <= RECORD_BYTES_AIM or len(entries) == 1:
+            self._write_record(0, entries)
+        else:
+            self._write_in_parts(entries)
         crash("journal-after-write")
         self._number = command.number
         if command.must_sync:
@@ -209,18 +213,15 @@ class JournalStore:
 
     # ---- records
 
-    def _parts(self, entries: Sequence[AnyEntry]) -> Iterator[tuple[int, Sequence[AnyEntry]]]:
-        """Cut a turn into records of a bearable size, with their flags; encodes into the buffer."""
-        _encode_into(entries, self._buffer, RECORD_HEAD_BYTES)
-        if len(self._buffer) <= RECORD_BYTES_AIM or len(entries) == 1:
-            yield 0, entries
-            return
+    def _write_in_parts(self, entries: Sequence[AnyEntry]) -> None:
+        """Cut a turn, which is in the buffer as a whole, into records of a bearable size."""
         count = min(len(entries), 1 + 2 * len(self._buffer) // RECORD_BYTES_AIM)
         bounds = [index * len(entries) // count for index in range(count + 1)]
         for index in range(count):
             part = entries[bounds[index] : bounds[index + 1]]
             _encode_into(part, self._buffer, RECORD_HEAD_BYTES)
-            yield (CONTINUES if index else 0) | (MORE if index < count - 1 else 0), part
+            flags = (CONTINUES if index else 0) | (MORE if index < count - 1 else 0)
+            self._write_record(flags, part)
 
     def _write_record(self, flags: int, entries: Sequence[AnyEntry]) -> None:
         """Write the entries that are in the buffer."""

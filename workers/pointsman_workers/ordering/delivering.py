@@ -39,7 +39,7 @@ class DeliveryDesk:
         self.shard = shard
         self._emptied = emptied
         self._unread_bytes_max = shard.config.limits.results_queue_bytes_max
-        self._due: dict[Session, None] = {}  # sessions that hold something and may go on
+        self.due: dict[Session, None] = {}  # sessions that hold something and may go on
 
     # -- results ------------------------------------------------------------------------------
 
@@ -91,7 +91,7 @@ class DeliveryDesk:
             return
         self.shard.held.hold(session, number, item)
         if session.peer is not None and not session.is_told_waiting:
-            self._due[session] = None
+            self.due[session] = None
 
     def _is_one_too_many(self, session: Session, item: Job | MissingResult) -> bool:
         """Is it the failure of a job that never ran, and much is held?
@@ -133,7 +133,7 @@ class DeliveryDesk:
                 continue
             self.read(session, number)
             if session.held is not None:
-                self._due[session] = None
+                self.due[session] = None
 
     def read(self, session: Session, last_number: int) -> None:
         """Forget results up to a number, in one walk: a dict is slow to find its first, often."""
@@ -159,7 +159,7 @@ class DeliveryDesk:
             self.shard.let_go(job)
         session.unread.clear()
         session.unread_bytes = 0
-        self._due.pop(session, None)
+        self.due.pop(session, None)
 
     # -- connections --------------------------------------------------------------------------
 
@@ -174,13 +174,13 @@ class DeliveryDesk:
         session.unread.clear()
         session.unread_bytes = 0
         session.is_told_waiting = False
-        self._due.pop(session, None)
+        self.due.pop(session, None)
 
     def resumed(self, session: Session) -> None:
         """The session has a connection again, whose client has said what it lacks."""
         session.forgotten = 0
         if session.held is not None:
-            self._due[session] = None
+            self.due[session] = None
 
     def _congested(self, event: Congested) -> None:
         """Too much waits on a connection for its client to read: nothing more is sent."""
@@ -196,18 +196,13 @@ class DeliveryDesk:
         peer.is_congested = False
         for session in peer.sessions.values():
             if session.held is not None:
-                self._due[session] = None
+                self.due[session] = None
 
     # -- once a step --------------------------------------------------------------------------
 
-    @property
-    def is_due(self) -> bool:
-        """Is there something to be sent in the coming step?"""
-        return bool(self._due)
-
     def pull(self) -> None:
         """Send what is held, as far as there is room, and tell of what is left."""
-        due, self._due = self._due, {}
+        due, self.due = self.due, {}
         shares: dict[Peer, int] = {}
         for session in due:
             peer = session.peer
@@ -218,7 +213,7 @@ class DeliveryDesk:
                 self._through(session)
                 continue
             if self._has_room(session, next(iter(session.held.values()))):
-                self._due[session] = None  # with the share of the next step
+                self.due[session] = None  # with the share of the next step
             elif not session.is_told_waiting:
                 self._tell_waiting(session, len(session.held))
 

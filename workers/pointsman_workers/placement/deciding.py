@@ -116,7 +116,9 @@ def decide_pools_of(fleet: Fleet, job: Job) -> PoolDecision | None:
 def _choose(fleet: Fleet, job: Job, pools: PoolOrder) -> tuple[Choice | None, str]:
     """The steps above, in turn."""
     selector = SINGLE_LEVEL if pools and pools[0] is None else TWO_LEVEL
-    excluded = excluded_rows(fleet, job)
+    excluded = NO_ROWS
+    if job.failed_nodes or job.submit.exclude:
+        excluded = excluded_rows(fleet, job)
     if job.submit.preferred_node:
         choice = _ask_preferred(fleet, job, excluded)
         if choice:

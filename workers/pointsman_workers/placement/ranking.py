@@ -94,13 +94,14 @@ ANYWHERE_STALE = Ranking(is_stale=True)
 def rank(readings: Iterable[Reading], judgement: Judgement, ranking: Ranking) -> list[Scored]:
     """Return the candidates that pass every check, best first; ties keep their draw order.
 
-    The score is rules.load.score, written out here because this runs per candidate.
+    The score is rules.load.score, written out here because this runs per candidate; with floats
+    alone the interpreter multiplies and subtracts without looking for how.
     """
     if ranking.is_stale:
         return _rank_without_reports(list(readings), judgement, ranking)
     known_slots = judgement.slots.get
     scored = [
-        ((slowness * (held + (load >> 16 & 0xFFFF) + 1) - 1) / slots, row, word)
+        ((slowness * (held + (load >> 16 & 0xFFFF) + 1.0) - 1.0) / slots, row, word)
         for row, word, load, held, lane_generation, slowness in readings
         if held < (slots := known_slots(word) or judgement.slots_of(row, word))
         and lane_generation == word >> GENERATION_SHIFT

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from pointsman_shm.memory.ledger import Reserve
+from pointsman_shm.memory.ledger import DIGITS, Reserve
 from pointsman_shm.memory.rows import CLASS_MASK, CLASS_SHIFT, GENERATION_SHIFT
 from pointsman_shm.memory.stats_names import Counter
 from pointsman_workers.placement.fleet import Fleet
@@ -71,8 +71,14 @@ class Choice(msgspec.Struct, frozen=True, gc=False):
 
 def read(fleet: Fleet, kind: Kind, rows: Sequence[int]) -> list[Reading]:
     """Read the words of these rows: all that ranking them will look at."""
-    standing, load, held = fleet.standing, fleet.load, fleet.held
+    standing, load, words = fleet.standing, fleet.load, fleet.row_words
     lanes, slowness = fleet.lane_generations, kind.slowness
+    if words is not None:  # nearly always: written out because this runs per candidate
+        return [
+            (row, standing[row], load[row], words[row] % DIGITS, lanes[row], slowness[row])
+            for row in rows
+        ]
+    held = fleet.held
     return [(row, standing[row], load[row], held(row), lanes[row], slowness[row]) for row in rows]
 
 
@@ -125,7 +131,7 @@ def search(
             candidates = fleet.candidates(kind, pools[0])
         if candidates:
             choice = _sample(fleet, kind, pools[0], candidates, ranking)
-            if choice:
+            if choice is not None:
                 memory.walk = None
                 return choice
         walk = Walk(pools, candidates, is_sampled=True)

@@ -31,10 +31,13 @@ def decide_for_session(fleet: Fleet, kind: Kind, session: "Session") -> PoolDeci
     """Decide the pools of one job and bind the session; `kind` is prepared."""
     binding = session.binding
     requirement = kind.requirement
-    if binding is not None and (binding.src, binding.tgt) == (requirement.src, requirement.tgt):
-        kept = kind.orders.get(binding.pool_id)
-        if kept is not None:
-            return kept
+    if (
+        binding is not None
+        and (kept := kind.orders.get(binding.pool_id)) is not None
+        and binding.src == requirement.src
+        and binding.tgt == requirement.tgt
+    ):
+        return kept
     question = PoolQuestion(
         requirement=requirement,
         routing_key=session.tenant or session.session_id,
