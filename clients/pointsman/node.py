@@ -188,7 +188,11 @@ class Node:
             self._running.tell_pause()
 
     def set_services(self, services: list[Service]) -> None:
-        """Tell the server that services started, stopped or failed."""
+        """Tell the server that services started, stopped or failed, all of them as they are now.
+
+        Such as `node.set_services([Service(id="nmt", kind="nmt", status="stopped")])` while a
+        model is loaded anew: jobs for it go to others until it is said to be running again.
+        """
         self.services = services
         self._register = msgspec.structs.replace(self._register, services=services)
         if self._running is not None:

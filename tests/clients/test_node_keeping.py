@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 from fake_service import fake_service
 
-from pointsman import HandlerUnstoppable, Job, Node, NodeStateError
+from pointsman import HandlerUnstoppable, Job, Node, NodeStateError, Service
 from pointsman.handlers import Handler
 from pointsman.node_store import NodeStore
 from pointsman.resources import ResourceProbe
-from pointsman_wire.control_messages import Drain, LanesReady, Leave, Register
+from pointsman_wire.control_messages import Drain, Heartbeat, LanesReady, Leave, Register
 from pointsman_wire.lane_messages import NodeResult, TurnAsk
 
 NODE = """
@@ -154,6 +154,22 @@ def test_without_proc_and_psutil_figures_are_unknown(monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(sys.modules, "psutil", None)
     measured = ResourceProbe().measure()
     assert (measured.cpu_percent, measured.memory_percent) == (None, None)
+
+
+async def test_services_that_stop_while_a_node_runs_are_told_with_its_next_heartbeat() -> None:
+    async with fake_service() as service:
+        node = Node(service.address, services=["nmt"], nmt=[("en", "es")], node_id="n1")
+        node.handler(lambda job: job.payload)
+        running = asyncio.create_task(node.run())
+        async with asyncio.timeout(20):
+            await node.wait_ready()
+            stopped = [Service(id="nmt", kind="nmt", status="stopped")]
+            node.set_services(stopped)
+            while not any(beat.services == stopped for beat in service.all(Heartbeat)):
+                await service.wait_for(Heartbeat, count=len(service.all(Heartbeat)) + 1)
+            assert node.services == stopped
+            await node.drain()
+            await running
 
 
 def unending(kind: str, began: asyncio.Event, goes_on: threading.Event) -> Handler:
