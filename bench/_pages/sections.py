@@ -12,7 +12,9 @@ Section = Callable[[Results], str]
 
 def source(result: Result, more: str = "") -> str:
     """Say by which command, when and on what a table was measured."""
-    command = f"bench/{result.bench}.py{more} --json docs/performance/results/{result.bench}.json"
+    options = f" {result.machine['options']}".rstrip()
+    saved = f"docs/performance/results/{result.bench}.json"
+    command = f"bench/{result.bench}.py{options}{more} --json {saved}"
     return f"`.venv/bin/python {command}`: {result.where()}."
 
 

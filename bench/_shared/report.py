@@ -132,6 +132,7 @@ def machine() -> Row:
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
         "commit": _commit(),
+        "options": _options(),
         "load_average_1min": round(os.getloadavg()[0], 2),
     }
     for library in LIBRARIES:
@@ -140,6 +141,16 @@ def machine() -> Row:
         except PackageNotFoundError:
             facts[library] = "not installed"
     return facts
+
+
+def _options() -> str:
+    """Return what the command line said, but for where files are."""
+    words = [*sys.argv[1:]]
+    for option in ("--json", "--trace"):
+        if option in words:
+            at = words.index(option)
+            del words[at : at + 2]
+    return " ".join(words)
 
 
 def _cpu_name() -> str:
