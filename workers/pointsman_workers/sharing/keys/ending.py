@@ -72,6 +72,9 @@ class EndingDesk:
         bond = job.bond
         assert bond is not None, job.job_id
         ending = Ending(job=job, bond=bond)
+        if bond.standing is Standing.OVER:  # its key is another job's, which was reported
+            self._give_out(ending)
+            return
         if len(self._untold) >= UNTOLD_MAX:
             self._untold.pop(next(iter(self._untold)))
         self._untold[job.key] = ending

@@ -93,7 +93,12 @@ class FollowingDesk:
             if answer.outcome in OURS and not self.sharing.is_ours(job.key):
                 self.sharing.ending.release(job.key, answer.fence)
             return
-        if answer.outcome in OURS:
+        if answer.outcome in OURS and bond.ended_since_ns:
+            # It has ended, and its window is over: it is not run again for a result that is gone.
+            self.sharing.ending.release(job.key, answer.fence)
+            error = error_info(Code.NOT_FOUND, "the job has ended, and its result is not kept")
+            self._end_here(job, JobState.FAILED, error)
+        elif answer.outcome in OURS:
             self._take_up(job, bond, answer, asked_at_ns)
         elif answer.outcome == "frozen":
             self.sharing.buckets.found_frozen(bond.bucket)

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from pointsman_workers.sharing.sharing import Sharing
 
 ASKED_A_TICK_MAX = 1_000
+SECOND_TICKS = 10
 WAIT_NS = 300_000_000  # so long something new waits for a key that is unsure
 
 
@@ -57,10 +58,12 @@ class LeaseDesk:
         self.sharing = sharing
         settings = shard.setup.sharing
         assert settings is not None
+        self._owner = sharing.book.owner
         self._third_ns = int(settings.lease_s * SECOND_NS) // 3
         # Bound jobs by when they were last renewed: those that are due stand first.
         self._leased: dict[Key, Job] = {}
         self._doubts: dict[Key, Doubt] = {}
+        self._ticks = 0
 
     @property
     def doubt_count(self) -> int:
@@ -134,7 +137,9 @@ class LeaseDesk:
                 asked += self._ask(doubt)
             if asked and not self.sharing.book.is_up:
                 break  # one will tell
-        self._renew()
+        self._ticks = (self._ticks + 1) % SECOND_TICKS
+        if self.sharing.book.is_up or not self._ticks:
+            self._renew()
 
     def _ask(self, doubt: Doubt) -> bool:
         job, bond, book = doubt.job, doubt.bond, self.sharing.book
@@ -167,8 +172,8 @@ class LeaseDesk:
         was_local = bond.standing is Standing.LOCAL
         if answer.outcome in OURS and answer.job_id == job.job_id:
             self._is_ours(job, bond, answer, asked_at_ns)
-        elif answer.outcome == "ended" and not job.is_open and answer.job_id == job.job_id:
-            self.sharing.ending.known(job)  # the end was told before we died
+        elif answer.outcome == "ended" and not job.is_open and answer.owner == self._owner:
+            self.sharing.ending.known(job)  # it was told, and the answer was lost
         elif was_local or answer.job_id != job.job_id:
             self._is_double(job, bond, answer)
         elif job.is_open:
