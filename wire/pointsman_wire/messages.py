@@ -14,7 +14,11 @@ from typing import Annotated, Any
 import msgspec
 
 from pointsman_wire.errors import MEANINGS, Code
-from pointsman_wire.limits import WORKERS_MAX
+from pointsman_wire.limits import (
+    REQUEST_ID_LENGTH_MAX,
+    SESSION_ID_LENGTH_MAX,
+    WORKERS_MAX,
+)
 
 META_DEPTH_MAX = 32
 META_VALUES_MAX = 10_000
@@ -25,6 +29,10 @@ _FLAT_META_VALUES = 64
 # A count, or a number that only ever counts up: not negative, and fits a signed 64-bit word.
 Number = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 WorkerCount = Annotated[int, msgspec.Meta(ge=1, le=WORKERS_MAX)]
+SessionId = Annotated[str, msgspec.Meta(max_length=SESSION_ID_LENGTH_MAX)]
+RequestId = Annotated[str, msgspec.Meta(max_length=REQUEST_ID_LENGTH_MAX)]
+Name = Annotated[str, msgspec.Meta(max_length=128)]
+Names = Annotated[list[Name], msgspec.Meta(max_length=256)]
 
 
 class Message(msgspec.Struct, tag_field="type", omit_defaults=True, frozen=True, gc=False):

@@ -8,16 +8,31 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from pointsman_wire.limits import REQUEST_ID_LENGTH_MAX, SESSION_ID_LENGTH_MAX
-from pointsman_wire.messages import Error, ErrorInfo, Message, Number, WorkerCount, check_meta
+from pointsman_wire.messages import (
+    Error,
+    ErrorInfo,
+    Message,
+    Name,
+    Names,
+    Number,
+    RequestId,
+    SessionId,
+    WorkerCount,
+    check_meta,
+)
+from pointsman_wire.talk.talk_messages import (
+    AudioChunk,
+    RoomJoin,
+    RoomLeave,
+    RoomName,
+    RoomState,
+    UiEvent,
+    Utterance,
+)
 
 Priority = Literal["system", "interactive", "default", "bulk"]
 Durability = Literal["memory", "journal", "fsync", "redis"]
 Order = Literal["free", "utterance", "serial"]
-SessionId = Annotated[str, msgspec.Meta(max_length=SESSION_ID_LENGTH_MAX)]
-RequestId = Annotated[str, msgspec.Meta(max_length=REQUEST_ID_LENGTH_MAX)]
-Name = Annotated[str, msgspec.Meta(max_length=128)]
-Names = Annotated[list[Name], msgspec.Meta(max_length=256)]
 Labels = Annotated[dict[Name, Name], msgspec.Meta(max_length=64)]
 PositiveSeconds = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
 WaitSeconds = Annotated[float, msgspec.Meta(ge=0, le=3_600)]
@@ -43,6 +58,10 @@ class SessionInit(Message, tag="session_init", frozen=True, kw_only=True):
     lang_b: Name = ""
     auto_langs: Names = []
     order: Order = "free"
+    # The language in which it wants to hear what other sessions say to it; empty: it hears none.
+    hears: Name = ""
+    # A new session id is made for the worker of this room.
+    room: RoomName = ""
     trace_id: Name = ""
     # On resume: request ids without a result yet, and the last result number that was read.
     # Only as many as fit in a first frame; a submit that is repeated finds the others.
@@ -80,6 +99,8 @@ class Moved(Message, tag="moved", frozen=True, kw_only=True):
     shard: Number = 0
     worker_count: WorkerCount = 1
     address: str = ""
+    # Set where it answers room_join: the room is that worker's; session_id is one that fits.
+    room: str = ""
 
 
 class Submit(Message, tag="submit", frozen=True, kw_only=True):
@@ -179,6 +200,8 @@ class Result(Message, tag="result", frozen=True, kw_only=True):
     attempts: list[str] = []
     # A second node was asked as well, because the first was slow; node_id is the faster one.
     hedged: bool = False
+    # Set where another session said it: that session, whose request id this is.
+    speaker: str = ""
     error: ErrorInfo | None = None
 
 
@@ -275,7 +298,19 @@ class GoingAway(Message, tag="going_away", frozen=True, kw_only=True):
     reconnect_after_ms: Number = 0
 
 
-ToWorker = SessionInit | Submit | ResultAck | Cancel | ClientHeartbeat | SessionClose
+ToWorker = (
+    SessionInit
+    | Submit
+    | ResultAck
+    | Cancel
+    | ClientHeartbeat
+    | SessionClose
+    | Utterance
+    | AudioChunk
+    | UiEvent
+    | RoomJoin
+    | RoomLeave
+)
 ToClient = (
     SessionInitAck
     | Moved
@@ -288,5 +323,7 @@ ToClient = (
     | ClientHeartbeatAck
     | SessionClosed
     | GoingAway
+    | UiEvent
+    | RoomState
     | Error
 )

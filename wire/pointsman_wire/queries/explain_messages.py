@@ -8,8 +8,8 @@ from typing import Annotated
 import msgspec
 
 from pointsman_wire.limits import NODE_ID_LENGTH_MAX
-from pointsman_wire.messages import Breakdown, Message, Number
-from pointsman_wire.session_messages import Labels, Name, Names, RequestId, SessionId
+from pointsman_wire.messages import Breakdown, Message, Name, Names, Number, RequestId, SessionId
+from pointsman_wire.session_messages import Labels
 
 NodeId = Annotated[str, msgspec.Meta(max_length=NODE_ID_LENGTH_MAX)]
 WhatIf = Annotated[str, msgspec.Meta(max_length=256)]
