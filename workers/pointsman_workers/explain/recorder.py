@@ -29,7 +29,7 @@ from pointsman_workers.explain.ring import Ring
 from pointsman_workers.placement.deciding import Decided
 from pointsman_workers.placement.fleet import Fleet
 from pointsman_workers.placement.kinds import Kind
-from pointsman_workers.placement.ranking import MARKED_BIT, Judgement, Reading, rank
+from pointsman_workers.placement.ranking import MARKED_BIT, Reading, rank
 from pointsman_workers.placement.refusal import Refusal
 from pointsman_workers.placement.selection import Choice
 from pointsman_workers.placement.trail import WALK, Leg
@@ -112,7 +112,7 @@ class Recorder:
         if refusal is not self._last_refusal:
             self._last_refusal = refusal
             self._last_shared += 1
-            self._shared.put(self._last_shared, _shared_record(refusal, job.kind.judgement))
+            self._shared.put(self._last_shared, _shared_record(refusal))
         record = (
             REFUSED_TAG,
             job.job_id,
@@ -164,15 +164,15 @@ def _step_fields(decision: PoolDecision, before: SessionBinding | None) -> tuple
     )
 
 
-def _shared_record(refusal: Refusal, judgement: Judgement) -> bytes:
-    evidence = refusal.evidence
-    barred = [
-        row
-        for _, word, _, _, _, row, _ in evidence
-        if word & MARKED_BIT and judgement.is_barred(row, word)
-    ]
+def _shared_record(refusal: Refusal) -> bytes:
     return _encode(
-        (refusal.breakdown, evidence, refusal.evidence_left_out, refusal.ranking, barred)
+        (
+            refusal.breakdown,
+            refusal.evidence,
+            refusal.evidence_left_out,
+            refusal.ranking,
+            refusal.barred,
+        )
     )
 
 

@@ -98,6 +98,7 @@ class Refusal(msgspec.Struct, frozen=True):
     evidence: tuple[Evidence, ...] = ()  # all that the counts come from, unless it is too much
     evidence_left_out: int = 0
     ranking: Ranking = ANYWHERE  # under which they were judged
+    barred: tuple[int, ...] = ()  # rows among the evidence that a mark kept out, then
 
 
 class Refusals:
@@ -167,6 +168,11 @@ class Refusals:
             evidence=evidence,
             evidence_left_out=len(judged) - len(evidence),
             ranking=ranking,
+            barred=tuple(
+                row
+                for _, word, _, _, _, row, _ in evidence
+                if word & MARKED_BIT and kind.judgement.is_barred(row, word)
+            ),
         )
 
     def _judged(self, kind: Kind, ranking: Ranking, scope: Scope) -> Iterator[Judged]:
