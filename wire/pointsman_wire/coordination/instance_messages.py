@@ -151,6 +151,21 @@ class NodeGone(Message, tag="node_gone", frozen=True, kw_only=True):
     is_leaving: bool = False  # it drained: that it went is no job's fault
 
 
+class Offer(Message, tag="offer", frozen=True, kw_only=True):
+    """A slot of the node is reserved for the borrower, for 500 ms: it was this tenant's turn."""
+
+    link: Number
+    node_id: str
+    tenant: str = ""
+
+
+class OfferDeclined(Message, tag="offer_declined", frozen=True, kw_only=True):
+    """The borrower has no job for that node any more."""
+
+    link: Number
+    node_id: str
+
+
 class Attach(Message, tag="attach", frozen=True, kw_only=True):
     """A follower asks the owner of a job for its result, now or when it has ended."""
 
@@ -182,6 +197,8 @@ BetweenInstances = (
     | ForNode
     | FromNode
     | NodeGone
+    | Offer
+    | OfferDeclined
     | Attach
     | AttachAnswer
 )

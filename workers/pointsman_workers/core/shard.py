@@ -25,7 +25,7 @@ from pointsman_workers.core.state import (
 )
 from pointsman_workers.core.timers import Timers
 from pointsman_workers.core.turns.tenants import Tenants
-from pointsman_workers.core.turns.waiting import Waiting
+from pointsman_workers.core.turns.waiting import Turn, Waiting
 from pointsman_workers.core.window import Window
 from pointsman_workers.explain.recorder import Recorder
 from pointsman_workers.journal.book import JournalBook
@@ -44,6 +44,10 @@ PING_NS = SECOND_NS
 
 class Shard:
     """The state of one dispatcher worker."""
+
+    # A slot of a row is free, and whose turn it would be here: did a borrower get it?  None: there
+    # are no other instances.
+    wanted_by_others: Callable[[int, Turn | None], bool] | None = None
 
     def __init__(self, setup: WorkerSetup) -> None:
         memory = setup.memory

@@ -128,8 +128,10 @@ class PlacingDesk:
         shard = self.shard
         lane, now_ns = shard.lanes[choice.row], shard.now_ns
         state = moved(job.state, "assign")
-        if job.is_queued:
+        if job.is_queued and lane.link is None:
             shard.waiting.serve(job)
+        elif job.is_queued:
+            shard.waiting.remove(job)  # whose turn it was, its home has counted
         job.queued_ns = queued_ns = now_ns - job.accepted_at_ns
         job.attempt += 1
         job.session.last_node_id = lane.node_id

@@ -82,6 +82,18 @@ class FairQueue:
         """Return the virtual time of a place, waiting here or not."""
         return self._words.served(place, rank)
 
+    def begin_elsewhere(self, rules: Rules, rank: int) -> None:
+        """Jobs of a place begin to wait at another instance; here it may not stand at all."""
+        share = self._shares.get(rules.place)
+        if share is None or not share.heads[rank]:
+            self._settle(rules.place, rules.cost, rank)
+
+    def serve_elsewhere(self, rules: Rules, rank: int) -> None:
+        """A job of a place that waited at another instance gets a slot of ours."""
+        tag = self._words.served(rules.place, rank)
+        self._own.charge(rules.place, rank, rules.cost)
+        self._own.move_clock(rank, tag)
+
     def in_turn(self, rank: int) -> Iterator[Share]:
         """The places of one priority, next first; nothing may change while this is walked."""
         order = self._order[rank]
@@ -99,11 +111,15 @@ class FairQueue:
 
     def _begin(self, share: Share, rank: int) -> None:
         """It has nothing owed from before, nor much to pay back."""
-        tag, clock = self._words.served(share.place, rank), self._words.clock(rank)
-        if tag < clock or tag > clock + LAG_MAX + share.cost:
-            self._own.charge(share.place, rank, clock - tag)
+        self._stand_in(share, rank, self._settle(share.place, share.cost, rank))
+
+    def _settle(self, place: int, cost: int, rank: int) -> int:
+        """Bring the virtual time of a place that begins to wait near the clock; return it."""
+        tag, clock = self._words.served(place, rank), self._words.clock(rank)
+        if tag < clock or tag > clock + LAG_MAX + cost:
+            self._own.charge(place, rank, clock - tag)
             tag = clock
-        self._stand_in(share, rank, tag)
+        return tag
 
     def _stand_in(self, share: Share, rank: int, tag: int) -> None:
         share.tags[rank] = tag

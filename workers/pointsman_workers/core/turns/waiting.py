@@ -184,6 +184,18 @@ class Waiting:
         tag = self._order.tag(place, rank)
         return Turn(rank, tag, job.accepted_at_ns, self._worker_index)
 
+    def tag_of(self, tenant: str, rank: int) -> int:
+        """The virtual time of a tenant whose jobs wait at another instance."""
+        return self._order.tag(self._tenants.rules(tenant).place, rank)
+
+    def begin_elsewhere(self, tenant: str, rank: int) -> None:
+        """Jobs of this tenant begin to wait at another instance for slots of ours."""
+        self._order.begin_elsewhere(self._tenants.rules(tenant), rank)
+
+    def serve_elsewhere(self, tenant: str, rank: int) -> None:
+        """A job of this tenant, which waited at another instance, has had its turn here."""
+        self._order.serve_elsewhere(self._tenants.rules(tenant), rank)
+
     def is_waited_elsewhere(self, class_bits: int) -> bool:
         """Does another worker wait for any of these classes (bit = number modulo 64)?"""
         words, own = self._words, self._worker_index

@@ -87,7 +87,7 @@ class ServingDesk:
         shard = self.shard
         self._rung.clear()
         freed, shard.freed_rows = shard.freed_rows, {}
-        if shard.waiting.count or shard.worker_count > 1:
+        if shard.waiting.count or shard.worker_count > 1 or shard.wanted_by_others is not None:
             for row in freed:
                 self._offer(row)
 
@@ -96,10 +96,16 @@ class ServingDesk:
         shard = self.shard
         waiting = shard.waiting
         if not waiting.count and not waiting.is_waited_elsewhere(-1):
+            if shard.wanted_by_others is not None:
+                shard.wanted_by_others(row, None)
             return
         number = shard.fleet.standing[row] >> CLASS_SHIFT & CLASS_MASK
         is_oldest = waiting.next_turn_is_oldest()
         best = [*islice(waiting.candidates(number, oldest_first=is_oldest), CANDIDATES_MAX)]
+        if shard.wanted_by_others is not None and not is_oldest:
+            turns = [waiting.best_elsewhere(number), *map(waiting.turn_of_job, best[:1])]
+            if shard.wanted_by_others(row, min(filter(None, turns), default=None)):
+                return
         if shard.worker_count > 1:
             elsewhere = waiting.best_elsewhere(number, oldest_first=is_oldest)
             if elsewhere is not None and (

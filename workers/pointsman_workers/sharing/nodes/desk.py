@@ -2,7 +2,12 @@
 
 from collections.abc import Callable
 
-from pointsman_wire.coordination.instance_messages import ForNode, LinkOpen, LinkPing
+from pointsman_wire.coordination.instance_messages import (
+    ForNode,
+    LinkOpen,
+    LinkPing,
+    OfferDeclined,
+)
 from pointsman_wire.messages import Message
 from pointsman_workers.core.events import HearingChanged, InstanceSaid, WayChanged
 from pointsman_workers.core.shard import Shard
@@ -17,6 +22,7 @@ class NodesDesk:
         self._shard = shard
         self.guests = lanes.guests
         self.links = LinkDesk(shard, lanes)
+        shard.wanted_by_others = self.guests.wants.offer
         self._version = 0  # of the snapshot that was followed last
 
     def handlers(self) -> dict[type, Callable[[InstanceSaid], None]]:
@@ -25,6 +31,7 @@ class NodesDesk:
             LinkOpen: self._opened,
             ForNode: self._for_node,
             LinkPing: self._pinged,
+            OfferDeclined: self._declined,
             **dict.fromkeys(self.links.handlers, self._on_our_link),
         }
 
@@ -46,6 +53,13 @@ class NodesDesk:
         borrower = self.guests.borrowers.find(event.instance, event.shard, message.link)
         if borrower is not None:
             self.guests.pinged(borrower, message)
+
+    def _declined(self, event: InstanceSaid) -> None:
+        message = event.message
+        assert isinstance(message, OfferDeclined), message
+        borrower = self.guests.borrowers.find(event.instance, event.shard, message.link)
+        if borrower is not None:
+            self.guests.wants.declined(borrower, message.node_id)
 
     def _on_our_link(self, event: InstanceSaid) -> None:
         message: Message = event.message

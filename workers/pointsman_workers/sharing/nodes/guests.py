@@ -50,7 +50,8 @@ from pointsman_workers.desks.attempts import AttemptDesk
 from pointsman_workers.sharing.nodes.borrowers import Borrowers
 from pointsman_workers.sharing.nodes.nouns import Borrower, Guest, GuestLane
 from pointsman_workers.sharing.nodes.origins import origin_of
-from pointsman_workers.sharing.nodes.taking_in import dispatch, reserve
+from pointsman_workers.sharing.nodes.taking_in import dispatch, own_lane, reserve
+from pointsman_workers.sharing.nodes.wants import Wants
 
 LEASE_NS = 15 * SECOND_NS  # R9: after that a borrower that is not heard holds no slot
 RESULT_BYTES_MAX = 64 * 1024 * 1024  # kept for all borrowers together
@@ -66,6 +67,7 @@ class GuestDesk:
         self.shard = shard
         self.attempts = attempts
         self.borrowers = Borrowers(shard)
+        self.wants = Wants(shard, self.borrowers)
         self._can_hear = True
         self._read: dict[tuple[Borrower, str], None] = {}  # where assignments were read
 
@@ -115,8 +117,10 @@ class GuestDesk:
             return  # delivered twice
         lane.read = assign.number
         self._read[borrower, node_id] = None
-        real = reserve(self.shard, message)
+        real = self._slot_for(borrower, message, assign)
         if not isinstance(real, Lane):
+            if real[0] is Code.NODE_OVERLOADED and (own := own_lane(self.shard, node_id)):
+                self.wants.note(borrower, node_id, own.row, assign)
             self.shard.count(Counter.GUESTS_REFUSED)
             self._refuse(borrower, node_id, (assign.job_id, *place), *real)
             return
@@ -133,6 +137,15 @@ class GuestDesk:
         lane.unstarted[assign.number] = None
         self.shard.count(Counter.GUESTS_TAKEN)
         dispatch(self.shard, real, guest, assign, payload)
+
+    def _slot_for(
+        self, borrower: Borrower, message: ForNode, assign: Assign
+    ) -> Lane | tuple[Code, str]:
+        """The slot that was offered for it, or a free one."""
+        lane = own_lane(self.shard, message.node_id)
+        if lane is None or not lane.is_up or not self.wants.use(borrower, message.node_id, assign):
+            return reserve(self.shard, message)
+        return lane
 
     def _cancelled(self, borrower: Borrower, node_id: str, message: CancelJob) -> None:
         place = (message.epoch, message.dispatch)
@@ -271,6 +284,7 @@ class GuestDesk:
 
     def reported(self, lane: Lane) -> None:
         """A node's lane is up: tell those who have waited for its report."""
+        self.wants.forget_row(lane.row, is_released=False)
         for borrower in self.borrowers.report_node(lane.node_id):
             self._tell_results(borrower)
 
@@ -282,6 +296,7 @@ class GuestDesk:
         """A node of ours is given up, and its guests with it."""
         if lane.link is not None:
             return
+        self.wants.forget_row(lane.row, is_released=True)
         told = {b: None for b in self.borrowers.all() if lane.node_id in b.pending}
         for hold in lane.holds.values():
             if hold.guest is not None:
@@ -306,6 +321,7 @@ class GuestDesk:
             since_ns = max(borrower.heard_at_ns, borrower.lease_from_ns)
             if self._can_hear and now_ns - since_ns >= LEASE_NS:
                 self._dismiss(borrower, "its borrower did not come back")
+        self.wants.tidy()
         self.borrowers.tidy()
 
     def hearing_changed(self, *, can_hear: bool) -> None:

@@ -24,11 +24,14 @@ from pointsman_wire.coordination.instance_messages import (
     LinkPong,
     LinkReport,
     NodeGone,
+    Offer,
+    OfferDeclined,
 )
 from pointsman_wire.lane_messages import AssignAck
 from pointsman_wire.messages import Message
 from pointsman_workers.core.events import SendInstance
 from pointsman_workers.core.shard import SECOND_NS, Shard
+from pointsman_workers.core.state import Lane
 from pointsman_workers.desks.lanes import LaneDesk
 from pointsman_workers.sharing.nodes.nouns import Link
 from pointsman_workers.sharing.nodes.remote_lanes import RemoteLanes
@@ -38,6 +41,7 @@ PING_NS = SECOND_NS
 IDLE_PING_NS = 5 * SECOND_NS
 SILENT_NS = 3 * SECOND_NS
 OPENINGS_PER_LIFE = 1 << 32
+OFFERED_TO_MAX = 32  # jobs that are asked for one slot
 EXPECTED_MAX = 5_000  # nodes that a link_open may name
 
 FrameHandlers = dict[type, Callable[..., None]]
@@ -55,6 +59,7 @@ class LinkDesk:
         self._instances: tuple[InstanceRecord, ...] = ()
         self._openings = shard.setup.epoch * OPENINGS_PER_LIFE
         self._is_deaf = False
+        self._placing = lanes.attempts.placing
         self.handlers: FrameHandlers = {
             LinkAccepted: self._accepted,
             LinkReport: self._reported,
@@ -62,6 +67,7 @@ class LinkDesk:
             LinkPong: self._ponged,
             FromNode: self._from_node,
             NodeGone: self._node_gone,
+            Offer: self._offered,
         }
 
     # -- who is there --------------------------------------------------------------------------
@@ -182,6 +188,23 @@ class LinkDesk:
     def _node_gone(self, link: Link, message: NodeGone, _: bytes) -> None:
         link.pending.discard(message.node_id)
         self.remote.gone(link, message)
+
+    def _offered(self, link: Link, message: Offer, _: bytes) -> None:
+        """A slot there is ours for a moment: for whoever is next here."""
+        lane = link.lanes.get(message.node_id)
+        if lane is not None and lane.is_up and not link.is_congested:
+            lane.full_count = 0
+            self.remote.has_room(lane)
+            if self._use(lane, message.tenant):
+                return
+        self._send(link, OfferDeclined(link=link.number, node_id=message.node_id))
+
+    def _use(self, lane: Lane, tenant: str) -> bool:
+        """Give the slot to the next of this tenant's jobs that may have it."""
+        shard = self._shard
+        number = shard.fleet.class_number(lane.row)
+        jobs = [job for job in shard.waiting.candidates(number) if job.key[0] == tenant]
+        return any(self._placing.place_on(job, lane.row) for job in jobs[:OFFERED_TO_MAX])
 
     # -- time ----------------------------------------------------------------------------------
 

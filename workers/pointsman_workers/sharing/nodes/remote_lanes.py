@@ -176,6 +176,10 @@ class RemoteLanes:
             else:
                 self._lanes.watch.has_room(lane)
 
+    def has_room(self, lane: Lane) -> None:
+        """Its home says that there is a slot for us."""
+        self._lanes.watch.has_room(lane)
+
     def gone(self, link: Link, message: NodeGone) -> None:
         """The home gave a node up, and what we have on it."""
         lane = link.lanes.get(message.node_id)

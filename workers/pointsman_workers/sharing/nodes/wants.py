@@ -1,0 +1,144 @@
+"""Wants: borrowers that were refused a slot, and the slots that are offered to them in their turn.
+
+A refusal is a demand: the borrower's job waits at its own instance.  When a slot is freed here, the
+tenants of such jobs stand in the order of all that wait, by what they were served on this host;
+whose turn it is gets the slot reserved and is told so.  It has OFFER_NS to use it, for whatever job
+of its own is next there.  So a weight is a weight, wherever the jobs of a tenant come in.
+"""
+
+import msgspec
+
+from pointsman_shm.memory.ledger import Reserve
+from pointsman_wire.coordination.instance_messages import Offer
+from pointsman_wire.lane_messages import Assign
+from pointsman_workers.core.shard import MILLISECOND_NS, SECOND_NS, Shard
+from pointsman_workers.core.turns.waiting import Turn
+from pointsman_workers.placement.kinds import PRIORITY_RANK
+from pointsman_workers.sharing.nodes.borrowers import Borrowers
+from pointsman_workers.sharing.nodes.nouns import Borrower
+
+OFFER_NS = 500 * MILLISECOND_NS
+WANT_NS = 2 * SECOND_NS  # longer than a borrower waits before it asks again
+WANTS_MAX = 10_000
+RANK_USUAL = PRIORITY_RANK["default"]
+
+
+class Want(msgspec.Struct, eq=False):
+    """A borrower that has a job of this tenant and priority for a node."""
+
+    borrower: Borrower
+    node_id: str
+    tenant: str
+    rank: int
+    since_ns: int
+    until_ns: int
+
+
+class Offered(msgspec.Struct, eq=False):
+    """A slot of a row that is reserved for a borrower."""
+
+    want: Want
+    row: int
+    until_ns: int
+
+
+class Wants:
+    """Who was refused, by row; and what is offered, by borrower and node."""
+
+    def __init__(self, shard: Shard, borrowers: Borrowers) -> None:
+        self._shard = shard
+        self._borrowers = borrowers
+        self._by_row: dict[int, dict[tuple[Borrower, str, int], Want]] = {}
+        self._count = 0
+        self._offers: dict[tuple[Borrower, str], list[Offered]] = {}
+
+    def note(self, borrower: Borrower, node_id: str, row: int, assign: Assign) -> None:
+        """A job was refused for want of a slot."""
+        rank = PRIORITY_RANK.get(assign.priority, RANK_USUAL)
+        key = (borrower, assign.tenant, rank)
+        now_ns = self._shard.now_ns
+        wants = self._by_row.setdefault(row, {})
+        want = wants.get(key)
+        if want is not None:
+            want.until_ns = now_ns + WANT_NS
+        elif self._count < WANTS_MAX:
+            wants[key] = Want(borrower, node_id, assign.tenant, rank, now_ns, now_ns + WANT_NS)
+            self._count += 1
+            self._shard.waiting.begin_elsewhere(assign.tenant, rank)
+
+    def offer(self, row: int, best: Turn | None) -> bool:
+        """A slot of this row is free, and here it would be the turn of `best`: is it theirs?"""
+        wants = self._by_row.get(row)
+        if not wants:
+            return False
+        turn, want = min(
+            ((self._turn(want), want) for want in wants.values()), key=lambda pair: pair[0]
+        )
+        if best is not None and best[:3] <= turn[:3]:
+            return False
+        fleet, now_ns = self._shard.fleet, self._shard.now_ns
+        if fleet.own.reserve(row, fleet.standing, fleet.standing[row]) is not Reserve.OK:
+            return False
+        fleet.change_room(row, -1)
+        offered = Offered(want, row, now_ns + OFFER_NS)
+        self._offers.setdefault((want.borrower, want.node_id), []).append(offered)
+        borrower = want.borrower
+        self._borrowers.send(
+            borrower, Offer(link=borrower.link, node_id=want.node_id, tenant=want.tenant)
+        )
+        return True
+
+    def _turn(self, want: Want) -> Turn:
+        tag = self._shard.waiting.tag_of(want.tenant, want.rank)
+        return Turn(want.rank, tag, want.since_ns, 0)
+
+    def use(self, borrower: Borrower, node_id: str, assign: Assign) -> bool:
+        """Is a slot reserved for this assignment?  It is its own then, and its tenant's turn."""
+        offers = self._offers.get((borrower, node_id))
+        if not offers:
+            return False
+        offered = offers.pop(0)
+        if not offers:
+            del self._offers[borrower, node_id]
+        want = offered.want
+        want.since_ns = self._shard.now_ns
+        want.until_ns = self._shard.now_ns + WANT_NS
+        rank = PRIORITY_RANK.get(assign.priority, RANK_USUAL)
+        self._shard.waiting.serve_elsewhere(assign.tenant, rank)
+        return True
+
+    def declined(self, borrower: Borrower, node_id: str) -> None:
+        """It has nothing for that node any more."""
+        for offered in self._offers.pop((borrower, node_id), ()):
+            self._withdraw(offered)
+
+    def forget_row(self, row: int, *, is_released: bool) -> None:
+        """Its node has begun anew, or is gone: nothing of it is on offer."""
+        for place, offers in tuple(self._offers.items()):
+            if offers[0].row == row:
+                del self._offers[place]
+                for _ in offers if is_released else ():
+                    self._shard.fleet.release(row)
+
+    def tidy(self) -> None:
+        """Take back what was not used in time, and forget who did not ask again."""
+        now_ns = self._shard.now_ns
+        for place, offers in tuple(self._offers.items()):
+            borrower = place[0]
+            if offers[0].until_ns <= now_ns or not borrower.is_open:
+                self.declined(*place)
+        for row, wants in tuple(self._by_row.items()):
+            for key, want in tuple(wants.items()):
+                if want.until_ns <= now_ns or not want.borrower.is_open:
+                    del wants[key]
+                    self._count -= 1
+            if not wants:
+                del self._by_row[row]
+
+    def _withdraw(self, offered: Offered) -> None:
+        shard, want = self._shard, offered.want
+        wants = self._by_row.get(offered.row, {})
+        if wants.pop((want.borrower, want.tenant, want.rank), None) is not None:
+            self._count -= 1
+        if shard.fleet.release(offered.row):
+            shard.freed_rows[offered.row] = None
