@@ -55,7 +55,7 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "uvloop": ("sched/pointsman_sched/", "workers/pointsman_workers/"),
     "pytest": ("clients/pointsman/testing.py", "tests/pointsman_sim/"),
     "pocketsphinx": ("clients/pointsman/engines/recognition.py",),
-    "websockets": ("wire/pointsman_wire/sockets/web/web_connection.py",),
+    "websockets": ("wire/pointsman_wire/sockets/web/",),
     "redis": ("wire/pointsman_wire/coordination/connection.py",),
     "hiredis": ("wire/pointsman_wire/coordination/connection.py",),
     "starlette": ("sched/pointsman_sched/console/",),
@@ -121,7 +121,9 @@ class Blocker:
             raise ModuleNotFoundError(name)
 sys.meta_path.insert(0, Blocker())
 import pointsman, pointsman_wire
-servers = {"pointsman_wire.sockets.web.web_connection"}
+web = "pointsman_wire.sockets.web."
+# Clients dial WebSockets with the extra `web` only.
+servers = {web + name for name in ("web_connection", "web_dialled", "web_stream")}
 for package in (pointsman, pointsman_wire):
     for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
         # Servers alone coordinate; nothing of a client may want it.

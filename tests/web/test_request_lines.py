@@ -38,6 +38,9 @@ def test_everything_else_is_the_consoles(line: bytes) -> None:
     [
         (b"GET /session\r\n", "none of HTTP/1"),
         (b"GET /session HTTP/2.0\r\n", "none of HTTP/1"),
+        (b"GET  /session HTTP/1.1\r\n", "none of HTTP/1"),
+        (b"GET\t/session\tHTTP/1.1\r\n", "none of HTTP/1"),
+        (b"GET /session?id=\xc3\xa9 HTTP/1.1\r\n", "no ASCII"),
         (b"GET /session?id=a&id=b HTTP/1.1\r\n", "more than one"),
         (b"GET /session?id=" + b"a" * (SESSION_ID_LENGTH_MAX + 1) + b" HTTP/1.1\r\n", "passes 128"),
         (b"GET /session?" + b"a=1&" * 20 + b" HTTP/1.1\r\n", "16 fields"),
@@ -88,3 +91,22 @@ def test_pages_of_the_same_origin_and_listed_ones_may_come(
 )
 def test_other_pages_may_not(origin: str, host: str | None, allowed: tuple[str, ...]) -> None:
     assert not is_origin_allowed(origin, host, allowed)
+
+
+@pytest.mark.parametrize(
+    ("host", "allowed"),
+    [
+        ("localhost:7400", True),
+        ("speech.localhost:7400", True),
+        ("127.0.0.1:7400", True),
+        ("[::1]:7400", True),
+        ("192.168.1.5:7400", True),
+        ("rebound.example:7400", False),
+        ("localhost.example:7400", False),
+    ],
+)
+def test_x1_a_page_whose_own_name_leads_here_is_not_of_this_host(host: str, allowed: bool) -> None:
+    """DNS rebinding: Origin and Host agree, and the browser comes from loopback."""
+    assert is_origin_allowed(f"http://{host}", host, (), is_local=True) is allowed
+    assert is_origin_allowed(f"http://{host}", host, (), is_local=False)
+    assert is_origin_allowed(f"http://{host}", host, (f"http://{host}",), is_local=True)

@@ -16,7 +16,8 @@ from pointsman_wire.session_messages import ToWorker
 from pointsman_wire.sockets.bounds import ConnectionLimits
 from pointsman_wire.sockets.driver import DriverSettings
 from pointsman_wire.sockets.web.json_messages import JsonReader
-from pointsman_wire.sockets.web.web_connection import WebSettings, web_factory
+from pointsman_wire.sockets.web.web_connection import web_factory
+from pointsman_wire.sockets.web.web_stream import WebSettings
 from pointsman_workers.shell.doorway import Doorway, DoorwayLimits, DoorwayOwners
 
 PROTOCOL = "pointsman.v1"
@@ -24,7 +25,7 @@ REQUEST = (
     b"GET /session?id=s-1 HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
 )
-CONTINUED, TEXT, PING = 0, 1, 9
+CONTINUED, TEXT, CLOSE, PING, PONG = 0, 1, 8, 9, 10
 _MASK = b"\x11\x22\x33\x44"
 
 
@@ -131,7 +132,7 @@ class RawSocket:
     """A WebSocket without a library, for what no library would send."""
 
     def __init__(self, sock: socket.socket) -> None:
-        self._sock = sock
+        self.sock = self._sock = sock
         self._loop = asyncio.get_running_loop()
 
     async def send(self, data: bytes) -> None:

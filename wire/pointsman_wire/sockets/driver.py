@@ -209,11 +209,12 @@ class Driver:
     def rest(self, connection: FrameConnection) -> None:
         """It has told so much that it reads on after the core's next step only."""
         self._resting.append(connection)
+        self._schedule()
 
     # ---- the turn
 
     def _schedule(self) -> None:
-        if not self._is_over:
+        if not (self._is_over or self._is_scheduled):
             self._is_scheduled = True
             self._loop.call_soon(self._turn)
 

@@ -263,7 +263,12 @@ class Doorway:
 
     def _find_web_owner(self, guest: Guest) -> bool:
         """Read the request line, still without taking it; True when it is not all there."""
-        line = read_request_line(guest.sock.recv(REQUEST_LINE_BYTES_MAX, socket.MSG_PEEK))
+        try:
+            data = guest.sock.recv(REQUEST_LINE_BYTES_MAX, socket.MSG_PEEK)
+        except OSError:  # it was reset since its first bytes were looked at
+            self._dismiss(guest)
+            return False
+        line = read_request_line(data)
         if line.wanted is Wanted.INCOMPLETE:
             guest.surprises_max = _PIECES_MAX
             guest.wanted_bytes = line.length + 1

@@ -50,7 +50,8 @@ from pointsman_wire.sockets.parent import watch_parent
 from pointsman_wire.sockets.slowness import close_slowest
 from pointsman_wire.sockets.unix_sockets import PathInUse, listen_at
 from pointsman_wire.sockets.web.json_messages import JsonReader
-from pointsman_wire.sockets.web.web_connection import WebSettings, web_factory
+from pointsman_wire.sockets.web.web_connection import web_factory
+from pointsman_wire.sockets.web.web_stream import WebSettings
 from pointsman_workers.core.core import WorkerCore
 from pointsman_workers.core.events import (
     BellRang,

@@ -2,18 +2,26 @@
 
 A browser sends the cookies and reaches the network of its user whatever page asks it to; the
 Origin header, which no page can forge, says which page does.  Programs send none and are let in.
+
+A page may have its own name resolve to this host once it is loaded (DNS rebinding); then Origin and
+Host agree, and the browser comes from loopback.  So there Host must be a name that only this host
+has: localhost, or a number.
 """
 
 from collections.abc import Iterable
+from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 _PORTS = {"http": 80, "https": 443}
 
 
-def is_origin_allowed(origin: str | None, host: str | None, allowed: Iterable[str]) -> bool:
+def is_origin_allowed(
+    origin: str | None, host: str | None, allowed: Iterable[str], *, is_local: bool = False
+) -> bool:
     """May a page of this Origin header talk to the service that the Host header names?
 
-    `allowed` are origins like "https://example.org", or "*" for every page.
+    `allowed` are origins like "https://example.org", or "*" for every page; `is_local` says that
+    the browser runs on this host.
     """
     if origin is None:
         return True
@@ -26,6 +34,18 @@ def is_origin_allowed(origin: str | None, host: str | None, allowed: Iterable[st
         usual = _PORTS.get(parts.scheme)
         if host is None or usual is None or parts.hostname != ours.hostname:
             return False  # "null", the origin of a file or of a sandbox, has no scheme
+        if is_local and not _is_own_name(ours.hostname or ""):
+            return False
         return (parts.port or usual) == (ours.port or usual)
     except ValueError:  # a port that is none, a bracket that does not close
         return False
+
+
+def _is_own_name(name: str) -> bool:
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        ip_address(name)
+    except ValueError:
+        return False
+    return True

@@ -54,10 +54,12 @@ def read_request_line(data: bytes) -> RequestLine:
                 Wanted.NOTHING, fault=f"the request line passes {REQUEST_LINE_BYTES_MAX} bytes"
             )
         return RequestLine(Wanted.INCOMPLETE, length=len(data))
-    words = line.split()
+    if not line.isascii():
+        return RequestLine(Wanted.NOTHING, fault="the request line has bytes that are no ASCII")
+    words = line.removesuffix(b"\r").split(b" ")
     if len(words) != 3 or not words[2].startswith(b"HTTP/1."):
         return RequestLine(Wanted.NOTHING, fault="the request line is none of HTTP/1")
-    path, _, query = words[1].decode("latin-1").partition("?")
+    path, _, query = words[1].decode("ascii").partition("?")
     if path != SESSION_PATH:
         return RequestLine(Wanted.CONSOLE)
     return _session(query)
