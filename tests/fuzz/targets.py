@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-from fuzz import cores, decoders, files, memory
+from fuzz import browsers, cores, decoders, files, memory
 from fuzz.decoders import Feed
 
 from pointsman_wire.control_messages import ToManager, ToNode
@@ -23,6 +23,7 @@ TARGETS: dict[str, Target] = {
     "framing": Target("N13", decoders.framing, decoders.all_frames),
     "messages": Target("N13", decoders.messages, decoders.all_frames),
     "beginnings": Target("N13", decoders.beginnings, decoders.preambles),
+    "web": Target("N13", browsers.browsers, browsers.seeds),
     "worker_from_client": Target(
         "N13", cores.worker_from_client, lambda: cores.started_frames(ToWorker)
     ),

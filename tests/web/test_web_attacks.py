@@ -14,6 +14,7 @@ from web.web_harness import (
     PONG,
     REQUEST,
     TEXT,
+    RawSocket,
     browser,
     frame,
     hear,
@@ -185,16 +186,19 @@ async def test_a_storm_of_pings_is_taken_in_shares_and_all_are_answered() -> Non
     assert len(core.steps) >= count // (256 + 2_048 // 6), "others had their turns between"
 
 
+async def send_for_ever(raw: RawSocket, data: bytes) -> None:
+    while True:
+        await raw.send(data)
+
+
 async def test_pongs_for_a_peer_that_does_not_read_are_bounded() -> None:
     core = NotingCore(echo)
     limits = ConnectionLimits(queue_frames_max=500)
     async with web_place(core, limits=limits) as place, raw_socket(place.port) as raw:
-        loop = asyncio.get_running_loop()
-        storm = frame(PING, b"x" * 120) * 500
-        with pytest.raises(OSError):
-            while not core.closings():
-                await asyncio.wait_for(loop.sock_sendall(raw.sock, storm), 10)
-            raise ConnectionResetError
+        storm = asyncio.create_task(send_for_ever(raw, frame(PING, b"x" * 120) * 500))
+        await until(lambda: core.closings(), "the end")
+        storm.cancel()
+        await asyncio.gather(storm, return_exceptions=True)
     assert core.closings()[0].startswith("slow consumer")
 
 
@@ -220,14 +224,14 @@ async def test_a_slow_reader_is_told_to_the_core_as_on_binary_connections() -> N
 async def test_a_close_while_much_waits_comes_after_all_of_it() -> None:
     def answer(event: object) -> list[object]:
         if isinstance(event, Received):
-            bulk = [Send(event.connection, Result(request_id="r"), BULK)] * 8
+            bulk = [Send(event.connection, Result(request_id="r"), BULK)] * 4
             return [*bulk, Close(event.connection, "that was all")]
         return []
 
     async with web_place(NotingCore(answer)) as place, raw_socket(place.port) as raw:
         await raw.send(frame(TEXT, BEAT))
         heard = await raw.read()
-    assert len(heard) > 8 * len(BULK)
+    assert len(heard) > 4 * len(BULK)
     assert heard.endswith(b"\x03\xe9that was all")
 
 
@@ -242,6 +246,11 @@ async def test_messages_before_a_close_in_the_same_read_are_told_before_it() -> 
     assert len(core.frames()) == 20
 
 
+def stop_everything(seconds: float) -> None:
+    """Nothing of this process runs meanwhile."""
+    time.sleep(seconds)
+
+
 async def test_a_process_that_was_stopped_hears_answers_before_it_judges() -> None:
     """The pong lies in the socket when the timer that judges it is long due."""
     core = NotingCore(echo)
@@ -251,6 +260,6 @@ async def test_a_process_that_was_stopped_hears_answers_before_it_judges() -> No
         await asyncio.wait_for(loop.sock_recv(raw.sock, 4096), 10)
         assert await asyncio.wait_for(loop.sock_recv(raw.sock, 4096), 10) == b"\x89\x00"
         raw.sock.send(frame(PONG, b""))
-        time.sleep(0.5)  # nothing of this process runs
+        stop_everything(0.5)
         assert await asyncio.wait_for(loop.sock_recv(raw.sock, 4096), 10) == b"\x89\x00"
         assert core.closings() == []

@@ -25,7 +25,7 @@ REQUEST = (
     b"GET /session?id=s-1 HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
 )
-CONTINUED, TEXT, CLOSE, PING, PONG = 0, 1, 8, 9, 10
+CONTINUED, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
 _MASK = b"\x11\x22\x33\x44"
 
 
@@ -126,6 +126,17 @@ def frame(opcode: int, data: bytes, *, is_last: bool = True) -> bytes:
     assert len(data) < 126
     masked = bytes(byte ^ _MASK[at % 4] for at, byte in enumerate(data))
     return bytes([opcode | (0x80 if is_last else 0), 0x80 | len(data)]) + _MASK + masked
+
+
+def large_frame(opcode: int, data: bytes, *, is_last: bool = True) -> bytes:
+    """A masked frame of any length, under a mask of zeros: what it holds stands there as it is."""
+    first = bytes([opcode | (0x80 if is_last else 0)])
+    size = len(data)
+    if size < 126:
+        return first + bytes([0x80 | size]) + bytes(4) + data
+    if size < 65_536:
+        return first + b"\xfe" + struct.pack("!H", size) + bytes(4) + data
+    return first + b"\xff" + struct.pack("!Q", size) + bytes(4) + data
 
 
 class RawSocket:
