@@ -25,6 +25,7 @@ def service(here: Place) -> Iterator[Service]:
         yield started
         started.signal(signal.SIGTERM)
         assert started.ended() == 0
+        assert "kills" not in started.text()
     assert here.sockets() == []
 
 

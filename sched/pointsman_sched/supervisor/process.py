@@ -292,7 +292,7 @@ class Supervisor:
         if await self._wait_for_end(workers, deadline_s - MANAGER_STOP_S):
             for child in manager:
                 child.signal(signal.SIGTERM)
-            await self._wait_for_end(manager, deadline_s)
+            await self._wait_for_end([*manager, *self._console], deadline_s)
         everybody = [*self._children, *self._console]
         left = [child for child in everybody if child.is_alive]
         if left:
