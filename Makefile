@@ -14,7 +14,7 @@ SEED    ?= 0
 SHARE ?= 1.0
 LEDGER ?=
 
-.PHONY: redis redis-races demo test check crash weather mutants soak faults fuzz torn-reads bench bench-quick clean setup speech
+.PHONY: redis redis-races demo-cluster demo test check crash weather mutants soak faults fuzz torn-reads bench bench-quick clean setup speech
 
 demo: speech  ## Speak a few sentences, and hear them translated: make demo WAV="one.wav two.wav"
 	$(PYTHON) -m pointsman demo $(WAV)
@@ -46,6 +46,9 @@ weather: setup  ## Simulated clusters in storms, each seed twice: make weather M
 
 torn-reads: setup  ## Readers against a writer of shared memory: make torn-reads MINUTES=10
 	PYTHONPATH=tests:tests/shm $(PYTHON) -m campaigns.torn_reads --minutes $(MINUTES) $(LEDGER:%=--ledger %)
+
+demo-cluster: redis  ## Two instances over one Redis; one is killed, and its jobs come back
+	PYTHONPATH=tests $(PYTHON) -m cluster.demo
 
 redis-races: redis  ## Two members bind the same requests at once: make redis-races MINUTES=10
 	PYTHONPATH=tests $(PYTHON) -m campaigns.redis_races --minutes $(MINUTES) $(LEDGER:%=--ledger %)

@@ -98,6 +98,7 @@ class RedisServer:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C reaches the run alone, which ends its server
         )
 
     def _answers(self) -> bool:

@@ -79,17 +79,25 @@ class Child:
 class Service(Child):
     """A service in a directory, on a free port."""
 
-    def __init__(self, directory: Path, workers: int) -> None:
-        self.instance = f"chaos-{os.getpid()}-{os.urandom(3).hex()}"
+    def __init__(
+        self,
+        directory: Path,
+        workers: int,
+        *,
+        config: str = CONFIG,
+        instance: str = "",
+        port: int = 0,
+    ) -> None:
+        self.instance = instance or f"chaos-{os.getpid()}-{os.urandom(3).hex()}"
         self.runtime_dir = directory / "run"
         self.worker_count = workers
-        config = directory / "pointsman.toml"
-        config.write_text(CONFIG)
-        config.chmod(0o600)
-        command = ["-m", "pointsman_sched.supervisor", "--port", "0", "--no-console"]
+        path = directory / "pointsman.toml"
+        path.write_text(config)
+        path.chmod(0o600)
+        command = ["-m", "pointsman_sched.supervisor", "--port", str(port), "--no-console"]
         command += ["--instance", self.instance, "--workers", str(workers)]
         command += ["--state-dir", str(directory / "state")]
-        command += ["--runtime-dir", str(self.runtime_dir), "--config", str(config)]
+        command += ["--runtime-dir", str(self.runtime_dir), "--config", str(path)]
         super().__init__("service", command)
 
     def wait_ready(self) -> str:

@@ -1,0 +1,78 @@
+"""Instances of a fleet as processes: each may be killed whole, and comes back at its own port."""
+
+import os
+import secrets
+import signal
+import socket
+from pathlib import Path
+
+import msgspec
+
+from pointsman_sim.chaos.processes import Service
+
+# Short lives, so that a run of seconds sees them end; all nodes share one busy machine.
+CONFIG = """
+[nodes]
+resource_threshold_percent = 0
+heartbeat_interval_s = 0.5
+[jobs]
+lane_grace_s = 1.0
+[redis]
+url = "{url}"
+binding_lease_s = {lease_s}
+presence_s = {presence_s}
+policy = "{policy}"
+cluster_key_file = "{key_file}"
+"""
+
+
+class Shared(msgspec.Struct, frozen=True, kw_only=True):
+    """What the instances of a fleet have in common."""
+
+    key_file: Path
+    lease_s: float = 4.0
+    presence_s: float = 4.0
+    policy: str = "fail_closed"
+    workers: int = 1
+
+
+class Instance(Service):
+    """A service in a directory, which takes part in the fleet of the Redis at a url."""
+
+    def __init__(self, name: str, directory: Path, port: int, url: str, shared: Shared) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        config = CONFIG.format(url=url, **msgspec.structs.asdict(shared))
+        self.nickname = name
+        self.address = f"127.0.0.1:{port}"
+        super().__init__(
+            directory, shared.workers, config=config, instance=f"{name}-{os.getpid()}", port=port
+        )
+
+    def kill_whole(self) -> None:
+        """Kill every process of it at once, as a host does that loses its power."""
+        os.killpg(self.pid, signal.SIGKILL)
+        self.end(0.0)
+
+    def stop_whole(self) -> None:
+        """Have every process of it stand still."""
+        os.killpg(self.pid, signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """Have them all run again."""
+        os.killpg(self.pid, signal.SIGCONT)
+
+
+def write_key(directory: Path) -> Path:
+    """Make the key under which the instances of one fleet sign what they say."""
+    path = directory / "cluster-key"
+    path.write_text(secrets.token_hex(32))
+    path.chmod(0o600)
+    return path
+
+
+def free_port() -> int:
+    """Return a port that nobody has now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
