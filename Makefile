@@ -14,12 +14,12 @@ SEED    ?= 0
 SHARE ?= 1.0
 LEDGER ?=
 
-.PHONY: redis redis-races demo-cluster demo test check crash weather mutants soak faults fuzz torn-reads bench bench-quick clean setup speech
+.PHONY: redis browser redis-races demo-cluster demo test check crash weather mutants soak faults fuzz torn-reads bench bench-quick clean setup speech
 
 demo: speech  ## Speak a few sentences, and hear them translated: make demo WAV="one.wav two.wav"
 	$(PYTHON) -m pointsman demo $(WAV)
 
-test: speech redis  ## All tests, warnings as errors
+test: speech redis browser  ## All tests, warnings as errors
 	$(PYTHON) -m pytest -n $(TEST_PROCESSES) --dist loadscope --reruns $(TEST_RERUNS)
 
 check: setup  ## Format, lint, types (also as Windows and macOS see them) and the house rules
@@ -80,3 +80,6 @@ redis:
 
 speech:
 	@scripts/setup.sh speech
+
+browser:
+	@scripts/setup.sh browser

@@ -2,14 +2,17 @@
 
 from pathlib import Path
 
+import msgspec
 from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import FileResponse
+from starlette.responses import FileResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from pointsman_sched.console.languages import LanguageDesk
 
 PAGE_FOLDER = Path(__file__).with_name("page")
 # In a wheel it lies beside the page, in a checkout among the clients.
@@ -50,14 +53,18 @@ class SafeHeaders:
         await self._app(scope, receive, with_headers)
 
 
-def make_pages() -> Starlette:
-    """Return the application: the page at /, and its files beside it."""
+def make_pages(desk: LanguageDesk) -> Starlette:
+    """Return the application: the page at /, its files, and what it asks for beside them."""
     client = next(path for path in CLIENT_PLACES if path.is_file())
 
     async def serve_client(_: Request) -> FileResponse:
         return FileResponse(client, media_type="text/javascript")
 
+    async def serve_languages(_: Request) -> Response:
+        return Response(msgspec.json.encode(await desk.now()), media_type="application/json")
+
     routes = [
+        Route("/languages.json", serve_languages),
         Route("/pointsman.js", serve_client),
         Mount("/", StaticFiles(directory=PAGE_FOLDER, html=True)),
     ]

@@ -13,6 +13,7 @@ from importlib.metadata import version
 from time import monotonic
 
 from pointsman_sched.console.hall import Hall
+from pointsman_sched.console.languages import LanguageDesk
 from pointsman_sched.console.options import ConsoleOptions
 from pointsman_sched.console.pages import make_pages
 from pointsman_shm.saying import say
@@ -49,9 +50,9 @@ class ConsoleProcess:
 
     async def _start(self, stack: AsyncExitStack) -> None:
         paths, config = self._options.paths, self._options.config.console
-        hall = Hall(
-            make_pages(), connections_max=config.connections_max, request_s=config.request_s
-        )
+        workers = [paths.admin(f"worker-{index}") for index in range(self._options.worker_count)]
+        pages = make_pages(LanguageDesk(workers))
+        hall = Hall(pages, connections_max=config.connections_max, request_s=config.request_s)
         stack.push_async_callback(hall.close)
         admin_path = paths.admin("console")
         stack.callback(admin_path.unlink, missing_ok=True)

@@ -1,90 +1,233 @@
-import { Session } from "./pointsman.js";
+/** The page: what is typed, said or dropped goes out, and comes back translated. */
+
+import { Languages } from "./languages.js";
+import { Microphone, MicrophoneError } from "./microphone.js";
+import { PointsmanError, Session } from "./pointsman.js";
+import { wavFrom, wavOf } from "./sound.js";
+import { Travel } from "./travel.js";
+
+/** @typedef {import("./pointsman.js").Result} Result */
 
 const STATES = {
   connecting: "Connecting…",
   open: "Connected",
-  lost: "The connection was lost; trying again…",
-  closed: "The session has ended; reload the page for a new one",
+  lost: "Connection lost; coming back. Nothing that you said is lost.",
+  closed: "The session has ended; reload the page for a new one.",
 };
-const byId = (id) => document.getElementById(id);
+const CARDS_MAX = 100;
+
+/** @template {HTMLElement} T @param {string} id @param {new () => T} kind @returns {T} */
+function byId(id, kind) {
+  const found = document.getElementById(id);
+  if (!(found instanceof kind)) throw new Error(`the page lacks #${id}`);
+  return found;
+}
+
+const words = byId("words", HTMLTextAreaElement);
+const form = byId("ask", HTMLFormElement);
+const speak = byId("microphone", HTMLButtonElement);
+const aloud = byId("aloud", HTMLInputElement);
+const asked = new URLSearchParams(location.search);
+const languages = new Languages(form, { src: asked.get("src") ?? "", tgt: asked.get("tgt") ?? "" });
 const session = new Session();
+/** @type {Map<string, Travel>} */
+const travels = new Map(); // by request id, while they are under way
+/** @type {Travel[]} */
+const cards = [];
 
-session.addEventListener("state", ({ detail }) => {
-  const line = byId("state");
-  line.dataset.state = detail.state;
-  line.textContent = STATES[detail.state];
+// ---- the session
+
+session.addEventListener("state", (event) => {
+  const { state } = detailOf(event);
+  const line = byId("state", HTMLParagraphElement);
+  line.dataset.state = state;
+  line.textContent = STATES[/** @type {keyof typeof STATES} */ (state)];
+  if (state !== "lost") return;
+  for (const [id, travel] of travels) travel.step(`lost-${id}`, "connection lost; it goes on without us");
 });
-
-byId("ask").addEventListener("submit", (event) => {
-  event.preventDefault();
-  const words = byId("words").value.trim();
-  if (words) void translate(words, byId("src").value.trim(), byId("tgt").value.trim());
+session.addEventListener("accepted", (event) => {
+  const { accepted } = detailOf(event);
+  const held = accepted.durability === "memory" ? "" : `, kept in the ${accepted.durability}`;
+  travels.get(accepted.request_id)?.step("accepted", `accepted${held}`);
 });
-
-byId("words").addEventListener("keydown", (event) => {
-  if (event.key === "Enter" && !event.shiftKey) {
-    event.preventDefault();
-    byId("ask").requestSubmit();
+session.addEventListener("partial", (event) => {
+  const { message, payload } = detailOf(event);
+  const travel = travels.get(message.request_id);
+  if (!travel) return;
+  const text = new TextDecoder().decode(payload);
+  if (message.meta?.stage === "asr") {
+    travel.heard(text);
+    travel.step("asr", "understood");
+  } else {
+    travel.translated(text);
+    travel.step("nmt", "translated");
   }
 });
 
-/** One utterance: its text, then its sound, each with where it was done. */
-async function translate(words, src, tgt) {
-  const answer = new Answer(words, src, tgt);
-  const fields = { src_lang: src, tgt_lang: tgt, content_type: "text/plain", explain: true };
+/** @param {Event} event */
+function detailOf(event) {
+  return /** @type {CustomEvent} */ (event).detail;
+}
+
+// ---- saying something
+
+/** @param {string} shown @param {string | Uint8Array} payload */
+async function say(shown, payload) {
+  const { src, tgt } = languages;
+  if (!src || !tgt) return trouble("Choose both languages first.");
+  trouble("");
+  const travel = new Travel({ src, tgt, words: shown }, announce);
+  show(travel);
+  const isSound = typeof payload !== "string";
+  const request_id = crypto.getRandomValues(new Uint32Array(2)).join("-");
+  travels.set(request_id, travel);
   try {
-    const text = await session.submit(words, { ...fields, services: ["nmt"] });
-    answer.show(text.text(), text.message);
-    if (!byId("speak").checked) return;
-    const sound = await session.submit(text.payload, { ...fields, src_lang: tgt, services: ["tts"] });
-    answer.play(sound.payload, sound.message);
+    const result = await session.submit(payload, {
+      request_id,
+      src_lang: src,
+      tgt_lang: tgt,
+      services: languages.services(isSound, aloud.checked),
+      content_type: isSound ? "audio/wav" : "text/plain",
+      priority: "interactive",
+      stream: true,
+      explain: true,
+    });
+    travel.ended(result, aloud.checked);
   } catch (error) {
-    answer.trouble(error);
+    if (!(error instanceof PointsmanError)) throw error;
+    travel.failed(error);
+  } finally {
+    travels.delete(request_id);
   }
 }
 
-class Answer {
-  constructor(words, src, tgt) {
-    this.item = document.createElement("li");
-    this.add("p", "said", `${src} → ${tgt}: ${words}`);
-    this.done = this.add("p", "done", "…");
-    byId("answers").prepend(this.item);
-  }
+/** @param {Travel} travel */
+function show(travel) {
+  byId("empty", HTMLParagraphElement).hidden = true;
+  byId("answers", HTMLOListElement).prepend(travel.element);
+  cards.unshift(travel);
+  while (cards.length > CARDS_MAX) cards.pop()?.forget();
+}
 
-  add(tag, name, text) {
-    const made = document.createElement(tag);
-    made.className = name;
-    made.textContent = text;
-    this.item.append(made);
-    return made;
-  }
+/** @param {string} text */
+function announce(text) {
+  byId("news", HTMLParagraphElement).textContent = text;
+}
 
-  show(text, message) {
-    this.done.textContent = text;
-    this.way("translated", message);
-  }
+/** @param {string} text */
+function trouble(text) {
+  const line = byId("trouble", HTMLParagraphElement);
+  line.hidden = !text;
+  line.textContent = text;
+}
 
-  way(verb, { node_id, placement, placement_us, queued_ms }) {
-    const pool = placement?.pool ? ` of pool ${placement.pool}` : "";
-    const waited = queued_ms >= 1 ? `, after ${Math.round(queued_ms)} ms in the queue` : "";
-    const chosen = placement_us ? `, chosen in ${Math.round(placement_us)} µs` : "";
-    this.add("p", "way", `${verb} by ${node_id}${pool}${chosen}${waited}`);
-  }
+// ---- typing
 
-  play(bytes, message) {
-    const audio = document.createElement("audio");
-    audio.controls = true;
-    audio.src = URL.createObjectURL(new Blob([bytes], { type: "audio/wav" }));
-    this.way("spoken", message);
-    this.item.append(audio);
-    audio.play().catch(() => {}); // the browser wants a click first: the controls are there
+form.addEventListener("submit", (event) => {
+  event.preventDefault();
+  const text = words.value.trim();
+  if (!text) {
+    words.focus();
+    return trouble("Type something first, or press Speak.");
   }
+  void say(text, text);
+  words.value = "";
+  words.focus();
+});
+words.addEventListener("keydown", (event) => {
+  if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+  event.preventDefault();
+  form.requestSubmit();
+});
 
-  trouble(error) {
-    this.item.classList.add("trouble");
-    if (this.done.textContent === "…") this.done.textContent = error.message;
-    else this.add("p", "done", error.message);
-    if (error.breakdown?.fix) this.add("p", "way", error.breakdown.fix);
-    else if (error.hint) this.add("p", "way", error.hint);
+// ---- sound files
+
+/** @param {File | undefined} file */
+async function sayFile(file) {
+  if (!file) return;
+  try {
+    const wav = await wavFrom(file);
+    await say(`(${file.name})`, wav);
+  } catch (error) {
+    trouble(error instanceof Error ? error.message : String(error));
   }
+}
+byId("file", HTMLInputElement).addEventListener("change", (event) => {
+  const input = /** @type {HTMLInputElement} */ (event.target);
+  void sayFile(input.files?.[0]);
+  input.value = "";
+});
+for (const name of ["dragover", "dragleave", "drop"]) {
+  form.addEventListener(name, (event) => {
+    event.preventDefault();
+    form.classList.toggle("dropping", name === "dragover");
+    if (event instanceof DragEvent && name === "drop") void sayFile(event.dataTransfer?.files[0]);
+  });
+}
+
+// ---- the microphone
+
+/** @type {Microphone | null} */
+let microphone = null;
+speak.addEventListener("click", () => void (microphone ? stopListening() : listen()));
+
+async function listen() {
+  trouble("");
+  const opened = new Microphone();
+  microphone = opened;
+  /** @type {Int16Array[]} */
+  let chunks = [];
+  opened.addEventListener("level", (event) => showLevel(detailOf(event)));
+  opened.addEventListener("starts", (event) => {
+    chunks = detailOf(event);
+    listening("I hear you…");
+  });
+  opened.addEventListener("chunk", (event) => chunks.push(detailOf(event)));
+  opened.addEventListener("ends", () => {
+    listening("Listening. Speak; a pause ends a sentence.");
+    void say("(speech)", wavOf(joined(chunks)));
+  });
+  opened.addEventListener("lost", (event) => void stopListening(detailOf(event)));
+  try {
+    await opened.open();
+    speak.setAttribute("aria-pressed", "true");
+    speak.textContent = "Stop";
+    listening("Listening. Speak; a pause ends a sentence.");
+  } catch (error) {
+    if (!(error instanceof MicrophoneError)) throw error;
+    await stopListening(error.message);
+  }
+}
+
+async function stopListening(why = "") {
+  const opened = microphone;
+  microphone = null;
+  await opened?.close();
+  speak.setAttribute("aria-pressed", "false");
+  speak.textContent = "Speak";
+  listening("");
+  trouble(why);
+}
+
+/** @param {string} text */
+function listening(text) {
+  byId("listening", HTMLDivElement).hidden = !text;
+  byId("listening-words", HTMLParagraphElement).textContent = text;
+}
+
+/** @param {number} level */
+function showLevel(level) {
+  const bar = /** @type {HTMLElement} */ (byId("level", HTMLDivElement).firstElementChild);
+  bar.style.transform = `scaleX(${Math.min(1, level * 8)})`;
+}
+
+/** @param {Int16Array[]} chunks */
+function joined(chunks) {
+  const all = new Int16Array(chunks.reduce((sum, chunk) => sum + chunk.length, 0));
+  let at = 0;
+  for (const chunk of chunks) {
+    all.set(chunk, at);
+    at += chunk.length;
+  }
+  return all;
 }

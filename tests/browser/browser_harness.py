@@ -1,0 +1,115 @@
+"""A real Chromium before a real service: pages in it, nodes behind it, each bounded and ended."""
+
+import asyncio
+import os
+import shutil
+import subprocess
+import sys
+from array import array
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+from live.service import CONFIG, LiveService, started
+from playwright.async_api import Browser, Page, async_playwright
+from supervised_service import place, wait_until
+
+from pointsman.engines import audio
+
+TESTS = Path(__file__).parents[1]
+PATIENCE_MS = 30_000
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), "")
+# What the microphone hears: silence, somebody who speaks for a second, silence.
+RATE = audio.RECOGNITION_RATE
+
+
+def spoken_once(path: Path) -> Path:
+    """Write what the false microphone plays, once."""
+    silence = array("h", bytes(2 * RATE))
+    voice = audio.read_wav(audio.tone(duration_s=1.0)).samples
+    whole = audio.Sound(silence + voice + silence * 2, RATE)
+    path.write_bytes(audio.write_wav(whole))
+    return path
+
+
+@contextmanager
+def service_with_pages() -> Iterator[LiveService]:
+    """A service with its console, which must leave nothing."""
+    with place() as here:
+        here.has_console = True
+        with started(here, config=CONFIG.replace("[jobs]", "[jobs]\nwait_none_s = 0.5")) as service:
+            yield service
+            service.stop()
+
+
+@asynccontextmanager
+async def chromium(sound: Path) -> AsyncIterator[Browser]:
+    """Debian's Chromium without a window; its microphone plays a file once."""
+    arguments = [
+        "--use-fake-device-for-media-stream",
+        f"--use-file-for-fake-audio-capture={sound}%noloop",
+        "--autoplay-policy=no-user-gesture-required",
+        *(["--no-sandbox"] if os.geteuid() == 0 else []),
+    ]
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        try:
+            yield browser
+        finally:
+            await browser.close()
+
+
+@asynccontextmanager
+async def page_of(browser: Browser, url: str, *, microphone: bool = False) -> AsyncIterator[Page]:
+    """A page in a context of its own, connected; no error of a script goes unseen."""
+    context = await browser.new_context(permissions=["microphone"] if microphone else [])
+    context.set_default_timeout(PATIENCE_MS)
+    page = await context.new_page()
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    try:
+        await page.goto(url)
+        await page.get_by_text("Connected", exact=True).wait_for()
+        yield page
+        assert errors == []
+    finally:
+        await context.close()
+
+
+class SpeakingNode:
+    """A node as a process, which says what it does."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self.process = process
+
+    async def says(self, line: str) -> None:
+        """Wait until it says this next."""
+        assert self.process.stdout is not None
+        said = await asyncio.wait_for(
+            asyncio.to_thread(self.process.stdout.readline), PATIENCE_MS / 1000
+        )
+        assert said.decode().strip() == line
+
+    def kill(self) -> None:
+        """As kill -9 does."""
+        self.process.kill()
+        wait_until(lambda: self.process.poll() is not None, "its end")
+
+
+@asynccontextmanager
+async def speaking_node(
+    service: LiveService, node_id: str, tgt: str, *, gate: Path | None = None
+) -> AsyncIterator[SpeakingNode]:
+    """A node between English and `tgt` that is ready, and killed at the end."""
+    words = (service.address, node_id, tgt, str(gate or ""))
+    command = [sys.executable, "-m", "browser.speaking_node", *words]
+    process = subprocess.Popen(command, cwd=TESTS, stdout=subprocess.PIPE)
+    node = SpeakingNode(process)
+    try:
+        await node.says("ready")
+        yield node
+    finally:
+        process.kill()
+        process.wait()
+        assert process.stdout is not None
+        process.stdout.close()

@@ -1,0 +1,167 @@
+"""The page in a real browser: what people type, say and drop comes back, whatever dies."""
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+pytest.importorskip("playwright", reason="playwright is not installed: pip install playwright")
+
+from browser.browser_harness import (
+    CHROMIUM,
+    SpeakingNode,
+    chromium,
+    page_of,
+    service_with_pages,
+    speaking_node,
+    spoken_once,
+)
+from live.service import LiveService
+from playwright.async_api import Browser, Page, expect
+
+from pointsman.engines import audio
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.skipif(not CHROMIUM, reason="chromium is not installed: apt-get install chromium"),
+]
+expect.set_options(timeout=30_000)
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[LiveService]:
+    with service_with_pages() as started:
+        yield started
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def browser(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Browser]:
+    async with chromium(spoken_once(tmp_path_factory.mktemp("sound") / "voice.wav")) as started:
+        yield started
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def desk(service: LiveService) -> AsyncIterator[SpeakingNode]:
+    """Between English and Spanish; a test that kills has nodes with a language of its own."""
+    async with speaking_node(service, "desk", "es") as node:
+        yield node
+
+
+def url(service: LiveService, tgt: str = "es") -> str:
+    return f"http://{service.address}/?src=en&tgt={tgt}"
+
+
+async def type_in(page: Page, words: str) -> None:
+    await page.get_by_label("What do you want to say?").fill(words)
+    await page.get_by_role("button", name="Translate").click()
+
+
+async def test_typed_words_are_read_and_heard_and_their_way_is_shown(
+    service: LiveService, browser: Browser, desk: SpeakingNode
+) -> None:
+    async with page_of(browser, url(service)) as page:
+        await expect(page.get_by_label("From", exact=True)).to_have_value("en")
+        await type_in(page, "good morning")
+        card = page.locator(".card").first
+        await expect(card.locator(".done")).to_have_text("GOOD MORNING")
+        await expect(card.locator(".way")).to_contain_text("done by desk")
+        await expect(card.locator(".way")).to_contain_text("kept in the journal")
+        await expect(card.get_by_label("The translation, spoken in Spanish")).to_be_visible()
+        await expect(card.locator(".way")).to_contain_text("heard aloud")
+        await expect(page.locator("#news")).to_have_text("Spanish: GOOD MORNING")
+        await page.get_by_role("button", name="Swap the languages").click()
+        await type_in(page, "buenos días")
+        await expect(page.locator(".card").first).to_contain_text("You, Spanish: buenos días")
+        await expect(page.locator(".card .done").first).to_have_text("BUENOS DÍAS")
+
+
+async def test_a_sound_file_is_heard_and_translated(
+    service: LiveService, browser: Browser, desk: SpeakingNode, tmp_path: Path
+) -> None:
+    sound = tmp_path / "hello.wav"
+    sound.write_bytes(audio.tone(duration_s=2.0))
+    no_sound = tmp_path / "letter.wav"
+    no_sound.write_text("dear reader")
+    async with page_of(browser, url(service)) as page:
+        await page.get_by_label("Sound file").set_input_files(sound)
+        card = page.locator(".card").first
+        await expect(card.locator(".done")).to_have_text("2.0 SECONDS OF SOUND")
+        await expect(card.locator(".said")).to_contain_text("2.0 seconds of sound")
+        await expect(card.locator(".way")).to_contain_text("understood")
+        await page.get_by_label("Sound file").set_input_files(no_sound)
+        await expect(page.get_by_role("alert")).to_contain_text("letter.wav is no sound")
+
+
+async def test_what_is_said_into_the_microphone_ends_with_a_pause_and_is_translated(
+    service: LiveService, browser: Browser, desk: SpeakingNode
+) -> None:
+    async with page_of(browser, url(service), microphone=True) as page:
+        await page.get_by_role("button", name="Speak").click()
+        await expect(page.locator("#listening-words")).to_contain_text("Listening")
+        await expect(page.locator(".card .done").first).to_contain_text("SECONDS OF SOUND")
+        await page.get_by_role("button", name="Stop").click()
+        await expect(page.locator("#listening")).to_be_hidden()
+
+
+async def test_a_microphone_that_is_not_allowed_is_explained(
+    service: LiveService, browser: Browser
+) -> None:
+    async with page_of(browser, url(service)) as page:
+        await page.get_by_role("button", name="Speak").click()
+        await expect(page.get_by_role("alert")).to_contain_text("The microphone is blocked")
+        await expect(page.get_by_role("button", name="Speak")).to_be_enabled()
+        await page.evaluate("delete Navigator.prototype.mediaDevices")
+        await page.get_by_role("button", name="Speak").click()
+        await expect(page.get_by_role("alert")).to_contain_text("offers no microphone")
+
+
+async def test_when_its_node_is_killed_another_one_does_it(
+    service: LiveService, browser: Browser, tmp_path: Path
+) -> None:
+    async with (
+        speaking_node(service, "first", "fr", gate=tmp_path / "never") as first,
+        page_of(browser, url(service, "fr")) as page,
+    ):
+        await type_in(page, "hold the line")
+        await first.says("working")
+        async with speaking_node(service, "second", "fr"):
+            first.kill()
+            card = page.locator(".card").first
+            await expect(card.locator(".done")).to_have_text("HOLD THE LINE")
+            await expect(card.locator(".way")).to_contain_text("done by second")
+
+
+async def test_when_its_worker_is_killed_the_page_comes_back_and_nothing_is_lost(
+    service: LiveService, browser: Browser, tmp_path: Path
+) -> None:
+    gate = tmp_path / "go"
+    async with (
+        speaking_node(service, "slow", "de", gate=gate) as node,
+        page_of(browser, url(service, "de")) as page,
+    ):
+        await type_in(page, "see you soon")
+        await node.says("working")
+        killed = service.kill("worker-0", "worker-1")
+        await expect(page.locator("#state")).to_contain_text("Connection lost")
+        await type_in(page, "and this meanwhile")
+        await service.has_replaced(killed)
+        await expect(page.locator("#state")).to_have_text("Connected")
+        gate.touch()
+        await expect(page.locator(".done")).to_have_text(["AND THIS MEANWHILE", "SEE YOU SOON"])
+
+
+async def test_a_pair_that_nobody_serves_is_refused_with_the_reason_and_what_would_help(
+    service: LiveService, browser: Browser, desk: SpeakingNode
+) -> None:
+    async with page_of(browser, url(service)) as page:
+        await page.get_by_label("To", exact=True).select_option("other")
+        await page.get_by_label("To, as a code").fill("ja")
+        await expect(page.locator("#fleet")).to_contain_text(
+            "No node translates English to Japanese now"
+        )
+        await type_in(page, "good evening")
+        card = page.locator(".card").first
+        await expect(card.locator("[data-code=NO_AVAILABLE_NODE]")).to_be_visible()
+        await expect(card.locator(".fix")).to_contain_text("What would help:")
