@@ -54,7 +54,7 @@ from pointsman_wire.session_messages import (
 from pointsman_wire.sockets.crash_points import read_crash_point
 from pointsman_wire.sockets.crashing import CrashSpot, Moment, driver_for
 from pointsman_wire.sockets.driver import DriverSettings
-from pointsman_wire.sockets.tcp import split_address
+from pointsman_wire.sockets.tcp import AddressError, split_address
 
 MISSING_KEPT_MAX = 1_000
 _log = logging.getLogger("pointsman.client")
@@ -97,7 +97,10 @@ class OpenedSession:
 
 
 class ClientShell:
-    """Runs the core of one client on the running loop.  Raises AddressError, OSError (history)."""
+    """Runs the core of one client on the running loop.
+
+    Raises AddressError, OSError (history), ModuleNotFoundError (an address with ws://).
+    """
 
     def __init__(
         self,
@@ -107,7 +110,10 @@ class ClientShell:
         is_trunk: bool,
         history: str | Path | None = None,
     ) -> None:
-        split_address(address)
+        self._session_id = ""  # of the newest session, for a WebSocket's target
+        settings = _driver_settings(address, tls, lambda: self._session_id)
+        if is_trunk and settings.web is not None:
+            raise AddressError("a trunk speaks the binary protocol: write HOST:PORT, without ws://")
         self.core = ClientCore(ClientSetup(entropy=os.urandom, is_trunk=is_trunk))
         self._history = HistoryFile(history) if history else None
         role = Role.TRUNK if is_trunk else Role.SESSION
@@ -116,7 +122,7 @@ class ClientShell:
             self._recorded(),
             unions={role: ToClient},
             execute=self._execute,
-            settings=DriverSettings(server_address=address, tls=tls),
+            settings=settings,
         )
         self._driver.broken.add_done_callback(self._broke)
         self._sessions: dict[int, OpenedSession] = {}
@@ -146,6 +152,7 @@ class ClientShell:
         self._handles += 1
         session = OpenedSession(self._handles)
         self._sessions[session.handle] = session
+        self._session_id = init.session_id
         self._driver.post(OpenSession(handle=session.handle, init=init, within_s=within_s))
         try:
             await session.opened
@@ -218,6 +225,7 @@ class ClientShell:
         session = self._sessions[opened.handle]
         session.ack = opened.ack
         session.number = opened.ack.session_number
+        self._session_id = opened.ack.session_id
         if not session.opened.done():
             session.opened.set_result(None)
 
@@ -247,3 +255,28 @@ class ClientShell:
 def session_error(error: ErrorInfo) -> Unreachable | SessionError:
     """Return the typed error of a session that did not open, or is over."""
     return Unreachable(error) if error.code == UNREACHABLE else SessionError(error)
+
+
+def _driver_settings(
+    address: str, tls: ssl.SSLContext | None, session_id: Callable[[], str]
+) -> DriverSettings:
+    """Return how to dial "host:port", "ws://host:port" or "wss://host:port"."""
+    scheme, is_web, place = address.partition("://")
+    if not is_web:
+        split_address(address)
+        return DriverSettings(server_address=address, tls=tls)
+    place = place.removesuffix("/")
+    if scheme not in ("ws", "wss"):
+        raise AddressError(
+            f"address {address!r}: write HOST:PORT, ws://HOST:PORT or wss://HOST:PORT"
+        )
+    split_address(place)
+    try:
+        from pointsman_wire.sockets.web.web_dialled import web_dialling
+    except ModuleNotFoundError as error:
+        words = f"{address}: WebSockets need one more library: pip install 'pointsman[web]'"
+        raise ModuleNotFoundError(words, name=error.name) from error
+    if scheme == "wss":
+        tls = tls or ssl.create_default_context()
+    web = web_dialling(f"{scheme}://{place}", ToClient, session_id)
+    return DriverSettings(server_address=place, tls=tls if scheme == "wss" else None, web=web)

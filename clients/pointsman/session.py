@@ -286,8 +286,11 @@ class Trunk:
 async def connect(address: str, **options: Unpack[ConnectOptions]) -> AsyncIterator[Session]:
     """Open a session over a connection of its own; see ConnectOptions.
 
+    `address` is "host:port", or "ws://host:port" or "wss://host:port" for WebSocket and JSON, which
+    need the extra `web`; there a session is taken up again after a lost connection just the same.
     Leaving the block waits for running jobs, leaving it by an exception does not.  Raises
-    Unreachable, SessionError, AddressError; ValueError for options out of bounds.
+    Unreachable, SessionError, AddressError; ValueError for options out of bounds; with ws:// and
+    without its library ModuleNotFoundError.
     """
     settings = ConnectSettings(**options)
     shell = ClientShell(address, tls=settings.tls, is_trunk=False, history=settings.history)

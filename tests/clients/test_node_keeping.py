@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from fake_service import fake_service
+from live.fake_service import fake_service
 
 from pointsman import HandlerUnstoppable, Job, Node, NodeStateError, Service
 from pointsman.handlers import Handler

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from fake_service import FakeService, Peer, fake_service
+from live.fake_service import FakeService, Peer, fake_service
 
 from pointsman import (
     Job,

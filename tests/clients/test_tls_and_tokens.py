@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from fake_service import fake_service
+from live.fake_service import fake_service
 
 from pointsman import Job, Node, Unreachable, connect
 from pointsman_wire.control_messages import Register

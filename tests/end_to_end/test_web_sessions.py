@@ -1,5 +1,6 @@
 """Sessions over WebSocket through a real service, spoken by a library that is not ours."""
 
+import asyncio
 from typing import Any
 
 import aiohttp
@@ -8,6 +9,8 @@ from live.nodes import live_node
 from live.service import LiveService
 from live.sessions import session_ids
 from web.web_harness import binary, browser, hear
+
+from pointsman import connect
 
 
 async def say(
@@ -86,3 +89,21 @@ async def test_what_nobody_can_do_is_refused_with_the_reason_in_json(service: Li
         refused, _ = await heard(opened, "error")
     assert refused["error"]["code"] == "NO_AVAILABLE_NODE"
     assert refused["error"]["breakdown"]["best_reason"]
+
+
+async def test_the_python_client_over_websocket_reaches_every_worker(
+    service: LiveService, journal: Journal
+) -> None:
+    """Named sessions of both workers, and one whose id the server makes."""
+    ids = [*session_ids(0, 4, prefix="ws"), *session_ids(1, 4, prefix="ws"), ""]
+
+    async def converse(session_id: str) -> None:
+        async with connect(
+            f"ws://{service.address}", session_id=session_id, src="en", tgt="wc"
+        ) as session:
+            assert session.session_id == session_id or not session_id
+            result = await session.submit("straight", services=["nmt"])
+            assert result.text == "thgiarts"
+
+    async with live_node(service.address, journal, "wc"):
+        await asyncio.gather(*map(converse, ids))

@@ -142,7 +142,6 @@ async def _told_of(data: bytes) -> None:
 
 def browsers() -> Feed:
     """Nothing raises, whatever is text, binary or a stream; what is read can be said again."""
-    loop = asyncio.new_event_loop()
     readers = [JsonReader(union) for union in UNIONS.values()]
     plain = msgspec.json.Decoder()
 
@@ -159,6 +158,6 @@ def browsers() -> Feed:
             assert _LENGTH.size + len(header) + len(payload) == len(data)
         except FrameError:
             pass
-        loop.run_until_complete(_told_of(data))
+        asyncio.run(_told_of(data))
 
     return feed

@@ -50,7 +50,7 @@ _NEVER_NS = 1 << 63
 class DriverSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Bounds of a driver; `server_address` is dialled when a Dial names none, with TLS if given.
 
-    `web` makes the connections of browsers, where they are let in.
+    `web` makes the connections of browsers, where they are let in; where one dials, all.
     """
 
     limits: ConnectionLimits = ConnectionLimits()
@@ -60,7 +60,7 @@ class DriverSettings(msgspec.Struct, frozen=True, kw_only=True):
     late_tolerance_ns: int = 250_000_000
     connections_max: int = 1_000_000  # above it none is adopted
     step_events_max: int = 1_000_000  # more that came at once are several steps
-    web: Callable[[ConnectionHost, Accepted, ConnectionLimits], FrameConnection] | None = None
+    web: Callable[[ConnectionHost, Any, ConnectionLimits], FrameConnection] | None = None
 
 
 class Driver:
@@ -154,17 +154,20 @@ class Driver:
             sock.close()
             return
         opening = Accepted(Connection(next(self._numbers)), preamble, peer)
-        connection = self._connection(opening)
+        connection = self._connection(opening, preamble)
         connection.came_at_ns = came_at_ns or monotonic_ns()
         self._strange[connection] = peer
         self.alive.add(connection)
         self._keep(self._loop.create_task(self._attach(sock, connection)))
 
-    def _connection(self, opening: Accepted) -> FrameConnection:
+    def _connection(self, opening: Accepted | Dialled, preamble: Preamble) -> FrameConnection:
         limits, web = self.settings.limits, self.settings.web
-        if web is not None and opening.preamble.is_web:
+        is_dialled = isinstance(opening, Dialled)
+        if web is not None and (is_dialled or preamble.is_web):
             return web(self, opening, limits)
-        return FrameConnection(self, opening, self._readers[opening.preamble.role], limits)
+        hello = encode_preamble(preamble.role, preamble.key) if is_dialled else b""
+        reader = self._readers[preamble.role]
+        return FrameConnection(self, opening, reader, limits, hello=hello)
 
     async def end(self, timeout_s: float = 5.0) -> None:
         """End every connection, flushing what was sent, and step no more."""
@@ -200,7 +203,8 @@ class Driver:
         self._connections.pop(connection.number, None)
 
     def gone(self, connection: FrameConnection) -> None:
-        """The socket is closed."""
+        """The socket is closed, or never stood."""
+        self.closed(connection)
         self.known(connection)
         self.alive.discard(connection)
         self._watch.discard(connection)
@@ -359,11 +363,6 @@ class Driver:
         except TimeoutError:
             return
 
-    def _drop(self, connection: FrameConnection) -> None:
-        """Forget a connection that never stood."""
-        self.closed(connection)
-        self.gone(connection)
-
     async def _attach(self, sock: socket.socket, connection: FrameConnection) -> None:
         self._connections[connection.number] = connection
         try:
@@ -372,14 +371,11 @@ class Driver:
             sock.close()
         finally:
             if not connection.has_stood:
-                self._drop(connection)
+                self.gone(connection)
 
     async def _dial(self, dial: Dial) -> None:
-        preamble = dial.preamble
-        hello = encode_preamble(preamble.role, preamble.key)
         opening = Dialled(Connection(next(self._numbers)), dial.purpose)
-        reader = self._readers[preamble.role]
-        connection = FrameConnection(self, opening, reader, self.settings.limits, hello=hello)
+        connection = self._connection(opening, dial.preamble)
         address = dial.address or self.settings.server_address
         self._connections[connection.number] = connection
         self.alive.add(connection)
@@ -393,7 +389,7 @@ class Driver:
             reason = str(error) or f"no answer within {self.settings.dial_s:g} s"
         finally:
             if not connection.has_stood:
-                self._drop(connection)
+                self.gone(connection)
         if reason and not connection.has_stood:
             self.post(DialFailed(dial.purpose, f"cannot connect to {address}: {reason}"))
         elif reason:

@@ -128,6 +128,6 @@ def _choose(_: ServerProtocol, offered: Any) -> Subprotocol | None:
 
 def web_factory(
     settings: WebSettings,
-) -> Callable[[ConnectionHost, Accepted, ConnectionLimits], FrameConnection]:
+) -> Callable[[ConnectionHost, Any, ConnectionLimits], FrameConnection]:
     """Return what makes the connections of a driver that lets browsers in."""
     return lambda host, opening, limits: WebConnection(host, opening, limits, settings)

@@ -266,6 +266,8 @@ class WebStream(FrameConnection):
         """A message that has begun must arrive; a stranger has its own deadline."""
         if self._is_stranger or self.transport is None:
             return
+        if self._protocol.state is State.CONNECTING:
+            return
         if not self._pieces and not self._amid_bytes:
             self._read_at = _NEVER
         elif self._read_at == _NEVER:

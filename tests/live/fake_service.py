@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
+from live.fake_web import WebSide
 
 from pointsman_wire import control_messages as control
 from pointsman_wire import lane_messages as lane
@@ -36,9 +37,14 @@ class Peer:
         self.role = role
         self.assigned = 0
         self.sessions = 0
+        self.web: WebSide | None = None  # set where it speaks WebSocket
 
     def send(self, message: Message, payload: bytes = b"") -> None:
-        if not self.writer.is_closing():
+        if self.writer.is_closing():
+            return
+        if self.web is not None:
+            self.web.say(message, payload)
+        else:
             self.writer.write(encode_frame(message, payload))
 
     def cut(self) -> None:
@@ -57,6 +63,8 @@ class FakeService:
         self.registrations = 0
         self.silence_ms = 0  # of assignments
         self.confirms = True  # that their jobs are still wanted
+        self.web_status = 101  # how requests for a WebSocket are answered
+        self.targets: list[str] = []  # of those requests
         # Set to answer a kind of message otherwise than usual; True means "that was all".
         self.special: Callable[[Peer, Message], bool] = lambda peer, message: False
         self.jobs: dict[str, tuple[Peer, session.Submit, bytes]] = {}
@@ -83,10 +91,12 @@ class FakeService:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            preamble = decode_preamble(await reader.readexactly(PREAMBLE_BYTES))
-            peer = Peer(writer, preamble.role)
-            self.peers.append(peer)
-            self.all_gone.clear()
+            first = await reader.readexactly(PREAMBLE_BYTES)
+            if first.startswith(b"GET "):
+                await self._serve_web(first, reader, writer)
+                return
+            preamble = decode_preamble(first)
+            peer = self._new_peer(writer, preamble.role)
             decoder, headers = FrameDecoder(), HeaderDecoder[Any](UNIONS[preamble.role])
             while data := await reader.read(65_536):
                 for header, payload in decoder.feed(data):
@@ -98,6 +108,25 @@ class FakeService:
             if not self.peers:
                 self.all_gone.set()
             writer.close()
+
+    async def _serve_web(
+        self, data: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        peer = self._new_peer(writer, Role.SESSION)
+        peer.web = WebSide(writer)
+        while data:
+            for message, payload in peer.web.take(data, status=self.web_status):
+                await self._hear(peer, message, payload)
+            if peer.web.target:
+                self.targets.append(peer.web.target)
+                peer.web.target = ""
+            data = await reader.read(65_536)
+
+    def _new_peer(self, writer: asyncio.StreamWriter, role: Role) -> Peer:
+        peer = Peer(writer, role)
+        self.peers.append(peer)
+        self.all_gone.clear()
+        return peer
 
     async def _hear(self, peer: Peer, message: Message, payload: bytes) -> None:
         async with self.news:
