@@ -225,6 +225,23 @@ class SessionsConfig(Section, frozen=True):
     sessions_max: JobCount = 50_000  # per worker, those that may yet be resumed included
 
 
+class TalkConfig(Section, frozen=True):
+    """What people who speak may make the service hold."""
+
+    silence_s: Seconds = 3.0  # an utterance ends when no sound came for so long,
+    sound_s: Annotated[float, msgspec.Meta(gt=0, le=120)] = 20.0  # or when it lasts so long,
+    # or has so many bytes; with the header of a file it must fit in one payload.
+    sound_bytes_max: Annotated[int, msgspec.Meta(ge=4 * KIB, le=PAYLOAD_BYTES_MAX - KIB)] = (
+        768 * KIB
+    )
+    session_bytes_max: Bytes = 2 * MIB  # of sound that is being heard
+    worker_bytes_max: Bytes = 64 * MIB
+    utterances_open_max: SmallCount = 16  # of a session, that are heard or have jobs
+    pieces_per_second_max: SmallCount = 200  # of sound, from a session
+    room_members_max: Annotated[int, msgspec.Meta(ge=2, le=16)] = 2
+    rooms_max: JobCount = 10_000  # per worker
+
+
 class WebConfig(Section, frozen=True):
     """Sessions over WebSocket."""
 
@@ -328,6 +345,7 @@ class Config(Section, frozen=True):
     jobs: JobsConfig = JobsConfig()
     journal: JournalConfig = JournalConfig()
     sessions: SessionsConfig = SessionsConfig()
+    talk: TalkConfig = TalkConfig()
     web: WebConfig = WebConfig()
     console: ConsoleConfig = ConsoleConfig()
     limits: LimitsConfig = LimitsConfig()

@@ -56,6 +56,8 @@ from pointsman_workers.desks.waiting.serving import ServingDesk
 from pointsman_workers.explain.answering import Explainer
 from pointsman_workers.ordering.serial import SerialDesk
 from pointsman_workers.sharing.sharing import Sharing
+from pointsman_workers.talk.desk import TalkDesk
+from pointsman_workers.talk.nouns import Hearing
 
 CHORES_NS = 100_000_000
 NO_LANE = "a lane begins with lane_open; nothing else is heard before, or after its end"
@@ -80,6 +82,7 @@ class WorkerCore:
         self._overload = OverloadDesk(shard, self._outcomes)
         self._admission = AdmissionDesk(shard, self._overload)
         self._jobs = JobDesk(shard, self._sessions, self._reports, self._serving, self._admission)
+        self._talk = TalkDesk(shard, self._jobs, self._sessions)
         self._settling = SettlingDesk(shard, self._take_over, self._jobs)
         self._sharing = self._shared()
         self._explainer = Explainer(shard, placing.refusals)
@@ -110,8 +113,10 @@ class WorkerCore:
             client.Cancel: lambda peer, message, _: self._cancel(peer, message),
             client.ClientHeartbeat: lambda peer, message, _: self._heartbeat(peer, message),
             client.SessionClose: lambda peer, message, _: self._close(peer, message),
+            **self._talk.handlers(),
         }
         self._from_node = self._lanes.handlers()
+        self._from_node[lane.NodePartial] = self._talk.watching(self._lanes.partial)
 
     def _shared(self) -> Sharing | None:
         """What it takes not to be alone; None without Redis."""
@@ -356,6 +361,7 @@ class WorkerCore:
     def _close(self, peer: Peer, message: client.SessionClose) -> None:
         session = self._session(peer, message.session_number)
         if session is not None:
+            self._talk.closing(session, flush=message.flush)
             self._sessions.close(session, message)
 
     def _timed(self, entry: Timed) -> None:
@@ -371,6 +377,8 @@ class WorkerCore:
             self._sessions.utterances.timed(entry)
         elif isinstance(entry, Pairing):
             self._sessions.pairing.timed(entry)
+        elif isinstance(entry, Hearing):
+            self._talk.timed(entry)
         else:
             assert isinstance(entry, Orphan), entry
             self._reports.orphan_timed(entry)

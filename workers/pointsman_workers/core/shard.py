@@ -8,6 +8,8 @@ from collections.abc import Callable
 
 from pointsman_shm.memory.stats_names import Counter, Timing
 from pointsman_wire.link import Connection
+from pointsman_wire.messages import ErrorInfo
+from pointsman_wire.session_messages import Submit
 from pointsman_workers.core.held import HeldResults
 from pointsman_workers.core.outbox import Outbox
 from pointsman_workers.core.setup import WorkerSetup
@@ -33,8 +35,10 @@ from pointsman_workers.journal.entries import RecoveredResult
 from pointsman_workers.journal.withheld import WithheldResults
 from pointsman_workers.placement.fleet import Fleet
 from pointsman_workers.placement.kinds import Kinds
+from pointsman_workers.talk.hooks import Watcher
+from pointsman_workers.talk.nouns import Hearing, Said
 
-Timed = Job | Session | Lane | Orphan | Pairing | Line | Utterances
+Timed = Job | Session | Lane | Orphan | Pairing | Line | Utterances | Hearing
 ID_POOL_BYTES = 4096
 JOB_ID_LENGTH = 32
 MILLISECOND_NS = 1_000_000
@@ -92,10 +96,11 @@ class Shard:
         self.assigned_at_once = 0  # jobs that were assigned in the step that accepted them,
         self.assigned_last = 0  # and in the last step
         self.decisions_ns: list[int] = []  # what each decision of this step took
-        self.count = memory.stats.add
-        self.observe = memory.stats.observe
+        self.count, self.observe = memory.stats.add, memory.stats.observe
         # Told of each session whose job has got its node; only with Redis.
         self.session_placed: Callable[[Session], None] | None = None
+        self.talks: dict[Key, Said] = {}  # jobs of utterances that have not been told,
+        self.talk = Watcher()  # and who is told what becomes of them
         self._id_pool = ""
         self._id_at = 0
 
@@ -148,6 +153,14 @@ class Shard:
         if not self.fleet.release(lane.row):
             self.count(Counter.LEDGER_UNDERFLOW)
         self.freed_rows[lane.row] = None
+
+    def tell_refused(self, peer: Peer, submit: Submit, error: ErrorInfo) -> None:
+        """A submit gets no job; if it was an utterance, talk is to know."""
+        session = peer.sessions.get(submit.session_number)
+        if session is not None and self.talks:
+            key = (session.tenant, session.session_id, submit.request_id)
+            if key in self.talks:
+                self.talk.refused(key, error)
 
     def tell_tally(self) -> None:
         """Put on the page what the step has counted."""

@@ -182,6 +182,10 @@ class Job(msgspec.Struct, eq=False, kw_only=True, gc=False):
     ended_at_ns: int = 0
     bond: Bond | None = None  # how it stands to its key in the fleet; None: there is no Redis
 
+    def __repr__(self) -> str:
+        """Its payload may be what somebody said: it shows in no trace and no log."""
+        return f"Job({self.job_id!r}, {self.state.name}, {len(self.payload)} bytes)"
+
     @property
     def is_followed(self) -> bool:
         """Does another instance run it?"""

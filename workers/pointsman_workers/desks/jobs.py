@@ -139,6 +139,7 @@ class JobDesk:
     def refuse(self, peer: Peer, submit: Submit, error: ErrorInfo) -> None:
         """Answer a submit that gets no job."""
         self.shard.outbox.error(peer.connection, error, submit.session_number, submit.request_id)
+        self.shard.tell_refused(peer, submit, error)
 
     def _refusal(
         self, session: Session, submit: Submit, kind: Kind | UnknownName, payload: bytes

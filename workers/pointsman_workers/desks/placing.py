@@ -143,6 +143,8 @@ class PlacingDesk:
             shard.assigned_at_once += 1
         if self.hedging is not None:
             self.hedging.plan(job, now_ns)
+        if shard.talks and job.key in shard.talks:
+            shard.talk.dispatched(job, choice.pool_id)
         self.rearm(job)
 
     def _send(self, job: Job, lane: Lane) -> Hold:

@@ -158,6 +158,8 @@ class ReportDesk:
         is_live = job is not None and (hold is job.hold or hold is job.hedge)
         if job is not None and is_live and job.state is _DISPATCHED:
             job.state = moved(job.state, "start")
+            if self.shard.talks and job.key in self.shard.talks:
+                self.shard.talk.started(job)
 
     def _forget_orphan(self, hold: Hold) -> None:
         """The node has lost it: who repeats its request gets a new job."""

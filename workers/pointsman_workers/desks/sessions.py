@@ -60,6 +60,7 @@ class SessionDesk:
             self.delivery.left(session)
             session.touched_at_ns = self.shard.now_ns
             self.shard.file(session, self._ends_at_ns(session))
+            self.shard.talk.left(session)
 
     def init(self, peer: Peer, message: SessionInit) -> None:
         """Open a session or take it up again."""
@@ -68,7 +69,7 @@ class SessionDesk:
         if refusal is not None:
             shard.outbox.send(peer.connection, refusal)
             return
-        session_id = message.session_id or self._new_session_id()
+        session_id = message.session_id or self._id_near(message.room)
         owner = shard_of(session_id, shard.worker_count)
         if owner != shard.worker_index:
             moved = Moved(
@@ -144,14 +145,21 @@ class SessionDesk:
             return False
         return (message.tenant, session_id) not in shard.sessions
 
-    def _new_session_id(self) -> str:
-        """Make an id of this very shard, so that a new session never has to cross."""
+    def _id_near(self, room: str) -> str:
+        """Make an id of this very shard, so that a new session never has to cross; or a room's."""
+        shard = self.shard
+        return self.new_session_id(
+            shard_of(room, shard.worker_count) if room else shard.worker_index
+        )
+
+    def new_session_id(self, owner: int) -> str:
+        """Make an id of a shard."""
         shard = self.shard
         for _ in range(SESSION_ID_TRIES):
             session_id = "s-" + shard.setup.entropy(16).hex()
-            if shard_of(session_id, shard.worker_count) == shard.worker_index:
+            if shard_of(session_id, shard.worker_count) == owner:
                 return session_id
-        raise AssertionError(f"no id of shard {shard.worker_index} in {SESSION_ID_TRIES} tries")
+        raise AssertionError(f"no id of shard {owner} in {SESSION_ID_TRIES} tries")
 
     def _open(self, message: SessionInit, session_id: str) -> Session:
         shard = self.shard
@@ -214,6 +222,7 @@ class SessionDesk:
         if session.utterances is not None:
             self.utterances.resumed(session.utterances)
         self._tell_passed(session, message)
+        shard.talk.joined(session, message)
 
     def _tell_passed(self, session: Session, message: SessionInit) -> None:
         """Tell what waited for the disk when its worker died, and was passed by later numbers."""
@@ -293,12 +302,15 @@ class SessionDesk:
         self._let_go_of_unread(session)
         self.shard.journal.session_ended(session)
         self.shard.sessions.pop((session.tenant, session.session_id), None)
+        self.shard.talk.ended(session)
 
     def deliver(self, session: Session, job: Job) -> None:
         """Number a job's result, send it, and keep it until it is acknowledged."""
         assert job.result is not None, job.job_id
         if session.open_jobs.get(job.key[2]) is job:  # its key may be a newer job's by now
             del session.open_jobs[job.key[2]]
+        if self.shard.talks and job.key in self.shard.talks:
+            self.shard.talk.finished(job)
         if session.is_closed:
             return
         # A job that is older than the session's order may lack an index.

@@ -47,6 +47,8 @@ class DeliveryDesk:
         """Send a numbered result, or hold it; it is kept until it is acknowledged."""
         result, peer = job.result, session.peer
         assert result is not None, job.job_id
+        if self.shard.talks and job.key in self.shard.talks:
+            self.shard.talk.told(job)
         if session.held is not None or peer is None or peer.is_congested:
             self._hold(session, result.number, job)
             return

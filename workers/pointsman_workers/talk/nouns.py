@@ -1,0 +1,67 @@
+"""The nouns of talk: voices, what is being heard, what was said, and rooms.
+
+Only the desks of talk change them, inside a step.  None shows any sound when it is printed.
+"""
+
+from collections import deque
+
+import msgspec
+
+from pointsman_wire.talk.talk_messages import AudioChunk, Utterance
+from pointsman_workers.core.state import Key, Session
+from pointsman_workers.talk.sound import SoundBuffer
+
+ENDED_KEPT_MAX = 64
+
+
+class Room(msgspec.Struct, eq=False, kw_only=True):
+    """A few sessions that hear each other."""
+
+    key: tuple[str, str]  # tenant, name
+    members: "dict[Session, Voice]" = {}
+
+
+class Voice(msgspec.Struct, eq=False, kw_only=True):
+    """What talk knows of a session that talks, is talked to, or is in a room."""
+
+    session: Session
+    hears: str = ""  # what it wants to hear of others that name it
+    pair: tuple[str, str] = ("", "")  # of a session that goes two ways
+    hearing: "dict[str, Hearing]" = {}  # utterances that are being spoken, by id
+    # Those that have ended, newest last: what comes late of them is dropped.
+    ended: "deque[str]" = msgspec.field(default_factory=lambda: deque(maxlen=ENDED_KEPT_MAX))
+    said: "dict[Key, Said]" = {}  # jobs that have not been told
+    sound_bytes: int = 0
+    window_at_ns: int = 0  # the second in which pieces are counted
+    piece_count: int = 0
+    room: Room | None = None
+    lang: str = ""  # in the room: what it speaks and hears
+    name: str = ""
+
+
+class Hearing(msgspec.Struct, eq=False, kw_only=True):
+    """An utterance that is being spoken."""
+
+    voice: Voice
+    sound: SoundBuffer
+    first: AudioChunk  # of the pieces, the one that came first: it says what is wanted
+    began_ns: int
+    piece_at_ns: int  # when the last piece came
+    filed_ns: int = 0
+    is_over: bool = False
+
+
+class Said(msgspec.Struct, eq=False, kw_only=True):
+    """One job of an utterance, on its way."""
+
+    voice: Voice
+    utterance_id: str
+    lang: str
+    began_ns: int
+    listeners: tuple[Session, ...] = ()
+    # Told already, of its present attempt.
+    is_accepted: bool = False
+    is_heard: bool = False
+    is_translated: bool = False
+    # It only recognises: what comes of it is said into one language of the pair.
+    then: Utterance | None = None

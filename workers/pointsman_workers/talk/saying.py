@@ -1,0 +1,190 @@
+"""Saying: an utterance becomes jobs, made by the one entry for jobs like any other.
+
+What was spoken is never written down: its jobs are kept in memory only, whatever the server's
+usual durability is.  A session whose client is away says what it has spoken so far all the same;
+its results wait for the client to come back.
+"""
+
+import msgspec
+from msgspec.structs import replace
+
+from pointsman_shm.rules.languages import AUTO
+from pointsman_wire.errors import Code
+from pointsman_wire.link import Connection
+from pointsman_wire.messages import ErrorInfo, error_info
+from pointsman_wire.session_messages import Submit
+from pointsman_wire.talk.talk_messages import UiEvent, Utterance
+from pointsman_workers.core.lifecycle import JobState
+from pointsman_workers.core.shard import Shard
+from pointsman_workers.core.state import Job, Key, Peer, Session
+from pointsman_workers.desks.jobs import JobDesk
+from pointsman_workers.talk.nouns import Said, Voice
+from pointsman_workers.talk.plans import Leg, directed, is_two_way, legs_of
+from pointsman_workers.talk.sound import UnknownSound, sound_file
+from pointsman_workers.talk.telling import TellingDesk
+from pointsman_workers.talk.voices import Voices
+
+TEXT_TYPE = "text/plain; charset=utf-8"
+WAV_TYPE = "audio/wav"
+NOBODY = Connection(-1)
+ASR_SUFFIX = ":asr"
+RETRY_AFTER_MS = 1_000
+
+
+class Turn(msgspec.Struct, frozen=True, kw_only=True):
+    """An utterance that becomes jobs: its text, or its sound as a WAV file."""
+
+    voice: Voice
+    wanted: Utterance
+    sound: bytes = b""
+    began_ns: int
+
+    def __repr__(self) -> str:
+        return f"Turn({self.wanted.utterance_id!r}, {len(self.sound)} bytes of sound)"
+
+
+class SayingDesk:
+    """Makes jobs of utterances."""
+
+    def __init__(self, shard: Shard, jobs: JobDesk, voices: Voices, telling: TellingDesk) -> None:
+        self.shard = shard
+        self._jobs = jobs
+        self._voices = voices
+        self._telling = telling
+        self._open_max = shard.config.talk.utterances_open_max
+
+    def utterance(self, session: Session, message: Utterance, payload: bytes) -> None:
+        """Somebody says something whole."""
+        voice = self._voices.of(session)
+        if not message.utterance_id:
+            message = replace(message, utterance_id=self.new_id())
+        if (error := self.too_many(voice, message.utterance_id)) is not None:
+            self.refuse(voice, message.utterance_id, error)
+            return
+        try:
+            sound = sound_file(payload, message.content_type) if payload else b""
+        except UnknownSound as unknown:
+            error = error_info(Code.INVALID_MESSAGE, str(unknown))
+            self.refuse(voice, message.utterance_id, error)
+            return
+        if not sound and not message.text.strip():
+            error = error_info(Code.INVALID_MESSAGE, "an utterance has text, or sound as payload")
+            self.refuse(voice, message.utterance_id, error)
+            return
+        self.say(Turn(voice=voice, wanted=message, sound=sound, began_ns=self.shard.now_ns))
+
+    def new_id(self) -> str:
+        """Return an id for an utterance whose client gave it none."""
+        return "u-" + self.shard.new_job_id()[:12]
+
+    def too_many(self, voice: Voice, utterance_id: str) -> ErrorInfo | None:
+        """Is a session at work on as many utterances as it may, this one not among them?"""
+        if len(voice.said) + len(voice.hearing) < self._open_max:
+            return None
+        if self.is_known(voice.session, utterance_id):
+            return None
+        text = f"{self._open_max} utterances of the session are open; let some of them end"
+        return error_info(Code.RATE_LIMITED, text, retry_after_ms=RETRY_AFTER_MS)
+
+    def is_known(self, session: Session, utterance_id: str) -> bool:
+        """Has the utterance become a job already?"""
+        key = (session.tenant, session.session_id, utterance_id)
+        return self.shard.window.find(key) is not None
+
+    def say(self, turn: Turn) -> None:
+        """Make the jobs of an utterance."""
+        voice, wanted = turn.voice, turn.wanted
+        listeners = self._voices.listeners(voice, wanted.to)
+        if isinstance(listeners, ErrorInfo):
+            self.refuse(voice, wanted.utterance_id, listeners)
+            return
+        line = voice.session.utterances
+        if wanted.utterance_index is None and line is not None:
+            wanted = replace(wanted, utterance_index=line.last_index + 1)
+        if is_two_way(voice, wanted, listeners):
+            if turn.sound and not wanted.services:
+                self._recognise(replace(turn, wanted=wanted))
+                return
+            wanted = directed(voice, wanted)
+        legs = legs_of(voice, wanted, listeners, is_sound=bool(turn.sound))
+        if isinstance(legs, ErrorInfo):
+            self.refuse(voice, wanted.utterance_id, legs)
+            return
+        for leg in legs:
+            self._submit(replace(turn, wanted=wanted), leg)
+
+    def _recognise(self, turn: Turn) -> None:
+        """Ask first what was said in which language: that decides the direction."""
+        asked = directed(turn.voice, turn.wanted)
+        leg = Leg(
+            request_id=turn.wanted.utterance_id + ASR_SUFFIX,
+            src=AUTO,
+            tgt=asked.tgt_lang,
+            services=["asr"],
+        )
+        self._submit(turn, leg, then=turn.wanted)
+
+    def go_on(self, said: Said, job: Job) -> None:
+        """What was said is recognised: translate it into the other language."""
+        then, result = said.then, job.result
+        said.then = None
+        if then is None or result is None or job.state is not JobState.COMPLETED:
+            return
+        text = job.output.decode(errors="replace")
+        if not text.strip():
+            return
+        meta = result.meta or {}
+        wanted = directed(said.voice, then, str(meta.get("src_lang", "")))
+        wanted = replace(wanted, text=text, utterance_index=result.utterance_index)
+        self.say(Turn(voice=said.voice, wanted=wanted, began_ns=said.began_ns))
+
+    def _submit(self, turn: Turn, leg: Leg, then: Utterance | None = None) -> None:
+        voice, wanted, sound = turn.voice, turn.wanted, turn.sound
+        session = voice.session
+        key = _key(session, leg.request_id)
+        known = self.shard.window.find(key)
+        if key not in self.shard.talks and (known is None or known.is_open):
+            said = Said(
+                voice=voice,
+                utterance_id=wanted.utterance_id,
+                lang=leg.tgt,
+                began_ns=turn.began_ns,
+                listeners=leg.listeners,
+                then=then,
+            )
+            self.shard.talks[key] = voice.said[key] = said
+        submit = Submit(
+            session_number=session.number,
+            request_id=leg.request_id,
+            src_lang=leg.src,
+            tgt_lang=leg.tgt,
+            services=leg.services,
+            preferred_node=wanted.preferred_node,
+            priority=wanted.priority,
+            durability="memory" if sound else None,
+            utterance_index=wanted.utterance_index,
+            content_type=WAV_TYPE if sound else TEXT_TYPE,
+            stream=True,
+            explain=wanted.explain,
+        )
+        self._jobs.create_job(peer_of(session), submit, sound or wanted.text.encode())
+
+    def refuse(self, voice: Voice, utterance_id: str, error: ErrorInfo) -> None:
+        """Answer an utterance that gets no job."""
+        session = voice.session
+        if session.peer is not None:
+            connection = session.peer.connection
+            self.shard.outbox.error(connection, error, session.number, utterance_id)
+        event = UiEvent(utterance_id=utterance_id, event="ERROR", error=error)
+        self._telling.tell(voice, (), event)
+
+
+def _key(session: Session, request_id: str) -> Key:
+    return session.tenant, session.session_id, request_id
+
+
+def peer_of(session: Session) -> Peer:
+    """Return the session's connection, or one that leads to nobody while its client is away."""
+    if session.peer is not None:
+        return session.peer
+    return Peer(connection=NOBODY, is_trunk=False, sessions={session.number: session})
