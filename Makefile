@@ -14,7 +14,7 @@ SEED    ?= 0
 SHARE ?= 1.0
 LEDGER ?=
 
-.PHONY: redis browser redis-races demo-cluster demo test check crash weather mutants soak faults fuzz torn-reads bench bench-quick clean setup speech
+.PHONY: redis browser redis-races demo-cluster cluster-faults demo test check crash weather mutants soak faults fuzz torn-reads bench bench-quick clean setup speech
 
 demo: speech  ## Speak a few sentences, and hear them translated: make demo WAV="one.wav two.wav"
 	$(PYTHON) -m pointsman demo $(WAV)
@@ -49,6 +49,9 @@ torn-reads: setup  ## Readers against a writer of shared memory: make torn-reads
 
 demo-cluster: redis  ## Two instances over one Redis; one is killed, and its jobs come back
 	PYTHONPATH=tests $(PYTHON) -m cluster.demo
+
+cluster-faults: redis  ## Fleets in trouble, Redis and instances: make cluster-faults MINUTES=30 LEDGER=runs.jsonl
+	PYTHONPATH=tests $(PYTHON) -m cluster --minutes $(MINUTES) $(LEDGER:%=--ledger %)
 
 redis-races: redis  ## Two members bind the same requests at once: make redis-races MINUTES=10
 	PYTHONPATH=tests $(PYTHON) -m campaigns.redis_races --minutes $(MINUTES) $(LEDGER:%=--ledger %)

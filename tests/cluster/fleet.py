@@ -15,6 +15,8 @@ from typing import Any
 import msgspec
 from cluster.instances import Instance, Shared, free_port, write_key
 from cluster.travellers import Traveller, Trip
+from faults.proxy import Proxy
+from redis_yard.fleets import wait_until
 from redis_yard.server import RedisServer, running
 
 from pointsman import Job, Node
@@ -56,6 +58,9 @@ class Fleet:
         self.plan = plan
         self.directory = directory
         self.redis = redis
+        self.replica: RedisServer | None = None
+        self.servers = [redis]
+        self.ways: list[Proxy] = []
         self.instances: list[Instance] = []
         self.nodes: list[Node] = []
         self.travellers: list[Traveller] = []
@@ -63,7 +68,7 @@ class Fleet:
         self._ports = [free_port() for _ in range(plan.instances)]
         self._running: list[asyncio.Task[None]] = []
         self._file = HistoryFile(directory / "nemesis.jsonl")
-        self._faults = 0
+        self._faults = self._replicas = 0
         self._is_over = asyncio.Event()
         self._journeys: list[asyncio.Task[None]] = []
 
@@ -74,12 +79,29 @@ class Fleet:
 
     # ---- starting
 
-    def url_of(self, number: int) -> str:
-        """Return by which way an instance reaches Redis: each by one of its own, to be cut."""
-        way = self.directory / f"way-{number}.sock"
-        if not way.is_symlink():
-            way.symlink_to(self.redis.socket)
-        return f"unix://{way}"
+    async def open_ways(self) -> None:
+        """Give each instance a way of its own to Redis, which weather and cuts may befall."""
+        for number in range(self.plan.instances):
+            way = Proxy(self.redis.port, number)
+            await way.open()
+            self.ways.append(way)
+
+    def lead_to(self, server: RedisServer) -> None:
+        """Have all ways lead there from now on; what leads elsewhere is cut."""
+        for way in self.ways:
+            way.lead_to(server.port)
+            way.cut()
+
+    def start_replica(self) -> None:
+        """Start a server that follows, and wait until it has heard everything."""
+        self._replicas += 1
+        folder = self.directory / f"redis-{self._replicas}"
+        folder.mkdir()
+        follows = [*self.plan.redis_options, f"replicaof 127.0.0.1 {self.redis.port}"]
+        self.replica = RedisServer(self.plan.program, folder, follows)
+        self.servers.append(self.replica.start())
+        info = self.replica.command
+        wait_until(lambda: b"master_link_status:up" in info("INFO"), "the replica follows")
 
     async def start_instance(self, number: int) -> Instance:
         """Start it, where it was before if it was there, and wait until it is ready."""
@@ -88,7 +110,7 @@ class Fleet:
             name,
             self.directory / name,
             self._ports[number],
-            self.url_of(number),
+            f"redis://{self.ways[number].address}",
             self._shared,
         )
         self.instances[number : number + 1] = [made]
@@ -128,6 +150,7 @@ class Fleet:
 
     async def rise(self) -> None:
         """Start everything, and wait until every instance knows every node as ready."""
+        await self.open_ways()
         await asyncio.gather(*(self.start_instance(n) for n in range(self.plan.instances)))
         for number, home in enumerate(self.plan.homes):
             self.start_node(number, home)
@@ -260,6 +283,10 @@ class Fleet:
         await asyncio.gather(*ends)
         for instance in self.instances:
             instance.clear_away()
+        for way in self.ways:
+            await way.close()
+        for server in self.servers:
+            server.stop()
         self._file.close()
 
 

@@ -53,6 +53,12 @@ class Instance(Service):
         os.killpg(self.pid, signal.SIGKILL)
         self.end(0.0)
 
+    def kill_worker(self) -> None:
+        """Kill its first worker alone; its supervisor replaces it."""
+        pid = self.parts().get("worker-0")
+        if pid is not None:
+            os.kill(pid, signal.SIGKILL)
+
     def stop_whole(self) -> None:
         """Have every process of it stand still."""
         os.killpg(self.pid, signal.SIGSTOP)

@@ -13,7 +13,7 @@ from time import monotonic
 
 import msgspec
 
-from pointsman import JobResult, PointsmanError, Session, connect
+from pointsman import JobRefused, JobResult, PointsmanError, Session, connect
 from pointsman.options import SubmitOptions
 from pointsman_wire.session_messages import Durability
 
@@ -83,6 +83,14 @@ class Traveller:
                 self.open_ids.discard(request_id)
                 self.results[request_id] = result
                 return result
+
+    async def code_of_other(self, request_id: str) -> str:
+        """Submit another body under an id that was used; return with which code it is refused."""
+        try:
+            await self._submit(b"another", {"services": ["nmt"], "request_id": request_id})
+        except JobRefused as refused:
+            return refused.code
+        return ""
 
     async def _ask_once(
         self, request_id: str, payload: bytes, options: dict[str, object]

@@ -102,6 +102,10 @@ class Proxy:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self.cut()
 
+    def lead_to(self, port: int) -> None:
+        """Connections that come from now on are joined to this port."""
+        self._port = port
+
     def partition(self) -> None:
         """Pass nothing in either direction; connections seem to stand."""
         self.up.block()

@@ -384,3 +384,14 @@ def test_a_recorder_that_met_its_bound_makes_the_verdict_incomplete() -> None:
     story = good()
     story.tell("agent", "full")
     assert not story.judged(samples_min=2).is_kept
+
+
+def test_fences_of_different_instances_are_not_compared() -> None:
+    """Each counts for itself: neither order nor the newest attempt is told from them."""
+    story = Story()
+    story.begin()
+    story.job("r1", "j1", dispatch=7)
+    story.job("r2", "j2", dispatch=3)
+    assert story.judged().of("I5").state is State.BROKEN
+    story.node("read", request="r1", job_id="j1", uid="another", dispatch=9)
+    assert story.judged().of("I5").state is State.NOT_JUDGED

@@ -49,6 +49,8 @@ def only_the_newest_attempt_counts(recording: Recording, limits: Limits) -> Verd
     attempt is taken that was made after a later attempt had been issued.
 
     An attempt has one dispatch, or two when it is hedged: both may end, the first result counts.
+    Attempts that different instances issued cannot be told apart by their fences: of them, that
+    one result is taken is judged as the job's end (I11).
     """
     verdict = Verdict(promise="I3", about="only the newest attempt of a job counts")
     _judge_starts(recording, verdict)
@@ -84,7 +86,7 @@ def _judge_result(recording: Recording, job: Job, result: Fact, verdict: Verdict
         verdict.skip("the node that made the result recorded nothing")
         return
     for later in job.attempts:
-        is_later = later.fence[2:] > made.fence[2:] and later.read_at_ns < made.ended_at_ns
+        is_later = later.is_later_than(made) and later.read_at_ns < made.ended_at_ns
         is_later = is_later and not _is_hedge(made, later)
         # A worker that lost its memory knows of the later attempt only from its node.
         since_ns = min(later.read_at_ns, made.read_at_ns)

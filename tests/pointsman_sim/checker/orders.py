@@ -25,7 +25,15 @@ def sessions_keep_their_order(recording: Recording, limits: Limits) -> Verdict:
 
 
 def _judge_queue(recording: Recording, jobs: list[Job], verdict: Verdict) -> None:
-    """The first dispatch of each, in the order of acceptance."""
+    """The first dispatch of each, in the order of acceptance.
+
+    Where several instances issue dispatches, a job may have left the queue in its turn, been
+    refused by the home of a node, and left again: neither clients nor nodes see that, so it is
+    not judged.
+    """
+    if len({attempt.fence[0] for attempt in recording.attempts}) > 1:
+        verdict.skip("several instances issued jobs, and their refusals are not recorded")
+        return
     newest: tuple[int, int] = (0, 0)
     for job in jobs:
         first = min(job.attempts, key=lambda attempt: attempt.fence[2:])
@@ -65,4 +73,4 @@ def _judge_serial(jobs: list[Job], verdict: Verdict) -> None:
 
 def _fenced_at_ns(job: Job, attempt: Attempt) -> list[int]:
     """Return when later attempts were seen: from then on this one does not count."""
-    return [a.read_at_ns for a in job.attempts if a.fence[2:] > attempt.fence[2:]]
+    return [a.read_at_ns for a in job.attempts if a.is_later_than(attempt)]

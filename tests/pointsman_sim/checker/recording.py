@@ -40,6 +40,10 @@ class Attempt(msgspec.Struct, kw_only=True, eq=False):
     is_stopping: bool = False
     ends: int = 0
 
+    def is_later_than(self, other: "Attempt") -> bool:
+        """Was it issued after that one?  Only fences of one issuer can be compared."""
+        return self.fence[:2] == other.fence[:2] and self.fence[2:] > other.fence[2:]
+
 
 class Job(msgspec.Struct, kw_only=True, eq=False):
     """One job as its client and its nodes saw it."""

@@ -1,0 +1,55 @@
+"""Fleets of real instances over a real Redis: troubles come, and every job comes back, once."""
+
+from random import Random
+
+import pytest
+from cluster.demo import play
+from cluster.fleet import Plan, fleet
+from cluster.troubles import DEPENDENCY, meet, named
+from redis_yard.programs import needed, redis_program
+
+from pointsman_sim.checker.verdicts import State
+
+pytestmark = pytest.mark.crash
+TOUR = (
+    "ask_everywhere",
+    "flush_scripts",
+    "lose_answers",
+    "slow_redis",
+    "pause_redis",
+    "cut_off",
+    "kill_redis",
+    "flush_redis",
+    "fail_over",
+)
+JUDGED = ("I1", "I2", "I3", "I4", "I11")
+
+
+async def test_three_instances_outlive_all_that_befalls_their_redis() -> None:
+    """R1-R8, N11, T22, I1-I4: scripts and answers lost, slow, paused, cut off for one instance,
+    killed, flushed, failed over to a replica that lags; one request asked everywhere at once."""
+    plan = Plan(
+        program=needed(redis_program()),
+        instances=3,
+        homes=(0, 1),
+        travellers=3,
+        starts_at=(0, 1, 2),
+    )
+    async with fleet(plan) as stage:
+        stage.set_out()
+        await stage.ends_more(6)
+        for name in TOUR:
+            await meet(stage, named(name), Random(name))
+        await stage.rest()
+        assert {code for t in stage.travellers for code in t.refused} <= {DEPENDENCY}
+        judgement = stage.judged()
+    assert judgement.is_kept, judgement.verdicts
+    assert {judgement.of(promise).state for promise in JUDGED} == {State.HELD}
+
+
+async def test_the_demo_loses_no_job_of_an_instance_that_is_killed(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """R9, P4, T15, I1, I2: sessions move to the instance of the nodes, and find their jobs."""
+    assert await play(needed(redis_program()))
+    assert "nothing was lost" in capsys.readouterr().out
