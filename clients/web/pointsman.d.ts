@@ -43,6 +43,8 @@ export interface ResultMessage {
   placement_us?: number;
   queued_ms?: number;
   content_type?: string;
+  /** Whose utterance it is, where it is another session's. */
+  speaker?: string;
   meta?: Record<string, unknown> | null;
   placement?: Placement | null;
   error?: ErrorInfo | null;
@@ -102,6 +104,35 @@ export interface SubmitFields {
   explain?: boolean;
 }
 
+/** Of an utterance, whether said whole or piece by piece. */
+export interface UtteranceFields {
+  utterance_id?: string;
+  src_lang?: string;
+  tgt_lang?: string;
+  tgt_langs?: string[];
+  to?: string[];
+  services?: string[];
+  utterance_index?: number;
+  content_type?: string;
+  priority?: "system" | "interactive" | "default" | "bulk";
+  preferred_node?: string;
+  explain?: boolean;
+}
+
+export interface Speech {
+  readonly utterance_id: string;
+  readonly result: Promise<Result>;
+  push(bytes: ArrayBuffer | Uint8Array): void;
+  end(): void;
+}
+
+export interface RoomMember {
+  session: string;
+  name?: string;
+  lang?: string;
+  connected?: boolean;
+}
+
 export type SessionState = "connecting" | "open" | "lost" | "closed";
 
 export interface SessionInitAck {
@@ -123,6 +154,10 @@ export declare class Session extends EventTarget {
   readonly welcome: SessionInitAck | null;
   ready(): Promise<SessionInitAck>;
   submit(payload?: string | ArrayBuffer | Uint8Array, fields?: SubmitFields): Promise<Result>;
+  say(words: string | ArrayBuffer | Uint8Array, fields?: UtteranceFields): Promise<Result>;
+  speak(fields?: UtteranceFields): Speech;
+  joinRoom(room: string, member?: { lang?: string; name?: string }): void;
+  leaveRoom(): void;
   cancel(requestId: string): void;
   send(message: { type: string; [field: string]: unknown }, payload?: Uint8Array): boolean;
   reopenWith(init: SessionInit): void;

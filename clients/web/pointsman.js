@@ -48,14 +48,15 @@ export function unpackFrame(data) {
 
 /**
  * One conversation. Events: "state" (connecting, open, lost, closed), "message" (everything that
- * comes), "accepted", "partial", "progress", "result", "missing", "error".
+ * comes), "accepted", "partial", "progress", "step" (ui_event), "result", "missing", "room", "error".
  */
 export class Session extends EventTarget {
   #url;
   #init;
   #socket = null;
   #number = 0;
-  #jobs = new Map(); // request id -> {message, payload, resolve, reject, isAccepted}
+  #jobs = new Map(); // request id or utterance id -> {frames: [[message, payload]], resolve, reject}
+  #room = null; // the room_join that holds
   #lastResult = 0;
   #lastRequest = 0;
   #attempts = 0;
@@ -91,12 +92,60 @@ export class Session extends EventTarget {
   submit(payload = new Uint8Array(0), fields = {}) {
     if (this.state === "closed") return Promise.reject(new Error("the session is closed"));
     const bytes = typeof payload === "string" ? encoder.encode(payload) : new Uint8Array(payload);
-    const request_id = fields.request_id ?? `${this.#prefix}-${++this.#lastRequest}`;
-    const message = { ...fields, type: "submit", request_id };
-    const job = { message, payload: bytes, isAccepted: false, ...defer() };
-    this.#jobs.set(request_id, job);
-    if (this.state === "open") this.#send({ ...message, session_number: this.#number }, bytes);
-    return job.promise;
+    const request_id = fields.request_id ?? this.#newId();
+    return this.#keep(request_id, [[{ ...fields, type: "submit", request_id }, bytes]]);
+  }
+
+  /**
+   * Say something: text, or sound (content_type audio/wav or audio/pcm;rate=16000). Fields are those
+   * of the message `utterance`. Resolves with the first result; where it goes into several languages
+   * the others are heard as "result" events, under the utterance's id with ":" and the language.
+   */
+  say(words, fields = {}) {
+    if (this.state === "closed") return Promise.reject(new Error("the session is closed"));
+    const utterance_id = fields.utterance_id ?? this.#newId();
+    const isText = typeof words === "string";
+    const message = { ...fields, ...(isText && { text: words }), type: "utterance", utterance_id };
+    return this.#keep(utterance_id, [[message, isText ? new Uint8Array(0) : new Uint8Array(words)]]);
+  }
+
+  /**
+   * Say something while it is being spoken: push(bytes) its sound piece by piece, then end(). Fields
+   * are those of `audio_chunk`; `result` is a promise as that of say(). The pieces are kept until
+   * then, and sent again after a lost connection.
+   */
+  speak(fields = {}) {
+    const utterance_id = fields.utterance_id ?? this.#newId();
+    const frames = [];
+    const result = this.#keep(utterance_id, frames);
+    const add = (bytes, is_final) => {
+      const message = { ...fields, type: "audio_chunk", utterance_id, seq: frames.length, is_final };
+      frames.push([message, bytes]);
+      this.#sendIfOpen({ ...message, session_number: this.#number }, bytes);
+    };
+    return {
+      utterance_id,
+      result,
+      push: (bytes) => add(new Uint8Array(bytes), false),
+      end: () => add(new Uint8Array(0), true),
+    };
+  }
+
+  /**
+   * Enter a room, whose members hear each other each in its own language; until leaveRoom() it is
+   * entered again after every lost connection. "room" events tell who is in it, and with `error`
+   * why it could not be entered.
+   */
+  joinRoom(room, { lang = "", name = "" } = {}) {
+    this.#room = { type: "room_join", room, lang, name };
+    if (!this.#init.session_id) this.#init.room = room; // so the session is made where the room is
+    this.#sendIfOpen({ ...this.#room, session_number: this.#number });
+  }
+
+  leaveRoom() {
+    this.#room = null;
+    delete this.#init.room;
+    this.#sendIfOpen({ type: "room_leave", session_number: this.#number });
   }
 
   /** Stop a job; its promise rejects with CANCELLED, or resolves if the job was faster. */
@@ -179,6 +228,8 @@ export class Session extends EventTarget {
       result: () => this.#result(message, payload),
       missing_result: () => this.#missing(message),
       partial: () => this.#tell("partial", { message, payload }),
+      ui_event: () => this.#tell("step", { message }),
+      room_state: () => this.#tell("room", { message, error: null }),
       progress: () => this.#tell("progress", { message }),
       error: () => this.#refused(message),
       session_closed: () => this.#end(message.reason || "closed by the service"),
@@ -199,15 +250,16 @@ export class Session extends EventTarget {
       HEARTBEAT_MS,
     );
     this.#become("open", { ack });
+    if (this.#room) this.#sendIfOpen({ ...this.#room, session_number: this.#number });
     for (const [id, job] of this.#jobs) {
-      if ((ack.unfinished ?? {})[id] === "running") continue;
-      this.#send({ ...job.message, session_number: this.#number }, job.payload);
+      if ((ack.unfinished ?? {})[id] !== "running") this.#sendAll(job.frames);
     }
     this.#opened?.resolve(ack);
     this.#opened = null;
   }
 
   #moved(message) {
+    if (message.room) this.#init = without(this.#init, "resume_token");
     if (message.address) {
       const url = new URL(this.#url);
       url.host = message.address;
@@ -219,8 +271,6 @@ export class Session extends EventTarget {
   }
 
   #accepted(accepted) {
-    const job = this.#jobs.get(accepted.request_id);
-    if (job) job.isAccepted = true;
     this.#tell("accepted", { accepted });
   }
 
@@ -228,8 +278,7 @@ export class Session extends EventTarget {
     const number = message.number ?? 0;
     if (number > this.#lastResult) this.#lastResult = number;
     this.#planAck();
-    const job = this.#jobs.get(message.request_id);
-    this.#jobs.delete(message.request_id);
+    const job = message.speaker ? undefined : this.#take(message.request_id);
     const result = { message, payload, text: () => decoder.decode(payload) };
     this.#tell("result", result);
     if (!job) return;
@@ -255,10 +304,11 @@ export class Session extends EventTarget {
 
   #refused(message) {
     const error = new PointsmanError(message.error);
-    const job = this.#jobs.get(message.request_id);
-    if (job) {
-      this.#jobs.delete(message.request_id);
-      job.reject(error);
+    const job = this.#take(message.request_id ?? "");
+    job?.reject(error);
+    if (this.#room && message.request_id === this.#room.room) {
+      this.#room = null;
+      this.#tell("room", { message: { members: [] }, error });
     }
     this.#tell("error", { error, requestId: message.request_id ?? "" });
     if (!job && this.state !== "open" && !error.retryable) this.#end(error.message);
@@ -266,8 +316,31 @@ export class Session extends EventTarget {
 
   // ---- small things
 
-  #send(message, payload) {
-    this.#sendRaw(this.#socket, message, payload);
+  #newId() {
+    return `${this.#prefix}-${++this.#lastRequest}`;
+  }
+
+  #keep(id, frames) {
+    const job = { frames, ...defer() };
+    if (this.state === "closed") job.reject(new Error("the session is closed"));
+    else this.#jobs.set(id, job);
+    if (this.state === "open") this.#sendAll(frames);
+    return job.promise;
+  }
+
+  #sendAll(frames) {
+    for (const [message, payload] of frames) {
+      this.#sendIfOpen({ ...message, session_number: this.#number }, payload);
+    }
+  }
+
+  /** What waits for a request id; that of an utterance may have a language behind it. */
+  #take(requestId) {
+    const stem = requestId.slice(0, Math.max(0, requestId.lastIndexOf(":")));
+    const id = this.#jobs.has(requestId) ? requestId : stem;
+    const job = this.#jobs.get(id);
+    this.#jobs.delete(id);
+    return job;
   }
 
   #sendIfOpen(message, payload) {
@@ -293,6 +366,11 @@ export class Session extends EventTarget {
 function defaultUrl() {
   const { protocol, host } = globalThis.location;
   return `${protocol === "https:" ? "wss:" : "ws:"}//${host}/session`;
+}
+
+function without(fields, name) {
+  const { [name]: _, ...rest } = fields;
+  return rest;
 }
 
 function defer() {

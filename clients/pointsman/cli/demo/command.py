@@ -10,9 +10,10 @@ import shutil
 import signal
 import sys
 import time
-from dataclasses import dataclass
+from collections.abc import Coroutine
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -42,7 +43,8 @@ def demo(
     """Show the whole service on real speech: a sentence goes in, a translation comes out.
 
     Starts a service with two workers and three nodes on this host, and ends
-    them again.  Exit code 0 only if everything came through.
+    them again: in a terminal after Ctrl-C, so that you can try its page, else
+    by itself.  Exit code 0 only if everything came through.
     """
     refuse_where_impossible(sys.platform)
     raise typer.Exit(asyncio.run(_until_stopped(files or [], out)))
@@ -52,12 +54,15 @@ async def _until_stopped(files: list[Path], folder: Path) -> int:
     """Run the demo; the first signal ends it in order, the second at once."""
     stage = Stage()
     pictures = Pictures()
-    play = asyncio.create_task(_play(stage, pictures, files, folder))
+    visit = Visit(is_wanted=sys.stdin.isatty() and sys.stdout.isatty())
+    play = asyncio.create_task(_play(stage, pictures, visit, _prepare(pictures, files, folder)))
     loop = asyncio.get_running_loop()
 
     def stop() -> None:
         if stage.is_closing:
             stage.hurry()
+        elif visit.is_on:
+            visit.over.set()
         else:
             play.cancel()
 
@@ -73,12 +78,31 @@ async def _until_stopped(files: list[Path], folder: Path) -> int:
     return FAILED if record.problems else 0
 
 
-async def _play(stage: Stage, pictures: Pictures, files: list[Path], folder: Path) -> Record:
+class Visit:
+    """Somebody in a terminal may try the page, until they press Ctrl-C."""
+
+    def __init__(self, *, is_wanted: bool) -> None:
+        self.is_wanted = is_wanted
+        self.is_on = False
+        self.over = asyncio.Event()
+
+    async def last(self) -> None:
+        """Wait until it is over."""
+        self.is_on = True
+        await self.over.wait()
+
+
+async def _play(
+    stage: Stage, pictures: Pictures, visit: Visit, prepared: Coroutine[Any, Any, "Props"]
+) -> Record:
     """Start everything, go on the tour, end everything; nothing is left behind."""
     began_s = time.monotonic()
     record = Record()
     try:
-        sample = await _perform(stage, pictures, record, await _prepare(pictures, files, folder))
+        sample = await _perform(stage, pictures, record, await prepared)
+        if visit.is_wanted:
+            pictures.show_visit(stage.address, record)
+            await stage.accompany(visit.last())
     finally:
         pictures.busy("ending the service and its nodes")
         await stage.close()
@@ -145,6 +169,9 @@ async def _walk(address: str, pictures: Pictures, record: Record, props: Props) 
         for number, utterance in _numbered(props.sounds):
             pictures.show_utterance(number, props.sounds, utterance)
             await tour.hear_and_tell(number, utterance)
+        pictures.title("one through the door of browsers: JSON over WebSocket")
+        async with connect(f"ws://{address}", src=SRC) as browser:
+            await replace(tour, session=browser).say_in_writing(props.sounds.utterances[0])
         pictures.title(f"one that nobody can do: {SRC} to {IMPOSSIBLE}")
         if refusal := await tour.try_the_impossible():
             pictures.show_refusal(refusal)

@@ -96,6 +96,7 @@ class Pictures:
         facts(
             [
                 ("service", f"{address}, {workers} dispatcher workers, no configuration"),
+                ("page", f"http://{address}/"),
                 *((plan.name, f"a node with {', '.join(plan.services)}") for plan in cast),
                 ("note", "one machine plays them all, so how busy it is does not count"),
             ]
@@ -110,6 +111,14 @@ class Pictures:
         said = f'"{utterance.words}"' if utterance.words else utterance.name
         length = sound_words(utterance.wav)
         self.title(f"{number} of {len(sounds.utterances)}: {said}, {length}, {sounds.origin}")
+
+    def show_visit(self, address: str, record: Record) -> None:
+        """Everything is still there, for whoever wants to try it."""
+        self.title("your turn")
+        for problem in record.problems:
+            out.print(Text(f"FAILED  {problem}", style="bold red"), soft_wrap=True)
+        out.print(Text(f"the page, in a browser on this machine: http://{address}/", style="bold"))
+        self.busy("serving until Ctrl-C")
 
     def show_refusal(self, error: PointsmanError) -> None:
         """The request that nobody can do, and why."""

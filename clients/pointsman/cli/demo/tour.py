@@ -16,6 +16,7 @@ from pointsman.session import Session
 SRC, TGT, IMPOSSIBLE = "en", "es", "ja"
 FALLBACK_WORDS = SENTENCES[0]  # for the text job where nothing was said, or heard
 JOB_S = 120.0
+WEB_NUMBER = 0  # no utterance of its own: one more job, through another door
 BUSY_S = 60.0
 
 
@@ -144,6 +145,12 @@ class Tour:
         self.record.ended.append((task, ended))
         self.screen.came_through(task, ended)
         return ended
+
+    async def say_in_writing(self, utterance: Utterance) -> None:
+        """Have one job done that is no sound, if something here can do one."""
+        words = utterance._replace(words=utterance.words or FALLBACK_WORDS)
+        rest = [service for service in self.services if service != "asr"]
+        await self._run(self._task(WEB_NUMBER, words, rest[:1] or ["asr"]))
 
     async def try_the_impossible(self) -> PointsmanError | None:
         """Ask for what no node can do; return the refusal, which is what is expected."""

@@ -1,0 +1,178 @@
+/** The client and the voice gate, without a service and on a clock of their own: node --test. */
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { PointsmanError, Session, packFrame, unpackFrame } from "./pointsman.js";
+import { VoiceGate, loudness } from "./voice.js";
+
+const dialled = [];
+
+/** A WebSocket whose other end is the test. */
+class FakeSocket {
+  static OPEN = 1;
+  readyState = 1;
+  sent = [];
+
+  constructor(url) {
+    this.url = String(url);
+    dialled.push(this);
+  }
+
+  send(data) {
+    this.sent.push(unpackFrame(typeof data === "string" ? data : data.buffer));
+  }
+
+  close() {
+    this.lose();
+  }
+
+  lose() {
+    this.readyState = 3;
+    this.onclose({ reason: "" });
+  }
+
+  hear(message, payload = new Uint8Array(0)) {
+    this.onmessage({ data: payload.length ? packFrame(message, payload).buffer : JSON.stringify(message) });
+  }
+
+  stand(ack = {}) {
+    this.onopen();
+    this.hear({ type: "session_init_ack", session_id: "s-1", resume_token: "t-1", ...ack });
+  }
+
+  said(type) {
+    return this.sent.filter(([message]) => message.type === type);
+  }
+}
+
+function session(t) {
+  t.mock.timers.enable({ apis: ["setTimeout", "setInterval"] });
+  globalThis.WebSocket = FakeSocket;
+  const made = new Session("ws://127.0.0.1:1/session", { src_lang: "en", tgt_lang: "es" });
+  t.after(() => made.close());
+  return made;
+}
+
+function reconnected(t) {
+  t.mock.timers.tick(60_000);
+  return dialled.at(-1);
+}
+
+test("a frame is unpacked as it was packed", () => {
+  const payload = new Uint8Array([0, 255, 7]);
+  const [message, bytes] = unpackFrame(packFrame({ type: "submit", words: "¿qué?" }, payload).buffer);
+  assert.deepEqual(message, { type: "submit", words: "¿qué?" });
+  assert.deepEqual(bytes, payload);
+  assert.deepEqual(unpackFrame('{"type":"x"}'), [{ type: "x" }, new Uint8Array(0)]);
+});
+
+test("what is submitted before the session stands is sent when it does, and answered", async (t) => {
+  const here = session(t);
+  const promise = here.submit("hello", { request_id: "r-1" });
+  const socket = dialled.at(-1);
+  socket.stand();
+  const [[message, payload]] = socket.said("submit");
+  assert.equal(message.request_id, "r-1");
+  assert.equal(new TextDecoder().decode(payload), "hello");
+  socket.hear({ type: "result", request_id: "r-1", number: 1 }, new TextEncoder().encode("hola"));
+  assert.equal((await promise).text(), "hola");
+  await Promise.resolve();
+  assert.deepEqual(socket.said("result_ack")[0][0].results, [[0, 1]]);
+});
+
+test("after a lost connection the session is resumed, and sends again what does not run", async (t) => {
+  const here = session(t);
+  dialled.at(-1).stand();
+  const promises = [here.submit("a", { request_id: "r-1" }), here.submit("b", { request_id: "r-2" })];
+  dialled.at(-1).lose();
+  assert.equal(here.state, "lost");
+  const socket = reconnected(t);
+  assert.match(socket.url, /\?id=s-1$/);
+  socket.stand({ resumed: true, unfinished: { "r-1": "running", "r-2": "unknown" } });
+  const [[init]] = socket.said("session_init");
+  assert.equal(init.resume_token, "t-1");
+  assert.deepEqual(init.unfinished, ["r-1", "r-2"]);
+  assert.deepEqual(socket.said("submit").map(([message]) => message.request_id), ["r-2"]);
+  for (const [at, id] of ["r-1", "r-2"].entries()) {
+    socket.hear({ type: "result", request_id: id, number: at + 1 });
+  }
+  await Promise.all(promises);
+});
+
+test("what nobody can do is rejected with its breakdown", async (t) => {
+  const promise = session(t).submit("hello", { request_id: "r-1" });
+  dialled.at(-1).stand();
+  const breakdown = { total_nodes: 0, best_reason: "no_nodes", counts: {}, fix: "start a node" };
+  const error = { code: "NO_AVAILABLE_NODE", message: "nobody", breakdown };
+  dialled.at(-1).hear({ type: "error", request_id: "r-1", error });
+  await assert.rejects(promise, (caught) => {
+    assert.ok(caught instanceof PointsmanError);
+    assert.equal(caught.breakdown.fix, "start a node");
+    return true;
+  });
+});
+
+test("what is being spoken is sent piece by piece, and all of it again to a worker that knows nothing", async (t) => {
+  const here = session(t);
+  dialled.at(-1).stand();
+  const speech = here.speak({ utterance_id: "u-1", tgt_lang: "es" });
+  speech.push(new Uint8Array([1, 2]));
+  dialled.at(-1).lose();
+  speech.push(new Uint8Array([3, 4]));
+  const socket = reconnected(t);
+  socket.stand({ unfinished: { "u-1": "unknown" } });
+  speech.end();
+  const pieces = socket.said("audio_chunk");
+  assert.deepEqual(pieces.map(([{ seq, is_final }]) => [seq, is_final]), [[0, false], [1, false], [2, true]]);
+  assert.deepEqual([...pieces[1][1]], [3, 4]);
+  socket.hear({ type: "result", request_id: "u-1:es", number: 1 }, new Uint8Array([7]));
+  assert.deepEqual([...(await speech.result).payload], [7]);
+});
+
+test("a room is entered again after a lost connection, and what others say is no answer", async (t) => {
+  const here = session(t);
+  here.joinRoom("kitchen", { lang: "en", name: "Ann" });
+  dialled.at(-1).stand();
+  dialled.at(-1).lose();
+  const socket = reconnected(t);
+  socket.stand({ resumed: true });
+  assert.deepEqual(socket.said("room_join").map(([{ room, lang, name }]) => [room, lang, name]), [["kitchen", "en", "Ann"]]);
+  const promise = here.say("hello", { utterance_id: "u-1" });
+  let heard = 0;
+  here.addEventListener("result", () => (heard += 1));
+  socket.hear({ type: "result", request_id: "u-1", number: 1, speaker: "s-2" });
+  socket.hear({ type: "result", request_id: "u-1", number: 2 }, new Uint8Array([9]));
+  assert.deepEqual([...(await promise).payload], [9]);
+  assert.equal(heard, 2);
+});
+
+/** What the gate says of loudnesses. */
+function verdicts(levels) {
+  const gate = new VoiceGate();
+  return levels.map((level) => gate.feed(level));
+}
+
+test("two loud chunks begin an utterance, and seven quiet ones end it", () => {
+  const said = verdicts([0, 0, 0.1, 0.1, 0.1, ...Array(8).fill(0.001)]);
+  assert.deepEqual(said.slice(0, 5), ["quiet", "quiet", "quiet", "starts", "goes on"]);
+  assert.equal(said.indexOf("ends"), 11);
+  assert.equal(said[12], "quiet");
+});
+
+test("a click and a steady noise are no speech", () => {
+  assert.deepEqual(new Set(verdicts([0, 0.5, 0, 0.5, 0])), new Set(["quiet"]));
+  const risingNoise = Array.from({ length: 100 }, (_, at) => 0.0002 * at);
+  assert.deepEqual(new Set(verdicts(risingNoise)), new Set(["quiet"]));
+});
+
+test("who does not stop is cut before the service would", () => {
+  const said = verdicts(Array(200).fill(0.2));
+  assert.equal(said.indexOf("ends") - said.indexOf("starts"), 186);
+});
+
+test("loudness is 0 for silence and near 1 for what could not be louder", () => {
+  assert.equal(loudness(new Int16Array(10)), 0);
+  assert.equal(loudness(new Int16Array(0)), 0);
+  assert.ok(loudness(new Int16Array(10).fill(-32_768)) === 1);
+});
