@@ -61,7 +61,7 @@ async def _run(job: Job) -> Reply:
     if "asr" in job.services:
         with _timed(stage_ms, "asr"):
             text = meta["heard"] = await _hear(job)
-        await _tell(job, "asr", text)
+        await _tell(job, "asr", text, language)
     else:
         text = job.text
     meta["src_lang"] = language
@@ -70,7 +70,7 @@ async def _run(job: Job) -> Reply:
             target = _base(job.tgt_lang)
             text = meta["translation"] = await _translate(text, src=language, tgt=target)
         language = target
-        await _tell(job, "nmt", text)
+        await _tell(job, "nmt", text, language)
     payload, content_type = text.encode(), TEXT_TYPE
     if "tts" in job.services:
         with _timed(stage_ms, "tts"):
@@ -147,9 +147,10 @@ def _unsupported(verb: str, what: str, here: Iterable[str]) -> JobError:
     return JobError(Code.UNSUPPORTED_FEATURE, f"no engine here {verb} {what}; it does: {known}")
 
 
-async def _tell(job: Job, stage: str, text: str) -> None:
+async def _tell(job: Job, stage: str, text: str, language: str) -> None:
     if job.stream:
-        await job.partial(text, meta={"stage": stage}, content_type=TEXT_TYPE)
+        meta = {"stage": stage, "src_lang" if stage == "asr" else "tgt_lang": language}
+        await job.partial(text, meta=meta, content_type=TEXT_TYPE)
 
 
 @contextmanager
