@@ -11,6 +11,7 @@ from live.sessions import session_ids
 from web.web_harness import binary, browser, hear
 
 from pointsman import connect
+from pointsman_wire.shards import shard_of
 
 
 async def say(
@@ -107,3 +108,37 @@ async def test_the_python_client_over_websocket_reaches_every_worker(
 
     async with live_node(service.address, journal, "wc"):
         await asyncio.gather(*map(converse, ids))
+
+
+async def into_the_room(
+    opened: aiohttp.ClientWebSocketResponse, session_id: str, lang: str
+) -> None:
+    init = {"type": "session_init", "session_id": session_id, "src_lang": lang}
+    await say(opened, init)
+    await heard(opened, "session_init_ack")
+    await say(opened, {"type": "room_join", "room": "tea", "lang": lang})
+    await heard(opened, "room_state")
+
+
+async def test_what_one_says_in_a_room_in_pieces_the_other_hears(
+    service: LiveService, journal: Journal
+) -> None:
+    """The nodes here turn every payload round, and so does this."""
+    url = f"http://{service.address}/session"
+    first, second = session_ids(shard_of("tea", 2), 2, prefix="talk")
+    async with (
+        live_node(service.address, journal, "tk"),
+        browser(f"{url}?id={first}") as ann,
+        browser(f"{url}?id={second}") as ben,
+    ):
+        await into_the_room(ann, first, "en")
+        await into_the_room(ben, second, "tk")
+        piece = {"type": "audio_chunk", "utterance_id": "u-1", "services": ["nmt"]}
+        await say(ann, {**piece, "seq": 1, "is_final": True}, b"<end")
+        await say(ann, {**piece, "seq": 0}, b"begin>")
+        result, payload = await heard(ben, "result")
+        assert (result["speaker"], result["request_id"]) == (first, "u-1")
+        assert payload[::-1].startswith(b"RIFF")
+        assert payload[::-1].endswith(b"begin><end")
+        own, _ = await heard(ann, "result")
+        assert "speaker" not in own
