@@ -150,6 +150,7 @@ class Fleet:
 
     async def rise(self) -> None:
         """Start everything, and wait until every instance knows every node as ready."""
+        self.note("instances", number=self.plan.instances)
         await self.open_ways()
         await asyncio.gather(*(self.start_instance(n) for n in range(self.plan.instances)))
         for number, home in enumerate(self.plan.homes):

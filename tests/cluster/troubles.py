@@ -148,6 +148,7 @@ async def fail_over(fleet: Fleet, dice: Random) -> None:
     former: RedisServer = fleet.redis
     former.kill()
     fleet.redis, fleet.replica = fleet.replica, None
+    fleet.redis.options = [*fleet.plan.redis_options]  # when started again it follows nobody
     fleet.lead_to(fleet.redis)
     fleet.healed(fault)
 

@@ -387,11 +387,14 @@ def test_a_recorder_that_met_its_bound_makes_the_verdict_incomplete() -> None:
 
 
 def test_fences_of_different_instances_are_not_compared() -> None:
-    """Each counts for itself: neither order nor the newest attempt is told from them."""
+    """The newest attempt is told among those of one; order, where instances share no fleet."""
     story = Story()
     story.begin()
     story.job("r1", "j1", dispatch=7)
     story.job("r2", "j2", dispatch=3)
     assert story.judged().of("I5").state is State.BROKEN
-    story.node("read", request="r1", job_id="j1", uid="another", dispatch=9)
+    story.tell("nemesis", "instances", number=2)
     assert story.judged().of("I5").state is State.NOT_JUDGED
+    story.node("read", request="r3", job_id="j3", uid="another", dispatch=9)
+    story.job("r3", "j3", dispatch=8)
+    assert story.judged().of("I3").state is State.HELD

@@ -11,7 +11,7 @@ clock, so all recorders of one history run on one machine.  The words for `what`
                fenced (a worker that was replaced), capacity
     worker     issued (a dispatch), ended (a job, wherever its client is), version
     observer   state (of a node), version, sample, slots, rest (all must have ended by now)
-    nemesis    fault, proof (that it happened), healed
+    nemesis    fault, proof (that it happened), healed, instances (how many share a fleet)
 """
 
 import msgspec

@@ -27,12 +27,12 @@ def sessions_keep_their_order(recording: Recording, limits: Limits) -> Verdict:
 def _judge_queue(recording: Recording, jobs: list[Job], verdict: Verdict) -> None:
     """The first dispatch of each, in the order of acceptance.
 
-    Where several instances issue dispatches, a job may have left the queue in its turn, been
+    Where several instances share a fleet, a job may have left the queue in its turn, been
     refused by the home of a node, and left again: neither clients nor nodes see that, so it is
     not judged.
     """
-    if len({attempt.fence[0] for attempt in recording.attempts}) > 1:
-        verdict.skip("several instances issued jobs, and their refusals are not recorded")
+    if recording.instance_count > 1:
+        verdict.skip("instances share a fleet, and what one refuses another is not recorded")
         return
     newest: tuple[int, int] = (0, 0)
     for job in jobs:

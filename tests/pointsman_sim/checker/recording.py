@@ -120,6 +120,7 @@ class Recording:
         self.strikes: list[Strike] = []
         self.rest_at_ns: int | None = None
         self.is_full = False
+        self.instance_count = 1  # services that share a fleet, as who started them says
         self._asked_at_ns: dict[tuple[str, str], int] = {}
         self._asked_count: Counter[tuple[str, str]] = Counter()
         self._lives: dict[str, int] = {}
@@ -142,6 +143,7 @@ class Recording:
             "healed": self._healed,
             "rest": self._rest,
             "full": self._full,
+            "instances": self._instances,
         }
         for fact in self.facts:
             if (note := notes.get(fact.what)) is not None:
@@ -251,6 +253,9 @@ class Recording:
 
     def _full(self, fact: Fact) -> None:
         self.is_full = True
+
+    def _instances(self, fact: Fact) -> None:
+        self.instance_count = fact.number
 
     # ---- questions
 
