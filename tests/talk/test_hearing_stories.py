@@ -9,6 +9,7 @@ from worker_harness import Node
 
 from pointsman_shm.config import TalkConfig
 from pointsman_wire.lane_messages import Assign
+from pointsman_wire.messages import Error
 from pointsman_wire.session_messages import JobAccepted, SessionClose
 from pointsman_workers.core.state import Session
 from pointsman_workers.talk.nouns import Hearing
@@ -106,11 +107,13 @@ def test_memory_of_a_session_and_of_a_worker_is_bounded_and_others_go_on() -> No
     ann.speak(0, TENTH)
     ann.speak(1, TENTH)
     ann.speak(2, TENTH)
-    assert ann.errors() == ["QUEUE_FULL"]
+    assert "the session's memory" in ann.client.one(Error).error.message
     ben.speak(0, TENTH * 2)
     eve.speak(0, TENTH)
     eve.speak(1, TENTH)
-    assert eve.errors() == ["QUEUE_FULL"]
+    refused = eve.client.one(Error).error
+    assert refused.code == "QUEUE_FULL"
+    assert "this worker's memory" in refused.message
     ben.speak(1, b"", is_final=True)
     assert sounds(node) == [TENTH * 2]
     assert ben.errors() == []

@@ -58,8 +58,8 @@ class HearingDesk:
                 return
         hearing.piece_at_ns = self.shard.now_ns
         sound = hearing.sound
-        if sound.is_new(message.seq) and not self._has_room(voice, len(payload)):
-            self._give_up(hearing)
+        if sound.is_new(message.seq) and (full := self._full(voice, len(payload))):
+            self._give_up(hearing, full)
             return
         before_bytes = sound.held_bytes
         sound.add(message.seq, payload, is_final=message.is_final)
@@ -119,21 +119,20 @@ class HearingDesk:
 
     # -- memory -------------------------------------------------------------------------------
 
-    def _has_room(self, voice: Voice, piece_bytes: int) -> bool:
+    def _full(self, voice: Voice, piece_bytes: int) -> str:
+        """Whose memory has no room for one more piece; "" if there is room."""
         more = piece_bytes + PIECE_OVERHEAD_BYTES
         if voice.sound_bytes + more > self._session_bytes_max:
-            return False
-        return self.held_bytes + more <= self._worker_bytes_max
+            return "the session's"
+        return "this worker's" if self.held_bytes + more > self._worker_bytes_max else ""
 
     def _count(self, voice: Voice, more_bytes: int) -> None:
         voice.sound_bytes += more_bytes
         self.held_bytes += more_bytes
 
-    def _give_up(self, hearing: Hearing) -> None:
+    def _give_up(self, hearing: Hearing, whose: str) -> None:
         """There is no room for more: what came of the utterance goes, the others stay."""
         voice = hearing.voice
-        is_own = voice.sound_bytes + PIECE_OVERHEAD_BYTES > self._session_bytes_max // 2
-        whose = "the session's" if is_own else "this worker's"
         text = f"{whose} memory for sound is full; the utterance was dropped, say it again"
         error = error_info(Code.QUEUE_FULL, text, retry_after_ms=RETRY_AFTER_MS)
         self.forget(hearing)
