@@ -165,3 +165,25 @@ async def test_a_pair_that_nobody_serves_is_refused_with_the_reason_and_what_wou
         card = page.locator(".card").first
         await expect(card.locator("[data-code=NO_AVAILABLE_NODE]")).to_be_visible()
         await expect(card.locator(".fix")).to_contain_text("What would help:")
+
+
+async def test_two_people_in_a_room_hear_each_other_in_their_own_language(
+    service: LiveService, browser: Browser, desk: SpeakingNode
+) -> None:
+    async with page_of(browser, url(service)) as ann:
+        await ann.get_by_role("button", name="Talk with somebody").click()
+        await expect(ann.locator("#members")).to_contain_text("Nobody else is here yet")
+        link = await ann.get_by_label("The link for the other person").input_value()
+        async with page_of(browser, link) as luis:
+            await expect(luis.get_by_label("From", exact=True)).to_have_value("es")
+            await expect(luis.locator("#members")).to_have_text("The other person speaks English.")
+            await expect(ann.locator("#members")).to_have_text("The other person speaks Spanish.")
+            await type_in(ann, "good morning")
+            card = luis.locator(".card").first
+            await expect(card.locator(".who")).to_contain_text("The other person")
+            await expect(card.locator(".done")).to_have_text("GOOD MORNING")
+            await expect(card.get_by_label("The translation, spoken in Spanish")).to_be_visible()
+            await type_in(luis, "hola")
+            await expect(ann.locator(".card .done").first).to_have_text("HOLA")
+            await luis.get_by_role("button", name="Leave").click()
+            await expect(ann.locator("#members")).to_contain_text("Nobody else is here yet")

@@ -55,9 +55,13 @@ export class Languages extends EventTarget {
     return valueOf(this.#fields.tgt);
   }
 
-  /** The services of an utterance. @param {boolean} isSound @param {boolean} isAloud */
-  services(isSound, isAloud) {
-    const isSilent = this.isKnown && this.#isCovered() && !this.fleet.speaks.includes(this.tgt);
+  /**
+   * The services of an utterance: it is not spoken where no node speaks the language.
+   * @param {boolean} isSound @param {boolean} isAloud @param {string} tgt
+   */
+  services(isSound, isAloud, tgt) {
+    const isCovered = this.fleet.pairs.some((pair) => pair.src === this.src && pair.tgt === tgt);
+    const isSilent = this.isKnown && isCovered && !this.fleet.speaks.includes(tgt);
     return [...(isSound ? ["asr"] : []), "nmt", ...(isAloud && !isSilent ? ["tts"] : [])];
   }
 

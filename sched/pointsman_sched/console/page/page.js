@@ -3,7 +3,8 @@
 import { Languages } from "./languages.js";
 import { Microphone, MicrophoneError } from "./microphone.js";
 import { PointsmanError, Session } from "./pointsman.js";
-import { wavFrom, wavOf } from "./sound.js";
+import { Room } from "./room.js";
+import { wavFrom } from "./sound.js";
 import { Travel } from "./travel.js";
 
 /** @typedef {import("./pointsman.js").Result} Result */
@@ -31,7 +32,17 @@ const asked = new URLSearchParams(location.search);
 const languages = new Languages(form, { src: asked.get("src") ?? "", tgt: asked.get("tgt") ?? "" });
 const session = new Session();
 /** @type {Map<string, Travel>} */
-const travels = new Map(); // by request id, while they are under way
+const travels = new Map(); // by utterance id, that of others behind their session's
+const room = new Room(session, languages, {
+  room: byId("room", HTMLDivElement),
+  invite: byId("invite", HTMLButtonElement),
+  leave: byId("leave", HTMLButtonElement),
+  copy: byId("copy", HTMLButtonElement),
+  link: byId("link", HTMLInputElement),
+  members: byId("members", HTMLParagraphElement),
+});
+const invited = asked.get("room");
+if (invited) room.enter(invited);
 /** @type {Travel[]} */
 const cards = [];
 
@@ -43,26 +54,50 @@ session.addEventListener("state", (event) => {
   line.dataset.state = state;
   line.textContent = STATES[/** @type {keyof typeof STATES} */ (state)];
   if (state !== "lost") return;
-  for (const [id, travel] of travels) travel.step(`lost-${id}`, "connection lost; it goes on without us");
+  for (const travel of travels.values()) {
+    if (!travel.isEnded) travel.step("lost", "connection lost; it goes on without us");
+  }
 });
 session.addEventListener("accepted", (event) => {
   const { accepted } = detailOf(event);
-  const held = accepted.durability === "memory" ? "" : `, kept in the ${accepted.durability}`;
+  const held = accepted.durability === "memory" ? ", kept in memory" : `, kept in the ${accepted.durability}`;
   travels.get(accepted.request_id)?.step("accepted", `accepted${held}`);
 });
-session.addEventListener("partial", (event) => {
-  const { message, payload } = detailOf(event);
-  const travel = travels.get(message.request_id);
-  if (!travel) return;
-  const text = new TextDecoder().decode(payload);
-  if (message.meta?.stage === "asr") {
-    travel.heard(text);
-    travel.step("asr", "understood");
-  } else {
-    travel.translated(text);
-    travel.step("nmt", "translated");
-  }
+session.addEventListener("step", (event) => {
+  const { message } = detailOf(event);
+  travelOf(message).event(message);
 });
+session.addEventListener("result", (event) => {
+  const result = detailOf(event);
+  const { speaker, request_id } = result.message;
+  if (!speaker) return; // that is for whoever said it: see say()
+  travelOf({ speaker, utterance_id: request_id.split(":")[0] }).ended(result, aloud.checked);
+});
+
+/**
+ * The card of an utterance; what another person says gets one when it is first heard of.
+ * @param {{speaker?: string, utterance_id: string}} message
+ */
+function travelOf({ speaker, utterance_id }) {
+  const key = speaker ? `${speaker}/${utterance_id}` : utterance_id;
+  let travel = travels.get(key);
+  if (!travel) {
+    const src = room.others.find((member) => member.session === speaker)?.lang ?? "";
+    travel = new Travel({ src, tgt: languages.src, words: "", who: "The other person" }, announce);
+    if (speaker) keep(key, travel);
+  }
+  return travel;
+}
+
+/** @param {string} key @param {Travel} travel */
+function keep(key, travel) {
+  travels.set(key, travel);
+  show(travel);
+  for (const old of travels.keys()) {
+    if (travels.size <= CARDS_MAX) break;
+    travels.delete(old);
+  }
+}
 
 /** @param {Event} event */
 function detailOf(event) {
@@ -71,34 +106,40 @@ function detailOf(event) {
 
 // ---- saying something
 
-/** @param {string} shown @param {string | Uint8Array} payload */
-async function say(shown, payload) {
-  const { src, tgt } = languages;
-  if (!src || !tgt) return trouble("Choose both languages first.");
+/**
+ * Begin an utterance: its card, and what is said of it to the service.
+ * @param {string} shown @param {boolean} isSound
+ */
+function begin(shown, isSound) {
+  const { src } = languages;
+  const tgt = room.others[0]?.lang || languages.tgt;
   trouble("");
   const travel = new Travel({ src, tgt, words: shown }, announce);
-  show(travel);
-  const isSound = typeof payload !== "string";
-  const request_id = crypto.getRandomValues(new Uint32Array(2)).join("-");
-  travels.set(request_id, travel);
+  const utterance_id = [...crypto.getRandomValues(new Uint32Array(2))].join("-");
+  keep(utterance_id, travel);
+  const services = languages.services(isSound, aloud.checked, tgt);
+  // In a room the others decide what it is translated into.
+  const target = room.others.length ? {} : { tgt_lang: tgt };
+  return { travel, fields: { utterance_id, src_lang: src, ...target, services, explain: true } };
+}
+
+/** @param {Travel} travel @param {Promise<Result>} promise */
+async function follow(travel, promise) {
   try {
-    const result = await session.submit(payload, {
-      request_id,
-      src_lang: src,
-      tgt_lang: tgt,
-      services: languages.services(isSound, aloud.checked),
-      content_type: isSound ? "audio/wav" : "text/plain",
-      priority: "interactive",
-      stream: true,
-      explain: true,
-    });
-    travel.ended(result, aloud.checked);
+    travel.ended(await promise, aloud.checked && !room.others.length);
   } catch (error) {
     if (!(error instanceof PointsmanError)) throw error;
     travel.failed(error);
-  } finally {
-    travels.delete(request_id);
   }
+}
+
+/** @param {string} shown @param {string | Uint8Array} payload */
+function say(shown, payload) {
+  if (!languages.src || !languages.tgt) return trouble("Choose both languages first.");
+  const isSound = typeof payload !== "string";
+  const { travel, fields } = begin(shown, isSound);
+  const more = isSound ? { content_type: "audio/wav" } : {};
+  void follow(travel, session.say(payload, { ...fields, ...more }));
 }
 
 /** @param {Travel} travel */
@@ -130,7 +171,7 @@ form.addEventListener("submit", (event) => {
     words.focus();
     return trouble("Type something first, or press Speak.");
   }
-  void say(text, text);
+  say(text, text);
   words.value = "";
   words.focus();
 });
@@ -146,8 +187,7 @@ words.addEventListener("keydown", (event) => {
 async function sayFile(file) {
   if (!file) return;
   try {
-    const wav = await wavFrom(file);
-    await say(`(${file.name})`, wav);
+    say(`(${file.name})`, await wavFrom(file));
   } catch (error) {
     trouble(error instanceof Error ? error.message : String(error));
   }
@@ -175,17 +215,21 @@ async function listen() {
   trouble("");
   const opened = new Microphone();
   microphone = opened;
-  /** @type {Int16Array[]} */
-  let chunks = [];
+  /** @type {import("./pointsman.js").Speech | null} */
+  let speech = null;
   opened.addEventListener("level", (event) => showLevel(detailOf(event)));
   opened.addEventListener("starts", (event) => {
-    chunks = detailOf(event);
+    const { travel, fields } = begin("(you speak)", true);
+    speech = session.speak({ ...fields, content_type: "audio/pcm;rate=16000" });
+    void follow(travel, speech.result);
+    for (const chunk of detailOf(event)) speech.push(bytesOf(chunk));
     listening("I hear you…");
   });
-  opened.addEventListener("chunk", (event) => chunks.push(detailOf(event)));
+  opened.addEventListener("chunk", (event) => speech?.push(bytesOf(detailOf(event))));
   opened.addEventListener("ends", () => {
+    speech?.end();
+    speech = null;
     listening("Listening. Speak; a pause ends a sentence.");
-    void say("(speech)", wavOf(joined(chunks)));
   });
   opened.addEventListener("lost", (event) => void stopListening(detailOf(event)));
   try {
@@ -221,13 +265,7 @@ function showLevel(level) {
   bar.style.transform = `scaleX(${Math.min(1, level * 8)})`;
 }
 
-/** @param {Int16Array[]} chunks */
-function joined(chunks) {
-  const all = new Int16Array(chunks.reduce((sum, chunk) => sum + chunk.length, 0));
-  let at = 0;
-  for (const chunk of chunks) {
-    all.set(chunk, at);
-    at += chunk.length;
-  }
-  return all;
+/** @param {Int16Array} samples */
+function bytesOf(samples) {
+  return new Uint8Array(samples.buffer, samples.byteOffset, samples.byteLength);
 }

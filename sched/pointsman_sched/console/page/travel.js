@@ -71,6 +71,24 @@ export class Travel {
     this.#way.setAttribute("aria-label", "The way of this utterance");
   }
 
+  /** A step that the service tells. @param {Record<string, any>} message a ui_event */
+  event({ event, text, node_id, pool }) {
+    const where = `${node_id ?? ""}${pool ? `, pool ${pool}` : ""}`;
+    if (event === "ASR_PARTIAL" || event === "ASR_FINAL") this.heard(text ?? "");
+    if (event === "NMT_DONE") this.translated(text ?? "");
+    /** @type {Record<string, string>} */
+    const words = {
+      INPUT_STARTED: "the service hears you",
+      INPUT_ENDED: "the sentence has ended",
+      DISPATCHED: `given to ${where}`,
+      NODE_ACCEPTED: `${node_id} has begun`,
+      ASR_FINAL: "understood",
+      NMT_DONE: "translated",
+    };
+    const said = words[event];
+    if (said) this.step(`${event} ${node_id ?? ""}`, said);
+  }
+
   /** What was recognised, or is being. @param {string} text */
   heard(text) {
     if (text.trim()) this.words.textContent = text.trim();
