@@ -10,13 +10,19 @@ from redis_yard.server import RedisServer
 from pointsman_wire.coordination.backing import RedisBacking
 from pointsman_wire.coordination.connection import NotReached
 from pointsman_wire.coordination.inbox_requests import (
+    LETTER_HEAD_BYTES,
     Absorbed,
     Acknowledge,
     Bury,
+    DeadFound,
+    Discard,
     Entry,
     Place,
+    ReadDead,
+    Redrive,
     Send,
     Sent,
+    Settled,
 )
 from pointsman_wire.coordination.keys import Keys
 from pointsman_wire.coordination.reach.inbox import InboxReader
@@ -70,6 +76,25 @@ class Inbox:
         (absorbed,) = await self.asked.ask(request)
         assert isinstance(absorbed, Absorbed), absorbed
         return absorbed.outcome
+
+    async def dead(self, entry_id: str = "", count_max: int = 100) -> DeadFound:
+        request = ReadDead(
+            number=4,
+            instance=PLACE.instance,
+            shard=PLACE.shard,
+            id=entry_id,
+            count_max=count_max,
+        )
+        (found,) = await self.asked.ask(request)
+        assert isinstance(found, DeadFound), found
+        assert found.outcome == "done"
+        return found
+
+    async def settle(self, kind: type[Redrive | Discard], *ids: str) -> tuple[str, int]:
+        request = kind(number=5, instance=PLACE.instance, shard=PLACE.shard, ids=ids)
+        (settled,) = await self.asked.ask(request)
+        assert isinstance(settled, Settled), settled
+        return settled.outcome, settled.count
 
 
 @pytest_asyncio.fixture
@@ -176,3 +201,63 @@ async def test_a_sessions_notes_last_and_its_owner_lapses(asked: Asked) -> None:
     assert (found.notes.owner, found.notes.last_node) == (None, "pc-1")
     asked.pass_time(SESSION_MS)
     assert (await read()).outcome == "missing"
+
+
+async def test_a_dead_letter_is_looked_at_sent_in_again_and_can_die_again(inbox: Inbox) -> None:
+    """R10: what was redriven is told apart, and comes back to the dead letters if it dies again."""
+    for blob in (b"first", b"x" * 5_000):
+        await inbox.send(blob)
+        (entry,) = await inbox.receive()
+        assert not entry.is_redriven
+        await inbox.bury(entry)
+    newest, oldest = (await inbox.dead()).letters
+    assert (oldest.why, oldest.size, oldest.blob) == ("bad", 5, b"first")
+    assert (newest.size, len(newest.blob)) == (5_000, LETTER_HEAD_BYTES)
+    assert len((await inbox.dead(newest.id)).letters[0].blob) == 5_000
+    assert [len((await inbox.dead(count_max=1)).letters), (await inbox.dead()).total] == [1, 2]
+
+    assert await inbox.settle(Redrive, oldest.id, newest.id, oldest.id) == ("done", 2)
+    assert (await inbox.dead()).total == 0
+    again = await inbox.receive()
+    assert [(entry.blob[:5], entry.is_redriven) for entry in again] == [
+        (b"first", True),
+        (b"xxxxx", True),
+    ]
+    assert [entry.is_redriven for entry in await inbox.claim()] == [True, True]
+    await inbox.bury(again[0])
+    (dead,) = (await inbox.dead()).letters
+    assert dead.blob == b"first"
+    assert await inbox.settle(Discard, dead.id, dead.id) == ("done", 1)
+    assert await inbox.settle(Redrive, dead.id) == ("done", 0)
+    assert (await inbox.dead()).letters == ()
+
+
+async def test_a_full_inbox_takes_no_dead_letter_back_and_keeps_it_there(
+    redis_server: RedisServer,
+) -> None:
+    """I9: whoever sends it in, the bound holds."""
+    redis_server.command("FLUSHALL")
+    backing = RedisBacking(settings_for(redis_server, inbox_max=2))
+    reader = InboxReader(settings_for(redis_server), PLACE)
+    await backing.open()
+    inbox = Inbox(AskedRedis(redis_server, backing), reader)
+    try:
+        for _ in range(2):
+            await inbox.send(b"x")
+        for entry in await inbox.receive():
+            await inbox.bury(entry)
+        await inbox.send(b"y")
+        ids = [letter.id for letter in (await inbox.dead()).letters]
+        assert await inbox.settle(Redrive, *ids) == ("full", 1)
+        assert (await inbox.dead()).total == 1
+    finally:
+        await reader.close()
+        await backing.close()
+
+
+async def test_who_sends_and_who_acknowledges_learns_how_much_is_in_the_inbox(asked: Asked) -> None:
+    send = Send(number=1, instance=PLACE.instance, shard=PLACE.shard, blob=b"x")
+    lengths = [a.length for a in await asked.ask(send, send) if isinstance(a, Sent)]
+    none = Acknowledge(number=2, instance=PLACE.instance, shard=PLACE.shard, ids=())
+    lengths += [a.length for a in await asked.ask(none) if isinstance(a, Absorbed)]
+    assert lengths == [1, 2, 2]

@@ -45,7 +45,9 @@ class InboxReader:
         (reply,) = await self._asked([words], wait_s=block_ms / 1000)
         if not reply:
             return []
-        return [Entry(row[0].decode(), row[1][1]) for row in reply[0][1]]
+        return [
+            Entry(row[0].decode(), row[1][1], is_redriven=_is_redriven(row)) for row in reply[0][1]
+        ]
 
     async def claim(self, *, after: str = FIRST, count_max: int = 100) -> Claimed:
         """Entries from that id on that were given out and not acknowledged, oldest first."""
@@ -65,6 +67,7 @@ class InboxReader:
                 blob=row[1][1],
                 deliveries=deliveries.get(row[0], 1),
                 age_ms=max(0, now_ms - int(row[0].partition(b"-")[0])),
+                is_redriven=_is_redriven(row),
             )
             for row in rows
         ]
@@ -110,6 +113,10 @@ class InboxReader:
             await self._server.line.exchange([create, ("PEXPIRE", self._key, INBOX_MS)])
             self._has_group = True
         return self._server
+
+
+def _is_redriven(row: Any) -> bool:
+    return b"again" in row[1][2::2]
 
 
 def _next(cursor: bytes) -> str:

@@ -6,7 +6,14 @@ from typing import Any
 import msgspec
 
 from pointsman_wire.coordination.fleet_requests import FleetAsk, FleetSettle, FleetTell
-from pointsman_wire.coordination.inbox_requests import GROUP, Acknowledge, Bury, Send
+from pointsman_wire.coordination.inbox_requests import (
+    Acknowledge,
+    Bury,
+    Discard,
+    ReadDead,
+    Redrive,
+    Send,
+)
 from pointsman_wire.coordination.keys import Keys, bucket_of, packed
 from pointsman_wire.coordination.requests import (
     BINDINGS_PER_REQUEST_MAX,
@@ -30,14 +37,9 @@ from pointsman_wire.coordination.requests import (
     Thaw,
     Touch,
 )
-from pointsman_wire.coordination.scripting import fleet
+from pointsman_wire.coordination.scripting import fleet, inboxes
 from pointsman_wire.coordination.scripting.call import Call, Site, Value
-from pointsman_wire.coordination.terms import (
-    DEAD_LETTERS_MAX,
-    INBOX_MS,
-    SESSION_MS,
-    SESSION_OWNER_MS,
-)
+from pointsman_wire.coordination.terms import SESSION_MS, SESSION_OWNER_MS
 
 
 def encode(request: Request, site: Site) -> Call:
@@ -50,7 +52,7 @@ def first_key(request: Request, keys: Keys) -> str:
     match request:
         case SessionRead(key=session) | SessionWrite(key=session):
             return keys.session(session)
-        case Send() | Acknowledge() | Bury():
+        case Send() | Acknowledge() | Bury() | ReadDead() | Redrive() | Discard():
             return keys.inbox(request.instance, request.shard)
         case FleetAsk() | FleetTell() | FleetSettle():
             return keys.settings()
@@ -179,23 +181,6 @@ def _session_write(request: SessionWrite, site: Site) -> Call:
     return Call("session_write", [site.keys.session(request.key)], [notes, SESSION_MS])
 
 
-def _send(request: Send, site: Site) -> Call:
-    keys = [site.keys.inbox(request.instance, request.shard)]
-    return Call("send", keys, [site.terms.inbox_max, INBOX_MS, request.blob])
-
-
-def _acknowledge(request: Acknowledge, site: Site) -> Call:
-    keys = [site.keys.inbox(request.instance, request.shard)]
-    return Call("acknowledge", keys, [GROUP, *request.ids])
-
-
-def _bury(request: Bury, site: Site) -> Call:
-    keys = [site.keys.inbox(request.instance, request.shard)]
-    keys.append(site.keys.dead_letters(request.instance, request.shard))
-    values: list[Value] = [GROUP, request.id, request.why, DEAD_LETTERS_MAX, INBOX_MS]
-    return Call("bury", keys, values)
-
-
 CALLS: dict[type[Request], Callable[[Any, Site], Call]] = {
     Bind: _bind,
     Lookup: _lookup,
@@ -210,9 +195,12 @@ CALLS: dict[type[Request], Callable[[Any, Site], Call]] = {
     Kept: _kept,
     SessionRead: _session_read,
     SessionWrite: _session_write,
-    Send: _send,
-    Acknowledge: _acknowledge,
-    Bury: _bury,
+    Send: inboxes.send,
+    Acknowledge: inboxes.acknowledge,
+    Bury: inboxes.bury,
+    ReadDead: inboxes.read_dead,
+    Redrive: inboxes.redrive,
+    Discard: inboxes.discard,
     FleetAsk: fleet.ask,
     FleetTell: fleet.tell,
     FleetSettle: fleet.settle,

@@ -14,7 +14,14 @@ _ABOUT_BUCKETS = {
     "bindings": ("bind", "lookup", "end", "release", "renew", "move"),
 }
 _PLAIN = {
-    "inboxes": ("send", "acknowledge", "bury"),
+    "inboxes": (
+        "send",
+        "acknowledge",
+        "bury",
+        "dead_read",
+        "dead_redrive",
+        "dead_discard",
+    ),
     "sessions": ("session_read", "session_write"),
     "fleet": ("fleet_ask", "fleet_tell", "fleet_settle"),
 }

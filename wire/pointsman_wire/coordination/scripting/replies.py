@@ -10,7 +10,14 @@ from typing import Any, cast, get_args
 import msgspec
 
 from pointsman_wire.coordination.fleet_requests import FleetAsk, FleetSettle, FleetTell
-from pointsman_wire.coordination.inbox_requests import Absorbed, Acknowledge, Bury, Send, Sent
+from pointsman_wire.coordination.inbox_requests import (
+    Acknowledge,
+    Bury,
+    Discard,
+    ReadDead,
+    Redrive,
+    Send,
+)
 from pointsman_wire.coordination.keys import unpacked
 from pointsman_wire.coordination.requests import (
     Answer,
@@ -43,7 +50,7 @@ from pointsman_wire.coordination.requests import (
     Touch,
     Touched,
 )
-from pointsman_wire.coordination.scripting import fleet
+from pointsman_wire.coordination.scripting import fleet, inboxes
 
 STATES = frozenset(get_args(State))
 BUCKET_STATES = frozenset(get_args(BucketState))
@@ -195,16 +202,6 @@ def _session_written(request: SessionWrite, reply: list[Any]) -> SessionWritten:
     return SessionWritten(number=request.number, outcome="done")
 
 
-def _sent(request: Send, reply: list[Any]) -> Sent:
-    outcome: Any = _text(reply[0], frozenset({"sent", "full"}))
-    return Sent(number=request.number, outcome=outcome)
-
-
-def _absorbed(request: Acknowledge | Bury, reply: list[Any]) -> Absorbed:
-    outcome: Any = _text(reply[0], frozenset({"done", "missing"}))
-    return Absorbed(number=request.number, outcome=outcome)
-
-
 REPLIES: dict[type[Request], Callable[[Any, list[Any]], Answer]] = {
     Bind: _bound,
     Lookup: _bound,
@@ -219,9 +216,12 @@ REPLIES: dict[type[Request], Callable[[Any, list[Any]], Answer]] = {
     Kept: _kept_found,
     SessionRead: _session_found,
     SessionWrite: _session_written,
-    Send: _sent,
-    Acknowledge: _absorbed,
-    Bury: _absorbed,
+    Send: inboxes.sent,
+    Acknowledge: inboxes.absorbed,
+    Bury: inboxes.absorbed,
+    ReadDead: inboxes.dead_found,
+    Redrive: inboxes.settled,
+    Discard: inboxes.settled,
     FleetAsk: fleet.heard,
     FleetTell: fleet.told,
     FleetSettle: fleet.settled,

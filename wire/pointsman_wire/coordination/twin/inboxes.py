@@ -1,18 +1,24 @@
 """The model's inbox streams: entries, who has been given them and how often, dead letters."""
 
-from collections import deque
 from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
 from pointsman_wire.coordination.inbox_requests import (
+    LETTER_HEAD_BYTES,
     Absorbed,
     Acknowledge,
     Bury,
+    DeadFound,
+    DeadLetter,
+    Discard,
     Entry,
+    ReadDead,
+    Redrive,
     Send,
     Sent,
+    Settled,
 )
 from pointsman_wire.coordination.requests import Answer, Request
 from pointsman_wire.coordination.terms import DEAD_LETTERS_MAX, INBOX_MS
@@ -26,6 +32,8 @@ class Letter(msgspec.Struct):
     blob: bytes
     sent_ms: int
     deliveries: int = 0
+    is_redriven: bool = False
+    why: str = ""  # of a dead one
 
 
 class Stream(msgspec.Struct):
@@ -43,17 +51,24 @@ def _stream(store: Store, name: str) -> Stream:
     return stream
 
 
+def _append(store: Store, name: str, blob: bytes, *, why: str = "", again: bool = False) -> Stream:
+    stream = _stream(store, name)
+    number = stream.next_number
+    stream.next_number += 1
+    letter = Letter(number, blob, store.now_ms, is_redriven=again, why=why)
+    stream.letters[number] = letter
+    store.put(name, stream, INBOX_MS)
+    return stream
+
+
 def send(store: Store, request: Send) -> Sent:
     """Append an entry, unless the inbox is full."""
     name = store.keys.inbox(request.instance, request.shard)
-    stream = _stream(store, name)
-    if len(stream.letters) >= store.terms.inbox_max:
-        return Sent(number=request.number, outcome="full")
-    number = stream.next_number
-    stream.next_number += 1
-    stream.letters[number] = Letter(number, request.blob, store.now_ms)
-    store.put(name, stream, INBOX_MS)
-    return Sent(number=request.number, outcome="sent")
+    length = len(_stream(store, name).letters)
+    if length >= store.terms.inbox_max:
+        return Sent(number=request.number, outcome="full", length=length)
+    _append(store, name, request.blob)
+    return Sent(number=request.number, outcome="sent", length=length + 1)
 
 
 def acknowledge(store: Store, request: Acknowledge) -> Absorbed:
@@ -61,7 +76,7 @@ def acknowledge(store: Store, request: Acknowledge) -> Absorbed:
     letters = _stream(store, store.keys.inbox(request.instance, request.shard)).letters
     for entry_id in request.ids:
         letters.pop(_letter_number(entry_id), None)
-    return Absorbed(number=request.number, outcome="done")
+    return Absorbed(number=request.number, outcome="done", length=len(letters))
 
 
 def bury(store: Store, request: Bury) -> Absorbed:
@@ -71,10 +86,53 @@ def bury(store: Store, request: Bury) -> Absorbed:
     if letter is None:
         return Absorbed(number=request.number, outcome="missing")
     name = store.keys.dead_letters(request.instance, request.shard)
-    dead = store.get(name, deque) or deque(maxlen=DEAD_LETTERS_MAX)
-    dead.append((request.why, letter.blob))
-    store.put(name, dead, INBOX_MS)
+    dead = _append(store, name, letter.blob, why=request.why).letters
+    while len(dead) > DEAD_LETTERS_MAX:
+        del dead[next(iter(dead))]
     return Absorbed(number=request.number, outcome="done")
+
+
+def read_dead(store: Store, request: ReadDead) -> DeadFound:
+    """Look at dead letters, the newest first."""
+    letters = _stream(store, store.keys.dead_letters(request.instance, request.shard)).letters
+    if request.id:
+        chosen = [letters[n] for n in [_letter_number(request.id)] if n in letters]
+    else:
+        chosen = list(reversed(letters.values()))[: request.count_max]
+    found = tuple(
+        DeadLetter(
+            id=f"{letter.number}-0",
+            why=letter.why,
+            size=len(letter.blob),
+            blob=letter.blob if request.id else letter.blob[:LETTER_HEAD_BYTES],
+            age_ms=max(0, store.now_ms - letter.sent_ms),
+        )
+        for letter in chosen
+    )
+    return DeadFound(number=request.number, outcome="done", letters=found, total=len(letters))
+
+
+def redrive(store: Store, request: Redrive) -> Settled:
+    """Move dead letters to the end of the inbox, while it has room."""
+    name = store.keys.inbox(request.instance, request.shard)
+    dead = _stream(store, store.keys.dead_letters(request.instance, request.shard)).letters
+    count = 0
+    for number in map(_letter_number, request.ids):
+        if number not in dead:
+            continue
+        if len(_stream(store, name).letters) >= store.terms.inbox_max:
+            return Settled(number=request.number, outcome="full", count=count)
+        _append(store, name, dead.pop(number).blob, again=True)
+        count += 1
+    return Settled(number=request.number, outcome="done", count=count)
+
+
+def discard(store: Store, request: Discard) -> Settled:
+    """Throw dead letters away."""
+    dead = _stream(store, store.keys.dead_letters(request.instance, request.shard)).letters
+    numbers = dict.fromkeys(map(_letter_number, request.ids))
+    gone = [dead.pop(number) for number in numbers if number in dead]
+    return Settled(number=request.number, outcome="done", count=len(gone))
 
 
 def receive(store: Store, inbox: str, count_max: int) -> list[Entry]:
@@ -94,7 +152,13 @@ def _given(store: Store, letters: list[Letter]) -> list[Entry]:
     for letter in letters:
         letter.deliveries += 1
     return [
-        Entry(f"{x.number}-0", x.blob, x.deliveries, max(0, store.now_ms - x.sent_ms))
+        Entry(
+            f"{x.number}-0",
+            x.blob,
+            x.deliveries,
+            max(0, store.now_ms - x.sent_ms),
+            is_redriven=x.is_redriven,
+        )
         for x in letters
     ]
 
@@ -107,4 +171,7 @@ INBOX_SCRIPTS: dict[type[Request], Callable[[Store, Any], Answer]] = {
     Send: send,
     Acknowledge: acknowledge,
     Bury: bury,
+    ReadDead: read_dead,
+    Redrive: redrive,
+    Discard: discard,
 }
