@@ -29,8 +29,8 @@ UNIONS: dict[str, Any] = {
     "worker, from another instance": Entry,
     "any process, on its admin socket": AdminQuery,
     "command line": AdminAnswer,
-    "manager, on its admin socket": Order,
-    "command line, from the manager": OrderAnswer,
+    "manager or worker, on its admin socket": Order,
+    "command line, of an order": OrderAnswer,
 }
 
 S = TypeVar("S")

@@ -1,7 +1,8 @@
-"""Orders on the manager's admin socket: what an operator wants done, and what came of it.
+"""Orders on admin sockets: what an operator wants done, and what came of it.
 
 An order changes something, a query does not.  One that cannot be carried out gets an `error`, and
-has changed nothing.
+has changed nothing.  These are the manager's; what is asked of workers in this way is in
+queries/inbox_messages.
 """
 
 from typing import Annotated
@@ -10,6 +11,7 @@ import msgspec
 
 from pointsman_wire.control_messages import NodeId
 from pointsman_wire.messages import Error, Message
+from pointsman_wire.queries.inbox_messages import InboxAnswer, InboxOrder
 
 FilePath = Annotated[str, msgspec.Meta(max_length=4096)]
 
@@ -52,5 +54,6 @@ class ConfigDiff(Message, tag="config_diff", frozen=True, kw_only=True):
     snapshot_version: int = 0
 
 
-Order = PairOrder | ReloadOrder | ConfigDiffQuery
-OrderAnswer = PairingCode | ConfigDiff | Error
+ManagerOrder = PairOrder | ReloadOrder | ConfigDiffQuery
+Order = ManagerOrder | InboxOrder
+OrderAnswer = PairingCode | ConfigDiff | InboxAnswer | Error

@@ -10,6 +10,7 @@ from pointsman.cli.demo import command as demo
 from pointsman.cli.endings import CODES_HELP, Commands
 from pointsman.cli.explain import command as explain
 from pointsman.cli.fleet import command as fleet
+from pointsman.cli.inbox import command as inbox
 from pointsman.cli.keeping import command as keeping
 from pointsman.cli.orders import command as orders
 from pointsman.cli.screen import say
@@ -22,7 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for part in (serve, node, submit, fleet, orders, explain, keeping, demo, chaos):
+for part in (serve, node, submit, fleet, orders, inbox, explain, keeping, demo, chaos):
     app.add_typer(part.app)
 
 
@@ -46,9 +47,9 @@ def pointsman(
 
     One host runs `serve`; machines that can do something run `node`;
     `submit` has a job done; `nodes`, `instances`, `snapshot`, `status`,
-    `sessions` and `poison` show how it goes; `explain`, `where`, `why-not` and `coverage` say why;
-    `demo` shows it all; `chaos` breaks a service of its own, and judges
-    what came of it.
+    `sessions` and `poison` show how it goes; `inbox` tends dead letters;
+    `explain`, `where`, `why-not` and `coverage` say why; `demo` shows it all;
+    `chaos` breaks a service of its own, and judges what came of it.
     """
 
 

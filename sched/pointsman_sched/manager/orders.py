@@ -16,6 +16,7 @@ from pointsman_wire.messages import Error, error_info
 from pointsman_wire.order_messages import (
     ConfigDiff,
     ConfigDiffQuery,
+    ManagerOrder,
     Order,
     OrderAnswer,
     PairOrder,
@@ -41,8 +42,13 @@ class OrderDesk:
         self._reloading: asyncio.Task[None] | None = None
         self._is_wished_again = False
 
-    async def obey(self, order: Order) -> OrderAnswer:
-        """Carry out one order."""
+    async def obey(self, order: Order) -> OrderAnswer | None:
+        """Carry out one order; None for one that is no manager's."""
+        if not isinstance(order, ManagerOrder):
+            return None
+        return await self._carry_out(order)
+
+    async def _carry_out(self, order: ManagerOrder) -> OrderAnswer:
         if isinstance(order, PairOrder):
             return await self._through_core(
                 lambda ticket: PairOrdered(ticket=ticket, node_id=order.node_id)
@@ -82,7 +88,7 @@ class OrderDesk:
     async def _reload_and_tell(self) -> None:
         while True:
             self._is_wished_again = False
-            self._say(reload_words(await self.obey(ReloadOrder())))
+            self._say(reload_words(await self._carry_out(ReloadOrder())))
             if not self._is_wished_again:
                 break
         self._reloading = None

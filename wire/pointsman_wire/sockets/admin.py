@@ -110,7 +110,8 @@ class AdminServer:
     """Answers queries at a listening unix socket (unix_sockets.listen_at), which it closes.
 
     `answer` gets each query and must return at once; None stands for "not answered here".
-    `obey` gets each order, where orders are taken.  Begins when it is made, inside a running loop.
+    `obey` gets each order, where orders are taken; None as above.  Begins when
+    it is made, inside a running loop.
     """
 
     def __init__(
@@ -118,7 +119,7 @@ class AdminServer:
         listener: socket.socket,
         answer: Callable[[AdminQuery], AdminAnswer | None],
         *,
-        obey: Callable[[Order], Awaitable[OrderAnswer]] | None = None,
+        obey: Callable[[Order], Awaitable[OrderAnswer | None]] | None = None,
         query_s: float = ANSWER_S,
     ) -> None:
         self._listener = listener

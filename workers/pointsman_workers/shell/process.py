@@ -159,7 +159,7 @@ class WorkerProcess:
         broken = partial(self._life.end, 1)
         self._shared.open(driver.post, setup.memory.stats, broken)
         sender = Sender(options.paths.instance, setup.instance_uid, options.index, epoch)
-        self._shared.open_inbox(sender, driver.post, setup.memory.stats, broken)
+        self._shared.open_inbox(sender, driver.post, setup.memory.stats, broken, self._say)
         journal.start(driver.post, self._journal_failed)
         self._open_unix_sockets(core, setup, stack)
         self._open_doors(driver, listener, stack)
@@ -239,7 +239,8 @@ class WorkerProcess:
         admin_path = paths.admin(worker_process(index))
         desk = StatusDesk(setup, monotonic_ns(), core.answer)
         stack.callback(admin_path.unlink, missing_ok=True)
-        stack.push_async_callback(AdminServer(listen_at(admin_path), desk.answer).close)
+        admin = AdminServer(listen_at(admin_path), desk.answer, obey=self._shared.obey)
+        stack.push_async_callback(admin.close)
         stats = setup.memory.stats
         elsewhere = {MANAGER: paths.manager_handover, CONSOLE: paths.console_handover}
         for owner in (CONSOLE, *range(MANAGER, self._options.worker_count)):

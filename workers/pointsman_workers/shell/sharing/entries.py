@@ -38,10 +38,15 @@ class EntryReader:
         self._decode = HeaderDecoder[Message](Entry).decode
         self._heard: dict[tuple[str, int], Heard] = {}
 
-    def read(self, entry: bytes) -> list[InstanceSaid]:
-        """What the entry says; nothing when it was read before.  Raises BadEntry."""
-        head, frames = self._opened(entry)
+    def read(self, entry: bytes, *, is_redriven: bool = False) -> list[InstanceSaid]:
+        """What the entry says; nothing when it was read before.  Raises BadEntry.
+
+        What was redriven was never absorbed: its number says nothing, and others went before it.
+        """
+        head, frames = self.opened(entry)
         sender = (head.instance, head.shard)
+        if is_redriven:
+            return [InstanceSaid(*sender, message, payload) for message, payload in frames]
         last = self._heard.get(sender)
         now = Heard(head.uid, head.epoch, head.number)
         if last is not None and last.uid == now.uid and last[1:] >= now[1:]:
@@ -51,7 +56,15 @@ class EntryReader:
         self._heard[sender] = now
         return [InstanceSaid(*sender, message, payload) for message, payload in frames]
 
-    def _opened(self, entry: bytes) -> tuple[EntryHead, list[tuple[Message, bytes]]]:
+    def head_of(self, entry: bytes) -> EntryHead | None:
+        """Who wrote it, as it says itself; None when even that cannot be read."""
+        try:
+            return self._head(entry if self._signer is None else entry[HEAD_BYTES:])
+        except BadEntry:
+            return None
+
+    def opened(self, entry: bytes) -> tuple[EntryHead, list[tuple[Message, bytes]]]:
+        """Who wrote it, and its frames, without noting that it was read.  Raises BadEntry."""
         if len(entry) > ENTRY_BYTES_READ_MAX:
             raise BadEntry(f"it has {len(entry)} bytes, at most {ENTRY_BYTES_READ_MAX} are read")
         blob = entry if self._signer is None else entry[HEAD_BYTES:]

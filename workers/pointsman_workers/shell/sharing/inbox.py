@@ -244,7 +244,7 @@ class Inbox:
                 self._bury(entry, f"it was delivered {entry.deliveries} times")
                 continue
             try:
-                said = self._entries.read(entry.blob)
+                said = self._entries.read(entry.blob, is_redriven=entry.is_redriven)
             except BadEntry as error:
                 self._bury(entry, str(error))
                 continue

@@ -6,11 +6,17 @@ from typing import Any
 from pointsman_shm.config_redis import RedisConfig
 from pointsman_shm.memory.stats import StatsPage
 from pointsman_shm.secret_files import read_secret
+from pointsman_wire.coordination.inbox_requests import Place
 from pointsman_wire.coordination.settings import RedisSettings, Secret, redis_settings
 from pointsman_wire.coordination.signing import Signer
+from pointsman_wire.errors import Code
+from pointsman_wire.messages import Error, error_info
+from pointsman_wire.order_messages import Order, OrderAnswer
+from pointsman_wire.queries.inbox_messages import InboxOrder
 from pointsman_workers.core.events import AcknowledgeInbox, Coordinate, SendInstance
 from pointsman_workers.core.setup import SharingSettings
 from pointsman_workers.shell.sharing.coordinator import Backing, Coordinator
+from pointsman_workers.shell.sharing.dead_letters import DeadLetterDesk
 from pointsman_workers.shell.sharing.inbox import Inbox
 from pointsman_workers.shell.sharing.outgoing import Sender
 from pointsman_workers.shell.sharing.unfit import RedisUnfit
@@ -49,6 +55,7 @@ class SharedShell:
         self._backing: Backing | None = None
         self._coordinator: Coordinator | None = None
         self._inbox: Inbox | None = None
+        self._dead_letters: DeadLetterDesk | None = None
 
     def core_settings(self) -> SharingSettings | None:
         """What the core is told of it."""
@@ -89,6 +96,7 @@ class SharedShell:
         post: Callable[[Any], None],
         stats: StatsPage,
         broken: Callable[[str], None],
+        say: Callable[[str], None],
     ) -> None:
         """Hear what other instances say to this worker, and speak to them."""
         if self._settings is None or self._backing is None:
@@ -102,6 +110,18 @@ class SharedShell:
             post,
             lambda error: broken(f"ends: the inbox has a bug: {error!r}"),
         )
+
+        place = Place(sender.instance, sender.shard)
+        self._dead_letters = DeadLetterDesk(place, self._signer, self._backing, say)
+
+    async def obey(self, order: Order) -> OrderAnswer | None:
+        """Carry out an operator's order; None for one that is no worker's."""
+        if self._dead_letters is not None:
+            return await self._dead_letters.obey(order)
+        if not isinstance(order, InboxOrder):
+            return None
+        text = "this instance is on its own: without [redis] in its configuration it has no inbox"
+        return Error(error_info(Code.NOT_FOUND, text))
 
     async def close(self) -> None:
         """Hang up."""
