@@ -141,7 +141,14 @@ async def play(program: str) -> bool:
     """Run the demo; was nothing lost?"""
     title("Pointsman on two instances: one is killed, and its jobs come back")
     say("  ... starting Redis, two instances and two nodes")
-    plan = Plan(program=program, homes=(HOME, HOME), slots=4, starts_at=(EDGE,), job_s=JOB_S)
+    plan = Plan(
+        program=program,
+        homes=(HOME, HOME),
+        slots=4,
+        starts_at=(EDGE,),
+        job_s=JOB_S,
+        durability="redis",
+    )
     async with fleet(plan) as stage:
         story = Play(stage)
         judgement = await story.tell()

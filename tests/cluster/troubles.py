@@ -34,8 +34,10 @@ async def kill_instance(fleet: Fleet, dice: Random) -> None:
     number = dice.randrange(len(fleet.instances))
     jobs = fleet.open_jobs
     fault = await fleet.kill(number)
-    if dice.random() < 0.5:  # the others take its jobs over, or it comes back first
-        await fleet.come_back(jobs) if number not in fleet.plan.homes else None
+    # Others take its jobs over, or it comes back first.  Where results are not in Redis, one that
+    # had ended, and was not told yet, comes with its owner alone.
+    if fleet.plan.durability == "redis" and number not in fleet.plan.homes:
+        await fleet.come_back(jobs)
     await fleet.start_instance(number)
     await fleet.all_know_all()
     fleet.healed(fault)
