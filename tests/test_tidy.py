@@ -59,6 +59,7 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "redis": ("wire/pointsman_wire/coordination/connection.py",),
     "hiredis": ("wire/pointsman_wire/coordination/connection.py",),
     "starlette": ("sched/pointsman_sched/console/",),
+    "prometheus_client": ("sched/pointsman_sched/console/observing/",),
     "uvicorn": ("sched/pointsman_sched/console/hall.py",),
 }
 ONE_FILE_PER_PACKAGE = {"psutil", "uvloop"}

@@ -42,10 +42,11 @@ from pointsman_sched.manager.uplink_server import UplinkServer
 from pointsman_sched.wall_clock import wall_clock_offset_ns
 from pointsman_shm.config_load import ConfigError
 from pointsman_shm.descriptors import take_descriptors
+from pointsman_shm.garbage_watch import GarbageWatch
 from pointsman_shm.memory.ownership import LockHeld, OwnerLock, acquire_lock
 from pointsman_shm.memory.segment import SegmentForeign, SegmentsFull
 from pointsman_shm.memory.stats import StatsPage
-from pointsman_shm.memory.stats_names import Timing
+from pointsman_shm.memory.stats_names import Counter, Timing
 from pointsman_shm.saying import say
 from pointsman_shm.state_files import (
     StateFileError,
@@ -73,6 +74,7 @@ UNIONS = {Role.CONTROL: ToManager}
 LOCK_RETRY_S = 0.1
 LOOK_S = 1.0
 FLUSH_S = 1.0
+WAIT_LONG_NS = 10_000_000
 # A heartbeat costs some 35 µs with its answer: steps of about 10 ms, also when thousands came.
 STEP_EVENTS_MAX = 256
 START_ERRORS = (
@@ -140,6 +142,7 @@ class ManagerProcess:
             worker_count=options.worker_count,
             crash=self._crash,
         )
+        memory.stats.introduce(os.getpid())
         core = ManagerCore(self._setup(memory))
         driver = self._driver = self._drive(core, memory, stack)
         self._uplinks = UplinkServer(paths.manager_uplink, options.worker_count, driver.post)
@@ -218,7 +221,8 @@ class ManagerProcess:
         )
         stats = memory.stats
         driver.observe_turn = lambda duration_ns: stats.observe(Timing.TURN, duration_ns)
-        driver.observe_wait = lambda wait_ns: stats.observe(Timing.MANAGEMENT_WAIT, wait_ns)
+        stack.callback(GarbageWatch(stats).close)
+        driver.observe_wait = partial(_observe_wait, stats)
         self._life.hangs_on(driver)
         stack.push_async_callback(driver.end, FLUSH_S)
         return driver
@@ -336,3 +340,9 @@ def _federation_of(redis: RedisSettings | None) -> FederationSettings | None:
     if redis is None:
         return None
     return FederationSettings(presence_ns=int(redis.presence_s * 1e9))
+
+
+def _observe_wait(stats: StatsPage, wait_ns: int) -> None:
+    stats.observe(Timing.MANAGEMENT_WAIT, wait_ns)
+    if wait_ns > WAIT_LONG_NS:
+        stats.add(Counter.MANAGEMENT_WAIT_LONG)

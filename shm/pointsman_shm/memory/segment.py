@@ -162,8 +162,8 @@ def attach_segment(name: str, *, writable: bool) -> Segment:
         raise
 
 
-def peek_segment(name: str, size: int) -> bytes:
-    """Return the first bytes of what the name leads to now, fewer when it is cut or not there.
+def peek_segment(name: str, size: int, start: int = 0) -> bytes:
+    """Return bytes of what the name leads to now, fewer when it is cut or not there.
 
     Nothing is mapped: who only looks on must survive whatever is done to the file.
     """
@@ -173,7 +173,7 @@ def peek_segment(name: str, size: int) -> bytes:
     except (posix_ipc.Error, OSError):
         return b""
     try:
-        return os.pread(shared.fd, size, 0)
+        return os.pread(shared.fd, size, start)
     finally:
         shared.close_fd()
 

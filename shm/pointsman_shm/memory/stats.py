@@ -4,9 +4,11 @@
     +--------------------+-----------+-----------------------------------------------------+
     | 0 .. 7             | header    | creator                                             |
     | 8                  | heartbeat | the process: monotonic ns of its last turn          |
-    | 9 .. 15            | spare     |                                                     |
+    | 9                  | process   | the process: its id                                 |
+    | 10 .. 15           | spare     |                                                     |
     | 16 ..              | counters  | the process                                         |
     | then               | gauges    | the process                                         |
+    | then               | refusals  | the process: a count per selector and reason        |
     | then, per timing   | total     | the process: nanoseconds in all                     |
     |                    | buckets   | the process: 106 counts                             |
     +--------------------+-----------+-----------------------------------------------------+
@@ -29,17 +31,30 @@ from pointsman_shm.memory.header import (
     check_header,
     open_words,
 )
-from pointsman_shm.memory.stats_names import Counter, Gauge, Timing
+from pointsman_shm.memory.stats_names import (
+    REFUSAL_REASONS,
+    SELECTORS,
+    Counter,
+    Gauge,
+    Timing,
+)
 
-LAYOUT = 1
+LAYOUT = 2
 SHORTEST_BITS = 11  # 1,024 ns has this bit length: what is shorter is one bucket
 LONGEST_BITS = 36
 BUCKET_COUNT = 1 + 4 * (LONGEST_BITS - SHORTEST_BITS + 1) + 1
 
 _HEARTBEAT = HEADER_WORDS
+_PROCESS = HEADER_WORDS + 1
 _COUNTERS = 2 * HEADER_WORDS
 _GAUGES = _COUNTERS + len(Counter)
-_TIMINGS = _GAUGES + len(Gauge)
+_REFUSALS = _GAUGES + len(Gauge)
+_REFUSAL_AT = {
+    (selector, reason): _REFUSALS + row * len(REFUSAL_REASONS) + column
+    for row, selector in enumerate(SELECTORS)
+    for column, reason in enumerate(REFUSAL_REASONS)
+}
+_TIMINGS = _REFUSALS + len(_REFUSAL_AT)
 _TIMING_WORDS = 1 + BUCKET_COUNT
 _WORD_COUNT = _TIMINGS + len(Timing) * _TIMING_WORDS
 HEAD_BYTES = 8 * (_HEARTBEAT + 1)  # what `beat_in` needs of a page
@@ -114,6 +129,8 @@ class StatsView(msgspec.Struct, frozen=True):
     counters: dict[str, int]
     gauges: dict[str, int]
     timings: dict[str, TimingView]
+    refusals: dict[tuple[str, str], int] = {}  # by selector and reason, those that were counted
+    process_id: int = 0
 
 
 class StatsPage:
@@ -124,7 +141,7 @@ class StatsPage:
     def __init__(self, buffer: memoryview | bytearray, *, create: bool = False) -> None:
         self._words = open_words(buffer, _shape(), create=create)
         self._counters = self._words[_COUNTERS:_GAUGES]
-        self._gauges = self._words[_GAUGES:_TIMINGS]
+        self._gauges = self._words[_GAUGES:_REFUSALS]
 
     @staticmethod
     def size() -> int:
@@ -139,6 +156,16 @@ class StatsPage:
         """Return the instant of the last beat, 0 before the first."""
         beat_at_ns: int = self._words[_HEARTBEAT]
         return beat_at_ns
+
+    def introduce(self, process_id: int) -> None:
+        """Say whose page it is from now on; what only the process before knew is forgotten."""
+        self._words[_PROCESS] = process_id
+        for gauge in Gauge:
+            self._gauges[gauge] = 0
+
+    def refuse(self, selector: str, reason: str) -> None:
+        """Count a job for which there was no node; both words are of stats_names."""
+        self._words[_REFUSAL_AT[selector, reason]] += 1
 
     def add(self, counter: Counter, n: int = 1) -> None:
         """Count n more."""
@@ -183,4 +210,6 @@ class StatsPage:
             counters={counter.name.lower(): self._counters[counter] for counter in Counter},
             gauges={gauge.name.lower(): self._gauges[gauge] for gauge in Gauge},
             timings=timings,
+            refusals={by: count for by, at in _REFUSAL_AT.items() if (count := self._words[at])},
+            process_id=self._words[_PROCESS],
         )

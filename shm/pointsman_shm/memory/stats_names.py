@@ -6,6 +6,12 @@ tables are part of the page's header, so two builds with other tables refuse eac
 
 from enum import IntEnum, auto
 
+from pointsman_shm.rules.reasons import Reason
+
+# How a node was looked for, and why there was none: what refusals are counted by.
+SELECTORS = ("two_level", "single_level", "failover")
+REFUSAL_REASONS = (*(reason.label for reason in Reason), "no_nodes", "no_eligible_pool", "unknown")
+
 
 class _Position(IntEnum):
     @staticmethod
@@ -87,6 +93,23 @@ class Counter(_Position):
     INBOX_FULL = auto()  # that another's inbox did not take
     INBOX_OVERFLOWS = auto()  # times that what waited for one was thrown away
     DEAD_LETTERS = auto()
+    SESSION_AFFINITY = auto()
+    SESSION_OVERRIDE = auto()
+    # Decisions in pools: the first one asked had a node, another one had, none had.
+    POOL_HITS = auto()
+    POOL_FALLBACK_HITS = auto()
+    POOL_MISSES = auto()
+    POOL_FALLBACK_MISSES = auto()  # none of several
+    # One set of nodes was looked at: one of them took the job, none passed the checks, or all that
+    # passed had lost their room meanwhile.
+    POOL_ATTEMPTS_OK = auto()
+    POOL_ATTEMPTS_NOBODY = auto()
+    POOL_ATTEMPTS_NO_ROOM = auto()
+    # Refused, or ended before any node had them, by no fault of their clients.
+    SUBMITS_FAILED = auto()
+    MANAGEMENT_WAIT_LONG = auto()  # above 10 ms
+    SCHEDULING_LONG = auto()  # above 50 ms
+    LINES_DROPPED = auto()  # of the log
 
 
 class Gauge(_Position):
@@ -103,6 +126,8 @@ class Gauge(_Position):
     PRESSURE_PERCENT = auto()
     BINDINGS_PENDING = auto()
     ENDS_UNTOLD = auto()
+    DRAINING = auto()  # 1: told to stop
+    REDIS_DOWN = auto()  # 1: nothing of the last that was asked of Redis was answered
 
 
 class Timing(_Position):
@@ -118,3 +143,5 @@ class Timing(_Position):
     LOOP_LAG = auto()
     SCHEDULING = auto()  # a request was read -> its node is chosen and the frames are written
     REDIS = auto()  # a pipeline, from its sending until its answers are here
+    GC_PAUSE = auto()  # a collection of garbage, in which nothing else is done
+    SESSION_DECISION = auto()  # one that does not merely keep what the session has

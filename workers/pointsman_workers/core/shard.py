@@ -5,6 +5,7 @@ time.  There is no other mutator and no other thread.
 """
 
 from collections.abc import Callable
+from functools import partial
 
 from pointsman_shm.memory.stats_names import Counter, Timing
 from pointsman_wire.link import Connection
@@ -97,6 +98,10 @@ class Shard:
         self.assigned_last = 0  # and in the last step
         self.decisions_ns: list[int] = []  # what each decision of this step took
         self.count, self.observe = memory.stats.add, memory.stats.observe
+        self.count = memory.stats.add
+        self.observe = memory.stats.observe
+        self.fleet.stopwatch = setup.stopwatch
+        self.fleet.observe_session = partial(self.observe, Timing.SESSION_DECISION)
         # Told of each session whose job has got its node; only with Redis.
         self.session_placed: Callable[[Session], None] | None = None
         self.talks: dict[Key, Said] = {}  # jobs of utterances that have not been told,

@@ -20,6 +20,7 @@ from pointsman_wire.session_messages import AcceptedJob, Submit
 from pointsman_workers.core.lifecycle import JobState
 from pointsman_workers.core.shard import SECOND_NS, Shard
 from pointsman_workers.core.state import Job, Key, Peer, Session
+from pointsman_workers.desks.counting import is_fault_of_service
 from pointsman_workers.desks.reports import ReportDesk
 from pointsman_workers.desks.sessions import SessionDesk
 from pointsman_workers.desks.waiting.admission import AdmissionDesk
@@ -138,6 +139,7 @@ class JobDesk:
 
     def refuse(self, peer: Peer, submit: Submit, error: ErrorInfo) -> None:
         """Answer a submit that gets no job."""
+        self.shard.count(Counter.SUBMITS_FAILED, is_fault_of_service(error))
         self.shard.outbox.error(peer.connection, error, submit.session_number, submit.request_id)
         self.shard.tell_refused(peer, submit, error)
 

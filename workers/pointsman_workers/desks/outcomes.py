@@ -15,6 +15,7 @@ from pointsman_wire.session_messages import Result, Submit
 from pointsman_workers.core.lifecycle import STATUS, JobState, moved
 from pointsman_workers.core.shard import MILLISECOND_NS, Shard
 from pointsman_workers.core.state import Hold, Job
+from pointsman_workers.desks.counting import is_fault_of_service
 from pointsman_workers.desks.placing import PlacingDesk
 from pointsman_workers.desks.sessions import SessionDesk
 from pointsman_workers.journal.book import FSYNC
@@ -75,6 +76,8 @@ class OutcomeDesk:
         session.next_result += 1
         shard.tally[_END_COUNTERS[state]] += 1
         is_void = error is not None and error.retryable and job.attempt == 0
+        if error is not None and job.attempt == 0 and is_fault_of_service(error):
+            shard.count(Counter.SUBMITS_FAILED)
         # In an utterance session its key is free once it was told (UtteranceDesk).
         if is_void and session.utterances is None:
             shard.window.unbind(job)  # it never ran: the key is free again at once

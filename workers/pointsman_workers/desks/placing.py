@@ -10,7 +10,6 @@ from msgspec.structs import replace
 from pointsman_shm.memory.rows import SLOTS_MASK
 from pointsman_shm.memory.stats_names import Counter, Timing
 from pointsman_shm.rules.reasons import Reason
-from pointsman_shm.rules.session_pool import PoolOutcome
 from pointsman_wire.errors import Code
 from pointsman_wire.lane_messages import Assign
 from pointsman_wire.messages import ErrorInfo, error_info
@@ -18,6 +17,7 @@ from pointsman_wire.session_messages import Placement, Submit
 from pointsman_workers.core.lifecycle import moved
 from pointsman_workers.core.shard import MILLISECOND_NS, PING_NS, SECOND_NS, Shard
 from pointsman_workers.core.state import Hold, Job, Lane
+from pointsman_workers.desks.counting import count_decision, selector_of
 from pointsman_workers.desks.hedging import HedgePlan
 from pointsman_workers.desks.refusing import NONE_CAN, Preferred, answer_of, stale_answer
 from pointsman_workers.journal.book import MEMORY
@@ -38,18 +38,6 @@ from pointsman_workers.placement.selection import Choice, read
 from pointsman_workers.placement.trail import Leg
 
 NEVER_NS = 1 << 62
-# Finding a member on its enum costs as much as counting with it, and only plain numbers are quick
-# to index with.
-_DECISIONS = Counter.DECISIONS.value
-_OUTCOME_COUNTERS: dict[str, int] = {
-    PoolOutcome.HIT: Counter.SESSION_HITS.value,
-    PoolOutcome.FIRST: Counter.SESSION_FIRST.value,
-    PoolOutcome.AFFINITY: Counter.SESSION_FIRST.value,
-    PoolOutcome.OVERRIDE: Counter.SESSION_FIRST.value,
-    PoolOutcome.RESET: Counter.SESSION_RESETS.value,
-    PoolOutcome.REPLACED: Counter.SESSION_REPLACED.value,
-    PoolOutcome.NONE: Counter.SESSION_NONE.value,
-}
 
 
 class PlacingDesk:
@@ -77,10 +65,7 @@ class PlacingDesk:
         decided = decide(fleet, job)
         job.placement_ns = took_ns = stopwatch() - started_ns
         shard.decisions_ns.append(took_ns)
-        tally = shard.tally
-        tally[_DECISIONS] += 1
-        if decided.session is not None:
-            tally[_OUTCOME_COUNTERS[decided.session.outcome]] += 1
+        count_decision(shard.tally, decided)
         return self._dispatch_to(job, decided)
 
     def place_on(self, job: Job, row: int) -> bool:
@@ -287,8 +272,9 @@ class PlacingDesk:
     def nobody(self, job: Job) -> ErrorInfo:
         """Why no node took the job, for its client: none can, or all that can are busy."""
         shard = self.shard
-        shard.count(Counter.NO_AVAILABLE_NODE)
         refusal = self.refusals.of_job(job)
+        shard.count(Counter.NO_AVAILABLE_NODE)
+        shard.setup.memory.stats.refuse(selector_of(job), refusal.breakdown.best_reason)
         answer = answer_of(refusal, self._preferred(job))
         if shard.fleet.is_blind and answer.name == NONE_CAN:
             answer = stale_answer(answer, shard.fleet.age_ns())

@@ -59,6 +59,7 @@ class DryFleet(Fleet):
         self.draws.counter = real.draws.counter
         self.trail = []
         self.tally = defaultdict(int)  # nothing of it is told
+        self.observe_session = lambda took_ns: None
         self._scene = scene
         if scene is not None:
             self.standing = memoryview(scene.standing)

@@ -6,7 +6,7 @@ snapshot.  Words (standing, load, ledger) are always read as they are now.
 
 from array import array
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import chain
 
 from pointsman_shm.memory.rows import CLASS_MASK, CLASS_SHIFT, GENERATION_SHIFT
@@ -54,6 +54,9 @@ class Fleet:
         self.former_names = FormerNames()
         self.trail: list[Leg] = []  # what the decision that is being made has looked at
         self.tally: dict[int, int] = defaultdict(int)  # what this step counts, by counter
+        # For each session decision that is really made: what it took is told.
+        self.stopwatch: Callable[[], int] = int
+        self.observe_session: Callable[[int], None] = lambda took_ns: None
         self.release_count = 0  # slots that this worker has given back
         self.now_ns = 0  # the core's time
         self.clock_ns = 0  # the host's monotonic clock, as instants in shared memory are

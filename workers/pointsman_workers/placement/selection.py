@@ -54,6 +54,9 @@ _OUTCOME_COUNTERS = (
     Counter.RESERVE_CHANGED.value,
     Counter.RESERVE_BACKED_OFF.value,
 )
+_ATTEMPT_OK = Counter.POOL_ATTEMPTS_OK.value
+_ATTEMPT_NOBODY = Counter.POOL_ATTEMPTS_NOBODY.value
+_ATTEMPT_NO_ROOM = Counter.POOL_ATTEMPTS_NO_ROOM.value
 
 PoolOrder = tuple[int | None, ...]  # None: the whole fleet (single-level)
 
@@ -92,7 +95,9 @@ def take(
     outcomes = reserve_in_turn(fleet, scored) if candidates else NOBODY
     fleet.trail.append((asked, outcomes, readings, ranking, kind))
     if not outcomes or outcomes[-1]:
+        fleet.tally[_ATTEMPT_NO_ROOM if outcomes else _ATTEMPT_NOBODY] += 1
         return None
+    fleet.tally[_ATTEMPT_OK] += 1
     at = len(outcomes)
     score, row, word = scored[at - 1]
     runner_up = scored[at][1] if at < candidates else NO_ROW

@@ -38,6 +38,7 @@ def decide_for_session(fleet: Fleet, kind: Kind, session: "Session") -> PoolDeci
         and binding.tgt == requirement.tgt
     ):
         return kept
+    began_ns = fleet.stopwatch()
     question = PoolQuestion(
         requirement=requirement,
         routing_key=session.tenant or session.session_id,
@@ -48,6 +49,7 @@ def decide_for_session(fleet: Fleet, kind: Kind, session: "Session") -> PoolDeci
     session.binding = decision.binding
     if decision.outcome is PoolOutcome.HIT and decision.binding is not None:
         kind.orders[decision.binding.pool_id] = decision
+    fleet.observe_session(fleet.stopwatch() - began_ns)
     return decision
 
 

@@ -26,7 +26,7 @@ from pointsman_shm.config_load import ConfigError
 from pointsman_shm.descriptors import take_descriptors
 from pointsman_shm.memory.header import LayoutMismatch, SegmentUnready
 from pointsman_shm.memory.segment import SegmentForeign, SegmentMissing
-from pointsman_shm.memory.stats_names import Counter, Timing
+from pointsman_shm.memory.stats_names import Counter, Gauge, Timing
 from pointsman_shm.paths import worker_process
 from pointsman_shm.saying import say
 from pointsman_shm.state_files import (
@@ -78,7 +78,7 @@ from pointsman_workers.shell.doorway import CONSOLE, MANAGER, Doorway, DoorwayOw
 from pointsman_workers.shell.journalling import open_journal
 from pointsman_workers.shell.options import WorkerOptions
 from pointsman_workers.shell.pressure import PressureGauge, memory_share_bytes
-from pointsman_workers.shell.pulse import Pulse
+from pointsman_workers.shell.pulse import Pulse, scheduling_observer
 from pointsman_workers.shell.sharing.outgoing import Sender
 from pointsman_workers.shell.sharing.unfit import RedisUnfit
 from pointsman_workers.shell.sharing.wiring import SHARED_COMMANDS, SharedShell
@@ -122,6 +122,7 @@ class WorkerProcess:
         self._is_stopping = False
         self._senders: dict[int, HandoverSender] = {}
         self._close_doors: list[Callable[[], None]] = []  # what stops taking connections
+        self._tell_draining: Callable[[], None] = lambda: None
 
     async def run(self) -> int:
         """Start, serve, stop."""
@@ -150,6 +151,7 @@ class WorkerProcess:
         stack.callback(self._close_journal)
         segments = await attach_segments(options, self._say)
         stack.callback(segments.close)
+        segments.memory.stats.introduce(os.getpid())
         os.set_inheritable(options.listen_fd, False)
         listener = stack.enter_context(socket.socket(fileno=options.listen_fd))
         setup = self._setup(segments, epoch, address_text(listener))
@@ -198,6 +200,7 @@ class WorkerProcess:
     def _drive(self, core: WorkerCore, setup: WorkerSetup, stack: AsyncExitStack) -> Driver:
         limits = setup.config.limits
         stats = setup.memory.stats
+        self._tell_draining = partial(stats.gauge, Gauge.DRAINING, 1)
         driver = driver_for(self._crash, WORKER_SPOTS)(
             core,
             unions=UNIONS,
@@ -210,12 +213,7 @@ class WorkerProcess:
             strangers=strangers(limits),
         )
         driver.observe_turn = lambda duration_ns: stats.observe(Timing.TURN, duration_ns)
-
-        def observe_wait(wait_ns: int) -> None:
-            if core.shard.assigned_last:
-                stats.observe(Timing.SCHEDULING, wait_ns, core.shard.assigned_last)
-
-        driver.observe_wait = observe_wait
+        driver.observe_wait = scheduling_observer(stats, core.shard)
         self._life.hangs_on(driver)
         stack.push_async_callback(driver.end, FLUSH_S)
         return driver
@@ -361,6 +359,7 @@ class WorkerProcess:
         self._is_stopping = True
         self._say(f"stops: {why}")
         self._close_all_doors()
+        self._tell_draining()
         self._driver.post(StopWished(monotonic_ns() + STOP_NS))
         self._loop.call_later(STOP_NS / 1e9 + 1, self._life.end, 0, "stops with jobs still running")
 

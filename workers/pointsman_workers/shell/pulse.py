@@ -4,11 +4,14 @@ import asyncio
 from collections.abc import Callable
 from time import monotonic_ns
 
+from pointsman_shm.garbage_watch import GarbageWatch
 from pointsman_shm.memory.stats import StatsPage
-from pointsman_shm.memory.stats_names import Timing
+from pointsman_shm.memory.stats_names import Counter, Timing
+from pointsman_workers.core.shard import Shard
 
 PERIOD_NS = 100_000_000
 BEATS_PER_LOOK = 10
+SCHEDULING_LONG_NS = 50_000_000
 
 
 class Pulse:
@@ -17,6 +20,7 @@ class Pulse:
     def __init__(self, stats: StatsPage, look: Callable[[], None]) -> None:
         self._stats = stats
         self._look = look
+        self._garbage = GarbageWatch(stats)
         self._loop = asyncio.get_running_loop()
         self._beats = 0
         self._due_at_ns = 0  # 0 until the first beat
@@ -25,6 +29,7 @@ class Pulse:
     def close(self) -> None:
         """Beat no more."""
         self._timer.cancel()
+        self._garbage.close()
 
     def _beat(self) -> None:
         now_ns = monotonic_ns()
@@ -36,3 +41,15 @@ class Pulse:
         self._beats += 1
         if self._beats % BEATS_PER_LOOK == 0:
             self._look()
+
+
+def scheduling_observer(stats: StatsPage, shard: Shard) -> Callable[[int], None]:
+    """Return what is told of each turn's wait: from the read of a request until frames are out."""
+
+    def observe(wait_ns: int) -> None:
+        if shard.assigned_last:
+            stats.observe(Timing.SCHEDULING, wait_ns, shard.assigned_last)
+            if wait_ns > SCHEDULING_LONG_NS:
+                stats.add(Counter.SCHEDULING_LONG, shard.assigned_last)
+
+    return observe

@@ -12,7 +12,7 @@ from time import monotonic_ns
 from typing import Protocol
 
 from pointsman_shm.memory.stats import StatsPage
-from pointsman_shm.memory.stats_names import Counter, Timing
+from pointsman_shm.memory.stats_names import Counter, Gauge, Timing
 from pointsman_wire.coordination.requests import Answer, Request, failed
 from pointsman_workers.core.events import Coordinate, Coordinated
 
@@ -94,6 +94,8 @@ class Coordinator:
 
     def _give(self, answers: list[Answer]) -> None:
         failures = sum(answer.outcome in _FAILED for answer in answers)  # type: ignore[attr-defined]
+        if answers:
+            self._stats.gauge(Gauge.REDIS_DOWN, failures == len(answers))
         if failures:
             self._stats.add(Counter.REDIS_FAILURES, failures)
         self._post(Coordinated(answers))

@@ -1,0 +1,1 @@
+"""What the console tells of the whole service: metrics and health, from shared memory."""
