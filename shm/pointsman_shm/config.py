@@ -259,6 +259,7 @@ class ConsoleConfig(Section, frozen=True):
     enabled: bool = True
     connections_max: JobCount = 512
     request_s: Seconds = 10.0  # a request must be there within this
+    metrics: Literal["loopback", "all", "none"] = "loopback"  # who may read /metrics
 
 
 class LimitsConfig(Section, frozen=True):

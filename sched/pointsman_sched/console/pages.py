@@ -1,5 +1,6 @@
 """The pages: what is served at which path, and what a browser may do with it."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -53,8 +54,8 @@ class SafeHeaders:
         await self._app(scope, receive, with_headers)
 
 
-def make_pages(desk: LanguageDesk) -> Starlette:
-    """Return the application: the page at /, its files, and what it asks for beside them."""
+def make_pages(desk: LanguageDesk, others: Sequence[Route] = ()) -> Starlette:
+    """Return the application: the page at /, its files, what it asks for, and other routes."""
     client = next(path for path in CLIENT_PLACES if path.is_file())
 
     async def serve_client(_: Request) -> FileResponse:
@@ -65,6 +66,7 @@ def make_pages(desk: LanguageDesk) -> Starlette:
 
     routes = [
         Route("/languages.json", serve_languages),
+        *others,
         Route("/pointsman.js", serve_client),
         Mount("/", StaticFiles(directory=PAGE_FOLDER, html=True)),
     ]

@@ -14,6 +14,8 @@ from time import monotonic
 
 from pointsman_sched.console.hall import Hall
 from pointsman_sched.console.languages import LanguageDesk
+from pointsman_sched.console.observing.observer import Observer
+from pointsman_sched.console.observing.routes import observing_routes
 from pointsman_sched.console.options import ConsoleOptions
 from pointsman_sched.console.pages import make_pages
 from pointsman_shm.saying import say
@@ -50,8 +52,10 @@ class ConsoleProcess:
 
     async def _start(self, stack: AsyncExitStack) -> None:
         paths, config = self._options.paths, self._options.config.console
+        observer = Observer(self._options)
+        stack.callback(observer.close)
         workers = [paths.admin(f"worker-{index}") for index in range(self._options.worker_count)]
-        pages = make_pages(LanguageDesk(workers))
+        pages = make_pages(LanguageDesk(workers), observing_routes(observer, config.metrics))
         hall = Hall(pages, connections_max=config.connections_max, request_s=config.request_s)
         stack.push_async_callback(hall.close)
         admin_path = paths.admin("console")

@@ -103,9 +103,9 @@ def _of_pages(layer: str, pages: list[Page]) -> Iterator[Metric]:
             name = f"{layer}_{gauge_family.name}"
             yield _gauge(name, gauge_family.help, *values, label=WORKER if own else "")
     yield from found.values()
-    for timing, family in TIMINGS.items():
-        if layer in family.layers:
-            yield _histogram(layer, family, timing.name.lower(), pages)
+    for timing, timed in TIMINGS.items():
+        if layer in timed.layers:
+            yield _histogram(layer, timed, timing.name.lower(), pages)
 
 
 def _counter_family(layer: str, family: Family, own: list[str]) -> CounterMetricFamily:
@@ -184,15 +184,15 @@ def _of_processes(processes: Mapping[str, ProcessFacts]) -> Iterator[Metric]:
     for name, found in processes.items():
         cpu.add_metric([name], found.cpu_s)
     yield cpu
-    for name, words, take in _PROCESS_GAUGES:
-        values = [(process, float(take(found))) for process, found in processes.items()]
+    for name, words, field in _PROCESS_GAUGES:
+        values = [(process, float(getattr(found, field))) for process, found in processes.items()]
         yield _gauge(f"process_{name}", words, *values, label="process")
 
 
 _PROCESS_GAUGES = (
-    ("resident_memory_bytes", "Resident memory", lambda facts: facts.resident_bytes),
-    ("open_fds", "Descriptors that are open", lambda facts: facts.descriptors),
-    ("max_fds", "Descriptors that may be open", lambda facts: facts.descriptors_max),
-    ("threads", "Threads", lambda facts: facts.threads),
-    ("start_time_seconds", "When it began, since the epoch", lambda facts: facts.started_at_s),
+    ("resident_memory_bytes", "Resident memory", "resident_bytes"),
+    ("open_fds", "Descriptors that are open", "descriptors"),
+    ("max_fds", "Descriptors that may be open", "descriptors_max"),
+    ("threads", "Threads", "threads"),
+    ("start_time_seconds", "When it began, since the epoch", "started_at_s"),
 )

@@ -79,7 +79,9 @@ def read_stats(paths: InstancePaths, process: str) -> StatsView | None:
         return None
 
 
-def read_catalog(paths: InstancePaths, max_nodes: int) -> CatalogFigures | None:
+def read_catalog(
+    paths: InstancePaths, max_nodes: int, *, has_pools: bool = True
+) -> CatalogFigures | None:
     """Return what the catalog says now; no pools when they are just being written."""
     layout = CatalogLayout(max_nodes)
     head = memoryview(peek_segment(paths.catalog_segment, 8 * layout.directory_at(2)))
@@ -94,6 +96,8 @@ def read_catalog(paths: InstancePaths, max_nodes: int) -> CatalogFigures | None:
     directory = read_directory(map_catalog(head, words, layout), version & 1)
     if directory is None or directory.version != version:
         return CatalogFigures(version, beat_at_ns)
+    if not has_pools:
+        return CatalogFigures(version, beat_at_ns, directory.published_at_ns)
     payload = _page(paths, layout, layout.pools, directory.entries[layout.pools])
     return CatalogFigures(version, beat_at_ns, directory.published_at_ns, _pools_in(payload))
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from pointsman_shm.memory.stats import StatsPage
-from pointsman_shm.memory.stats_names import Counter
+from pointsman_shm.memory.stats_names import Counter, Gauge
 from pointsman_wire.coordination.inbox_requests import Acknowledge, Bury, Entry, Place, Send, Sent
 from pointsman_wire.coordination.requests import Answer, Request
 from pointsman_wire.coordination.signing import Signer
@@ -232,6 +232,7 @@ class Inbox:
             self._take(entries)
 
     def _hear(self, *, can_hear: bool) -> None:
+        self._stats.gauge(Gauge.REDIS_DOWN, not can_hear)
         if can_hear is not self._can_hear:
             self._can_hear = can_hear
             self._post(HearingChanged(can_hear))

@@ -1,0 +1,123 @@
+"""Looks at the processes twice a second for their health, and at everything for each scrape."""
+
+import asyncio
+import os
+from importlib.metadata import version
+from time import monotonic_ns
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from pointsman_sched.console.observing.exposition import Facts, families
+from pointsman_sched.console.observing.health import (
+    LOOK_NS,
+    HealthJudge,
+    Rules,
+    Signs,
+    Verdict,
+    WorkerSigns,
+)
+from pointsman_sched.console.observing.process_facts import ProcessFacts, look_at
+from pointsman_sched.console.observing.shared_pages import read_catalog, read_fleet, read_stats
+from pointsman_sched.console.options import ConsoleOptions
+from pointsman_shm.memory.stats import StatsView
+from pointsman_shm.paths import worker_process
+
+FRESH_NS = 100_000_000
+
+
+class Observer(Collector):
+    """Reads what others write; nothing of it is asked for, waited for or locked."""
+
+    def __init__(self, options: ConsoleOptions) -> None:
+        config = options.config
+        self._options = options
+        self._max_nodes = config.nodes.max_nodes
+        self._judge = HealthJudge(
+            Rules(
+                worker_count=options.worker_count,
+                stale_ns=int(config.limits.snapshot_stale_s * 1e9),
+                needs_redis=config.redis.is_on and config.redis.policy == "fail_closed",
+            )
+        )
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._registry.register(self)
+        self._looked_at_ns = 0
+        self._loop = asyncio.get_running_loop()
+        self._timer = self._loop.call_soon(self._look_again)
+
+    def close(self) -> None:
+        """Look no more."""
+        self._timer.cancel()
+
+    def verdict(self) -> Verdict:
+        """Return how the service is, as of this moment."""
+        now_ns = monotonic_ns()
+        if now_ns - self._looked_at_ns > FRESH_NS:
+            self._look(now_ns)
+        return self._judge.verdict
+
+    def exposition(self) -> bytes:
+        """Return all metrics as Prometheus reads them."""
+        return generate_latest(self._registry)
+
+    def collect(self) -> list[Metric]:
+        """Return all metrics (the registry asks)."""
+        return [*families(self._facts())]
+
+    def _look_again(self) -> None:
+        self._timer = self._loop.call_later(LOOK_NS / 1e9, self._look_again)
+        self._look(monotonic_ns())
+
+    def _look(self, now_ns: int) -> None:
+        self._looked_at_ns = now_ns
+        paths = self._options.paths
+        catalog = read_catalog(paths, self._max_nodes, has_pools=False)
+        signs = Signs(
+            manager_beat_at_ns=catalog.beat_at_ns if catalog is not None else 0,
+            workers={number: _signs_of(view) for number, view in self._workers().items()},
+        )
+        self._judge.look(now_ns, signs)
+
+    def _workers(self) -> dict[int, StatsView]:
+        found = {}
+        for number in range(self._options.worker_count):
+            view = read_stats(self._options.paths, worker_process(number))
+            if view is not None:
+                found[number] = view
+        return found
+
+    def _facts(self) -> Facts:
+        paths, count = self._options.paths, self._options.worker_count
+        manager, workers = read_stats(paths, "manager"), self._workers()
+        return Facts(
+            now_ns=monotonic_ns(),
+            version=version("pointsman"),
+            instance=paths.instance,
+            manager=manager,
+            workers=workers,
+            worker_count=count,
+            catalog=read_catalog(paths, self._max_nodes),
+            fleet=read_fleet(paths, self._max_nodes, count),
+            processes=_processes(manager, workers),
+            is_ready=self.verdict().is_ready,
+        )
+
+
+def _processes(manager: StatsView | None, workers: dict[int, StatsView]) -> dict[str, ProcessFacts]:
+    pids = {"console": os.getpid(), "supervisor": os.getppid()}
+    if manager is not None:
+        pids["manager"] = manager.process_id
+    pids.update((worker_process(number), view.process_id) for number, view in workers.items())
+    return look_at(pids)
+
+
+def _signs_of(view: StatsView) -> WorkerSigns:
+    return WorkerSigns(
+        beat_at_ns=view.beat_at_ns,
+        is_draining=bool(view.gauges["draining"]),
+        is_redis_down=bool(view.gauges["redis_down"]),
+        submits_failed=view.counters["submits_failed"],
+        jobs_placed=view.timings["submit_to_assign"].count,
+    )
