@@ -1,5 +1,6 @@
 """What is exposed: everything that is counted, in names that promtool accepts, in bounds."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -50,8 +51,6 @@ def full_page(seed: int) -> StatsView:
 
 
 def full_facts() -> Facts:
-    import os
-
     return Facts(
         now_ns=10**12,
         version="1",
@@ -109,8 +108,8 @@ def test_counts_are_those_of_the_pages() -> None:
     assert values[("pointsman_manager_heartbeats_total",)] == 7 + Counter.HEARTBEATS
     assert values[("pointsman_manager_nodes_known",)] == 7 + Gauge.NODES
     refused = "pointsman_worker_no_available_node_total"
-    by = (("reason", "no_nodes"), ("selector", "failover"), ("worker", "0"))
-    assert values[(refused, *by)] == 1
+    why = (("reason", "no_nodes"), ("selector", "failover"), ("worker", "0"))
+    assert values[(refused, *why)] == 1
     assert len(found["pointsman_worker_no_available_node"].samples) == 2 * 3 * len(REFUSAL_REASONS)
 
 
