@@ -5,7 +5,6 @@ time.  There is no other mutator and no other thread.
 """
 
 from collections.abc import Callable
-from functools import partial
 
 from pointsman_shm.memory.stats_names import Counter, Timing
 from pointsman_wire.link import Connection
@@ -100,8 +99,7 @@ class Shard:
         self.count, self.observe = memory.stats.add, memory.stats.observe
         self.count = memory.stats.add
         self.observe = memory.stats.observe
-        self.fleet.stopwatch = setup.stopwatch
-        self.fleet.observe_session = partial(self.observe, Timing.SESSION_DECISION)
+        self.fleet.time_sessions(setup.stopwatch, memory.stats)
         # Told of each session whose job has got its node; only with Redis.
         self.session_placed: Callable[[Session], None] | None = None
         self.talks: dict[Key, Said] = {}  # jobs of utterances that have not been told,

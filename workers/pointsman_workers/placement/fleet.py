@@ -7,10 +7,12 @@ snapshot.  Words (standing, load, ledger) are always read as they are now.
 from array import array
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import chain
 
 from pointsman_shm.memory.rows import CLASS_MASK, CLASS_SHIFT, GENERATION_SHIFT
-from pointsman_shm.memory.stats_names import Counter, Gauge
+from pointsman_shm.memory.stats import StatsPage
+from pointsman_shm.memory.stats_names import Counter, Gauge, Timing
 from pointsman_shm.rules.eligibility import uses_semantic
 from pointsman_shm.snapshot.codec import SnapshotCorrupt
 from pointsman_shm.snapshot.fleet_index import FEASIBLE, FleetIndex
@@ -71,6 +73,11 @@ class Fleet:
         self.spread_ns = int(pools.spread_window_s * 1e9) if pools.spread else 0
         self.has_weighted_pools = pools.pool_choice == "weighted"
         self.paces.slow_start_ns = int(pools.slow_start_s * 1e9)
+
+    def time_sessions(self, stopwatch: Callable[[], int], stats: StatsPage) -> None:
+        """Have each session decision that is really made put on the page what it took."""
+        self.stopwatch = stopwatch
+        self.observe_session = partial(stats.observe, Timing.SESSION_DECISION)
 
     @property
     def config(self) -> ConfigPage:
