@@ -97,8 +97,6 @@ class Shard:
         self.assigned_last = 0  # and in the last step
         self.decisions_ns: list[int] = []  # what each decision of this step took
         self.count, self.observe = memory.stats.add, memory.stats.observe
-        self.count = memory.stats.add
-        self.observe = memory.stats.observe
         self.fleet.time_sessions(setup.stopwatch, memory.stats)
         # Told of each session whose job has got its node; only with Redis.
         self.session_placed: Callable[[Session], None] | None = None
