@@ -325,9 +325,8 @@ class JobDesk:
         shard.open_job_count += 1
         job.is_counted = shard.tenants.opened(job.key[0])
         has_meta = job.submit.meta is not None
-        open_jobs = shard.open_job_count
         if job.durability != MEMORY and shard.journal.has_room(
-            len(job.payload), has_meta=has_meta, open_jobs=open_jobs
+            len(job.payload), has_meta=has_meta, open_jobs=shard.open_job_count
         ):
             shard.journal.accepted(job)
         line = job.session.line
