@@ -109,7 +109,6 @@ class Counter(_Position):
     SUBMITS_FAILED = auto()
     MANAGEMENT_WAIT_LONG = auto()  # above 10 ms
     SCHEDULING_LONG = auto()  # above 50 ms
-    LINES_DROPPED = auto()  # of the log
 
 
 class Gauge(_Position):

@@ -131,7 +131,6 @@ COUNTERS: dict[Counter, Sample] = {
     ),
     Counter.MANAGEMENT_WAIT_LONG: _one(_M, "waits_long", "Events that waited above 10 ms"),
     Counter.SCHEDULING_LONG: _one(_W, "scheduling_long", "Jobs that took above 50 ms to place"),
-    Counter.LINES_DROPPED: _one(_BOTH, "log_lines_dropped", "Lines of the log not written"),
 }
 
 GAUGES: dict[Gauge, Sample] = {
