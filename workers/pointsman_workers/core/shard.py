@@ -102,8 +102,7 @@ class Shard:
         self.session_placed: Callable[[Session], None] | None = None
         self.talks: dict[Key, Said] = {}  # jobs of utterances that have not been told,
         self.talk = Watcher()  # and who is told what becomes of them
-        self._id_pool = ""
-        self._id_at = 0
+        self._id_pool, self._id_at = "", 0
 
     def file(self, entry: Timed, deadline_ns: int) -> None:
         """See to it that the entry's timer fires no later than this; an earlier one is kept."""
