@@ -60,7 +60,8 @@ session.addEventListener("state", (event) => {
 });
 session.addEventListener("accepted", (event) => {
   const { accepted } = detailOf(event);
-  const held = accepted.durability === "memory" ? ", kept in memory" : `, kept in the ${accepted.durability}`;
+  const { durability = "memory" } = accepted; // a field at its default is left out
+  const held = durability === "memory" ? ", kept in memory" : `, kept in the ${durability}`;
   travels.get(accepted.request_id)?.step("accepted", `accepted${held}`);
 });
 session.addEventListener("step", (event) => {

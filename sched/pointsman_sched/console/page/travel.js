@@ -26,10 +26,15 @@ export function duration(ms) {
   return ms < 9_999.5 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`;
 }
 
+/** Some pools are named after a hundred languages. @param {string} name */
+function short(name) {
+  return name.length > 40 ? `${name.slice(0, 39)}…` : name;
+}
+
 /** Where a job was done and what that took. @param {Result["message"]} message */
 export function placementWords(message) {
   const { node_id, placement, placement_us, queued_ms, failovers } = message;
-  const pool = placement?.pool ? `, pool ${placement.pool}` : "";
+  const pool = placement?.pool ? `, pool ${short(placement.pool)}` : "";
   const of = (placement?.candidates ?? 0) > 1 ? ` from ${placement?.candidates} nodes` : "";
   const chosen = placement_us ? `, chosen${of} in ${Math.round(placement_us)} µs` : "";
   const waited = (queued_ms ?? 0) >= 1 ? `, after ${duration(queued_ms ?? 0)} in the queue` : "";
@@ -73,7 +78,7 @@ export class Travel {
 
   /** A step that the service tells. @param {Record<string, any>} message a ui_event */
   event({ event, text, node_id, pool }) {
-    const where = `${node_id ?? ""}${pool ? `, pool ${pool}` : ""}`;
+    const where = `${node_id ?? ""}${pool ? `, pool ${short(pool)}` : ""}`;
     if (event === "ASR_PARTIAL" || event === "ASR_FINAL") this.heard(text ?? "");
     if (event === "NMT_DONE") this.translated(text ?? "");
     /** @type {Record<string, string>} */
