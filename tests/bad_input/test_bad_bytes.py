@@ -67,8 +67,8 @@ def frame(header: bytes, payload: bytes = b"") -> bytes:
 async def test_a_browser_is_told_what_this_port_is(service: LiveService, line: str) -> None:
     async with raw_peer(service.port, line.encode()) as browser:
         answer = (await browser.rest()).decode()
-    assert answer.startswith("HTTP/1.1 400 ")
-    assert "Pointsman's binary protocol" in answer
+    assert answer.startswith("HTTP/1.1 404 "), "no console runs here"
+    assert "its console does not run" in answer
     assert "pointsman submit" in answer
 
 

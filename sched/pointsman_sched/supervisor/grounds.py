@@ -106,14 +106,22 @@ def predecessor(paths: InstancePaths) -> str:
     return ""
 
 
+def has_leftovers(paths: InstancePaths) -> bool:
+    """Did a service of this name end without cleaning up?  Its children may be ending still."""
+    return bool(_segments(paths)) or any(paths.runtime_dir.glob("*.sock"))
+
+
 def clean(paths: InstancePaths) -> None:
     """Remove the segments and sockets of the instance; the caller has claimed it."""
-    prefix = paths.segment("").removeprefix("/")
-    for name in sorted(os.listdir(SEGMENT_DIRECTORY)):
-        if name.startswith(prefix):
-            unlink_segment(f"/{name}")
+    for name in _segments(paths):
+        unlink_segment(f"/{name}")
     for socket_file in sorted(paths.runtime_dir.glob("*.sock")):
         socket_file.unlink(missing_ok=True)
+
+
+def _segments(paths: InstancePaths) -> list[str]:
+    prefix = paths.segment("").removeprefix("/")
+    return sorted(name for name in os.listdir(SEGMENT_DIRECTORY) if name.startswith(prefix))
 
 
 def open_port(host: str, port: int) -> socket.socket:

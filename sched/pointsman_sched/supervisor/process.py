@@ -26,6 +26,7 @@ from pointsman_sched.supervisor.grounds import (
     GroundError,
     address_text,
     clean,
+    has_leftovers,
     open_port,
     predecessor,
     take_instance,
@@ -92,11 +93,12 @@ class Supervisor:
     async def run(self) -> int:
         """Start, watch, stop.  Raises GroundError or PathError when there is no ground."""
         options = self._options
+        had_leftovers = has_leftovers(options.paths)
         claims = take_instance(options)
         if news := settle_identity(options.paths, os.urandom):
             say(news)
         await divide_journals(options)
-        listener = await self._listen()
+        listener = await self._listen(is_patient=had_leftovers)
         self._address = address_text(listener)
         for number in (signal.SIGTERM, signal.SIGINT):
             if signal.getsignal(number) is not signal.SIG_IGN:
@@ -125,8 +127,11 @@ class Supervisor:
             claims.close()
         return self._exit_status()
 
-    async def _listen(self) -> socket.socket:
-        """Open the port, which a dead predecessor's worker may still have for a moment."""
+    async def _listen(self, *, is_patient: bool) -> socket.socket:
+        """Open the port, which a dead predecessor's worker may still have for a moment.
+
+        A worker that was just being started holds no lock yet by which it could be seen.
+        """
         options = self._options
         until_s = monotonic() + PREDECESSOR_S
         told = ""
@@ -135,7 +140,7 @@ class Supervisor:
             try:
                 return open_port(options.host, options.port)
             except GroundError:
-                if not left or monotonic() > until_s:
+                if not (left or is_patient) or monotonic() > until_s:
                     raise
             if left != told:
                 told = left

@@ -11,8 +11,9 @@ from pointsman_wire.sockets.web.request_line import HTTP_METHODS
 
 _NO_CONSOLE_WORDS = (
     "This service shows no pages: its console does not run.\n"
-    "Sessions are opened here, over WebSocket at /session, with the command line (pointsman\n"
-    "submit) or with the library (import pointsman); docs/protocol.md describes the messages.\n"
+    "Sessions are opened here, over WebSocket at /session, with the command line\n"
+    "(pointsman submit) or with the library (import pointsman); docs/protocol.md describes the\n"
+    "messages.\n"
 )
 
 
