@@ -313,3 +313,31 @@ def test_what_was_held_before_the_session_began_anew_is_told_by_no_timer() -> No
     assert told(stranger) == []
     h.advance(1.0)
     assert told(stranger) == [(0, 1, "running"), 1]
+
+
+def test_i5_a_result_of_a_closed_session_takes_no_number_that_another_has() -> None:
+    """What is missing and the result after it came under one number: a client skips the second."""
+    h, nodes = fleet(1, slots=9)
+    client, jobs = talking(h, nodes, 0, 3)
+    for job in jobs.values():
+        nodes[3].end(job)
+    assert told(client) == [0]
+    closed = SessionClose(session_number=client.ack.session_number, flush=False)
+    h.receive(client.connection, closed)
+    again = h.open_session("s-1", order="utterance")
+    again.submit("r-0", utterance_index=0)
+    again.submit("r-1", utterance_index=3)
+    h.advance(10.5)
+    assert told(again) == [0, (1, 2, "not_submitted"), 3]
+    counters = h.core.shard.setup.memory.stats.read().counters
+    assert counters["results_missing"] == 2, "the closed session skips nothing for anybody"
+
+
+def test_i1_a_result_that_was_read_is_told_again_under_a_new_number() -> None:
+    h, nodes = fleet(1, slots=9)
+    client, jobs = talking(h, nodes, 0)
+    nodes[3].end(jobs["r-0"])
+    first = client.one(Result)
+    h.receive(client.connection, ResultAck(results=[(client.ack.session_number, first.number)]))
+    client.submit("r-0", utterance_index=0)
+    assert client.one(Result).number > first.number

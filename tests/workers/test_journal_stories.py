@@ -139,7 +139,7 @@ def test_a_large_result_stays_at_its_node_until_the_client_has_it() -> None:
     ack = h.one(node.connection, NodeResultAck)
     assert (ack.number, ack.withheld) == (2, [])
     ended = [entry for entry in h.entries() if isinstance(entry, JobEnded)]
-    assert [(entry.job, entry.is_forgotten) for entry in ended] == [(2, False), (1, True)]
+    assert [(entry.job, entry.is_result_gone) for entry in ended] == [(2, False), (1, True)]
     client.all(Result)
     client.submit("r-1")  # the copy in the window still answers
     assert client.one(Result).status == "completed"

@@ -24,6 +24,10 @@ def every_accepted_job_ends(recording: Recording, limits: Limits) -> Verdict:
             verdict.skip(f"its level {job.level} does not survive what struck its worker")
         elif newest[job.session, job.request] is not job and not job.attempts:
             verdict.skip("it ended before it ran, unheard: its key was free for another job")
+        elif not job.attempts and _is_refused_anew(recording, job):
+            verdict.skip(
+                "it ended before it ran, unheard: its key was free, and who asked again was refused"
+            )
         elif _is_given_up(recording, job):
             verdict.skip("its client left before the end")
         elif _is_answered_anew(recording, job):
@@ -67,6 +71,16 @@ def _is_given_up_anew(recording: Recording, job: Job) -> bool:
     """Did the next life of its client ask again, not reach the server in time, and give up?"""
     return any(
         (fact.session, fact.request, fact.status) == (job.session, job.request, "JOB_TIMEOUT")
+        for fact in recording.of("refused", by="client")
+    )
+
+
+def _is_refused_anew(recording: Recording, job: Job) -> bool:
+    """Did its client ask again, and get a refusal for an answer?"""
+    assert job.accepted_at_ns is not None
+    since_ns = job.accepted_at_ns
+    return any(
+        (fact.session, fact.request) == (job.session, job.request) and fact.at_ns > since_ns
         for fact in recording.of("refused", by="client")
     )
 

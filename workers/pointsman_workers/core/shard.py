@@ -80,12 +80,12 @@ class Shard:
         self.rows_by_node = self.fleet.rows_by_node
         self.lanes_by_connection: dict[Connection, Lane | None] = {}  # None: not opened yet
         self.orphans: dict[Key, Orphan] = {}
+        # What nodes run and nobody waits for, until it stops; and whose session waits for that.
+        self.strays: dict[Hold, tuple[str, str]] = {}
         self.freed_rows: dict[int, None] = {}  # rows on which a slot was freed in this step
         self.ready_lines: dict[Line, None] = {}  # of serial sessions in which something has ended
         self.open_job_count = 0
-        self.last_dispatch = 0
-        self.last_arrival = 0
-        self.last_session = 0
+        self.last_dispatch = self.last_arrival = self.last_session = 0
         self.is_stopping = False
         # Jobs that wait when this worker stops: the journal has them for the shard's next life.
         self.shelved: list[Job] = []
@@ -143,6 +143,8 @@ class Shard:
 
     def give_back(self, hold: Hold) -> None:
         """Release the slot of a hold that was taken off its lane."""
+        if self.strays:
+            self.strays.pop(hold, None)
         if hold.line is not None:
             hold.line.holds -= 1
             self.ready_lines[hold.line] = None
@@ -183,16 +185,14 @@ class Shard:
         else:
             if self.held.count:
                 self.held.left_window(self.sessions.get(job.key[:2]), job)
-            self.let_go(job)
+            if self.withheld.release(job) and job.segment:
+                self.journal.ended(job, is_forgotten=True)
             self.journal.forgotten(job.segment, job.arrival)
 
     def let_go(self, job: Job) -> None:
-        """The client has a result, or will never ask: its node may forget it."""
+        """The client has a result, or has left without it: its node may forget it."""
         if not self.withheld.release(job) or not job.segment:
             return
-        # Without its output it is no answer to a repeated request: its key is free.
-        is_forgotten = not self.journal.has_room_for_result(job.output)
-        self.journal.ended(job, is_forgotten=is_forgotten)
-        if is_forgotten:
-            self.journal.forgotten(job.segment, job.arrival)
-            job.segment = 0
+        # Its key stays taken, with or without its output: what was read must not run again.
+        job.is_result_gone = not self.journal.has_room_for_result(job.output)
+        self.journal.ended(job, is_forgotten=False)

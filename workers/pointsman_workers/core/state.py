@@ -20,7 +20,7 @@ from pointsman_wire.session_messages import (
     Submit,
 )
 from pointsman_workers.core.lifecycle import FIRST_TERMINAL, JobState
-from pointsman_workers.journal.entries import RecoveredResult
+from pointsman_workers.journal.entries import JobDispatched, RecoveredResult
 from pointsman_workers.placement.kinds import Asked, Kind, Round
 from pointsman_workers.sharing.keys.bond import Bond
 from pointsman_workers.sharing.nodes.nouns import Guest, Link
@@ -179,7 +179,9 @@ class Job(msgspec.Struct, eq=False, kw_only=True, gc=False):
     placement: Placement | None = None
     result: Result | None = None  # set exactly while terminal
     output: bytes = b""
+    is_result_gone: bool = False  # the journal knows of the end, and has no output of it
     ended_at_ns: int = 0
+    dispatched: JobDispatched | None = None  # as the journal has it last, while it is open
     bond: Bond | None = None  # how it stands to its key in the fleet; None: there is no Redis
 
     def __repr__(self) -> str:
@@ -195,6 +197,11 @@ class Job(msgspec.Struct, eq=False, kw_only=True, gc=False):
     def is_open(self) -> bool:
         """Is it in no terminal state yet?"""
         return self.state < FIRST_TERMINAL
+
+    @property
+    def is_beyond_telling(self) -> bool:
+        """Has it ended with an output that nobody has any more?"""
+        return self.is_result_gone and not self.output
 
 
 class Hold(msgspec.Struct, eq=False, kw_only=True, gc=False):

@@ -21,6 +21,7 @@ from pointsman_workers.core.lifecycle import JobState
 from pointsman_workers.core.shard import SECOND_NS, Shard
 from pointsman_workers.core.state import Job, Key, Peer, Session
 from pointsman_workers.desks.counting import is_fault_of_service
+from pointsman_workers.desks.refusing import refusal_of_repeat
 from pointsman_workers.desks.reports import ReportDesk
 from pointsman_workers.desks.sessions import SessionDesk
 from pointsman_workers.desks.waiting.admission import AdmissionDesk
@@ -190,16 +191,15 @@ class JobDesk:
 
     def _repeat(self, peer: Peer, submit: Submit, job: Job, body: int) -> None:
         """The same key again: the same job, or CONFLICT for another body."""
-        if job.body != body:
-            text = f"request {job.key[2]!r} was submitted before with another payload"
-            self.refuse(peer, submit, error_info(Code.CONFLICT, text))
+        if (error := refusal_of_repeat(job, body)) is not None:
+            self.refuse(peer, submit, error)
         else:
             self.repeat(peer, submit, job)
 
     def repeat(self, peer: Peer, submit: Submit, job: Job) -> None:
         """The very same request again: it gets the same job."""
         # The session of the first submit may have ended since, and been opened anew.
-        session = job.session = peer.sessions[submit.session_number]
+        session = self.sessions.adopt(job, peer.sessions[submit.session_number])
         if job.is_safe:
             self._accept(peer, job, is_duplicate=True)
         else:

@@ -19,6 +19,7 @@ from pointsman_workers.desks.counting import is_fault_of_service
 from pointsman_workers.desks.placing import PlacingDesk
 from pointsman_workers.desks.sessions import SessionDesk
 from pointsman_workers.journal.book import FSYNC
+from pointsman_workers.ordering.delivering import is_newest
 
 _FORGOTTEN = Submit()
 
@@ -109,7 +110,7 @@ class OutcomeDesk:
         job.is_end_safe = True
         session, result = job.session, job.result
         assert result is not None, job.job_id
-        if session.utterances is None and result.number != session.next_result - 1:
+        if session.utterances is None and not is_newest(session, result):
             # Others were told meanwhile, and a client skips numbers that it has passed.
             job.result = replace(result, number=session.next_result)
             session.next_result += 1

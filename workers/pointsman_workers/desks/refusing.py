@@ -8,6 +8,9 @@ preferred_busy   the node that the request prefers could do it and has no room; 
 from typing import NamedTuple
 
 from pointsman_shm.rules.reasons import BUSY_REASONS, Reason
+from pointsman_wire.errors import Code
+from pointsman_wire.messages import ErrorInfo, error_info
+from pointsman_workers.core.state import Job
 from pointsman_workers.placement.refusal import Refusal
 
 NONE_CAN = "none_can"
@@ -88,3 +91,21 @@ def _retry_after(free_ms: int | None) -> int:
     if free_ms is None:
         return RETRY_AFTER_MS
     return min(max(free_ms, RETRY_AFTER_MS_MIN), RETRY_AFTER_MS_MAX)
+
+
+def refusal_of_repeat(job: Job, body: int) -> ErrorInfo | None:
+    """Why a request that is known is not answered with its job; None when it is."""
+    if job.body != body:
+        text = f"request {job.key[2]!r} was submitted before with another payload"
+        return error_info(Code.CONFLICT, text)
+    return result_gone(job) if job.is_beyond_telling else None
+
+
+def result_gone(job: Job) -> ErrorInfo:
+    """A job has ended, its result was read, and only its end was written down."""
+    assert job.result is not None, job.job_id
+    text = (
+        f"request {job.key[2]!r} has ended as job {job.job_id} ({job.result.status}); its result "
+        "was read or given up, had no room in the journal, and is kept no longer"
+    )
+    return error_info(Code.NOT_FOUND, text)

@@ -10,7 +10,7 @@ from pointsman_shm.memory.stats_names import Counter
 from pointsman_wire.lane_messages import JobFence, LaneReport, NodeResult
 from pointsman_workers.core.lifecycle import JobState, moved
 from pointsman_workers.core.shard import SECOND_NS, Shard
-from pointsman_workers.core.state import Hold, Job, Lane, Orphan
+from pointsman_workers.core.state import Hold, Job, Key, Lane, Orphan
 from pointsman_workers.desks.attempts import AttemptDesk, missing_in_report
 from pointsman_workers.desks.lane_watch import LaneWatch
 from pointsman_workers.desks.take_over import TakeOverDesk
@@ -97,13 +97,13 @@ class ReportDesk:
         key = (fence.tenant, fence.session_id, fence.request_id)
         is_before_us = fence.epoch < shard.setup.epoch and fence.request_id
         if not is_before_us or shard.window.find(key) or len(shard.orphans) >= ORPHANS_MAX:
-            self.attempts.cancel_hold(hold, "nobody here waits for it")
+            self._stop(hold, key, "nobody here waits for it")
             return
         other = shard.orphans.get(key)
         if other is not None:
             # The job had failed over before we were born, and its older attempt still runs.
             newer, older = (hold, other.hold) if _is_newer(hold, other.hold) else (other.hold, hold)
-            self.attempts.cancel_hold(older, "a newer dispatch of its job runs elsewhere")
+            self._stop(older, key, "a newer dispatch of its job runs elsewhere")
             if newer is other.hold:
                 return
         orphan = Orphan(hold=hold, key=key, until_ns=shard.now_ns + self._orphan_ns)
@@ -115,7 +115,13 @@ class ReportDesk:
         if self.shard.orphans.get(orphan.key) is orphan:
             del self.shard.orphans[orphan.key]
             if orphan.result is None:
-                self.attempts.cancel_hold(orphan.hold, "its client did not come back")
+                self._stop(orphan.hold, orphan.key, "its client did not come back")
+
+    def _stop(self, hold: Hold, key: Key, reason: str) -> None:
+        """Nobody waits for it; should its session be serial, that waits until it has stopped."""
+        if hold.has_slot:
+            self.shard.strays[hold] = key[:2]
+        self.attempts.cancel_hold(hold, reason)
 
     def adopt(self, job: Job, orphan: Orphan) -> None:
         """The client repeated the request of an orphan: it is this job, wherever it stands."""

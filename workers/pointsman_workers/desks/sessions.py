@@ -26,7 +26,7 @@ from pointsman_wire.shards import shard_of
 from pointsman_workers.core.shard import Shard
 from pointsman_workers.core.state import Job, Peer, Session
 from pointsman_workers.desks.pairing import PairingDesk, is_paired_with
-from pointsman_workers.ordering.delivering import DeliveryDesk
+from pointsman_workers.ordering.delivering import DeliveryDesk, unnumbered
 from pointsman_workers.ordering.orders import set_order
 from pointsman_workers.ordering.utterances import UtteranceDesk
 
@@ -229,7 +229,9 @@ class SessionDesk:
         for request_id in message.unfinished:
             job = self.shard.window.find((session.tenant, session.session_id, request_id))
             result = job.result if job is not None and job.is_end_safe else None
-            if job is not None and result is not None and result.number <= message.last_result:
+            if job is None or result is None or job.is_beyond_telling:
+                continue
+            if result.number <= message.last_result:
                 self.repeat(session, job)
 
     def _answer_unfinished(self, session: Session, request_ids: list[str]) -> dict[str, str]:
@@ -237,7 +239,7 @@ class SessionDesk:
         answers = {}
         for request_id in request_ids:
             job = self.shard.window.find((session.tenant, session.session_id, request_id))
-            if job is None:
+            if job is None or job.is_beyond_telling:  # a repeated submit is told why
                 session.repeats.add(request_id)
                 answers[request_id] = "unknown"
             else:
@@ -323,6 +325,13 @@ class SessionDesk:
                 self.utterances.flush(session.utterances)
             self._end_if_done(session)
 
+    @staticmethod
+    def adopt(job: Job, session: Session) -> Session:
+        """The job is this session's from now on: another of the same id had it, and is over."""
+        if job.session is not session:
+            job.session, job.result = session, unnumbered(job.result)
+        return session
+
     def repeat(self, session: Session, job: Job) -> None:
         """Answer a repeated submit of a job that has ended with its stored result.
 
@@ -344,8 +353,8 @@ class SessionDesk:
         session.next_result = max(session.next_result, last_number + 1)
         unread: dict[int, Job] = {}
         for result in restored:
-            number = result.kept.result.number
-            if number > last_number and self.shard.window.is_remembered(result):
+            number, is_gone = result.kept.result.number, result.kept.is_result_gone
+            if number > last_number and not is_gone and self.shard.window.is_remembered(result):
                 job = self.shard.window.awaken(result)
                 index = result.kept.result.utterance_index
                 if session.utterances is not None and index is not None:

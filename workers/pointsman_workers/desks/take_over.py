@@ -156,6 +156,7 @@ class TakeOverDesk:
             return
         if job.session.line is not None and job.session.line.current is None:
             job.session.line.current = job  # the oldest of its session: the others have waited
+        job.dispatched = dispatched
         job.attempt, job.failovers = dispatched.attempt, dispatched.failovers
         job.reasons, job.failed_nodes = dispatched.reasons, dispatched.failed_nodes
         job.blamed_on, job.crash_count = dispatched.blamed_on, dispatched.crash_count
@@ -276,6 +277,7 @@ class TakeOverDesk:
             failovers=kept.result.failovers,
             result=kept.result,
             output=kept.output,
+            is_result_gone=kept.is_result_gone,
             ended_at_ns=self.shard.now_ns,
         )
         self.shard.journal.replace(result, job)

@@ -104,14 +104,17 @@ class JournalBook:
 
     def dispatched(self, job: Job, hold: Hold) -> None:
         """Write that the job goes to a node, before it goes."""
-        self._then.append(_dispatched(job, hold))
+        job.dispatched = entry = _dispatched(job, hold)
+        self._then.append(entry)
         self._room_bytes -= ENTRY_BYTES
 
     def ended(self, job: Job, *, is_forgotten: bool) -> None:
         """Write the end of a job; the caller has asked whether there is room for its output."""
         assert job.result is not None, job.job_id
-        output = b"" if is_forgotten else job.output
-        self._then.append(JobEnded(job.arrival, job.result, output, is_forgotten))
+        job.dispatched = None
+        output = b"" if is_forgotten or job.is_result_gone else job.output
+        entry = JobEnded(job.arrival, job.result, output, is_forgotten, job.is_result_gone)
+        self._then.append(entry)
         self._room_bytes -= ENTRY_BYTES + len(output)
         if job.durability == FSYNC:
             self._must_sync = True
@@ -253,11 +256,14 @@ class JournalBook:
     def _carry_job(self, job: Job) -> int:
         self._live_job(job)
         if not job.is_open:
-            self._put(self._first, _kept(job), len(job.output))
-            return len(job.output)
+            kept = _kept(job)
+            self._put(self._first, kept, len(kept.output))
+            return len(kept.output)
         self._put(self._first, _accepted(job), len(job.payload))
         if job.hold is not None:
             self.dispatched(job, job.hedge or job.hold)  # the last one counts
+        elif job.dispatched is not None:  # it waits again, or its node has yet to report it
+            self._put(self._then, job.dispatched, 0)
         return len(job.payload)
 
     def flush(self) -> WriteJournal | None:
@@ -278,7 +284,7 @@ class JournalBook:
 def _size_of(kept: Kept) -> int:
     """Return how large the bodies are that it takes to write this anew."""
     if isinstance(kept, Job):
-        return len(kept.payload if kept.is_open else kept.output)
+        return len(kept.payload) if kept.is_open else len(_kept_output(kept))
     return len(kept.kept.output)
 
 
@@ -312,10 +318,21 @@ def _dispatched(job: Job, hold: Hold) -> JobDispatched:
     )
 
 
+def _kept_output(job: Job) -> bytes:
+    return b"" if job.is_result_gone else job.output
+
+
 def _kept(job: Job) -> JobKept:
     assert job.result is not None, job.job_id
     return JobKept(
-        job.arrival, job.session.serial, job.key, job.job_id, job.body, job.result, job.output
+        job.arrival,
+        job.session.serial,
+        job.key,
+        job.job_id,
+        job.body,
+        job.result,
+        _kept_output(job),
+        job.is_result_gone,
     )
 
 

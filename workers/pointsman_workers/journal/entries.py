@@ -75,6 +75,8 @@ class JobEnded(Entry, tag=5, frozen=True, array_like=True, gc=False):
     result: Result
     output: bytes
     is_forgotten: bool = False  # it never ran, and its key is free again at once
+    # The client has read it, or has left, and there was no room for its output.
+    is_result_gone: bool = False
 
 
 class ResultsRead(Entry, tag=6, frozen=True, array_like=True, gc=False):
@@ -94,6 +96,7 @@ class JobKept(Entry, tag=7, frozen=True, array_like=True, gc=False):
     body: int
     result: Result
     output: bytes
+    is_result_gone: bool = False
 
 
 AnyEntry = (

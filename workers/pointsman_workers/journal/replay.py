@@ -119,7 +119,14 @@ class Fold:
             return
         job, since = found
         kept = JobKept(
-            entry.job, job.session, job.key, job.job_id, job.body, entry.result, entry.output
+            entry.job,
+            job.session,
+            job.key,
+            job.job_id,
+            job.body,
+            entry.result,
+            entry.output,
+            entry.is_result_gone,
         )
         self._ended[entry.job] = RecoveredResult(kept, since)
         if len(self._ended) > 2 * self._ended_max:

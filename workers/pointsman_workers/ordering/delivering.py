@@ -16,13 +16,28 @@ from itertools import takewhile
 from msgspec.structs import replace
 
 from pointsman_wire.link import Congested, Relieved
-from pointsman_wire.session_messages import MissingResult, ResultAck, ResultsWaiting
+from pointsman_wire.session_messages import MissingResult, Result, ResultAck, ResultsWaiting
 from pointsman_workers.core.shard import Shard
 from pointsman_workers.core.state import Job, Peer, Session
 
 # What an unread result costs beside its output: failures without end have none.
 UNREAD_OVERHEAD_BYTES = 256
 SHARE_BYTES = 1024 * 1024
+UNNUMBERED = 0
+
+
+def unnumbered(result: Result | None) -> Result | None:
+    """A result that is to be told under a new number, whatever the next one is.
+
+    Its own was seen by the client, or is one of another session of the same id: told again under
+    it, it would be skipped, or stand for a number that something else has.
+    """
+    return None if result is None else replace(result, number=UNNUMBERED)
+
+
+def is_newest(session: Session, result: Result) -> bool:
+    """Has it a number, the last one that its session gave?"""
+    return UNNUMBERED != result.number == session.next_result - 1
 
 
 def _kept_bytes(item: Job | MissingResult) -> int:

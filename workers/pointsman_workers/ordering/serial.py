@@ -15,9 +15,9 @@ nothing of ours runs there, and the next job may start elsewhere.
 What this does not cover is a handler that nobody can end: a thread of a program that does not end
 when its node gives up, or a program whose node was killed and that lives on.
 
-While its own nodes have not all reported after a restart, or hold jobs of the session that no
-client has named yet, the line waits as well; where one was not there to report, until what our
-predecessor said yes to is over.
+While its own nodes have not all reported after a restart, or run jobs of the session that no
+client has named yet or that have ended for us, the line waits as well; where one was not there to
+report, until what our predecessor said yes to is over.
 """
 
 from pointsman_shm.memory.stats_names import Counter
@@ -91,8 +91,15 @@ class SerialDesk:
 
     def lost(self, hold: Hold) -> None:
         """The node of this dispatch is gone without a word."""
+        sure_at_ns = self.shard.now_ns + self._fence_ns
         if hold.line is not None:
-            hold.line.sure_at_ns = self.shard.now_ns + self._fence_ns
+            hold.line.sure_at_ns = sure_at_ns
+        elif hold in self.shard.strays or self._is_orphan(hold):
+            self._sure_at_ns = max(self._sure_at_ns, sure_at_ns)  # so rare that all may wait
+
+    def _is_orphan(self, hold: Hold) -> bool:
+        orphans = self.shard.orphans.values() if hold.job is None else ()
+        return any(orphan.hold is hold for orphan in orphans)
 
     def asked(self, lane: Lane, message: TurnAsk) -> None:
         """May a serial job start or go on?  Yes, as long as its line waits for this dispatch."""
@@ -109,7 +116,7 @@ class SerialDesk:
 
     def doubt_predecessor(self, died_at_ns: int) -> None:
         """Some node did not report what it runs for whoever had this shard until then."""
-        self._sure_at_ns = died_at_ns + self._fence_ns
+        self._sure_at_ns = max(self._sure_at_ns, died_at_ns + self._fence_ns)
 
     def timed(self, line: Line) -> None:
         """What the line waits for may be over by now."""
@@ -167,6 +174,8 @@ class SerialDesk:
             return False
         session = line.session
         whose = (session.tenant, session.session_id)
+        if shard.strays and whose in shard.strays.values():
+            return False
         return not any(
             key[:2] == whose and orphan.result is None for key, orphan in shard.orphans.items()
         )

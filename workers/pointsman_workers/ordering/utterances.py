@@ -17,7 +17,7 @@ from pointsman_shm.memory.stats_names import Counter
 from pointsman_wire.session_messages import MissingResult, Submit
 from pointsman_workers.core.shard import SECOND_NS, Shard
 from pointsman_workers.core.state import Job, Utterances
-from pointsman_workers.ordering.delivering import DeliveryDesk
+from pointsman_workers.ordering.delivering import DeliveryDesk, is_newest, unnumbered
 
 RUNNING, NOT_SUBMITTED = "running", "not_submitted"
 MISSING_KEPT_MAX = 1_000
@@ -68,6 +68,7 @@ class UtteranceDesk:
         """The client asks again for a result that it may have had: in turn, if that is to come."""
         if self._is_held(line, job):
             return
+        job.result = unnumbered(job.result)
         _begin(line, _index_of(job))
         if _index_of(job) < line.next_index:
             self._tell(line, job)
@@ -114,7 +115,7 @@ class UtteranceDesk:
         session, result = line.session, job.result
         assert result is not None, job.job_id
         line.is_begun = True
-        if result.number != session.next_result - 1:  # it was held: others were numbered since
+        if not is_newest(session, result):  # it was held: others were numbered since
             job.result = replace(result, number=session.next_result)
             session.next_result += 1
         self._delivery.hand_over(session, job)
@@ -123,8 +124,8 @@ class UtteranceDesk:
 
     def timed(self, line: Utterances) -> None:
         """Skip what has kept others waiting for the whole window."""
-        if line.session.utterances is not line:
-            return  # the session was begun anew: what the line held is told by no timer
+        if line.session.utterances is not line or line.session.is_closed:
+            return  # the session was begun anew, or is over: what was held is told by no timer
         now_ns = self.shard.now_ns
         window_ns = self._window_ns
         late = [index for index, at_ns in line.held_since_ns.items() if at_ns + window_ns <= now_ns]

@@ -8,12 +8,15 @@ if it is ours, so that the follower may bind it.
 from functools import partial
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from pointsman_wire.coordination.instance_messages import Attach, AttachAnswer
 from pointsman_wire.coordination.keys import bucket_of
 from pointsman_wire.coordination.requests import Bound, Lookup, RequestKey
 from pointsman_workers.core.events import InstanceSaid, SendInstance
 from pointsman_workers.core.shard import Shard
 from pointsman_workers.core.state import Job, Key
+from pointsman_workers.desks.refusing import result_gone
 
 if TYPE_CHECKING:
     from pointsman_workers.sharing.sharing import Sharing
@@ -73,13 +76,16 @@ class AttachingDesk:
 
     def _give(self, place: Place, job: Job) -> None:
         tenant, session_id, request_id = job.key
+        result = job.result
+        if job.is_beyond_telling and result is not None:
+            result = replace(result, status="failed", error=result_gone(job))
         answer = AttachAnswer(
             tenant=tenant,
             session_id=session_id,
             request_id=request_id,
             job_id=job.job_id,
             state="ended",
-            result=job.result,
+            result=result,
         )
         self.shard.outbox.commands.append(SendInstance(*place, answer, job.output))
 

@@ -77,7 +77,7 @@ class RecoveringDesk:
             fence=answer.fence,
             ok=kept.result.status in _GOOD,
             keep_s=self.shard.config.jobs.window_s,
-            result=encode_kept_result(kept.result, kept.output) if is_stored else None,
+            result=_stored(kept) if is_stored else None,
             seen=book.seen(bucket),
         )
         book.ask(request, partial(self._ended, kept), bucket)
@@ -85,3 +85,8 @@ class RecoveringDesk:
     def _ended(self, kept: JobKept, answer: Ended) -> None:
         if answer.outcome in ("down", "unknown"):
             self._ends.append(kept)
+
+
+def _stored(kept: JobKept) -> bytes | None:
+    """What the fleet keeps of an end; nothing when its output is gone."""
+    return None if kept.is_result_gone else encode_kept_result(kept.result, kept.output)
