@@ -32,6 +32,13 @@ Patch = pytest.MonkeyPatch
 def without_capacity(patch: Patch) -> None:
     """Nobody sees that slots are held."""
     patch.setattr(ledger, "held_reader", lambda words, stride: lambda row: 0)
+    make = ledger.Ledger.__init__
+
+    def blind(self: ledger.Ledger, *arguments: Any, **more: Any) -> None:
+        make(self, *arguments, **more)
+        self.row_words = None  # the other way of seeing them
+
+    patch.setattr(ledger.Ledger, "__init__", blind)
 
 
 def without_capacity_at_the_node_either(patch: Patch) -> None:
