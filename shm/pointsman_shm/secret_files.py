@@ -15,9 +15,13 @@ def read_secret(
 ) -> str:
     """The secret of that file, else of that variable, else "".
 
-    A file must be the owner's alone; a newline at its end is not part of the secret.  Raises
+    Before both comes a credential of systemd, which has the variable's name (LoadCredential=).  A
+    file must be the owner's alone; a newline at its end is not part of the secret.  Raises
     ConfigError for a file that cannot be read, that others may read, or that is empty.
     """
+    credential = Path(environment.get("CREDENTIALS_DIRECTORY", "")) / variable
+    if credential.is_absolute() and credential.is_file():
+        path = str(credential)
     if path is None:
         return environment.get(variable, "")
     secret = _read(Path(path), what).rstrip(b"\r\n")

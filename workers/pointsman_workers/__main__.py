@@ -1,4 +1,4 @@
-"""`python -m pointsman_workers`: one dispatcher worker, started by the supervisor."""
+"""`python -m pointsman_workers`: one dispatcher worker, started by the supervisor or systemd."""
 
 import asyncio
 import os
@@ -9,6 +9,7 @@ import uvloop
 
 from pointsman_shm.config_load import ConfigError
 from pointsman_shm.paths import PathError
+from pointsman_shm.under_systemd import UnitError
 from pointsman_wire.sockets.crash_points import CrashPointError, read_crash_point
 from pointsman_workers.shell.options import WorkerOptions, parse_options
 from pointsman_workers.shell.process import WorkerProcess, raise_oom_score
@@ -19,7 +20,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         options = parse_options(arguments)
         crash = read_crash_point(os.environ)
-    except (ConfigError, CrashPointError, PathError) as error:
+    except (ConfigError, CrashPointError, PathError, UnitError) as error:
         print(f"pointsman worker: {error}", file=sys.stderr)
         return 2
     raise_oom_score()

@@ -14,6 +14,7 @@ from pointsman.cli.inbox import command as inbox
 from pointsman.cli.keeping import command as keeping
 from pointsman.cli.orders import command as orders
 from pointsman.cli.screen import say
+from pointsman.cli.units import command as units
 
 app = typer.Typer(
     name="pointsman",
@@ -23,7 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for part in (serve, node, submit, fleet, orders, inbox, explain, keeping, demo, chaos):
+for part in (serve, node, submit, fleet, orders, inbox, explain, keeping, units, demo, chaos):
     app.add_typer(part.app)
 
 
@@ -45,7 +46,7 @@ def pointsman(
 ) -> None:
     """Place jobs on nodes, in microseconds, and say why.
 
-    One host runs `serve`; machines that can do something run `node`;
+    One host runs `serve`, or `systemd install`; machines that can do something run `node`;
     `submit` has a job done; `nodes`, `instances`, `snapshot`, `status`,
     `sessions` and `poison` show how it goes; `inbox` tends dead letters;
     `explain`, `where`, `why-not` and `coverage` say why; `demo` shows it all;

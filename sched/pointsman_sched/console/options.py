@@ -1,4 +1,4 @@
-"""The command line by which the supervisor starts the console."""
+"""The command line by which the supervisor or systemd starts the console."""
 
 import argparse
 import os
@@ -10,6 +10,7 @@ import msgspec
 from pointsman_shm.config import Config
 from pointsman_shm.config_load import configured_paths, load_config
 from pointsman_shm.paths import InstancePaths
+from pointsman_shm.under_systemd import Unit, unit_of
 
 
 class ConsoleOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -21,6 +22,7 @@ class ConsoleOptions(msgspec.Struct, frozen=True, kw_only=True):
     address: str = ""
     ready_fd: int = -1
     alive_fd: int = -1
+    unit: Unit = Unit()
 
 
 def parse_options(arguments: Sequence[str]) -> ConsoleOptions:
@@ -54,4 +56,5 @@ def parse_options(arguments: Sequence[str]) -> ConsoleOptions:
         address=f"{given.host}:{given.port}" if given.host else "",
         ready_fd=given.ready_fd,
         alive_fd=given.alive_fd,
+        unit=unit_of(os.environ, os.getpid()),
     )

@@ -19,6 +19,7 @@ from pointsman_sched.console.observing.routes import observing_routes
 from pointsman_sched.console.options import ConsoleOptions
 from pointsman_sched.console.pages import make_pages
 from pointsman_shm.saying import say
+from pointsman_shm.under_systemd import Watchdog
 from pointsman_wire.admin_messages import AdminAnswer, AdminQuery, Status, StatusQuery
 from pointsman_wire.sockets.admin import AdminServer
 from pointsman_wire.sockets.handover import HandoverReceiver
@@ -26,6 +27,7 @@ from pointsman_wire.sockets.life import Life
 from pointsman_wire.sockets.parent import watch_parent
 from pointsman_wire.sockets.unix_sockets import PathInUse, listen_at
 
+SIGN_S = 0.5
 START_ERRORS = (OSError, PathInUse)
 
 
@@ -37,6 +39,7 @@ class ConsoleProcess:
         self._loop = asyncio.get_running_loop()
         self._life = Life(self._loop, self._say)
         self._started_at_s = monotonic()
+        self._next_sign: asyncio.TimerHandle
 
     async def run(self) -> int:
         """Start, serve, stop."""
@@ -62,10 +65,16 @@ class ConsoleProcess:
         stack.callback(admin_path.unlink, missing_ok=True)
         stack.push_async_callback(AdminServer(listen_at(admin_path), self._answer).close)
         stack.callback(HandoverReceiver(paths.console_handover, hall.adopt).close)
-        ready_fd = self._options.ready_fd
-        if ready_fd >= 0:
-            os.write(ready_fd, b"ready\n")
-            os.close(ready_fd)
+        watchdog = Watchdog(self._options.unit, self._loop)
+        stack.callback(watchdog.close)
+        watchdog.ready(self._options.ready_fd)
+        stack.callback(lambda: self._next_sign.cancel())
+        self._sign(watchdog)
+
+    def _sign(self, watchdog: Watchdog) -> None:
+        """What it does it does in answers, which are nobody's progress: that the loop turns is."""
+        watchdog.turned()
+        self._next_sign = self._loop.call_later(SIGN_S, self._sign, watchdog)
 
     def _answer(self, query: AdminQuery) -> AdminAnswer | None:
         if not isinstance(query, StatusQuery):

@@ -54,6 +54,7 @@ from pointsman_shm.state_files import (
     read_ticket_key,
     ticket_key_for,
 )
+from pointsman_shm.under_systemd import Watchdog
 from pointsman_wire.admin_messages import AdminAnswer
 from pointsman_wire.control_messages import ToManager
 from pointsman_wire.coordination.fleet_requests import FleetAsk
@@ -96,6 +97,7 @@ class ManagerProcess:
         self._crash = crash
         self._loop = asyncio.get_running_loop()
         self._life = Life(self._loop, self._say)
+        self._watchdog = Watchdog(options.unit, self._loop)
         self._driver: Driver | None = None  # set once the core can be told things
         self._registry: RegistryFile
         self._registry_sync: RegistrySync
@@ -156,9 +158,10 @@ class ManagerProcess:
         stack.callback(lambda: self._next_look.cancel())
         if link is not None:
             stack.push_async_callback(link.close)  # before the driver, which it posts to
+        stack.callback(self._watchdog.close)
         driver.start()
         self._garbage.settle()
-        self._tell_ready()
+        self._watchdog.ready(self._options.ready_fd)
         if self._is_reload_wished:
             orders.reload_by_signal()
 
@@ -220,7 +223,8 @@ class ManagerProcess:
             ),
         )
         stats = memory.stats
-        driver.observe_turn = lambda duration_ns: stats.observe(Timing.TURN, duration_ns)
+        watching = self._watchdog.watching
+        driver.observe_turn = watching(lambda turn_ns: stats.observe(Timing.TURN, turn_ns))
         stack.callback(GarbageWatch(stats).close)
         driver.observe_wait = partial(_observe_wait, stats)
         self._life.hangs_on(driver)
@@ -262,12 +266,6 @@ class ManagerProcess:
             obey=orders.obey,
         )
         stack.push_async_callback(server.close)
-
-    def _tell_ready(self) -> None:
-        ready_fd = self._options.ready_fd
-        if ready_fd >= 0:
-            os.write(ready_fd, b"ready\n")
-            os.close(ready_fd)
 
     # ---- serve
 

@@ -40,6 +40,17 @@ def take_instance(options: ServiceOptions) -> ExitStack:
     paths = options.paths
     with ExitStack() as claims:
         claims.enter_context(claim_name(paths.instance))
+        claims.enter_context(take_directories(paths))
+        return claims.pop_all()
+    raise AssertionError("unreachable: nothing above is swallowed")
+
+
+def take_directories(paths: InstancePaths) -> ExitStack:
+    """Prepare and claim the directories; the caller has claimed the name.
+
+    Raises GroundError when another service has one, PathError for one that cannot be used.
+    """
+    with ExitStack() as claims:
         prepare_directories(paths, user_id=os.geteuid())
         claims.enter_context(_claim(paths.instance_lock, "--state-dir"))
         claims.enter_context(_claim(paths.runtime_lock, "--runtime-dir"))

@@ -26,7 +26,7 @@ from pointsman_wire.framing import (
 from pointsman_wire.limits import HEADER_BYTES_MAX
 from pointsman_wire.messages import Error, Message, error_info
 from pointsman_wire.order_messages import Order, OrderAnswer
-from pointsman_wire.sockets.unix_sockets import is_same_user
+from pointsman_wire.sockets.unix_sockets import is_same_user, is_service_user
 
 QUERY_BYTES_MAX = 64 * 1024
 ANSWER_S = 5.0
@@ -91,7 +91,8 @@ async def _ask(path: Path, query: AdminQuery | Order) -> Message:
         raise AdminError("admin sockets are unix sockets: ask on the host of the service")
     reader, writer = await asyncio.open_unix_connection(str(path))
     try:
-        if not is_same_user(cast(socket.socket, writer.get_extra_info("socket"))):
+        peer = cast(socket.socket, writer.get_extra_info("socket"))
+        if not is_same_user(peer) and not is_service_user(peer, path):
             raise AdminError(f"{path} is served by another user: look who made it")
         writer.write(encode_frame(query))
         prefix = await reader.readexactly(PREFIX_BYTES)

@@ -56,6 +56,23 @@ def is_same_user(sock: socket.socket) -> bool:
     """
     if sys.platform != "linux":
         return True
+    return _peer_user(sock) in (os.geteuid(), 0)
+
+
+def is_service_user(sock: socket.socket, path: Path) -> bool:
+    """Root asks a service that runs as a user of its own: is it that user who answers?
+
+    It is who owns the directory of the socket at `path`, when nobody else may write there.
+    """
+    if sys.platform != "linux" or os.geteuid() != 0:
+        return False
+    directory = path.parent.stat()
+    return directory.st_mode & 0o022 == 0 and _peer_user(sock) == directory.st_uid
+
+
+def _peer_user(sock: socket.socket) -> int:
+    if sys.platform != "linux":
+        raise AssertionError("only Linux tells")
     size = struct.calcsize("3i")
     _, uid, _ = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))
-    return uid in (os.geteuid(), 0)
+    return int(uid)

@@ -1,4 +1,4 @@
-"""The command line by which the supervisor starts a worker."""
+"""The command line by which the supervisor or systemd starts a worker."""
 
 import argparse
 import os
@@ -10,6 +10,7 @@ import msgspec
 from pointsman_shm.config import Config
 from pointsman_shm.config_load import configured_paths, load_config
 from pointsman_shm.paths import InstancePaths
+from pointsman_shm.under_systemd import Unit, public_listener, unit_of
 
 
 class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,13 +24,14 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
     ready_fd: int = -1
     alive_fd: int = -1
     accept_loss: bool = False
+    unit: Unit = Unit()
     has_console: bool = False  # a process that takes requests of HTTP
 
 
 def parse_options(arguments: Sequence[str]) -> WorkerOptions:
     """Read the command line and the configuration file that it names.
 
-    Raises SystemExit (2) for a wrong command line, ConfigError or PathError with words.
+    Raises SystemExit (2) for a wrong command line; ConfigError, PathError, UnitError with words.
     """
     parser = argparse.ArgumentParser(prog="python -m pointsman_workers", allow_abbrev=False)
     which = parser.add_mutually_exclusive_group(required=True)
@@ -42,7 +44,7 @@ def parse_options(arguments: Sequence[str]) -> WorkerOptions:
     parser.add_argument("--config", type=Path, default=None)
     parser.add_argument("--host", default=None, help="taken from the listening socket")
     parser.add_argument("--port", type=int, default=None, help="taken from the listening socket")
-    parser.add_argument("--listen-fd", type=int, required=True, help="the public listening socket")
+    parser.add_argument("--listen-fd", type=int, default=-1, help="not given: that of systemd")
     parser.add_argument("--ready-fd", type=int, default=-1, help="gets 'ready' and a newline")
     parser.add_argument("--alive-fd", type=int, default=-1, help="its end means: stop")
     parser.add_argument("--accept-loss", action="store_true", help="of a damaged journal")
@@ -51,6 +53,9 @@ def parse_options(arguments: Sequence[str]) -> WorkerOptions:
     index = read_index(given.spare_fd) if given.index is None else given.index
     if not 0 <= index < given.workers <= 64:
         parser.error(f"worker {index} of {given.workers}: at most 64, counted from 0")
+    listen_fd = given.listen_fd
+    if listen_fd < 0:
+        listen_fd = public_listener(os.environ, os.getpid())
     config = load_config(given.config)
     paths = configured_paths(
         config,
@@ -64,11 +69,12 @@ def parse_options(arguments: Sequence[str]) -> WorkerOptions:
         worker_count=given.workers,
         config=config,
         paths=paths,
-        listen_fd=given.listen_fd,
+        listen_fd=listen_fd,
         ready_fd=given.ready_fd,
         alive_fd=given.alive_fd,
         accept_loss=given.accept_loss,
         has_console=given.console,
+        unit=unit_of(os.environ, os.getpid()),
     )
 
 

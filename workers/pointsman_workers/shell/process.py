@@ -36,6 +36,7 @@ from pointsman_shm.state_files import (
     read_ticket_key,
     ticket_key_for,
 )
+from pointsman_shm.under_systemd import Watchdog
 from pointsman_shm.uplink import WorkerHello
 from pointsman_wire.lane_messages import LaneToWorker
 from pointsman_wire.preamble import Role
@@ -117,6 +118,7 @@ class WorkerProcess:
         self._crash = crash  # called at each named point
         self._loop = asyncio.get_running_loop()
         self._life = Life(self._loop, self._say)
+        self._watchdog = Watchdog(options.unit, self._loop)
         self._driver: Driver | None = None  # set once the core can be told things
         self._doorway: Doorway | None = None
         self._is_stopping = False
@@ -172,9 +174,10 @@ class WorkerProcess:
         )
         gauge = PressureGauge(memory_bytes_max, lambda found: driver.post(PressureMeasured(found)))
         stack.callback(gauge.close)
+        stack.callback(self._watchdog.close)
         driver.start()
         settle_garbage_collector()
-        self._tell_ready()
+        self._watchdog.ready(self._options.ready_fd)
 
     def _setup(self, segments: SharedSegments, epoch: int, address: str) -> WorkerSetup:
         options, memory = self._options, segments.memory
@@ -212,7 +215,8 @@ class WorkerProcess:
             ),
             strangers=strangers(limits),
         )
-        driver.observe_turn = lambda duration_ns: stats.observe(Timing.TURN, duration_ns)
+        watching = self._watchdog.watching
+        driver.observe_turn = watching(lambda turn_ns: stats.observe(Timing.TURN, turn_ns))
         driver.observe_wait = scheduling_observer(stats, core.shard)
         self._life.hangs_on(driver)
         stack.push_async_callback(driver.end, FLUSH_S)
@@ -282,12 +286,6 @@ class WorkerProcess:
         assert self._driver is not None
         offers = sum(sender.offer_count for sender in self._senders.values())
         return self._driver.connection_count + offers
-
-    def _tell_ready(self) -> None:
-        ready_fd = self._options.ready_fd
-        if ready_fd >= 0:
-            os.write(ready_fd, b"ready\n")
-            os.close(ready_fd)
 
     # ---- serve
 

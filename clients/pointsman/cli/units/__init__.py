@@ -1,0 +1,1 @@
+"""`systemd` and `node install`: processes as units of systemd."""

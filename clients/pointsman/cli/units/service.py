@@ -1,0 +1,177 @@
+"""`systemd install` and `systemd uninstall`: the service as units, written for this environment."""
+
+import os
+import sys
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import typer
+
+from pointsman.cli.endings import USAGE, Commands, Trouble
+from pointsman.cli.screen import say
+from pointsman.cli.units import surroundings
+from pointsman.cli.units.writing import SERVICE_FILES, Installation, service_unit, text_of
+
+app = typer.Typer(cls=Commands, help="Run the service as units of systemd.", no_args_is_help=True)
+
+WORKERS_MAX = 64
+UNITS = "etc/systemd/system"
+# What comes along -> where systemd reads it.
+OTHER_FILES = {
+    "pointsman.sysusers": "etc/sysusers.d/pointsman.conf",
+    "pointsman.tmpfiles": "etc/tmpfiles.d/pointsman.conf",
+}
+ENABLED = (
+    "pointsman.target",
+    "pointsman.socket",
+    "pointsman-manager.service",
+    "pointsman-console.service",
+)
+
+Root = Annotated[
+    Path | None,
+    typer.Option(help="Write below this directory, and start nothing.", resolve_path=True),
+]
+ForUser = Annotated[bool, typer.Option("--user", help="For this user alone, without root.")]
+
+
+@app.command()
+def install(
+    *,
+    workers: Annotated[
+        str, typer.Option(help="How many, or auto: one for each processor.")
+    ] = "auto",
+    host: Annotated[str, typer.Option(help="Address to listen at.")] = "",
+    port: Annotated[int | None, typer.Option(min=1, max=65_535, help="The public port.")] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="Configuration file (TOML).", resolve_path=True)
+    ] = None,
+    root: Root = None,
+    user: ForUser = False,
+    service_user: Annotated[
+        str, typer.Option(help="An existing system user to run as; else one is made.")
+    ] = "",
+    insecure_plaintext: Annotated[
+        bool, typer.Option("--insecure-plaintext", help="Open to the network, without TLS.")
+    ] = False,
+    start: Annotated[bool, typer.Option(help="Start it, and wait until it is ready.")] = True,
+) -> None:
+    """Write the units of the service for this Python, enable them, and start.
+
+    A second time changes what is there: other options are written, and a
+    service that runs is started anew, while clients wait at its open port.
+    """
+    section = _server_section(config)
+    made = Installation(
+        python=Path(sys.executable),
+        environment=surroundings.environment_of_python(),
+        worker_count=worker_count(workers, section.get("workers")),
+        host=host or section.get("host", "127.0.0.1"),
+        port=port or section.get("port", 7400),
+        config=config,
+        is_open=insecure_plaintext,
+        service_user=service_user,
+        service_group=surroundings.system_group(service_user) if service_user else "",
+        state_dir=str(surroundings.users_state() / "pointsman" / "default") if user else "",
+        is_users=user,
+    )
+    folder, made = _write(made, root)
+    say(f"wrote {len(SERVICE_FILES)} units to {folder}")
+    if root is not None:
+        return
+    _enable(made, folder)
+    if start:
+        _control(made, "restart", "pointsman.target")
+        say(f"pointsman ready: {made.host}:{made.port}, {made.worker_count} workers, by systemd")
+
+
+@app.command()
+def uninstall(*, root: Root = None, user: ForUser = False) -> None:
+    """Stop the service, and remove its units; its state and user stay."""
+    made = Installation(python=Path(sys.executable), is_users=user)
+    base = surroundings.system_folder(root) if not user else Path("/")
+    folder = surroundings.users_folder() if user else base / UNITS
+    if root is None:
+        if not (folder / "pointsman.target").exists():
+            raise Trouble(f"no service is installed in {folder}")
+        _control(made, "disable", "--now", *ENABLED)
+        _control(made, "stop", "pointsman-prepare.service")
+        _set_workers(made, folder, 0)
+    others = [] if user else [base / path for path in OTHER_FILES.values()]
+    for path in [*(folder / name for name in SERVICE_FILES), *others]:
+        path.unlink(missing_ok=True)
+    if root is None:
+        _control(made, "daemon-reload")
+    say(f"removed the units from {folder}; the state is kept")
+
+
+def worker_count(wish: str, configured: int | None = None) -> int:
+    """Return the count that is meant.  Raises Trouble."""
+    if wish == "auto":
+        return configured or min(WORKERS_MAX, os.cpu_count() or 1)
+    if not wish.isdecimal() or not 1 <= int(wish) <= WORKERS_MAX:
+        raise Trouble(f"--workers {wish}: auto, or 1 to {WORKERS_MAX}", code=USAGE)
+    return int(wish)
+
+
+def _server_section(config: Path | None) -> dict[str, Any]:
+    """Return what the socket and the units have to know of the configuration."""
+    if config is None:
+        return {}
+    try:
+        section = tomllib.loads(config.read_text(encoding="utf-8")).get("server", {})
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise Trouble(f"{config}: {error}", code=USAGE) from None
+    return section if isinstance(section, dict) else {}
+
+
+def _write(made: Installation, root: Path | None) -> tuple[Path, Installation]:
+    words = [str(made.python), made.host, made.state_dir, *made.environment.values()]
+    surroundings.check_words([*words, str(made.config or "")])
+    if made.is_users:
+        folder = surroundings.users_folder()
+    else:
+        base = surroundings.system_folder(root)
+        folder = base / UNITS
+        needed = surroundings.needed_places(made.environment)
+        made = msgspec.structs.replace(made, is_in_home=surroundings.check_for_system(needed))
+        for name, path in OTHER_FILES.items():
+            text = text_of(name)
+            if made.service_user:
+                text = _for_user(name, made)
+            surroundings.write(base / path, text)
+    for name in SERVICE_FILES:
+        surroundings.write(folder / name, service_unit(name, made))
+    return folder, made
+
+
+def _for_user(name: str, made: Installation) -> str:
+    if name == "pointsman.sysusers":
+        return f"# Runs as {made.service_user}, who was there.\n"
+    owners = f"{made.service_user} {made.service_group}"
+    return text_of(name).replace("pointsman pointsman", owners)
+
+
+def _enable(made: Installation, folder: Path) -> None:
+    if not made.is_users:
+        surroundings.run("systemd-sysusers", f"/{OTHER_FILES['pointsman.sysusers']}")
+        surroundings.run("systemd-tmpfiles", "--create", f"/{OTHER_FILES['pointsman.tmpfiles']}")
+    _control(made, "daemon-reload")
+    _control(made, "enable", *ENABLED)
+    _set_workers(made, folder, made.worker_count)
+
+
+def _set_workers(made: Installation, folder: Path, count: int) -> None:
+    """Enable so many workers, and stop those of a former, larger number."""
+    wanted = [f"pointsman-worker@{index}.service" for index in range(count)]
+    enabled = [path.name for path in (folder / "pointsman.target.wants").glob("pointsman-worker@*")]
+    if former := sorted(set(enabled) - set(wanted)):
+        _control(made, "disable", "--now", *former)
+    if wanted:
+        _control(made, "enable", *wanted)
+
+
+def _control(made: Installation, *words: str) -> None:
+    surroundings.run("systemctl", *(["--user"] if made.is_users else []), *words)

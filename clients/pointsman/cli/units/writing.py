@@ -1,0 +1,105 @@
+"""Makes the unit files of an installation out of those that come along.
+
+Those that come along are whole unit files for an environment in /opt/pointsman, and are checked as
+they stand; what an installation has other is replaced word by word.  A user's own systemd may not
+do what needs rights, so there such settings are left out.
+"""
+
+import re
+from pathlib import Path
+
+import msgspec
+
+PYTHON = "/opt/pointsman/bin/python"
+PLACES = "--state-dir /var/lib/pointsman/default --runtime-dir /run/pointsman/default"
+ADDRESS = "--host 127.0.0.1 --port 7400"
+SERVICE_FILES = (
+    "pointsman.target",
+    "pointsman.slice",
+    "pointsman.socket",
+    "pointsman-name.socket",
+    "pointsman-prepare.service",
+    "pointsman-manager.service",
+    "pointsman-worker@.service",
+    "pointsman-console.service",
+)
+NODE_FILE = "pointsman-node@.service"
+NODE_STATE = "/var/lib/pointsman-node"
+# Needs rights, or a mount namespace, that a user's systemd does not have.
+NOT_FOR_USERS = re.compile(
+    r"(User|Group|CapabilityBoundingSet|AmbientCapabilities|Protect\w+|Private\w+|DevicePolicy"
+    r"|ReadWritePaths|RemoveIPC|OOMScoreAdjust|KeyringMode|StateDirectory\w*|RuntimeDirectory\w*"
+    r"|LoadCredential|LimitNOFILE|Nice)=.*\n"
+)
+# In the wheel they lie beside this module, in a checkout in a folder of their own.
+FILE_PLACES = (
+    Path(__file__).with_name("files"),
+    Path(__file__).parents[4] / "systemd",
+)
+
+
+class Installation(msgspec.Struct, frozen=True, kw_only=True):
+    """What is different from the files that come along."""
+
+    python: Path
+    environment: dict[str, str] = {}
+    worker_count: int = 2
+    host: str = "127.0.0.1"
+    port: int = 7400
+    config: Path | None = None
+    is_open: bool = False  # beyond this machine, without TLS and tokens
+    service_user: str = ""  # an existing one, instead of one of its own
+    service_group: str = ""
+    state_dir: str = ""  # of a user's service or node
+    is_users: bool = False
+    is_in_home: bool = False  # the environment is: it must be visible
+
+
+def text_of(name: str) -> str:
+    """Return a file that comes along."""
+    for place in FILE_PLACES:
+        if (place / name).is_file():
+            return (place / name).read_text(encoding="utf-8")
+    raise AssertionError(f"{name} is missing in this installation")
+
+
+def service_unit(name: str, installation: Installation) -> str:
+    """Return the text of one of SERVICE_FILES for this installation."""
+    text = _fit(text_of(name), installation)
+    places, address = PLACES, f"--host {installation.host} --port {installation.port}"
+    if installation.is_users:
+        places = f"--state-dir {installation.state_dir} --runtime-dir %t/pointsman/default"
+    if installation.config is not None:
+        places += f" --config {installation.config}"
+    if installation.is_open and "pointsman_sched.ground" in text:
+        address += " --insecure-plaintext"
+    count = installation.worker_count
+    text = text.replace("--workers 2", f"--workers {count}")
+    text = text.replace(PLACES, places).replace(ADDRESS, address)
+    listen = f"[{installation.host}]" if ":" in installation.host else installation.host
+    text = text.replace("127.0.0.1:7400", f"{listen}:{installation.port}")
+    # Above the share at which a worker feels short of memory by itself.
+    return text.replace("MemoryMax=40%", f"MemoryMax={min(90, 20 + 80 // (count + 1))}%")
+
+
+def node_unit(installation: Installation, settings: str) -> str:
+    """Return the template of nodes; `settings` is the file of options, with %i for the name."""
+    text = _fit(text_of(NODE_FILE), installation)
+    if installation.is_users:
+        text = text.replace(f"{NODE_STATE}/%i", f"{installation.state_dir}/%i")
+    return text.replace("/etc/pointsman/node-%i.conf", settings)
+
+
+def _fit(text: str, installation: Installation) -> str:
+    text = text.replace(PYTHON, str(installation.python))
+    lines = [f"Environment={name}={value}\n" for name, value in installation.environment.items()]
+    text = text.replace("[Service]\n", "".join(["[Service]\n", *lines]))
+    if installation.is_users:
+        text = NOT_FOR_USERS.sub("", text).replace("multi-user.target", "default.target")
+        return text.replace("After=network.target\n", "")
+    if installation.service_user:
+        text = re.sub(r"(?m)^User=.*$", f"User={installation.service_user}", text)
+        text = re.sub(r"(?m)^Group=.*$", f"Group={installation.service_group}", text)
+    if installation.is_in_home:
+        text = text.replace("ProtectHome=yes", "ProtectHome=read-only")
+    return text
