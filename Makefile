@@ -14,7 +14,7 @@ SEED    ?= 0
 SHARE ?= 1.0
 LEDGER ?=
 
-.PHONY: redis browser redis-races demo-cluster cluster-faults demo test check crash weather mutants soak faults fuzz torn-reads bench bench-quick clean setup speech
+.PHONY: systemd-test redis browser redis-races demo-cluster cluster-faults demo test check crash weather mutants soak faults fuzz torn-reads bench bench-quick clean setup speech
 
 demo: speech  ## Speak a few sentences, and hear them translated: make demo WAV="one.wav two.wav"
 	$(PYTHON) -m pointsman demo $(WAV)
@@ -22,13 +22,13 @@ demo: speech  ## Speak a few sentences, and hear them translated: make demo WAV=
 test: speech redis browser  ## All tests, warnings as errors
 	$(PYTHON) -m pytest -n $(TEST_PROCESSES) --dist loadscope --reruns $(TEST_RERUNS)
 
-check: setup  ## Format, lint, types (also as Windows and macOS see them) and the house rules
+check: setup  ## Format, lint, types (also as Windows and macOS see them), house rules, units of systemd
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m mypy $(SOURCES)
 	$(PYTHON) -m mypy --platform win32 --cache-dir .mypy_cache/win32 wire clients
 	$(PYTHON) -m mypy --platform darwin --cache-dir .mypy_cache/darwin wire clients
-	$(PYTHON) -m pytest -q tests/test_tidy.py
+	$(PYTHON) -m pytest -q tests/test_tidy.py tests/systemd/test_unit_files.py
 
 faults:  ## Networks that fail: make faults MINUTES=30 SHARE=0.1 LEDGER=runs.jsonl
 	@scripts/setup.sh faults
@@ -43,6 +43,9 @@ crash: setup  ## Deaths at every point, at random, all at once: make crash MINUT
 
 weather: setup  ## Simulated clusters in storms, each seed twice: make weather MINUTES=30 LEDGER=runs.jsonl
 	PYTHONPATH=tests $(PYTHON) -m pointsman_sim --minutes $(MINUTES) --seed $(SEED) --twice $(LEDGER:%=--ledger %)
+
+systemd-test: setup  ## The service under a real systemd, booted for it (needs root): make systemd-test
+	$(PYTHON) -m pytest -q tests/systemd
 
 torn-reads: setup  ## Readers against a writer of shared memory: make torn-reads MINUTES=10
 	PYTHONPATH=tests:tests/shm $(PYTHON) -m campaigns.torn_reads --minutes $(MINUTES) $(LEDGER:%=--ledger %)

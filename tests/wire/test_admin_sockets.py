@@ -1,6 +1,7 @@
 """Typed questions on a unix socket: answered to this user, refused in words otherwise."""
 
 import asyncio
+import os
 import struct
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -114,7 +115,8 @@ async def test_who_asks_nothing_is_ended(path: Path) -> None:
 
 
 async def test_another_user_is_not_answered(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pointsman_wire.sockets.admin.is_same_user", lambda sock: False)
+    stranger = os.geteuid() + 1
+    monkeypatch.setattr("pointsman_wire.sockets.unix_sockets._peer_user", lambda sock: stranger)
     async with serving(path):
         reader, writer = await asyncio.open_unix_connection(str(path))
         writer.write(encode_frame(StatusQuery()))

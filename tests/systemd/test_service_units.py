@@ -1,0 +1,161 @@
+"""The service as units under a real systemd: installed, killed, frozen, restarted, stopped."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from supervised_service import wait_until
+from systemd.booted import ENVIRONMENT, EVERYBODY, Booted, installed, why_not
+
+REASON = why_not()
+pytestmark = [pytest.mark.systemd, pytest.mark.skipif(bool(REASON), reason=REASON)]
+
+ADDRESS = "127.0.0.1:7400"
+SESSIONS = 6
+
+
+@pytest.fixture(scope="module")
+def system() -> Iterator[Booted]:
+    with installed() as made:
+        yield made
+
+
+@contextmanager
+def load(system: Booted, folder: Path) -> Iterator["Progress"]:
+    """Jobs one after another by several sessions; none may fail by the end."""
+    file = folder / "progress"
+    sources = os.environ.get("PYTHONPATH", "")
+    program = system.start(
+        *("env", f"PYTHONPATH={sources}", f"{ENVIRONMENT}/bin/python"),
+        *(str(Path(__file__).with_name("steady_load.py")), ADDRESS, str(SESSIONS), str(file)),
+    )
+    progress = Progress(file)
+    try:
+        progress.wait_for_more()
+        yield progress
+        progress.wait_for_more()
+    finally:
+        file.with_suffix(".stop").touch()
+    said, _ = program.communicate(timeout=60)
+    assert said.startswith("failed 0:"), said
+
+
+class Progress:
+    """What the load has written down."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+
+    def done(self) -> int:
+        """How many results every session has had at least."""
+        return int(self._file.read_text()) if self._file.exists() else 0
+
+    def wait_for_more(self) -> None:
+        before = self.done()
+        wait_until(lambda: self.done() >= before + 3, "every session has more results")
+
+
+def test_the_installed_service_is_ready_and_its_processes_may_do_nothing(system: Booted) -> None:
+    """H2, U1, U7: no rights, a filter of calls, a system user; shared memory is its own alone."""
+    system.wait_ready()
+    for pid in system.pids().values():
+        status = dict(
+            line.split(":\t", 1)
+            for line in system.run("cat", f"/proc/{pid}/status").splitlines()
+            if ":\t" in line
+        )
+        assert status["NoNewPrivs"] == "1"
+        assert status["Seccomp"] == "2"
+        assert all(int(status[name], 16) == 0 for name in ("CapEff", "CapPrm", "CapBnd", "CapAmb"))
+        assert 0 < int(status["Uid"].split()[0]) < 1000
+        assert "max core file size" in system.run("cat", f"/proc/{pid}/limits").lower()
+    modes = set(system.shell("stat -c '%a %U' /dev/shm/pointsman.*").splitlines())
+    assert modes == {"600 pointsman"}
+    assert system.shell("stat -c %a /var/lib/pointsman /run/pointsman") == "700\n750"
+    assert "desk" not in system.pointsman("nodes")
+
+
+def test_h3_the_manager_is_the_last_to_be_killed_for_memory(system: Booted) -> None:
+    pids = system.pids()
+    scores = {
+        unit: int(system.run("cat", f"/proc/{pid}/oom_score_adj")) for unit, pid in pids.items()
+    }
+    assert scores.pop("manager") < min(scores.values())
+    for unit in EVERYBODY:
+        assert system.property(unit, "MemoryMax").isdecimal()
+        assert system.property(unit, "TasksMax").isdecimal()
+        assert system.property(unit, "WatchdogUSec") == "5s"
+        assert system.property(unit, "Restart") == "always"
+        assert system.property(unit, "LimitCORE") == "0"
+
+
+def test_killed_under_load_each_comes_back_and_the_others_stay(
+    system: Booted, tmp_path: Path
+) -> None:
+    """P1, P7: kill -9 of a worker and of the manager; no submit fails."""
+    system.wait_ready()
+    with load(system, tmp_path) as progress:
+        for unit in ("worker@1", "manager"):
+            before = system.pids()
+            system.run("kill", "-KILL", str(before[unit]))
+            system.wait_for_another(unit, before[unit])
+            after = system.pids()
+            assert after.pop(unit) != before.pop(unit)
+            assert after == before
+            progress.wait_for_more()
+
+
+def test_h3_the_watchdog_bites_a_frozen_worker_alone(system: Booted) -> None:
+    system.wait_ready()
+    before = system.pids()
+    frozen = before["worker@0"]
+    system.run("kill", "-STOP", str(frozen))
+    system.wait_for_another("worker@0", frozen)
+    after = system.pids()
+    assert after.pop("worker@0") != before.pop("worker@0")
+    assert after == before
+    assert "Watchdog timeout" in system.run("journalctl", "-u", "pointsman-worker@0", "-q")
+
+
+def test_clients_wait_at_the_open_port_while_everything_restarts(
+    system: Booted, tmp_path: Path
+) -> None:
+    system.wait_ready()
+    before = system.pids()
+    client = (
+        "import socket, sys\n"
+        "s = socket.create_connection(('127.0.0.1', 7400), 30)\n"
+        "s.sendall(b'GET / HTTP/1.1\\r\\nHost: here\\r\\nConnection: close\\r\\n\\r\\n')\n"
+        "print(s.recv(12).decode())\n"
+    )
+    system.run("systemctl", "restart", "--no-block", "pointsman.target")
+    wait_until(
+        lambda: not any(system.is_ready(f"worker@{index}") for index in range(2)),
+        "no worker is there",
+    )
+    answered = system.run(f"{ENVIRONMENT}/bin/python", "-c", client)
+    assert answered.startswith("HTTP/1.1 "), "it waited, and was not refused"
+    system.wait_ready()
+    after = system.pids()
+    assert all(after[unit] != before[unit] for unit in EVERYBODY)
+
+
+def test_stop_leaves_nothing_and_start_brings_all_back(system: Booted) -> None:
+    system.wait_ready()
+    assert system.segments()
+    system.run("systemctl", "stop", "pointsman.target", "pointsman-prepare.service")
+    assert system.segments() == []
+    assert system.run("find", "/run/pointsman", may_fail=True) == ""
+    assert system.shell("ss -ltnH 'sport = :7400'") == ""
+    system.run("systemctl", "start", "pointsman.target")
+    system.wait_ready()
+    system.pointsman("status")
+
+
+def test_uninstalled_it_is_gone_and_its_state_is_kept(system: Booted) -> None:
+    system.pointsman("systemd", "uninstall")
+    assert system.segments() == []
+    assert system.run("find", "/etc/systemd/system", "-name", "pointsman*") == ""
+    assert system.shell("ls /var/lib/pointsman/default/instance_uid")

@@ -1,0 +1,156 @@
+"""The unit files, as they lie here and as an installation writes them: sound, and closed enough."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from pointsman.cli.endings import Trouble
+from pointsman.cli.units import surroundings
+from pointsman.cli.units.service import worker_count
+from pointsman.cli.units.writing import NODE_FILE, SERVICE_FILES, Installation, service_unit
+
+UNITS = Path(__file__).parents[2] / "systemd"
+ANALYZE = shutil.which("systemd-analyze")
+needs_systemd = pytest.mark.skipif(ANALYZE is None, reason="no systemd-analyze here")
+INSTALLATION = Installation(python=Path(sys.executable))
+SERVICES = sorted(name for name in SERVICE_FILES if name.endswith(".service"))
+
+
+def analyze(*words: str, runtime_dir: str = "/run/user/0") -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "XDG_RUNTIME_DIR": runtime_dir}
+    return subprocess.run(
+        ["systemd-analyze", *words],
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=60,
+        check=False,
+    )
+
+
+@needs_systemd
+@pytest.mark.parametrize("name", SERVICES)
+def test_h1_a_process_of_the_service_is_exposed_by_1_5_at_most(name: str) -> None:
+    done = analyze("security", "--offline=yes", "--threshold=15", str(UNITS / name))
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@needs_systemd
+def test_h1_a_node_which_runs_jobs_is_exposed_by_4_at_most() -> None:
+    done = analyze("security", "--offline=yes", "--threshold=40", str(UNITS / NODE_FILE))
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@needs_systemd
+@pytest.mark.parametrize(
+    "installation",
+    [
+        INSTALLATION,
+        msgspec.structs.replace(
+            INSTALLATION,
+            worker_count=64,
+            host="::1",
+            port=7999,
+            config=Path("/etc/pointsman/config.toml"),
+            environment={"PYTHONPATH": "/opt/a:/opt/b"},
+            is_in_home=True,
+        ),
+        msgspec.structs.replace(INSTALLATION, is_users=True, state_dir="/home/me/.local/state/p"),
+    ],
+    ids=["plain", "everything", "user"],
+)
+def test_systemd_understands_every_unit_that_is_written(
+    installation: Installation, tmp_path: Path
+) -> None:
+    for name in SERVICE_FILES:
+        (tmp_path / name).write_text(service_unit(name, installation))
+    names = [name.replace("@", "@0") for name in SERVICE_FILES]
+    files = [str(tmp_path / name) for name in names]
+    for file, name in zip(files, SERVICE_FILES, strict=True):
+        if not Path(file).exists():
+            Path(file).symlink_to(tmp_path / name)
+    mode = "--user" if installation.is_users else "--system"
+    words = ("verify", mode, "--man=no", "--recursive-errors=yes", *files)
+    done = analyze(*words, runtime_dir=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    ours = [line for line in done.stderr.splitlines() if "pointsman" in line]
+    assert not ours
+
+
+def test_what_an_installation_has_other_stands_in_every_unit() -> None:
+    installation = msgspec.structs.replace(
+        INSTALLATION,
+        python=Path("/srv/p/bin/python"),
+        worker_count=5,
+        port=7999,
+        config=Path("/etc/p.toml"),
+        service_user="speech",
+        service_group="audio",
+    )
+    texts = {name: service_unit(name, installation) for name in SERVICE_FILES}
+    assert "ListenStream=127.0.0.1:7999" in texts["pointsman.socket"]
+    for name in SERVICES:
+        started = [line for line in texts[name].splitlines() if line.startswith("Exec")]
+        own = [line for line in started if "/bin/kill" not in line]
+        assert all("=/srv/p/bin/python" in line for line in own)
+        assert all("--workers 5" in line and "--config /etc/p.toml" in line for line in own)
+        assert "User=speech\nGroup=audio\n" in texts[name]
+        assert "7400" not in texts[name]
+        assert "/opt/pointsman" not in texts[name]
+
+
+def test_u7_no_unit_lets_go_of_shared_memory_and_none_writes_cores() -> None:
+    for name in SERVICES:
+        lines = (UNITS / name).read_text().splitlines()
+        assert {"RemoveIPC=no", "LimitCORE=0", "User=pointsman"} <= set(lines)
+
+
+def test_h3_every_process_is_watched_and_bounded() -> None:
+    for name in (f"pointsman-{process}.service" for process in ("manager", "worker@", "console")):
+        keys = dict(
+            line.split("=", 1) for line in (UNITS / name).read_text().splitlines() if "=" in line
+        )
+        assert keys["WatchdogSec"] == "5"
+        assert keys["Restart"] == "always"
+        assert {"MemoryMax", "TasksMax", "LimitNOFILE", "OOMScoreAdjust"} <= set(keys)
+        assert keys["Type"] == "notify"
+
+
+def test_a_users_units_ask_for_no_rights() -> None:
+    installation = msgspec.structs.replace(INSTALLATION, is_users=True, state_dir="/home/me/s")
+    for name in SERVICES:
+        text = service_unit(name, installation)
+        assert "User=" not in text
+        assert "ProtectSystem" not in text
+        assert "--state-dir /home/me/s --runtime-dir %t/pointsman/default" in text
+
+
+def test_an_environment_that_others_cannot_read_is_refused_with_what_to_do(
+    tmp_path: Path,
+) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    with pytest.raises(Trouble, match=r"temporary|closed to them"):
+        surroundings.check_for_system([closed / "bin"])
+
+
+@pytest.mark.parametrize("wish", ["0", "65", "-1", "many", ""])
+def test_a_worker_count_that_cannot_be_is_refused(wish: str) -> None:
+    with pytest.raises(Trouble, match="auto, or 1 to 64"):
+        worker_count(wish)
+
+
+def test_auto_means_the_configuration_or_a_worker_for_each_processor() -> None:
+    assert worker_count("auto", 7) == 7
+    assert 1 <= worker_count("auto") <= 64
+
+
+@pytest.mark.parametrize("word", ["/a b", "/a%i", "/a$b", '/a"', "/a\\"])
+def test_a_path_that_a_unit_would_read_otherwise_is_refused(word: str) -> None:
+    with pytest.raises(Trouble, match="unit file"):
+        surroundings.check_words([word])

@@ -1,0 +1,132 @@
+"""Sockets taken over, readiness and signs of life, as systemd would see them."""
+
+import asyncio
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from time import monotonic
+
+import pytest
+
+from pointsman_shm.under_systemd import Unit, UnitError, Watchdog, public_listener, unit_of
+
+WATCHDOG_S = 0.2
+
+
+@pytest.fixture
+def notices(tmp_path: Path) -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.bind(str(tmp_path / "n"))
+        sock.setblocking(False)
+        yield sock
+
+
+def said(notices: socket.socket) -> list[str]:
+    """What has been sent so far."""
+    found = []
+    while True:
+        try:
+            found.append(notices.recv(100).decode())
+        except BlockingIOError:
+            return found
+
+
+def unit(notices: socket.socket) -> Unit:
+    environment = {"NOTIFY_SOCKET": notices.getsockname(), "WATCHDOG_USEC": "200000"}
+    return unit_of(environment, os.getpid())
+
+
+def test_without_systemd_nothing_is_said_and_nobody_watches() -> None:
+    alone = unit_of({}, os.getpid())
+    assert alone == Unit()
+    alone.tell("READY=1")
+
+
+def test_a_watch_over_another_process_is_not_this_ones() -> None:
+    environment = {"WATCHDOG_USEC": "200000", "WATCHDOG_PID": str(os.getpid() + 1)}
+    assert unit_of(environment, os.getpid()).watchdog_s == 0
+
+
+def test_a_systemd_that_is_gone_ends_nobody(tmp_path: Path) -> None:
+    Unit(str(tmp_path / "nobody")).tell("READY=1")
+
+
+async def test_a_process_says_that_it_is_ready_to_both_who_ask(notices: socket.socket) -> None:
+    ours, theirs = os.pipe()
+    watchdog = Watchdog(unit(notices), asyncio.get_running_loop())
+    watchdog.ready(theirs)
+    watchdog.close()
+    assert os.read(ours, 100) == b"ready\n"
+    os.close(ours)
+    assert said(notices) == ["READY=1"]
+
+
+async def test_h3_turns_feed_the_watchdog(notices: socket.socket) -> None:
+    watchdog = Watchdog(unit(notices), asyncio.get_running_loop())
+    observed: list[int] = []
+    turned = watchdog.watching(observed.append)
+    watchdog.ready(-1)
+    heard: list[str] = []
+    until_s = monotonic() + 20
+    while heard.count("WATCHDOG=1") < 3:
+        assert monotonic() < until_s
+        turned(5)
+        await asyncio.sleep(WATCHDOG_S / 10)
+        heard += said(notices)
+    watchdog.close()
+    assert set(observed) == {5}
+
+
+async def test_h3_a_loop_that_spins_without_a_turn_does_not_feed_it(
+    notices: socket.socket,
+) -> None:
+    loop = asyncio.get_running_loop()
+    watchdog = Watchdog(unit(notices), loop)
+    spins = 0
+    over: asyncio.Future[None] = loop.create_future()
+
+    def spin() -> None:
+        nonlocal spins
+        spins += 1
+        if not over.done():
+            loop.call_soon(spin)
+
+    watchdog.ready(-1)
+    spin()
+    loop.call_later(3 * WATCHDOG_S, over.set_result, None)
+    await over
+    watchdog.close()
+    assert spins > 100
+    assert said(notices) == ["READY=1"]
+
+
+def listening(family: socket.AddressFamily) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock.bind("" if family == socket.AF_UNIX else ("127.0.0.1", 0))
+    sock.listen()
+    return sock
+
+
+def test_the_public_port_is_found_among_other_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
+    with listening(socket.AF_UNIX) as name, listening(socket.AF_INET) as port:
+        first, second = sorted((name.fileno(), port.fileno()))
+        monkeypatch.setattr("pointsman_shm.under_systemd.FIRST_DESCRIPTOR", first)
+        environment = {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": str(second - first + 1)}
+        os.set_inheritable(port.fileno(), True)
+        assert public_listener(environment, os.getpid()) == port.fileno()
+        assert not os.get_inheritable(port.fileno())
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {},
+        {"LISTEN_PID": "1", "LISTEN_FDS": "1"},
+        {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "many"},
+        {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "0"},
+    ],
+)
+def test_without_a_port_the_words_say_what_to_do(environment: dict[str, str]) -> None:
+    with pytest.raises(UnitError, match=r"pointsman\.socket"):
+        public_listener(environment, os.getpid())
