@@ -9,7 +9,7 @@ from time import monotonic
 
 import pytest
 
-from pointsman_shm.under_systemd import Unit, UnitError, Watchdog, public_listener, unit_of
+from pointsman_shm.units.under_systemd import Unit, UnitError, Watchdog, public_listener, unit_of
 
 WATCHDOG_S = 0.2
 
@@ -111,7 +111,7 @@ def listening(family: socket.AddressFamily) -> socket.socket:
 def test_the_public_port_is_found_among_other_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
     with listening(socket.AF_UNIX) as name, listening(socket.AF_INET) as port:
         first, second = sorted((name.fileno(), port.fileno()))
-        monkeypatch.setattr("pointsman_shm.under_systemd.FIRST_DESCRIPTOR", first)
+        monkeypatch.setattr("pointsman_shm.units.under_systemd.FIRST_DESCRIPTOR", first)
         environment = {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": str(second - first + 1)}
         os.set_inheritable(port.fileno(), True)
         assert public_listener(environment, os.getpid()) == port.fileno()

@@ -9,7 +9,7 @@ import uvloop
 
 from pointsman_shm.config_load import ConfigError
 from pointsman_shm.paths import PathError
-from pointsman_shm.under_systemd import UnitError
+from pointsman_shm.units.under_systemd import UnitError
 from pointsman_wire.sockets.crash_points import CrashPointError, read_crash_point
 from pointsman_workers.shell.options import WorkerOptions, parse_options
 from pointsman_workers.shell.process import WorkerProcess, raise_oom_score

@@ -10,7 +10,7 @@ import msgspec
 from pointsman_shm.config import Config
 from pointsman_shm.config_load import configured_paths, load_config
 from pointsman_shm.paths import InstancePaths
-from pointsman_shm.under_systemd import Unit, unit_of
+from pointsman_shm.units.under_systemd import Unit, unit_of
 
 
 class ConsoleOptions(msgspec.Struct, frozen=True, kw_only=True):

@@ -19,7 +19,7 @@ from pointsman_sched.console.observing.routes import observing_routes
 from pointsman_sched.console.options import ConsoleOptions
 from pointsman_sched.console.pages import make_pages
 from pointsman_shm.saying import say
-from pointsman_shm.under_systemd import Watchdog
+from pointsman_shm.units.under_systemd import Watchdog
 from pointsman_wire.admin_messages import AdminAnswer, AdminQuery, Status, StatusQuery
 from pointsman_wire.sockets.admin import AdminServer
 from pointsman_wire.sockets.handover import HandoverReceiver

@@ -54,7 +54,7 @@ from pointsman_shm.state_files import (
     read_ticket_key,
     ticket_key_for,
 )
-from pointsman_shm.under_systemd import Watchdog
+from pointsman_shm.units.under_systemd import Watchdog
 from pointsman_wire.admin_messages import AdminAnswer
 from pointsman_wire.control_messages import ToManager
 from pointsman_wire.coordination.fleet_requests import FleetAsk

@@ -36,7 +36,7 @@ from pointsman_shm.state_files import (
     read_ticket_key,
     ticket_key_for,
 )
-from pointsman_shm.under_systemd import Watchdog
+from pointsman_shm.units.under_systemd import Watchdog
 from pointsman_shm.uplink import WorkerHello
 from pointsman_wire.lane_messages import LaneToWorker
 from pointsman_wire.preamble import Role
