@@ -58,7 +58,7 @@ class Progress:
 
 
 def test_the_installed_service_is_ready_and_its_processes_may_do_nothing(system: Booted) -> None:
-    """H2, U1, U7: no rights, a filter of calls, a system user; shared memory is its own alone."""
+    """U1, U7: no rights, a filter of calls, a system user; shared memory is its own alone."""
     system.wait_ready()
     for pid in system.pids().values():
         status = dict(
@@ -94,7 +94,7 @@ def test_h3_the_manager_is_the_last_to_be_killed_for_memory(system: Booted) -> N
 def test_killed_under_load_each_comes_back_and_the_others_stay(
     system: Booted, tmp_path: Path
 ) -> None:
-    """P1, P7: kill -9 of a worker and of the manager; no submit fails."""
+    """kill -9 of a worker and of the manager; no submit fails."""
     system.wait_ready()
     with load(system, tmp_path) as progress:
         for unit in ("worker@1", "manager"):

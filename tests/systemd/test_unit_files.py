@@ -12,7 +12,7 @@ import pytest
 from pointsman.cli.endings import Trouble
 from pointsman.cli.units import surroundings
 from pointsman.cli.units.service import worker_count
-from pointsman.cli.units.writing import NODE_FILE, SERVICE_FILES, Installation, service_unit
+from pointsman.cli.units.writing import SERVICE_FILES, Installation, service_unit
 
 UNITS = Path(__file__).parents[2] / "systemd"
 ANALYZE = shutil.which("systemd-analyze")
@@ -42,7 +42,9 @@ def test_h1_a_process_of_the_service_is_exposed_by_1_5_at_most(name: str) -> Non
 
 @needs_systemd
 def test_h1_a_node_which_runs_jobs_is_exposed_by_4_at_most() -> None:
-    done = analyze("security", "--offline=yes", "--threshold=40", str(UNITS / NODE_FILE))
+    done = analyze(
+        "security", "--offline=yes", "--threshold=40", str(UNITS / "pointsman-node@.service")
+    )
     assert done.returncode == 0, done.stdout + done.stderr
 
 

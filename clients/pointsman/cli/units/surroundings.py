@@ -62,7 +62,7 @@ def system_folder(root: Path | None) -> Path:
     if sys.platform != "linux":
         raise Trouble(
             f"systemd runs on Linux, this is {sys.platform}",
-            todo="docs/operations.md has examples for launchd and for Windows services",
+            todo="run the service on a Linux host; nodes and clients run here as well",
         )
     if root is None and os.geteuid() != 0:
         raise Trouble(

@@ -23,8 +23,6 @@ SERVICE_FILES = (
     "pointsman-worker@.service",
     "pointsman-console.service",
 )
-NODE_FILE = "pointsman-node@.service"
-NODE_STATE = "/var/lib/pointsman-node"
 # Needs rights, or a mount namespace, that a user's systemd does not have.
 NOT_FOR_USERS = re.compile(
     r"(User|Group|CapabilityBoundingSet|AmbientCapabilities|Protect\w+|Private\w+|DevicePolicy"
@@ -80,14 +78,6 @@ def service_unit(name: str, installation: Installation) -> str:
     text = text.replace("127.0.0.1:7400", f"{listen}:{installation.port}")
     # Above the share at which a worker feels short of memory by itself.
     return text.replace("MemoryMax=40%", f"MemoryMax={min(90, 20 + 80 // (count + 1))}%")
-
-
-def node_unit(installation: Installation, settings: str) -> str:
-    """Return the template of nodes; `settings` is the file of options, with %i for the name."""
-    text = _fit(text_of(NODE_FILE), installation)
-    if installation.is_users:
-        text = text.replace(f"{NODE_STATE}/%i", f"{installation.state_dir}/%i")
-    return text.replace("/etc/pointsman/node-%i.conf", settings)
 
 
 def _fit(text: str, installation: Installation) -> str:
