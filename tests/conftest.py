@@ -4,9 +4,14 @@ Generated cases are the same in every run, so that a change is judged by what it
 campaign with new ones is HYPOTHESIS_PROFILE=campaign, where a found case is printed to be kept.
 """
 
+import gc
 import os
+from collections.abc import Iterator
 
+import pytest
 from hypothesis import HealthCheck, Phase, settings
+
+COLLECTOR = gc.get_threshold()
 
 settings.register_profile(
     "steady",
@@ -19,3 +24,14 @@ settings.register_profile(
 )
 settings.register_profile("campaign", deadline=None, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def collector_as_it_was() -> Iterator[None]:
+    """Processes that are run inside this one set the collector up for a life of jobs.
+
+    For a life of tests that is wrong: what they leave behind would hardly ever be looked at.
+    """
+    yield
+    gc.unfreeze()
+    gc.set_threshold(*COLLECTOR)
