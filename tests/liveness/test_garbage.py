@@ -13,7 +13,9 @@ def test_nodes_that_come_and_go_leave_no_cycles_behind() -> None:
     """Only because of that may what a burst has left be frozen for ever."""
     h = Harness(config_with(max_nodes=512, remember_offline_s=1.0), is_checked=False)
     connections = [Connection(number) for number in range(1, 201)]
-    gc.collect()
+    for _ in range(10):  # what earlier tests have left ends in several rounds
+        if not gc.collect():
+            break
     gc.disable()
     try:
         for connection in connections:
