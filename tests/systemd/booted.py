@@ -9,12 +9,13 @@ import os
 import shutil
 import subprocess
 import sys
-import sysconfig
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import Distribution, distribution, distributions
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from packaging.requirements import Requirement
 from supervised_service import wait_until
 
 SCRIPT = Path(__file__).parents[1] / "boot_systemd.sh"
@@ -22,6 +23,7 @@ ENVIRONMENT = "/opt/pointsman"
 COMMAND_S = 120
 WORKERS = 2
 EVERYBODY = ("manager", "console", *(f"worker@{index}" for index in range(WORKERS)))
+REPOSITORY = Path(__file__).parents[2]
 SHIM = """#!/opt/pointsman/bin/python
 import sys
 from pointsman.cli.main import main
@@ -46,6 +48,36 @@ def readable_python() -> str:
     return ""
 
 
+def install_packages(folder: Path) -> None:
+    """Unpack a wheel of this tree into a folder, and copy beside it whatever it requires."""
+    made = ("-m", "hatchling", "build", "-t", "wheel", "-d", str(folder / "wheels"))
+    subprocess.run([sys.executable, *made], cwd=REPOSITORY, check=True, capture_output=True)
+    (wheel,) = (folder / "wheels").glob("*.whl")
+    shutil.unpack_archive(wheel, folder, "zip")
+    shutil.rmtree(folder / "wheels")
+    (ours,) = distributions(path=[str(folder)])
+    for found in required(ours, {"server"}):
+        for file in found.files or ():
+            if ".." not in file.parts and file.suffix != ".pyc":
+                (folder / file).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(str(file.locate()), folder / file)
+
+
+def required(ours: Distribution, extras: set[str]) -> list[Distribution]:
+    """Return what a distribution requires with these extras, and whatever that requires."""
+    found: dict[str, Distribution] = {}
+    todo = [(ours, extras)]
+    while todo:
+        of, extras = todo.pop()
+        for wanted in map(Requirement, of.requires or ()):
+            cases = [{"extra": extra} for extra in extras or {""}]
+            is_asked = not wanted.marker or any(map(wanted.marker.evaluate, cases))
+            if is_asked and wanted.name not in found:
+                found[wanted.name] = distribution(wanted.name)
+                todo.append((found[wanted.name], wanted.extras))
+    return list(found.values())
+
+
 class Booted:
     """A systemd that runs."""
 
@@ -54,7 +86,7 @@ class Booted:
         self._left: list[subprocess.Popen[str]] = []
 
     def up(self) -> None:
-        """Boot, and make an environment with what this one has."""
+        """Boot, and make an environment with a wheel of this tree installed."""
         environment = {
             **os.environ,
             "PM_FRESH": "/opt /var/lib",
@@ -64,9 +96,10 @@ class Booted:
         command = [str(SCRIPT), "up", str(self._state), "/etc/systemd/system"]
         subprocess.run(command, env=environment, check=True, capture_output=True, timeout=COMMAND_S)
         self.run(readable_python(), "-m", "venv", "--without-pip", ENVIRONMENT)
-        packages = sysconfig.get_path("purelib")
+        copied = self._state / "packages"
+        install_packages(copied)
         self.shell(
-            f"echo {packages} > $(echo {ENVIRONMENT}/lib/python3.*/site-packages)/outer.pth\n"
+            f"cp -r {copied}/. {ENVIRONMENT}/lib/python3.*/site-packages/\n"
             f"cat > {ENVIRONMENT}/bin/pointsman <<'EOF'\n{SHIM}EOF\n"
             f"chmod +x {ENVIRONMENT}/bin/pointsman"
         )
@@ -154,10 +187,5 @@ def booted() -> Iterator[Booted]:
 def installed() -> Iterator[Booted]:
     """One in which the service was installed, and is ready."""
     with booted() as system:
-        path = os.pathsep.join(sys.path[1:] if not sys.path[0] else sys.path)
-        sources = os.environ.get("PYTHONPATH", path)
-        system.run(
-            *("env", f"PYTHONPATH={sources}", f"{ENVIRONMENT}/bin/pointsman"),
-            *("systemd", "install", "--workers", str(WORKERS)),
-        )
+        system.pointsman("systemd", "install", "--workers", str(WORKERS))
         yield system

@@ -1,6 +1,5 @@
 """The service as units under a real systemd: installed, killed, frozen, restarted, stopped."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,9 +25,8 @@ def system() -> Iterator[Booted]:
 def load(system: Booted, folder: Path) -> Iterator["Progress"]:
     """Jobs one after another by several sessions; none may fail by the end."""
     file = folder / "progress"
-    sources = os.environ.get("PYTHONPATH", "")
     program = system.start(
-        *("env", f"PYTHONPATH={sources}", f"{ENVIRONMENT}/bin/python"),
+        *(f"{ENVIRONMENT}/bin/python", "-I"),
         *(str(Path(__file__).with_name("steady_load.py")), ADDRESS, str(SESSIONS), str(file)),
     )
     progress = Progress(file)
