@@ -47,6 +47,7 @@ OURS_ALLOWED = {
 # Outside library -> the files and folders that may import it.
 ALL_PACKAGES = tuple(f"{path}/" for path in PACKAGE_PATHS.values())
 LIBRARIES: dict[str, tuple[str, ...]] = {
+    "cryptography": ("wire/pointsman_wire/secure/certificates.py",),
     "msgspec": ALL_PACKAGES,
     "posix_ipc": ("shm/pointsman_shm/memory/segment.py",),
     "psutil": ("sched/pointsman_sched/", "workers/pointsman_workers/shell/", "clients/pointsman/"),
@@ -68,6 +69,7 @@ ONE_FILE_PER_PACKAGE = {"psutil", "uvloop"}
 PURE_FOLDERS = (
     "shm/pointsman_shm/rules/",
     "shm/pointsman_shm/snapshot/",
+    "shm/pointsman_shm/tls/exposure.py",
     "wire/pointsman_wire/coordination/requests.py",
     "wire/pointsman_wire/coordination/inbox_requests.py",
     "wire/pointsman_wire/coordination/keys.py",
@@ -118,6 +120,7 @@ import importlib, pkgutil, sys
 class Blocker:
     def find_spec(self, name, path=None, target=None):
         server = {"uvloop", "posix_ipc", "psutil", "pocketsphinx", "redis", "hiredis", "websockets"}
+        server.add("cryptography")
         if name.partition(".")[0] in server or name.startswith("pointsman_wire.coordination."):
             raise ModuleNotFoundError(name)
 sys.meta_path.insert(0, Blocker())
@@ -125,6 +128,8 @@ import pointsman, pointsman_wire
 web = "pointsman_wire.sockets.web."
 # Clients dial WebSockets with the extra `web` only.
 servers = {web + name for name in ("web_connection", "web_dialled", "web_stream")}
+# Nodes enrol with the extra `tls` only.
+servers.add("pointsman_wire.secure.certificates")
 for package in (pointsman, pointsman_wire):
     for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
         # Servers alone coordinate; nothing of a client may want it.

@@ -37,7 +37,7 @@ from pointsman_workers.core.setup import WorkerSetup
 from pointsman_workers.journal.judging import JournalOwner
 from pointsman_workers.journal.store import JournalPlace, JournalStore
 from pointsman_workers.shell.bounds import connection_limits
-from pointsman_workers.shell.process import settle_garbage_collector
+from pointsman_workers.shell.settling_in import settle_garbage_collector
 
 NODES = 10
 SLOTS = 256

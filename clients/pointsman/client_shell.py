@@ -7,7 +7,6 @@ exceptions and partial results.
 import asyncio
 import logging
 import os
-import ssl
 from collections import deque
 from collections.abc import Callable
 from itertools import count
@@ -18,6 +17,7 @@ from pointsman.errors import SessionError, Unreachable
 from pointsman.recording.client_scribe import ClientScribe
 from pointsman.recording.history_file import HistoryFile
 from pointsman.recording.recorded_core import RecordedCore
+from pointsman.secure.reaching import TLS_SCHEME, Belief, dialling
 from pointsman.session_core.client import ClientCore
 from pointsman.session_core.events import (
     CancelWished,
@@ -99,19 +99,19 @@ class OpenedSession:
 class ClientShell:
     """Runs the core of one client on the running loop.
 
-    Raises AddressError, OSError (history), ModuleNotFoundError (an address with ws://).
+    Raises AddressError, OSError (history, ca), ValueError (pin), ModuleNotFoundError (ws://).
     """
 
     def __init__(
         self,
         address: str,
         *,
-        tls: ssl.SSLContext | None,
+        belief: Belief,
         is_trunk: bool,
         history: str | Path | None = None,
     ) -> None:
         self._session_id = ""  # of the newest session, for a WebSocket's target
-        settings = _driver_settings(address, tls, lambda: self._session_id)
+        settings = _driver_settings(address, belief, lambda: self._session_id)
         if is_trunk and settings.web is not None:
             raise AddressError("a trunk speaks the binary protocol: write HOST:PORT, without ws://")
         self.core = ClientCore(ClientSetup(entropy=os.urandom, is_trunk=is_trunk))
@@ -257,18 +257,16 @@ def session_error(error: ErrorInfo) -> Unreachable | SessionError:
     return Unreachable(error) if error.code == UNREACHABLE else SessionError(error)
 
 
-def _driver_settings(
-    address: str, tls: ssl.SSLContext | None, session_id: Callable[[], str]
-) -> DriverSettings:
-    """Return how to dial "host:port", "ws://host:port" or "wss://host:port"."""
+def _driver_settings(address: str, belief: Belief, session_id: Callable[[], str]) -> DriverSettings:
+    """Return how to dial "host:port", and that with tls://, ws:// or wss:// before it."""
     scheme, is_web, place = address.partition("://")
-    if not is_web:
-        split_address(address)
-        return DriverSettings(server_address=address, tls=tls)
+    if not is_web or scheme == TLS_SCHEME:
+        dialled = dialling(address, belief)
+        return DriverSettings(server_address=dialled.place, tls=dialled.tls)
     place = place.removesuffix("/")
     if scheme not in ("ws", "wss"):
         raise AddressError(
-            f"address {address!r}: write HOST:PORT, ws://HOST:PORT or wss://HOST:PORT"
+            f"address {address!r}: write HOST:PORT, or that with tls://, ws:// or wss:// before it"
         )
     split_address(place)
     try:
@@ -276,7 +274,6 @@ def _driver_settings(
     except ModuleNotFoundError as error:
         words = f"{address}: WebSockets need one more library: pip install 'pointsman[web]'"
         raise ModuleNotFoundError(words, name=error.name) from error
-    if scheme == "wss":
-        tls = tls or ssl.create_default_context()
+    tls = belief.context() if scheme == "wss" else None
     web = web_dialling(f"{scheme}://{place}", ToClient, session_id)
-    return DriverSettings(server_address=place, tls=tls if scheme == "wss" else None, web=web)
+    return DriverSettings(server_address=place, tls=tls, web=web)

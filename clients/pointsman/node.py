@@ -48,19 +48,19 @@ from pointsman.node_core.events import (
     StoreIdentity,
 )
 from pointsman.node_store import NodeState, NodeStateError, NodeStore
-from pointsman.options import NodeOptions, NodeSettings, register_message
+from pointsman.options import NodeOptions, NodeSettings, belief_of, register_message
 from pointsman.owner.policy import OwnerPolicy
 from pointsman.recording.agent_scribe import AgentScribe
 from pointsman.recording.history_file import HistoryFile
 from pointsman.recording.recorded_core import RecordedCore
 from pointsman.resources import ResourceProbe
+from pointsman.secure.reaching import dialling
 from pointsman_wire.control_messages import Service, ToNode
 from pointsman_wire.lane_messages import AssignAck, LaneToNode, NodeResult
 from pointsman_wire.preamble import Role
 from pointsman_wire.sockets.crash_points import read_crash_point
 from pointsman_wire.sockets.crashing import CrashSpot, Moment, driver_for
 from pointsman_wire.sockets.driver import DriverSettings
-from pointsman_wire.sockets.tcp import split_address
 
 H = TypeVar("H", bound=Handler)
 READY = "ready"
@@ -80,12 +80,13 @@ _log = logging.getLogger("pointsman.node")
 class Node:
     """One node; see NodeOptions for what it takes.  The options are its attributes.
 
-    Raises ValueError for options out of bounds, AddressError for a bad address.
+    Raises ValueError for options out of bounds, AddressError for a bad address, OSError for a
+    `ca` that cannot be read.
     """
 
     def __init__(self, address: str, **options: Unpack[NodeOptions]) -> None:
-        split_address(address)
         settings = NodeSettings(**options)
+        self._dialling = dialling(address, belief_of(settings))
         self.address = address
         self.services = settings.services
         self.asr = settings.asr
@@ -99,7 +100,7 @@ class Node:
         self.labels = settings.labels
         self.state_dir = settings.state_dir
         self.token = settings.token
-        self.tls = settings.tls
+        self.tls = self._dialling.tls
         # connecting, registered, then what the server calls it: ready, degraded, draining ...
         self.state = "stopped"
         # Why the node takes no new jobs at its owner's wish; "" when it takes them.
@@ -224,7 +225,7 @@ class _RunningNode:
             self._recorded(),
             unions={Role.CONTROL: ToNode, Role.LANE: LaneToNode},
             execute=self._execute,
-            settings=DriverSettings(server_address=node.address, tls=node.tls),
+            settings=DriverSettings(server_address=node._dialling.place, tls=node.tls),
         )
         self._does: dict[type, Callable[[Any], None]] = {
             StartJob: self._runner.start,

@@ -12,6 +12,7 @@ from typing import Any, TypedDict, TypeVar
 import msgspec
 
 from pointsman.owner.probes import Probe, checked_probes, probe_words
+from pointsman.secure.reaching import Belief
 from pointsman_wire.control_messages import Hardware, Register, Service, Translation
 from pointsman_wire.messages import meta_fault
 from pointsman_wire.session_messages import Durability, Order, Priority, SessionInit, Submit
@@ -33,7 +34,9 @@ class NodeOptions(TypedDict, total=False):
     labels: Mapping[str, str]
     state_dir: str | Path | None  # keeps id, key and fences over restarts
     token: str
-    tls: ssl.SSLContext | None
+    tls: ssl.SSLContext | None  # a context of your own; or, with tls:// and wss://, one of
+    ca: str | Path | None  # who has signed the server's certificate (PEM); the system's by default
+    pin: str  # the server's key itself, "sha256:...", as the service says it
     tenant: str
     accept_public_jobs: bool
     pool_hints: Sequence[str]
@@ -52,7 +55,9 @@ class ConnectOptions(TypedDict, total=False):
     tenant: str
     session_id: str  # keep it to meet the same jobs again; made by the server when empty
     token: str
-    tls: ssl.SSLContext | None
+    tls: ssl.SSLContext | None  # a context of your own; or, with tls:// and wss://, one of
+    ca: str | Path | None  # who has signed the server's certificate (PEM); the system's by default
+    pin: str  # the server's key itself, "sha256:...", as the service says it
     features: Sequence[str]
     dialect: str
     pairing_code: str
@@ -74,7 +79,9 @@ class TrunkOptions(TypedDict, total=False):
     """How a trunk reaches the server."""
 
     token: str
-    tls: ssl.SSLContext | None
+    tls: ssl.SSLContext | None  # a context of your own; or, with tls:// and wss://, one of
+    ca: str | Path | None  # who has signed the server's certificate (PEM); the system's by default
+    pin: str  # the server's key itself, "sha256:...", as the service says it
     history: str | Path | None  # as of connect, for all its sessions
 
 
@@ -122,6 +129,8 @@ class NodeSettings(msgspec.Struct, frozen=True, kw_only=True):
     state_dir: str | Path | None = None
     token: str = ""
     tls: ssl.SSLContext | None = None
+    ca: str | Path | None = None
+    pin: str = ""
     tenant: str = ""
     accept_public_jobs: bool = True
     pool_hints: Sequence[str] = ()
@@ -141,6 +150,8 @@ class ConnectSettings(msgspec.Struct, frozen=True, kw_only=True):
     session_id: str = ""
     token: str = ""
     tls: ssl.SSLContext | None = None
+    ca: str | Path | None = None
+    pin: str = ""
     features: Sequence[str] = ()
     dialect: str = ""
     pairing_code: str = ""
@@ -210,6 +221,11 @@ def session_message(settings: ConnectSettings) -> SessionInit:
         trace_id=settings.trace_id,
     )
     return checked(init)
+
+
+def belief_of(settings: ConnectSettings | NodeSettings) -> Belief:
+    """Return whom these options believe."""
+    return Belief(tls=settings.tls, ca=settings.ca, pin=settings.pin)
 
 
 def submit_message(options: Mapping[str, Any], *, number: int, stream: bool) -> Submit:

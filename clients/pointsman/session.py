@@ -23,6 +23,7 @@ from pointsman.options import (
     ConnectSettings,
     SubmitOptions,
     TrunkOptions,
+    belief_of,
     session_message,
     submit_message,
 )
@@ -268,7 +269,7 @@ class Trunk:
     async def __aenter__(self) -> "Trunk":
         settings = self._settings
         self._shell = ClientShell(
-            self._address, tls=settings.tls, is_trunk=True, history=settings.history
+            self._address, belief=belief_of(settings), is_trunk=True, history=settings.history
         )
         return self
 
@@ -286,14 +287,17 @@ class Trunk:
 async def connect(address: str, **options: Unpack[ConnectOptions]) -> AsyncIterator[Session]:
     """Open a session over a connection of its own; see ConnectOptions.
 
-    `address` is "host:port", or "ws://host:port" or "wss://host:port" for WebSocket and JSON, which
-    need the extra `web`; there a session is taken up again after a lost connection just the same.
+    `address` is "host:port"; "tls://host:port" over TLS, where `pin` or `ca` say whom to believe;
+    "ws://host:port" or "wss://host:port" for WebSocket and JSON, which need the extra `web`; there
+    a session is taken up again after a lost connection just the same.
     Leaving the block waits for running jobs, leaving it by an exception does not.  Raises
     Unreachable, SessionError, AddressError; ValueError for options out of bounds; with ws:// and
     without its library ModuleNotFoundError.
     """
     settings = ConnectSettings(**options)
-    shell = ClientShell(address, tls=settings.tls, is_trunk=False, history=settings.history)
+    shell = ClientShell(
+        address, belief=belief_of(settings), is_trunk=False, history=settings.history
+    )
     try:
         async with await _open(shell, settings) as session:
             yield session

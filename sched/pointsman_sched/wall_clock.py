@@ -1,4 +1,4 @@
-"""The one place of this package that reads the wall clock: to tell nodes the server's time."""
+"""The one place of this package that reads the wall clock: the server's time, certificates."""
 
 import time
 
@@ -6,3 +6,8 @@ import time
 def wall_clock_offset_ns() -> int:
     """Return wall clock minus monotonic clock; nothing is ever timed by it."""
     return time.time_ns() - time.monotonic_ns()
+
+
+def wall_clock_s() -> int:
+    """Return seconds since 1970, in which the life of certificates is written."""
+    return int(time.time())

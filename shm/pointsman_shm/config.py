@@ -11,6 +11,7 @@ import msgspec
 
 from pointsman_shm.config_redis import RedisConfig
 from pointsman_shm.rules.catalogue import Catalogue
+from pointsman_shm.tls.config import TlsConfig
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -354,6 +355,7 @@ class Config(Section, frozen=True):
     explain: ExplainConfig = ExplainConfig()
     supervision: SupervisionConfig = SupervisionConfig()
     redis: RedisConfig = RedisConfig()
+    tls: TlsConfig = TlsConfig()
     catalogue: Catalogue = Catalogue()
 
     def __post_init__(self) -> None:

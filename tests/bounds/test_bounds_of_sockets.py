@@ -74,7 +74,7 @@ async def test_preamble_hand_over_and_first_frame_share_one_deadline(tmp_path: P
                 worker_index=0,
                 worker_count=2,
                 adopt=driver.adopt,
-                give=lambda _, sock, came_at_ns: sender.give(sock, came_at_ns),
+                give=lambda _, sock, came_at_ns, __: sender.give(sock, came_at_ns),
                 connection_count=lambda: 0,
             )
             doorway = Doorway(

@@ -63,7 +63,7 @@ async def web_place(core: Any, **shape: Any) -> AsyncIterator[Place]:
         with socket.create_server(("127.0.0.1", 0), backlog=512) as listener:
             place = Place(listener.getsockname()[1])
 
-            def give(owner: int, sock: Any, _: int) -> bool:
+            def give(owner: int, sock: Any, _: int, __: object) -> bool:
                 place.given.append(owner)
                 sock.close()
                 return True

@@ -27,7 +27,7 @@ class Hall:
         self.connection_count = 0
         self.is_full = False
 
-    def give(self, owner: int, sock: socket.socket, came_at_ns: int) -> bool:
+    def give(self, owner: int, sock: socket.socket, came_at_ns: int, _: object) -> bool:
         assert came_at_ns <= time.monotonic_ns()
         if not self.is_full:
             self.given.append((owner, sock))

@@ -18,6 +18,8 @@ import struct
 from enum import IntEnum
 from typing import NamedTuple
 
+import msgspec
+
 from pointsman_wire.limits import PROTOCOL_VERSION
 
 MAGIC = b"\xabPMN"
@@ -36,16 +38,32 @@ class Role(IntEnum):
     LANE = 4
 
 
+class Secured(msgspec.Struct, frozen=True, array_like=True):
+    """What TLS has proven of a peer: a node's certificate; without one only that it speaks TLS.
+
+    `key_digest` is the SHA-256 of the node's public key; its certificate is good from `begins_at_s`
+    to `ends_at_s` of the wall clock, in seconds since 1970.
+    """
+
+    name: str = ""
+    pool: str = ""
+    key_digest: bytes = b""
+    begins_at_s: int = 0
+    ends_at_s: int = 0
+
+
 class Preamble(NamedTuple):
     """A decoded preamble; `key` is None when any owner will do.
 
     `is_web`: the connection opened with an HTTP request instead, which nobody has read yet.
+    `secured`: it came over TLS, whose work is done: what follows is plain.
     """
 
     role: Role
     key: int | None
     version: int = PROTOCOL_VERSION
     is_web: bool = False
+    secured: Secured | None = None
 
 
 class PreambleError(Exception):

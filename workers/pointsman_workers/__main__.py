@@ -12,7 +12,8 @@ from pointsman_shm.paths import PathError
 from pointsman_shm.units.under_systemd import UnitError
 from pointsman_wire.sockets.crash_points import CrashPointError, read_crash_point
 from pointsman_workers.shell.options import WorkerOptions, parse_options
-from pointsman_workers.shell.process import WorkerProcess, raise_oom_score
+from pointsman_workers.shell.process import WorkerProcess
+from pointsman_workers.shell.settling_in import raise_oom_score
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from pointsman_sched.supervisor.grounds import GroundError, clean, predecessor, take_directories
 from pointsman_sched.supervisor.options import ServiceOptions, UsageError, parse_options
 from pointsman_sched.supervisor.resplitting import divide_journals
+from pointsman_sched.supervisor.secure_port import prepare_tls
 from pointsman_shm.config_load import ConfigError
 from pointsman_shm.memory.segment import SegmentForeign
 from pointsman_shm.paths import PathError
@@ -59,6 +60,7 @@ async def prepare(options: ServiceOptions) -> None:
         if news := settle_identity(options.paths, os.urandom):
             say(news)
         await divide_journals(options)
+        prepare_tls(options)
 
 
 def clear(options: ServiceOptions) -> None:

@@ -11,6 +11,7 @@ import msgspec
 from pointsman_shm.config import Config
 from pointsman_shm.config_load import load_config
 from pointsman_shm.paths import InstancePaths, resolve_paths
+from pointsman_shm.tls.exposure import exposure_fault
 from pointsman_wire.places import check_instance, default_runtime_dir
 
 
@@ -55,12 +56,11 @@ def parse_options(arguments: Sequence[str]) -> ServiceOptions:
     )
     host = given.host or server.host
     is_open = not is_loopback(host)
-    if is_open and not given.insecure_plaintext:
-        raise UsageError(
-            f"host {host}: beyond this machine anybody could send jobs and join as a node, as "
-            "there is no TLS and there are no tokens; listen on 127.0.0.1 (and reach it through "
-            "a tunnel), or add --insecure-plaintext if the network is trusted"
-        )
+    fault = exposure_fault(
+        host=host, is_loopback=not is_open, is_insecure_wished=given.insecure_plaintext
+    )
+    if fault:
+        raise UsageError(fault)
     return ServiceOptions(
         host=host,
         port=server.port if given.port is None else given.port,

@@ -33,11 +33,13 @@ from pointsman_sched.supervisor.grounds import (
 )
 from pointsman_sched.supervisor.options import ServiceOptions
 from pointsman_sched.supervisor.resplitting import divide_journals
+from pointsman_sched.supervisor.secure_port import open_tls_port, pin_of, prepare_tls
 from pointsman_sched.supervisor.spares import Spare
 from pointsman_sched.supervisor.watching import HangJudge, read_words
 from pointsman_shm.paths import worker_process
 from pointsman_shm.saying import say as say_line
 from pointsman_shm.state_identity import settle_identity
+from pointsman_shm.tls.files import tls_files
 from pointsman_wire.admin_messages import AdminAnswer, AdminQuery, Status, StatusQuery
 from pointsman_wire.sockets.admin import AdminServer
 from pointsman_wire.sockets.unix_sockets import listen_at
@@ -77,6 +79,7 @@ class Supervisor:
         self._children: list[Child] = []  # manager, workers: without them there is no service
         self._console: list[Child] = []  # one or none
         self._address = ""
+        self._tls_listener: socket.socket | None = None
         self._started_at_s = monotonic()
         self._is_told_ready = False
         self._signal_count = 0
@@ -98,8 +101,10 @@ class Supervisor:
         if news := settle_identity(options.paths, os.urandom):
             say(news)
         await divide_journals(options)
+        prepare_tls(options)
         listener = await self._listen(is_patient=had_leftovers)
         self._address = address_text(listener)
+        self._tls_listener = open_tls_port(options)
         for number in (signal.SIGTERM, signal.SIGINT):
             if signal.getsignal(number) is not signal.SIG_IGN:
                 self._loop.add_signal_handler(number, self._signalled)
@@ -115,6 +120,8 @@ class Supervisor:
             await self._wait(lambda: self._signal_count > 0 or self._failed is not None, None)
         finally:
             listener.close()
+            if self._tls_listener is not None:
+                self._tls_listener.close()
             if self._spare is not None:
                 self._spare.close()
             await self._stop_children()
@@ -181,12 +188,16 @@ class Supervisor:
             worker.append("--accept-loss")
         if self._options.has_console:
             worker.append("--console")
-        spare = self._spare = Spare(worker, (alive_fd, listen_fd))
+        descriptors: tuple[int, ...] = (alive_fd, listen_fd)
+        if self._tls_listener is not None:
+            descriptors = (*descriptors, self._tls_listener.fileno())
+            worker += ["--tls-fd", str(self._tls_listener.fileno())]
+        spare = self._spare = Spare(worker, descriptors)
         for index in range(self._options.worker_count):
             plan = ChildPlan(
                 worker_process(index),
                 [*worker, "--index", str(index)],
-                (alive_fd, listen_fd),
+                descriptors,
                 partial(spare.take, index),
             )
             plans.append(plan)
@@ -268,6 +279,9 @@ class Supervisor:
         trust = "open on loopback, no tokens needed"
         if options.is_open_beyond_loopback:
             trust = "OPEN TO THE NETWORK without TLS and tokens"
+        if self._tls_listener is not None:
+            files = tls_files(options.paths, options.config.tls)
+            trust += f"; TLS at {address_text(self._tls_listener)}, {pin_of(files.certificate)}"
         pages = f"; pages at http://{self._address}/" if options.has_console else ""
         return (
             f"pointsman ready: {self._address}, {count} worker{'s' if count > 1 else ''}, "

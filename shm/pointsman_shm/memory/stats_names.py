@@ -109,6 +109,14 @@ class Counter(_Position):
     SUBMITS_FAILED = auto()
     MANAGEMENT_WAIT_LONG = auto()  # above 10 ms
     SCHEDULING_LONG = auto()  # above 50 ms
+    TLS_HANDSHAKES = auto()  # that came to their end
+    TLS_HANDSHAKES_FAILED = auto()
+    ENROLMENTS = auto()
+    ENROLMENTS_REFUSED = auto()
+    CERTIFICATES_RENEWED = auto()
+    CERTIFICATES_REFUSED = auto()  # shown by a node, but revoked, expired or another's
+    CERTIFICATES_OVERDUE = auto()  # a node that is here has not renewed its own in time
+    REVOCATIONS = auto()
 
 
 class Gauge(_Position):

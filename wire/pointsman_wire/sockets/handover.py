@@ -2,7 +2,7 @@
 
     accepting process                       owner
     -----------------                       -----
-    Offer(id, socket)   --[id, came at + descriptor]-->   sends [id] back, then adopts
+    Offer(id, socket)   --[id, came at, origin + descriptor]-->   sends [id] back, then adopts
     closes its copy     <------------[id]--------------
 
 The channel is a SOCK_SEQPACKET unix socket; both ends check the user of the other.  The sender
@@ -32,6 +32,7 @@ from pointsman_wire.preamble import (
     Preamble,
     PreambleError,
     Role,
+    Secured,
     decode_preamble,
 )
 from pointsman_wire.sockets.unix_sockets import close_at, is_same_user, listen_at
@@ -41,6 +42,7 @@ assert sys.platform == "linux"
 
 _ID = struct.Struct("<Q")
 _OFFER = struct.Struct("<QQ")  # id, and when it was accepted, on the monotonic clock of this host
+_ORIGIN_BYTES_MAX = 1_024
 _PACKETS_PER_TURN_MAX = 64
 _RETRY_S = 0.02
 
@@ -57,12 +59,24 @@ class HandoverLimits(msgspec.Struct, frozen=True, kw_only=True):
     silence_s: float = 2.0
 
 
+class Origin(msgspec.Struct, frozen=True, array_like=True):
+    """Whence a connection comes whose TLS the accepting process ends: its socket does not tell."""
+
+    address: str
+    secured: Secured
+
+
+_encode_origin = msgspec.msgpack.Encoder().encode
+_decode_origin = msgspec.msgpack.Decoder(Origin).decode
+
+
 class Offer(msgspec.Struct, eq=False):
     """A connection on its way: our copy of it, and until when its owner may be silent."""
 
     sock: socket.socket
     came_at_ns: int
     until_s: float
+    origin: bytes = b""
     is_sent: bool = False
 
 
@@ -103,16 +117,18 @@ class HandoverSender:
         """Connections that are not adopted yet."""
         return len(self._offers)
 
-    def give(self, sock: socket.socket, came_at_ns: int = 0) -> bool:
+    def give(self, sock: socket.socket, came_at_ns: int = 0, origin: Origin | None = None) -> bool:
         """Take over the socket and get it to its owner; False (untouched) when too many wait.
 
-        `came_at_ns` is when it was accepted, on the monotonic clock; 0: now.
+        `came_at_ns` is when it was accepted, on the monotonic clock; 0: now.  `origin` is whence
+        it comes, where that is not the other end of the socket.
         """
         if len(self._offers) >= self._limits.offers_max:
             return False
         self._last_id += 1
         until_s = self._loop.time() + self._limits.silence_s
-        self._offers[self._last_id] = Offer(sock, came_at_ns or monotonic_ns(), until_s)
+        told = b"" if origin is None else _encode_origin(origin)
+        self._offers[self._last_id] = Offer(sock, came_at_ns or monotonic_ns(), until_s, told)
         if self._silence is None:
             self._silence = self._loop.call_at(until_s, self._check_silence)
         self._push()
@@ -141,7 +157,7 @@ class HandoverSender:
             if offer.is_sent:
                 continue
             try:
-                packet = _OFFER.pack(number, offer.came_at_ns)
+                packet = _OFFER.pack(number, offer.came_at_ns) + offer.origin
                 socket.send_fds(self._channel, [packet], [offer.sock.fileno()])
             except OSError as error:
                 if not isinstance(error, BlockingIOError):
@@ -263,7 +279,7 @@ class HandoverReceiver:
             except OSError:
                 packet, descriptors = b"", []
             socks = [socket.socket(fileno=descriptor) for descriptor in descriptors]
-            if len(packet) != _OFFER.size:
+            if len(packet) < _OFFER.size:
                 self._drop(number)
                 return
             # Without a descriptor (this process has no room for one) nothing is acknowledged.
@@ -271,7 +287,7 @@ class HandoverReceiver:
                 self._take(channel, packet, sock)
 
     def _take(self, channel: socket.socket, packet: bytes, sock: socket.socket) -> None:
-        number, came_at_ns = _OFFER.unpack(packet)
+        number, came_at_ns = _OFFER.unpack_from(packet)
         try:
             channel.send(_ID.pack(number))
         except OSError:  # the sender keeps it, and hears nothing: it is sent again or given up
@@ -282,7 +298,10 @@ class HandoverReceiver:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
             preamble = read_opening(sock.recv(PREAMBLE_BYTES, socket.MSG_PEEK))
             peer = address_of(sock)
-        except (OSError, PreambleError):  # it broke on its way
+            if told := packet[_OFFER.size :]:
+                origin = _decode_origin(told)
+                peer, preamble = origin.address, preamble._replace(secured=origin.secured)
+        except (OSError, PreambleError, msgspec.DecodeError):  # it broke on its way
             hang_up(sock)
             return
         self._adopt(sock, preamble, peer, came_at_ns)
@@ -302,7 +321,9 @@ def _receive_packet(channel: socket.socket) -> tuple[bytes, list[int]]:
     """Like socket.recv_fds, which forgets to pass the flag on: no child inherits what came."""
     descriptors = array.array("i")
     space = socket.CMSG_SPACE(descriptors.itemsize)
-    packet, told, _, _ = channel.recvmsg(_OFFER.size, space, socket.MSG_CMSG_CLOEXEC)
+    packet, told, _, _ = channel.recvmsg(
+        _OFFER.size + _ORIGIN_BYTES_MAX, space, socket.MSG_CMSG_CLOEXEC
+    )
     for level, kind, data in told:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
             descriptors.frombytes(data[: len(data) - len(data) % descriptors.itemsize])

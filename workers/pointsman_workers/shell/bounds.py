@@ -1,8 +1,11 @@
 """The configured bounds, in the words of the socket shells."""
 
-from pointsman_shm.config import LimitsConfig
+from pointsman_shm.config import LimitsConfig, WebConfig
 from pointsman_shm.descriptors import take_descriptors
+from pointsman_wire.session_messages import ToWorker
 from pointsman_wire.sockets.bounds import ConnectionLimits, Strangers
+from pointsman_wire.sockets.web.json_messages import JsonReader
+from pointsman_wire.sockets.web.web_stream import WebSettings
 from pointsman_workers.shell.doorway import DoorwayLimits
 
 # A client that leaves a fourth of what would end its connection unread is sent no more results.
@@ -37,4 +40,13 @@ def doorway_limits(limits: LimitsConfig) -> DoorwayLimits:
     return DoorwayLimits(
         guest_s=limits.handshake_s,
         connections_max=take_descriptors(limits.descriptors_percent),
+    )
+
+
+def web_settings(config: WebConfig) -> WebSettings:
+    """Return how this worker meets browsers."""
+    return WebSettings(
+        reader=JsonReader(ToWorker),
+        allowed_origins=config.allowed_origins,
+        ping_s=config.ping_s,
     )

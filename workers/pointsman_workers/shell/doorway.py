@@ -29,7 +29,7 @@ from pointsman_wire.preamble import (
 )
 from pointsman_wire.shards import shard_of
 from pointsman_wire.sockets.bounds import Strangers
-from pointsman_wire.sockets.handover import Adopt, hang_up
+from pointsman_wire.sockets.handover import Adopt, Origin, hang_up
 from pointsman_wire.sockets.web.request_line import (
     REQUEST_LINE_BYTES_MAX,
     Wanted,
@@ -73,14 +73,15 @@ class DoorwayOwners(msgspec.Struct, frozen=True, kw_only=True):
     """Who takes what the doorway has looked at.
 
     `adopt` is this worker's own; `give` hands a socket to another worker, MANAGER or CONSOLE and
-    may refuse; both are told when it was accepted, on the monotonic clock.  `connection_count` is
-    how many connections this process has besides guests.
+    may refuse; both are told when it was accepted, on the monotonic clock, and `give` whence, where
+    the socket does not tell.  `connection_count` is how many connections this process has besides
+    guests.
     """
 
     worker_index: int
     worker_count: int
     adopt: Adopt
-    give: Callable[[int, socket.socket, int], bool]
+    give: Callable[[int, socket.socket, int, Origin | None], bool]
     connection_count: Callable[[], int]
     has_console: bool = False
 
@@ -96,6 +97,7 @@ class Guest(msgspec.Struct, eq=False):
     surprises: int = 0  # wakes that led to no owner
     surprises_max: int = _SURPRISES_MAX
     wanted_bytes: int = PREAMBLE_BYTES  # with less there is nothing to decide
+    origin: Origin | None = None  # of one whose TLS ends in this process
 
 
 class Doorway:
@@ -195,7 +197,11 @@ class Doorway:
         finally:
             self._spare = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
 
-    def _welcome(self, sock: socket.socket, address: str) -> None:
+    def let_in(self, sock: socket.socket, origin: Origin) -> None:
+        """Take a connection whose TLS this process ends; `sock` is what is said in it, plain."""
+        self._welcome(sock, origin.address, origin)
+
+    def _welcome(self, sock: socket.socket, address: str, origin: Origin | None = None) -> None:
         held = self._owners.connection_count() + len(self._guests)
         if held >= self._limits.connections_max or not self._strangers.admit(address):
             sock.close()
@@ -203,6 +209,9 @@ class Doorway:
             return
         sock.setblocking(False)
         guest = Guest(sock, address, monotonic_ns(), self._loop.time() + self._limits.guest_s)
+        if origin is not None:
+            # A local socket wakes for every piece, however much is waited for.
+            guest.origin, guest.surprises_max = origin, _PIECES_MAX
         self._guests[sock.fileno()] = guest
         if self._look(guest):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, guest.wanted_bytes)
@@ -293,9 +302,11 @@ class Doorway:
     def _pass_on(self, guest: Guest, owner: int, preamble: Preamble) -> None:
         self._let_go(guest)
         guest.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
+        if guest.origin is not None:
+            preamble = preamble._replace(secured=guest.origin.secured)
         if owner == self._owners.worker_index:
             self._owners.adopt(guest.sock, preamble, guest.address, guest.came_at_ns)
-        elif not self._owners.give(owner, guest.sock, guest.came_at_ns):
+        elif not self._owners.give(owner, guest.sock, guest.came_at_ns, guest.origin):
             hang_up(guest.sock)
             self.refused_count += 1
 

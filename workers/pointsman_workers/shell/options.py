@@ -21,6 +21,7 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
     config: Config
     paths: InstancePaths
     listen_fd: int
+    tls_fd: int = -1  # the TLS port, where there is one
     ready_fd: int = -1
     alive_fd: int = -1
     accept_loss: bool = False
@@ -45,6 +46,7 @@ def parse_options(arguments: Sequence[str]) -> WorkerOptions:
     parser.add_argument("--host", default=None, help="taken from the listening socket")
     parser.add_argument("--port", type=int, default=None, help="taken from the listening socket")
     parser.add_argument("--listen-fd", type=int, default=-1, help="not given: that of systemd")
+    parser.add_argument("--tls-fd", type=int, default=-1, help="the TLS port, where there is one")
     parser.add_argument("--ready-fd", type=int, default=-1, help="gets 'ready' and a newline")
     parser.add_argument("--alive-fd", type=int, default=-1, help="its end means: stop")
     parser.add_argument("--accept-loss", action="store_true", help="of a damaged journal")
@@ -70,6 +72,7 @@ def parse_options(arguments: Sequence[str]) -> WorkerOptions:
         config=config,
         paths=paths,
         listen_fd=listen_fd,
+        tls_fd=given.tls_fd,
         ready_fd=given.ready_fd,
         alive_fd=given.alive_fd,
         accept_loss=given.accept_loss,

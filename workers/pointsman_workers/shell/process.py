@@ -8,7 +8,6 @@ has a bug, and when the manager has replaced the segments under it; the supervis
 """
 
 import asyncio
-import gc
 import os
 import signal
 import socket
@@ -21,11 +20,11 @@ from typing import Any
 
 import msgspec
 
-from pointsman_shm.config import WebConfig
 from pointsman_shm.config_load import ConfigError
 from pointsman_shm.descriptors import take_descriptors
 from pointsman_shm.memory.header import LayoutMismatch, SegmentUnready
 from pointsman_shm.memory.segment import SegmentForeign, SegmentMissing
+from pointsman_shm.memory.stats import StatsPage
 from pointsman_shm.memory.stats_names import Counter, Gauge, Timing
 from pointsman_shm.paths import worker_process
 from pointsman_shm.saying import say
@@ -50,9 +49,7 @@ from pointsman_wire.sockets.life import Life
 from pointsman_wire.sockets.parent import watch_parent
 from pointsman_wire.sockets.slowness import close_slowest
 from pointsman_wire.sockets.unix_sockets import PathInUse, listen_at
-from pointsman_wire.sockets.web.json_messages import JsonReader
 from pointsman_wire.sockets.web.web_connection import web_factory
-from pointsman_wire.sockets.web.web_stream import WebSettings
 from pointsman_workers.core.core import WorkerCore
 from pointsman_workers.core.events import (
     BellRang,
@@ -73,13 +70,21 @@ from pointsman_workers.journal.judging import JournalDamaged, JournalForeign
 from pointsman_workers.journal.segment_files import JournalFailed
 from pointsman_workers.shell.attaching import SharedSegments, attach_segments, take_shard_lock
 from pointsman_workers.shell.bells import Bells
-from pointsman_workers.shell.bounds import connection_limits, doorway_limits, strangers
+from pointsman_workers.shell.bounds import (
+    connection_limits,
+    doorway_limits,
+    strangers,
+    web_settings,
+)
 from pointsman_workers.shell.crash_points import WORKER_SPOTS, CrashingLedger
 from pointsman_workers.shell.doorway import CONSOLE, MANAGER, Doorway, DoorwayOwners
 from pointsman_workers.shell.journalling import open_journal
 from pointsman_workers.shell.options import WorkerOptions
 from pointsman_workers.shell.pressure import PressureGauge, memory_share_bytes
 from pointsman_workers.shell.pulse import Pulse, scheduling_observer
+from pointsman_workers.shell.secure.entrance import Entrance
+from pointsman_workers.shell.secure.wiring import open_entrance
+from pointsman_workers.shell.settling_in import settle_garbage_collector
 from pointsman_workers.shell.sharing.outgoing import Sender
 from pointsman_workers.shell.sharing.unfit import RedisUnfit
 from pointsman_workers.shell.sharing.wiring import SHARED_COMMANDS, SharedShell
@@ -89,7 +94,6 @@ from pointsman_workers.shell.uplink import Uplink
 UNIONS = {Role.SESSION: ToWorker, Role.TRUNK: ToWorker, Role.LANE: LaneToWorker}
 STOP_NS = 25_000_000_000
 FLUSH_S = 2.0
-OOM_SCORE = "500"
 START_ERRORS = (
     ConfigError,
     JournalDamaged,
@@ -121,6 +125,7 @@ class WorkerProcess:
         self._watchdog = Watchdog(options.unit, self._loop)
         self._driver: Driver | None = None  # set once the core can be told things
         self._doorway: Doorway | None = None
+        self._entrance: Entrance | None = None  # where there is a TLS port
         self._is_stopping = False
         self._senders: dict[int, HandoverSender] = {}
         self._close_doors: list[Callable[[], None]] = []  # what stops taking connections
@@ -159,6 +164,7 @@ class WorkerProcess:
         setup = self._setup(segments, epoch, address_text(listener))
         setup = msgspec.structs.replace(setup, journal=journal.state(), recovered=recovered)
         core = WorkerCore(setup)
+        stack.push_async_callback(self._close_entrance)  # after the driver has said its last words
         driver = self._driver = self._drive(core, setup, stack)
         broken = partial(self._life.end, 1)
         self._shared.open(driver.post, setup.memory.stats, broken)
@@ -166,7 +172,7 @@ class WorkerProcess:
         self._shared.open_inbox(sender, driver.post, setup.memory.stats, broken, self._say)
         journal.start(driver.post, self._journal_failed)
         self._open_unix_sockets(core, setup, stack)
-        self._open_doors(driver, listener, stack)
+        self._open_doors(driver, listener, setup.memory.stats, stack)
         stack.callback(Pulse(setup.memory.stats, lambda: self._check(segments)).close)
         limits = options.config.limits
         memory_bytes_max = limits.worker_memory_bytes_max or memory_share_bytes(
@@ -256,7 +262,9 @@ class WorkerProcess:
             self._senders[owner] = sender
             stack.callback(sender.close)
 
-    def _open_doors(self, driver: Driver, listener: socket.socket, stack: AsyncExitStack) -> None:
+    def _open_doors(
+        self, driver: Driver, listener: socket.socket, stats: StatsPage, stack: AsyncExitStack
+    ) -> None:
         options = self._options
         stack.callback(self._close_all_doors)
         receiver = HandoverReceiver(options.paths.worker_handover(options.index), driver.adopt)
@@ -265,7 +273,7 @@ class WorkerProcess:
             worker_index=options.index,
             worker_count=options.worker_count,
             adopt=driver.adopt,
-            give=lambda owner, sock, came_at_ns: self._senders[owner].give(sock, came_at_ns),
+            give=lambda owner, sock, at_ns, origin: self._senders[owner].give(sock, at_ns, origin),
             connection_count=self._connection_count,
             has_console=options.has_console,
         )
@@ -276,6 +284,11 @@ class WorkerProcess:
             limits=doorway_limits(options.config.limits),
         )
         self._close_doors.append(doorway.close)
+        self._entrance = open_entrance(
+            options, doorway.let_in, stats, driver.settings.connections_max
+        )
+        if self._entrance is not None:
+            self._close_doors.append(self._entrance.stop_accepting)
 
     def _close_all_doors(self) -> None:
         doors, self._close_doors = self._close_doors, []
@@ -285,7 +298,12 @@ class WorkerProcess:
     def _connection_count(self) -> int:
         assert self._driver is not None
         offers = sum(sender.offer_count for sender in self._senders.values())
-        return self._driver.connection_count + offers
+        relayed = 0 if self._entrance is None else self._entrance.connection_count
+        return self._driver.connection_count + offers + relayed
+
+    async def _close_entrance(self) -> None:
+        if self._entrance is not None:
+            await self._entrance.close()
 
     # ---- serve
 
@@ -363,32 +381,3 @@ class WorkerProcess:
 
     def _say(self, text: str) -> None:
         say(f"pointsman worker {self._options.index}", text)
-
-
-def web_settings(config: WebConfig) -> WebSettings:
-    """Return how this worker meets browsers."""
-    return WebSettings(
-        reader=JsonReader(ToWorker),
-        allowed_origins=config.allowed_origins,
-        ping_s=config.ping_s,
-    )
-
-
-def settle_garbage_collector() -> None:
-    """Never walk what was there at the start again, and walk what jobs leave behind seldom.
-
-    The window keeps some 100,000 ended jobs: a full collection would walk them all and hold up
-    everything for as long, and it would find nothing, because jobs make no cycles.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(10_000, 10, 1_000)
-
-
-def raise_oom_score() -> None:
-    """Let the kernel, short of memory, kill a worker before the manager."""
-    try:
-        with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
-            file.write(OOM_SCORE)
-    except OSError:  # a system without it, or that forbids it
-        return

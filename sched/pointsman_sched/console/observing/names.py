@@ -131,6 +131,18 @@ COUNTERS: dict[Counter, Sample] = {
     ),
     Counter.MANAGEMENT_WAIT_LONG: _one(_M, "waits_long", "Events that waited above 10 ms"),
     Counter.SCHEDULING_LONG: _one(_W, "scheduling_long", "Jobs that took above 50 ms to place"),
+    Counter.TLS_HANDSHAKES: _one(_W, "tls_handshakes", "TLS handshakes that came to their end"),
+    Counter.TLS_HANDSHAKES_FAILED: _one(_W, "tls_handshakes_failed", "TLS handshakes that failed"),
+    Counter.ENROLMENTS: _one(_M, "enrolments", "Nodes that were given a certificate"),
+    Counter.ENROLMENTS_REFUSED: _one(_M, "enrolments_refused", "Introductions that were refused"),
+    Counter.CERTIFICATES_RENEWED: _one(_M, "certificates_renewed", "Certificates renewed"),
+    Counter.CERTIFICATES_REFUSED: _one(
+        _M, "certificates_refused", "Certificates shown that were revoked, expired or another's"
+    ),
+    Counter.CERTIFICATES_OVERDUE: _one(
+        _M, "certificates_overdue", "Certificates of nodes that are near their end, not renewed"
+    ),
+    Counter.REVOCATIONS: _one(_M, "revocations", "Certificates that an operator has revoked"),
 }
 
 GAUGES: dict[Gauge, Sample] = {

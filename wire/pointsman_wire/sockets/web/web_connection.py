@@ -55,7 +55,7 @@ class WebConnection(WebStream):
         )
         super().__init__(host, opening, limits, settings, protocol)
         self._server = protocol
-        self._is_local = is_loopback(opening.peer)
+        self._is_local = is_loopback(opening.peer) and opening.preamble.secured is None
 
     def refuse(self, reason: str, *, retryable: bool = False) -> None:
         """Say what is wrong, in the words that the peer understands so far, and end."""

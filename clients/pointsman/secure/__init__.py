@@ -1,0 +1,1 @@
+"""TLS on the client side: whom to believe, and who a node is."""

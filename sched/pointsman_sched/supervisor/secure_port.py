@@ -1,0 +1,82 @@
+"""What the TLS port of a service needs before its processes start: keys, certificates, a socket."""
+
+import os
+import socket
+from pathlib import Path
+from ssl import PEM_cert_to_DER_cert
+
+from pointsman_sched.supervisor.grounds import GroundError, open_port
+from pointsman_sched.supervisor.options import ServiceOptions
+from pointsman_sched.wall_clock import wall_clock_s
+from pointsman_shm.state_files import replace_file
+from pointsman_shm.tls.files import TlsFiles, tls_files
+from pointsman_wire.secure.pins import PinError, key_digest_of, spell_pin
+
+_ANY = frozenset({"0.0.0.0", "::", ""})  # noqa: S104 - compared with, not bound to
+
+
+def open_tls_port(options: ServiceOptions) -> socket.socket | None:
+    """Return the listening TLS socket, None where TLS is disabled.  Raises GroundError."""
+    config = options.config.tls
+    return open_port(config.host, config.port) if config.enabled else None
+
+
+def prepare_tls(options: ServiceOptions) -> None:
+    """Make what is missing of keys and certificates; the caller has claimed the directories.
+
+    The server's own certificate is made anew at each start, for the names as they are now; its
+    key, and so its pin, stays.  Raises GroundError, OSError.
+    """
+    if not options.config.tls.enabled:
+        return
+    files = tls_files(options.paths, options.config.tls)
+    files.authority.parent.mkdir(mode=0o700, exist_ok=True)
+    try:
+        _make(options, files)
+    except ModuleNotFoundError:
+        raise GroundError(
+            "tls.enabled needs the library cryptography: pip install 'pointsman[server]'"
+        ) from None
+    pin_of(files.certificate)
+
+
+def _make(options: ServiceOptions, files: TlsFiles) -> None:
+    # Read only where there is a TLS port: the library takes a while.
+    from pointsman_wire.secure.certificates import Issued, make_authority, make_server
+
+    now_s = wall_clock_s()
+    if files.authority_key.exists() and files.authority.exists():
+        authority = Issued(files.authority_key.read_bytes(), files.authority.read_bytes())
+    else:
+        authority = make_authority(options.paths.instance, now_s)
+        replace_file(files.authority_key, authority.key)
+        replace_file(files.authority, authority.certificate)
+    if files.is_own_server:
+        kept = files.key.read_bytes() if files.key.exists() else None
+        server = make_server(authority, server_names(options), now_s, kept)
+        replace_file(files.key, server.key)
+        replace_file(files.certificate, server.certificate)
+
+
+def server_names(options: ServiceOptions) -> tuple[str, ...]:
+    """Return under which names the server can be reached, as far as it knows."""
+    config = options.config.tls
+    bound = () if config.host in _ANY else (config.host,)
+    names = (*config.names, *bound, socket.gethostname(), "localhost", "127.0.0.1", "::1")
+    return tuple(dict.fromkeys(name for name in names if name))
+
+
+def pin_of(certificate: Path) -> str:
+    """Return the pin of a certificate file (PEM).  Raises GroundError."""
+    try:
+        return spell_pin(key_digest_of(PEM_cert_to_DER_cert(_first(certificate))))
+    except (OSError, PinError, ValueError) as error:
+        raise GroundError(f"tls.certificate {certificate} cannot be used: {error}") from None
+
+
+def _first(certificate: Path) -> str:
+    """Return the server's own certificate of a chain."""
+    end = "-----END CERTIFICATE-----"
+    text = certificate.read_text(encoding="ascii", errors="replace")
+    before, found, _ = text.partition(end)
+    return f"{before[max(0, before.find('-----BEGIN')) :]}{found}{os.linesep}"

@@ -1,0 +1,32 @@
+"""The section `[tls]`: the port for who comes from elsewhere.  Disabled, there is none."""
+
+from typing import Annotated
+
+import msgspec
+
+Seconds = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
+FilePath = Annotated[str, msgspec.Meta(min_length=1, max_length=4_096)]
+
+
+class TlsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where the TLS port listens, as whom it answers, and what handshakes may cost."""
+
+    enabled: bool = False
+    host: Annotated[str, msgspec.Meta(min_length=1, max_length=255)] = "0.0.0.0"  # noqa: S104
+    port: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 7443  # 0: any free port
+    # Under which it is reached, for its own certificate; clients with a pin do not look.
+    names: Annotated[
+        tuple[Annotated[str, msgspec.Meta(min_length=1, max_length=255)], ...],
+        msgspec.Meta(max_length=16),
+    ] = ()
+    # PEM files of the server; None: it makes a key of its own, which clients know by its pin.
+    certificate: FilePath | None = None
+    key: FilePath | None = None
+    handshake_s: Seconds = 5.0  # so long may one take,
+    handshakes_per_s_max: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 200  # per worker,
+    handshakes_max: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 256  # under way at a time
+    node_certificate_s: Annotated[float, msgspec.Meta(ge=60, le=31_622_400)] = 86_400.0
+
+    def __post_init__(self) -> None:
+        if (self.certificate is None) != (self.key is None):
+            raise ValueError("certificate and key belong together: name both files or none")

@@ -1,0 +1,1 @@
+"""TLS on our connections: contexts, pins, certificates of nodes."""

@@ -1,0 +1,76 @@
+"""TLS contexts of the standard library: never below TLS 1.3, and with pins where there are any.
+
+A pinned server needs no authority: what it must have is the very key.  The check is part of the
+handshake, so whoever uses the context sends nothing to another server, not even its first byte.
+"""
+
+import hmac
+import ssl
+from pathlib import Path
+
+import msgspec
+
+from pointsman_wire.secure.pins import PinError, key_digest_of, read_pin
+
+_VERIFY_FAILED = "CERTIFICATE_VERIFY_FAILED"
+
+
+class Trust(msgspec.Struct, frozen=True, kw_only=True):
+    """Whom a client believes: who signed (`ca`), which keys (`pin`), or the system's authorities.
+
+    `certificate` is a file with who we are ourselves, its private key included.
+    """
+
+    ca: str | Path | None = None
+    pin: str = ""
+    certificate: str | Path | None = None
+
+
+def service_context(certificate: Path, key: Path, node_authority: Path) -> ssl.SSLContext:
+    """Return the context of a server: TLS 1.3, session tickets, certificates of nodes if shown.
+
+    Raises OSError (also ssl.SSLError) for files that cannot be read, or do not belong together.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.load_cert_chain(certificate, key)
+    # Who shows none is a client, who proves itself by a token, or a node that enrols.
+    context.verify_mode = ssl.CERT_OPTIONAL
+    context.load_verify_locations(cafile=str(node_authority))
+    return context
+
+
+def trusting_context(trust: Trust) -> ssl.SSLContext:
+    """Return the context of a client.
+
+    With a pin the server's name is not looked at: its key is known.  Raises PinError, OSError.
+    """
+    if trust.pin:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE  # instead of an authority the key itself
+        context.sslobject_class = _pinned_object(read_pin(trust.pin))
+    else:
+        context = ssl.create_default_context(cafile=str(trust.ca) if trust.ca else None)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    if trust.certificate is not None:
+        context.load_cert_chain(trust.certificate)
+    return context
+
+
+def _pinned_object(digest: bytes) -> type[ssl.SSLObject]:
+    class Pinned(ssl.SSLObject):
+        """A connection whose handshake fails unless the server has the key."""
+
+        def do_handshake(self) -> None:
+            super().do_handshake()
+            shown = self.getpeercert(binary_form=True) or b""
+            try:
+                is_known = hmac.compare_digest(key_digest_of(shown), digest)
+            except PinError:
+                is_known = False
+            if not is_known:
+                words = f"{_VERIFY_FAILED}: the server has another key than the pin says"
+                raise ssl.SSLCertVerificationError(1, words)
+
+    return Pinned
