@@ -19,8 +19,14 @@ from pointsman_wire.queries.explain_messages import (
     WhyNot,
     WhyNotQuery,
 )
-from pointsman_wire.queries.fleet_messages import Instances, InstancesQuery
+from pointsman_wire.queries.fleet_messages import (
+    Instances,
+    InstancesQuery,
+    Pools,
+    PoolsQuery,
+)
 from pointsman_wire.queries.job_messages import PoisonJobs, PoisonQuery
+from pointsman_wire.queries.work_messages import WorkAnswer, WorkQuery
 
 Limit = Annotated[int, msgspec.Meta(ge=1, le=1000)]
 
@@ -48,10 +54,14 @@ class Status(Message, tag="status", frozen=True, kw_only=True):
 
 
 class NodesQuery(Message, tag="nodes_query", frozen=True, kw_only=True):
-    """List nodes; the manager answers, a worker too (from its snapshot, manager dead or not)."""
+    """List nodes; the manager answers, a worker too (from its snapshot, manager dead or not).
+
+    With node_id only that one.
+    """
 
     limit: Limit = 100
     after: str = ""
+    node_id: str = ""
 
 
 class NodeLine(msgspec.Struct, omit_defaults=True, frozen=True, gc=False, kw_only=True):
@@ -146,6 +156,8 @@ AdminQuery = (
     | CoverageQuery
     | PoisonQuery
     | InstancesQuery
+    | PoolsQuery
+    | WorkQuery
 )
 AdminAnswer = (
     Status
@@ -158,5 +170,7 @@ AdminAnswer = (
     | Coverage
     | PoisonJobs
     | Instances
+    | Pools
+    | WorkAnswer
     | Error
 )

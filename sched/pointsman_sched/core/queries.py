@@ -16,7 +16,7 @@ from pointsman_wire.admin_messages import (
 )
 from pointsman_wire.errors import Code
 from pointsman_wire.messages import Error, Message, error_info
-from pointsman_wire.queries.fleet_messages import InstancesQuery
+from pointsman_wire.queries.fleet_messages import InstancesQuery, PoolLine, Pools, PoolsQuery
 
 
 def answer(state: ManagementState, query: object) -> Message:
@@ -29,6 +29,8 @@ def answer(state: ManagementState, query: object) -> Message:
         return _snapshot(state)
     if isinstance(query, InstancesQuery):
         return instances(state)
+    if isinstance(query, PoolsQuery):
+        return _pools(state)
     words = f"the manager does not answer {type(query).__name__}; ask a worker"
     return Error(error_info(Code.INVALID_MESSAGE, words))
 
@@ -70,7 +72,10 @@ def _status(state: ManagementState) -> Status:
 
 
 def _nodes(state: ManagementState, query: NodesQuery) -> Nodes:
-    found = state.nodes.after(query.after, query.limit + 1)
+    if query.node_id:
+        found = [node for node in [state.nodes.by_id.get(query.node_id)] if node is not None]
+    else:
+        found = state.nodes.after(query.after, query.limit + 1)
     names = {pool.id: pool.name for pool in state.planner.page().pools}
     catalog = state.setup.memory.catalog
     return Nodes(
@@ -79,6 +84,25 @@ def _nodes(state: ManagementState, query: NodesQuery) -> Nodes:
         more=len(found) > query.limit,
         snapshot_version=catalog.version,
         snapshot_age_ms=_age_ms(state, catalog.published_at_ns),
+    )
+
+
+def _pools(state: ManagementState) -> Pools:
+    page = state.planner.page()
+    return Pools(
+        pools=[
+            PoolLine(
+                id=pool.id,
+                name=pool.name,
+                services=[*pool.required_types],
+                languages=[*pool.languages],
+                nodes=sum(online for _, online, _ in pool.classes),
+                ready=sum(ready for _, _, ready in pool.classes),
+            )
+            for pool in page.pools
+        ],
+        mode=page.mode,
+        snapshot_version=state.setup.memory.catalog.version,
     )
 
 

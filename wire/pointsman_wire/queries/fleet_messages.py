@@ -1,4 +1,4 @@
-"""The query about the instances that share a fleet, and its answer; the manager gives it."""
+"""Queries about the fleet as a whole, its pools and its instances; the manager answers."""
 
 import msgspec
 
@@ -38,3 +38,28 @@ class Instances(Message, tag="instances", frozen=True, kw_only=True):
     settings_version: int = 0
     settings_by: str = ""
     settings_trouble: str = ""
+
+
+class PoolsQuery(Message, tag="pools_query", frozen=True):
+    """Which pools are there, and who is in them?"""
+
+
+class PoolLine(msgspec.Struct, omit_defaults=True, frozen=True, gc=False, kw_only=True):
+    """One pool: what it demands of its nodes, and how many there are."""
+
+    id: int
+    name: str = ""
+    services: list[str] = []
+    languages: list[str] = []
+    nodes: int = 0
+    ready: int = 0
+    paused: bool = False
+
+
+class Pools(Message, tag="pools", frozen=True, kw_only=True):
+    """All pools by number; paused: no jobs are taken at all."""
+
+    pools: list[PoolLine] = []
+    mode: str = ""
+    paused: bool = False
+    snapshot_version: int = 0

@@ -29,9 +29,16 @@ from pointsman_wire.queries.explain_messages import (
     WhereQuery,
     WhyNotQuery,
 )
+from pointsman_wire.queries.work_messages import (
+    DecisionsQuery,
+    JobsQuery,
+    QueuesQuery,
+    ReasonsQuery,
+)
 from pointsman_workers.core.shard import MILLISECOND_NS, Shard
 from pointsman_workers.core.state import Session
 from pointsman_workers.explain.answering import Explainer
+from pointsman_workers.operating.listing import list_decisions, list_jobs, list_queues
 
 MANAGER_SILENT_MS = 1_000.0
 
@@ -52,13 +59,28 @@ def answer_query(shard: Shard, explainer: Explainer, query: Message) -> Message:
         return _snapshot(shard)
     if isinstance(query, SessionsQuery):
         return _sessions(shard, query)
+    return _about_work(shard, query)
+
+
+def _about_work(shard: Shard, query: Message) -> Message:
+    if isinstance(query, JobsQuery):
+        return list_jobs(shard, query)
+    if isinstance(query, QueuesQuery):
+        return list_queues(shard, query)
+    if isinstance(query, DecisionsQuery):
+        return list_decisions(shard, query)
+    if isinstance(query, ReasonsQuery):
+        return shard.reasons.tell(shard.now_ns, query.minutes)
     return Error(error_info(Code.NOT_FOUND, "a worker does not answer this query"))
 
 
 def _nodes(shard: Shard, query: NodesQuery) -> Nodes:
     snapshot = shard.fleet.snapshot
     records = [record for page in snapshot.node_pages for record in page if record is not None]
-    later = [record for record in records if record.node_id > query.after]
+    if query.node_id:
+        later = [record for record in records if record.node_id == query.node_id]
+    else:
+        later = [record for record in records if record.node_id > query.after]
     chosen = nsmallest(query.limit, later, key=lambda record: record.node_id)
     return Nodes(
         nodes=[_node_line(shard, record) for record in chosen],

@@ -33,6 +33,7 @@ from pointsman_workers.explain.recorder import Recorder
 from pointsman_workers.journal.book import JournalBook
 from pointsman_workers.journal.entries import RecoveredResult
 from pointsman_workers.journal.withheld import WithheldResults
+from pointsman_workers.operating.reasons import ReasonCounts
 from pointsman_workers.placement.fleet import Fleet
 from pointsman_workers.placement.kinds import Kinds
 from pointsman_workers.talk.hooks import Watcher
@@ -60,7 +61,7 @@ class Shard:
         self.worker_index = setup.worker_index
         self.worker_count = setup.worker_count
         self.now_ns = 0
-        self.outbox = Outbox()
+        self.outbox, self.reasons = Outbox(), ReasonCounts()
         self.fleet = Fleet(memory, seed=int.from_bytes(setup.entropy(8), "little"))
         self.kinds = Kinds(self.fleet.config)
         self.recorder = Recorder(self.fleet, setup.config.explain.bytes_max)
@@ -158,6 +159,8 @@ class Shard:
 
     def tell_refused(self, peer: Peer, submit: Submit, error: ErrorInfo) -> None:
         """A submit gets no job; if it was an utterance, talk is to know."""
+        if error.breakdown is None:  # one with it is counted where it is made
+            self.reasons.note_refused(self.now_ns, error, submit.request_id)
         session = peer.sessions.get(submit.session_number)
         if session is not None and self.talks:
             key = (session.tenant, session.session_id, submit.request_id)

@@ -252,21 +252,25 @@ class PlacingDesk:
     def wait_s(self, job: Job) -> float:
         """How long this job may wait, from its acceptance or its last failure."""
         jobs, submit = self.shard.config.jobs, job.submit
-        memory = memory_of(job)
-        if memory.is_busy or memory.walk is not None or job.is_preferred_busy:
+        if self._are_some_busy(job):
             return jobs.wait_busy_s if submit.wait_busy_s is None else submit.wait_busy_s
         return jobs.wait_none_s if submit.wait_none_s is None else submit.wait_none_s
 
     def is_hopeless(self, job: Job) -> bool:
         """Nobody answers who could do it, and the manager that would tell of others is silent."""
+        return self.shard.fleet.is_blind and not self._are_some_busy(job)
+
+    def _are_some_busy(self, job: Job) -> bool:
+        """Are there nodes that can do it, and have no room, as far as was looked?"""
         memory = memory_of(job)
-        is_known = memory.is_busy or memory.walk is not None or job.is_preferred_busy
-        return self.shard.fleet.is_blind and not is_known
+        return memory.is_busy or memory.walk is not None or job.is_preferred_busy
 
     def wait(self, job: Job) -> None:
         """Queue a pending job."""
         job.wait_until_ns = self.shard.now_ns + int(self.wait_s(job) * SECOND_NS)
         self.shard.waiting.push(job)
+        is_busy = self._are_some_busy(job)
+        self.shard.reasons.note_waits(self.shard.now_ns, job.key[2], is_busy=is_busy)
         self.rearm(job)
 
     def nobody(self, job: Job) -> ErrorInfo:
@@ -282,12 +286,14 @@ class PlacingDesk:
         else:
             code = Code.NO_AVAILABLE_NODE if answer.name == NONE_CAN else Code.QUEUE_TIMEOUT
         shard.recorder.note_refused(job, refusal, code.value)
-        return error_info(
+        error = error_info(
             code,
             answer.text,
             retry_after_ms=answer.retry_after_ms,
             breakdown=replace(refusal.breakdown, answer=answer.name),
         )
+        shard.reasons.note_refused(shard.now_ns, error, job.key[2])
+        return error
 
     def _preferred(self, job: Job) -> Preferred | None:
         """How the node stands that the request prefers; None if it prefers none."""

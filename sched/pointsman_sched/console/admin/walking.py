@@ -1,0 +1,107 @@
+"""Lists that each worker holds for itself: walked worker by worker, a page at a time."""
+
+from typing import TypeVar
+
+from pointsman_sched.console.admin.asking import Processes
+from pointsman_sched.console.admin.cursors import Cursor, decode_cursor, encode_cursor
+from pointsman_sched.console.admin.problems import ApiError, bad_request
+from pointsman_sched.console.admin.views import (
+    JobOfWorker,
+    JobsPage,
+    SessionOfWorker,
+    SessionsPage,
+)
+from pointsman_wire.admin_messages import AdminQuery, Sessions, SessionsQuery
+from pointsman_wire.queries.work_messages import Jobs, JobsQuery
+
+Kind = TypeVar("Kind")
+
+
+class Filter:
+    """Which jobs are listed; empty fields let everything through."""
+
+    def __init__(self, *, session_id: str = "", tenant: str = "") -> None:
+        self.session_id = session_id
+        self.tenant = tenant
+
+
+async def walk_sessions(processes: Processes, limit: int = 100, cursor: str = "") -> SessionsPage:
+    """A page of sessions, by worker and id."""
+    at = _checked(decode_cursor(cursor), processes)
+    found: list[SessionOfWorker] = []
+    silent: dict[str, str] = {}
+    following: Cursor | None = at
+    while following is not None and len(found) < limit:
+        at = following
+        worker = processes.workers[at.worker]
+        query = SessionsQuery(limit=limit - len(found), after=at.key)
+        page = await _page(processes, worker, query, Sessions(sessions=[]), silent)
+        found += [SessionOfWorker(worker=worker, session=line) for line in page.sessions]
+        last = page.sessions[-1].session_id if page.more else ""
+        following = _next(at, last, processes)
+    totals = SessionsQuery(limit=1)
+    answers, _ = await processes.each(processes.workers, totals, Sessions)
+    return SessionsPage(
+        sessions=found,
+        total=sum(page.total for page in answers.values()),
+        next_cursor=encode_cursor(following) if following is not None else "",
+        no_answer=silent,
+    )
+
+
+async def walk_jobs(
+    processes: Processes, limit: int = 100, cursor: str = "", wanted: Filter | None = None
+) -> JobsPage:
+    """A page of open jobs, by worker and age."""
+    at = _checked(decode_cursor(cursor), processes)
+    session_id = wanted.session_id if wanted is not None else ""
+    tenant = wanted.tenant if wanted is not None else ""
+    found: list[JobOfWorker] = []
+    silent: dict[str, str] = {}
+    is_truncated = False
+    following: Cursor | None = at
+    while following is not None and len(found) < limit:
+        at = following
+        worker = processes.workers[at.worker]
+        after = int(at.key) if at.key.isdecimal() else 0
+        query = JobsQuery(
+            limit=limit - len(found), after=after, session_id=session_id, tenant=tenant
+        )
+        page = await _page(processes, worker, query, Jobs(), silent)
+        found += [JobOfWorker(worker=worker, job=line) for line in page.jobs]
+        is_truncated |= page.truncated
+        last = str(page.jobs[-1].arrival) if page.more else ""
+        following = _next(at, last, processes)
+    totals = JobsQuery(limit=1, session_id=session_id, tenant=tenant)
+    answers, _ = await processes.each(processes.workers, totals, Jobs)
+    return JobsPage(
+        jobs=found,
+        total=sum(page.total for page in answers.values()),
+        truncated=is_truncated,
+        next_cursor=encode_cursor(following) if following is not None else "",
+        no_answer=silent,
+    )
+
+
+async def _page(
+    processes: Processes, worker: str, query: AdminQuery, empty: Kind, silent: dict[str, str]
+) -> Kind:
+    try:
+        return await processes.one(worker, query, type(empty))
+    except ApiError as error:
+        silent[worker] = error.detail
+        return empty
+
+
+def _checked(cursor: Cursor, processes: Processes) -> Cursor:
+    if not 0 <= cursor.worker < processes.worker_count:
+        todo = "begin anew without a cursor: the service has another number of workers now"
+        raise bad_request("this cursor is of another service", todo, "cursor")
+    return cursor
+
+
+def _next(at: Cursor, last: str, processes: Processes) -> Cursor | None:
+    """Where the list goes on: after `last` of this worker, else at the next one, else nowhere."""
+    if last:
+        return Cursor(at.worker, last)
+    return Cursor(at.worker + 1) if at.worker + 1 < processes.worker_count else None

@@ -1,0 +1,1 @@
+"""What operators see of a worker's jobs, and what they order."""
