@@ -49,6 +49,7 @@ WEATHER = (
     Weather(weather_bugs.without_certainty, ("agent_stall", "partition", "lane_stall"), ("I5",)),
     Weather(weather_bugs.without_asking, ("lane_stranded",), ("I5",), 1.0, 20.0, 20_000),
     Weather(weather_bugs.without_turns, CALM, ("I5",)),
+    Weather(weather_bugs.without_relief, ("client_slow",), ("I1",)),
     Weather(journal_bugs.acknowledging_before_the_journal, ("worker_crash",), ("I1", "I13")),
     Weather(journal_bugs.without_waiting_for_the_sync, ("power_loss",), ("I1", "I11")),
     Weather(journal_bugs.without_ends_in_the_journal, ("worker_crash",), ("I1", "I2", "I3", "I11")),

@@ -23,6 +23,7 @@ from pointsman_workers.core.window import Window
 from pointsman_workers.desks.attempts import AttemptDesk
 from pointsman_workers.desks.lanes import LaneDesk
 from pointsman_workers.desks.outcomes import OutcomeDesk
+from pointsman_workers.ordering.delivering import DeliveryDesk
 from pointsman_workers.ordering.serial import SerialDesk
 from pointsman_workers.ordering.utterances import UtteranceDesk
 
@@ -207,3 +208,8 @@ def without_asking(patch: Patch) -> None:
 def without_turns(patch: Patch) -> None:
     """An utterance session tells results as they come."""
     patch.setattr(UtteranceDesk, "_hold", lambda self, line, index, job: self._tell(line, job))
+
+
+def without_relief(patch: Patch) -> None:
+    """Nobody hears that a slow client has read what waited for it."""
+    patch.setattr(DeliveryDesk, "_relieved", lambda self, event: None)

@@ -27,6 +27,7 @@ IDS: dict[str, tuple[str, ...]] = {
     "agent_stall": ("N5",),
     "agent_wishes": (),
     "client_crash": ("N12",),
+    "client_slow": ("N6",),
     "connection_drop": (),
     "connection_half_open": ("N1", "N2"),
     "dial_failure": (),

@@ -23,6 +23,7 @@ STALL_NS = (300 * MS, 5 * S)
 CUT_NS = (300 * MS, 6 * S)
 STRANDED_NS = (4 * S, 12 * S)
 STOP_NS = 4 * S
+UNREAD_MARK_MAX = 6
 # How long the harm of a kind may last; of silence nobody is told before the kernel gives up.
 LASTS_NS = {
     "agent_power_loss": TIMEOUT_NS,
@@ -106,6 +107,19 @@ def client_crash(cluster: Cluster, dice: Dice) -> str:
     site.process.kill()
     cluster.schedule.after(dice.between(20 * MS, 3 * S), site.start)
     return site.name
+
+
+def client_slow(cluster: Cluster, dice: Dice) -> str:
+    """A client does not read for a while, and its worker notices sooner or later."""
+    roles = (Role.SESSION, Role.TRUNK)
+    wires = [w for w in cluster.network.wires.values() if w.preamble.role in roles]
+    if not wires:
+        return ""
+    wire = dice.pick(wires)
+    cluster.network.ignore(wire, dice.between(1, UNREAD_MARK_MAX))
+    duration_ns = dice.between(*CUT_NS)
+    cluster.schedule.after(duration_ns, lambda: cluster.network.attend(wire))
+    return f"{wire.preamble.role.name} {wire.number} for {duration_ns / S:.1f} s"
 
 
 def connection_drop(cluster: Cluster, dice: Dice) -> str:
@@ -226,7 +240,7 @@ ACTS: dict[str, Fault] = {
     act.__name__: act
     for act in (
         agent_amnesia, agent_crash, agent_power_loss, agent_stall, agent_wishes, client_crash,
-        connection_drop, connection_half_open, dial_failure, lane_stall, lane_stranded,
+        client_slow, connection_drop, connection_half_open, dial_failure, lane_stall, lane_stranded,
         manager_crash, manager_stall, partition, service_crash, worker_crash, worker_stall,
         worker_stop, *STORMS,
     )

@@ -17,6 +17,7 @@ FAULTS = (
     "agent_stall",  # a node's process does not run for a while
     "agent_wishes",  # its owner pauses it, stops services, or drains it
     "client_crash",  # a client dies; the next one asks again under the same ids
+    "client_slow",  # it does not read what is sent, and its worker is told that much waits
     "connection_drop",  # one connection breaks, what was on its way is lost
     "connection_half_open",  # one connection goes silent, and nobody is told for half a minute
     "dial_failure",  # connecting fails

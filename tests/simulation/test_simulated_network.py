@@ -16,12 +16,14 @@ from pointsman_wire.link import (
     Accepted,
     Close,
     Closed,
+    Congested,
     Connection,
     Dial,
     DialFailed,
     Dialled,
     LoopWasLate,
     Received,
+    Relieved,
     Send,
 )
 from pointsman_wire.preamble import Preamble, Role
@@ -121,6 +123,38 @@ def test_what_is_sent_arrives_once_and_in_order(seed: int) -> None:
         assert names == ["lane_ping"] * 59
     else:
         assert pair.server.echo.numbers() == [*range(1, 60)]
+
+
+def test_who_does_not_read_is_told_of_and_reads_all_in_order_later() -> None:
+    """N6: the sender hears of it once at the mark, and again when all has been read."""
+    pair = Pair(1)
+    pair.connect()
+    wire = pair.wire()
+    wire.is_encoded = False
+    (accepted,) = pair.server.echo.of(Accepted)
+    pair.network.ignore(wire, 3)
+    for number in range(1, 6):
+        pair.server.wish(Send(accepted.connection, LanePing(number=number)))
+        pair.advance(S)
+        assert len(pair.server.echo.of(Congested)) == (number >= 3)
+    assert pair.node.echo.numbers() == []
+    pair.network.attend(wire)
+    pair.advance(S)
+    assert pair.node.echo.numbers() == [*range(1, 6)]
+    assert pair.server.echo.of(Relieved) == [Relieved(accepted.connection)]
+
+
+def test_who_reads_before_the_mark_is_never_told_of() -> None:
+    pair = Pair(1)
+    pair.connect()
+    (accepted,) = pair.server.echo.of(Accepted)
+    pair.network.ignore(pair.wire(), 3)
+    pair.server.wish(Send(accepted.connection, LanePing(number=1)))
+    pair.advance(S)
+    pair.network.heal()
+    pair.advance(S)
+    assert pair.server.echo.of(Congested) == pair.server.echo.of(Relieved) == []
+    assert pair.node.echo.numbers() == [1]
 
 
 def test_what_is_held_arrives_in_order_when_it_is_released() -> None:

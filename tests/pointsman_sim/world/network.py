@@ -8,6 +8,7 @@ really encode: their pieces are bytes, cut anywhere, and decoded at the other en
     hold      nothing arrives until release; held for half a minute, both ends are told
     silence   what is sent is swallowed; after half a minute both ends are told
     strand    the server's end is over at once; the dialler gets what was on its way long after
+    ignore    the dialler does not read; from a mark on the server's end knows that much waits
 """
 
 from collections.abc import Sequence
@@ -19,12 +20,14 @@ from pointsman_sim.world.wires import FIN, Piece, Wire
 from pointsman_wire.link import (
     Accepted,
     Closed,
+    Congested,
     Connection,
     Dial,
     DialFailed,
     Dialled,
     Frame,
     Received,
+    Relieved,
 )
 
 if TYPE_CHECKING:
@@ -160,12 +163,20 @@ class Network:
             end.early.append(piece)
         elif self._schedule.now_ns > end.cut_ns:
             return
+        elif side == 0 and wire.unread is not None:
+            self._leave_unread(wire, wire.unread, piece)
         elif piece is FIN:
             self._finish(wire, side, "the peer ended the connection")
         else:
             frames = wire.read(side, piece)
             if frames:
                 end.process.post(Received(end.number, frames))
+
+    def _leave_unread(self, wire: Wire, unread: list[Piece], piece: Piece) -> None:
+        unread.append(piece)
+        sender = wire.ends[1]
+        if len(unread) == wire.unread_mark and sender.process is not None and not sender.is_over:
+            sender.process.post(Congested(sender.number))
 
     def _finish(self, wire: Wire, side: int, reason: str) -> None:
         """An end learns that its connection is over."""
@@ -230,6 +241,20 @@ class Network:
         self._finish(wire, 1, "connection reset by peer")
         self._schedule.after(duration_ns, lambda: self.release(wire))
 
+    def ignore(self, wire: Wire, unread_mark: int) -> None:
+        """Let the dialler read nothing until `attend`; tell the sender at so many pieces."""
+        if wire.unread is None:
+            wire.unread, wire.unread_mark = [], unread_mark
+
+    def attend(self, wire: Wire) -> None:
+        """Let the dialler read all that waits, in its order; then the sender has room again."""
+        unread, wire.unread = wire.unread or [], None
+        for piece in unread:
+            self._arrive(wire, 0, piece)
+        sender = wire.ends[1]
+        if len(unread) >= wire.unread_mark and sender.process is not None and not sender.is_over:
+            sender.process.post(Relieved(sender.number))
+
     def _time_out(self, wire: Wire) -> None:
         wire.held = None
         for side in (0, 1):
@@ -261,3 +286,5 @@ class Network:
         for wire in [*self.wires.values()]:
             if wire.held is not None:
                 self.release(wire)
+            if wire.unread is not None:
+                self.attend(wire)

@@ -64,7 +64,9 @@ class End:
 class Wire:
     """End 0 has dialled, end 1 is the server's."""
 
-    __slots__ = ("ends", "held", "is_encoded", "latency_ns", "number", "preamble")
+    __slots__ = (
+        "ends", "held", "is_encoded", "latency_ns", "number", "preamble", "unread", "unread_mark",
+    )  # fmt: skip
 
     def __init__(
         self, number: int, preamble: Preamble, latency_ns: int, *, is_encoded: bool
@@ -76,6 +78,9 @@ class Wire:
         self.ends = (End(), End())
         # While nothing may arrive: what has come so far, as (side, piece).
         self.held: list[tuple[int, Piece]] | None = None
+        # While the dialler does not read: what waits for it, and at how much the server is told.
+        self.unread: list[Piece] | None = None
+        self.unread_mark = 0
 
     def encode(self, frames: list[Frame], dice: Dice) -> list[bytes]:
         """Return the frames as bytes, whole or cut somewhere."""
