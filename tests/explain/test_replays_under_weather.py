@@ -27,6 +27,8 @@ def test_every_decision_of_a_harmed_cluster_is_replayed_equally(seed: int) -> No
     settings = Settings(seed=seed, steps=12_000, duration_s=20.0, faults=FAULTS, faults_per_s=2.0)
     simulation = Simulation(settings)
     simulation.work()
+    simulation.nemesis.stop()
+    simulation.advance(5.0)  # a worker that was killed last has decided nothing yet
     cores = [worker.core for worker in simulation.cluster.instance.workers if worker is not None]
     views = [view for core in cores for view in remembered(core)]
     assert views

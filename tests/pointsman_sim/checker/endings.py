@@ -11,7 +11,7 @@ GIVEN_UP = frozenset({"CANCELLED", "SESSION_CLOSED", "CONFLICT"})
 def every_accepted_job_ends(recording: Recording, limits: Limits) -> Verdict:
     """I1: as far as its level survives the faults that struck, and within deadline + T_recover."""
     verdict = Verdict(promise="I1", about="every accepted job ends, in time")
-    newest = {(job.session, job.request): job for job in recording.accepted}
+    newest = {key: jobs[-1] for key, jobs in recording.jobs_of_request.items()}
     for job in recording.accepted:
         if job.results:
             verdict.judged += 1
@@ -102,7 +102,8 @@ def _is_answered_anew(recording: Recording, job: Job) -> bool:
     if heir is None:
         return False
     shard = recording.shard_of(job.session)
-    return not recording.is_lost("memory", shard, job.asked_at_ns, heir.accepted_at_ns)
+    heard_at_ns = heir.accepted_at_ns or heir.results[0].at_ns
+    return not recording.is_lost("memory", shard, job.asked_at_ns, heard_at_ns)
 
 
 def _judge_deadline(recording: Recording, limits: Limits, job: Job, verdict: Verdict) -> None:

@@ -111,6 +111,7 @@ class Recording:
         self.facts: Sequence[Fact] = sorted(facts, key=lambda fact: fact.at_ns)
         self.jobs: dict[str, Job] = {}
         self.accepted: list[Job] = []  # in the order in which their clients were told
+        # In the order in which their clients first heard of them.
         self.jobs_of_request: dict[tuple[str, str], list[Job]] = {}
         self.attempts: list[Attempt] = []
         self.submits: dict[tuple[str, str], Fact] = {}  # the first of each session and request
@@ -181,10 +182,18 @@ class Recording:
             is_repeated = self._asked_count[fact.session, fact.request] > 1
             job.is_told_late = is_repeated or fact.status == "duplicate"
             self.accepted.append(job)
-            self.jobs_of_request.setdefault((job.session, job.request), []).append(job)
+            self._belongs_to_request(job)
 
     def _result(self, fact: Fact) -> None:
-        self._job(fact).results.append(fact)
+        job = self._job(fact)
+        job.results.append(fact)
+        if fact.by == "client":
+            self._belongs_to_request(job)  # whose acceptance may never have come
+
+    def _belongs_to_request(self, job: Job) -> None:
+        heard = self.jobs_of_request.setdefault((job.session, job.request), [])
+        if job not in heard:
+            heard.append(job)
 
     def _missing(self, fact: Fact) -> None:
         self._job(fact).missing = fact
