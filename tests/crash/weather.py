@@ -57,9 +57,11 @@ async def scene(config: str = QUICK) -> AsyncIterator[Scene]:
             working = asyncio.create_task(work.work_until(enough))
             try:
                 yield it
-            finally:
-                enough.set()
-                await working
+            except BaseException:
+                working.cancel()  # what went wrong first shall be told
+                raise
+            enough.set()
+            await working
         work.check()
         bad = it.nemesis.verdict()
         assert not bad, bad
@@ -97,7 +99,7 @@ async def all_at_once(order: tuple[str, ...]) -> Outcome:
                 it.nemesis.kill(pids[name], name)
             it.nemesis.kill(it.fleet.nodes["node-0"].process.pid, "node-0")
             await until(lambda: not any(map(is_running, pids.values())), "they are dead")
-            held = _take_locks(it.here)
+            held = await asyncio.to_thread(_take_locks, it.here)
             opened = stack.enter_context(
                 it.here.service(
                     *("--workers", "2", "--port", str(first.port)),
@@ -122,8 +124,9 @@ async def _come_back(order: tuple[str, ...], held: dict[str, OwnerLock], fleet: 
 
 
 def _take_locks(here: Place) -> dict[str, OwnerLock]:
+    """Wait for them: a dead process has its files open until its last thread has synced."""
     files = {"manager": "manager.lock", "worker-0": "shard-0.lock", "worker-1": "shard-1.lock"}
-    return {name: acquire_lock(here.state_dir / file) for name, file in files.items()}
+    return {name: acquire_lock(here.state_dir / file, wait=True) for name, file in files.items()}
 
 
 async def hang(name: str, seconds: float) -> Outcome:

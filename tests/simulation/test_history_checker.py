@@ -342,18 +342,6 @@ def test_a_request_may_start_anew_after_its_window() -> None:
     assert judge(story.facts).of("I2").state is State.HELD
 
 
-def test_a_request_whose_first_job_ended_unheard_may_be_answered_by_another() -> None:
-    """I1: whether or not its client heard that the other was accepted."""
-    story = Story()
-    story.begin()
-    story.client("submit", kind="k")
-    story.client("accepted", level="memory")
-    story.client("result", job_id="other", status="completed", after_s=1.0)
-    story.node("read", job_id="other", dispatch=2)
-    story.tell("observer", "rest")
-    assert judge(story.facts).of("I1").state is not State.BROKEN
-
-
 def test_what_nobody_recorded_is_not_judged_and_the_reason_is_said() -> None:
     judgement = judge([])
     assert {v.state for v in judgement.verdicts} == {State.NOT_JUDGED}
