@@ -2,7 +2,8 @@
 
 A traveller submits each job under an id of its own, and asks again under the same id wherever it
 is next: after a refusal, and after its instance has died.  What it gets it compares with what
-it sent.
+it sent.  What it asked for where it was before it does not take back: a client that loses its way
+cancels nothing.
 """
 
 import asyncio
@@ -10,6 +11,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from random import Random
 from time import monotonic
+from typing import Any
 
 import msgspec
 
@@ -48,6 +50,7 @@ class Traveller:
         self._door = asyncio.Lock()
         self._stack = AsyncExitStack()
         self._session: Session | None = None
+        self._left: set[asyncio.Task[JobResult]] = set()  # asked for where it is no longer
 
     @property
     def address(self) -> str:
@@ -87,7 +90,8 @@ class Traveller:
     async def code_of_other(self, request_id: str) -> str:
         """Submit another body under an id that was used; return with which code it is refused."""
         try:
-            await self._submit(b"another", {"services": ["nmt"], "request_id": request_id})
+            options: SubmitOptions = {"services": ["nmt"], "request_id": request_id}
+            await self._submit(b"another", options, asyncio.Event())
         except JobRefused as refused:
             return refused.code
         return ""
@@ -106,17 +110,23 @@ class Traveller:
             "durability": self.trip.durability,
             **options,  # type: ignore[typeddict-item]
         }
-        asking = asyncio.create_task(self._submit(payload, chosen))
+        is_asked = asyncio.Event()
+        asking = asyncio.create_task(self._submit(payload, chosen, is_asked))
         try:
             await asyncio.wait({asking, has_moved}, return_when=asyncio.FIRST_COMPLETED)
             return asking.result() if asking.done() else None
         finally:
-            for task in (asking, has_moved):
-                task.cancel()
-            await asyncio.gather(asking, has_moved, return_exceptions=True)
+            is_left = has_moved.done() and is_asked.is_set()
+            if is_left:
+                self._left.add(asking)
+            await _cancelled({has_moved} if is_left else {has_moved, asking})
 
-    async def _submit(self, payload: bytes, options: SubmitOptions) -> JobResult:
-        return await (await self._opened()).submit(payload, **options)
+    async def _submit(
+        self, payload: bytes, options: SubmitOptions, is_asked: asyncio.Event
+    ) -> JobResult:
+        session = await self._opened()
+        is_asked.set()
+        return await session.submit(payload, **options)
 
     async def _opened(self) -> Session:
         async with self._door:
@@ -149,4 +159,11 @@ class Traveller:
 
     async def close(self) -> None:
         """End the sessions, wherever they were opened."""
+        await _cancelled(self._left)
         await self._stack.aclose()
+
+
+async def _cancelled(tasks: set[asyncio.Task[Any]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
