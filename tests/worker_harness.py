@@ -113,10 +113,10 @@ class Host:
             self.classes.append(capability)
         number = self.classes.index(capability)
         node_id = f"node-{row}"
-        is_ready = state is NodeState.READY
-        moves = self.planner.add(node_id, number, capability, is_ready=is_ready)
+        moves = self.planner.add(node_id, number, capability, is_ready=state is NodeState.READY)
         record = NodeRecord(row, generation, 1, number, node_id, moves.pop(node_id), slots)
         self.records[row] = record
+        self.rows.epoch[row] = record.epoch
         if state is NodeState.OFFLINE:
             moves |= {**self.planner.remove(node_id), node_id: ()}
         for moved_id, pools in moves.items():

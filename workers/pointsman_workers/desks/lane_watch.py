@@ -31,7 +31,7 @@ SPREAD = 20
 NO_ROOM_NS = 20_000_000
 NO_ROOM_MAX_NS = SECOND_NS
 NO_ROOM_DOUBLINGS = 6
-FOREVER_NS = 1 << 62
+OUT_OF_REACH_NS = 1 << 62  # until somebody says otherwise
 
 
 class LaneWatch:
@@ -185,7 +185,7 @@ class LaneWatch:
     def is_out_of_reach(self, lane: Lane) -> None:
         """Nothing that is sent to it arrives, until somebody says that it does."""
         self._full.pop(lane, None)
-        lane.full_until_ns = FOREVER_NS
+        lane.full_until_ns = OUT_OF_REACH_NS
         self.show(lane)
 
     def has_room(self, lane: Lane) -> None:

@@ -109,6 +109,7 @@ class LinkDesk:
         link.tried_at_ns = shard.now_ns
         link.strangers.clear()
         link.pending.clear()
+        link.assigned.clear()
         link.running, link.held = [], []
         link.ping_number = link.pong_number = 0
         link.asking.clear()

@@ -27,6 +27,9 @@ class Link(msgspec.Struct, eq=False, kw_only=True):
     is_open: bool = False  # the home has reported: nodes may be used
     tried_at_ns: int = 0  # when it was last opened; meaningful while it is not open
     lanes: "dict[str, Lane]" = {}  # by node id
+    # The last assignment on this opening, by node id: numbers go on when a lane is made anew, as
+    # its home takes a number that it has read for an assignment that came twice.
+    assigned: dict[str, int] = {}
     # Nodes that the home told of and that we do not know yet: when they come, it reports anew.
     strangers: set[str] = set()
     pending: set[str] = set()  # nodes that the home has yet to report on

@@ -3,7 +3,8 @@
 A remote node stands in a row of our catalog like any other, with the instance that it is connected
 to.  While the link to that instance is open, its row has a lane here, whose connection is a number
 that no real one has: what is sent there leaves on the link, and what the link brings is handled as
-if the node had said it.  Our ledger counts what we hold there, the home's ledger decides.
+if the node had said it.  Our ledger counts what we hold there, the home's ledger decides.  The
+epoch of a node's registration is read from its row, as no page is published for it alone.
 """
 
 from collections.abc import Iterable, Mapping
@@ -26,6 +27,7 @@ from pointsman_wire.link import Close, Connection, Send
 from pointsman_workers.core.events import SendInstance
 from pointsman_workers.core.shard import SECOND_NS, Shard
 from pointsman_workers.core.state import Lane
+from pointsman_workers.desks.lane_watch import OUT_OF_REACH_NS
 from pointsman_workers.desks.lanes import LaneDesk
 from pointsman_workers.sharing.nodes.nouns import Link
 
@@ -87,8 +89,8 @@ class RemoteLanes:
         self._rows.setdefault(record.instance, {})[record.node_id] = record.row
         lane = self._shard.lanes.get(record.row)
         if lane is not None and lane.link is not None and lane.generation == record.generation:
-            lane.epoch = record.epoch
-        elif link is not None and link.is_open and record.node_id not in link.strangers:
+            return
+        if link is not None and link.is_open and record.node_id not in link.strangers:
             self.reported(link, record.node_id, [], [])
 
     def knows_any(self, node_ids: Iterable[str]) -> bool:
@@ -121,6 +123,7 @@ class RemoteLanes:
         if lane.connection is None:
             self._connections += 1
             lane.connection = Connection(-self._connections)
+            lane.next_assignment = link.assigned.get(node_id, 0) + 1
             self._virtual[lane.connection] = lane
             self._lanes.watch.connected(lane)
         take_over = self._lanes.reports.take_over
@@ -130,6 +133,8 @@ class RemoteLanes:
         else:
             lane.is_up = True
             self._lanes.watch.came_up(lane)
+        if lane.full_until_ns == OUT_OF_REACH_NS and not link.is_congested:
+            self.has_room(lane)  # the way was stopped when the lane was up last
 
     def _lane(self, link: Link, node_id: str) -> Lane | None:
         """The lane of a node, new if need be; None when we know no such node, or it is gone."""
@@ -237,8 +242,13 @@ class RemoteLanes:
             link.asking[lane] = None
             return None
         assert isinstance(frame, Assign | CancelJob | NodeResultAck | TurnGranted), frame
+        if type(frame) is Assign:
+            link.assigned[lane.node_id] = frame.number
         message = ForNode(
-            link=link.number, node_id=lane.node_id, frame=frame, node_epoch=lane.epoch
+            link=link.number,
+            node_id=lane.node_id,
+            frame=frame,
+            node_epoch=self._shard.setup.memory.rows.epoch[lane.row],
         )
         return SendInstance(link.instance, link.shard, message, command.payload)
 

@@ -1,0 +1,71 @@
+"""Stories of lanes to other instances' nodes that are made anew while their link stands."""
+
+from several import Several
+
+from pointsman_shm.memory.rows import NodeState, RowFlag
+from pointsman_wire.session_messages import Result
+from pointsman_workers.core.events import WayChanged
+
+REMOTE = RowFlag.PUBLIC | RowFlag.REMOTE
+
+
+def two(slots: int = 2) -> Several:
+    """Home A has a node in row 3; B has none, and sessions."""
+    instances = Several("A", "B")
+    instances.node(3, "A", slots=slots)
+    return instances
+
+
+def test_a_node_that_was_thought_gone_for_a_moment_takes_jobs_again_on_the_same_link() -> None:
+    """P2: the numbers of assignments go on, so that its home does not take them for old ones."""
+    instances = two()
+    home, borrower = instances["A"], instances["B"]
+    client, node = borrower.open_session(), home.node(3)
+    for name in ("b-1", "b-2", "b-3"):
+        client.submit(name)
+        instances.carry()
+        job = node.assignment()
+        node.acknowledge(job.number)
+        node.end(job)
+        instances.carry()
+    borrower.host.stand(3, state=NodeState.OFFLINE, flags=REMOTE)
+    instances.run(0.5)
+    borrower.host.stand(3, flags=REMOTE)
+    instances.run(1.5)
+    client.submit("b-4")
+    instances.carry()
+    again = node.assignment()
+    assert (again.request_id, again.attempt) == ("b-4", 1)
+    node.acknowledge(again.number)
+    node.end(again)
+    instances.carry()
+    assert [result.status for result in client.all(Result)] == ["completed"] * 4
+    assert (home.held(3), borrower.held(3)) == (0, 0)
+
+
+def test_a_link_that_opens_anew_while_its_way_is_stopped_is_used_when_the_way_is_free() -> None:
+    """R7: what was out of reach before is in reach when the home has reported."""
+    instances = two()
+    home, borrower = instances["A"], instances["B"]
+    borrower.feed(WayChanged("A", 0, "stopped"))
+    assert borrower.core.shard.lanes[3].full_until_ns
+    borrower.feed(WayChanged("A", 0, "lost"), WayChanged("A", 0, "open"))
+    instances.run(2.0)
+    client = borrower.open_session()
+    client.submit("b-1")
+    instances.carry()
+    assert home.node(3).assignment().request_id == "b-1"
+
+
+def test_a_node_that_registered_anew_at_its_home_gets_jobs_of_others_without_a_new_page() -> None:
+    """P4: of its epoch alone no page is published, and its home takes jobs for this epoch only."""
+    instances = two()
+    home, borrower = instances["A"], instances["B"]
+    for name in ("A", "B"):
+        instances.hosts[name].rows.epoch[3] = 2
+    home.open_lane(3, epoch=2)
+    instances.run(0.5)
+    client = borrower.open_session()
+    client.submit("b-1")
+    instances.carry()
+    assert home.node(3).assignment().request_id == "b-1"
