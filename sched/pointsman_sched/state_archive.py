@@ -20,10 +20,16 @@ from pathlib import Path, PurePosixPath
 import msgspec
 
 from pointsman_shm.memory.ownership import LockHeld, acquire_lock
-from pointsman_shm.paths import FORMAT, InstancePaths, PathError, resolve_paths
+from pointsman_shm.paths import InstancePaths, PathError, resolve_paths
 from pointsman_shm.saying import say
 from pointsman_shm.state_files import StateFileError, replace_file
 from pointsman_shm.state_identity import RESTORED, read_identity, write_identity
+from pointsman_shm.versions.state_format import (
+    MARKER,
+    FormatRefused,
+    check_readable,
+    read_marker,
+)
 
 LEFT_OUT = (".lock", ".new")
 ROOM_NAME = "next.segment"
@@ -64,7 +70,7 @@ def main(arguments: Sequence[str]) -> int:
 def backup(paths: InstancePaths, file: Path) -> str:
     """Write the archive; returns what to say.  Raises ArchiveError, OSError."""
     directory = paths.state_dir
-    if not (directory / "format").exists():
+    if not (directory / MARKER).exists():
         raise ArchiveError(f"{directory} is no state directory; name one with --state-dir")
     with ExitStack() as stack:
         try:
@@ -122,11 +128,12 @@ def _extract(file: Path, paths: InstancePaths) -> None:
             assert content is not None, member.name
             replace_file(path, content.read())
     try:
-        found = (paths.state_dir / "format").read_text(encoding="ascii", errors="replace").strip()
-    except FileNotFoundError:
-        raise ArchiveError("it holds no state directory") from None
-    if found != FORMAT:
-        raise ArchiveError(f"it has format {found[:16]!r}, this version reads {FORMAT!r}")
+        marker = read_marker(paths.state_dir)
+        if marker is None:
+            raise ArchiveError("it holds no state directory")
+        check_readable(file, marker)
+    except FormatRefused as error:
+        raise ArchiveError(str(error)) from None
     identity = read_identity(paths)
     write_identity(paths, msgspec.structs.replace(identity, home=RESTORED))
 

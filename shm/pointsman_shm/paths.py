@@ -12,10 +12,12 @@ from pathlib import Path
 
 import msgspec
 
+from pointsman_shm.versions.state_format import FormatRefused, check_readable, read_marker
+
 INSTANCE_PATTERN = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 SOCKET_PATH_SIZE_MAX = 107  # sockaddr_un holds 108 bytes, one of them the closing zero
 LONGEST_SOCKET_NAME = "handover-worker-63.sock"
-FORMAT = "1"  # of state and runtime directory; another number is refused, never guessed at
+RUNTIME_FORMAT = "1"  # another number is refused, never guessed at
 
 
 class PathError(Exception):
@@ -163,7 +165,9 @@ def _default_runtime(environment: Mapping[str, str], user_id: int) -> Path:
 
 
 def prepare_directories(paths: InstancePaths, *, user_id: int) -> None:
-    """Make both directories (0700) and their format file, or raise PathError.
+    """Make both directories (0700), check their forms, or raise PathError.
+
+    A state directory of an older form is left as it is: whoever holds its lock migrates it.
 
     A directory that is a symbolic link, belongs to another user or is writable by others is
     refused: whoever can write there could answer on our sockets.
@@ -171,7 +175,12 @@ def prepare_directories(paths: InstancePaths, *, user_id: int) -> None:
     for directory in (paths.state_dir, paths.runtime_dir):
         try:
             _make_private(directory, user_id)
-            _check_format(directory)
+            if directory == paths.runtime_dir:
+                _check_runtime_format(directory)
+            elif (marker := read_marker(directory)) is not None:
+                check_readable(directory, marker)
+        except FormatRefused as error:
+            raise PathError(str(error)) from None
         except OSError as error:
             raise PathError(
                 f"cannot use directory {directory}: {error.strerror}; make it writable for this "
@@ -198,15 +207,16 @@ def _make_private(directory: Path, user_id: int) -> None:
             ) from None
 
 
-def _check_format(directory: Path) -> None:
+def _check_runtime_format(directory: Path) -> None:
     marker = directory / "format"
     try:
         found = marker.read_text(encoding="ascii", errors="replace").strip()
     except FileNotFoundError:
-        marker.write_text(FORMAT + "\n", encoding="ascii")
+        marker.write_text(RUNTIME_FORMAT + "\n", encoding="ascii")
         return
-    if found != FORMAT:
+    if found != RUNTIME_FORMAT:
         raise PathError(
-            f"directory {directory} has format {found[:16]!r}, this version writes {FORMAT!r}: "
+            f"directory {directory} has format {found[:16]!r}, "
+            f"this version writes {RUNTIME_FORMAT!r}: "
             "start the version that made it, or move the directory away"
         )

@@ -108,13 +108,13 @@ def test_directories_are_made_private_and_can_be_used_again(tmp_path: Path) -> N
         prepare_directories(paths, user_id=ME)
     for directory in (paths.state_dir, paths.runtime_dir):
         assert directory.stat().st_mode & 0o777 == 0o700
-        assert (directory / "format").read_text() == "1\n"
+    assert (paths.runtime_dir / "format").read_text() == "1\n"
 
 
 def test_a_directory_of_another_format_is_left_alone(tmp_path: Path) -> None:
     paths = under(tmp_path)
     prepare_directories(paths, user_id=ME)
-    (paths.state_dir / "format").write_text("2\n")
+    (paths.runtime_dir / "format").write_text("2\n")
     with pytest.raises(PathError, match="has format '2', this version writes '1'"):
         prepare_directories(paths, user_id=ME)
 

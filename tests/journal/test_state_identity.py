@@ -20,6 +20,7 @@ from pointsman_shm.state_files import (
     make_state_files,
     read_instance_uid,
     read_ticket_key,
+    replace_file,
     write_worker_count,
 )
 from pointsman_shm.state_identity import (
@@ -29,6 +30,7 @@ from pointsman_shm.state_identity import (
     renew_identity,
     settle_identity,
 )
+from pointsman_shm.versions.state_format import settle_format
 from pointsman_workers.journal.judging import JournalOwner
 from pointsman_workers.journal.store import JournalPlace
 
@@ -42,6 +44,7 @@ def begun(folder: Path, name: str) -> InstancePaths:
     """A state directory as the first start makes it."""
     made = InstancePaths("t", folder / name, folder / "run")
     prepare_directories(made, user_id=os.geteuid())
+    settle_format(made.state_dir, "0.1.0", replace_file)
     make_state_files(made, os.urandom)
     assert settle_identity(made, os.urandom) == ""
     write_worker_count(made, 1)

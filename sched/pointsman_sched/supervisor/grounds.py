@@ -13,13 +13,16 @@ import os
 import socket
 import struct
 from contextlib import ExitStack
+from importlib.metadata import version
 from pathlib import Path
 
 from pointsman_sched.supervisor.options import ServiceOptions
 from pointsman_shm.memory.ownership import LockHeld, OwnerLock, acquire_lock
 from pointsman_shm.memory.segment import unlink_segment
-from pointsman_shm.paths import InstancePaths, prepare_directories
-from pointsman_shm.state_files import make_state_files
+from pointsman_shm.paths import InstancePaths, PathError, prepare_directories
+from pointsman_shm.saying import say
+from pointsman_shm.state_files import make_state_files, replace_file
+from pointsman_shm.versions.state_format import FormatRefused, settle_format
 
 BACKLOG = 4096
 # Wake a worker when the first bytes are there, not for the bare connect.
@@ -55,6 +58,12 @@ def take_directories(paths: InstancePaths) -> ExitStack:
         claims.enter_context(_claim(paths.instance_lock, "--state-dir"))
         claims.enter_context(_claim(paths.runtime_lock, "--runtime-dir"))
         clean(paths)
+        try:
+            news = settle_format(paths.state_dir, version("pointsman"), replace_file)
+        except FormatRefused as error:
+            raise PathError(str(error)) from None
+        if news:
+            say("pointsman", news)
         make_state_files(paths, os.urandom)
         return claims.pop_all()
     raise AssertionError("unreachable: nothing above is swallowed")
