@@ -107,13 +107,13 @@ class Booted:
     def command(self, *words: str) -> list[str]:
         return [str(SCRIPT), "run", str(self._state), *words]
 
-    def run(self, *words: str, may_fail: bool = False) -> str:
+    def run(self, *words: str, may_fail: bool = False, with_errors: bool = False) -> str:
         """Run a program inside to its end; return what it said."""
         done = subprocess.run(
             self.command(*words), capture_output=True, text=True, timeout=COMMAND_S, check=False
         )
         assert may_fail or done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
-        return done.stdout.strip()
+        return (done.stdout + done.stderr * with_errors).strip()
 
     def shell(self, script: str) -> str:
         return self.run("bash", "-ec", script)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from supervised_service import wait_until
-from systemd.booted import ENVIRONMENT, EVERYBODY, Booted, installed, why_not
+from systemd.booted import ENVIRONMENT, EVERYBODY, WORKERS, Booted, installed, why_not
 
 REASON = why_not()
 pytestmark = [pytest.mark.systemd, pytest.mark.skipif(bool(REASON), reason=REASON)]
@@ -150,6 +150,41 @@ def test_stop_leaves_nothing_and_start_brings_all_back(system: Booted) -> None:
     system.run("systemctl", "start", "pointsman.target")
     system.wait_ready()
     system.pointsman("status")
+
+
+def test_rolling_restart_under_load_fails_no_submit(system: Booted, tmp_path: Path) -> None:
+    """P13: every unit is restarted, in order, each when the one before is ready."""
+    system.wait_ready()
+    before = system.pids()
+    with load(system, tmp_path):
+        said = system.pointsman("rolling-restart")
+    after = system.pids()
+    assert all(after[unit] != before[unit] for unit in EVERYBODY)
+    restarted = [line.split(":")[0] for line in said.splitlines() if "ready again" in line]
+    assert restarted == ["worker-0", "worker-1", "manager", "console"]
+
+
+def test_it_is_upgraded_and_rolled_back_under_load(system: Booted, tmp_path: Path) -> None:
+    """P14: another installation beside this one; its units, then one process after another."""
+    newer = f"{ENVIRONMENT}-next"
+    system.shell(
+        f"cp -r {ENVIRONMENT} {newer}\n"
+        f"sed -i s,{ENVIRONMENT}/,{newer}/, {newer}/bin/pointsman\n"
+        f"sed -i 's/^Version: .*/Version: 7.1.0/' {newer}/lib/python3*/site-packages/"
+        "pointsman-*.dist-info/METADATA"
+    )
+    refused = system.run(
+        f"{newer}/bin/pointsman", "rolling-restart", may_fail=True, with_errors=True
+    )
+    assert f"the units start {ENVIRONMENT}/bin/python" in refused
+    with load(system, tmp_path) as progress:
+        for environment, version in ((newer, "7.1.0"), (ENVIRONMENT, "0.1.0")):
+            command = f"{environment}/bin/pointsman"
+            system.run(command, "systemd", "install", "--no-start", "--workers", str(WORKERS))
+            said = system.run(command, "rolling-restart")
+            assert f"version {version} runs" in said.splitlines()[-1]
+            progress.wait_for_more()
+    assert system.shell("cat /var/lib/pointsman/default/format") == "2\nby 0.1.0"
 
 
 def test_uninstalled_it_is_gone_and_its_state_is_kept(system: Booted) -> None:

@@ -1,8 +1,8 @@
 """Orders on admin sockets: what an operator wants done, and what came of it.
 
 An order changes something, a query does not.  One that cannot be carried out gets an `error`, and
-has changed nothing.  These are the manager's; what is asked of workers in this way is in
-queries/inbox_messages.
+has changed nothing.  These are the manager's and the supervisor's; what is asked of workers in
+this way is in queries/inbox_messages.
 """
 
 from typing import Annotated
@@ -14,6 +14,8 @@ from pointsman_wire.messages import Error, Message
 from pointsman_wire.queries.inbox_messages import InboxAnswer, InboxOrder
 
 FilePath = Annotated[str, msgspec.Meta(max_length=4096)]
+# As its admin socket is called: manager, worker-<k>, console.
+ProcessName = Annotated[str, msgspec.Meta(max_length=32)]
 
 
 class PairOrder(Message, tag="pair_order", frozen=True):
@@ -54,6 +56,20 @@ class ConfigDiff(Message, tag="config_diff", frozen=True, kw_only=True):
     snapshot_version: int = 0
 
 
+class RestartOrder(Message, tag="restart_order", frozen=True):
+    """Ask the supervisor to end one process gently and to start its successor at once."""
+
+    process: ProcessName
+
+
+class RestartBegun(Message, tag="restart_begun", frozen=True, kw_only=True):
+    """The process was told to end; a status with another pid comes from its successor."""
+
+    process: str
+    pid: int
+
+
 ManagerOrder = PairOrder | ReloadOrder | ConfigDiffQuery
-Order = ManagerOrder | InboxOrder
-OrderAnswer = PairingCode | ConfigDiff | InboxAnswer | Error
+SupervisorOrder = RestartOrder
+Order = ManagerOrder | SupervisorOrder | InboxOrder
+OrderAnswer = PairingCode | ConfigDiff | RestartBegun | InboxAnswer | Error

@@ -13,6 +13,7 @@ from pointsman.cli.fleet import command as fleet
 from pointsman.cli.inbox import command as inbox
 from pointsman.cli.keeping import command as keeping
 from pointsman.cli.orders import command as orders
+from pointsman.cli.rolling import command as rolling
 from pointsman.cli.screen import say
 from pointsman.cli.units import command as units
 
@@ -24,7 +25,20 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for part in (serve, node, submit, fleet, orders, inbox, explain, keeping, units, demo, chaos):
+for part in (
+    serve,
+    node,
+    submit,
+    fleet,
+    orders,
+    inbox,
+    explain,
+    keeping,
+    rolling,
+    units,
+    demo,
+    chaos,
+):
     app.add_typer(part.app)
 
 
@@ -49,6 +63,7 @@ def pointsman(
     One host runs `serve`, or `systemd install`; machines that can do something run `node`;
     `submit` has a job done; `nodes`, `instances`, `snapshot`, `status`,
     `sessions` and `poison` show how it goes; `inbox` tends dead letters;
+    `rolling-restart` renews it while it serves;
     `explain`, `where`, `why-not` and `coverage` say why; `demo` shows it all;
     `chaos` breaks a service of its own, and judges what came of it.
     """

@@ -92,6 +92,7 @@ class Child:
         self._unready_deaths: deque[float] = deque(maxlen=UNREADY_DEATHS_MAX)
         self._restart: asyncio.TimerHandle | None = None
         self._is_stopping = False
+        self._renewed: subprocess.Popen[bytes] | None = None  # told to end for its successor
         self._killed: subprocess.Popen[bytes] | None = None  # for hanging
         # Killed and not dead yet, by their process descriptors; each may hold the lock.
         self._frozen: dict[int, subprocess.Popen[bytes]] = {}
@@ -105,6 +106,11 @@ class Child:
     def is_alive(self) -> bool:
         """Is there a process?"""
         return self._process is not None
+
+    @property
+    def is_serving(self) -> bool:
+        """Is it ready, and not on its way out?"""
+        return self.state is ChildState.READY and self._process is not self._renewed
 
     @property
     def has_frozen(self) -> bool:
@@ -154,6 +160,18 @@ class Child:
         if self.state is ChildState.READY and self._process is not None:
             self._process.send_signal(number)
 
+    def renew(self) -> bool:
+        """End a process that is ready gently; its successor starts as soon as it has ended.
+
+        False when there is none that is ready, or when it is on its way out already.
+        """
+        process = self._process
+        if not self.is_serving or process is None:
+            return False
+        self._renewed = process
+        process.send_signal(signal.SIGTERM)
+        return True
+
     def replace(self, why: str) -> None:
         """Kill a process that hangs, and let a successor take its place."""
         if self._process is None or self._process is self._killed:
@@ -197,7 +215,9 @@ class Child:
             self._restart.cancel()
             self._restart = None
         if self._process is not None:
-            self._process.send_signal(number)
+            # Who ends for its successor was told: a second SIGTERM would mean "at once".
+            if self._process is not self._renewed or number != signal.SIGTERM:
+                self._process.send_signal(number)
         elif self.state is not ChildState.FAILED:
             self._become(ChildState.STOPPED)
 
@@ -206,8 +226,10 @@ class Child:
             said = os.read(self._ready_fd, READY_BYTES_MAX)
         except BlockingIOError:
             return
+        if said and b"ready" not in said:
+            return  # a spare's word that it was at hand
         self._close_ready()
-        if said.startswith(b"ready"):
+        if said:
             self._ready_at_s = monotonic()
             self.was_ever_ready = True
             self._become(ChildState.READY)
@@ -228,9 +250,14 @@ class Child:
         code = self._process.wait()
         self.status = code if code >= 0 else 128 - code
         was_ready = self.state is ChildState.READY
-        self._process = None
+        is_renewal = self._process is self._renewed
+        self._process = self._renewed = None
         if self._is_stopping:
             self._become(ChildState.STOPPED)
+            return
+        if is_renewal and code == 0:
+            self._say(f"{self.plan.name} has ended as it was asked to; starts its successor")
+            self._start_again()
             return
         self._say(f"{self.plan.name} {describe_exit(code)}")
         self._plan_restart(was_ready=was_ready)

@@ -32,6 +32,7 @@ from pointsman_sched.supervisor.grounds import (
     take_instance,
 )
 from pointsman_sched.supervisor.options import ServiceOptions
+from pointsman_sched.supervisor.renewing import RenewalDesk
 from pointsman_sched.supervisor.resplitting import divide_journals
 from pointsman_sched.supervisor.secure_port import open_tls_port, pin_of, prepare_tls
 from pointsman_sched.supervisor.spares import Spare
@@ -113,7 +114,8 @@ class Supervisor:
             self._loop.add_signal_handler(signal.SIGHUP, hung_up)
         alive, held = os.pipe()  # `held` is inherited by nobody: it closes when this process ends
         admin_path = options.paths.admin("supervisor")
-        admin = AdminServer(listen_at(admin_path), self.answer)
+        renewals = RenewalDesk(lambda: [*self._children, *self._console], self._renew_spare)
+        admin = AdminServer(listen_at(admin_path), self.answer, obey=renewals.obey)
         try:
             self._start_children(listener.fileno(), alive)
             self._look()
@@ -257,6 +259,10 @@ class Supervisor:
             f"GIVES UP {child.plan.name}: it died again and again without becoming ready; the "
             f"others go on, {lost}. Mend what it said above, then restart the service"
         )
+
+    async def _renew_spare(self) -> None:
+        if self._spare is not None:
+            await self._spare.make_anew()
 
     def _look(self) -> None:
         """Replace who is hung; also while the service stops, which a hung one would hold up."""

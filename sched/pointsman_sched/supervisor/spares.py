@@ -14,6 +14,7 @@ from collections.abc import Sequence
 CALM_S = 2.0
 RETRY_S = 10.0
 END_S = 5.0
+READING_S = 10.0
 
 Taken = tuple["subprocess.Popen[bytes]", int]  # the process, and where it will say "ready"
 
@@ -27,6 +28,7 @@ class Spare:
         self._loop = asyncio.get_running_loop()
         self._process: subprocess.Popen[bytes] | None = None
         self._ready_fd = self._order_fd = -1
+        self._at_hand = asyncio.Event()  # it has read its program, or nothing more will come
         self._making: asyncio.TimerHandle | None = None
         self._is_wanted = False
 
@@ -42,7 +44,24 @@ class Spare:
             self._making.cancel()
         self._making = self._loop.call_later(CALM_S, self._make)
 
+    async def make_anew(self) -> None:
+        """Have one that has read the program as it is installed now, which may be another.
+
+        Returns after a while in any case: without a spare a successor only takes longer.
+        """
+        self._end()
+        self._make()
+        if self._process is None:
+            return
+        try:
+            async with asyncio.timeout(READING_S):
+                await self._at_hand.wait()
+        except TimeoutError:
+            return
+
     def _make(self) -> None:
+        if self._making is not None:
+            self._making.cancel()
         self._making = None
         if self._process is not None:
             return
@@ -63,9 +82,16 @@ class Spare:
             self._making = self._loop.call_later(RETRY_S, self._make)
         else:
             self._ready_fd, self._order_fd = ready, order
+            self._at_hand.clear()
+            self._loop.add_reader(ready, self._heard)
         finally:
             for descriptor in theirs:
                 os.close(descriptor)
+
+    def _heard(self) -> None:
+        """It says that it is at hand, or has died."""
+        self._loop.remove_reader(self._ready_fd)
+        self._at_hand.set()
 
     def take(self, index: int) -> Taken | None:
         """Make the spare this worker; None when there is none that lives."""
@@ -75,6 +101,7 @@ class Spare:
         if process is None:
             return None
         self._process = None
+        self._heard()
         try:
             os.write(self._order_fd, f"{index}\n".encode("ascii"))
         except BrokenPipeError:  # somebody has killed it
@@ -89,8 +116,12 @@ class Spare:
         """End the spare, and make no other."""
         if self._making is not None:
             self._making.cancel()
+        self._end()
+
+    def _end(self) -> None:
         process, self._process = self._process, None
         if process is not None:
+            self._heard()
             os.close(self._order_fd)
             os.close(self._ready_fd)
             process.kill()

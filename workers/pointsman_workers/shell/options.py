@@ -52,7 +52,7 @@ def parse_options(arguments: Sequence[str]) -> WorkerOptions:
     parser.add_argument("--accept-loss", action="store_true", help="of a damaged journal")
     parser.add_argument("--console", action="store_true", help="one runs: hand it what is HTTP")
     given = parser.parse_args(arguments)
-    index = read_index(given.spare_fd) if given.index is None else given.index
+    index = read_index(given) if given.index is None else given.index
     if not 0 <= index < given.workers <= 64:
         parser.error(f"worker {index} of {given.workers}: at most 64, counted from 0")
     listen_fd = given.listen_fd
@@ -81,12 +81,14 @@ def parse_options(arguments: Sequence[str]) -> WorkerOptions:
     )
 
 
-def read_index(spare_fd: int) -> int:
+def read_index(given: argparse.Namespace) -> int:
     """Wait until the supervisor says which worker this is.  Raises SystemExit (0) when it leaves.
 
-    Everything that changes while the service runs is read after that.
+    Everything that changes while the service runs is read after that; the program has been read.
     """
-    with open(spare_fd, encoding="ascii") as orders:
+    if given.ready_fd >= 0:
+        os.write(given.ready_fd, b"at hand\n")
+    with open(given.spare_fd, encoding="ascii") as orders:
         said = orders.readline()
     if not said:
         raise SystemExit(0)

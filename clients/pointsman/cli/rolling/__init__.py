@@ -1,0 +1,1 @@
+"""`rolling-restart`: every process of a running service restarted, one after another."""
