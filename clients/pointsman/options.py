@@ -54,7 +54,7 @@ class ConnectOptions(TypedDict, total=False):
     tgt: str  # language of what is wanted
     tenant: str
     session_id: str  # keep it to meet the same jobs again; made by the server when empty
-    token: str
+    token: str  # what POINTSMAN_TOKEN says when empty; the tenant is the token's
     tls: ssl.SSLContext | None  # a context of your own; or, with tls:// and wss://, one of
     ca: str | Path | None  # who has signed the server's certificate (PEM); the system's by default
     pin: str  # the server's key itself, "sha256:...", as the service says it

@@ -8,6 +8,7 @@ it was, and requests the server does not know are submitted again under their id
 """
 
 import asyncio
+import os
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -306,5 +307,8 @@ async def connect(address: str, **options: Unpack[ConnectOptions]) -> AsyncItera
 
 
 async def _open(shell: ClientShell, settings: ConnectSettings) -> Session:
+    if not settings.token:
+        token = os.environ.get("POINTSMAN_TOKEN", "")
+        settings = msgspec.structs.replace(settings, token=token)
     opened = await shell.open(session_message(settings), settings.connect_timeout_s)
     return Session(shell, opened, settings.close_timeout_s)

@@ -1,4 +1,4 @@
-"""The one place of this package that reads the wall clock: the server's time, certificates."""
+"""The one place of this package that reads the wall clock: server's time, ends of secrets."""
 
 import time
 
@@ -9,5 +9,5 @@ def wall_clock_offset_ns() -> int:
 
 
 def wall_clock_s() -> int:
-    """Return seconds since 1970, in which the life of certificates is written."""
+    """Return seconds since 1970, in which the life of certificates and tokens is written."""
     return int(time.time())

@@ -12,6 +12,7 @@ import msgspec
 from pointsman_shm.config_redis import RedisConfig
 from pointsman_shm.rules.catalogue import Catalogue
 from pointsman_shm.tls.config import TlsConfig
+from pointsman_shm.tokens.settings import AuthConfig
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -273,6 +274,7 @@ class LimitsConfig(Section, frozen=True):
     frame_arrival_s: Seconds = 10.0
     unauthenticated_max: SmallCount = 256
     unauthenticated_per_address_max: SmallCount = 8
+    sessions_per_address_max: JobCount = 1_000  # per worker; from loopback any number
     node_queue_bytes_max: Bytes = 8 * MIB
     node_queue_frames_max: JobCount = 8_192
     node_stall_s: Seconds = 5.0
@@ -302,6 +304,7 @@ class TenantConfig(Section, frozen=True):
     burst: JobCount | None = None  # jobs at once; None: what two seconds of the rate make
     jobs_max: JobCount | None = None  # accepted and not ended
     queued_bytes_max: Bytes | None = None  # payloads that wait
+    sessions_max: JobCount | None = None  # per worker, those that may be resumed included
 
     def __post_init__(self) -> None:
         if self.burst is not None and self.jobs_per_s is None:
@@ -318,6 +321,8 @@ class TenantsConfig(Section, frozen=True):
     """Tenants that are listed, and what holds for each of the others."""
 
     others: TenantConfig = TenantConfig()
+    # Those that have a token and are not listed.
+    with_tokens: TenantConfig = TenantConfig(jobs_per_s=100.0, burst=200, sessions_max=10_000)
     listed: Annotated[tuple[ListedTenant, ...], msgspec.Meta(max_length=256)] = ()
 
     def __post_init__(self) -> None:
@@ -350,6 +355,7 @@ class Config(Section, frozen=True):
     talk: TalkConfig = TalkConfig()
     web: WebConfig = WebConfig()
     console: ConsoleConfig = ConsoleConfig()
+    auth: AuthConfig = AuthConfig()
     limits: LimitsConfig = LimitsConfig()
     tenants: TenantsConfig = TenantsConfig()
     explain: ExplainConfig = ExplainConfig()

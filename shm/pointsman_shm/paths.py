@@ -172,20 +172,31 @@ def prepare_directories(paths: InstancePaths, *, user_id: int) -> None:
     A directory that is a symbolic link, belongs to another user or is writable by others is
     refused: whoever can write there could answer on our sockets.
     """
-    for directory in (paths.state_dir, paths.runtime_dir):
-        try:
-            _make_private(directory, user_id)
-            if directory == paths.runtime_dir:
-                _check_runtime_format(directory)
-            elif (marker := read_marker(directory)) is not None:
-                check_readable(directory, marker)
-        except FormatRefused as error:
-            raise PathError(str(error)) from None
-        except OSError as error:
-            raise PathError(
-                f"cannot use directory {directory}: {error.strerror}; make it writable for this "
-                "user or name others under [directories]"
-            ) from error
+    prepare_state_directory(paths.state_dir, user_id=user_id)
+    try:
+        _make_private(paths.runtime_dir, user_id)
+        _check_runtime_format(paths.runtime_dir)
+    except OSError as error:
+        raise _unusable(paths.runtime_dir, error) from error
+
+
+def prepare_state_directory(directory: Path, *, user_id: int) -> None:
+    """Make the state directory alone, 0700, or raise PathError."""
+    try:
+        _make_private(directory, user_id)
+        if (marker := read_marker(directory)) is not None:
+            check_readable(directory, marker)
+    except FormatRefused as error:
+        raise PathError(str(error)) from None
+    except OSError as error:
+        raise _unusable(directory, error) from error
+
+
+def _unusable(directory: Path, error: OSError) -> PathError:
+    return PathError(
+        f"cannot use directory {directory}: {error.strerror}; make it writable for this "
+        "user or name others under [directories]"
+    )
 
 
 def _make_private(directory: Path, user_id: int) -> None:

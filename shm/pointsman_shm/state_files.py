@@ -133,12 +133,17 @@ def begin_epoch(paths: InstancePaths, worker_index: int) -> int:
     return epoch
 
 
-def replace_file(path: Path, content: bytes) -> None:
-    """Put the content (mode 0600) at the path so that it survives a loss of power."""
+def replace_file(path: Path, content: bytes, *, owner: tuple[int, int] | None = None) -> None:
+    """Put the content (mode 0600) at the path so that it survives a loss of power.
+
+    `owner`, uid and gid, is whose it will be; None: the caller's.
+    """
     beside = path.with_name(path.name + ".new")
     beside.unlink(missing_ok=True)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
     with open(os.open(beside, flags, 0o600), "wb") as file:
+        if owner is not None:
+            os.fchown(file.fileno(), *owner)
         file.write(content)
         file.flush()
         os.fsync(file.fileno())

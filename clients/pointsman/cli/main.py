@@ -15,6 +15,7 @@ from pointsman.cli.keeping import command as keeping
 from pointsman.cli.orders import command as orders
 from pointsman.cli.rolling import command as rolling
 from pointsman.cli.screen import say
+from pointsman.cli.tokens import command as tokens
 from pointsman.cli.units import command as units
 
 app = typer.Typer(
@@ -35,6 +36,7 @@ for part in (
     explain,
     keeping,
     rolling,
+    tokens,
     units,
     demo,
     chaos,
@@ -63,7 +65,7 @@ def pointsman(
     One host runs `serve`, or `systemd install`; machines that can do something run `node`;
     `submit` has a job done; `nodes`, `instances`, `snapshot`, `status`,
     `sessions` and `poison` show how it goes; `inbox` tends dead letters;
-    `rolling-restart` renews it while it serves;
+    `rolling-restart` renews it while it serves; `tokens` says who may come;
     `explain`, `where`, `why-not` and `coverage` say why; `demo` shows it all;
     `chaos` breaks a service of its own, and judges what came of it.
     """

@@ -32,11 +32,12 @@ from pointsman.cli.options import (
     ReportLoad,
     Server,
     Services,
-    Token,
+    TokenFile,
     Tts,
 )
 from pointsman.cli.owner_policy import PauseFiles, PauseWhenCpu, QuietHourWindows, owner_policy
 from pointsman.cli.screen import facts, say, tell_trouble
+from pointsman.cli.tokens.given import given_token
 from pointsman.cli.words import DEFAULT_SERVER, checked_address, labels, language_pairs, listed
 from pointsman.errors import HandlerUnstoppable, NodeRefused
 from pointsman.node import Node
@@ -68,7 +69,7 @@ def node(
     quiet_hours: QuietHourWindows = None,
     pause_file: PauseFiles = None,
     state_dir: NodeStateDir = None,
-    token: Token = "",
+    token_file: TokenFile = None,
     history: History = None,
 ) -> None:
     """Offer what this machine can do: name one of --engines, --handler and --exec.
@@ -91,7 +92,7 @@ def node(
         owner_policy=owner_policy(pause_when_cpu, quiet_hours, pause_file),
         state_dir=state_dir or usual_state_dir(node_id, address),
         report_load=report_load,
-        token=token,
+        token=given_token(token_file),
         history=history,
     )
     offer = _offer_of(wish, engines=engines, handler=handler, program=program)

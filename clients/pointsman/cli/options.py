@@ -7,7 +7,10 @@ from typing import Annotated
 import typer
 
 Server = Annotated[str, typer.Option(help="HOST:PORT of the service.")]
-Token = Annotated[str, typer.Option(envvar="POINTSMAN_TOKEN", help="Proof of who you are.")]
+TokenFile = Annotated[
+    Path | None,
+    typer.Option(help="File with your token; else POINTSMAN_TOKEN has it.", resolve_path=True),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 Limit = Annotated[int, typer.Option(min=1, help="Show at most so many lines.")]
 Instance = Annotated[str, typer.Option(help="The name that `serve` was given.")]

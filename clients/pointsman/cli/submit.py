@@ -24,7 +24,7 @@ from pointsman.cli.options import (
     Source,
     Target,
     Timeout,
-    Token,
+    TokenFile,
     Wait,
 )
 from pointsman.cli.placement_words import (
@@ -44,6 +44,7 @@ from pointsman.cli.submitting import (
     submit_in,
     usual_services,
 )
+from pointsman.cli.tokens.given import given_token
 from pointsman.cli.words import DEFAULT_SERVER, checked_address, listed
 from pointsman.errors import JobRefused, PointsmanError, Unreachable
 from pointsman.session import connect
@@ -76,7 +77,7 @@ def submit(
     idempotent: Idempotent = False,
     timeout: Timeout = None,
     wait: Wait = None,
-    token: Token = "",
+    token_file: TokenFile = None,
     as_json: Json = False,
 ) -> None:
     """Have one job done: a sound or a text goes in, its translation comes out.
@@ -101,7 +102,7 @@ def submit(
         wait_none_s=wait,
     )
     try:
-        ended = asyncio.run(_have_done(checked_address(server), wanted, token))
+        ended = asyncio.run(_have_done(checked_address(server), wanted, given_token(token_file)))
     except ValueError as error:
         raise Trouble(str(error), code=USAGE) from None
     except PointsmanError as error:

@@ -117,6 +117,8 @@ class Counter(_Position):
     CERTIFICATES_REFUSED = auto()  # shown by a node, but revoked, expired or another's
     CERTIFICATES_OVERDUE = auto()  # a node that is here has not renewed its own in time
     REVOCATIONS = auto()
+    TOKENS_REFUSED = auto()  # of clients: none, unknown, expired, of another tenant or scope
+    SESSIONS_REFUSED = auto()  # their tenant or their address has as many as it may have
 
 
 class Gauge(_Position):

@@ -28,6 +28,7 @@ from pointsman_workers.core.events import (
     PressureMeasured,
     Stopped,
     StopWished,
+    TokensChanged,
 )
 from pointsman_workers.core.settling import SettlingDesk
 from pointsman_workers.core.setup import WorkerSetup
@@ -39,6 +40,7 @@ from pointsman_workers.core.state import (
     Orphan,
     Pairing,
     Peer,
+    Postponed,
     Session,
     Utterances,
 )
@@ -87,8 +89,7 @@ class WorkerCore:
         self._sharing = self._shared()
         self._explainer = Explainer(shard, placing.refusals)
         self._late_ns = 0  # how long this process has not run in all: the core's time lacks it
-        self._started_ns = -1
-        self._is_born = False
+        self._started_ns, self._is_born = -1, False
         self._chores_at_ns = 0
         self._mend_at_ns = 0
         self._stop_at_ns = 0
@@ -101,6 +102,7 @@ class WorkerCore:
             LoopWasLate: self._was_late,
             StopWished: self._stop,
             PressureMeasured: self._overload.measured,
+            TokensChanged: self._sessions.tokens.changed,
             JournalState: shard.journal.told,
             JournalSynced: lambda event: shard.journal.synced(event.number),
             **self._delivery.handlers(),
@@ -263,7 +265,9 @@ class WorkerCore:
         connection = event.connection
         peer = self.shard.peers.get(connection)
         if peer is not None:
-            for message, payload in event.frames:
+            tokens = self._sessions.tokens
+            frames = event.frames if not tokens.has_limited else tokens.allowed(peer, event.frames)
+            for message, payload in frames:
                 handle = self._from_client.get(type(message))
                 if handle is not None:
                     handle(peer, message, payload)
@@ -379,6 +383,8 @@ class WorkerCore:
             self._sessions.pairing.timed(entry)
         elif isinstance(entry, Hearing):
             self._talk.timed(entry)
+        elif isinstance(entry, Postponed):
+            self._sessions.tokens.timed(entry)
         else:
             assert isinstance(entry, Orphan), entry
             self._reports.orphan_timed(entry)

@@ -4,6 +4,7 @@ from typing import Literal
 
 import msgspec
 
+from pointsman_shm.tokens.judging import KnownToken
 from pointsman_shm.uplink import UplinkMessage
 from pointsman_wire.coordination.requests import Answer, Request
 from pointsman_wire.messages import Message
@@ -22,6 +23,12 @@ class ManagerSaid(msgspec.Struct, frozen=True, gc=False):
     """An order or hint from the manager came over the uplink."""
 
     message: UplinkMessage
+
+
+class TokensChanged(msgspec.Struct, frozen=True, gc=False):
+    """These tokens of clients, and no others, count from now on."""
+
+    tokens: tuple[KnownToken, ...]
 
 
 class StopWished(msgspec.Struct, frozen=True, gc=False):

@@ -11,6 +11,7 @@ from pointsman_shm.memory.ledger import Ledger, OwnLedger
 from pointsman_shm.memory.rows import NodeRows
 from pointsman_shm.memory.stats import StatsPage
 from pointsman_shm.memory.waiting import WaitingWords
+from pointsman_shm.tokens.judging import KnownToken
 from pointsman_workers.core.events import JournalState
 from pointsman_workers.journal.entries import Recovered
 
@@ -53,6 +54,8 @@ class WorkerSetup(msgspec.Struct, frozen=True, kw_only=True):
     recovered: Recovered = Recovered()
     # None: there is no Redis, and this instance is alone.
     sharing: SharingSettings | None = None
+    # The tokens of clients that count at the start.
+    tokens: tuple[KnownToken, ...] = ()
     address: str = ""
     server_version: str = ""
     entropy: Callable[[int], bytes]

@@ -22,6 +22,7 @@ from pointsman_workers.core.state import (
     Orphan,
     Pairing,
     Peer,
+    Postponed,
     Session,
     Utterances,
 )
@@ -29,6 +30,7 @@ from pointsman_workers.core.timers import Timers
 from pointsman_workers.core.turns.tenants import Tenants
 from pointsman_workers.core.turns.waiting import Turn, Waiting
 from pointsman_workers.core.window import Window
+from pointsman_workers.desks.entrance.crowd import Crowd
 from pointsman_workers.explain.recorder import Recorder
 from pointsman_workers.journal.book import JournalBook
 from pointsman_workers.journal.entries import RecoveredResult
@@ -39,7 +41,7 @@ from pointsman_workers.placement.kinds import Kinds
 from pointsman_workers.talk.hooks import Watcher
 from pointsman_workers.talk.nouns import Hearing, Said
 
-Timed = Job | Session | Lane | Orphan | Pairing | Line | Utterances | Hearing
+Timed = Job | Session | Lane | Orphan | Pairing | Line | Utterances | Hearing | Postponed
 ID_POOL_BYTES = 4096
 JOB_ID_LENGTH = 32
 MILLISECOND_NS = 1_000_000
@@ -76,6 +78,10 @@ class Shard:
         self.waiting = Waiting(words, own_words, index, setup.config.limits, self.tenants)
         self.peers: dict[Connection, Peer] = {}
         self.sessions: dict[tuple[str, str], Session] = {}
+        self.crowd = Crowd(
+            sessions_max=setup.config.sessions.sessions_max,
+            per_address_max=setup.config.limits.sessions_per_address_max,
+        )
         self.lanes: dict[int, Lane] = {}  # by row
         self.distant_count = 0  # of them, those of other instances' nodes
         self.rows_by_node = self.fleet.rows_by_node

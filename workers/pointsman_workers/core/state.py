@@ -8,6 +8,7 @@ from collections import OrderedDict, deque
 import msgspec
 
 from pointsman_shm.rules.session_pool import PoolDecision, SessionBinding
+from pointsman_shm.tokens.judging import Scope
 from pointsman_wire.coordination.requests import SessionNotes
 from pointsman_wire.lane_messages import NodeResult
 from pointsman_wire.link import Connection
@@ -37,6 +38,7 @@ class Peer(msgspec.Struct, eq=False, kw_only=True):
     is_trunk: bool
     address: str = ""  # where it dialled from, without the port
     sessions: dict[int, "Session"] = {}
+    must_prove: bool = False  # without a token it gets no session
     is_congested: bool = False  # too much waits for it to read: results are held
     next_number: int = 0
     # Acceptances of this step: they leave in one frame.
@@ -58,6 +60,9 @@ class Session(msgspec.Struct, eq=False, kw_only=True):
     tgt_lang: str = ""
     auto_langs: tuple[str, ...] = ()
     features: tuple[str, ...] = ()
+    token_id: str = ""  # of the token by which its client came in, "" for none
+    scopes: Scope = Scope.ALL
+    may_read: bool = True  # Scope.READ is among them
     asked: Asked | None = None  # its last request, as long as it wants for itself what it did then
     binding: SessionBinding | None = None
     last_node_id: str = ""
@@ -89,6 +94,11 @@ class Session(msgspec.Struct, eq=False, kw_only=True):
     filed_ns: int = 0
     is_closing: bool = False  # set once session_close asked for a flush
     is_closed: bool = False
+
+
+def listening(session: Session) -> Peer | None:
+    """Return the connection of a client that may be told what becomes of its jobs."""
+    return session.peer if session.may_read else None
 
 
 class Line(msgspec.Struct, eq=False, kw_only=True):
@@ -125,6 +135,14 @@ class Pairing(msgspec.Struct, eq=False, kw_only=True):
     peer: Peer
     message: SessionInit  # with its session id
     number: int  # of the question
+    filed_ns: int = 0
+
+
+class Postponed(msgspec.Struct, eq=False, kw_only=True):
+    """A session_init from an address that was wrong too often: it is looked at later."""
+
+    peer: Peer
+    message: SessionInit
     filed_ns: int = 0
 
 

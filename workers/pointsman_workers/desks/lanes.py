@@ -28,7 +28,7 @@ from pointsman_wire.session_messages import Partial, Progress
 from pointsman_wire.tickets import is_lane_ticket, lane_ticket
 from pointsman_workers.core.events import TellManager
 from pointsman_workers.core.shard import SECOND_NS, Shard
-from pointsman_workers.core.state import Job, Lane
+from pointsman_workers.core.state import Job, Lane, listening
 from pointsman_workers.desks.attempts import AttemptDesk, Cause, Failure, lost_with
 from pointsman_workers.desks.reports import ReportDesk
 from pointsman_workers.sharing.nodes.guests import GuestDesk
@@ -338,7 +338,8 @@ class LaneDesk:
         job = self._current_job(lane, (message.epoch, message.dispatch))
         if job is None:
             self.guests.passed_on(lane, message, payload)
-        if job is None or job.session.peer is None or not job.submit.stream:
+        peer = None if job is None else listening(job.session)
+        if job is None or peer is None or not job.submit.stream:
             return
         partial = Partial(
             session_number=job.session.number,
@@ -349,14 +350,15 @@ class LaneDesk:
             content_type=message.content_type,
             meta=message.meta,
         )
-        self.shard.outbox.send(job.session.peer.connection, partial, payload)
+        self.shard.outbox.send(peer.connection, partial, payload)
 
     def progress(self, lane: Lane, message: NodeProgress) -> None:
         """The job is alive: its time starts again."""
         job = self._current_job(lane, (message.epoch, message.dispatch))
         if job is None:
             self.guests.passed_on(lane, message)
-        if job is None or job.session.peer is None or not job.submit.stream:
+        peer = None if job is None else listening(job.session)
+        if job is None or peer is None or not job.submit.stream:
             return
         progress = Progress(
             session_number=job.session.number,
@@ -365,7 +367,7 @@ class LaneDesk:
             percent=message.percent,
             note=message.note,
         )
-        self.shard.outbox.send(job.session.peer.connection, progress)
+        self.shard.outbox.send(peer.connection, progress)
 
     # -- liveness ----------------------------------------------------------------------------
 

@@ -5,11 +5,13 @@ results are numbered; what the client has not acknowledged is kept and sent agai
 """
 
 from collections.abc import Callable
+from functools import partial
 
 from msgspec.structs import replace
 
 from pointsman_shm.memory.stats_names import Counter
 from pointsman_shm.rules.languages import normalise, normalise_all
+from pointsman_shm.tls.exposure import needs_token
 from pointsman_wire.errors import Code
 from pointsman_wire.limits import PROTOCOL_VERSION
 from pointsman_wire.link import Accepted, Connection
@@ -25,6 +27,8 @@ from pointsman_wire.session_messages import (
 from pointsman_wire.shards import shard_of
 from pointsman_workers.core.shard import Shard
 from pointsman_workers.core.state import Job, Peer, Session
+from pointsman_workers.desks.entrance.tokens import TokenDesk, is_same_secret
+from pointsman_workers.desks.entrance.unfinished import answer_unfinished
 from pointsman_workers.desks.pairing import PairingDesk, is_paired_with
 from pointsman_workers.ordering.delivering import DeliveryDesk, unnumbered
 from pointsman_workers.ordering.orders import set_order
@@ -39,6 +43,7 @@ class SessionDesk:
     def __init__(self, shard: Shard) -> None:
         self.shard = shard
         self.pairing = PairingDesk(shard, self._admit_paired)
+        self.tokens = TokenDesk(shard, partial(self.init, is_late=True), self._cut_off)
         self.delivery = DeliveryDesk(shard, self._end_if_done)
         self.utterances = UtteranceDesk(shard, self.delivery)
         # With Redis: told of each session that is new here.
@@ -48,8 +53,12 @@ class SessionDesk:
     def connected(self, event: Accepted) -> None:
         """A client dialled in; it has no session until it sends session_init."""
         is_trunk = event.preamble.role is Role.TRUNK
+        is_tls = event.preamble.secured is not None
         self.shard.peers[event.connection] = Peer(
-            connection=event.connection, is_trunk=is_trunk, address=event.peer
+            connection=event.connection,
+            is_trunk=is_trunk,
+            address=event.peer,
+            must_prove=needs_token(is_tls=is_tls, loopback=self.shard.config.auth.loopback),
         )
 
     def disconnected(self, connection: Connection) -> None:
@@ -57,14 +66,26 @@ class SessionDesk:
         peer = self.shard.peers.pop(connection)
         for session in peer.sessions.values():
             session.peer = None
+            self.shard.crowd.left(peer.address)
             self.delivery.left(session)
-            session.touched_at_ns = self.shard.now_ns
-            self.shard.file(session, self._ends_at_ns(session))
-            self.shard.talk.left(session)
+            self._await_return(session)
 
-    def init(self, peer: Peer, message: SessionInit) -> None:
-        """Open a session or take it up again."""
+    def _cut_off(self, session: Session, reason: str) -> None:
+        """The session leaves its connection as if that had broken."""
+        self._leave_peer(session, reason)
+        self._await_return(session)
+
+    def _await_return(self, session: Session) -> None:
+        session.touched_at_ns = self.shard.now_ns
+        self.shard.file(session, self._ends_at_ns(session))
+        self.shard.talk.left(session)
+
+    def init(self, peer: Peer, wish: SessionInit, *, is_late: bool = False) -> None:
+        """Open a session or take it up again; `is_late` when it was put off once already."""
         shard = self.shard
+        message = self.tokens.admit(peer, wish, is_late=is_late)
+        if message is None:
+            return
         refusal = self._refusal(peer, message)
         if refusal is not None:
             shard.outbox.send(peer.connection, refusal)
@@ -85,8 +106,11 @@ class SessionDesk:
         else:
             self._admit(peer, message, "")
 
-    def _admit_paired(self, peer: Peer, message: SessionInit, node_id: str) -> None:
+    def _admit_paired(self, peer: Peer, wish: SessionInit, node_id: str) -> None:
         """The manager knows the code: open the session, if nothing has come in between."""
+        message = self.tokens.admit(peer, wish, is_late=True)
+        if message is None:
+            return
         refusal = self._refusal(peer, message)
         if refusal is not None:
             self.shard.outbox.send(peer.connection, refusal)
@@ -98,7 +122,9 @@ class SessionDesk:
         shard = self.shard
         session_id = message.session_id
         session = shard.sessions.get((message.tenant, session_id))
-        is_resumed = session is not None and session.resume_token == message.resume_token
+        is_resumed = session is not None and is_same_secret(
+            session.resume_token, message.resume_token
+        )
         if session is None:
             session = self._open(message, session_id)
         elif session.peer is not None:
@@ -131,19 +157,25 @@ class SessionDesk:
         if peer.sessions and not peer.is_trunk:
             text = "this connection carries one session; open a trunk for many"
             return Error(error_info(Code.INVALID_MESSAGE, text), ref=message.ref)
-        if self._is_one_too_many(message):
-            text = f"{len(self.shard.sessions)} sessions are open at this worker, none more may be"
-            return Error(error_info(Code.QUEUE_FULL, text, retry_after_ms=1_000), ref=message.ref)
+        if (error := self._one_too_many(peer, session, message)) is not None:
+            self.shard.count(Counter.SESSIONS_REFUSED)
+            return Error(error, ref=message.ref)
         return None
 
-    def _is_one_too_many(self, message: SessionInit) -> bool:
-        """Would this be a new session of this shard, which has all that it may have?"""
+    def _one_too_many(
+        self, peer: Peer, session: Session | None, message: SessionInit
+    ) -> ErrorInfo | None:
+        """Why shard, tenant or address have as many sessions as they may; None if they have not."""
         shard, session_id = self.shard, message.session_id
-        if len(shard.sessions) < shard.config.sessions.sessions_max:
-            return False
         if session_id and shard_of(session_id, shard.worker_count) != shard.worker_index:
-            return False
-        return (message.tenant, session_id) not in shard.sessions
+            return None  # it will be another worker's
+        here = session.peer.address if session is not None and session.peer is not None else None
+        if here != peer.address and (error := shard.crowd.full_address(peer.address)) is not None:
+            return error
+        if session is not None:
+            return None
+        rules = shard.tenants.rules(message.tenant)
+        return shard.crowd.full(message.tenant, rules.sessions_max)
 
     def _id_near(self, room: str) -> str:
         """Make an id of this very shard, so that a new session never has to cross; or a room's."""
@@ -172,6 +204,7 @@ class SessionDesk:
             serial=shard.last_session,
         )
         shard.sessions[message.tenant, session_id] = session
+        shard.crowd.opened(message.tenant)
         shard.count(Counter.SESSIONS_OPENED)
         self.opened(session)
         return session
@@ -183,7 +216,9 @@ class SessionDesk:
         shard = self.shard
         session.peer, session.number = peer, peer.next_number
         peer.sessions[peer.next_number] = session
+        shard.crowd.came(peer.address)
         peer.next_number += 1
+        self.tokens.entered(session, message)
         is_auto = message.mode != "one_way" or normalise(message.src_lang) == "auto"
         session.src_lang = "auto" if is_auto else message.src_lang
         session.tgt_lang = message.tgt_lang
@@ -193,8 +228,9 @@ class SessionDesk:
         session.asked = None
         session.is_closing = session.is_closed = False
         self.touch(session)
-        self.delivery.read(session, message.last_result)
-        self._restore_unread(session, message.last_result)
+        if session.may_read:
+            self.delivery.read(session, message.last_result)
+        self._restore_unread(session, message.last_result if session.may_read else session.read)
         if session.segment:
             shard.journal.session(session)
         sessions = shard.config.sessions
@@ -206,7 +242,7 @@ class SessionDesk:
             worker_count=shard.worker_count,
             resume_token=session.resume_token,
             resumed=is_resumed,
-            unfinished=self._answer_unfinished(session, message.unfinished),
+            unfinished=answer_unfinished(shard, session, message.unfinished),
             protocol_version=PROTOCOL_VERSION,
             server_version=shard.setup.server_version,
             instance=shard.setup.instance,
@@ -234,22 +270,11 @@ class SessionDesk:
             if result.number <= message.last_result:
                 self.repeat(session, job)
 
-    def _answer_unfinished(self, session: Session, request_ids: list[str]) -> dict[str, str]:
-        """Say of each id that the client still waits for: running, ended, or unknown."""
-        answers = {}
-        for request_id in request_ids:
-            job = self.shard.window.find((session.tenant, session.session_id, request_id))
-            if job is None or job.is_beyond_telling:  # a repeated submit is told why
-                session.repeats.add(request_id)
-                answers[request_id] = "unknown"
-            else:
-                answers[request_id] = "running" if job.is_open else "ended"
-        return answers
-
     def _leave_peer(self, session: Session, reason: str) -> None:
         peer = session.peer
         assert peer is not None, session.session_id
         del peer.sessions[session.number]
+        self.shard.crowd.left(peer.address)
         session.peer = None
         self.delivery.left(session)
         self.shard.outbox.send(
@@ -303,7 +328,8 @@ class SessionDesk:
             self._leave_peer(session, reason)
         self._let_go_of_unread(session)
         self.shard.journal.session_ended(session)
-        self.shard.sessions.pop((session.tenant, session.session_id), None)
+        if self.shard.sessions.pop((session.tenant, session.session_id), None) is not None:
+            self.shard.crowd.ended(session.tenant)
         self.shard.talk.ended(session)
 
     def deliver(self, session: Session, job: Job) -> None:

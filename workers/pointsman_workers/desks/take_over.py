@@ -110,6 +110,7 @@ class TakeOverDesk:
         )
         set_order(session, opened.order)
         shard.sessions[opened.tenant, opened.session_id] = session
+        shard.crowd.opened(opened.tenant)
         shard.journal.adopt_session(session, found.segment)
         self._sessions_by_serial[opened.session] = session
         shard.file(session, shard.now_ns + int(shard.config.sessions.resume_s * SECOND_NS))

@@ -1,9 +1,10 @@
 """Delivery: a session's results on their way to its client, and the pull mode of a slow one.
 
     at once     numbered and sent; kept as unread until the client acknowledges the number
-    held        numbered and not sent: the client is away, its connection is congested, or as many
-                bytes are unread as may be.  What comes later is held as well, so that numbers keep
-                their order: an acknowledgement covers everything up to its number
+    held        numbered and not sent: the client is away, may not read, its connection is
+                congested, or as many bytes are unread as may be.  What comes later is held as well,
+                so that numbers keep their order: an acknowledgement covers everything up to its
+                number
 
 What is held follows in order of its numbers when the client acknowledges, has read what its
 connection held, or resumes.  It leaves in shares, one a step for each connection, so that a
@@ -64,7 +65,7 @@ class DeliveryDesk:
         assert result is not None, job.job_id
         if self.shard.talks and job.key in self.shard.talks:
             self.shard.talk.told(job)
-        if session.held is not None or peer is None or peer.is_congested:
+        if session.held is not None or peer is None or peer.is_congested or not session.may_read:
             self._hold(session, result.number, job)
             return
         before_bytes = session.unread_bytes
@@ -97,7 +98,7 @@ class DeliveryDesk:
 
     def _has_room(self, session: Session, item: Job | MissingResult) -> bool:
         """May it be sent now?  What is alone may, whatever its size."""
-        if session.peer is None or session.peer.is_congested:
+        if session.peer is None or session.peer.is_congested or not session.may_read:
             return False
         unread_bytes = session.unread_bytes
         return not unread_bytes or unread_bytes + _kept_bytes(item) <= self._unread_bytes_max

@@ -35,6 +35,7 @@ from pointsman_shm.state_files import (
     read_ticket_key,
     ticket_key_for,
 )
+from pointsman_shm.tokens.token_file import token_file
 from pointsman_shm.units.under_systemd import Watchdog
 from pointsman_shm.uplink import WorkerHello
 from pointsman_wire.lane_messages import LaneToWorker
@@ -63,6 +64,7 @@ from pointsman_workers.core.events import (
     Stopped,
     StopWished,
     TellManager,
+    TokensChanged,
     WriteJournal,
 )
 from pointsman_workers.core.setup import WorkerSetup
@@ -78,6 +80,8 @@ from pointsman_workers.shell.bounds import (
 )
 from pointsman_workers.shell.crash_points import WORKER_SPOTS, CrashingLedger
 from pointsman_workers.shell.doorway import CONSOLE, MANAGER, Doorway, DoorwayOwners
+from pointsman_workers.shell.entrance.token_watch import TokenWatch
+from pointsman_workers.shell.entrance.wall_clock import wall_clock_s
 from pointsman_workers.shell.journalling import open_journal
 from pointsman_workers.shell.options import WorkerOptions
 from pointsman_workers.shell.pressure import PressureGauge, memory_share_bytes
@@ -156,13 +160,17 @@ class WorkerProcess:
         journal, recovered = await open_journal(options, epoch, crash=self._crash, say=self._say)
         self._journal = journal
         stack.callback(self._close_journal)
+        self._token_watch = TokenWatch(token_file(options.paths), wall_clock_s, self._say)
+        tokens = self._token_watch.first()
         segments = await attach_segments(options, self._say)
         stack.callback(segments.close)
         segments.memory.stats.introduce(os.getpid())
         os.set_inheritable(options.listen_fd, False)
         listener = stack.enter_context(socket.socket(fileno=options.listen_fd))
         setup = self._setup(segments, epoch, address_text(listener))
-        setup = msgspec.structs.replace(setup, journal=journal.state(), recovered=recovered)
+        setup = msgspec.structs.replace(
+            setup, journal=journal.state(), recovered=recovered, tokens=tokens
+        )
         core = WorkerCore(setup)
         stack.push_async_callback(self._close_entrance)  # after the driver has said its last words
         driver = self._driver = self._drive(core, setup, stack)
@@ -171,6 +179,7 @@ class WorkerProcess:
         sender = Sender(options.paths.instance, setup.instance_uid, options.index, epoch)
         self._shared.open_inbox(sender, driver.post, setup.memory.stats, broken, self._say)
         journal.start(driver.post, self._journal_failed)
+        self._token_watch.tell = lambda known: driver.post(TokensChanged(known))
         self._open_unix_sockets(core, setup, stack)
         self._open_doors(driver, listener, setup.memory.stats, stack)
         stack.callback(Pulse(setup.memory.stats, lambda: self._check(segments)).close)
@@ -350,7 +359,11 @@ class WorkerProcess:
         os._exit(1)
 
     def _check(self, segments: SharedSegments) -> None:
-        """Follow the manager to new segments: the old ones live on until there are new ones."""
+        """Follow the manager to new segments: the old ones live on until there are new ones.
+
+        And look at the tokens of clients; both once a second.
+        """
+        self._token_watch.look()
         lost = segments.lost()
         if not lost:
             return

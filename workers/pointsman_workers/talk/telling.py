@@ -60,7 +60,7 @@ class TellingDesk:
     def show(self, session: Session, event: UiEvent) -> None:
         """Send an event, if its client is there and reads: none is kept."""
         peer = session.peer
-        if peer is not None and not peer.is_congested:
+        if peer is not None and not peer.is_congested and session.may_read:
             told = replace(event, session_number=session.number)
             self.shard.outbox.send(peer.connection, told)
 

@@ -97,6 +97,10 @@ COUNTERS: dict[Counter, Sample] = {
     Counter.RESULTS_MISSING: _one(_W, "results_missing", "Results that others did not wait for"),
     Counter.QUEUE_REFUSALS: _one(_W, "queue_refusals", "Jobs refused for a full queue or overload"),
     Counter.RATE_REFUSALS: _one(_W, "rate_refusals", "Jobs refused for a limit of their tenant"),
+    Counter.TOKENS_REFUSED: _one(_W, "tokens_refused", "Tokens of clients that did not do"),
+    Counter.SESSIONS_REFUSED: _one(
+        _W, "sessions_refused", "Sessions refused for a limit of their tenant or address"
+    ),
     Counter.JOBS_SHED: _one(_W, "jobs_shed", "Waiting jobs that were shed under overload"),
     Counter.OVERLOAD_CHANGES: _one(_W, "overload_changes", "Moves on the ladder of overload"),
     Counter.JOBS_FOLLOWED: _one(_W, "jobs_followed", "Jobs that another instance ran for clients"),

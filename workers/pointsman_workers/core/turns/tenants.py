@@ -41,6 +41,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     burst: float
     jobs_max: int | None
     queued_bytes_max: int | None
+    sessions_max: int | None
     has_limits: bool  # is there anything to count for it?
 
 
@@ -78,6 +79,10 @@ class Tenants:
             _rules(config.others, place, is_listed=False)
             for place in range(self._first_shared, PLACE_COUNT)
         ]
+        self._with_tokens = [
+            _rules(config.with_tokens, rules.place, is_listed=False) for rules in self._others
+        ]
+        self._holders: frozenset[str] = frozenset()  # tenants of whom there is a token
         # Those of the listed stand from the start: what others admit from now on counts.
         self._buckets = {
             name: Bucket(rules.burst, 0, self._admitted_elsewhere(rules))
@@ -86,7 +91,8 @@ class Tenants:
         }
         self._at_hand = dict(self._listed)  # by name
         # Is there anybody whose open jobs are counted?
-        self.has_counted = any(tenant.jobs_max is not None for tenant in (*listed, config.others))
+        all_rules = (*listed, config.others, config.with_tokens)
+        self.has_counted = any(tenant.jobs_max is not None for tenant in all_rules)
         self._forget_at_ns = 0
         self._shared_bucket = Bucket(self._others[0].burst, 0)
         # What of the rates is this instance's; None while it has no others.
@@ -98,11 +104,18 @@ class Tenants:
         """Return what holds for a tenant; a name that is not listed never fails."""
         rules = self._at_hand.get(tenant)
         if rules is None:
-            rules = self._others[crc32(tenant.encode()) % len(self._others)]
+            unlisted = self._with_tokens if tenant in self._holders else self._others
+            rules = unlisted[crc32(tenant.encode()) % len(unlisted)]
             if len(self._at_hand) >= len(self._listed) + NAMES_MAX:
                 self._at_hand = dict(self._listed)
             self._at_hand[tenant] = rules
         return rules
+
+    def hold_tokens(self, tenants: frozenset[str]) -> None:
+        """These tenants have tokens: what holds for such holds for them, if they are not listed."""
+        if tenants != self._holders:
+            self._holders = tenants
+            self._at_hand = dict(self._listed)
 
     def over_rate(self, tenant: str, rules: Rules, now_ns: int) -> Over | None:
         """Take one job from the tenant's bucket, or say that it is empty."""
@@ -227,5 +240,6 @@ def _rules(config: TenantConfig, place: int, *, is_listed: bool) -> Rules:
         burst=float(burst),
         jobs_max=config.jobs_max,
         queued_bytes_max=config.queued_bytes_max,
+        sessions_max=config.sessions_max,
         has_limits=not config.jobs_per_s is config.jobs_max is config.queued_bytes_max is None,
     )

@@ -1,0 +1,81 @@
+"""`tokens add`, `tokens list`, `tokens revoke`: who may open sessions, and for which tenant."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pointsman.cli.endings import Commands
+from pointsman.cli.options import Instance, Json
+from pointsman.cli.serve import refuse_where_impossible
+
+PROGRAM = "pointsman_sched.client_tokens"
+
+app = typer.Typer(cls=Commands)
+tokens_app = typer.Typer(
+    cls=Commands, no_args_is_help=True, help="Give out, list and revoke tokens of clients."
+)
+app.add_typer(tokens_app, name="tokens")
+
+StateDir = Annotated[
+    Path | None, typer.Option(help="Where the service keeps its state.", resolve_path=True)
+]
+
+
+@tokens_app.command()
+def add(
+    *,
+    tenant: Annotated[str, typer.Option(help="Whose sessions they are.")],
+    scopes: Annotated[
+        str, typer.Option(help="What its holder may do.", metavar="LIST")
+    ] = "submit,read,cancel",
+    expires: Annotated[
+        str, typer.Option(help="When it ends: 90d, 12h, 30m; never, if not said.", metavar="TIME")
+    ] = "",
+    note: Annotated[str, typer.Option(help="What it is for, for the list.")] = "",
+    instance: Instance = "default",
+    state_dir: StateDir = None,
+    as_json: Json = False,
+) -> None:
+    """Make a token and print it, this once: only its hash is kept.
+
+    The service sees it within a second or two, or at its next start.
+    """
+    said = {"tenant": tenant, "scopes": scopes, "expires": expires, "note": note}
+    words = [f"--{option}={value}" for option, value in said.items()]
+    become(["add", *words], instance, state_dir, as_json=as_json)
+
+
+@tokens_app.command("list")
+def list_all(
+    *, instance: Instance = "default", state_dir: StateDir = None, as_json: Json = False
+) -> None:
+    """Show all tokens: whose they are, what they may do, when they end."""
+    become(["list"], instance, state_dir, as_json=as_json)
+
+
+@tokens_app.command()
+def revoke(
+    token_id: Annotated[str, typer.Argument(metavar="ID", help="As `tokens list` shows it.")],
+    *,
+    instance: Instance = "default",
+    state_dir: StateDir = None,
+    as_json: Json = False,
+) -> None:
+    """Make a token count no more: its sessions lose their connections within seconds."""
+    become(["revoke", token_id], instance, state_dir, as_json=as_json)
+
+
+def become(words: list[str], instance: str, state_dir: Path | None, *, as_json: bool) -> None:
+    """Go on as the program that knows the file."""
+    refuse_where_impossible(sys.platform)
+    command = [sys.executable, "-m", PROGRAM, *words, "--instance", instance]
+    if state_dir is not None:
+        command += ["--state-dir", str(state_dir)]
+    if as_json:
+        command.append("--json")
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execv(command[0], command)  # noqa: S606 - no shell is meant

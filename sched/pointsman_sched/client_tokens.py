@@ -1,0 +1,194 @@
+"""`python -m pointsman_sched.client_tokens`: gives out, lists and revokes the tokens of clients.
+
+What `pointsman tokens` becomes.  It works on the file in the state directory, whether the service
+runs or not; workers see it within a second or two.  What root writes becomes the property of the
+owner of the directory, so that the service can read it.
+
+A new token is printed once and is nowhere afterwards: the file has its hash.  It never stands in a
+command line, where every user of the host could read it.
+"""
+
+import argparse
+import fcntl
+import os
+import re
+import secrets
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from pointsman_sched.wall_clock import wall_clock_s
+from pointsman_shm.paths import PathError, prepare_state_directory, resolve_paths
+from pointsman_shm.saying import say
+from pointsman_shm.state_files import StateFileError
+from pointsman_shm.tokens.judging import ID_BYTES, SCOPE_NAMES, digest_of, make_token
+from pointsman_shm.tokens.token_file import (
+    TOKENS_MAX,
+    TokenRecord,
+    read_tokens,
+    token_file,
+    write_tokens,
+)
+
+UNITS_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+DONE, FAILED, USAGE = 0, 1, 2
+
+
+class TokenError(Exception):
+    """It cannot be done; the text says why and what to do."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Do one thing to the tokens: 0 done, 1 failed, 2 wrong usage."""
+    given = _parser().parse_args(arguments)
+    try:
+        paths = resolve_paths(
+            given.instance,
+            state_dir=given.state_dir,
+            runtime_dir="/",
+            environment=os.environ,
+            user_id=os.geteuid(),
+        )
+        prepare_state_directory(paths.state_dir, user_id=_owner_of(paths.state_dir))
+        with _alone(paths.state_dir):
+            told = _ACTS[given.act](given, token_file(paths))
+    except PathError as error:
+        say("pointsman", str(error))
+        return USAGE
+    except (OSError, StateFileError, TokenError, msgspec.ValidationError) as error:
+        say("pointsman", f"cannot {given.act} tokens: {error}")
+        return FAILED
+    sys.stdout.write(told)
+    return DONE
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="pointsman_sched.client_tokens", allow_abbrev=False)
+    parser.add_argument("act", choices=tuple(_ACTS))
+    parser.add_argument("id", nargs="?", default="")
+    parser.add_argument("--tenant", default="")
+    parser.add_argument("--scopes", default=",".join(SCOPE_NAMES))
+    parser.add_argument("--expires", default="", help="like 90d, 12h, 30m, 45s; empty: never")
+    parser.add_argument("--note", default="")
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--instance", default="default")
+    parser.add_argument("--state-dir", default=None)
+    return parser
+
+
+def _owner_of(directory: Path) -> int:
+    """Return as whose the directory is to be used: root may act for its owner."""
+    if os.geteuid() == 0 and directory.exists():
+        return directory.lstat().st_uid
+    return os.geteuid()
+
+
+@contextmanager
+def _alone(directory: Path) -> Iterator[None]:
+    """Keep two commands from writing over each other."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    with open(os.open(directory / "tokens.lock", flags, 0o600), "rb") as file:
+        if os.geteuid() == 0:
+            status = directory.stat()
+            os.fchown(file.fileno(), status.st_uid, status.st_gid)
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _add(given: argparse.Namespace, path: Path) -> str:
+    records = read_tokens(path)
+    if len(records) >= TOKENS_MAX:
+        raise TokenError(f"there are {TOKENS_MAX}: revoke some first")
+    if not given.tenant:
+        raise TokenError("no tenant: name it with --tenant")
+    now_s = int(wall_clock_s())
+    text = make_token(_new_id(records), secrets.token_urlsafe)
+    record = msgspec.convert(
+        {
+            "id": text.split("_")[1],
+            "sha256": digest_of(text).hex(),
+            "tenant": given.tenant,
+            "scopes": [name for name in given.scopes.split(",") if name],
+            "note": given.note,
+            "made_at_s": now_s,
+            "made_by_uid": os.getuid(),
+            "expires_at_s": now_s + _seconds(given.expires) if given.expires else None,
+        },
+        TokenRecord,
+    )
+    write_tokens(path, (*records, record))
+    if given.json:
+        return _json({**_shown(record), "token": text})
+    say("pointsman", f"token {record.id} of tenant {record.tenant}: keep it, it is not shown again")
+    return f"{text}\n"
+
+
+def _list(given: argparse.Namespace, path: Path) -> str:
+    records = [_shown(record) for record in read_tokens(path)]
+    if given.json:
+        return _json({"tokens": records})
+    if not records:
+        return "no tokens\n"
+    return "".join(f"{_line(record)}\n" for record in records)
+
+
+def _revoke(given: argparse.Namespace, path: Path) -> str:
+    records = read_tokens(path)
+    kept = tuple(record for record in records if record.id != given.id)
+    if len(kept) == len(records):
+        raise TokenError(f"there is no token {given.id!r}; `pointsman tokens list` shows all")
+    write_tokens(path, kept)
+    if given.json:
+        return _json({"revoked": given.id})
+    return f"revoked {given.id}: its sessions end within a few seconds\n"
+
+
+_ACTS = {"add": _add, "list": _list, "revoke": _revoke}
+
+
+def _new_id(records: tuple[TokenRecord, ...]) -> str:
+    taken = {record.id for record in records}
+    while (found := secrets.token_hex(ID_BYTES)) in taken:
+        continue
+    return found
+
+
+def _seconds(text: str) -> int:
+    match = re.fullmatch(r"([1-9][0-9]{0,5})([smhd])", text)
+    if match is None:
+        raise TokenError(f"--expires {text!r}: take a number and one of s, m, h, d, like 90d")
+    return int(match[1]) * UNITS_S[match[2]]
+
+
+def _shown(record: TokenRecord) -> dict[str, Any]:
+    """Everything of a token that is no secret: its hash is left out as well."""
+    left_s = None if record.expires_at_s is None else record.expires_at_s - wall_clock_s()
+    return {
+        "id": record.id,
+        "tenant": record.tenant,
+        "scopes": list(record.scopes),
+        "note": record.note,
+        "made_by_uid": record.made_by_uid,
+        "expires_in_s": None if left_s is None else round(left_s),
+        "expired": left_s is not None and left_s <= 0,
+    }
+
+
+def _line(shown: dict[str, Any]) -> str:
+    left_s = shown["expires_in_s"]
+    end = "never expires" if left_s is None else f"expires in {left_s / 3_600:.1f} h"
+    end = "expired" if shown["expired"] else end
+    words = [shown["id"], shown["tenant"], ",".join(shown["scopes"]), end, shown["note"]]
+    return "  ".join(word for word in words if word)
+
+
+def _json(value: dict[str, Any]) -> str:
+    return msgspec.json.encode(value).decode() + "\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,66 @@
+"""How many sessions a tenant and an address have, as this worker counts them."""
+
+from pointsman_wire.errors import Code
+from pointsman_wire.messages import ErrorInfo, error_info
+from pointsman_wire.sockets.bounds import is_loopback
+
+RETRY_AFTER_MS = 1_000
+
+
+class Crowd:
+    """Counts; what is at 0 is forgotten, so it is as large as what it counts at most."""
+
+    def __init__(self, *, sessions_max: int, per_address_max: int) -> None:
+        self._sessions_max = sessions_max
+        self._count = 0
+        self._per_address_max = per_address_max
+        self._by_tenant: dict[str, int] = {}  # sessions, those that may be resumed included
+        self._by_address: dict[str, int] = {}  # sessions that are on a connection
+
+    def opened(self, tenant: str) -> None:
+        """A session of the tenant stands."""
+        self._count += 1
+        self._by_tenant[tenant] = self._by_tenant.get(tenant, 0) + 1
+
+    def ended(self, tenant: str) -> None:
+        """One has ended."""
+        self._count -= 1
+        _take_one(self._by_tenant, tenant)
+
+    def came(self, address: str) -> None:
+        """A session is on a connection from there."""
+        self._by_address[address] = self._by_address.get(address, 0) + 1
+
+    def left(self, address: str) -> None:
+        """It is on that connection no more."""
+        _take_one(self._by_address, address)
+
+    def full(self, tenant: str, sessions_max: int | None) -> ErrorInfo | None:
+        """Why the tenant gets no further session here; None if it does."""
+        if self._count >= self._sessions_max:
+            text = f"{self._count} sessions are open at this worker, none more may be"
+            return error_info(Code.QUEUE_FULL, text, retry_after_ms=RETRY_AFTER_MS)
+        count = self._by_tenant.get(tenant, 0)
+        if sessions_max is None or count < sessions_max:
+            return None
+        return _refusal(f"tenant {tenant!r} has {count} sessions, at most {sessions_max} may be")
+
+    def full_address(self, address: str) -> ErrorInfo | None:
+        """Why no further session may come from there; from loopback any number may."""
+        count = self._by_address.get(address, 0)
+        if count < self._per_address_max or is_loopback(address):
+            return None
+        text = f"{count} sessions come from {address}, at most {self._per_address_max} may"
+        return _refusal(text)
+
+
+def _take_one(counts: dict[str, int], name: str) -> None:
+    left = counts[name] - 1
+    if left:
+        counts[name] = left
+    else:
+        del counts[name]
+
+
+def _refusal(text: str) -> ErrorInfo:
+    return error_info(Code.RATE_LIMITED, text, retry_after_ms=RETRY_AFTER_MS)

@@ -1,0 +1,222 @@
+"""Tokens: whose a session is, what its holder may do, and what becomes of those who guess.
+
+    session_init ──► its address was wrong too often? ── yes ─► looked at a second later
+                     │ no
+                     ▼
+                     known, not expired, of this tenant ── no ─► counted, UNAUTHORIZED, hung up on
+                     │ yes
+                     ▼
+                     the tenant is the token's, whatever the message says
+
+On an open loopback who sends no token is let in under the tenant it names; one that is sent is
+always checked.  An address that was wrong too often is not refused: behind it may be others.  But
+nothing it sends is judged before the delay is over, and only so many wait, so it cannot try faster.
+
+When tokens change, sessions whose token counts no more lose their connection; what they have not
+read stays for who comes with a good token of the tenant, as after any lost connection.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from hmac import compare_digest
+
+from msgspec.structs import replace
+
+from pointsman_shm.memory.stats_names import Counter
+from pointsman_shm.tokens.judging import KnownToken, Scope, Tokens, scope_words
+from pointsman_wire.errors import Code
+from pointsman_wire.link import Frame
+from pointsman_wire.messages import Error, error_info
+from pointsman_wire.session_messages import Cancel, ResultAck, SessionInit, Submit
+from pointsman_wire.talk.talk_messages import AudioChunk, RoomJoin, UiEvent, Utterance
+from pointsman_workers.core.events import Say, TokensChanged
+from pointsman_workers.core.shard import SECOND_NS, Shard
+from pointsman_workers.core.state import Peer, Postponed, Session
+
+MINUTE_NS = 60 * SECOND_NS
+ADDRESSES_MAX = 10_000
+POSTPONED_MAX = 256
+NEEDED: dict[type, Scope] = {
+    Submit: Scope.SUBMIT,
+    Utterance: Scope.SUBMIT,
+    AudioChunk: Scope.SUBMIT,
+    UiEvent: Scope.SUBMIT,
+    RoomJoin: Scope.READ,
+    Cancel: Scope.CANCEL,
+}
+MISSING = "this service wants a token: session_init came without one"
+UNKNOWN = "the token is not known here: it is wrong, or was revoked"
+
+
+class Failures:
+    """Who was wrong lately: the last instants by address, those of the longest quiet go first."""
+
+    def __init__(self, count_max: int) -> None:
+        self._count_max = count_max
+        self._by_address: dict[str, deque[int]] = {}
+
+    def note(self, address: str, now_ns: int) -> int:
+        """It was wrong once more; return how often it was within the last minute."""
+        instants = self._by_address.pop(address, None)
+        if instants is None:
+            instants = deque(maxlen=self._count_max)
+            if len(self._by_address) >= ADDRESSES_MAX:
+                del self._by_address[next(iter(self._by_address))]
+        instants.append(now_ns)
+        self._by_address[address] = instants
+        return sum(now_ns - at_ns < MINUTE_NS for at_ns in instants)
+
+    def is_too_many(self, address: str, now_ns: int) -> bool:
+        """Was it wrong so often within the last minute that it has to wait?"""
+        instants = self._by_address.get(address)
+        if instants is None or len(instants) < self._count_max:
+            return False
+        return now_ns - instants[0] < MINUTE_NS
+
+
+class TokenDesk:
+    """Judges tokens.
+
+    `again` is called with what was put off, `leave` takes a session off its connection.
+    """
+
+    def __init__(
+        self,
+        shard: Shard,
+        again: Callable[[Peer, SessionInit], None],
+        leave: Callable[[Session, str], None],
+    ) -> None:
+        self.shard = shard
+        self._again = again
+        self._leave = leave
+        auth = shard.config.auth
+        self._failures = Failures(auth.failures_per_minute_max)
+        self._delay_ns = int(auth.failure_delay_s * SECOND_NS)
+        self._postponed_count = 0
+        self._hold(shard.setup.tokens)
+
+    # -- opening ------------------------------------------------------------------------------
+
+    def admit(
+        self, peer: Peer, message: SessionInit, *, is_late: bool = False
+    ) -> SessionInit | None:
+        """Return the message under the tenant of its token; None: refused, or looked at later."""
+        if not message.token and not peer.must_prove:
+            return message
+        # Who has proved itself on this connection does not wait for what its neighbours do.
+        must_wait = not is_late and not peer.sessions
+        if must_wait and self._failures.is_too_many(peer.address, self.shard.now_ns):
+            self._postpone(peer, message)
+            return None
+        token = self._tokens.find(message.token)
+        if token is None:
+            self._fail(peer, message, UNKNOWN if message.token else MISSING)
+        elif token.is_expired:
+            self._fail(peer, message, f"token {token.token_id} has expired: ask for a new one")
+        elif message.tenant not in ("", token.tenant):
+            self._fail(peer, message, f"token {token.token_id} is not one of the named tenant")
+        else:
+            return replace(message, tenant=token.tenant)
+        return None
+
+    def entered(self, session: Session, message: SessionInit) -> None:
+        """The session stands: note by which token."""
+        token = self._tokens.find(message.token) if message.token else None
+        session.token_id = token.token_id if token is not None else ""
+        session.scopes = token.scopes if token is not None else Scope.ALL
+        session.may_read = Scope.READ in session.scopes
+
+    def timed(self, entry: Postponed) -> None:
+        """It has waited: judge it now, if who sent it is still there."""
+        self._postponed_count -= 1
+        if self.shard.peers.get(entry.peer.connection) is entry.peer:
+            self._again(entry.peer, entry.message)
+
+    def _postpone(self, peer: Peer, message: SessionInit) -> None:
+        if self._postponed_count >= POSTPONED_MAX:
+            text = "too many tokens wait to be looked at"
+            info = error_info(Code.RATE_LIMITED, text, retry_after_ms=self._delay_ns // 1_000_000)
+            self.shard.outbox.send(peer.connection, Error(info, ref=message.ref))
+            return
+        self._postponed_count += 1
+        entry = Postponed(peer=peer, message=message)
+        self.shard.file(entry, self.shard.now_ns + self._delay_ns)
+
+    def _fail(self, peer: Peer, message: SessionInit, words: str) -> None:
+        """Refuse, and hang up on who has no session here: the next try costs a connection."""
+        shard = self.shard
+        shard.count(Counter.TOKENS_REFUSED)
+        was_slowed = self._failures.is_too_many(peer.address, shard.now_ns)
+        count = self._failures.note(peer.address, shard.now_ns)
+        is_slowed = self._failures.is_too_many(peer.address, shard.now_ns)
+        if count == 1 or is_slowed > was_slowed:
+            slower = "; what it sends is looked at later from now on" if is_slowed else ""
+            who = f"address {peer.address or '(unknown)'}"
+            shard.outbox.commands.append(Say(f"refuses {who}: {words}{slower}"))
+        info = error_info(Code.UNAUTHORIZED, words)
+        shard.outbox.send(peer.connection, Error(info, ref=message.ref))
+        if not peer.sessions:
+            shard.outbox.close(peer.connection, "no good token")
+
+    # -- scopes -------------------------------------------------------------------------------
+
+    def allowed(self, peer: Peer, frames: list[Frame]) -> Iterator[Frame]:
+        """Pass on what the sessions of a connection may do, and answer what they may not.
+
+        One by one, as they are asked for: the first may open the session of the second.
+        """
+        for message, payload in frames:
+            if isinstance(message, ResultAck):
+                # Who may not read results must not throw them away either.
+                yield replace(message, results=self._readable(peer, message)), payload
+                continue
+            needed = NEEDED.get(type(message), Scope.NONE)
+            session = peer.sessions.get(getattr(message, "session_number", 0))
+            if session is None or needed in session.scopes:
+                yield message, payload
+            else:
+                self._forbid(peer, session, message, needed)
+
+    @staticmethod
+    def _readable(peer: Peer, message: ResultAck) -> list[tuple[int, int]]:
+        found = []
+        for number, last in message.results:
+            session = peer.sessions.get(number)
+            if session is None or session.may_read:
+                found.append((number, last))
+        return found
+
+    def _forbid(self, peer: Peer, session: Session, message: object, needed: Scope) -> None:
+        self.shard.count(Counter.TOKENS_REFUSED)
+        has = ", ".join(scope_words(session.scopes)) or "nothing"
+        text = f"token {session.token_id} may {has}; this needs {', '.join(scope_words(needed))}"
+        info = error_info(Code.UNAUTHORIZED, text)
+        request_id = getattr(message, "request_id", "") or getattr(message, "utterance_id", "")
+        self.shard.outbox.error(peer.connection, info, session.number, request_id)
+
+    # -- changes ------------------------------------------------------------------------------
+
+    def changed(self, event: TokensChanged) -> None:
+        """Other tokens count: who has none of them any more is let go, as if its line were cut."""
+        self._hold(event.tokens)
+        outbox = self.shard.outbox
+        for session in [*self.shard.sessions.values()]:
+            peer = session.peer
+            if peer is None or not session.token_id or self._tokens.is_good(session.token_id):
+                continue
+            error = error_info(Code.UNAUTHORIZED, f"token {session.token_id} counts no more")
+            outbox.error(peer.connection, error, session.number)
+            self._leave(session, error.message)
+            if not peer.sessions:
+                outbox.close(peer.connection, error.message)
+
+    def _hold(self, known: tuple[KnownToken, ...]) -> None:
+        self._tokens = Tokens(known)
+        # May a session be anything less than all?  Else no frame needs to be looked at.
+        self.has_limited = any(token.scopes != Scope.ALL for token in known)
+        self.shard.tenants.hold_tokens(self._tokens.tenants)
+
+
+def is_same_secret(secret: str, other: str) -> bool:
+    """Compare without telling by the time taken how much of it is right."""
+    return compare_digest(secret.encode(), other.encode("utf-8", "surrogatepass"))

@@ -1,0 +1,1 @@
+"""How this worker learns which tokens of clients count."""
