@@ -126,6 +126,30 @@ ROWS = (
         "test_t16_a_million_new_session_ids_cost_no_more_than_the_bound",
     ),
     Row(
+        "sessions of one address that is not loopback, per worker",
+        "limits.sessions_per_address_max",
+        "`RATE_LIMITED` with `retry_after_ms`",
+        "test_an_address_has_at_most_so_many_sessions_whatever_tenants_they_are_of",
+    ),
+    Row(
+        "wrong tokens of an address within a minute, per worker",
+        "auth.failures_per_minute_max",
+        "what it sends then is judged `auth.failure_delay_s` later, right or wrong",
+        "test_a6_a_wrong_address_is_looked_at_later_after_ten_times_in_a_minute",
+    ),
+    Row(
+        "session openings that wait to be judged later",
+        "pointsman_workers.desks.entrance.tokens:POSTPONED_MAX",
+        "`RATE_LIMITED` with `retry_after_ms`",
+        "test_a6_only_so_many_wait_and_so_many_addresses_are_known",
+    ),
+    Row(
+        "addresses whose wrong tokens are remembered",
+        "pointsman_workers.desks.entrance.tokens:ADDRESSES_MAX",
+        "the one that has been quiet longest is forgotten",
+        "test_a6_only_so_many_wait_and_so_many_addresses_are_known",
+    ),
+    Row(
         "bytes of results that a session has not read",
         "limits.results_queue_bytes_max",
         "the others wait for `result_ack`: `results_waiting` (docs/jobs.md)",

@@ -19,9 +19,9 @@ from entrance.tokens_at_hand import (
 from pointsman_shm.tokens.judging import Scope, Tokens, digest_of, make_token
 from pointsman_shm.tokens.settings import AuthConfig
 from pointsman_wire.errors import Code
-from pointsman_wire.link import Frame, Received
+from pointsman_wire.link import Accepted, Connection, Frame, Received
 from pointsman_wire.messages import Error
-from pointsman_wire.preamble import Role
+from pointsman_wire.preamble import Preamble, Role, Secured
 from pointsman_wire.session_messages import (
     JobAccepted,
     Result,
@@ -271,3 +271,14 @@ def test_the_token_desk_knows_tenants_by_name_alone_where_there_are_no_tokens() 
     assert worker.core.shard.tenants.rules("other").jobs_per_s is None
     worker.feed(TokensChanged(()))
     assert worker.core.shard.tenants.rules("acme").jobs_per_s is None
+
+
+def test_x1_who_comes_over_tls_needs_a_token_wherever_from_it_seems_to_come() -> None:
+    worker = strict_worker(auth=AuthConfig())
+    for secured, code in ((Secured(), Code.UNAUTHORIZED), (None, None)):
+        connection = Connection(900 + (code is None))
+        preamble = Preamble(Role.SESSION, None, secured=secured)
+        worker.feed(Accepted(connection, preamble, peer="127.0.0.1"))
+        worker.receive(connection, SessionInit())
+        refused = [error.error.code for error in worker.take(connection, Error)]
+        assert refused == ([code] if code else [])

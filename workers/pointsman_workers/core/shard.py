@@ -78,10 +78,7 @@ class Shard:
         self.waiting = Waiting(words, own_words, index, setup.config.limits, self.tenants)
         self.peers: dict[Connection, Peer] = {}
         self.sessions: dict[tuple[str, str], Session] = {}
-        self.crowd = Crowd(
-            sessions_max=setup.config.sessions.sessions_max,
-            per_address_max=setup.config.limits.sessions_per_address_max,
-        )
+        self.crowd = Crowd(setup.config.sessions, setup.config.limits)
         self.lanes: dict[int, Lane] = {}  # by row
         self.distant_count = 0  # of them, those of other instances' nodes
         self.rows_by_node = self.fleet.rows_by_node
@@ -91,8 +88,7 @@ class Shard:
         self.strays: dict[Hold, tuple[str, str]] = {}
         self.freed_rows: dict[int, None] = {}  # rows on which a slot was freed in this step
         self.ready_lines: dict[Line, None] = {}  # of serial sessions in which something has ended
-        self.open_job_count = 0
-        self.last_dispatch = self.last_arrival = self.last_session = 0
+        self.open_job_count = self.last_dispatch = self.last_arrival = self.last_session = 0
         self.is_stopping = False
         # Jobs that wait when this worker stops: the journal has them for the shard's next life.
         self.shelved: list[Job] = []

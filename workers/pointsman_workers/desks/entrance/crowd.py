@@ -1,5 +1,6 @@
 """How many sessions a tenant and an address have, as this worker counts them."""
 
+from pointsman_shm.config import LimitsConfig, SessionsConfig
 from pointsman_wire.errors import Code
 from pointsman_wire.messages import ErrorInfo, error_info
 from pointsman_wire.sockets.bounds import is_loopback
@@ -10,10 +11,10 @@ RETRY_AFTER_MS = 1_000
 class Crowd:
     """Counts; what is at 0 is forgotten, so it is as large as what it counts at most."""
 
-    def __init__(self, *, sessions_max: int, per_address_max: int) -> None:
-        self._sessions_max = sessions_max
+    def __init__(self, sessions: SessionsConfig, limits: LimitsConfig) -> None:
+        self._sessions_max = sessions.sessions_max
         self._count = 0
-        self._per_address_max = per_address_max
+        self._per_address_max = limits.sessions_per_address_max
         self._by_tenant: dict[str, int] = {}  # sessions, those that may be resumed included
         self._by_address: dict[str, int] = {}  # sessions that are on a connection
 
