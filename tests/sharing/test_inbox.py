@@ -31,6 +31,7 @@ from pointsman_workers.core.events import (
     WayChanged,
 )
 from pointsman_workers.shell.sharing.entries import BadEntry, EntryReader
+from pointsman_workers.shell.sharing.filling import FillingWatch
 from pointsman_workers.shell.sharing.inbox import Inbox
 from pointsman_workers.shell.sharing.outgoing import FRAMES_MAX, Outgoing, Sender
 
@@ -125,6 +126,7 @@ class Redis:
         self.asked: list[Request] = []
         self.sends: deque[str] = deque(["sent"] * 100, maxlen=100)  # how the next ones fare
         self.is_away = False
+        self.length = 0  # of every inbox
 
     async def receive(self, *, block_ms: int, count_max: int = 100) -> list[Entry]:
         if self.is_away:
@@ -146,8 +148,9 @@ class Redis:
 
     def _answer(self, request: Request) -> Answer:
         if isinstance(request, Send):
-            return Sent(number=request.number, outcome=self.sends.popleft())  # type: ignore[arg-type]
-        return Absorbed(number=request.number, outcome="done")
+            fared = self.sends.popleft()
+            return Sent(number=request.number, outcome=fared, length=self.length)  # type: ignore[arg-type]
+        return Absorbed(number=request.number, outcome="done", length=self.length)
 
     def of(self, kind: type[Request]) -> list[Request]:
         """What was asked of one kind."""
@@ -161,7 +164,8 @@ class Yard:
         self.redis = Redis()
         self.told: list[object] = []
         stats = StatsPage(bytearray(StatsPage.size()), create=True)
-        self.inbox = Inbox(Sender("B", "uid-B", 0, 1), SIGNER, self.redis, stats)
+        filling = FillingWatch(10_000, stats, self.told.append)
+        self.inbox = Inbox(Sender("B", "uid-B", 0, 1), SIGNER, self.redis, stats, filling)
 
     async def __aenter__(self) -> "Yard":
         self.inbox.open(self.redis, Away, self.told.append, self.told.append)
@@ -231,9 +235,9 @@ async def test_an_entry_that_found_no_room_is_sent_again_the_same_and_later_ones
         reader = EntryReader("A/0", SIGNER)
         assert [numbers_of(reader.read(blob)) for blob in blobs] == [[1, 2], [], [], [3]]
         states = [
-            way.state for way in await yard.until(2, WayChanged) if isinstance(way, WayChanged)
+            way.state for way in await yard.until(3, WayChanged) if isinstance(way, WayChanged)
         ]
-        assert states == ["stopped", "open"]
+        assert states == ["full", "stopped", "open"]
 
 
 async def test_that_redis_is_away_is_told_once_and_so_is_that_it_is_back() -> None:
@@ -249,3 +253,16 @@ async def test_that_redis_is_away_is_told_once_and_so_is_that_it_is_back() -> No
             False,
             True,
         ]
+
+
+async def test_inboxes_that_are_nearly_full_are_told_of_ours_and_others() -> None:
+    """R10: ours when we have absorbed, another's when we have sent."""
+    yard = Yard()
+    yard.redis.length = 8_000
+    async with yard:
+        yard.inbox.send(SendInstance("A", 0, LinkPing(link=1, number=1)))
+        (text,) = await yard.until(1, str)
+        assert "inbox of worker 0 of instance A holds 8000 of at most 10000" in str(text)
+        yard.inbox.acknowledge(AcknowledgeInbox(("1-0",)))
+        texts = await yard.until(2, str)
+        assert "inbox of worker 0 of instance B holds 8000" in str(texts[1])

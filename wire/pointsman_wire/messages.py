@@ -45,6 +45,8 @@ class NearestMiss(msgspec.Struct, omit_defaults=True, frozen=True, gc=False):
     node_id: str
     missing: list[str]
     free_in_ms: int | None = None
+    # The instance to which it is connected; empty: the one that answers.
+    instance: str = ""
 
 
 class Breakdown(msgspec.Struct, omit_defaults=True, frozen=True, gc=False):

@@ -84,12 +84,18 @@ def _names(names: list[str], count: int) -> str:
     return ", ".join(shown) + (f" and {more} more" if shown and more > 0 else "")
 
 
+def node_words(node_id: str, instance: str) -> str:
+    """Return a node's name, with the instance to which it is connected if that is another one."""
+    return f"{node_id} on instance {instance}" if instance else node_id
+
+
 def nearest_words(breakdown: Breakdown) -> str:
     """Return the nodes that almost could, and what each lacks."""
     parts = []
     for miss in breakdown.nearest[:NAMES_SHOWN]:
         free = f", free in about {miss.free_in_ms / 1000:.1f} s" if miss.free_in_ms else ""
-        parts.append(f"{miss.node_id}: all but {', '.join(miss.missing).replace('_', ' ')}{free}")
+        name = node_words(miss.node_id, miss.instance)
+        parts.append(f"{name}: all but {', '.join(miss.missing).replace('_', ' ')}{free}")
     return "; ".join(parts)
 
 

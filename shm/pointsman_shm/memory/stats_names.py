@@ -137,6 +137,7 @@ class Gauge(_Position):
     ENDS_UNTOLD = auto()
     DRAINING = auto()  # 1: told to stop
     REDIS_DOWN = auto()  # 1: nothing of the last that was asked of Redis was answered
+    INBOXES_FILLING = auto()  # inboxes, ours or others', that are nearly full
 
 
 class Timing(_Position):

@@ -58,6 +58,7 @@ class CandidateView(msgspec.Struct, omit_defaults=True, frozen=True, gc=False, k
     score: float | None = None
     reason: str = ""
     outcome: str = ""
+    instance: str = ""
 
 
 class LegView(msgspec.Struct, omit_defaults=True, frozen=True, gc=False, kw_only=True):
@@ -122,6 +123,7 @@ class DecisionView(msgspec.Struct, omit_defaults=True, frozen=True, gc=False, kw
     code: str = ""
     breakdown: Breakdown | None = None
     replay: ReplayView | None = None
+    instance: str = ""
 
 
 class JobView(msgspec.Struct, omit_defaults=True, frozen=True, gc=False, kw_only=True):
@@ -222,6 +224,7 @@ class WhyNot(Message, tag="why_not", frozen=True, kw_only=True):
     jobs_outranked: int = 0
     jobs_not_drawn: int = 0
     skips: list[SkipView] = []
+    instance: str = ""
 
 
 # ---- coverage

@@ -158,13 +158,13 @@ class AcknowledgeInbox(msgspec.Struct, frozen=True, gc=False):
 class WayChanged(msgspec.Struct, frozen=True, gc=False):
     """How what we send to a worker of another instance fares.
 
-    open: it leaves.  stopped: its inbox is full, or Redis is away; what we send waits.  lost: so
-    much waited that it was thrown away.
+    open: it leaves.  full: its inbox takes no more; what we send waits.  stopped: Redis is away,
+    and it waits as well.  lost: so much waited that it was thrown away.
     """
 
     instance: str
     shard: int
-    state: Literal["open", "stopped", "lost"]
+    state: Literal["open", "full", "stopped", "lost"]
 
 
 class HearingChanged(msgspec.Struct, frozen=True, gc=False):

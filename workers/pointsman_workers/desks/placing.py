@@ -19,7 +19,15 @@ from pointsman_workers.core.shard import MILLISECOND_NS, PING_NS, SECOND_NS, Sha
 from pointsman_workers.core.state import Hold, Job, Lane
 from pointsman_workers.desks.counting import count_decision, selector_of
 from pointsman_workers.desks.hedging import HedgePlan
-from pointsman_workers.desks.refusing import NONE_CAN, Preferred, answer_of, stale_answer
+from pointsman_workers.desks.refusing import (
+    ALL_BUSY,
+    NONE_CAN,
+    Preferred,
+    answer_of,
+    full_home_answer,
+    full_homes,
+    stale_answer,
+)
 from pointsman_workers.journal.book import MEMORY
 from pointsman_workers.placement.checks import first_failed_check
 from pointsman_workers.placement.deciding import (
@@ -283,6 +291,8 @@ class PlacingDesk:
         if shard.fleet.is_blind and answer.name == NONE_CAN:
             answer = stale_answer(answer, shard.fleet.age_ns())
             code = Code.STALE
+        elif answer.name == ALL_BUSY and (homes := full_homes(shard, refusal.breakdown)):
+            answer, code = full_home_answer(answer, homes), Code.QUEUE_FULL
         else:
             code = Code.NO_AVAILABLE_NODE if answer.name == NONE_CAN else Code.QUEUE_TIMEOUT
         shard.recorder.note_refused(job, refusal, code.value)

@@ -5,11 +5,13 @@ all_busy         some can, and have no room now
 preferred_busy   the node that the request prefers could do it and has no room; others cannot
 """
 
+from collections.abc import Collection
 from typing import NamedTuple
 
 from pointsman_shm.rules.reasons import BUSY_REASONS, Reason
 from pointsman_wire.errors import Code
-from pointsman_wire.messages import ErrorInfo, error_info
+from pointsman_wire.messages import Breakdown, ErrorInfo, error_info
+from pointsman_workers.core.shard import Shard
 from pointsman_workers.core.state import Job
 from pointsman_workers.placement.refusal import Refusal
 
@@ -73,6 +75,25 @@ def stale_answer(answer: Answer, silent_ns: int) -> Answer:
     seconds = silent_ns // 1_000_000_000
     text = f"the manager has been silent for {seconds} s, so only nodes that answer now get jobs; "
     return Answer(answer.name, text + answer.text, STALE_RETRY_MS)
+
+
+def full_homes(shard: Shard, breakdown: Breakdown) -> set[str]:
+    """The instances whose inbox is full, if all who are busy, as far as named, are theirs."""
+    homes = set()
+    for reason in BUSY_REASONS:
+        for node_id in breakdown.nodes.get(reason.label, ()):
+            lane = shard.lanes.get(shard.rows_by_node.get(node_id, -1))
+            if lane is None or lane.link is None or not lane.link.is_full:
+                return set()
+            homes.add(lane.link.instance)
+    return homes
+
+
+def full_home_answer(answer: Answer, instances: Collection[str]) -> Answer:
+    """The same where all who can are at instances that take nothing in for now."""
+    names = ", ".join(sorted(instances))
+    text = f"{answer.text}; they are on instance {names}, whose inbox is full"
+    return Answer(answer.name, text, RETRY_AFTER_MS)
 
 
 def _how_busy(full_count: int, over_count: int) -> str:

@@ -6,7 +6,7 @@ import msgspec
 from msgspec.structs import replace
 
 from pointsman_shm.memory.ledger import Reserve
-from pointsman_shm.memory.rows import GENERATION_SHIFT, SLOTS_MASK
+from pointsman_shm.memory.rows import GENERATION_MASK, GENERATION_SHIFT, SLOTS_MASK
 from pointsman_shm.rules.pools import OTHER_POOL_NAME
 from pointsman_wire.queries.explain_messages import CandidateView, DecisionView, LegView, ReplayView
 from pointsman_workers.core.state import Key
@@ -89,6 +89,7 @@ class Teller(msgspec.Struct, frozen=True):
             view,
             selector=record.selector,
             node_id=self._name(chosen),
+            instance=self._home(chosen),
             pool=_pool_name(last.asked[0], names) if last.asked[0] is not None else "",
             load=load_of(chosen),
             score=record.score,
@@ -157,7 +158,16 @@ class Teller(msgspec.Struct, frozen=True):
             score=score,
             reason=reason,
             outcome="" if outcome is None else Reserve(outcome).name.lower(),
+            instance=self._home(reading),
         )
+
+    def _home(self, reading: Reading) -> str:
+        """To which instance the node is connected, while it has its row; empty: to ours."""
+        record = self.fleet.snapshot.node(reading[0])
+        is_same = record is not None and record.generation & GENERATION_MASK == (
+            reading[1] >> GENERATION_SHIFT
+        )
+        return record.instance if record is not None and is_same else ""
 
     def _name(self, reading: Reading) -> str:
         """Who had the row then; whoever has it now is somebody else when generations differ."""

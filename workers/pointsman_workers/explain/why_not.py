@@ -85,6 +85,7 @@ def describe(fleet: Fleet, node: Beside) -> WhyNot:
         pools=[pools[p].name if p in pools else str(p) for p in node.record.pools],
         held=fleet.held(node.record.row),
         slots_max=node.word & SLOTS_MASK,
+        instance=node.record.instance,
     )
 
 

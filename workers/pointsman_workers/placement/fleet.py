@@ -179,6 +179,11 @@ class Fleet:
         record = self.index.record(row)
         return record.pools if record is not None else ()
 
+    def home_of(self, row: int) -> str:
+        """The instance to which the node in a row is connected; empty: ours."""
+        record = self.index.record(row)
+        return record.instance if record is not None else ""
+
     def class_number(self, row: int) -> int:
         """The capability class of the node in a row, as its standing says now."""
         number: int = self.standing[row] >> CLASS_SHIFT & CLASS_MASK

@@ -60,7 +60,9 @@ def nearest_misses(
             break
         if lack not in seen:
             seen.add(lack)
-            misses.append(NearestMiss(node_id=fleet.node_id(row), missing=[lack]))
+            misses.append(
+                NearestMiss(node_id=fleet.node_id(row), missing=[lack], instance=fleet.home_of(row))
+            )
     return misses
 
 
@@ -74,6 +76,7 @@ def _busy_misses(
             node_id=fleet.node_id(row),
             missing=["a free slot"],
             free_in_ms=None if wait_ns is None else max(1, round(wait_ns / 1e6)),
+            instance=fleet.home_of(row),
         )
         for wait_ns, row in waits[:BUSY_MAX]
     ]

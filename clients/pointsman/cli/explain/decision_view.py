@@ -3,7 +3,12 @@
 from collections.abc import Iterator
 
 from pointsman.cli.fleet.view import age_words, count_words
-from pointsman.cli.placement_words import nearest_words, pool_words, refusal_rows
+from pointsman.cli.placement_words import (
+    nearest_words,
+    node_words,
+    pool_words,
+    refusal_rows,
+)
 from pointsman.cli.screen import facts, say, show, table
 from pointsman_wire.messages import Breakdown
 from pointsman_wire.queries.explain_messages import CandidateView, DecisionView, JobView, LegView
@@ -57,7 +62,8 @@ def _facts(view: DecisionView, worker: str) -> Iterator[tuple[str, str]]:
     yield "job", job_words(view)
     if view.node_id:
         pool = f" in pool {pool_words(view.pool)}" if view.pool else ""
-        yield "went to", f"{view.node_id}{pool}: {_SELECTORS.get(view.selector, view.selector)}"
+        node = f"{node_words(view.node_id, view.instance)}{pool}"
+        yield "went to", f"{node}: {_SELECTORS.get(view.selector, view.selector)}"
         ahead = f", before {view.runner_up}" if view.runner_up else ", and there was no other"
         score = "" if view.score == view.load else f", score {view.score:.2f}"
         yield "load", f"{view.load:.2f}{score}{ahead}"
@@ -163,7 +169,7 @@ def _node_row(node: CandidateView, leg: LegView, view: DecisionView) -> list[str
     elif node.outcome:
         outcome = f"was asked first: {node.outcome.replace('_', ' ')}"
     return [
-        node.node_id,
+        node_words(node.node_id, node.instance),
         str(node.held),
         str(node.slots_max),
         str(node.foreign),

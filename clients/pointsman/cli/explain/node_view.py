@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from pointsman.cli.fleet.view import count_words
-from pointsman.cli.placement_words import pool_words
+from pointsman.cli.placement_words import node_words, pool_words
 from pointsman.cli.screen import facts, say, show, table
 from pointsman_wire.queries.explain_messages import Coverage, CoverageLine, WhyNot
 
@@ -14,7 +14,7 @@ def show_why_not(answer: WhyNot) -> None:
     """Why a node does not get a job, or why it gets so few."""
     facts(
         [
-            ("node", f"{answer.node_id}, {answer.state}"),
+            ("node", f"{node_words(answer.node_id, answer.instance)}, {answer.state}"),
             ("pools", ", ".join(map(pool_words, answer.pools)) or "none"),
             ("slots", f"{answer.held} of {answer.slots_max} in use"),
             ("job", answer.job),

@@ -232,6 +232,7 @@ class LinkDesk:
         if link is None or link.shard != shard_index:
             return
         link.is_congested = state != "open"
+        link.is_full = state == "full"
         if state == "lost":
             self._open(link)
         elif link.is_open:

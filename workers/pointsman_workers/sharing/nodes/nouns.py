@@ -40,7 +40,8 @@ class Link(msgspec.Struct, eq=False, kw_only=True):
     pinged_at_ns: int = 0
     asked_at_ns: int = 0  # when the oldest ping was sent that has no answer
     asking: "dict[Lane, None]" = {}  # lanes that wait for a sign of life
-    is_congested: bool = False  # the home's inbox is full: no new jobs
+    is_congested: bool = False  # what is sent does not arrive for now: no new jobs
+    is_full: bool = False  # because the home's inbox takes no more
 
 
 class Guest(msgspec.Struct, eq=False, kw_only=True):

@@ -12,7 +12,15 @@ from typing import Protocol
 
 from pointsman_shm.memory.stats import StatsPage
 from pointsman_shm.memory.stats_names import Counter, Gauge
-from pointsman_wire.coordination.inbox_requests import Acknowledge, Bury, Entry, Place, Send, Sent
+from pointsman_wire.coordination.inbox_requests import (
+    Absorbed,
+    Acknowledge,
+    Bury,
+    Entry,
+    Place,
+    Send,
+    Sent,
+)
 from pointsman_wire.coordination.requests import Answer, Request
 from pointsman_wire.coordination.signing import Signer
 from pointsman_wire.framing import encode_frame
@@ -24,6 +32,7 @@ from pointsman_workers.core.events import (
     WayChanged,
 )
 from pointsman_workers.shell.sharing.entries import BadEntry, EntryReader
+from pointsman_workers.shell.sharing.filling import FillingWatch
 from pointsman_workers.shell.sharing.outgoing import Outgoing, Sender
 
 BLOCK_MS = 1_000
@@ -74,13 +83,19 @@ class Inbox:
     """Both directions; `broken` is told of a bug of ours."""
 
     def __init__(
-        self, sender: Sender, signer: Signer | None, backing: Backing, stats: StatsPage
+        self,
+        sender: Sender,
+        signer: Signer | None,
+        backing: Backing,
+        stats: StatsPage,
+        filling: FillingWatch,
     ) -> None:
         self._sender = sender
         self._place = Place(sender.instance, sender.shard)
         self._signer = signer
         self._backing = backing
         self._stats = stats
+        self._filling = filling
         self._entries = EntryReader(sender.name, signer)
         self._ways: dict[Place, Outgoing] = {}
         self._tasks: list[asyncio.Task[None]] = []
@@ -184,7 +199,10 @@ class Inbox:
         outcome: str = answer.outcome  # type: ignore[attr-defined]  # all of them have it
         if isinstance(request, Send):
             assert isinstance(answer, Sent), answer
-            way = self._ways.get(Place(request.instance, request.shard))
+            place = Place(request.instance, request.shard)
+            if outcome in ("sent", "full"):
+                self._filling.look(place, answer.length)
+            way = self._ways.get(place)
             if way is None:
                 return True
             if outcome == "sent":
@@ -193,9 +211,11 @@ class Inbox:
                 return True
             if outcome == "full":
                 self._stats.add(Counter.INBOX_FULL)
-            self._change(way, "stopped")
+            self._change(way, "full" if outcome == "full" else "stopped")
             return False
         if outcome not in ("down", "unknown"):
+            if isinstance(answer, Absorbed) and isinstance(request, Acknowledge):
+                self._filling.look(self._place, answer.length)
             return True
         if isinstance(request, Acknowledge):
             self._absorbed += request.ids
@@ -204,7 +224,7 @@ class Inbox:
         return False
 
     def _change(self, way: Outgoing, state: str) -> None:
-        if way.state == state or (way.state == "lost" and state == "stopped"):
+        if way.state == state or (way.state == "lost" and state != "open"):
             return
         way.state = state
         self._post(WayChanged(*way.receiver, state))  # type: ignore[arg-type]

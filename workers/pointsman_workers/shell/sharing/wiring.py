@@ -17,6 +17,7 @@ from pointsman_workers.core.events import AcknowledgeInbox, Coordinate, SendInst
 from pointsman_workers.core.setup import SharingSettings
 from pointsman_workers.shell.sharing.coordinator import Backing, Coordinator
 from pointsman_workers.shell.sharing.dead_letters import DeadLetterDesk
+from pointsman_workers.shell.sharing.filling import FillingWatch
 from pointsman_workers.shell.sharing.inbox import Inbox
 from pointsman_workers.shell.sharing.outgoing import Sender
 from pointsman_workers.shell.sharing.unfit import RedisUnfit
@@ -103,7 +104,8 @@ class SharedShell:
             return
         from pointsman_workers.shell.sharing.reaching import AWAY, inbox_reader
 
-        self._inbox = Inbox(sender, self._signer, self._backing, stats)
+        filling = FillingWatch(self._settings.inbox_max, stats, say)
+        self._inbox = Inbox(sender, self._signer, self._backing, stats, filling)
         self._inbox.open(
             inbox_reader(self._settings, sender.instance, sender.shard),
             AWAY,
