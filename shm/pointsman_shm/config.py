@@ -262,6 +262,8 @@ class ConsoleConfig(Section, frozen=True):
     connections_max: JobCount = 512
     request_s: Seconds = 10.0  # a request must be there within this
     metrics: Literal["loopback", "all", "none"] = "loopback"  # who may read /metrics
+    fleet: Literal["loopback", "all", "none"] = "loopback"  # who may watch the dashboard
+    viewers_max: SmallCount = 32  # pages of it at a time
 
 
 class LimitsConfig(Section, frozen=True):

@@ -44,7 +44,7 @@ def test_the_client_and_the_voice_gate_keep_their_promises(tmp_path: Path) -> No
 @pytest.mark.skipif(NODE is None, reason="node is not installed: apt-get install nodejs")
 def test_every_script_is_well_formed_and_short(tmp_path: Path) -> None:
     assert NODE is not None
-    scripts = [CLIENT / "pointsman.js", *PAGE.glob("*.js")]
+    scripts = [CLIENT / "pointsman.js", *PAGE.rglob("*.js")]
     assert len(scripts) > 5
     for path in scripts:
         module = tmp_path / f"{path.stem}.mjs"

@@ -17,12 +17,20 @@ from pointsman_wire.preamble import Preamble
 HEADER_BYTES_MAX = 16 * 1024
 KEEP_ALIVE_S = 15
 CLOSE_S = 2.0
+# Who reads slowly has this much under way, and not what the system would buffer for it.
+SEND_BYTES = 64 * 1024
+STALL_S = 20.0
 
 
 class _Visitor(H11Protocol):
-    """One connection; its first request must be there within `request_s`."""
+    """One connection; its first request must be there within `request_s`.
+
+    It is cut when it takes nothing of an answer for `stall_s`.
+    """
 
     request_s = 10.0
+    stall_s = STALL_S
+    _stalled: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)  # type: ignore[arg-type]
@@ -30,7 +38,18 @@ class _Visitor(H11Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._deadline.cancel()
+        if self._stalled is not None:
+            self._stalled.cancel()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        self._stalled = self.loop.call_later(self.stall_s, self.transport.abort)
+        super().pause_writing()
+
+    def resume_writing(self) -> None:
+        if self._stalled is not None:
+            self._stalled.cancel()
+        super().resume_writing()
 
     def _give_up(self) -> None:
         if self.cycle is None and self.transport is not None:
@@ -75,6 +94,7 @@ class Hall:
             sock.close()
             return
         sock.setblocking(False)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BYTES)
         task = self._loop.create_task(self._serve(sock))
         self._arriving.add(task)
         task.add_done_callback(self._arriving.discard)

@@ -12,6 +12,9 @@ from functools import partial
 from importlib.metadata import version
 from time import monotonic
 
+from pointsman_sched.console.dashboard.eye import FleetEye
+from pointsman_sched.console.dashboard.live import dashboard_routes
+from pointsman_sched.console.dashboard.sampler import About, Sampler
 from pointsman_sched.console.hall import Hall
 from pointsman_sched.console.languages import LanguageDesk
 from pointsman_sched.console.observing.observer import Observer
@@ -58,9 +61,15 @@ class ConsoleProcess:
         observer = Observer(self._options)
         stack.callback(observer.close)
         workers = [paths.admin(f"worker-{index}") for index in range(self._options.worker_count)]
-        pages = make_pages(LanguageDesk(workers), observing_routes(observer, config.metrics))
+        sampler = self._sampler(observer)
+        routes = [
+            *observing_routes(observer, config.metrics),
+            *dashboard_routes(sampler, config.fleet, config.viewers_max),
+        ]
+        pages = make_pages(LanguageDesk(workers), routes)
         hall = Hall(pages, connections_max=config.connections_max, request_s=config.request_s)
         stack.push_async_callback(hall.close)
+        stack.callback(sampler.close)  # whoever watches is let go before the rest
         admin_path = paths.admin("console")
         stack.callback(admin_path.unlink, missing_ok=True)
         stack.push_async_callback(AdminServer(listen_at(admin_path), self._answer).close)
@@ -70,6 +79,20 @@ class ConsoleProcess:
         watchdog.ready(self._options.ready_fd)
         stack.callback(lambda: self._next_sign.cancel())
         self._sign(watchdog)
+
+    def _sampler(self, observer: Observer) -> Sampler:
+        options = self._options
+        eye = FleetEye(
+            options.paths,
+            max_nodes=options.config.nodes.max_nodes,
+            worker_count=options.worker_count,
+        )
+        about = About(
+            instance=options.paths.instance,
+            version=version("pointsman"),
+            worker_count=options.worker_count,
+        )
+        return Sampler(eye, about, observer.verdict)
 
     def _sign(self, watchdog: Watchdog) -> None:
         """What it does it does in answers, which are nobody's progress: that the loop turns is."""

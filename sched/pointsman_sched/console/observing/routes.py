@@ -37,7 +37,7 @@ def observing_routes(observer: Observer, access: Access) -> list[Route]:
         return _json(_status(verdict.is_ready), body)
 
     async def metrics(request: Request) -> Response:
-        if not _may_see(request, access):
+        if not may_see(request, access):
             text = "metrics are shown on loopback only; console.metrics can change that\n"
             return Response(text, HTTPStatus.FORBIDDEN, media_type="text/plain")
         return Response(observer.exposition(), media_type=CONTENT_TYPE_LATEST)
@@ -46,7 +46,10 @@ def observing_routes(observer: Observer, access: Access) -> list[Route]:
     return shown if access == "none" else [*shown, Route("/metrics", metrics)]
 
 
-def _may_see(request: Request, access: Access) -> bool:
+def may_see(request: Request, access: Access) -> bool:
+    """Say whether whoever asks may see what `access` guards."""
+    if access == "none":
+        return False
     if access == "all":
         return True
     if request.client is None or any(name in request.headers for name in _PROXIED):

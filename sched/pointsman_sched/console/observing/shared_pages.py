@@ -5,6 +5,7 @@ done to the files.  A copy may be one event apart from itself; each word in it i
 """
 
 from collections import Counter as Tally
+from typing import NamedTuple
 from zlib import crc32
 
 import msgspec
@@ -20,7 +21,7 @@ from pointsman_shm.memory.catalog_layout import (
     VERSION,
     CatalogLayout,
 )
-from pointsman_shm.memory.catalog_slots import map_catalog, read_directory
+from pointsman_shm.memory.catalog_slots import Directory, Entry, map_catalog, read_directory
 from pointsman_shm.memory.header import LayoutMismatch, SegmentUnready, check_header
 from pointsman_shm.memory.ledger import Ledger
 from pointsman_shm.memory.rows import (
@@ -59,6 +60,15 @@ class CatalogFigures(msgspec.Struct, frozen=True):
     pools: tuple[PoolFigures, ...] = ()
 
 
+class CatalogHead(NamedTuple):
+    """A catalog as it was: its identity, and its directory unless that is just being written."""
+
+    version: int
+    beat_at_ns: int
+    identity: tuple[int, int]
+    directory: Directory | None
+
+
 class FleetFigures(msgspec.Struct, frozen=True):
     """The fleet by its words; `held` has a number for each worker."""
 
@@ -84,6 +94,21 @@ def read_catalog(
 ) -> CatalogFigures | None:
     """Return what the catalog says now; no pools when they are just being written."""
     layout = CatalogLayout(max_nodes)
+    head = read_head(paths, layout)
+    if head is None:
+        return None
+    directory = head.directory
+    if directory is None:
+        return CatalogFigures(head.version, head.beat_at_ns)
+    if not has_pools:
+        return CatalogFigures(head.version, head.beat_at_ns, directory.published_at_ns)
+    payload = copy_page(paths, layout, layout.pools, directory.entries[layout.pools])
+    pools = _pools_in(payload)
+    return CatalogFigures(head.version, head.beat_at_ns, directory.published_at_ns, pools)
+
+
+def read_head(paths: InstancePaths, layout: CatalogLayout) -> CatalogHead | None:
+    """Return what the catalog's head says now, None where there is none to read."""
     head = memoryview(peek_segment(paths.catalog_segment, 8 * layout.directory_at(2)))
     if len(head) < 8 * layout.directory_at(2):
         return None
@@ -92,19 +117,16 @@ def read_catalog(
         check_header(words, layout.shape)
     except UNREADABLE:
         return None
-    version, beat_at_ns = words[VERSION], words[BEAT]
-    directory = read_directory(map_catalog(head, words, layout), version & 1)
-    if directory is None or directory.version != version:
-        return CatalogFigures(version, beat_at_ns)
-    if not has_pools:
-        return CatalogFigures(version, beat_at_ns, directory.published_at_ns)
-    payload = _page(paths, layout, layout.pools, directory.entries[layout.pools])
-    return CatalogFigures(version, beat_at_ns, directory.published_at_ns, _pools_in(payload))
+    memory = map_catalog(head, words, layout)
+    version = words[VERSION]
+    directory = read_directory(memory, version & 1)
+    if directory is not None and directory.version != version:
+        directory = None
+    return CatalogHead(version, words[BEAT], memory.identity, directory)
 
 
-def _page(
-    paths: InstancePaths, layout: CatalogLayout, page: int, entry: tuple[int, int]
-) -> bytes | None:
+def copy_page(paths: InstancePaths, layout: CatalogLayout, page: int, entry: Entry) -> bytes | None:
+    """Return a page as a directory names it, None when it has just become another."""
     version, place = entry
     length = place >> PLACE_LENGTH_SHIFT & PLACE_LENGTH_MASK
     if not version or length > layout.payload_max(page):
@@ -137,6 +159,14 @@ def _pools_in(payload: bytes | None) -> tuple[PoolFigures, ...]:
 
 def read_fleet(paths: InstancePaths, max_nodes: int, worker_count: int) -> FleetFigures | None:
     """Return the figures of all nodes and slots, None where there are none to read."""
+    words = copy_words(paths, max_nodes, worker_count)
+    return None if words is None else _figures(*words)
+
+
+def copy_words(
+    paths: InstancePaths, max_nodes: int, worker_count: int
+) -> tuple[NodeRows, Ledger] | None:
+    """Return copies of the rows and the ledger, None where there are none to read."""
     sizes = NodeRows.size(max_nodes), Ledger.size(max_nodes=max_nodes, worker_count=worker_count)
     try:
         rows = NodeRows(bytearray(peek_segment(paths.rows_segment, sizes[0])), max_nodes=max_nodes)
@@ -147,7 +177,7 @@ def read_fleet(paths: InstancePaths, max_nodes: int, worker_count: int) -> Fleet
         )
     except UNREADABLE:
         return None
-    return _figures(rows, ledger)
+    return rows, ledger
 
 
 def _figures(rows: NodeRows, ledger: Ledger) -> FleetFigures:
