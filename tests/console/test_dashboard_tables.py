@@ -49,6 +49,7 @@ class Fleet:
             )
         )
         self.say(row, **words)
+        self.hear(row)
         return row
 
     def say(
@@ -58,8 +59,6 @@ class Fleet:
         state: NodeState = NodeState.READY,
         flags: RowFlag = RowFlag.PUBLIC,
         held: tuple[int, int] = (0, 0),
-        cpu: int = 255,
-        beat_at_ns: int = NOW_NS,
     ) -> None:
         self.rows.standing[row] = pack_standing(
             generation=1,
@@ -68,10 +67,12 @@ class Fleet:
             flags=flags,
             slots_max=4,
         )
-        self.rows.load[row] = pack_load(cpu=cpu, gpu=255, gpu_memory=255, memory=255, foreign=0)
-        self.rows.heartbeat_at_ns[row] = beat_at_ns
         for worker, count in enumerate(held):
             self.ledger.cells[row * self.ledger.stride + worker] = count
+
+    def hear(self, row: int, *, cpu: int = 255, at_ns: int = NOW_NS) -> None:
+        self.rows.load[row] = pack_load(cpu=cpu, gpu=255, gpu_memory=255, memory=255, foreign=0)
+        self.rows.heartbeat_at_ns[row] = at_ns
 
     def look(self) -> Look:
         layout = CatalogLayout(NODES_MAX)
@@ -103,8 +104,9 @@ def worker_page(**counters: int) -> StatsPage:
 
 def test_a_node_is_shown_with_its_slots_load_and_silence() -> None:
     fleet = Fleet()
-    fleet.add(0, 7, held=(1, 2), cpu=43)
-    fleet.add(1, 8, state=NodeState.SUSPECT, beat_at_ns=NOW_NS - 4 * tables.SECOND_NS)
+    fleet.hear(fleet.add(0, 7, held=(1, 2)), cpu=43)
+    silent = fleet.add(1, 8, state=NodeState.SUSPECT)
+    fleet.hear(silent, at_ns=NOW_NS - 4 * tables.SECOND_NS)
     look = fleet.look()
     assert tables.node_rows(look.nodes) == {0: ["node-0", 0, [7], ""], 1: ["node-1", 1, [8], ""]}
     rows = tables.load_rows(look.nodes, NOW_NS)
@@ -116,9 +118,10 @@ def test_a_node_is_shown_with_its_slots_load_and_silence() -> None:
 
 def test_a_heartbeat_or_a_little_more_load_changes_nothing() -> None:
     fleet = Fleet()
-    row = fleet.add(0, 7, cpu=43, beat_at_ns=NOW_NS - tables.SECOND_NS)
+    row = fleet.add(0, 7)
+    fleet.hear(row, cpu=43, at_ns=NOW_NS - tables.SECOND_NS)
     before = tables.load_rows(fleet.look().nodes, NOW_NS)
-    fleet.say(row, cpu=45, beat_at_ns=NOW_NS)
+    fleet.hear(row, cpu=45)
     assert tables.load_rows(fleet.look().nodes, NOW_NS) == before
 
 
@@ -208,5 +211,5 @@ def test_percentages_are_told_in_steps() -> None:
 
 def _with_cpu(cpu: int) -> Any:
     fleet = Fleet()
-    fleet.add(0, cpu=cpu)
+    fleet.hear(fleet.add(0), cpu=cpu)
     return fleet.look().nodes

@@ -39,6 +39,8 @@ function show() {
   if (has("now point worker")) tiles.show(feed);
   if (has("node load class pool now")) nodes.show();
   lists.show(changed);
+  // What workers have to be asked for is shown as soon as one of them has answered.
+  for (const part of document.querySelectorAll(".work")) part.toggleAttribute("hidden", !feed.now("work"));
   if (has("decision now")) decisions.show();
   if (has("pair service now")) coverage.show();
   tellState();
