@@ -45,7 +45,7 @@ class Sampler:
         self._about = about
         self._verdict = verdict
         self._flow = Flow()
-        self._points: deque[int] = deque()
+        self._points: deque[int] = deque(maxlen=POINTS_MAX + 1)
         self._stocks: list[Stock] | None = None
         self._looked_at_ns = self._rested_at_ns = 0
         self._news = asyncio.Event()
