@@ -70,6 +70,8 @@ PURE_FOLDERS = (
     "shm/pointsman_shm/rules/",
     "shm/pointsman_shm/snapshot/",
     "shm/pointsman_shm/tls/exposure.py",
+    "shm/pointsman_shm/logs/events.py",
+    "shm/pointsman_shm/logs/sampling.py",
     "wire/pointsman_wire/coordination/requests.py",
     "wire/pointsman_wire/coordination/inbox_requests.py",
     "wire/pointsman_wire/coordination/keys.py",

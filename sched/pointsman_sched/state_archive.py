@@ -19,9 +19,9 @@ from pathlib import Path, PurePosixPath
 
 import msgspec
 
+from pointsman_shm.logs.saying import say
 from pointsman_shm.memory.ownership import LockHeld, acquire_lock
 from pointsman_shm.paths import InstancePaths, PathError, resolve_paths
-from pointsman_shm.saying import say
 from pointsman_shm.state_files import StateFileError, replace_file
 from pointsman_shm.state_identity import RESTORED, read_identity, write_identity
 from pointsman_shm.versions.state_format import (

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from pointsman_shm.config_redis import RedisConfig
+from pointsman_shm.logs.config_logs import LogsConfig
 from pointsman_shm.rules.catalogue import Catalogue
 from pointsman_shm.tls.config import TlsConfig
 from pointsman_shm.tokens.settings import AuthConfig
@@ -364,6 +365,7 @@ class Config(Section, frozen=True):
     supervision: SupervisionConfig = SupervisionConfig()
     redis: RedisConfig = RedisConfig()
     tls: TlsConfig = TlsConfig()
+    logs: LogsConfig = LogsConfig()
     catalogue: Catalogue = Catalogue()
 
     def __post_init__(self) -> None:

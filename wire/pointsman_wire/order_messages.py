@@ -5,7 +5,7 @@ has changed nothing.  These are the manager's and the supervisor's; what is aske
 this way is in queries/inbox_messages.
 """
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -69,7 +69,21 @@ class RestartBegun(Message, tag="restart_begun", frozen=True, kw_only=True):
     pid: int
 
 
+class LogLevelOrder(Message, tag="log_level_order", frozen=True):
+    """Write from now on what is at least as grave, until this process ends; every process obeys."""
+
+    level: Literal["debug", "info", "warning", "error"]
+
+
+class LogLevel(Message, tag="log_level", frozen=True, kw_only=True):
+    """The level of one process's log, and what it was before."""
+
+    process: str
+    level: str
+    before: str
+
+
 ManagerOrder = PairOrder | ReloadOrder | ConfigDiffQuery
 SupervisorOrder = RestartOrder
-Order = ManagerOrder | SupervisorOrder | InboxOrder
-OrderAnswer = PairingCode | ConfigDiff | RestartBegun | InboxAnswer | Error
+Order = ManagerOrder | SupervisorOrder | LogLevelOrder | InboxOrder
+OrderAnswer = PairingCode | ConfigDiff | RestartBegun | LogLevel | InboxAnswer | Error

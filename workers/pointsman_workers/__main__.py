@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 import uvloop
 
 from pointsman_shm.config_load import ConfigError
-from pointsman_shm.paths import PathError
+from pointsman_shm.logs.process_log import ProcessLog, process_log
+from pointsman_shm.paths import PathError, worker_process
 from pointsman_shm.units.under_systemd import UnitError
 from pointsman_wire.sockets.crash_points import CrashPointError, read_crash_point
 from pointsman_workers.shell.options import WorkerOptions, parse_options
@@ -25,13 +26,17 @@ def main(arguments: Sequence[str]) -> int:
         print(f"pointsman worker: {error}", file=sys.stderr)
         return 2
     raise_oom_score()
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(run(options, crash))
+    process, instance = worker_process(options.index), options.paths.instance
+    with (
+        process_log(options.config.logs, process=process, instance=instance) as log,
+        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+    ):
+        return runner.run(run(options, log, crash))
 
 
-async def run(options: WorkerOptions, crash: Callable[[str], None]) -> int:
+async def run(options: WorkerOptions, log: ProcessLog, crash: Callable[[str], None]) -> int:
     """Run inside the loop."""
-    return await WorkerProcess(options, crash).run()
+    return await WorkerProcess(options, log, crash).run()
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pointsman_sched.console.options import ConsoleOptions, parse_options
 from pointsman_sched.console.process import ConsoleProcess
 from pointsman_shm.config_load import ConfigError
+from pointsman_shm.logs.process_log import ProcessLog, process_log
 from pointsman_shm.paths import PathError
 
 
@@ -17,12 +18,14 @@ def main(arguments: Sequence[str]) -> int:
     except (ConfigError, PathError) as error:
         print(f"pointsman console: {error}", file=sys.stderr)
         return 2
-    return asyncio.run(run(options))
+    instance = options.paths.instance
+    with process_log(options.config.logs, process="console", instance=instance) as log:
+        return asyncio.run(run(options, log))
 
 
-async def run(options: ConsoleOptions) -> int:
+async def run(options: ConsoleOptions, log: ProcessLog) -> int:
     """Run inside the loop."""
-    return await ConsoleProcess(options).run()
+    return await ConsoleProcess(options, log).run()
 
 
 if __name__ == "__main__":

@@ -21,10 +21,11 @@ from pointsman_sched.console.observing.observer import Observer
 from pointsman_sched.console.observing.routes import observing_routes
 from pointsman_sched.console.options import ConsoleOptions
 from pointsman_sched.console.pages import make_pages
-from pointsman_shm.saying import say
+from pointsman_shm.logs.events import Event
+from pointsman_shm.logs.process_log import ProcessLog
 from pointsman_shm.units.under_systemd import Watchdog
 from pointsman_wire.admin_messages import AdminAnswer, AdminQuery, Status, StatusQuery
-from pointsman_wire.sockets.admin import AdminServer
+from pointsman_wire.sockets.admin import AdminServer, obeying_level
 from pointsman_wire.sockets.handover import HandoverReceiver
 from pointsman_wire.sockets.life import Life
 from pointsman_wire.sockets.parent import watch_parent
@@ -37,10 +38,11 @@ START_ERRORS = (OSError, PathInUse)
 class ConsoleProcess:
     """Runs the console until it ends; `run` returns the exit status."""
 
-    def __init__(self, options: ConsoleOptions) -> None:
+    def __init__(self, options: ConsoleOptions, log: ProcessLog) -> None:
         self._options = options
+        self._log = log
         self._loop = asyncio.get_running_loop()
-        self._life = Life(self._loop, self._say)
+        self._life = Life(self._loop, log.ended)
         self._started_at_s = monotonic()
         self._next_sign: asyncio.TimerHandle
 
@@ -72,13 +74,16 @@ class ConsoleProcess:
         stack.callback(sampler.close)  # whoever watches is let go before the rest
         admin_path = paths.admin("console")
         stack.callback(admin_path.unlink, missing_ok=True)
-        stack.push_async_callback(AdminServer(listen_at(admin_path), self._answer).close)
+        obey = obeying_level("console", self._log.set_level)
+        admin = AdminServer(listen_at(admin_path), self._answer, obey=obey)
+        stack.push_async_callback(admin.close)
         stack.callback(HandoverReceiver(paths.console_handover, hall.adopt).close)
         watchdog = Watchdog(self._options.unit, self._loop)
         stack.callback(watchdog.close)
         watchdog.ready(self._options.ready_fd)
         stack.callback(lambda: self._next_sign.cancel())
         self._sign(watchdog)
+        self._log.tell(Event.PROCESS_STARTED, "is ready", (("pid", os.getpid()),))
 
     def _sampler(self, observer: Observer) -> Sampler:
         options = self._options
@@ -97,6 +102,7 @@ class ConsoleProcess:
     def _sign(self, watchdog: Watchdog) -> None:
         """What it does it does in answers, which are nobody's progress: that the loop turns is."""
         watchdog.turned()
+        self._log.look()
         self._next_sign = self._loop.call_later(SIGN_S, self._sign, watchdog)
 
     def _answer(self, query: AdminQuery) -> AdminAnswer | None:
@@ -114,6 +120,3 @@ class ConsoleProcess:
 
     def _stop(self, why: str) -> None:
         self._life.end(0, f"stops: {why}")
-
-    def _say(self, text: str) -> None:
-        say("pointsman console", text)

@@ -6,7 +6,7 @@ from pointsman_sched.core.fleet.health import Verb
 from pointsman_sched.core.fleet.intervals import to_ns
 from pointsman_sched.core.fleet.node import Node
 from pointsman_sched.core.heartbeat import hear, take_heartbeat, take_lanes_ready
-from pointsman_sched.core.joining.registration import lose_connection, register
+from pointsman_sched.core.joining.registration import lose_connection, register, tell_refused
 from pointsman_sched.core.lifecycle import change, drain
 from pointsman_sched.core.state import ManagementState, Peer
 from pointsman_shm.memory.stats_names import Counter, Timing
@@ -105,7 +105,9 @@ def _unreadable(state: ManagementState, connection: Connection, frame: Unreadabl
     state.stats.add(Counter.BAD_FRAMES)
     if frame.name == "register":
         state.stats.add(Counter.REGISTRATIONS_REFUSED)
-        _end(state, connection, Code.INVALID_CAPABILITY_SCHEMA, _field_first(frame.reason))
+        words = _field_first(frame.reason)
+        tell_refused(state, state.peers[connection], "", Code.INVALID_CAPABILITY_SCHEMA, words)
+        _end(state, connection, Code.INVALID_CAPABILITY_SCHEMA, words)
     elif state.peers[connection].node is None:
         _end(state, connection, Code.INVALID_MESSAGE, f"{frame.name or 'a frame'}: {frame.reason}")
     else:

@@ -3,6 +3,7 @@
 import msgspec
 
 from pointsman_shm.config import Config
+from pointsman_shm.logs.events import Event, Fields
 from pointsman_shm.uplink import UplinkMessage
 from pointsman_wire.messages import Message
 
@@ -114,9 +115,19 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 class Alarm(msgspec.Struct, frozen=True):
-    """Say this where an operator reads it."""
+    """Say this where an operator reads it: it concerns more than one node."""
 
     words: str
+    event: Event = Event.INSTANCES
+    fields: Fields = ()
+
+
+class NodeNews(msgspec.Struct, frozen=True):
+    """Write down what became of one node."""
+
+    event: Event
+    words: str
+    fields: Fields
 
 
 class Stopped(msgspec.Struct, frozen=True):

@@ -3,12 +3,23 @@
 What follows: the standing word, the pools' counts, the node being told, the timer filed anew.
 """
 
+from pointsman_sched.core.events import NodeNews
 from pointsman_sched.core.fleet.health import Verb, move
 from pointsman_sched.core.fleet.node import Node
 from pointsman_sched.core.state import ManagementState
+from pointsman_shm.logs.events import Event
 from pointsman_shm.memory.rows import NodeState
 from pointsman_shm.memory.stats_names import Counter, Gauge
 from pointsman_wire.control_messages import NodeStateChanged
+
+# States that an operator reads of; that a node registers is told by its registration.
+NEWS = {
+    NodeState.READY: Event.NODE_READY,
+    NodeState.SUSPECT: Event.NODE_UNWELL,
+    NodeState.DEGRADED: Event.NODE_UNWELL,
+    NodeState.DRAINING: Event.NODE_DRAINING,
+    NodeState.OFFLINE: Event.NODE_LOST,
+}
 
 
 def change(state: ManagementState, node: Node, verb: Verb, reason: str) -> None:
@@ -22,6 +33,8 @@ def change(state: ManagementState, node: Node, verb: Verb, reason: str) -> None:
     is_ready = node.state is NodeState.READY
     assert node.is_lanes_ready or not is_ready, f"{node.node_id} is Ready without its lanes"
     state.stats.add(Counter.STATE_CHANGES)
+    if node.state in NEWS:
+        _tell(state, node, before, reason)
     if was_ready is not is_ready:
         state.count_ready(node)
     if node.state is NodeState.OFFLINE:
@@ -34,6 +47,13 @@ def change(state: ManagementState, node: Node, verb: Verb, reason: str) -> None:
     if node.state is NodeState.OFFLINE:
         hang_up(state, node, reason)
     refile(state, node)
+
+
+def _tell(state: ManagementState, node: Node, before: NodeState, reason: str) -> None:
+    now = node.state.name.lower()
+    fields = (("node_id", node.node_id), ("state", now), ("before", before.name.lower()))
+    words = f"node {node.node_id} is {now}: {reason}"
+    state.outbox.wish(NodeNews(NEWS[node.state], words, fields))
 
 
 def settle_if_able(state: ManagementState, node: Node) -> None:

@@ -29,6 +29,7 @@ from pointsman_sched.core.joining.pairing import PairingCodes
 from pointsman_sched.core.outbox import Outbox
 from pointsman_sched.core.setup import ManagerSetup
 from pointsman_shm.config import NodesConfig
+from pointsman_shm.logs.events import Event
 from pointsman_shm.mass_loss import MassLossGuard
 from pointsman_shm.memory.catalog_layout import CLASSES_PER_PAGE
 from pointsman_shm.memory.rows import GENERATION_SHIFT, RowFlag, pack_standing
@@ -244,4 +245,4 @@ class ManagementState:
                 f"are back, for at most {self.config.nodes.mass_loss_hold_s:g} s; look at the "
                 "network first"
             )
-            self.outbox.wish(Alarm(words))
+            self.outbox.wish(Alarm(words, Event.FLEET_ALARM))

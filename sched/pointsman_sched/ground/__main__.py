@@ -18,9 +18,9 @@ from pointsman_sched.supervisor.options import ServiceOptions, UsageError, parse
 from pointsman_sched.supervisor.resplitting import divide_journals
 from pointsman_sched.supervisor.secure_port import prepare_tls
 from pointsman_shm.config_load import ConfigError
+from pointsman_shm.logs.saying import say as say_line
 from pointsman_shm.memory.segment import SegmentForeign
 from pointsman_shm.paths import PathError
-from pointsman_shm.saying import say as say_line
 from pointsman_shm.state_files import StateFileError
 from pointsman_shm.state_identity import settle_identity
 from pointsman_wire.places import PlaceError

@@ -10,6 +10,7 @@ import uvloop
 from pointsman_sched.manager.options import ManagerOptions, parse_options
 from pointsman_sched.manager.process import ManagerProcess
 from pointsman_shm.config_load import ConfigError
+from pointsman_shm.logs.process_log import ProcessLog, process_log
 from pointsman_shm.paths import PathError
 from pointsman_wire.sockets.crash_points import CrashPointError, read_crash_point
 
@@ -22,13 +23,17 @@ def main(arguments: Sequence[str]) -> int:
     except (ConfigError, CrashPointError, PathError) as error:
         print(f"pointsman manager: {error}", file=sys.stderr)
         return 2
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(run(options, crash))
+    instance = options.paths.instance
+    with (
+        process_log(options.config.logs, process="manager", instance=instance) as log,
+        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+    ):
+        return runner.run(run(options, log, crash))
 
 
-async def run(options: ManagerOptions, crash: Callable[[str], None]) -> int:
+async def run(options: ManagerOptions, log: ProcessLog, crash: Callable[[str], None]) -> int:
     """Run inside the loop."""
-    return await ManagerProcess(options, crash).run()
+    return await ManagerProcess(options, log, crash).run()
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from pointsman_sched.core.events import (
     Alarm,
     Answer,
     LagMeasured,
+    NodeNews,
     Record,
     Recorded,
     Stopped,
@@ -43,11 +44,12 @@ from pointsman_sched.wall_clock import wall_clock_offset_ns
 from pointsman_shm.config_load import ConfigError
 from pointsman_shm.descriptors import take_descriptors
 from pointsman_shm.garbage_watch import GarbageWatch
+from pointsman_shm.logs.events import Event
+from pointsman_shm.logs.process_log import ProcessLog
 from pointsman_shm.memory.ownership import LockHeld, OwnerLock, acquire_lock
 from pointsman_shm.memory.segment import SegmentForeign, SegmentsFull
 from pointsman_shm.memory.stats import StatsPage
 from pointsman_shm.memory.stats_names import Counter, Timing
-from pointsman_shm.saying import say
 from pointsman_shm.state_files import (
     StateFileError,
     read_instance_uid,
@@ -60,7 +62,7 @@ from pointsman_wire.control_messages import ToManager
 from pointsman_wire.coordination.fleet_requests import FleetAsk
 from pointsman_wire.coordination.settings import RedisSettings
 from pointsman_wire.preamble import Role
-from pointsman_wire.sockets.admin import AdminServer
+from pointsman_wire.sockets.admin import AdminServer, obeying_level
 from pointsman_wire.sockets.bounds import ConnectionLimits, Strangers
 from pointsman_wire.sockets.driver import Driver, DriverSettings
 from pointsman_wire.sockets.handover import HandoverReceiver
@@ -92,11 +94,14 @@ START_ERRORS = (
 class ManagerProcess:
     """Runs the manager until it ends; `run` returns the exit status."""
 
-    def __init__(self, options: ManagerOptions, crash: Callable[[str], None]) -> None:
+    def __init__(
+        self, options: ManagerOptions, log: ProcessLog, crash: Callable[[str], None]
+    ) -> None:
         self._options = options
+        self._log = log
         self._crash = crash
         self._loop = asyncio.get_running_loop()
-        self._life = Life(self._loop, self._say)
+        self._life = Life(self._loop, log.ended)
         self._watchdog = Watchdog(options.unit, self._loop)
         self._driver: Driver | None = None  # set once the core can be told things
         self._registry: RegistryFile
@@ -132,12 +137,12 @@ class ManagerProcess:
         stack.callback(lock.release)
         self._redis = redis_of(options.config.redis, os.environ)
         link = await self._open_federation(stack)
-        self._registry = RegistryFile(paths.state_dir, self._say)
+        self._registry = RegistryFile(paths.state_dir, self._log.about(Event.REGISTRY_TROUBLE))
         stack.callback(self._registry.close)
         hooks = RegistryHooks(self._registry.append, self._recorded, self._registry_failed)
         self._registry_sync = RegistrySync(hooks)
         stack.callback(self._registry_sync.close)
-        segments = ManagerSegments(paths, self._say)
+        segments = ManagerSegments(paths, self._log.about(Event.SEGMENT_REMADE))
         stack.callback(segments.close)
         memory = segments.open(
             max_nodes=options.config.nodes.max_nodes,
@@ -149,7 +154,8 @@ class ManagerProcess:
         driver = self._driver = self._drive(core, memory, stack)
         self._uplinks = UplinkServer(paths.manager_uplink, options.worker_count, driver.post)
         stack.push_async_callback(self._uplinks.close)
-        orders = self._orders = OrderDesk(options.config_path, post=driver.post, say=self._say)
+        tell_reload = self._log.about(Event.CONFIG_RELOAD)
+        orders = self._orders = OrderDesk(options.config_path, post=driver.post, say=tell_reload)
         stack.push_async_callback(orders.close)
         self._open_admin(core, orders, stack)
         receiver = HandoverReceiver(paths.manager_handover, driver.adopt)
@@ -162,6 +168,7 @@ class ManagerProcess:
         driver.start()
         self._garbage.settle()
         self._watchdog.ready(self._options.ready_fd)
+        self._log.tell(Event.PROCESS_STARTED, "is ready", (("pid", os.getpid()),))
         if self._is_reload_wished:
             orders.reload_by_signal()
 
@@ -174,7 +181,7 @@ class ManagerProcess:
             except LockHeld as held:
                 if str(held) != told:
                     told = str(held)
-                    self._say(f"waits for its predecessor: {told}")
+                    self._log.tell(Event.PROCESS_WAITS, f"waits for its predecessor: {told}")
             await asyncio.sleep(LOCK_RETRY_S)
 
     def _setup(self, memory: SharedMemory) -> ManagerSetup:
@@ -240,7 +247,10 @@ class ManagerProcess:
         from pointsman_sched.manager.federation_link import FederationLink
 
         link = FederationLink(
-            redis, post=self._post, say=self._say, broken=partial(self._life.end, 1)
+            redis,
+            post=self._post,
+            say=self._log.about(Event.REDIS_DOWN),
+            broken=partial(self._life.end, 1),
         )
         claim = FleetAsk(
             0,
@@ -263,7 +273,7 @@ class ManagerProcess:
         server = AdminServer(
             listen_at(path),
             lambda query: cast(AdminAnswer, core.answer(query)),
-            obey=orders.obey,
+            obey=obeying_level("manager", self._log.set_level, orders.obey),
         )
         stack.push_async_callback(server.close)
 
@@ -280,8 +290,8 @@ class ManagerProcess:
         elif kind is Answer:
             assert self._orders is not None
             self._orders.answered(command)
-        elif kind is Alarm:
-            self._say(command.words)
+        elif kind is NodeNews or kind is Alarm:
+            self._log.tell(command.event, command.words, command.fields)
         elif kind is Stopped:
             self._life.end(0, "")
         elif kind in FLEET_REQUESTS:
@@ -310,6 +320,7 @@ class ManagerProcess:
         now_s = self._loop.time()
         lag_ns = int((now_s - due_at_s) * 1e9)
         stats.observe(Timing.LOOP_LAG, lag_ns)
+        stats.add(Counter.LOG_LINES_LOST, self._log.look())
         if self._driver is not None:
             self._driver.post(LagMeasured(lag_ns))
         self._garbage.look(stats.read().counters["registrations"])
@@ -324,14 +335,11 @@ class ManagerProcess:
     # ---- stop
 
     def _stop(self, why: str) -> None:
-        self._say(f"stops: {why}")
+        self._log.tell(Event.PROCESS_STOPS, f"stops: {why}")
         if self._driver is None:
             self._life.end(0, "")
         else:
             self._driver.post(StopWished())
-
-    def _say(self, text: str) -> None:
-        say("pointsman manager", text)
 
 
 def _federation_of(redis: RedisSettings | None) -> FederationSettings | None:

@@ -6,8 +6,11 @@ from collections.abc import Sequence
 
 from pointsman_sched.supervisor.grounds import GroundError
 from pointsman_sched.supervisor.options import ServiceOptions, UsageError, parse_options
-from pointsman_sched.supervisor.process import Supervisor, say
+from pointsman_sched.supervisor.process import Supervisor
 from pointsman_shm.config_load import ConfigError
+from pointsman_shm.logs.events import Event
+from pointsman_shm.logs.process_log import ProcessLog, process_log
+from pointsman_shm.logs.saying import say
 from pointsman_shm.memory.segment import SegmentForeign
 from pointsman_shm.paths import PathError
 from pointsman_shm.state_files import StateFileError
@@ -19,18 +22,20 @@ def main(arguments: Sequence[str]) -> int:
     try:
         options = parse_options(arguments)
     except (ConfigError, PathError, PlaceError, UsageError) as error:
-        say(str(error))
+        say("pointsman", str(error))
         return 2
-    try:
-        return asyncio.run(run(options))
-    except (GroundError, OSError, PathError, SegmentForeign, StateFileError) as error:
-        say(f"cannot start: {error}")
-        return 1
+    instance = options.paths.instance
+    with process_log(options.config.logs, process="supervisor", instance=instance) as log:
+        try:
+            return asyncio.run(run(options, log))
+        except (GroundError, OSError, PathError, SegmentForeign, StateFileError) as error:
+            log.tell(Event.PROCESS_FAILED, f"cannot start: {error}")
+            return 1
 
 
-async def run(options: ServiceOptions) -> int:
+async def run(options: ServiceOptions, log: ProcessLog) -> int:
     """Run inside the loop."""
-    return await Supervisor(options).run()
+    return await Supervisor(options, log).run()
 
 
 if __name__ == "__main__":

@@ -17,10 +17,10 @@ from importlib.metadata import version
 from pathlib import Path
 
 from pointsman_sched.supervisor.options import ServiceOptions
+from pointsman_shm.logs.saying import say
 from pointsman_shm.memory.ownership import LockHeld, OwnerLock, acquire_lock
 from pointsman_shm.memory.segment import unlink_segment
 from pointsman_shm.paths import InstancePaths, PathError, prepare_directories
-from pointsman_shm.saying import say
 from pointsman_shm.state_files import make_state_files, replace_file
 from pointsman_shm.versions.state_format import FormatRefused, settle_format
 

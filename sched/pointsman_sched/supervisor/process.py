@@ -37,12 +37,13 @@ from pointsman_sched.supervisor.resplitting import divide_journals
 from pointsman_sched.supervisor.secure_port import open_tls_port, pin_of, prepare_tls
 from pointsman_sched.supervisor.spares import Spare
 from pointsman_sched.supervisor.watching import HangJudge, read_words
+from pointsman_shm.logs.events import Event
+from pointsman_shm.logs.process_log import ProcessLog
 from pointsman_shm.paths import worker_process
-from pointsman_shm.saying import say as say_line
 from pointsman_shm.state_identity import settle_identity
 from pointsman_shm.tls.files import tls_files
 from pointsman_wire.admin_messages import AdminAnswer, AdminQuery, Status, StatusQuery
-from pointsman_wire.sockets.admin import AdminServer
+from pointsman_wire.sockets.admin import AdminServer, obeying_level
 from pointsman_wire.sockets.unix_sockets import listen_at
 
 STOP_S = 30.0
@@ -57,11 +58,6 @@ LOOK_MAX_S = 1.0
 SAME_SIGNAL_S = 0.5
 
 
-def say(text: str) -> None:
-    """Tell the operator."""
-    say_line("pointsman", text)
-
-
 def has_terminal() -> bool:
     """Was this process started in a terminal, whose end it is told by SIGHUP?"""
     try:
@@ -74,8 +70,9 @@ def has_terminal() -> bool:
 class Supervisor:
     """Runs one service until it is stopped or cannot go on; `run` returns the exit status."""
 
-    def __init__(self, options: ServiceOptions) -> None:
+    def __init__(self, options: ServiceOptions, log: ProcessLog) -> None:
         self._options = options
+        self._log = log
         self._loop = asyncio.get_running_loop()
         self._children: list[Child] = []  # manager, workers: without them there is no service
         self._console: list[Child] = []  # one or none
@@ -100,7 +97,7 @@ class Supervisor:
         had_leftovers = has_leftovers(options.paths)
         claims = take_instance(options)
         if news := settle_identity(options.paths, os.urandom):
-            say(news)
+            self._say(Event.SERVICE, news)
         await divide_journals(options)
         prepare_tls(options)
         listener = await self._listen(is_patient=had_leftovers)
@@ -115,7 +112,8 @@ class Supervisor:
         alive, held = os.pipe()  # `held` is inherited by nobody: it closes when this process ends
         admin_path = options.paths.admin("supervisor")
         renewals = RenewalDesk(lambda: [*self._children, *self._console], self._renew_spare)
-        admin = AdminServer(listen_at(admin_path), self.answer, obey=renewals.obey)
+        obey = obeying_level("supervisor", self._log.set_level, renewals.obey)
+        admin = AdminServer(listen_at(admin_path), self.answer, obey=obey)
         try:
             self._start_children(listener.fileno(), alive)
             self._look()
@@ -153,7 +151,7 @@ class Supervisor:
                     raise
             if left != told:
                 told = left
-                say(f"waits for its predecessor: {left}")
+                self._say(Event.PROCESS_WAITS, f"waits for its predecessor: {left}")
             await asyncio.sleep(0.05)
 
     def answer(self, query: AdminQuery) -> AdminAnswer | None:
@@ -204,7 +202,9 @@ class Supervisor:
             )
             plans.append(plan)
         for plan in plans:
-            child = Child(plan, changed=self._child_changed, say=say)
+            child = Child(
+                plan, changed=self._child_changed, say=self._log.about(Event.CHILD_TROUBLE)
+            )
             self._children.append(child)
             child.start()
         if self._options.has_console:
@@ -214,13 +214,14 @@ class Supervisor:
         """Start the pages beside the service, which is ready without them."""
         command = self._command("pointsman_sched.console", alive_fd)
         plan = ChildPlan("console", command, (alive_fd,))
-        child = Child(plan, changed=self._console_changed, say=say)
+        child = Child(plan, changed=self._console_changed, say=self._log.about(Event.CHILD_TROUBLE))
         self._console.append(child)
         child.start()
 
     def _console_changed(self, child: Child) -> None:
         if child.state is ChildState.FAILED:
-            say("GIVES UP console: no pages are shown; the service goes on")
+            words = "GIVES UP console: no pages are shown; the service goes on"
+            self._say(Event.CHILD_GIVEN_UP, words)
         self._changed.set()
 
     def _command(self, module: str, alive_fd: int) -> Sequence[str]:
@@ -255,9 +256,10 @@ class Supervisor:
             return
         is_manager = child is self._children[0]
         lost = "nodes cannot join or leave" if is_manager else "sessions of its shard find nobody"
-        say(
+        self._say(
+            Event.CHILD_GIVEN_UP,
             f"GIVES UP {child.plan.name}: it died again and again without becoming ready; the "
-            f"others go on, {lost}. Mend what it said above, then restart the service"
+            f"others go on, {lost}. Mend what it said above, then restart the service",
         )
 
     async def _renew_spare(self) -> None:
@@ -268,6 +270,7 @@ class Supervisor:
         """Replace who is hung; also while the service stops, which a hung one would hold up."""
         ready = {c.plan.name: c for c in self._children if c.state is ChildState.READY}
         words = read_words(self._options.paths, [*ready])
+        self._log.look()
         for name, stood_s in self._judge.look(monotonic_ns(), words).items():
             ready[name].replace(f"has done nothing for {stood_s:.1f} s")
         self._next_look = self._loop.call_later(self._look_s, self._look)
@@ -276,7 +279,7 @@ class Supervisor:
         try:
             print(self.ready_line(), flush=True)
         except OSError as error:  # nobody reads it, which is no reason not to serve
-            say(f"{self.ready_line()} (standard output: {error.strerror})")
+            self._say(Event.SERVICE, f"{self.ready_line()} (standard output: {error.strerror})")
 
     def ready_line(self) -> str:
         """Return the one line that says where the service is to be found."""
@@ -293,6 +296,9 @@ class Supervisor:
             f"pointsman ready: {self._address}, {count} worker{'s' if count > 1 else ''}, "
             f"instance {options.paths.instance} (pid {os.getpid()}); {trust}{pages}"
         )
+
+    def _say(self, event: Event, text: str) -> None:
+        self._log.tell(event, text)
 
     # ---- stop
 
@@ -321,13 +327,15 @@ class Supervisor:
         everybody = [*self._children, *self._console]
         left = [child for child in everybody if child.is_alive]
         if left:
-            say(f"kills what did not stop: {', '.join(child.plan.name for child in left)}")
+            names = ", ".join(child.plan.name for child in left)
+            self._say(Event.CHILD_TROUBLE, f"kills what did not stop: {names}")
         for child in everybody:
             child.signal(signal.SIGKILL)
         self._signal_count = 0
         is_over = await self._wait_for_end(everybody, monotonic() + KILL_S)
         if not is_over or any(child.has_frozen for child in everybody):
-            say("some processes do not even end by SIGKILL (are they frozen?); leaves them")
+            words = "some processes do not even end by SIGKILL (are they frozen?); leaves them"
+            self._say(Event.CHILD_TROUBLE, words)
 
     async def _wait_for_end(self, children: Sequence[Child], deadline_s: float) -> bool:
         """Wait until these are gone; False at the deadline or at a second signal."""
@@ -352,7 +360,11 @@ class Supervisor:
             return 0
         name = self._failed.plan.name
         if self._failed.status in HOPELESS_STATUSES and not self._failed.was_ever_ready:
-            say(f"gives up: {name} cannot start; what it said above tells what to do")
+            words = f"gives up: {name} cannot start; what it said above tells what to do"
+            self._say(Event.PROCESS_FAILED, words)
             return self._failed.status
-        say(f"gives up: {name} died again and again without becoming ready; see what it said above")
+        words = (
+            f"gives up: {name} died again and again without becoming ready; see what it said above"
+        )
+        self._say(Event.PROCESS_FAILED, words)
         return 1

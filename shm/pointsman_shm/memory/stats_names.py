@@ -119,6 +119,7 @@ class Counter(_Position):
     REVOCATIONS = auto()
     TOKENS_REFUSED = auto()  # of clients: none, unknown, expired, of another tenant or scope
     SESSIONS_REFUSED = auto()  # their tenant or their address has as many as it may have
+    LOG_LINES_LOST = auto()  # nobody took them in time
 
 
 class Gauge(_Position):

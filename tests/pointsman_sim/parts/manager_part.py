@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from pointsman_sched.core.events import (
     Alarm,
+    NodeNews,
     Record,
     Recorded,
     Stopped,
@@ -63,7 +64,7 @@ class ManagerProcess(Process):
             self._instance.uplinks.down(command.worker_index, command.message)
         elif isinstance(command, Alarm):
             self.world.history.counts["alarms"] += 1
-        else:
+        elif not isinstance(command, NodeNews):
             assert isinstance(command, Stopped), command
             self.kill()
 

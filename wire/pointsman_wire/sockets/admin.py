@@ -25,7 +25,7 @@ from pointsman_wire.framing import (
 )
 from pointsman_wire.limits import HEADER_BYTES_MAX
 from pointsman_wire.messages import Error, Message, error_info
-from pointsman_wire.order_messages import Order, OrderAnswer
+from pointsman_wire.order_messages import LogLevel, LogLevelOrder, Order, OrderAnswer
 from pointsman_wire.sockets.unix_sockets import is_same_user, is_service_user
 
 QUERY_BYTES_MAX = 64 * 1024
@@ -39,6 +39,9 @@ _decode_query: Callable[[bytes], Message] = HeaderDecoder[Message](AdminQuery | 
 _decode_answer: Callable[[bytes], Message] = HeaderDecoder[Message](
     AdminAnswer | OrderAnswer
 ).decode
+
+
+Obey = Callable[[Order], Awaitable[OrderAnswer | None]]
 
 
 class AdminError(Exception):
@@ -107,6 +110,19 @@ async def _ask(path: Path, query: AdminQuery | Order) -> Message:
             pass
 
 
+def obeying_level(
+    process: str, set_level: Callable[[str], str], others: Obey | None = None
+) -> Obey:
+    """Return what obeys orders about the level of this process's log, and `others` the rest."""
+
+    async def obey(order: Order) -> OrderAnswer | None:
+        if isinstance(order, LogLevelOrder):
+            return LogLevel(process=process, level=order.level, before=set_level(order.level))
+        return None if others is None else await others(order)
+
+    return obey
+
+
 class AdminServer:
     """Answers queries at a listening unix socket (unix_sockets.listen_at), which it closes.
 
@@ -120,7 +136,7 @@ class AdminServer:
         listener: socket.socket,
         answer: Callable[[AdminQuery], AdminAnswer | None],
         *,
-        obey: Callable[[Order], Awaitable[OrderAnswer | None]] | None = None,
+        obey: Obey | None = None,
         query_s: float = ANSWER_S,
     ) -> None:
         self._listener = listener

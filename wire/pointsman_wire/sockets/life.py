@@ -12,9 +12,9 @@ from pointsman_wire.sockets.driver import Driver
 
 
 class Life:
-    """One process's life on a loop; `say` prints a line about it."""
+    """One process's life on a loop; `say` is told the exit status and why it ends so."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, say: Callable[[str], None]) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, say: Callable[[int, str], None]) -> None:
         self.ended: asyncio.Future[int] = loop.create_future()  # the exit status
         self._loop = loop
         self._say = say
@@ -46,7 +46,7 @@ class Life:
         if self.ended.done():
             return
         if why:
-            self._say(why)
+            self._say(status, why)
         self.ended.set_result(status)
 
     def _core_broke(self, broken: asyncio.Future[None]) -> None:

@@ -4,6 +4,7 @@ from typing import Literal
 
 import msgspec
 
+from pointsman_shm.logs.events import Event
 from pointsman_shm.tokens.judging import KnownToken
 from pointsman_shm.uplink import UplinkMessage
 from pointsman_wire.coordination.requests import Answer, Request
@@ -59,6 +60,7 @@ class Say(msgspec.Struct, frozen=True, gc=False):
     """Tell the operator, in one line."""
 
     text: str
+    event: Event
 
 
 class RingWorker(msgspec.Struct, frozen=True, gc=False):

@@ -6,6 +6,7 @@ reports what it runs and holds (reports.py).
 
 from collections.abc import Callable
 
+from pointsman_shm.logs.events import Event
 from pointsman_shm.memory.rows import GENERATION_SHIFT, STATE_MASK, STATE_SHIFT, NodeState
 from pointsman_shm.memory.stats_names import Counter
 from pointsman_shm.uplink import LaneRefused, ModelUnavailable
@@ -26,7 +27,7 @@ from pointsman_wire.link import Connection
 from pointsman_wire.messages import Error, error_info
 from pointsman_wire.session_messages import Partial, Progress
 from pointsman_wire.tickets import is_lane_ticket, lane_ticket
-from pointsman_workers.core.events import TellManager
+from pointsman_workers.core.events import Say, TellManager
 from pointsman_workers.core.shard import SECOND_NS, Shard
 from pointsman_workers.core.state import Job, Lane, listening
 from pointsman_workers.desks.attempts import AttemptDesk, Cause, Failure, lost_with
@@ -65,15 +66,12 @@ class LaneDesk:
             LanePong: lambda of, message, _: self.watch.ponged(of, message),
         }
 
-    # -- opening and losing ------------------------------------------------------------------
-
     def open(self, connection: Connection, message: LaneOpen) -> None:
         """A node presents its ticket; its lane stands once it has reported."""
         shard = self.shard
         refusal = self._refusal(message)
         if refusal:
-            self.refuse(connection, Code.UNAUTHORIZED, refusal)
-            shard.outbox.commands.append(TellManager(LaneRefused(message.node_id, refusal)))
+            self._not_let_in(connection, message.node_id, refusal)
             return
         lane = shard.lanes.get(message.row)
         if lane is not None and lane.generation != message.generation:
@@ -107,11 +105,15 @@ class LaneDesk:
         is_same = place == (lane.node_id, lane.row, lane.generation)
         refusal = self._refusal(message) if is_same else "this lane is of another place"
         if refusal:
-            self.refuse(connection, Code.UNAUTHORIZED, refusal)
-            shard.outbox.commands.append(TellManager(LaneRefused(message.node_id, refusal)))
+            self._not_let_in(connection, message.node_id, refusal)
             return
         lane.epoch = message.epoch
         self._accept(connection)
+
+    def _not_let_in(self, connection: Connection, node_id: str, refusal: str) -> None:
+        self.refuse(connection, Code.UNAUTHORIZED, refusal)
+        said = Say(f"a lane for node {node_id} was refused: {refusal}", Event.AUTH_FAILED)
+        self.shard.outbox.commands += [TellManager(LaneRefused(node_id, refusal)), said]
 
     def _accept(self, connection: Connection) -> None:
         shard = self.shard

@@ -20,9 +20,9 @@ from contextlib import ExitStack
 import msgspec
 
 from pointsman_shm.config_load import ConfigError, configured_paths, load_config
+from pointsman_shm.logs.saying import say
 from pointsman_shm.memory.ownership import LockHeld, acquire_lock, boot_hash
 from pointsman_shm.paths import InstancePaths, PathError
-from pointsman_shm.saying import say
 from pointsman_shm.state_files import (
     StateFileError,
     last_epoch,

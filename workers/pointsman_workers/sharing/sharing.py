@@ -6,6 +6,7 @@ Without Redis there is none of it, and a submit takes the way that it always too
 from collections.abc import Callable
 from typing import Any
 
+from pointsman_shm.logs.events import Event
 from pointsman_shm.memory.stats_names import Counter, Gauge
 from pointsman_wire.coordination.instance_messages import Attach, AttachAnswer
 from pointsman_wire.coordination.requests import Owner
@@ -163,4 +164,4 @@ class Sharing:
                 f"duplicate: request {request_id!r} of session {session_id!r} (tenant {tenant!r}) "
                 f"ran here as job {job.job_id} while Redis did not answer; {what}"
             )
-            self.shard.outbox.commands.append(Say(text))
+            self.shard.outbox.commands.append(Say(text, Event.JOB_DUPLICATE))

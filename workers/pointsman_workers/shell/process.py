@@ -22,12 +22,13 @@ import msgspec
 
 from pointsman_shm.config_load import ConfigError
 from pointsman_shm.descriptors import take_descriptors
+from pointsman_shm.logs.events import Event
+from pointsman_shm.logs.process_log import ProcessLog
 from pointsman_shm.memory.header import LayoutMismatch, SegmentUnready
 from pointsman_shm.memory.segment import SegmentForeign, SegmentMissing
 from pointsman_shm.memory.stats import StatsPage
 from pointsman_shm.memory.stats_names import Counter, Gauge, Timing
 from pointsman_shm.paths import worker_process
-from pointsman_shm.saying import say
 from pointsman_shm.state_files import (
     StateFileError,
     begin_epoch,
@@ -41,7 +42,7 @@ from pointsman_shm.uplink import WorkerHello
 from pointsman_wire.lane_messages import LaneToWorker
 from pointsman_wire.preamble import Role
 from pointsman_wire.session_messages import ToWorker
-from pointsman_wire.sockets.admin import AdminServer
+from pointsman_wire.sockets.admin import AdminServer, obeying_level
 from pointsman_wire.sockets.crash_points import pass_by
 from pointsman_wire.sockets.crashing import driver_for
 from pointsman_wire.sockets.driver import Driver, DriverSettings
@@ -121,11 +122,14 @@ def address_text(listener: socket.socket) -> str:
 class WorkerProcess:
     """Runs one worker until it ends; `run` returns the exit status."""
 
-    def __init__(self, options: WorkerOptions, crash: Callable[[str], None]) -> None:
+    def __init__(
+        self, options: WorkerOptions, log: ProcessLog, crash: Callable[[str], None]
+    ) -> None:
         self._options = options
+        self._log = log
         self._crash = crash  # called at each named point
         self._loop = asyncio.get_running_loop()
-        self._life = Life(self._loop, self._say)
+        self._life = Life(self._loop, log.ended)
         self._watchdog = Watchdog(options.unit, self._loop)
         self._driver: Driver | None = None  # set once the core can be told things
         self._doorway: Doorway | None = None
@@ -150,19 +154,23 @@ class WorkerProcess:
 
     async def _start(self, stack: AsyncExitStack) -> None:
         options = self._options
-        lock = await take_shard_lock(options, self._say)
+        wait = self._log.about(Event.PROCESS_WAITS)
+        lock = await take_shard_lock(options, wait)
         stack.callback(lock.release)
         self._crash("worker-at-start")
         self._shared = SharedShell(options.config.redis, os.environ)
         stack.push_async_callback(self._shared.close)
-        await self._shared.meet(self._say)
+        await self._shared.meet(self._log.about(Event.REDIS_DOWN))
         epoch = begin_epoch(options.paths, options.index)
-        journal, recovered = await open_journal(options, epoch, crash=self._crash, say=self._say)
+        damage = self._log.about(Event.JOURNAL_TROUBLE)
+        journal, recovered = await open_journal(options, epoch, crash=self._crash, say=damage)
         self._journal = journal
         stack.callback(self._close_journal)
-        self._token_watch = TokenWatch(token_file(options.paths), wall_clock_s, self._say)
+        self._token_watch = TokenWatch(
+            token_file(options.paths), wall_clock_s, self._log.about(Event.CONFIG_RELOAD)
+        )
         tokens = self._token_watch.first()
-        segments = await attach_segments(options, self._say)
+        segments = await attach_segments(options, wait)
         stack.callback(segments.close)
         segments.memory.stats.introduce(os.getpid())
         os.set_inheritable(options.listen_fd, False)
@@ -177,7 +185,8 @@ class WorkerProcess:
         broken = partial(self._life.end, 1)
         self._shared.open(driver.post, setup.memory.stats, broken)
         sender = Sender(options.paths.instance, setup.instance_uid, options.index, epoch)
-        self._shared.open_inbox(sender, driver.post, setup.memory.stats, broken, self._say)
+        tend = self._log.about(Event.DEAD_LETTERS)
+        self._shared.open_inbox(sender, driver.post, setup.memory.stats, broken, tend)
         journal.start(driver.post, self._journal_failed)
         self._token_watch.tell = lambda known: driver.post(TokensChanged(known))
         self._open_unix_sockets(core, setup, stack)
@@ -193,6 +202,7 @@ class WorkerProcess:
         driver.start()
         settle_garbage_collector()
         self._watchdog.ready(self._options.ready_fd)
+        self._log.tell(Event.PROCESS_STARTED, "is ready", (("epoch", epoch), ("pid", os.getpid())))
 
     def _setup(self, segments: SharedSegments, epoch: int, address: str) -> WorkerSetup:
         options, memory = self._options, segments.memory
@@ -256,7 +266,8 @@ class WorkerProcess:
         admin_path = paths.admin(worker_process(index))
         desk = StatusDesk(setup, monotonic_ns(), core.answer)
         stack.callback(admin_path.unlink, missing_ok=True)
-        admin = AdminServer(listen_at(admin_path), desk.answer, obey=self._shared.obey)
+        obey = obeying_level(worker_process(index), self._log.set_level, self._shared.obey)
+        admin = AdminServer(listen_at(admin_path), desk.answer, obey=obey)
         stack.push_async_callback(admin.close)
         stats = setup.memory.stats
         elsewhere = {MANAGER: paths.manager_handover, CONSOLE: paths.console_handover}
@@ -329,7 +340,7 @@ class WorkerProcess:
         elif kind is DropSegments:
             self._journal.drop(command)
         elif kind is Say:
-            self._say(command.text)
+            self._log.tell(command.event, command.text)
         elif kind is RefuseClients:
             if self._doorway is not None:
                 self._doorway.is_refusing_clients = command.is_refusing
@@ -355,7 +366,9 @@ class WorkerProcess:
 
     def _journal_failed(self, error: JournalFailed) -> None:
         """End at once, as by kill -9: no frame of this turn may leave, nothing be tried again."""
-        self._say(f"ends at once: {error}; a successor reads what is really there")
+        words = f"ends at once: {error}; a successor reads what is really there"
+        self._log.tell(Event.JOURNAL_TROUBLE, words)
+        self._log.close()
         os._exit(1)
 
     def _check(self, segments: SharedSegments) -> None:
@@ -364,6 +377,7 @@ class WorkerProcess:
         And look at the tokens of clients; both once a second.
         """
         self._token_watch.look()
+        segments.memory.stats.add(Counter.LOG_LINES_LOST, self._log.look())
         lost = segments.lost()
         if not lost:
             return
@@ -386,11 +400,8 @@ class WorkerProcess:
             self._life.end(0, f"stops at once: {why}")
             return
         self._is_stopping = True
-        self._say(f"stops: {why}")
+        self._log.tell(Event.PROCESS_STOPS, f"stops: {why}")
         self._close_all_doors()
         self._tell_draining()
         self._driver.post(StopWished(monotonic_ns() + STOP_NS))
         self._loop.call_later(STOP_NS / 1e9 + 1, self._life.end, 0, "stops with jobs still running")
-
-    def _say(self, text: str) -> None:
-        say(f"pointsman worker {self._options.index}", text)

@@ -134,6 +134,7 @@ COUNTERS: dict[Counter, Sample] = {
         _W, "submits_failed", "Submits refused or ended unserved by no fault of their clients"
     ),
     Counter.MANAGEMENT_WAIT_LONG: _one(_M, "waits_long", "Events that waited above 10 ms"),
+    Counter.LOG_LINES_LOST: _one(_BOTH, "log_lines_lost", "Lines of the log that nobody took"),
     Counter.SCHEDULING_LONG: _one(_W, "scheduling_long", "Jobs that took above 50 ms to place"),
     Counter.TLS_HANDSHAKES: _one(_W, "tls_handshakes", "TLS handshakes that came to their end"),
     Counter.TLS_HANDSHAKES_FAILED: _one(_W, "tls_handshakes_failed", "TLS handshakes that failed"),

@@ -5,6 +5,7 @@ that registers again keeps row and generation and goes up one epoch; one that wa
 row, as workers may still settle what they had on the old one.
 """
 
+from pointsman_sched.core.events import NodeNews
 from pointsman_sched.core.federation.merging import lose_remote
 from pointsman_sched.core.fleet.class_interner import ClassesFull
 from pointsman_sched.core.fleet.health import Verb
@@ -18,7 +19,8 @@ from pointsman_sched.core.joining.declaration import (
 )
 from pointsman_sched.core.joining.identities import Admission, Refusal
 from pointsman_sched.core.lifecycle import change, forget, hang_up, refile
-from pointsman_sched.core.state import ManagementState
+from pointsman_sched.core.state import ManagementState, Peer
+from pointsman_shm.logs.events import Event
 from pointsman_shm.memory.rows import NodeState, pack_load
 from pointsman_shm.memory.stats_names import Counter, Gauge
 from pointsman_wire.control_messages import Register, Registered
@@ -34,17 +36,34 @@ UNKNOWN_LOAD = pack_load(cpu=255, gpu=255, gpu_memory=255, memory=255, foreign=0
 def register(state: ManagementState, connection: Connection, message: Register) -> None:
     """Take a node into the fleet, or tell it why not."""
     refusal = _try_register(state, connection, message)
+    peer = state.peers[connection]
     if refusal is None:
         state.stats.add(Counter.REGISTRATIONS)
+        _tell_joined(state, peer)
         return
     state.stats.add(Counter.REGISTRATIONS_REFUSED)
+    tell_refused(state, peer, message.node_id, refusal.code, refusal.words)
     state.outbox.refuse(
         connection, refusal.code, refusal.words, retry_after_ms=refusal.retry_after_ms
     )
-    peer = state.peers[connection]
     peer.is_ended = True
     if peer.node is not None:
         lose_connection(state, peer.node, refusal.words)
+
+
+def _tell_joined(state: ManagementState, peer: Peer) -> None:
+    node = peer.node
+    assert node is not None, "a registration that is not refused makes a node"
+    fields = (("node_id", node.node_id), ("address", peer.address), ("epoch", node.epoch))
+    words = f"node {node.node_id} registered from {peer.address}"
+    state.outbox.wish(NodeNews(Event.NODE_JOINED, words, fields))
+
+
+def tell_refused(state: ManagementState, peer: Peer, node_id: str, code: Code, words: str) -> None:
+    """Write down that a registration was refused, by whom it came and why."""
+    fields = (("node_id", node_id), ("address", peer.address), ("code", code.value))
+    news = f"a registration from {peer.address} was refused: {code.value}: {words}"
+    state.outbox.wish(NodeNews(Event.NODE_REFUSED, news, fields))
 
 
 def lose_connection(state: ManagementState, node: Node, reason: str) -> None:

@@ -5,6 +5,7 @@ waiting ones are shed: they end Failed with QUEUE_FULL, retryable, so their keys
 once; never one that a node has had.  What runs is never given up for overload.
 """
 
+from pointsman_shm.logs.events import Event
 from pointsman_shm.memory.stats_names import Counter, Gauge
 from pointsman_shm.uplink import WorkerPressed
 from pointsman_wire.errors import Code
@@ -95,7 +96,10 @@ class OverloadDesk:
         shard.count(Counter.OVERLOAD_CHANGES)
         shard.setup.memory.stats.gauge(Gauge.OVERLOAD_STEP, step)
         shard.outbox.commands.append(
-            Say(f"overload: step {before} -> {step}, {self._words}: {WORDS[step]}")
+            Say(
+                f"overload: step {before} -> {step}, {self._words}: {WORDS[step]}",
+                Event.OVERLOAD,
+            )
         )
         if (before >= SHED_LOWEST) != (step >= SHED_LOWEST):
             shard.outbox.commands.append(RefuseClients(step >= SHED_LOWEST))

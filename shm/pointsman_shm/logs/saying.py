@@ -1,4 +1,4 @@
-"""What a server process says of itself goes to standard error, if anybody still listens."""
+"""What a program that runs once says goes to standard error, if anybody still listens."""
 
 import sys
 
