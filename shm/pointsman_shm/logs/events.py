@@ -50,6 +50,7 @@ class Event(StrEnum):
     CONFIG_RELOAD = "config.reload"
     DEAD_LETTERS = "dead_letters"
     AUTH_FAILED = "auth.failed"
+    TOKENS_UNREADABLE = "tokens.unreadable"
     LOG_LEVEL = "log.level"
     LIBRARY = "library"
 
@@ -86,6 +87,7 @@ KINDS: dict[Event, Kind] = {
     Event.CONFIG_RELOAD: Kind(Level.INFO, "What came of a reload of the configuration."),
     Event.DEAD_LETTERS: Kind(Level.INFO, "An operator tended dead letters."),
     Event.AUTH_FAILED: Kind(Level.WARNING, "Somebody could not prove who he is."),
+    Event.TOKENS_UNREADABLE: Kind(Level.ERROR, "The file of client tokens cannot be used."),
     Event.LOG_LEVEL: Kind(Level.INFO, "The level of the log was changed."),
     Event.LIBRARY: Kind(Level.WARNING, "A library below says something; it names itself."),
 }

@@ -20,7 +20,6 @@ from typing import Any
 
 import msgspec
 
-from pointsman_shm.config_load import ConfigError
 from pointsman_shm.descriptors import take_descriptors
 from pointsman_shm.logs.events import Event
 from pointsman_shm.logs.process_log import ProcessLog
@@ -30,7 +29,6 @@ from pointsman_shm.memory.stats import StatsPage
 from pointsman_shm.memory.stats_names import Counter, Gauge, Timing
 from pointsman_shm.paths import worker_process
 from pointsman_shm.state_files import (
-    StateFileError,
     begin_epoch,
     read_instance_uid,
     read_ticket_key,
@@ -50,7 +48,7 @@ from pointsman_wire.sockets.handover import HandoverReceiver, HandoverSender
 from pointsman_wire.sockets.life import Life
 from pointsman_wire.sockets.parent import watch_parent
 from pointsman_wire.sockets.slowness import close_slowest
-from pointsman_wire.sockets.unix_sockets import PathInUse, listen_at
+from pointsman_wire.sockets.unix_sockets import listen_at
 from pointsman_wire.sockets.web.web_connection import web_factory
 from pointsman_workers.core.core import WorkerCore
 from pointsman_workers.core.events import (
@@ -69,7 +67,6 @@ from pointsman_workers.core.events import (
     WriteJournal,
 )
 from pointsman_workers.core.setup import WorkerSetup
-from pointsman_workers.journal.judging import JournalDamaged, JournalForeign
 from pointsman_workers.journal.segment_files import JournalFailed
 from pointsman_workers.shell.attaching import SharedSegments, attach_segments, take_shard_lock
 from pointsman_workers.shell.bells import Bells
@@ -89,9 +86,8 @@ from pointsman_workers.shell.pressure import PressureGauge, memory_share_bytes
 from pointsman_workers.shell.pulse import Pulse, scheduling_observer
 from pointsman_workers.shell.secure.entrance import Entrance
 from pointsman_workers.shell.secure.wiring import open_entrance
-from pointsman_workers.shell.settling_in import settle_garbage_collector
+from pointsman_workers.shell.settling_in import START_ERRORS, settle_garbage_collector
 from pointsman_workers.shell.sharing.outgoing import Sender
-from pointsman_workers.shell.sharing.unfit import RedisUnfit
 from pointsman_workers.shell.sharing.wiring import SHARED_COMMANDS, SharedShell
 from pointsman_workers.shell.status import StatusDesk
 from pointsman_workers.shell.uplink import Uplink
@@ -99,18 +95,6 @@ from pointsman_workers.shell.uplink import Uplink
 UNIONS = {Role.SESSION: ToWorker, Role.TRUNK: ToWorker, Role.LANE: LaneToWorker}
 STOP_NS = 25_000_000_000
 FLUSH_S = 2.0
-START_ERRORS = (
-    ConfigError,
-    JournalDamaged,
-    JournalFailed,
-    JournalForeign,
-    LayoutMismatch,
-    OSError,
-    PathInUse,
-    RedisUnfit,
-    SegmentForeign,
-    StateFileError,
-)
 
 
 def address_text(listener: socket.socket) -> str:
@@ -167,7 +151,7 @@ class WorkerProcess:
         self._journal = journal
         stack.callback(self._close_journal)
         self._token_watch = TokenWatch(
-            token_file(options.paths), wall_clock_s, self._log.about(Event.CONFIG_RELOAD)
+            token_file(options.paths), wall_clock_s, self._log.about(Event.TOKENS_UNREADABLE)
         )
         tokens = self._token_watch.first()
         segments = await attach_segments(options, wait)

@@ -2,7 +2,29 @@
 
 import gc
 
+from pointsman_shm.config_load import ConfigError
+from pointsman_shm.memory.header import LayoutMismatch
+from pointsman_shm.memory.segment import SegmentForeign
+from pointsman_shm.state_files import StateFileError
+from pointsman_wire.sockets.unix_sockets import PathInUse
+from pointsman_workers.journal.judging import JournalDamaged, JournalForeign
+from pointsman_workers.journal.segment_files import JournalFailed
+from pointsman_workers.shell.sharing.unfit import RedisUnfit
+
 OOM_SCORE = "500"
+# What a start can meet with that is no bug of ours.
+START_ERRORS = (
+    ConfigError,
+    JournalDamaged,
+    JournalFailed,
+    JournalForeign,
+    LayoutMismatch,
+    OSError,
+    PathInUse,
+    RedisUnfit,
+    SegmentForeign,
+    StateFileError,
+)
 
 
 def settle_garbage_collector() -> None:

@@ -22,6 +22,7 @@ from hmac import compare_digest
 
 from msgspec.structs import replace
 
+from pointsman_shm.logs.events import Event
 from pointsman_shm.memory.stats_names import Counter
 from pointsman_shm.tokens.judging import KnownToken, Scope, Tokens, scope_words
 from pointsman_wire.errors import Code
@@ -152,7 +153,7 @@ class TokenDesk:
         if count == 1 or is_slowed > was_slowed:
             slower = "; what it sends is looked at later from now on" if is_slowed else ""
             who = f"address {peer.address or '(unknown)'}"
-            shard.outbox.commands.append(Say(f"refuses {who}: {words}{slower}"))
+            shard.outbox.commands.append(Say(f"refuses {who}: {words}{slower}", Event.AUTH_FAILED))
         info = error_info(Code.UNAUTHORIZED, words)
         shard.outbox.send(peer.connection, Error(info, ref=message.ref))
         if not peer.sessions:
