@@ -371,8 +371,6 @@ class LaneDesk:
         )
         self.shard.outbox.send(peer.connection, progress)
 
-    # -- liveness ----------------------------------------------------------------------------
-
     def timed(self, lane: Lane) -> None:
         """Look after a lane that stands; give up one whose node did not come back."""
         shard = self.shard
