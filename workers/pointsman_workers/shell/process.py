@@ -150,9 +150,8 @@ class WorkerProcess:
         journal, recovered = await open_journal(options, epoch, crash=self._crash, say=damage)
         self._journal = journal
         stack.callback(self._close_journal)
-        self._token_watch = TokenWatch(
-            token_file(options.paths), wall_clock_s, self._log.about(Event.TOKENS_UNREADABLE)
-        )
+        trouble = self._log.about(Event.TOKENS_UNREADABLE)
+        self._token_watch = TokenWatch(token_file(options.paths), wall_clock_s, trouble)
         tokens = self._token_watch.first()
         segments = await attach_segments(options, wait)
         stack.callback(segments.close)
