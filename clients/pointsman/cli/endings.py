@@ -37,7 +37,18 @@ class Trouble(Exception):
 
 
 class Commands(TyperGroup):
-    """The commands of an application, which end with words and a code where trouble arises."""
+    """The commands of an application, which end with words and a code where trouble arises.
+
+    A command may have two words: `node install` stands beside `node`.
+    """
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Find the command that was asked for."""
+        words = " ".join(args[:2])
+        command = self.get_command(ctx, words) if len(args) > 1 else None
+        if command is not None:
+            return words, command, args[2:]
+        return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]
         """Run the command that was asked for."""

@@ -3,7 +3,8 @@
 import typer
 
 from pointsman.cli.endings import Commands
-from pointsman.cli.units import service
+from pointsman.cli.units import node_unit, service
 
 app = typer.Typer(cls=Commands)
 app.add_typer(service.app, name="systemd")
+app.add_typer(node_unit.app)

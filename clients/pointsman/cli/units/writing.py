@@ -23,6 +23,10 @@ SERVICE_FILES = (
     "pointsman-worker@.service",
     "pointsman-console.service",
 )
+NODE_FILE = "pointsman-node@.service"
+NODE_STATE = "/var/lib/pointsman-node"
+NODE_OFFERS = "/etc/pointsman"
+NETWORK = re.compile(r"(Wants|After)=network-online.target\n")
 # Needs rights, or a mount namespace, that a user's systemd does not have.
 NOT_FOR_USERS = re.compile(
     r"(User|Group|CapabilityBoundingSet|AmbientCapabilities|Protect\w+|Private\w+|DevicePolicy"
@@ -78,6 +82,15 @@ def service_unit(name: str, installation: Installation) -> str:
     text = text.replace("127.0.0.1:7400", f"{listen}:{installation.port}")
     # Above the share at which a worker feels short of memory by itself.
     return text.replace("MemoryMax=40%", f"MemoryMax={min(90, 20 + 80 // (count + 1))}%")
+
+
+def node_unit(installation: Installation, offers: str = "") -> str:
+    """Return the template of nodes; `offers` is where a user's files say what each offers."""
+    text = _fit(text_of(NODE_FILE), installation)
+    if installation.is_users:
+        text = text.replace(NODE_STATE, installation.state_dir).replace(NODE_OFFERS, offers)
+        text = NETWORK.sub("", text)
+    return text
 
 
 def _fit(text: str, installation: Installation) -> str:
