@@ -76,6 +76,7 @@ ln -s /proc/self/fd "$d/fd"; ln -s /proc/self/fd/0 "$d/stdin"; ln -s /proc/self/
 : > "$d/console"; mount --bind "$tty" "$d/console"
 mount --rbind "$d" /dev
 [ -n "$PM_NETNS" ] && ip link set lo up
+mount --make-rshared /                  # as a container manager does: credentials are mounted by children of systemd's
 exec env -i container=pointsman-test PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin TERM=dumb \
   SYSTEMD_UNIT_PATH="$PM_UNITS" SYSTEMD_GENERATOR_PATH="$PM_STATE_DIR/gen" SYSTEMD_LOG_COLOR=0 \
   /lib/systemd/systemd --system --unit=multi-user.target --log-target=$PM_LOG --show-status=0

@@ -161,3 +161,26 @@ def test_i5_a_serial_session_waits_for_the_older_of_two_attempts_too() -> None:
     h.advance(0.8)
     assert began(lanes[1:]) == ["r-2"]
     assert client.all(JobAccepted)
+
+
+def test_a_worker_that_was_just_born_waits_for_nodes_that_are_on_their_way() -> None:
+    """P13: after a rolling restart a new job finds no lane yet; that is no reason to give it up."""
+    host = JournalledHost(jobs=JobsConfig(wait_none_s=2.0, wait_busy_s=10.0))
+    successor = host.successor(host.worker())
+    client = successor.open_session("s-1")
+    client.submit("r-1")
+    client.submit("r-2", wait_none_s=0.5)
+    successor.advance(3.5)
+    assert [result.request_id for result in client.all(Result)] == ["r-2"], "as it asked for"
+    node = successor.open_lane(3)
+    assert node.assignment().request_id == "r-1"
+
+
+def test_a_worker_that_stands_for_long_gives_a_job_up_that_nobody_can_do() -> None:
+    host = JournalledHost(jobs=JobsConfig(wait_none_s=2.0, wait_busy_s=10.0))
+    successor = host.successor(host.worker())
+    successor.advance(6)
+    client = successor.open_session("s-1")
+    client.submit("r-1")
+    successor.advance(2.5)
+    assert client.one(Result).status == "expired"

@@ -21,6 +21,8 @@ from supervised_service import wait_until
 SCRIPT = Path(__file__).parents[1] / "boot_systemd.sh"
 ENVIRONMENT = "/opt/pointsman"
 COMMAND_S = 120
+# What is installed inside is to be used there, not this tree.
+OUTSIDE = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
 WORKERS = 2
 EVERYBODY = ("manager", "console", *(f"worker@{index}" for index in range(WORKERS)))
 REPOSITORY = Path(__file__).parents[2]
@@ -110,7 +112,12 @@ class Booted:
     def run(self, *words: str, may_fail: bool = False, with_errors: bool = False) -> str:
         """Run a program inside to its end; return what it said."""
         done = subprocess.run(
-            self.command(*words), capture_output=True, text=True, timeout=COMMAND_S, check=False
+            self.command(*words),
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_S,
+            check=False,
+            env=OUTSIDE,
         )
         assert may_fail or done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
         return (done.stdout + done.stderr * with_errors).strip()
@@ -121,7 +128,11 @@ class Booted:
     def start(self, *words: str) -> subprocess.Popen[str]:
         """Start a program inside; it ends with the systemd at the latest."""
         made = subprocess.Popen(
-            self.command(*words), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
+            self.command(*words),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=OUTSIDE,
         )
         self._left.append(made)
         return made

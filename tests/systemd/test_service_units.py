@@ -187,6 +187,69 @@ def test_it_is_upgraded_and_rolled_back_under_load(system: Booted, tmp_path: Pat
     assert system.shell("cat /var/lib/pointsman/default/format") == "2\nby 0.1.0"
 
 
+def test_a_node_is_installed_by_name_serves_comes_back_and_is_removed(system: Booted) -> None:
+    """H1: as a user of its own, which reads neither the offer's file nor the service's state."""
+    offer = ("--exec", "tr a-z A-Z", "--services", "nmt", "--nmt", "en:de", "--no-report-load")
+    named = ("--name", "tr", "--connect", ADDRESS)
+    system.pointsman("node", "install", *named, *offer, "--token", "s3cret")
+    wait_until(lambda: "ready" in listed(system, "tr"), "the node is ready")
+    submit = ("submit", "--server", ADDRESS, "--src", "en", "--tgt", "de", "--text", "abc")
+    assert "ABC" in system.pointsman(*submit)
+    pid = system.property("node@tr", "MainPID")
+    assert "s3cret" not in system.run("cat", f"/proc/{pid}/cmdline")
+    assert system.shell("stat -c '%a %U' /etc/pointsman/node-tr.conf") == "600 root"
+    assert system.shell("stat -c '%a %U' /var/lib/pointsman-node") == "700 pointsman-node"
+    system.run("kill", "-KILL", pid)
+    wait_until(lambda: system.property("node@tr", "MainPID") not in ("0", pid), "a successor")
+    wait_until(lambda: "ready" in listed(system, "tr"), "it is ready again")
+    system.pointsman("node", "uninstall", "--name", "tr")
+    assert system.property("node@tr", "ActiveState") == "inactive"
+    assert system.run("find", "/etc/systemd", "/etc/pointsman", "-name", "*node*") == ""
+    assert system.shell("ls /var/lib/pointsman-node/tr")
+
+
+def listed(system: Booted, name: str) -> str:
+    """Return the line of this node in the list of nodes, or ""."""
+    lines = system.pointsman("nodes").splitlines()
+    return next((line for line in lines if line.startswith(name)), "")
+
+
+SECRETS = ("POINTSMAN_REDIS_PASSWORD", "POINTSMAN_CLUSTER_KEY")
+# What the service's processes read their secrets with.
+READER = f"""
+import os
+from pointsman_shm.secret_files import read_secret
+for name in {SECRETS}:
+    print(read_secret(None, name, what="a secret", environment=os.environ))
+"""
+
+
+def test_u6_secrets_come_as_credentials_that_the_service_reads_and_nobody_else(
+    system: Booted,
+) -> None:
+    """U6, A6: files of root's; in no environment, on no command line, closed to other users."""
+    for name in SECRETS:
+        system.shell(
+            f"mkdir -p /etc/credstore && umask 077 && printf 'of {name}' > /etc/credstore/{name}"
+        )
+    system.pointsman("rolling-restart")
+    reader = f"{ENVIRONMENT}/bin/python", "-c", READER
+    for unit in ("manager", "worker@0"):
+        pid = str(system.pids()[unit])
+        folder = f"/run/credentials/pointsman-{unit}.service"
+        inside = ("nsenter", "-m", "-t", pid, "setpriv", "--clear-groups", "--no-new-privs")
+        read = ("env", f"CREDENTIALS_DIRECTORY={folder}", *reader)
+        ours = system.run(*inside, "--reuid=pointsman", "--regid=pointsman", *read)
+        assert ours.split("\n") == [f"of {name}" for name in SECRETS]
+        theirs = ("--reuid=pointsman-node", "--regid=pointsman-node", "cat")
+        for name in SECRETS:
+            stolen = system.run(*inside, *theirs, f"{folder}/{name}", may_fail=True)
+            assert stolen == ""
+        shown = system.shell(f"tr '\\0' '\\n' < /proc/{pid}/environ; cat /proc/{pid}/cmdline")
+        assert folder in shown
+        assert "of POINTSMAN" not in shown
+
+
 def test_uninstalled_it_is_gone_and_its_state_is_kept(system: Booted) -> None:
     system.pointsman("systemd", "uninstall")
     assert system.segments() == []

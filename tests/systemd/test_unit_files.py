@@ -12,7 +12,12 @@ import pytest
 from pointsman.cli.endings import Trouble
 from pointsman.cli.units import surroundings
 from pointsman.cli.units.service import worker_count
-from pointsman.cli.units.writing import SERVICE_FILES, Installation, service_unit
+from pointsman.cli.units.writing import (
+    SERVICE_FILES,
+    Installation,
+    node_unit,
+    service_unit,
+)
 
 UNITS = Path(__file__).parents[2] / "systemd"
 ANALYZE = shutil.which("systemd-analyze")
@@ -110,6 +115,20 @@ def test_u7_no_unit_lets_go_of_shared_memory_and_none_writes_cores() -> None:
     for name in SERVICES:
         lines = (UNITS / name).read_text().splitlines()
         assert {"RemoveIPC=no", "LimitCORE=0", "User=pointsman"} <= set(lines)
+
+
+def test_a_worker_that_starts_lets_no_other_block_at_the_socket_that_they_share() -> None:
+    """H3: the watchdog bit workers that stood in accept, while another one was being started."""
+    lines = (UNITS / "pointsman-worker@.service").read_text().splitlines()
+    assert "NonBlocking=yes" in lines
+
+
+@needs_systemd
+def test_systemd_understands_the_unit_of_a_node(tmp_path: Path) -> None:
+    file = tmp_path / "pointsman-node@asr.service"
+    file.write_text(node_unit(INSTALLATION))
+    done = analyze("verify", "--man=no", "--recursive-errors=no", str(file))
+    assert "pointsman" not in done.stderr, done.stderr
 
 
 def test_h3_every_process_is_watched_and_bounded() -> None:

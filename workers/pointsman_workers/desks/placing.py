@@ -262,7 +262,11 @@ class PlacingDesk:
         jobs, submit = self.shard.config.jobs, job.submit
         if self._are_some_busy(job):
             return jobs.wait_busy_s if submit.wait_busy_s is None else submit.wait_busy_s
-        return jobs.wait_none_s if submit.wait_none_s is None else submit.wait_none_s
+        if submit.wait_none_s is not None:
+            return submit.wait_none_s
+        if not self.shard.is_settled:  # nodes are on their way back to a worker that was just born
+            return max(jobs.wait_busy_s, jobs.wait_none_s)
+        return jobs.wait_none_s
 
     def is_hopeless(self, job: Job) -> bool:
         """Nobody answers who could do it, and the manager that would tell of others is silent."""
