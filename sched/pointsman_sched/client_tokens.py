@@ -22,8 +22,8 @@ from typing import Any
 import msgspec
 
 from pointsman_sched.wall_clock import wall_clock_s
+from pointsman_shm.logs.saying import say
 from pointsman_shm.paths import PathError, prepare_state_directory, resolve_paths
-from pointsman_shm.saying import say
 from pointsman_shm.state_files import StateFileError
 from pointsman_shm.tokens.judging import ID_BYTES, SCOPE_NAMES, digest_of, make_token
 from pointsman_shm.tokens.token_file import (
