@@ -100,6 +100,24 @@ async def test_renewing_keeps_what_is_ones_own_and_tells_what_is_not(asked: Aske
     assert renewed.lost == (KEY,)
 
 
+async def test_a_lease_that_its_owner_has_end_is_taken_over_at_once_under_the_same_job(
+    asked: Asked,
+) -> None:
+    """R9: an instance that stops; also what is kept to be run elsewhere is listed at once."""
+    await opened(asked)
+    await bound(asked, bind(ALICE, keep=b"all it takes"))
+    held = (Held(KEY, 1),)
+    (told,) = await asked.ask(Renew(number=32, bucket=BUCKET, owner=ALICE, held=held, lapses=True))
+    assert isinstance(told, Renewed)
+    assert (told.lost, told.missing) == ((), ())
+    (kept,) = await asked.ask(Kept(number=33, bucket=BUCKET, owner=BOB))
+    assert isinstance(kept, KeptFound)
+    assert kept.keys == (KEY,)
+    taken = await bound(asked, bind(BOB))
+    assert (taken.outcome, taken.job_id) == ("taken_over", "job-of-alice")
+    assert (await bound(asked, bind(ALICE))).outcome == "follows"
+
+
 @pytest.mark.parametrize("result", [None, b"", b"\x00\xffresult"])
 async def test_an_ended_job_is_remembered_for_its_window_with_its_result(
     asked: Asked, result: bytes | None

@@ -123,7 +123,8 @@ class Script:
 
     def renew(self) -> Request:
         held = [Held(key, self.random.choice(FENCES)) for key in KEYS]
-        return Renew(held=tuple(held[: self.random.randrange(3)]), **self.of_all())
+        lapses = self.random.random() < 0.2
+        return Renew(held=tuple(held[: self.random.randrange(3)]), lapses=lapses, **self.of_all())
 
     def move(self) -> Request:
         to = self.random.choice(TARGETS)

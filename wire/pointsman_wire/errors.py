@@ -92,7 +92,9 @@ MEANINGS: dict[Code, Meaning] = {
         False, Fault.NODE, "Install a node of the server's version; check the named field."
     ),
     Code.NO_GPU_AVAILABLE: Meaning(False, Fault.NODE, "This fleet takes GPU nodes only."),
-    Code.SCHEDULER_DEPENDENCY_DOWN: Meaning(True, Fault.OPERATOR, "Bring Redis back."),
+    Code.SCHEDULER_DEPENDENCY_DOWN: Meaning(
+        True, Fault.OPERATOR, "Bring Redis, or the instance that is named, back."
+    ),
     Code.SHUTTING_DOWN: Meaning(True, Fault.OPERATOR, "Connect again in a moment."),
     Code.UNAUTHORIZED: Meaning(False, Fault.CLIENT, "Send a valid token."),
     Code.NOT_FOUND: Meaning(False, Fault.CLIENT, "Check the id; it may have expired."),

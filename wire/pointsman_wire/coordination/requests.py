@@ -2,8 +2,7 @@
 
 Two backings answer alike: `model.Model` (pure, for one process, tests and the simulator) and
 `connection.RedisBacking`.  Every request has a number, made by the asker and counting up; its
-answer repeats it.  Answers come in the order of the requests; one list of requests is one
-pipeline.
+answer repeats it.  Answers come in the order of requests; one list of requests is one pipeline.
 
 **Buckets.**  A request key belongs to one of 64 buckets (`keys.bucket_of`).  A bucket has a
 *generation*, which names the reign of the primary that it was made in, and counts each member's
@@ -199,6 +198,7 @@ class Renew(Request, frozen=True, kw_only=True):
     bucket: int
     owner: Owner
     held: tuple[Held, ...]
+    lapses: bool = False  # their owner stops: they end now, and whoever binds takes them over
     seen: Seen = NOTHING_SEEN
 
 

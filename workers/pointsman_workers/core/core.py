@@ -258,6 +258,8 @@ class WorkerCore:
             waiting.remove(job)
         # Asked to stop once more, those of before are no longer queued.
         self.shard.shelved += shelved
+        if self._sharing is not None:
+            self._sharing.leases.say_farewell(shelved)
 
     # -- events ------------------------------------------------------------------------------
 

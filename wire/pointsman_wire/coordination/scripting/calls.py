@@ -118,7 +118,8 @@ def _renew(request: Renew, site: Site) -> Call:
     keys = [site.keys.bucket(request.bucket), site.keys.kept(request.bucket)]
     keys += [site.keys.binding(held.key) for held in request.held]
     values = _asker(request.owner, site, request.seen)
-    values += [_owner_text(request.owner), site.terms.binding_ms]
+    age_ms = site.terms.lease_ms if request.lapses else 0
+    values += [_owner_text(request.owner), site.terms.binding_ms, age_ms]
     return Call("renew", keys, [*values, *(held.fence for held in request.held)])
 
 

@@ -114,8 +114,8 @@ def _standing(store: Store, row: BindingRow, owner: Owner) -> BindOutcome:
     return "lapsed" if store.now_ms - row.renewed_ms >= store.terms.lease_ms else "follows"
 
 
-def _renewed(store: Store, name: str, row: BindingRow) -> None:
-    row.renewed_ms = store.now_ms
+def _renewed(store: Store, name: str, row: BindingRow, *, age_ms: int = 0) -> None:
+    row.renewed_ms = store.now_ms - age_ms
     store.put(name, row, store.terms.binding_ms)
     if row.keep is not None:
         keep_listed(store, row)
@@ -211,7 +211,7 @@ def renew(store: Store, request: Renew) -> Renewed:
         elif row.owner != request.owner or row.fence != fence or is_ended(row.state):
             lost.append(key)
         else:
-            _renewed(store, name, row)
+            _renewed(store, name, row, age_ms=store.terms.lease_ms if request.lapses else 0)
     return Renewed(
         number=request.number,
         generation=entered.generation,

@@ -74,6 +74,15 @@ class AttachingDesk:
         """The job became another instance's: who waits asks there."""
         self._attached.pop(key, None)
 
+    def farewell(self, job: Job) -> None:
+        """The job is anybody's now: who waits binds its key."""
+        tenant, session_id, request_id = job.key
+        attach = Attach(
+            tenant=tenant, session_id=session_id, request_id=request_id, job_id=job.job_id
+        )
+        for place in self._attached.pop(job.key, ()):
+            self._answer(place, attach, "unknown")
+
     def _give(self, place: Place, job: Job) -> None:
         tenant, session_id, request_id = job.key
         result = job.result

@@ -30,8 +30,9 @@ if TYPE_CHECKING:
     from pointsman_workers.sharing.sharing import Sharing
 
 AGAIN_NS = 5 * SECOND_NS
-# A job that has ended, and whose result nobody gives: its owner may yet come back.
-RESULT_WAIT_NS = 30 * SECOND_NS
+# A job that has ended, and whose result its owner does not give: it may be starting anew.
+RESULT_WAIT_NS = 10 * SECOND_NS
+OWNER_AWAY_RETRY_MS = 5_000
 _VERBS = {
     STATUS[state]: verb
     for state, verb in (
@@ -121,17 +122,35 @@ class FollowingDesk:
         self._file(job)
 
     def _is_given_up(self, job: Job, bond: Bond) -> bool:
-        """It has ended, and its result is with its owner: that may not be for ever."""
+        """It has ended, and its result is with its owner, which may be away.
+
+        Then its client is told so, and may ask again: the key is not kept here.
+        """
         bond.ended_since_ns = bond.ended_since_ns or self.shard.now_ns
         is_late = self.shard.now_ns - bond.ended_since_ns >= RESULT_WAIT_NS
-        if bond.owner == self.sharing.book.owner:
+        owner = bond.owner
+        if owner is None:
+            return False
+        if owner == self.sharing.book.owner:
             words = "the job has ended, and its result is no longer kept"
-        elif is_late and bond.owner is not None:
-            words = f"the job has ended at instance {bond.owner.instance}, which does not answer"
+            error = error_info(Code.NOT_FOUND, words)
+        elif is_late or self._is_gone(owner):
+            words = (
+                f"the job has ended at instance {owner.instance}, which is away and has its "
+                "result; ask again when it is back"
+            )
+            code, retry_after_ms = Code.SCHEDULER_DEPENDENCY_DOWN, OWNER_AWAY_RETRY_MS
+            error = error_info(code, words, retry_after_ms=retry_after_ms)
         else:
             return False
-        self._end_here(job, JobState.FAILED, error_info(Code.NOT_FOUND, words))
+        self._end_here(job, JobState.FAILED, error)
         return True
+
+    def _is_gone(self, owner: Owner) -> bool:
+        """Does our manager know that the instance is not there?"""
+        others = self.shard.fleet.snapshot.policy.instances
+        record = next((other for other in others if other.name == owner.instance), None)
+        return record is not None and (not record.alive or record.uid != owner.uid)
 
     def _attach(self, job: Job, bond: Bond) -> None:
         owner = bond.owner

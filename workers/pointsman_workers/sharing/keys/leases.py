@@ -7,7 +7,7 @@ for as long as a submit may wait.
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -206,6 +206,31 @@ class LeaseDesk:
         for act in acts:
             act()
 
+    # -- farewell ------------------------------------------------------------------------------
+
+    def say_farewell(self, jobs: Iterable[Job]) -> None:
+        """These wait, and will not be begun in this life: whoever is asked for them may run them.
+
+        What runs is not given up: its nodes go on, and keep the results for our next life.
+        """
+        by_bucket: dict[int, list[Held]] = {}
+        for job in jobs:
+            bond = job.bond
+            if bond is None or bond.standing is not Standing.BOUND or job.hold is not None:
+                continue
+            self._leased.pop(job.key, None)
+            by_bucket.setdefault(bond.bucket, []).append(Held(RequestKey(*job.key), bond.fence))
+            self.sharing.attaching.farewell(job)
+        book = self.sharing.book
+        for bucket, held in by_bucket.items():
+            for at in range(0, len(held), BINDINGS_PER_REQUEST_MAX):
+                part = tuple(held[at : at + BINDINGS_PER_REQUEST_MAX])
+                number, seen = book.next_number(), book.seen(bucket)
+                request = Renew(
+                    number, bucket=bucket, owner=book.owner, held=part, lapses=True, seen=seen
+                )
+                book.ask(request, _no_matter, bucket)  # unheard, the leases lapse by themselves
+
     # -- renewing --------------------------------------------------------------------------------
 
     def _renew(self) -> None:
@@ -255,3 +280,7 @@ class LeaseDesk:
             self._leased[job.key] = self._leased.pop(job.key)
         for key in gone:
             self.lost((key[0], key[1], key[2]))
+
+
+def _no_matter(_: Renewed) -> None:
+    """Nothing follows from this answer."""
