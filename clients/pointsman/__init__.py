@@ -26,9 +26,13 @@ from pointsman.owner.probes import PauseFile
 from pointsman.owner.quiet_hours import QuietHours
 from pointsman.results import JobPartial, JobResult
 from pointsman.session import JobStream, Session, Trunk, connect
+from pointsman.talking.hearing import Heard
+from pointsman.talking.saying import Saying
 from pointsman_wire.control_messages import Hardware, Service, Translation
 from pointsman_wire.errors import Code
+from pointsman_wire.session_messages import MissingResult, Progress
 from pointsman_wire.sockets.tcp import AddressError
+from pointsman_wire.talk.talk_messages import RoomState, UiEvent
 
 __version__ = package_version()
 
@@ -38,6 +42,7 @@ __all__ = [
     "ForeignCpu",
     "HandlerUnstoppable",
     "Hardware",
+    "Heard",
     "Job",
     "JobCancelled",
     "JobError",
@@ -47,18 +52,23 @@ __all__ = [
     "JobRefused",
     "JobResult",
     "JobStream",
+    "MissingResult",
     "Node",
     "NodeRefused",
     "NodeStateError",
     "PauseFile",
     "PointsmanError",
+    "Progress",
     "QuietHours",
     "Reply",
+    "RoomState",
+    "Saying",
     "Service",
     "Session",
     "SessionError",
     "Translation",
     "Trunk",
+    "UiEvent",
     "Unreachable",
     "__version__",
     "blocking",

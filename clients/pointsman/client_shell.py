@@ -36,6 +36,21 @@ from pointsman.session_core.events import (
     SubmitWished,
 )
 from pointsman.session_core.opening import UNREACHABLE
+from pointsman.session_core.talk_events import (
+    PieceSpoken,
+    PlayTold,
+    RoomWished,
+    SessionRenamed,
+    TalkHeard,
+    UtteranceEnded,
+    UtterancePartial,
+    UtteranceRefused,
+    UtteranceResult,
+    UtteranceStep,
+    UtteranceWished,
+)
+from pointsman.talking.hearing import Ears
+from pointsman.talking.saying import Saying
 from pointsman_wire.errors import Code
 from pointsman_wire.messages import ErrorInfo, error_info
 from pointsman_wire.preamble import Role
@@ -55,6 +70,7 @@ from pointsman_wire.sockets.crash_points import read_crash_point
 from pointsman_wire.sockets.crashing import CrashSpot, Moment, driver_for
 from pointsman_wire.sockets.driver import DriverSettings
 from pointsman_wire.sockets.tcp import AddressError, split_address
+from pointsman_wire.talk.talk_messages import AudioChunk, RoomJoin, RoomLeave, UiEvent, Utterance
 
 MISSING_KEPT_MAX = 1_000
 _log = logging.getLogger("pointsman.client")
@@ -91,6 +107,7 @@ class OpenedSession:
         self.ack = SessionInitAck()
         # Utterances that were skipped, newest last.
         self.missing: deque[MissingResult] = deque(maxlen=MISSING_KEPT_MAX)
+        self.ears = Ears()
         loop = asyncio.get_running_loop()
         self.opened: asyncio.Future[None] = loop.create_future()
         self.ended: asyncio.Future[ErrorInfo | None] = loop.create_future()
@@ -127,6 +144,7 @@ class ClientShell:
         self._driver.broken.add_done_callback(self._broke)
         self._sessions: dict[int, OpenedSession] = {}
         self._waiters: dict[int, Waiter] = {}
+        self._sayings: dict[int, Saying] = {}
         self._handles = 0
         self._tickets = 0
         self._told: dict[type, Callable[[Any], None]] = {
@@ -138,6 +156,7 @@ class ClientShell:
             ProgressCame: self._progress_came,
             SessionOpened: self._session_opened,
             SessionEnded: self._session_ended,
+            **self._told_of_talk(),
             Notice: lambda notice: _log.warning(notice.text),
         }
 
@@ -189,15 +208,58 @@ class ClientShell:
         )
         return ticket
 
+    def say(
+        self, handle: int, message: Utterance | AudioChunk, payload: bytes, saying: Saying
+    ) -> None:
+        """Wish for something to be said; `saying` is told of all that comes of it."""
+        self._tickets += 1
+        saying.ticket = ticket = self._tickets
+        self._sayings[ticket] = saying
+        self._driver.post(
+            UtteranceWished(handle=handle, ticket=ticket, message=message, payload=payload)
+        )
+
+    def spoken(self, ticket: int, payload: bytes, *, is_final: bool) -> None:
+        """Go on with what is being said."""
+        if ticket in self._sayings:
+            self._driver.post(PieceSpoken(ticket=ticket, payload=payload, is_final=is_final))
+
+    def go(self, handle: int, message: RoomJoin | RoomLeave) -> None:
+        """Enter a room, or leave it."""
+        self._driver.post(RoomWished(handle=handle, message=message))
+
+    def tell_played(self, handle: int, message: UiEvent) -> None:
+        """Let who spoke know that it is being played."""
+        self._driver.post(PlayTold(handle=handle, message=message))
+
     def cancel(self, ticket: int) -> None:
-        """Have a job stopped whose result nobody wants."""
-        if ticket in self._waiters:
+        """Have a job, or what is said, stopped."""
+        if ticket in self._waiters or ticket in self._sayings:
             self._driver.post(CancelWished(ticket))
 
     # ---- what the core tells
 
     def _execute(self, command: Any) -> None:
         self._told[type(command)](command)
+
+    def _told_of_talk(self) -> dict[type, Callable[[Any], None]]:
+        sayings = self._sayings
+        return {
+            UtteranceStep: lambda told: sayings[told.ticket].step(told.step),
+            UtterancePartial: lambda told: sayings[told.ticket].partial(told.partial, told.payload),
+            UtteranceResult: lambda told: sayings[told.ticket].came(told.result, told.payload),
+            UtteranceRefused: lambda told: sayings[told.ticket].refused(
+                told.request_id, told.error
+            ),
+            UtteranceEnded: lambda told: sayings.pop(told.ticket).over(told.error),
+            SessionRenamed: self._session_renamed,
+            TalkHeard: lambda told: self._sessions[told.handle].ears.take(
+                told.message, told.payload
+            ),
+        }
+
+    def _session_renamed(self, renamed: SessionRenamed) -> None:
+        self._session_id = renamed.session_id
 
     def _result_came(self, came: ResultCame) -> None:
         self._waiters.pop(came.ticket).ended(came.result, came.payload)
@@ -207,7 +269,9 @@ class ClientShell:
 
     def _results_missing(self, came: ResultsMissing) -> None:
         missing = came.missing
-        self._sessions[came.handle].missing.append(missing)
+        session = self._sessions[came.handle]
+        session.missing.append(missing)
+        session.ears.keep(missing)
         last = missing.utterance_index + missing.count - 1
         words = "did not end in time" if missing.reason == "running" else "were not submitted"
         _log.warning("utterances %d to %d %s", missing.utterance_index, last, words)
@@ -236,6 +300,7 @@ class ClientShell:
             session.opened.set_exception(session_error(error))
         if not session.ended.done():
             session.ended.set_result(ended.error)
+        session.ears.over()
 
     def _broke(self, broken: asyncio.Future[None]) -> None:
         """A step raised: that is a bug of ours; nobody shall wait for an answer for ever."""
@@ -248,6 +313,8 @@ class ClientShell:
         waiters, self._waiters = self._waiters, {}
         for waiter in waiters.values():
             waiter.failed(error)
+        for ticket in [*self._sayings]:
+            self._sayings.pop(ticket).over(error)
         for handle in [*self._sessions]:
             self._session_ended(SessionEnded(handle, error))
 

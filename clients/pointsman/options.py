@@ -16,6 +16,7 @@ from pointsman.secure.reaching import Belief
 from pointsman_wire.control_messages import Hardware, Register, Service, Translation
 from pointsman_wire.messages import meta_fault
 from pointsman_wire.session_messages import Durability, Order, Priority, SessionInit, Submit
+from pointsman_wire.talk.talk_messages import AudioChunk, RoomJoin, UiEvent, Utterance
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -69,7 +70,9 @@ class ConnectOptions(TypedDict, total=False):
     # in the order of utterance_index
     order: Order
     platform: str
-    trace_id: str
+    trace_id: str  # of its jobs that name none; a W3C traceparent, for instance
+    hears: str  # the language in which it wants to hear what others say to it
+    room: str  # a new session is made at the worker of this room
     connect_timeout_s: float | None  # give up opening after so long, 10 s by default
     close_timeout_s: float  # wait so long for running jobs at the end, 30 s by default
     history: str | Path | None  # a file to append to what happens, for the history checker
@@ -162,6 +165,8 @@ class ConnectSettings(msgspec.Struct, frozen=True, kw_only=True):
     order: Order = "free"
     platform: str = ""
     trace_id: str = ""
+    hears: str = ""
+    room: str = ""
     connect_timeout_s: float | None = 10.0
     close_timeout_s: float = 30.0
     history: str | Path | None = None
@@ -219,6 +224,8 @@ def session_message(settings: ConnectSettings) -> SessionInit:
         auto_langs=list(settings.auto_langs),
         order=settings.order,
         trace_id=settings.trace_id,
+        hears=settings.hears,
+        room=settings.room,
     )
     return checked(init)
 
@@ -240,9 +247,10 @@ def submit_message(options: Mapping[str, Any], *, number: int, stream: bool) -> 
     return checked(Submit(session_number=number, stream=stream, **fields))
 
 
+TALK = (Utterance, AudioChunk, RoomJoin, UiEvent)
 _encode = msgspec.msgpack.Encoder().encode
 _decoders: dict[type, Callable[[bytes], Any]] = {
-    kind: msgspec.msgpack.Decoder(kind).decode for kind in (Register, SessionInit, Submit)
+    kind: msgspec.msgpack.Decoder(kind).decode for kind in (Register, SessionInit, Submit, *TALK)
 }
 
 

@@ -39,6 +39,8 @@ class JobResult(msgspec.Struct, frozen=True, kw_only=True):
     placement: Placement | None
     # How safely the server held the job, as its acceptance said.
     durability: str
+    # The submit's or else the session's; the node had it as job.trace_id.
+    trace_id: str = ""
 
     @property
     def text(self) -> str:
@@ -54,6 +56,7 @@ class JobPartial(msgspec.Struct, frozen=True, kw_only=True):
     content_type: str
     attempt: int
     seq: int
+    request_id: str = ""
 
     @property
     def text(self) -> str:
@@ -69,6 +72,7 @@ def job_partial(partial: Partial, payload: bytes) -> JobPartial:
         content_type=partial.content_type,
         attempt=partial.attempt,
         seq=partial.seq,
+        request_id=partial.request_id,
     )
 
 
@@ -94,6 +98,7 @@ def job_result(result: Result, payload: bytes, accepted: AcceptedJob | None) -> 
         utterance_index=result.utterance_index,
         placement=result.placement,
         durability=accepted.durability if accepted else "",
+        trace_id=result.trace_id,
     )
 
 

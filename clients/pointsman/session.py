@@ -25,10 +25,14 @@ from pointsman.options import (
     SubmitOptions,
     TrunkOptions,
     belief_of,
+    checked,
     session_message,
     submit_message,
 )
 from pointsman.results import JobPartial, JobResult, job_partial, job_result, request_error
+from pointsman.talking.hearing import Happening, Heard
+from pointsman.talking.options import TalkOptions, chunk_message, utterance_message
+from pointsman.talking.saying import Chunks, Saying
 from pointsman_wire.messages import ErrorInfo
 from pointsman_wire.session_messages import (
     AcceptedJob,
@@ -39,6 +43,7 @@ from pointsman_wire.session_messages import (
     Result,
     Submit,
 )
+from pointsman_wire.talk.talk_messages import RoomJoin, RoomLeave, RoomState, UiEvent
 
 # A stream whose reader lags by more pieces than this loses the oldest ones, and counts them.
 PARTIALS_KEPT_MAX = 10_000
@@ -220,6 +225,68 @@ class Session:
         job = JobStream(self._shell, self._opened)
         job.begin(self._message(options, stream=True), payload)
         return job
+
+    # ---- talking
+
+    def say(self, words: str | bytes, **options: Unpack[TalkOptions]) -> Saying:
+        """Say a text, or a sound as a whole (WAV, or raw samples); see TalkOptions and Saying."""
+        message, sound = utterance_message(words, options)
+        saying = Saying(self._shell, message.utterance_id)
+        self._shell.say(self._opened.handle, message, sound, saying)
+        return saying
+
+    def speak(self, **options: Unpack[TalkOptions]) -> Saying:
+        """Say something while it is spoken: Saying.push() its sound piece by piece, then end()."""
+        message = chunk_message(options)
+        saying = Saying(self._shell, message.utterance_id)
+        self._shell.say(self._opened.handle, message, b"", saying)
+        return saying
+
+    def audio(self, chunks: Chunks, **options: Unpack[TalkOptions]) -> Saying:
+        """Say what these pieces of sound are, as they come.
+
+        What reading them raises, results() raises.
+        """
+        saying = self.speak(**options)
+        saying.feed(chunks)
+        return saying
+
+    def happenings(self) -> AsyncIterator[Happening]:
+        """Yield what others say to this session and do, and what of its own results is missing.
+
+        Heard (what somebody said), UiEvent (its steps), RoomState, MissingResult; the newest
+        thousand of those that nobody has read yet.  Ends with the session.
+        """
+        return self._opened.ears.read()
+
+    @property
+    def room(self) -> RoomState:
+        """Who is in the room, as it was told last; without members when the session is in none."""
+        return self._opened.ears.room
+
+    async def join(self, room: str, *, lang: str = "", name: str = "") -> RoomState:
+        """Enter a room: its members hear each other, each in its language (by default `src`).
+
+        It is entered again after every lost connection.  A room of another worker makes this a
+        session of that worker, under another id, once what was sent before is answered.  Raises
+        SessionError when the room is full.
+        """
+        message = checked(RoomJoin(room=room, lang=lang, name=name))
+        self._shell.go(self._opened.handle, message)
+        return await self._opened.ears.entered(room)
+
+    def leave(self) -> None:
+        """Leave the room."""
+        self._shell.go(self._opened.handle, RoomLeave())
+
+    def tell_played(self, heard: Heard, *, is_over: bool = False) -> None:
+        """Let who spoke see that it is being played here, or was (is_over)."""
+        message = UiEvent(
+            utterance_id=heard.request_id,
+            event="TTS_PLAY_ENDED" if is_over else "TTS_PLAY_STARTED",
+            speaker=heard.speaker,
+        )
+        self._shell.tell_played(self._opened.handle, checked(message))
 
     async def close(self, *, flush: bool = True, timeout_s: float | None = None) -> None:
         """End the session, after running jobs have their results (flush) or at once."""

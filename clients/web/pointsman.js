@@ -55,8 +55,11 @@ export class Session extends EventTarget {
   #init;
   #socket = null;
   #number = 0;
-  #jobs = new Map(); // request id or utterance id -> {frames: [[message, payload]], resolve, reject}
+  // Request id or utterance id -> {frames: [[message, payload]], isSent, ids, answered, resolve,
+  // reject}: kept until each job of it is answered; ids are those that an utterance became.
+  #jobs = new Map();
   #room = null; // the room_join that holds
+  #move = null; // to the worker of the room, once what was sent here is answered
   #lastResult = 0;
   #lastRequest = 0;
   #attempts = 0;
@@ -93,7 +96,7 @@ export class Session extends EventTarget {
     if (this.state === "closed") return Promise.reject(new Error("the session is closed"));
     const bytes = typeof payload === "string" ? encoder.encode(payload) : new Uint8Array(payload);
     const request_id = fields.request_id ?? this.#newId();
-    return this.#keep(request_id, [[{ ...fields, type: "submit", request_id }, bytes]]);
+    return this.#keep(request_id, [[{ ...fields, type: "submit", request_id }, bytes]]).promise;
   }
 
   /**
@@ -106,7 +109,8 @@ export class Session extends EventTarget {
     const utterance_id = fields.utterance_id ?? this.#newId();
     const isText = typeof words === "string";
     const message = { ...fields, ...(isText && { text: words }), type: "utterance", utterance_id };
-    return this.#keep(utterance_id, [[message, isText ? new Uint8Array(0) : new Uint8Array(words)]]);
+    const bytes = isText ? new Uint8Array(0) : new Uint8Array(words);
+    return this.#keep(utterance_id, [[message, bytes]]).promise;
   }
 
   /**
@@ -117,15 +121,15 @@ export class Session extends EventTarget {
   speak(fields = {}) {
     const utterance_id = fields.utterance_id ?? this.#newId();
     const frames = [];
-    const result = this.#keep(utterance_id, frames);
+    const job = this.#keep(utterance_id, frames);
     const add = (bytes, is_final) => {
       const message = { ...fields, type: "audio_chunk", utterance_id, seq: frames.length, is_final };
       frames.push([message, bytes]);
-      this.#sendIfOpen({ ...message, session_number: this.#number }, bytes);
+      if (job.isSent) this.#sendIfOpen({ ...message, session_number: this.#number }, bytes);
     };
     return {
       utterance_id,
-      result,
+      result: job.promise,
       push: (bytes) => add(new Uint8Array(bytes), false),
       end: () => add(new Uint8Array(0), true),
     };
@@ -145,6 +149,7 @@ export class Session extends EventTarget {
   leaveRoom() {
     this.#room = null;
     delete this.#init.room;
+    if (this.#move) this.#stay();
     this.#sendIfOpen({ type: "room_leave", session_number: this.#number });
   }
 
@@ -187,13 +192,14 @@ export class Session extends EventTarget {
   }
 
   #initMessage() {
-    const unfinished = [...this.#jobs.keys()].slice(0, UNFINISHED_MAX);
+    const unfinished = [...this.#jobs].flatMap(openIds).slice(0, UNFINISHED_MAX);
     return { ...this.#init, type: "session_init", unfinished, last_result: this.#lastResult };
   }
 
   #lost(socket, reason) {
     if (socket !== this.#socket) return;
     this.#socket = null;
+    this.#move = null; // the room tells it again
     clearInterval(this.#beatTimer);
     if (!this.#isWanted) return;
     this.#become("lost", { reason });
@@ -228,6 +234,7 @@ export class Session extends EventTarget {
       result: () => this.#result(message, payload),
       missing_result: () => this.#missing(message),
       partial: () => this.#tell("partial", { message, payload }),
+      utterance_jobs: () => this.#became(message),
       ui_event: () => this.#tell("step", { message }),
       room_state: () => this.#tell("room", { message, error: null }),
       progress: () => this.#tell("progress", { message }),
@@ -251,15 +258,48 @@ export class Session extends EventTarget {
     );
     this.#become("open", { ack });
     if (this.#room) this.#sendIfOpen({ ...this.#room, session_number: this.#number });
+    const answers = ack.unfinished ?? {};
     for (const [id, job] of this.#jobs) {
-      if ((ack.unfinished ?? {})[id] !== "running") this.#sendAll(job.frames);
+      const isRunning = openIds([id, job]).every((open) => answers[open] === "running");
+      if (!isRunning) this.#sendAll(job.frames);
+      job.isSent = true;
     }
     this.#opened?.resolve(ack);
     this.#opened = null;
   }
 
   #moved(message) {
-    if (message.room) this.#init = without(this.#init, "resume_token");
+    if (message.room) {
+      this.#move = message;
+      this.#goToRoom();
+    } else {
+      this.#goTo(message);
+    }
+  }
+
+  /** What was sent is answered here first: under another session id it would be done again. */
+  #goToRoom() {
+    const isAwaited = [...this.#jobs.values()].some((job) => job.isSent);
+    if (!this.#move || isAwaited) return;
+    const message = this.#move;
+    this.#move = null;
+    this.#sendIfOpen({ type: "result_ack", results: [[this.#number, this.#lastResult]] });
+    this.#sendIfOpen({ type: "session_close", session_number: this.#number });
+    this.#init = without(this.#init, "resume_token");
+    this.#lastResult = 0;
+    this.#goTo(message);
+  }
+
+  /** It goes nowhere after all: send what was to be sent from there. */
+  #stay() {
+    this.#move = null;
+    for (const job of this.#jobs.values()) {
+      if (!job.isSent) this.#sendAll(job.frames);
+      job.isSent = true;
+    }
+  }
+
+  #goTo(message) {
     if (message.address) {
       const url = new URL(this.#url);
       url.host = message.address;
@@ -268,6 +308,11 @@ export class Session extends EventTarget {
     this.#init.session_id = message.session_id;
     this.#attempts = 0;
     this.#socket?.close(1000);
+  }
+
+  #became(message) {
+    const job = this.#jobs.get(message.utterance_id);
+    for (const id of message.request_ids ?? []) job?.ids.add(id);
   }
 
   #accepted(accepted) {
@@ -321,11 +366,14 @@ export class Session extends EventTarget {
   }
 
   #keep(id, frames) {
-    const job = { frames, ...defer() };
+    const job = { frames, isSent: false, ids: new Set(), answered: new Set(), ...defer() };
     if (this.state === "closed") job.reject(new Error("the session is closed"));
     else this.#jobs.set(id, job);
-    if (this.state === "open") this.#sendAll(frames);
-    return job.promise;
+    if (this.state === "open" && !this.#move) {
+      this.#sendAll(frames);
+      job.isSent = true;
+    }
+    return job;
   }
 
   #sendAll(frames) {
@@ -339,7 +387,11 @@ export class Session extends EventTarget {
     const stem = requestId.slice(0, Math.max(0, requestId.lastIndexOf(":")));
     const id = this.#jobs.has(requestId) ? requestId : stem;
     const job = this.#jobs.get(id);
-    this.#jobs.delete(id);
+    if (!job) return undefined;
+    job.answered.add(requestId);
+    const isWhole = requestId === id && !job.ids.has(id);
+    if (isWhole || openIds([id, job]).length === 0 || job.ids.size === 0) this.#jobs.delete(id);
+    this.#goToRoom();
     return job;
   }
 
@@ -366,6 +418,11 @@ export class Session extends EventTarget {
 function defaultUrl() {
   const { protocol, host } = globalThis.location;
   return `${protocol === "https:" ? "wss:" : "ws:"}//${host}/session`;
+}
+
+/** Which of its jobs are not answered: those that it became, or else itself. */
+function openIds([id, job]) {
+  return job.ids.size ? [...job.ids].filter((each) => !job.answered.has(each)) : [id];
 }
 
 function without(fields, name) {

@@ -147,6 +147,47 @@ test("a room is entered again after a lost connection, and what others say is no
   assert.equal(heard, 2);
 });
 
+test("an utterance is kept until each of its jobs is answered, and only those are asked for", async (t) => {
+  const here = session(t);
+  dialled.at(-1).stand();
+  const promise = here.say("hello", { utterance_id: "u-1", tgt_langs: ["es", "fr"] });
+  dialled.at(-1).hear({ type: "utterance_jobs", utterance_id: "u-1", request_ids: ["u-1:es", "u-1:fr"] });
+  dialled.at(-1).hear({ type: "result", request_id: "u-1:es", number: 1 });
+  await promise;
+  dialled.at(-1).lose();
+  const socket = reconnected(t);
+  socket.stand({ resumed: true, unfinished: { "u-1:fr": "unknown" } });
+  assert.deepEqual(socket.said("session_init")[0][0].unfinished, ["u-1:fr"]);
+  assert.equal(socket.said("utterance").length, 1);
+  socket.hear({ type: "result", request_id: "u-1:fr", number: 2 });
+  socket.lose();
+  const last = reconnected(t);
+  last.stand({ resumed: true });
+  assert.equal(last.said("utterance").length, 0);
+});
+
+test("a room of another worker is gone to once what was sent is answered, and nothing is done twice", async (t) => {
+  const here = session(t);
+  const first = dialled.at(-1);
+  first.stand();
+  const before = here.say("before", { utterance_id: "u-1" });
+  first.hear({ type: "utterance_jobs", utterance_id: "u-1", request_ids: ["u-1"] });
+  here.joinRoom("kitchen", { lang: "en" });
+  first.hear({ type: "moved", session_id: "s-2", shard: 1, worker_count: 2, room: "kitchen" });
+  here.say("after", { utterance_id: "u-2" });
+  assert.equal(first.said("utterance").length, 1);
+  assert.equal(first.said("session_close").length, 0);
+  first.hear({ type: "result", request_id: "u-1", number: 1 });
+  await before;
+  assert.equal(first.said("session_close").length, 1);
+  const socket = reconnected(t);
+  assert.match(socket.url, /\?id=s-2$/);
+  socket.stand({ session_id: "s-2" });
+  assert.equal(socket.said("session_init")[0][0].resume_token, undefined);
+  assert.deepEqual(socket.said("utterance").map(([message]) => message.text), ["after"]);
+  assert.equal(socket.said("room_join").length, 1);
+});
+
 /** What the gate says of loudnesses. */
 function verdicts(levels) {
   const gate = new VoiceGate();

@@ -13,6 +13,7 @@ CLIENT = ROOT / "clients/web"
 NODE = shutil.which("node")
 TYPES = ROOT / ".venv/web/node_modules/.bin/tsc"
 LINES_MAX = 400
+CLIENT_LINES_MAX = 450  # one file, so that people can take it as it is
 
 
 def run(*command: str | Path, cwd: Path = ROOT) -> None:
@@ -50,7 +51,8 @@ def test_every_script_is_well_formed_and_short(tmp_path: Path) -> None:
         module = tmp_path / f"{path.stem}.mjs"
         shutil.copy(path, module)
         run(NODE, "--check", module)
-        assert len(path.read_text().splitlines()) <= LINES_MAX, path
+        lines_max = CLIENT_LINES_MAX if path.parent == CLIENT else LINES_MAX
+        assert len(path.read_text().splitlines()) <= lines_max, path
 
 
 @pytest.mark.skipif(

@@ -28,6 +28,7 @@ from pointsman_wire.talk.talk_messages import (
     RoomState,
     UiEvent,
     Utterance,
+    UtteranceJobs,
 )
 
 Priority = Literal["system", "interactive", "default", "bulk"]
@@ -99,8 +100,10 @@ class Moved(Message, tag="moved", frozen=True, kw_only=True):
     shard: Number = 0
     worker_count: WorkerCount = 1
     address: str = ""
-    # Set where it answers room_join: the room is that worker's; session_id is one that fits.
+    # Set where it answers room_join: the room is that worker's; session_id is one that fits, and
+    # session_number names who asked.
     room: str = ""
+    session_number: Number = 0
 
 
 class Submit(Message, tag="submit", frozen=True, kw_only=True):
@@ -202,6 +205,8 @@ class Result(Message, tag="result", frozen=True, kw_only=True):
     hedged: bool = False
     # Set where another session said it: that session, whose request id this is.
     speaker: str = ""
+    # The job's, or else its session's.
+    trace_id: str = ""
     error: ErrorInfo | None = None
 
 
@@ -323,6 +328,7 @@ ToClient = (
     | ClientHeartbeatAck
     | SessionClosed
     | GoingAway
+    | UtteranceJobs
     | UiEvent
     | RoomState
     | Error

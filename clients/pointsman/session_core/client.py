@@ -8,7 +8,7 @@ whichever worker answers.
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from pointsman.session_core import links, opening, submitting
+from pointsman.session_core import links, opening, rooms, submitting, talking
 from pointsman.session_core.events import (
     CancelWished,
     ClientSetup,
@@ -17,6 +17,12 @@ from pointsman.session_core.events import (
     SubmitWished,
 )
 from pointsman.session_core.records import Book, Link, Session, SessionState
+from pointsman.session_core.talk_events import (
+    PieceSpoken,
+    PlayTold,
+    RoomWished,
+    UtteranceWished,
+)
 from pointsman_wire.errors import Code
 from pointsman_wire.framing import Unreadable
 from pointsman_wire.link import (
@@ -43,6 +49,7 @@ from pointsman_wire.session_messages import (
     SessionClosed,
     SessionInitAck,
 )
+from pointsman_wire.talk.talk_messages import RoomState, UiEvent, UtteranceJobs
 
 Say = Callable[[Link, Any, bytes], None]
 
@@ -55,7 +62,8 @@ class ClientCore:
         self._absorb: dict[type, Callable[[Any], None]] = {
             Received: self._received,
             SubmitWished: lambda event: submitting.submit(self._book, event),
-            CancelWished: lambda event: submitting.cancel(self._book, event.ticket),
+            CancelWished: self._cancel,
+            **self._talk(),
             OpenSession: lambda event: opening.open_session(self._book, event),
             CloseSession: lambda event: opening.close(self._book, event),
             Dialled: self._dialled,
@@ -75,6 +83,9 @@ class ClientCore:
             Moved: lambda link, m, _: opening.moved(self._book, link, m),
             SessionClosed: lambda link, m, _: opening.closed(self._book, link, m),
             GoingAway: lambda link, m, _: links.going_away(self._book, link, m),
+            RoomState: self._of_session(lambda s, m: rooms.state_came(self._book, s, m)),
+            UiEvent: self._of_session(lambda s, m: talking.step_came(self._book, s, m)),
+            UtteranceJobs: self._of_session(lambda s, m: talking.announced(self._book, s, m)),
             Error: self._error,
             Unreadable: self._unreadable,
         }
@@ -91,6 +102,19 @@ class ClientCore:
             "doubt": lambda session: submitting.ask_again(self._book, session),
             "deadline": lambda request: submitting.deadline_passed(self._book, request),
         }
+
+    def _talk(self) -> dict[type, Callable[[Any], None]]:
+        book = self._book
+        return {
+            UtteranceWished: lambda event: talking.wish(book, event),
+            PieceSpoken: lambda event: talking.spoken(book, event),
+            RoomWished: lambda event: rooms.wish(book, event),
+            PlayTold: lambda event: rooms.play(book, event),
+        }
+
+    def _cancel(self, event: CancelWished) -> None:
+        submitting.cancel(self._book, event.ticket)
+        talking.cancel(self._book, event)
 
     def step(self, now_ns: int, events: Sequence[object]) -> list[object]:
         """Absorb what happened by now and return what shall be done, in order."""
@@ -128,6 +152,11 @@ class ClientCore:
         book.busy.clear()
         for link in busy:
             submitting.pump(book, link)
+        moving = [*book.moving.values()]
+        book.moving.clear()
+        for session in moving:
+            if session.handle in book.sessions:
+                opening.try_to_move(book, session)
         closing = [*book.closing.values()]
         book.closing.clear()
         for session in closing:
@@ -198,6 +227,14 @@ class ClientCore:
             error = Error(error_info(Code.INVALID_MESSAGE, words))
             self._book.out.append(Send(link.connection, error))
 
+    def _of_session(self, act: Callable[[Session, Any], None]) -> Say:
+        def say(link: Link, message: Any, _: bytes) -> None:
+            session = link.by_number.get(message.session_number)
+            if session is not None:
+                act(session, message)
+
+        return say
+
     def _result(self, link: Link, message: Result, payload: bytes) -> None:
         session = link.by_number.get(message.session_number)
         if session is not None:
@@ -242,7 +279,8 @@ class ClientCore:
         elif session is not None and error.code in opening.LOST_CODES:
             opening.lost(self._book, session)
         elif session is not None and message.request_id:
-            submitting.refused(self._book, session, message.request_id, error)
+            if not submitting.refused(self._book, session, message.request_id, error):
+                rooms.refused(self._book, session, message.request_id, error)
         else:
             link.error = error
             self._book.out.append(opening.notice_of(error))

@@ -130,7 +130,8 @@ def start_leaving(book: Book, link: Link, after_ms: int) -> None:
 def may_leave(book: Book, link: Link) -> bool:
     """Is nothing awaited here any more?  If something is, look again in a moment."""
     sent = (r.is_sent for s in link.sessions.values() for r in s.requests.values())
-    if book.now_ns >= link.leave_by_ns or not any(sent):
+    said = (t.sent_count for s in link.sessions.values() for t in s.turns.values())
+    if book.now_ns >= link.leave_by_ns or not (any(sent) or any(said)):
         return True
     book.timers.set(link, "leave", book.now_ns + int(LEAVE_LOOK_S * NS_PER_S))
     return False

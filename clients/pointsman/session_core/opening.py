@@ -8,7 +8,7 @@ unfinished and the last result it has, and submits again what the server calls u
 import msgspec
 
 from pointsman.backoff import NS_PER_S, Backoff
-from pointsman.session_core import links, submitting
+from pointsman.session_core import links, rooms, submitting, talking
 from pointsman.session_core.events import (
     CloseSession,
     Notice,
@@ -122,6 +122,11 @@ def _named(session: Session, bytes_left: int) -> list[str]:
             break
         if request.is_sent:
             named.append(request_id)
+    for request_id in talking.names(session):
+        bytes_left -= len(request_id.encode()) + ID_ROOM_BYTES
+        if bytes_left < 0:
+            break
+        named.append(request_id)
     return named
 
 
@@ -145,6 +150,7 @@ def acknowledged(book: Book, link: Link, ack: SessionInitAck) -> None:
     links.set_interval(book, link, ack.heartbeat_interval_s)
     book.out.append(SessionOpened(session.handle, ack, session.was_open))
     session.was_open = True
+    rooms.enter_again(book, session)
     submitting.settle(book, session, ack.unfinished)
     if session.is_closing:
         try_to_close(book, session)
@@ -164,7 +170,11 @@ def _learn_place(book: Book, link: Link, ack: SessionInitAck) -> None:
 
 
 def moved(book: Book, link: Link, message: Moved) -> None:
-    """The session belongs to another worker: go there."""
+    """The session belongs to another worker, or its room does: go there."""
+    if message.room:
+        if (session := rooms.moved(book, link, message)) is not None:
+            try_to_move(book, session)
+        return
     session = link.sessions.get(message.ref)
     if session is None:
         return
@@ -177,6 +187,11 @@ def moved(book: Book, link: Link, message: Moved) -> None:
         session.trouble = "workers sent the session to and fro"
         _retry(book, session, None)
         return
+    _go(book, session, message)
+
+
+def _go(book: Book, session: Session, message: Moved) -> None:
+    link = session.link
     _leave(book, session)
     if link.role is Role.TRUNK:
         _put_on(book, session, _trunk(book, message.shard, message.address))
@@ -184,6 +199,16 @@ def moved(book: Book, link: Link, message: Moved) -> None:
     links.hang_up(book, link, "moved")
     link = links.new_link(book, Role.SESSION, message.shard, message.address)
     _put_on(book, session, link)
+
+
+def try_to_move(book: Book, session: Session) -> None:
+    """Go to the worker of the session's room, if nothing is awaited from this one."""
+    move = session.move
+    if move is None or session.is_closing or not rooms.may_move(session):
+        return
+    submitting.pump(book, session.link)  # the last results are acknowledged first
+    rooms.leave_old(book, session, move)
+    _go(book, session, move)
 
 
 def _leave(book: Book, session: Session) -> None:
@@ -255,7 +280,7 @@ def interrupted(book: Book, session: Session, reason: str) -> None:
     book.timers.clear(session, "init_end", "doubt", "retry")
     submitting.interrupted(session)
     session.is_close_sent = False
-    if session.is_closing and not session.requests:
+    if session.is_closing and not (session.requests or session.turns):
         end(book, session, None)
 
 
@@ -268,7 +293,10 @@ def close(book: Book, event: CloseSession) -> None:
     if session is None:
         return
     session.is_closing = True
-    if not event.flush:
+    submitting.stay(book, session)
+    if event.flush:
+        talking.finish_all(book, session)
+    else:
         submitting.fail_all(book, session, error_info(Code.CANCELLED, "the session was closed"))
     end_ns = book.now_ns + int(event.within_s * NS_PER_S)
     if event.within_s <= 0:
@@ -281,7 +309,7 @@ def close(book: Book, event: CloseSession) -> None:
 def try_to_close(book: Book, session: Session) -> None:
     """Ask for the end once nothing is open; without a connection there is nobody to ask."""
     link = session.link
-    if session.requests or session.is_close_sent:
+    if session.requests or session.turns or session.is_close_sent:
         return
     if session.state is not SessionState.OPEN or link.connection is None:
         end(book, session, None)

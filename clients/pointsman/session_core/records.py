@@ -2,6 +2,7 @@
 
 Link     one connection to a worker, dialled again when it breaks while a session needs it
 Session  WAITING for its link -> OPENING (session_init sent) -> OPEN -> gone
+Turn     an utterance, kept with its sound until each of its jobs is answered
 Request  kept with its body from the wish until its result or error came, whatever breaks
 """
 
@@ -15,7 +16,8 @@ from pointsman.session_core.timers import Timers
 from pointsman_wire.link import Connection
 from pointsman_wire.messages import ErrorInfo
 from pointsman_wire.preamble import Role
-from pointsman_wire.session_messages import SessionInit, Submit
+from pointsman_wire.session_messages import Moved, SessionInit, Submit
+from pointsman_wire.talk.talk_messages import AudioChunk, RoomJoin, Utterance
 
 
 class SessionState(Enum):
@@ -47,6 +49,32 @@ class Request(msgspec.Struct, kw_only=True, eq=False):
     due: dict[str, int] = {}
 
 
+class Turn(msgspec.Struct, kw_only=True, eq=False):
+    """One utterance that is not wholly answered yet."""
+
+    key: int  # its ticket
+    handle: int
+    utterance_id: str
+    frames: list[tuple[Utterance | AudioChunk, bytes]] = []
+    size: int = 0  # of all its payloads
+    # How many frames the server was sent, on this connection or one that it took up again.
+    sent_count: int = 0
+    is_complete: bool = False
+    is_cancelled: bool = False
+    # Request ids of its jobs as the server told them, and those that have a result or refusal.
+    announced: dict[str, None] = {}
+    answered: dict[str, None] = {}
+    is_guessed: bool = False  # its own id stands in `announced`, and the server has not said so
+    next_partial: dict[str, tuple[int, int]] = {}
+
+    def __repr__(self) -> str:
+        return f"Turn({self.utterance_id!r}, {self.size} bytes)"
+
+    def open_ids(self) -> list[str]:
+        """Which of its jobs are not answered?"""
+        return [request_id for request_id in self.announced if request_id not in self.answered]
+
+
 class Session(msgspec.Struct, kw_only=True, eq=False):
     """One session, over all its connections."""
 
@@ -61,6 +89,10 @@ class Session(msgspec.Struct, kw_only=True, eq=False):
     payload_bytes_max: int = 0
     last_result: int = 0
     requests: dict[str, Request] = {}
+    turns: dict[str, Turn] = {}  # utterances by their ids
+    room: RoomJoin | None = None  # as it is to be entered on every connection
+    # The room is another worker's: go there when what was sent here is answered.
+    move: Moved | None = None
     # How often it was sent elsewhere without ever opening.
     moves: int = 0
     was_open: bool = False
@@ -123,6 +155,7 @@ class Book:
         self.timers = Timers()
         self.sessions: dict[int, Session] = {}
         self.requests: dict[int, Request] = {}
+        self.turns: dict[int, Turn] = {}  # by ticket
         self.open_bytes = 0
         # Trunks by shard; None is the one whose worker is not known yet.
         self.trunks: dict[int | None, Link] = {}
@@ -132,6 +165,8 @@ class Book:
         self.busy: dict[int, Link] = {}
         # Sessions whose last request may have ended while they wait to be closed.
         self.closing: dict[int, Session] = {}
+        # Sessions that may go to their room's worker, once the last answer has come.
+        self.moving: dict[int, Session] = {}
         self.worker_count = 0
         self.sessions_made = 0
         self._purposes = 0
@@ -147,7 +182,11 @@ class Book:
 
     def check(self) -> None:
         """Assert what must hold after every step."""
-        assert self.open_bytes == sum(len(r.payload) for r in self._open_requests())
+        sounds = sum(turn.size for turn in self.turns.values())
+        assert self.open_bytes == sounds + sum(len(r.payload) for r in self._open_requests())
+        for turn in self.turns.values():
+            assert self.sessions[turn.handle].turns[turn.utterance_id] is turn
+            assert turn.size == sum(len(payload) for _, payload in turn.frames)
         for ticket, request in self.requests.items():
             assert ticket in request.tickets
             session = self.sessions[request.handle]

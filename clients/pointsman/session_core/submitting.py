@@ -7,7 +7,7 @@ flooded, and a fast one never waits.
 import msgspec
 
 from pointsman.backoff import NS_PER_S
-from pointsman.session_core import links
+from pointsman.session_core import links, talking
 from pointsman.session_core.events import (
     JobWasAccepted,
     Notice,
@@ -104,7 +104,7 @@ def queue(book: Book, session: Session, request: Request) -> None:
     """Have a request sent as soon as session and window allow."""
     request.is_sent = False
     request.next_partial = (0, 0)
-    if session.state is SessionState.OPEN:
+    if session.state is SessionState.OPEN and session.move is None:
         session.link.unsent[request.key] = request
         book.mark_busy(session.link)
 
@@ -166,6 +166,8 @@ def _close(book: Book, session: Session, request: Request) -> list[int]:
     book.mark_busy(session.link)
     if session.is_closing:
         book.closing[session.handle] = session
+    if session.move is not None:
+        book.moving[session.handle] = session
     return request.tickets
 
 
@@ -179,6 +181,7 @@ def fail_all(book: Book, session: Session, error: ErrorInfo) -> None:
     """End every request of a session with an error."""
     for request in [*session.requests.values()]:
         fail(book, session, request, error)
+    talking.fail_all(book, session, error)
 
 
 # ---- what the worker says
@@ -188,6 +191,7 @@ def accepted(book: Book, session: Session, job: AcceptedJob) -> None:
     """The worker holds the job."""
     request = session.requests.get(job.request_id)
     if request is None:
+        talking.accepted(book, session, job)
         return
     leave_window(session.link, request)
     book.mark_busy(session.link)
@@ -195,27 +199,37 @@ def accepted(book: Book, session: Session, job: AcceptedJob) -> None:
         book.out.append(JobWasAccepted(ticket, job))
 
 
-def refused(book: Book, session: Session, request_id: str, error: ErrorInfo) -> None:
-    """The worker takes the submit not; a stopping one leaves it to its successor."""
+def refused(book: Book, session: Session, request_id: str, error: ErrorInfo) -> bool:
+    """The worker takes the submit not; a stopping one leaves it to its successor.
+
+    Returns whether it was one of ours.
+    """
     request = session.requests.get(request_id)
     if request is None:
-        return
+        return talking.refused(book, session, request_id, error)
     if error.code == Code.SHUTTING_DOWN:
         leave_window(session.link, request)
         links.start_leaving(book, session.link, error.retry_after_ms or 0)
         queue(book, session, request)
-        return
-    fail(book, session, request, error)
+    else:
+        fail(book, session, request, error)
+    return True
 
 
 def result_came(book: Book, session: Session, result: Result, payload: bytes) -> None:
     """Acknowledge a result, and tell it if it is news."""
+    is_news = not result.number or result.number > session.last_result
     if result.number:
         session.last_result = max(session.last_result, result.number)
         session.link.unacknowledged[session.number] = session.last_result
         book.mark_busy(session.link)
+    if result.speaker:
+        if is_news:
+            talking.overheard(book, session, result, payload)
+        return
     request = session.requests.get(result.request_id)
     if request is None:
+        talking.result_came(book, session, result, payload)
         return
     for ticket in _close(book, session, request):
         book.out.append(ResultCame(ticket, result, payload))
@@ -245,12 +259,15 @@ def results_wait(book: Book, session: Session, waiting: ResultsWaiting) -> None:
             send_cancel(book, session, request)
         elif request.is_sent and not request.is_in_window:
             queue(book, session, request)
+    talking.say_again(book, session)
 
 
 def partial_came(book: Book, session: Session, partial: Partial, payload: bytes) -> None:
     """Tell a piece of a result once, in order; pieces of an older attempt are no news."""
     request = session.requests.get(partial.request_id)
     place = (partial.attempt, partial.seq)
+    if request is None:
+        talking.partial_came(book, session, partial, payload)
     if request is None or place < request.next_partial:
         return
     request.next_partial = (partial.attempt, partial.seq + 1)
@@ -261,6 +278,8 @@ def partial_came(book: Book, session: Session, partial: Partial, payload: bytes)
 def progress_came(book: Book, session: Session, progress: Progress) -> None:
     """Pass on that a job is alive."""
     request = session.requests.get(progress.request_id)
+    if request is None:
+        talking.progress_came(book, session, progress)
     for ticket in request.tickets if request else []:
         book.out.append(ProgressCame(ticket, progress))
 
@@ -318,7 +337,7 @@ def settle(book: Book, session: Session, answers: dict[str, str]) -> None:
 
     `answers` says of ids that were named: running, ended or unknown.
     """
-    in_doubt = False
+    in_doubt = talking.settle(book, session, answers)
     for request_id, request in [*session.requests.items()]:
         answer = answers.get(request_id, "unknown") if request.is_sent else "unknown"
         if answer == "unknown" and request.is_cancelled:
@@ -335,10 +354,21 @@ def settle(book: Book, session: Session, answers: dict[str, str]) -> None:
         session.doubted = {i for i, answer in answers.items() if answer == "ended"}
 
 
+def stay(book: Book, session: Session) -> None:
+    """The session goes nowhere after all: send what was to be sent from there."""
+    session.move = None
+    for request in session.requests.values():
+        if not request.is_sent:
+            queue(book, session, request)
+    for turn in session.turns.values():
+        talking.pump(book, session, turn)
+
+
 def ask_again(book: Book, session: Session) -> None:
     """Results that the server said to have did not come: submit their requests again."""
     for request_id in sorted(session.doubted):
         request = session.requests.get(request_id)
         if request is not None and not request.is_in_window:
             queue(book, session, request)
+    talking.say_again(book, session, session.doubted)
     session.doubted = set()

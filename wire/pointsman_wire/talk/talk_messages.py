@@ -57,6 +57,18 @@ class Utterance(Message, tag="utterance", frozen=True, kw_only=True):
     priority: Priority = "interactive"
     preferred_node: Name = ""
     explain: bool = False
+    trace_id: Name = ""
+
+
+class UtteranceJobs(Message, tag="utterance_jobs", frozen=True, kw_only=True):
+    """An utterance is understood: these are all its jobs, told before any is accepted or refused.
+
+    Told once more with further ids where what was recognised decides the language.
+    """
+
+    session_number: Number = 0
+    utterance_id: UtteranceId = ""
+    request_ids: list[str] = []
 
 
 class AudioChunk(Message, tag="audio_chunk", frozen=True, kw_only=True):
@@ -79,6 +91,7 @@ class AudioChunk(Message, tag="audio_chunk", frozen=True, kw_only=True):
     priority: Priority = "interactive"
     preferred_node: Name = ""
     explain: bool = False
+    trace_id: Name = ""
 
 
 class UiEvent(Message, tag="ui_event", frozen=True, kw_only=True):

@@ -7,6 +7,7 @@ from collections import OrderedDict, deque
 
 import msgspec
 
+from pointsman_shm.rules.languages import normalise, normalise_all
 from pointsman_shm.rules.session_pool import PoolDecision, SessionBinding
 from pointsman_shm.tokens.judging import Scope
 from pointsman_wire.coordination.requests import SessionNotes
@@ -63,6 +64,7 @@ class Session(msgspec.Struct, eq=False, kw_only=True):
     token_id: str = ""  # of the token by which its client came in, "" for none
     scopes: Scope = Scope.ALL
     may_read: bool = True  # Scope.READ is among them
+    trace_id: str = ""  # of its jobs that name none
     asked: Asked | None = None  # its last request, as long as it wants for itself what it did then
     binding: SessionBinding | None = None
     last_node_id: str = ""
@@ -94,6 +96,17 @@ class Session(msgspec.Struct, eq=False, kw_only=True):
     filed_ns: int = 0
     is_closing: bool = False  # set once session_close asked for a flush
     is_closed: bool = False
+
+    def take_wishes(self, message: SessionInit) -> None:
+        """What its jobs want that say nothing else counts as its client says it last."""
+        is_auto = message.mode != "one_way" or normalise(message.src_lang) == "auto"
+        self.src_lang = "auto" if is_auto else message.src_lang
+        self.tgt_lang = message.tgt_lang
+        narrowed = message.auto_langs or [lang for lang in (message.lang_a, message.lang_b) if lang]
+        self.auto_langs = normalise_all(narrowed)
+        self.features = tuple(sorted(set(message.features)))
+        self.trace_id = message.trace_id
+        self.asked = None
 
 
 def listening(session: Session) -> Peer | None:

@@ -181,8 +181,9 @@ class OutcomeDesk:
             meta=message.meta if message is not None else None,
         )
         utterance_index = job.submit.utterance_index
+        trace_id = job.submit.trace_id or session.trace_id
         is_plain = error is None and utterance_index is None and job.placement is None
-        if is_plain and not (job.reasons or job.is_hedged):
+        if is_plain and not (job.reasons or job.is_hedged or trace_id):
             return result
         return replace(
             result,
@@ -190,5 +191,6 @@ class OutcomeDesk:
             placement=job.placement,
             attempts=[*job.reasons],
             hedged=job.is_hedged,
+            trace_id=trace_id,
             error=error,
         )

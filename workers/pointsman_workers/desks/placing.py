@@ -220,7 +220,8 @@ class PlacingDesk:
         )
         is_serial = job.session.line is not None
         is_plain = not (requirement.features or requirement.auto_langs or job.ends_at_ns)
-        is_plain = is_plain and not (submit.trace_id or submit.stream or is_serial)
+        trace_id = submit.trace_id or job.session.trace_id
+        is_plain = is_plain and not (trace_id or submit.stream or is_serial)
         if is_plain and submit.meta is None:
             return assignment
         left_ms = None
@@ -231,7 +232,7 @@ class PlacingDesk:
             features=[*requirement.features],
             auto_langs=[*requirement.auto_langs],
             meta=submit.meta,
-            trace_id=submit.trace_id,
+            trace_id=trace_id,
             deadline_ms=left_ms,
             stream=submit.stream,
             silence_ms=self._silence_ms if is_serial else 0,

@@ -10,7 +10,6 @@ from functools import partial
 from msgspec.structs import replace
 
 from pointsman_shm.memory.stats_names import Counter
-from pointsman_shm.rules.languages import normalise, normalise_all
 from pointsman_shm.tls.exposure import needs_token
 from pointsman_wire.errors import Code
 from pointsman_wire.limits import PROTOCOL_VERSION
@@ -219,13 +218,7 @@ class SessionDesk:
         shard.crowd.came(peer.address)
         peer.next_number += 1
         self.tokens.entered(session, message)
-        is_auto = message.mode != "one_way" or normalise(message.src_lang) == "auto"
-        session.src_lang = "auto" if is_auto else message.src_lang
-        session.tgt_lang = message.tgt_lang
-        narrowed = message.auto_langs or [lang for lang in (message.lang_a, message.lang_b) if lang]
-        session.auto_langs = normalise_all(narrowed)
-        session.features = tuple(sorted(set(message.features)))
-        session.asked = None
+        session.take_wishes(message)
         session.is_closing = session.is_closed = False
         self.touch(session)
         if session.may_read:

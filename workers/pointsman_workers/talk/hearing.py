@@ -22,7 +22,7 @@ from pointsman_workers.talk.voices import Voices
 
 _SHARED_FIELDS = (
     *("session_number", "utterance_id", "src_lang", "tgt_lang", "tgt_langs", "to", "services"),
-    *("utterance_index", "content_type", "priority", "preferred_node", "explain"),
+    *("utterance_index", "content_type", "priority", "preferred_node", "explain", "trace_id"),
 )
 
 
@@ -52,6 +52,8 @@ class HearingDesk:
         hearing = voice.hearing.get(message.utterance_id)
         if hearing is None:
             if self._is_late(voice, message.utterance_id):
+                if message.is_final:
+                    self._saying.repeat(voice, message.utterance_id)
                 return
             hearing = self._begin(voice, message)
             if hearing is None:
@@ -91,7 +93,7 @@ class HearingDesk:
         except UnknownSound as unknown:
             error = error_info(Code.INVALID_MESSAGE, str(unknown))
         if error is not None or sound is None:
-            voice.ended.append(message.utterance_id)  # told once, and not for every piece
+            voice.end(message.utterance_id)  # told once, and not for every piece
             assert error is not None, message.utterance_id
             self._saying.refuse(voice, message.utterance_id, error)
             return None
@@ -168,7 +170,7 @@ class HearingDesk:
         voice, utterance_id = hearing.voice, hearing.first.utterance_id
         hearing.is_over = True
         del voice.hearing[utterance_id]
-        voice.ended.append(utterance_id)
+        voice.end(utterance_id)
         self._count(voice, -hearing.sound.held_bytes)
         hearing.sound.clear()
 

@@ -3,15 +3,23 @@
 Only the desks of talk change them, inside a step.  None shows any sound when it is printed.
 """
 
-from collections import deque
-
 import msgspec
 
+from pointsman_wire.link import Connection
+from pointsman_wire.messages import ErrorInfo
 from pointsman_wire.talk.talk_messages import AudioChunk, Utterance
 from pointsman_workers.core.state import Key, Session
 from pointsman_workers.talk.sound import SoundBuffer
 
 ENDED_KEPT_MAX = 64
+
+
+class Ending(msgspec.Struct, eq=False):
+    """What became of an utterance that was spoken, and on which connection that was told."""
+
+    request_ids: list[str] = []
+    error: ErrorInfo | None = None
+    told_on: Connection | None = None
 
 
 class Room(msgspec.Struct, eq=False, kw_only=True):
@@ -29,7 +37,7 @@ class Voice(msgspec.Struct, eq=False, kw_only=True):
     pair: tuple[str, str] = ("", "")  # of a session that goes two ways
     hearing: "dict[str, Hearing]" = {}  # utterances that are being spoken, by id
     # Those that have ended, newest last: what comes late of them is dropped.
-    ended: "deque[str]" = msgspec.field(default_factory=lambda: deque(maxlen=ENDED_KEPT_MAX))
+    ended: "dict[str, Ending]" = {}
     said: "dict[Key, Said]" = {}  # jobs that have not been told
     sound_bytes: int = 0
     window_at_ns: int = 0  # the second in which pieces are counted
@@ -37,6 +45,15 @@ class Voice(msgspec.Struct, eq=False, kw_only=True):
     room: Room | None = None
     lang: str = ""  # in the room: what it speaks and hears
     name: str = ""
+
+    def end(self, utterance_id: str) -> Ending:
+        """Return what is remembered of an utterance that has ended; of few, the newest."""
+        ending = self.ended.get(utterance_id)
+        if ending is None:
+            ending = self.ended[utterance_id] = Ending()
+            if len(self.ended) > ENDED_KEPT_MAX:
+                del self.ended[next(iter(self.ended))]
+        return ending
 
 
 class Hearing(msgspec.Struct, eq=False, kw_only=True):

@@ -72,6 +72,7 @@ class RoomDesk:
                 shard=owner,
                 worker_count=self.shard.worker_count,
                 room=message.room,
+                session_number=session.number,
             )
             self.shard.outbox.send(session.peer.connection, moved)
 

@@ -13,7 +13,7 @@ from pointsman_wire.errors import Code
 from pointsman_wire.link import Connection
 from pointsman_wire.messages import ErrorInfo, error_info
 from pointsman_wire.session_messages import Submit
-from pointsman_wire.talk.talk_messages import UiEvent, Utterance
+from pointsman_wire.talk.talk_messages import UiEvent, Utterance, UtteranceJobs
 from pointsman_workers.core.lifecycle import JobState
 from pointsman_workers.core.shard import Shard
 from pointsman_workers.core.state import Job, Key, Peer, Session
@@ -83,13 +83,14 @@ class SayingDesk:
             return None
         if self.is_known(voice.session, utterance_id):
             return None
+        if any(said.utterance_id == utterance_id for said in voice.said.values()):
+            return None
         text = f"{self._open_max} utterances of the session are open; let some of them end"
         return error_info(Code.RATE_LIMITED, text, retry_after_ms=RETRY_AFTER_MS)
 
     def is_known(self, session: Session, utterance_id: str) -> bool:
         """Has the utterance become a job already?"""
-        key = (session.tenant, session.session_id, utterance_id)
-        return self.shard.window.find(key) is not None
+        return self.shard.window.find(_key(session, utterance_id)) is not None
 
     def say(self, turn: Turn) -> None:
         """Make the jobs of an utterance."""
@@ -110,8 +111,34 @@ class SayingDesk:
         if isinstance(legs, ErrorInfo):
             self.refuse(voice, wanted.utterance_id, legs)
             return
+        self._announce(voice, wanted.utterance_id, [leg.request_id for leg in legs])
         for leg in legs:
             self._submit(replace(turn, wanted=wanted), leg)
+
+    def _announce(self, voice: Voice, utterance_id: str, request_ids: list[str]) -> None:
+        """Tell the client all the jobs of an utterance, so that it knows when it has its answer."""
+        ending = voice.ended.get(utterance_id)
+        if ending is not None:
+            ending.request_ids = [*dict.fromkeys([*ending.request_ids, *request_ids])]
+        session = voice.session
+        if session.peer is not None:
+            if ending is not None:
+                ending.told_on = session.peer.connection
+            told = UtteranceJobs(
+                session_number=session.number, utterance_id=utterance_id, request_ids=request_ids
+            )
+            self.shard.outbox.send(session.peer.connection, told)
+
+    def repeat(self, voice: Voice, utterance_id: str) -> None:
+        """Tell a client that came back what has become of an utterance whose sound it repeats."""
+        ending, peer = voice.ended.get(utterance_id), voice.session.peer
+        if ending is None:
+            self._announce(voice, utterance_id, [utterance_id])
+        elif peer is not None and peer.connection != ending.told_on:
+            if ending.request_ids:
+                self._announce(voice, utterance_id, ending.request_ids)
+            elif ending.error is not None:
+                self.refuse(voice, utterance_id, ending.error)
 
     def _recognise(self, turn: Turn) -> None:
         """Ask first what was said in which language: that decides the direction."""
@@ -122,6 +149,9 @@ class SayingDesk:
             tgt=asked.tgt_lang,
             services=["asr"],
         )
+        utterance_id = turn.wanted.utterance_id
+        known = [utterance_id] if self.is_known(turn.voice.session, utterance_id) else []
+        self._announce(turn.voice, utterance_id, [leg.request_id, *known])
         self._submit(turn, leg, then=turn.wanted)
 
     def go_on(self, said: Said, job: Job) -> None:
@@ -166,14 +196,20 @@ class SayingDesk:
             content_type=WAV_TYPE if sound else TEXT_TYPE,
             stream=True,
             explain=wanted.explain,
+            trace_id=wanted.trace_id,
         )
         self._jobs.create_job(peer_of(session), submit, sound or wanted.text.encode())
 
     def refuse(self, voice: Voice, utterance_id: str, error: ErrorInfo) -> None:
         """Answer an utterance that gets no job."""
         session = voice.session
+        ending = voice.ended.get(utterance_id)
+        if ending is not None:
+            ending.error = error
         if session.peer is not None:
             connection = session.peer.connection
+            if ending is not None:
+                ending.told_on = connection
             self.shard.outbox.error(connection, error, session.number, utterance_id)
         event = UiEvent(utterance_id=utterance_id, event="ERROR", error=error)
         self._telling.tell(voice, (), event)

@@ -1,0 +1,1 @@
+"""People who talk, for users: what is said, what is heard, and rooms."""

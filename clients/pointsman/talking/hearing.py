@@ -1,0 +1,120 @@
+"""What a session hears of others: what they say, the steps of it, who is in the room."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+
+from pointsman.errors import SessionError
+from pointsman_wire.messages import Error, ErrorInfo
+from pointsman_wire.session_messages import MissingResult, Result
+from pointsman_wire.talk.talk_messages import RoomState, UiEvent
+
+HEARD_KEPT_MAX = 1_000
+
+
+class Heard(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that another session has said, in the language of this one."""
+
+    payload: bytes
+    content_type: str
+    meta: dict[str, Any]
+    speaker: str  # that session's id
+    request_id: str  # of that session
+    node_id: str
+
+    @property
+    def text(self) -> str:
+        """The translation, also where the payload is its sound; "" where there is none."""
+        spoken = self.meta.get("translation") or self.meta.get("heard")
+        if isinstance(spoken, str):
+            return spoken
+        return self.payload.decode() if self.content_type.startswith("text/") else ""
+
+    def __repr__(self) -> str:
+        return f"Heard({self.request_id!r} of {self.speaker!r}, {len(self.payload)} bytes)"
+
+
+Happening = Heard | UiEvent | RoomState | MissingResult
+
+
+class Ears:
+    """What a session has heard and nobody has read; of more than a thousand the newest."""
+
+    def __init__(self) -> None:
+        self.room = RoomState()
+        self.missed_count = 0
+        self._kept: deque[Happening] = deque(maxlen=HEARD_KEPT_MAX)
+        self._news = asyncio.Event()
+        self._is_over = False
+        self._entering: dict[str, asyncio.Future[RoomState]] = {}
+
+    def take(self, message: UiEvent | Result | RoomState | Error, payload: bytes) -> None:
+        """Somebody has said or done something."""
+        if isinstance(message, Error):
+            self._refused(message.request_id, message.error)
+        elif isinstance(message, Result):
+            self.keep(_heard(message, payload))
+        else:
+            if isinstance(message, RoomState):
+                self._entered(message)
+            self.keep(message)
+
+    def keep(self, happening: Happening) -> None:
+        """Keep it for the reader."""
+        self.missed_count += len(self._kept) == HEARD_KEPT_MAX
+        self._kept.append(happening)
+        self._news.set()
+
+    def over(self) -> None:
+        """The session is over."""
+        self._is_over = True
+        self._news.set()
+        for entering in self._entering.values():
+            entering.cancel()
+
+    async def read(self) -> AsyncIterator[Happening]:
+        """Yield what is heard, until the session is over."""
+        while True:
+            while self._kept:
+                yield self._kept.popleft()
+            if self._is_over:
+                return
+            self._news.clear()
+            await self._news.wait()
+
+    # ---- rooms
+
+    async def entered(self, room: str) -> RoomState:
+        """Wait for the answer to room_join.  Raises SessionError."""
+        entering = self._entering.get(room)
+        if entering is None:
+            entering = self._entering[room] = asyncio.get_running_loop().create_future()
+        try:
+            return await asyncio.shield(entering)
+        finally:
+            self._entering.pop(room, None)
+
+    def _entered(self, state: RoomState) -> None:
+        self.room = state
+        entering = self._entering.get(state.room)
+        if entering is not None and state.members and not entering.done():
+            entering.set_result(state)
+
+    def _refused(self, room: str, error: ErrorInfo) -> None:
+        entering = self._entering.get(room)
+        if entering is not None and not entering.done():
+            entering.set_exception(SessionError(error))
+
+
+def _heard(result: Result, payload: bytes) -> Heard:
+    return Heard(
+        payload=payload,
+        content_type=result.content_type,
+        meta=result.meta or {},
+        speaker=result.speaker,
+        request_id=result.request_id,
+        node_id=result.node_id,
+    )
