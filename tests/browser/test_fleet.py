@@ -3,18 +3,26 @@
 import os
 import signal
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 import pytest_asyncio
 
 pytest.importorskip("playwright", reason="playwright is not installed: pip install playwright")
 
-from browser.browser_harness import CHROMIUM, PATIENCE_MS, chromium, spoken_once
+from browser.browser_harness import (
+    CHROMIUM,
+    PATIENCE_MS,
+    chromium,
+    service_with_pages,
+    speaking_node,
+    spoken_once,
+)
 from browser.fed_fleet import FedConsole, fed_console
 from playwright.async_api import Browser, Page, expect
 from supervised_service import place
 
+from pointsman import JobFailed, JobRefused, connect
 from pointsman_shm.memory.rows import NodeState
 
 pytestmark = [
@@ -153,3 +161,28 @@ async def test_a_stopped_service_is_shown_as_old_and_comes_back(
         await expect(page.locator("#state")).to_contain_text("Live")
         await expect(page.locator("#trouble")).to_be_hidden()
         await expect(page.locator("#nodes-place")).to_contain_text("of 3,000")
+
+
+async def test_three_real_nodes_their_work_and_why_it_went_where(browser: Browser) -> None:
+    with service_with_pages() as service:
+        async with AsyncExitStack() as stack:
+            for node_id, tgt in (("studio", "es"), ("desk", "es"), ("attic", "fr")):
+                await stack.enter_async_context(speaking_node(service, node_id, tgt))
+            session = await stack.enter_async_context(connect(service.address, src="en", tgt="es"))
+            other = await stack.enter_async_context(connect(service.address, src="en", tgt="ja"))
+            page = await stack.enter_async_context(fleet_page(browser, service.address))
+            await expect(page.locator("#nodes tbody th")).to_have_text(["attic", "desk", "studio"])
+            await session.submit("a secret sentence", services=["nmt"])
+            with pytest.raises((JobRefused, JobFailed)):
+                await other.submit("and another", services=["nmt"])
+            refused = page.locator("#decisions tr", has_text="nobody translates that pair")
+            await expect(refused).to_be_visible()
+            placed = page.locator("#decisions tbody tr", has_text="en → es").first
+            await placed.get_by_role("button").click()
+            why = page.get_by_role("dialog", name="Why")
+            await expect(why).to_contain_text("got it, found in pools")
+            await page.keyboard.press("Escape")
+            await expect(why).to_be_hidden()
+            await expect(page.locator("#reasons")).to_contain_text("nobody translates that pair")
+            await expect(page.locator("#coverage .weak").first).to_be_visible()
+            assert "secret" not in await page.content()

@@ -12,9 +12,12 @@ from functools import partial
 from importlib.metadata import version
 from time import monotonic
 
+from pointsman_sched.console.admin.asking import Processes
+from pointsman_sched.console.admin.reading import Reading
 from pointsman_sched.console.dashboard.eye import FleetEye
 from pointsman_sched.console.dashboard.live import dashboard_routes
 from pointsman_sched.console.dashboard.sampler import About, Sampler
+from pointsman_sched.console.dashboard.work import keep_asking
 from pointsman_sched.console.hall import Hall
 from pointsman_sched.console.languages import LanguageDesk
 from pointsman_sched.console.observing.observer import Observer
@@ -64,9 +67,14 @@ class ConsoleProcess:
         stack.callback(observer.close)
         workers = [paths.admin(f"worker-{index}") for index in range(self._options.worker_count)]
         sampler = self._sampler(observer)
+        reading = Reading(Processes(paths.admin, self._options.worker_count))
+        asking = keep_asking(reading, sampler.picture, lambda: sampler.viewer_count > 0)
+        stack.callback(self._loop.create_task(asking).cancel)
         routes = [
             *observing_routes(observer, config.metrics),
-            *dashboard_routes(sampler, config.fleet, config.viewers_max),
+            *dashboard_routes(
+                sampler, reading, access=config.fleet, viewers_max=config.viewers_max
+            ),
         ]
         pages = make_pages(LanguageDesk(workers), routes)
         hall = Hall(pages, connections_max=config.connections_max, request_s=config.request_s)

@@ -9,19 +9,27 @@ says nothing of the service, is shown to everybody.
 import asyncio
 from http import HTTPStatus
 
+import msgspec
+from msgspec.structs import replace
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from pointsman_sched.console.admin.problems import ApiError
+from pointsman_sched.console.admin.reading import Reading
+from pointsman_sched.console.admin.views import ExplainedView
 from pointsman_sched.console.dashboard.sampler import Sampler
 from pointsman_sched.console.observing.routes import Access, may_see
+from pointsman_wire.queries.explain_messages import ExplainQuery
 
 NOT_HERE = "the dashboard is shown on the service's own machine only; console.fleet can change that"
 TOO_MANY = "as many pages watch already as console.viewers_max allows"
 
 
-def dashboard_routes(sampler: Sampler, access: Access, viewers_max: int) -> list[Route]:
+def dashboard_routes(
+    sampler: Sampler, reading: Reading, *, access: Access, viewers_max: int
+) -> list[Route]:
     """Return the routes."""
 
     async def live(request: Request) -> Response:
@@ -31,7 +39,32 @@ def dashboard_routes(sampler: Sampler, access: Access, viewers_max: int) -> list
             return PlainTextResponse(TOO_MANY, HTTPStatus.SERVICE_UNAVAILABLE)
         return LiveResponse(sampler)
 
-    return [Route("/fleet/live", live)]
+    async def why(request: Request) -> Response:
+        if not may_see(request, access):
+            return PlainTextResponse(NOT_HERE, HTTPStatus.FORBIDDEN)
+        try:
+            asked = {"request_id": request.query_params.get("request", "")}
+            explained = await reading.explain(msgspec.convert(asked, ExplainQuery))
+        except msgspec.ValidationError as error:
+            return PlainTextResponse(f"no request id: {error}", HTTPStatus.BAD_REQUEST)
+        except ApiError as error:
+            return PlainTextResponse(f"{error.detail}: {error.todo}", error.status)
+        return Response(
+            msgspec.json.encode(_without_sessions(explained)),
+            headers={"Cache-Control": "no-store"},
+            media_type="application/json",
+        )
+
+    return [Route("/fleet/live", live), Route("/fleet/why", why)]
+
+
+def _without_sessions(explained: ExplainedView) -> ExplainedView:
+    """Leave out whose sessions they are: the page says what the service does, not who talks."""
+    return replace(
+        explained,
+        decisions=[replace(view, session_id="", replay=None) for view in explained.decisions],
+        jobs=[replace(job, session_id="") for job in explained.jobs],
+    )
 
 
 class LiveResponse(Response):

@@ -61,9 +61,10 @@ class Sampler:
     def enter(self) -> None:
         """Somebody begins to watch: what is shown is of now."""
         self.viewer_count += 1
-        if monotonic_ns() - self._looked_at_ns > LOOK_NS:
+        if self.viewer_count == 1:
             self._timer.cancel()
-            self._look_again()
+            rest_ns = LOOK_NS - (monotonic_ns() - self._looked_at_ns)
+            self._timer = self._loop.call_later(max(0, rest_ns) / 1e9, self._look_again)
 
     def leave(self) -> None:
         """Somebody watches no more."""

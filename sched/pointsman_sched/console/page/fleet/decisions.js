@@ -46,8 +46,9 @@ export class Decisions {
     const again = decision.attempt > 1 ? `, attempt ${decision.attempt}` : "";
     say(cellOf(row, 2), decision.node_id ? `${decision.node_id}${again}` : refusal);
     cellOf(row, 2).classList.toggle("refused", !decision.node_id);
-    const waited = decision.waited_ms >= 1 ? `, waited ${duration(decision.waited_ms * 1_000)}` : "";
-    say(cellOf(row, 3), `${decision.taken_us ? duration(decision.taken_us) : "–"}${waited}`);
+    const waited = decision.waited_ms >= 1 ? `waited ${duration(decision.waited_ms * 1_000)}` : "";
+    const took = decision.taken_us ? duration(decision.taken_us) : "";
+    say(cellOf(row, 3), [took, waited].filter(Boolean).join(", ") || "–");
     const label = `Why ${askedWords(decision)} came to ${decision.node_id || "nobody"}`;
     const button = row.querySelector("button");
     if (button && button.getAttribute("aria-label") !== label) button.setAttribute("aria-label", label);

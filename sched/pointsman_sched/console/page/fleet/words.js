@@ -35,6 +35,8 @@ const REASONS = /** @type {Record<string, string>} */ ({
   no_lane: "the nodes have no connection to the worker",
   no_nodes: "there are no nodes",
   no_eligible_pool: "no pool may do it",
+  all_busy: "all that can do it were busy",
+  none_can: "nobody could do it just then",
 });
 
 /** @param {string} name */
