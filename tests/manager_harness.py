@@ -9,6 +9,7 @@ from manager_invariants import Invariants, check_published
 from pointsman_sched.core.events import Record, Recorded, RegistryEntry, WorkerSaid
 from pointsman_sched.core.federation.settings import FederationSettings
 from pointsman_sched.core.fleet.node import Node
+from pointsman_sched.core.joining.certified import Authority
 from pointsman_sched.core.manager_core import ManagerCore
 from pointsman_sched.core.setup import ManagerSetup, SharedMemory, pass_crash_point
 from pointsman_shm.config import Config, NodesConfig, PoolsConfig
@@ -33,11 +34,12 @@ from pointsman_shm.uplink import WorkerHello
 from pointsman_wire.control_messages import Heartbeat, LanesReady, Register, Registered, Service
 from pointsman_wire.link import Accepted, Close, Closed, Connection, Received, Send
 from pointsman_wire.messages import Error, Message
-from pointsman_wire.preamble import Preamble, Role
+from pointsman_wire.preamble import Preamble, Role, Secured
 
 SECOND = 1_000_000_000
 MS = 1_000_000
 START_NS = 1_000 * SECOND
+WALL_OFFSET_NS = 1_800_000_000 * SECOND
 WORKERS = 2
 M = TypeVar("M", bound=Message)
 
@@ -67,8 +69,14 @@ class Harness:
         crash: Callable[[str], None] = pass_crash_point,
         is_checked: bool = True,
         instance: str = "",
+        authority: Authority | None = None,
     ) -> None:
-        """`instance` names one of a fleet of several; without it this one is on its own."""
+        """`instance` names one of a fleet of several; without it this one is on its own.
+
+        With an `authority` there is a TLS port, by which nodes may come.
+        """
+        self.authority = authority
+        self.wall_offset_ns = 0 if authority is None else WALL_OFFSET_NS
         self.config = config or config_with()
         self.instance = instance
         self.crash = crash
@@ -122,6 +130,8 @@ class Harness:
                 instance_uid=f"uid-{self.instance}" if self.instance else "uid",
                 federation=FederationSettings() if self.instance else None,
                 registry=tuple(self.registry),
+                authority=self.authority,
+                wall_clock_offset_ns=self.wall_offset_ns,
                 crash=self.crash,
             )
         )
@@ -171,10 +181,15 @@ class Harness:
 
     # ---- what nodes and workers do
 
-    def dial(self, role: Role = Role.CONTROL, peer: str = "10.0.0.1") -> Connection:
+    def dial(
+        self,
+        role: Role = Role.CONTROL,
+        peer: str = "10.0.0.1",
+        secured: Secured | None = None,
+    ) -> Connection:
         self.last_connection += 1
         connection = Connection(self.last_connection)
-        self.feed(Accepted(connection, Preamble(role, None), peer))
+        self.feed(Accepted(connection, Preamble(role, None, secured=secured), peer))
         return connection
 
     def say(self, connection: Connection, *messages: Message) -> list[object]:

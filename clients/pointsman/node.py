@@ -21,6 +21,7 @@ import threading
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
+from pathlib import Path
 from typing import Any, TypeVar, Unpack
 
 import msgspec
@@ -38,12 +39,14 @@ from pointsman.node_core.events import (
     MeasureResources,
     Notice,
     PauseWished,
+    RenewWished,
     ResourcesMeasured,
     ServicesChanged,
     StartJob,
     StateChanged,
     StopJob,
     Stopped,
+    StoreCertificate,
     StoreEpoch,
     StoreIdentity,
 )
@@ -54,6 +57,7 @@ from pointsman.recording.agent_scribe import AgentScribe
 from pointsman.recording.history_file import HistoryFile
 from pointsman.recording.recorded_core import RecordedCore
 from pointsman.resources import ResourceProbe
+from pointsman.secure.node_identity import NodeIdentity, introduced_by
 from pointsman.secure.reaching import dialling
 from pointsman_wire.control_messages import Service, ToNode
 from pointsman_wire.lane_messages import AssignAck, LaneToNode, NodeResult
@@ -87,6 +91,8 @@ class Node:
     def __init__(self, address: str, **options: Unpack[NodeOptions]) -> None:
         settings = NodeSettings(**options)
         self._dialling = dialling(address, belief_of(settings))
+        if settings.enrol and not (self._dialling.tls and settings.state_dir and settings.node_id):
+            raise ValueError("enrol: needs tls://HOST:PORT, a node_id, and a state_dir for the key")
         self.address = address
         self.services = settings.services
         self.asr = settings.asr
@@ -218,6 +224,9 @@ class _RunningNode:
         self._policy = OwnerPolicy(probes, lambda reason: node._pause("policy", reason))
         self._has_policy = bool(probes)
         node._pause("policy", "")
+        place, self._identity = node._dialling, None
+        if place.tls is not None and node.state_dir is not None:
+            self._identity = NodeIdentity(Path(node.state_dir), place.place, place.tls)
         self._core = AgentCore(self._setup())
         history = node._settings.history
         self._history = HistoryFile(history) if history else None
@@ -234,6 +243,7 @@ class _RunningNode:
             MeasureResources: lambda _: self.post(self._measured()),
             StoreEpoch: lambda c: self._store.keep_epoch(c.instance_uid, c.shard, c.epoch),
             StoreIdentity: self._keep_identity,
+            StoreCertificate: self._keep_certificate,
             StateChanged: self._state_changed,
             Notice: lambda notice: _log.warning(notice.text),
             GiveUp: self._give_up,
@@ -270,7 +280,15 @@ class _RunningNode:
         takes_signals = self._take_signals()
         ends: set[asyncio.Future[None]] = {self._stopped, self._driver.broken}
         judging: asyncio.Task[None] | None = None
+        renewing: asyncio.Task[None] | None = None
         try:
+            identity = self._identity
+            if identity is not None and await identity.is_shown(
+                introduced_by(self._node._settings)
+            ):
+                keeping = identity.keep_fresh(lambda request: self.post(RenewWished(request)))
+                renewing = self._loop.create_task(keeping)
+                ends.add(renewing)
             if self._has_policy:  # judged before the first heartbeat, so that no job slips in
                 await self._policy.judge()
                 judging = self._loop.create_task(self._policy.run())
@@ -286,8 +304,8 @@ class _RunningNode:
         finally:
             if takes_signals:
                 self._loop.remove_signal_handler(signal.SIGTERM)
-            if judging is not None:
-                judging.cancel()
+            for task in filter(None, (judging, renewing)):
+                task.cancel()
             await self._policy.end()
             await self._runner.end()
             await self._driver.end(timeout_s=0.0 if self._runner.has_failed else 1.0)
@@ -296,6 +314,10 @@ class _RunningNode:
             if self._history is not None:
                 self._history.close()
             self.gone.set()
+
+    def _keep_certificate(self, store: StoreCertificate) -> None:
+        if self._identity is not None:
+            self._identity.take(store.certificate)
 
     def post(self, event: object) -> None:
         """Tell the core something."""

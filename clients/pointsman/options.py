@@ -38,6 +38,8 @@ class NodeOptions(TypedDict, total=False):
     tls: ssl.SSLContext | None  # a context of your own; or, with tls:// and wss://, one of
     ca: str | Path | None  # who has signed the server's certificate (PEM); the system's by default
     pin: str  # the server's key itself, "sha256:...", as the service says it
+    enrol: str  # an introduction (pointsman enrol), for a node that has no certificate yet
+    pool: str  # the pool that it was introduced for
     tenant: str
     accept_public_jobs: bool
     pool_hints: Sequence[str]
@@ -134,6 +136,8 @@ class NodeSettings(msgspec.Struct, frozen=True, kw_only=True):
     tls: ssl.SSLContext | None = None
     ca: str | Path | None = None
     pin: str = ""
+    enrol: str = ""
+    pool: str = ""
     tenant: str = ""
     accept_public_jobs: bool = True
     pool_hints: Sequence[str] = ()

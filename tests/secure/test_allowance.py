@@ -28,6 +28,14 @@ def test_handshakes_that_never_end_are_bounded_and_free_their_place_when_they_do
     assert [allowance.take(0.0), allowance.take(0.0)] == [True, False]
 
 
+def test_looking_for_somebody_who_is_not_there_costs_nothing() -> None:
+    allowance = HandshakeAllowance(per_s_max=1, under_way_max=1, now_s=0.0)
+    for _ in range(3):
+        assert allowance.take(0.0)
+        allowance.was_not_needed()
+    assert [allowance.take(0.0), allowance.take(0.0)] == [True, False]
+
+
 def test_a_clock_that_stands_still_or_goes_back_earns_nothing() -> None:
     allowance = HandshakeAllowance(per_s_max=1, under_way_max=9, now_s=10.0)
     assert allowance.take(10.0)

@@ -13,6 +13,8 @@ CAPABILITY_SCHEMA_VERSION = 1
 NODE_ID_PATTERN = r"^[A-Za-z0-9._:-]*\Z"
 NodeId = Annotated[str, msgspec.Meta(max_length=NODE_ID_LENGTH_MAX, pattern=NODE_ID_PATTERN)]
 Name = Annotated[str, msgspec.Meta(max_length=128)]
+# What a certificate can hold, in a field of 64 characters.
+PoolName = Annotated[str, msgspec.Meta(max_length=64, pattern=NODE_ID_PATTERN)]
 Names = Annotated[list[Name], msgspec.Meta(max_length=256)]
 Language = Annotated[str, msgspec.Meta(max_length=16)]
 Languages = Annotated[list[Language], msgspec.Meta(max_length=256)]
@@ -79,6 +81,30 @@ class Register(Message, tag="register", frozen=True, kw_only=True):
     pool_hints: Names = []
     labels: Annotated[dict[Name, Name], msgspec.Meta(max_length=64)] = {}
     owner_policy: Names = []
+
+
+class Enrol(Message, tag="enrol", frozen=True, kw_only=True):
+    """Become a node, over TLS: with an introduction, and a signing request for a key of its own."""
+
+    secret: Annotated[str, msgspec.Meta(max_length=128)]
+    name: Annotated[
+        str, msgspec.Meta(min_length=1, max_length=NODE_ID_LENGTH_MAX, pattern=NODE_ID_PATTERN)
+    ]
+    pool: PoolName = ""
+    request: Annotated[bytes, msgspec.Meta(max_length=4096)] = b""
+
+
+class Renew(Message, tag="renew", frozen=True, kw_only=True):
+    """Ask for a newer certificate for the same key, on a connection that has shown one."""
+
+    request: Annotated[bytes, msgspec.Meta(max_length=4096)] = b""
+
+
+class Enrolled(Message, tag="enrolled", frozen=True, kw_only=True):
+    """The answer to enrol and renew: show this certificate from the next connection on."""
+
+    name: str
+    certificate: bytes
 
 
 class Registered(Message, tag="registered", frozen=True, kw_only=True):
@@ -156,5 +182,5 @@ class Leave(Message, tag="leave", frozen=True, kw_only=True):
     reason: Name = ""
 
 
-ToManager = Register | LanesReady | Heartbeat | Drain | Leave
-ToNode = Registered | HeartbeatAck | NodeStateChanged | Drain | Error
+ToManager = Register | LanesReady | Heartbeat | Drain | Leave | Enrol | Renew
+ToNode = Registered | HeartbeatAck | NodeStateChanged | Drain | Enrolled | Error

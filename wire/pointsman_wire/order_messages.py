@@ -9,7 +9,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from pointsman_wire.control_messages import NodeId
+from pointsman_wire.control_messages import NODE_ID_PATTERN, NodeId, PoolName
+from pointsman_wire.limits import NODE_ID_LENGTH_MAX
 from pointsman_wire.messages import Error, Message
 from pointsman_wire.queries.inbox_messages import InboxAnswer, InboxOrder
 
@@ -83,7 +84,53 @@ class LogLevel(Message, tag="log_level", frozen=True, kw_only=True):
     before: str
 
 
-ManagerOrder = PairOrder | ReloadOrder | ConfigDiffQuery
+class EnrolOrder(Message, tag="enrol_order", frozen=True, kw_only=True):
+    """Introduce a node of this name: issue a secret with which it gets its certificate."""
+
+    name: Annotated[
+        str, msgspec.Meta(min_length=1, max_length=NODE_ID_LENGTH_MAX, pattern=NODE_ID_PATTERN)
+    ]
+    pool: PoolName = ""
+    # A short code that can be read out, instead of a token.
+    is_code: bool = False
+    # Of a token; 0: 5 minutes.
+    lasts_s: Annotated[float, msgspec.Meta(ge=0, le=1800)] = 0.0
+
+
+class Introduction(Message, tag="introduction", frozen=True, kw_only=True):
+    """The secret, told this once, and how the node knows the server."""
+
+    secret: str
+    name: str
+    pool: str = ""
+    expires_in_s: float = 0.0
+    pin: str = ""
+    address: str = ""
+
+
+class RevokeOrder(Message, tag="revoke_order", frozen=True):
+    """No key proves this node's name any more; the node is ended at once."""
+
+    node_id: NodeId
+
+
+class Revoked(Message, tag="revoked", frozen=True, kw_only=True):
+    """It is done; `was_here`: the node was connected."""
+
+    node_id: str
+    was_here: bool = False
+
+
+ManagerOrder = PairOrder | ReloadOrder | ConfigDiffQuery | EnrolOrder | RevokeOrder
 SupervisorOrder = RestartOrder
 Order = ManagerOrder | SupervisorOrder | LogLevelOrder | InboxOrder
-OrderAnswer = PairingCode | ConfigDiff | RestartBegun | LogLevel | InboxAnswer | Error
+OrderAnswer = (
+    PairingCode
+    | ConfigDiff
+    | Introduction
+    | Revoked
+    | RestartBegun
+    | LogLevel
+    | InboxAnswer
+    | Error
+)

@@ -13,7 +13,7 @@ from pointsman.cli.fleet import command as fleet
 from pointsman.cli.inbox import command as inbox
 from pointsman.cli.keeping import command as keeping
 from pointsman.cli.orders import command as orders
-from pointsman.cli.orders import log_levels
+from pointsman.cli.orders import enrolling, log_levels
 from pointsman.cli.rolling import command as rolling
 from pointsman.cli.screen import say
 from pointsman.cli.tokens import command as tokens
@@ -33,6 +33,7 @@ for part in (
     submit,
     fleet,
     orders,
+    enrolling,
     log_levels,
     inbox,
     explain,

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import signal
+import sys
 from pathlib import Path
 from typing import TextIO
 
@@ -20,7 +21,10 @@ from pointsman.cli.offers import (
 )
 from pointsman.cli.options import (
     Asr,
+    Ca,
     Engines,
+    EnrolledPool,
+    Enrolment,
     Function,
     History,
     Label,
@@ -28,6 +32,7 @@ from pointsman.cli.options import (
     Nmt,
     NodeId,
     NodeStateDir,
+    Pin,
     Program,
     ReportLoad,
     Server,
@@ -70,6 +75,10 @@ def node(
     pause_file: PauseFiles = None,
     state_dir: NodeStateDir = None,
     token_file: TokenFile = None,
+    pin: Pin = "",
+    ca: Ca = None,
+    enrol: Enrolment = "",
+    pool: EnrolledPool = "",
     history: History = None,
 ) -> None:
     """Offer what this machine can do: name one of --engines, --handler and --exec.
@@ -96,6 +105,17 @@ def node(
         history=history,
     )
     offer = _offer_of(wish, engines=engines, handler=handler, program=program)
+    _begin(address, offer, {**personal, **proofs(pin, ca, enrol, pool)})
+
+
+def proofs(pin: str, ca: Path | None, enrol: str, pool: str) -> NodeOptions:
+    """Return these options; asks for an introduction that is given as "-"."""
+    if enrol == "-":
+        enrol = typer.prompt("introduction", hide_input=sys.stdin.isatty(), err=True)
+    return NodeOptions(pin=pin, ca=ca, enrol=enrol, pool=pool)
+
+
+def _begin(address: str, offer: Offer, personal: NodeOptions) -> None:
     made = _made(address, offer, personal)
     _show_offer(offer)
     asyncio.run(_serve(made, offer))
@@ -112,7 +132,7 @@ def _made(address: str, offer: Offer, personal: NodeOptions) -> Node:
     }
     try:
         made = Node(address, **options)
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         raise Trouble(str(error), code=USAGE) from None
     made.handler(offer.handler)
     return made
@@ -149,7 +169,7 @@ def usual_state_dir(node_id: str, address: str) -> Path | None:
         return None
     base = os.environ.get("XDG_STATE_HOME") or os.environ.get("LOCALAPPDATA")
     folder = Path(base) if base else Path.home() / ".local" / "state"
-    name = f"{node_id}@{address}".replace(":", "-")
+    name = f"{node_id}@{address.removeprefix('tls://')}".replace(":", "-")
     return folder / "pointsman" / "nodes" / name
 
 
@@ -165,7 +185,7 @@ async def _serve(made: Node, offer: Offer) -> None:
         raise Trouble(
             f"the server refuses this node: {error.code}: {error.message}", todo=error.hint
         ) from None
-    except NodeStateError as error:
+    except (ModuleNotFoundError, NodeStateError) as error:
         raise Trouble(str(error)) from None
     except HandlerUnstoppable as error:
         tell_trouble(str(error))

@@ -119,6 +119,17 @@ MaxConcurrency = Annotated[
 Label = Annotated[
     list[str] | None, typer.Option(help="A label; may be repeated.", metavar="KEY=VALUE")
 ]
+Pin = Annotated[str, typer.Option(help="With tls://: the server's key, sha256:...")]
+Ca = Annotated[
+    Path | None, typer.Option(help="With tls://: a file with who signed the server's certificate.")
+]
+Enrolment = Annotated[
+    str,
+    typer.Option(
+        "--enrol", envvar="POINTSMAN_ENROL", help="Enrol first; - asks for the introduction."
+    ),
+]
+EnrolledPool = Annotated[str, typer.Option("--pool", help="The pool it is introduced for.")]
 NodeStateDir = Annotated[
     Path | None, typer.Option(help="Where it keeps its key; usually a place by its name.")
 ]

@@ -8,6 +8,7 @@ import typer
 
 from pointsman.cli.endings import FAILED, USAGE, Commands, Trouble
 from pointsman.cli.options import (
+    Ca,
     DurabilityLevel,
     Idempotent,
     InputFile,
@@ -15,6 +16,7 @@ from pointsman.cli.options import (
     Json,
     OrderName,
     OutputFile,
+    Pin,
     PriorityClass,
     PriorityName,
     RequestId,
@@ -47,6 +49,7 @@ from pointsman.cli.submitting import (
 from pointsman.cli.tokens.given import given_token
 from pointsman.cli.words import DEFAULT_SERVER, checked_address, listed
 from pointsman.errors import JobRefused, PointsmanError, Unreachable
+from pointsman.options import ConnectOptions
 from pointsman.session import connect
 
 app = typer.Typer(cls=Commands)
@@ -78,6 +81,8 @@ def submit(
     timeout: Timeout = None,
     wait: Wait = None,
     token_file: TokenFile = None,
+    pin: Pin = "",
+    ca: Ca = None,
     as_json: Json = False,
 ) -> None:
     """Have one job done: a sound or a text goes in, its translation comes out.
@@ -102,15 +107,16 @@ def submit(
         wait_none_s=wait,
     )
     try:
-        ended = asyncio.run(_have_done(checked_address(server), wanted, given_token(token_file)))
-    except ValueError as error:
+        show = ConnectOptions(token=given_token(token_file), pin=pin, ca=ca)
+        ended = asyncio.run(_have_done(checked_address(server), wanted, show))
+    except (OSError, ValueError) as error:
         raise Trouble(str(error), code=USAGE) from None
     except PointsmanError as error:
         raise typer.Exit(_tell_refusal(error, server, as_json=as_json)) from None
     _tell(ended, out, as_json=as_json)
 
 
-async def _have_done(server: str, wanted: Wanted, token: str) -> Ended:
+async def _have_done(server: str, wanted: Wanted, show: ConnectOptions) -> Ended:
     waiting = err.status("waiting for the result") if err.is_terminal else None
     if waiting:
         waiting.start()
@@ -119,10 +125,12 @@ async def _have_done(server: str, wanted: Wanted, token: str) -> Ended:
             server,
             src=wanted.src,
             tgt=wanted.tgt,
-            token=token,
             session_id=session_id_of(wanted.request_id),
             order=wanted.order,
             connect_timeout_s=CONNECT_S,
+            token=show["token"],
+            pin=show["pin"],
+            ca=show["ca"],
         ) as session:
             return await submit_in(session, wanted)
     finally:

@@ -41,9 +41,9 @@ def labels(values: Iterable[str] | None) -> dict[str, str]:
 
 
 def checked_address(address: str) -> str:
-    """Return HOST:PORT unchanged, or raise Trouble when it is none."""
+    """Return HOST:PORT, or tls://HOST:PORT, unchanged, or raise Trouble when it is none."""
     try:
-        split_address(address)
+        split_address(address.removeprefix("tls://"))
     except AddressError as error:
         raise Trouble(f"--server: {error}", code=USAGE) from None
     return address

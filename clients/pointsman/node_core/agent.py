@@ -22,11 +22,13 @@ from pointsman.node_core.events import (
     PartialMade,
     PauseWished,
     ProgressMade,
+    RenewWished,
     ResourcesMeasured,
     ServicesChanged,
     StateChanged,
     StopJob,
     Stopped,
+    StoreCertificate,
     StoreIdentity,
 )
 from pointsman.node_core.fences import EpochTable
@@ -35,6 +37,7 @@ from pointsman.node_core.lane import Lane
 from pointsman.node_core.lane_work import LaneWork
 from pointsman_wire.control_messages import (
     Drain,
+    Enrolled,
     HeartbeatAck,
     LanesReady,
     Leave,
@@ -100,6 +103,7 @@ class AgentCore:
             ResourcesMeasured: self._resources_measured,
             ServicesChanged: self._services_changed,
             PauseWished: self._pause_wished,
+            RenewWished: lambda wish: self._out.extend(self._control.renew(wish.request)),
             DrainWished: self._drain_wished,
         }
         self._said: dict[type, Handler] = {
@@ -107,6 +111,7 @@ class AgentCore:
             HeartbeatAck: self._heartbeat_acked,
             NodeStateChanged: self._state_changed,
             Drain: self._told_to_drain,
+            Enrolled: lambda m: self._out.append(StoreCertificate(m.certificate)),
             Error: self._control_error,
             Unreadable: lambda m: self._answer(f"{m.name or 'a frame'}: {m.reason}"),
         }
@@ -283,12 +288,7 @@ class AgentCore:
         self._control.change_services(event.services)
 
     def _pause_wished(self, event: PauseWished) -> None:
-        control = self._control
-        is_news = event.paused != control.paused
-        control.paused = event.paused
-        control.pause_reason = event.reason if event.paused else ""
-        if is_news:
-            self._out += control.beat(self._now_ns)
+        self._out += self._control.pause(self._now_ns, event)
 
     def _drain_wished(self, event: DrainWished) -> None:
         by_ns = self._now_ns + int(event.deadline_s * NS_PER_S)

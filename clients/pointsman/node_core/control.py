@@ -14,9 +14,16 @@ from collections.abc import Callable
 import msgspec
 
 from pointsman.backoff import NS_PER_S, Backoff, Entropy, Patience, even_share
-from pointsman.node_core.events import Notice, ResourcesMeasured, StateChanged
+from pointsman.node_core.events import Notice, PauseWished, ResourcesMeasured, StateChanged
 from pointsman.node_core.lease import Lease
-from pointsman_wire.control_messages import Heartbeat, HeartbeatAck, Register, Registered, Service
+from pointsman_wire.control_messages import (
+    Heartbeat,
+    HeartbeatAck,
+    Register,
+    Registered,
+    Renew,
+    Service,
+)
 from pointsman_wire.errors import Code
 from pointsman_wire.link import Close, Connection, Dial, Send
 from pointsman_wire.messages import ErrorInfo
@@ -177,6 +184,19 @@ class ControlLink:
             pause_reason=self.pause_reason,
         )
         return [Send(self.connection, heartbeat)]
+
+    def pause(self, now_ns: int, wish: PauseWished) -> list[object]:
+        """Take the owner's wish; if it is news, tell it at once."""
+        is_news = wish.paused != self.paused
+        self.paused = wish.paused
+        self.pause_reason = wish.reason if wish.paused else ""
+        return self.beat(now_ns) if is_news else []
+
+    def renew(self, request: bytes) -> list[object]:
+        """Ask for a newer certificate; while there is no server the wish is dropped."""
+        if self.connection is None or self.registered is None:
+            return []
+        return [Send(self.connection, Renew(request=request))]
 
     # ---- time
 

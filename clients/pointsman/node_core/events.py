@@ -91,6 +91,12 @@ class PauseWished(msgspec.Struct, frozen=True):
     reason: str = ""
 
 
+class RenewWished(msgspec.Struct, frozen=True):
+    """The node's certificate should be renewed: this is the signing request."""
+
+    request: bytes
+
+
 class DrainWished(msgspec.Struct, frozen=True):
     """Take no new jobs, finish the running ones until the deadline, leave."""
 
@@ -140,6 +146,12 @@ class StoreIdentity(msgspec.Struct, frozen=True, gc=False):
 
     node_id: str
     key: str
+
+
+class StoreCertificate(msgspec.Struct, frozen=True, gc=False):
+    """Keep the node's newer certificate, and show it from the next connection on."""
+
+    certificate: bytes
 
 
 class MeasureResources(msgspec.Struct, frozen=True, gc=False):

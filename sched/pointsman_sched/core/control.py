@@ -6,11 +6,20 @@ from pointsman_sched.core.fleet.health import Verb
 from pointsman_sched.core.fleet.intervals import to_ns
 from pointsman_sched.core.fleet.node import Node
 from pointsman_sched.core.heartbeat import hear, take_heartbeat, take_lanes_ready
+from pointsman_sched.core.joining.enrolment import enrol, judge_life, renew
 from pointsman_sched.core.joining.registration import lose_connection, register, tell_refused
 from pointsman_sched.core.lifecycle import change, drain
 from pointsman_sched.core.state import ManagementState, Peer
 from pointsman_shm.memory.stats_names import Counter, Timing
-from pointsman_wire.control_messages import Drain, Heartbeat, LanesReady, Leave, Register
+from pointsman_wire.control_messages import (
+    Drain,
+    Enrol,
+    Heartbeat,
+    LanesReady,
+    Leave,
+    Register,
+    Renew,
+)
 from pointsman_wire.errors import Code
 from pointsman_wire.framing import Unreadable
 from pointsman_wire.link import Accepted, Closed, Connection, Frame, Received
@@ -22,7 +31,7 @@ CROWDED_RETRY_MS = 500
 
 def accepted(state: ManagementState, event: Accepted) -> None:
     """Take a new connection; above the bound of strangers the newest is dropped."""
-    state.peers[event.connection] = Peer(event.peer)
+    state.peers[event.connection] = Peer(event.peer, event.preamble.secured)
     strangers_max = state.config.limits.unauthenticated_max
     state.strangers.add(event.connection)
     if event.preamble.role is not Role.CONTROL:
@@ -90,7 +99,15 @@ def _take(state: ManagementState, connection: Connection, message: Message | Unr
     if isinstance(message, Unreadable):
         _unreadable(state, connection, message)
         return
-    node = state.peers[connection].node
+    if isinstance(message, Enrol):
+        _enrol(state, connection, message)
+        return
+    peer = state.peers[connection]
+    node = peer.node
+    if state.now_ns >= peer.look_at_ns and (fault := judge_life(state, peer)):
+        state.stats.add(Counter.CERTIFICATES_REFUSED)
+        _end(state, connection, Code.UNAUTHORIZED, fault)
+        return
     handler = NODE_HANDLERS.get(type(message))
     if handler is None:
         return
@@ -146,10 +163,29 @@ def _drain(state: ManagementState, connection: Connection, node: Node, message: 
 
 def _leave(state: ManagementState, connection: Connection, node: Node, message: Leave) -> None:
     """The node goes for good: what it still runs fails over at once, its id is free again."""
+    is_enrolled = state.peers[connection].secured is not None
     change(state, node, Verb.END, message.reason or "left")
+    if is_enrolled:
+        return  # its certificate is its own until it ends, or is revoked
     freed = state.identities.release(node.node_id)
     if freed is not None:
         state.outbox.record(freed)
+
+
+def _enrol(state: ManagementState, connection: Connection, message: Enrol) -> None:
+    """A machine wants to become a node: it gets its certificate and comes again, or it is told."""
+    refusal = enrol(state, connection, message)
+    if refusal is not None:
+        state.stats.add(Counter.ENROLMENTS_REFUSED)
+        retry_ms = refusal.retry_after_ms
+        _end(state, connection, refusal.code, refusal.words, retry_after_ms=retry_ms)
+
+
+def _renew(state: ManagementState, connection: Connection, node: Node, message: Renew) -> None:
+    hear(state, node)
+    refusal = renew(state, connection, message)
+    if refusal is not None:
+        state.outbox.complain(connection, refusal.code, refusal.words)
 
 
 NODE_HANDLERS: dict[type, Callable[..., None]] = {
@@ -157,4 +193,5 @@ NODE_HANDLERS: dict[type, Callable[..., None]] = {
     LanesReady: take_lanes_ready,
     Drain: _drain,
     Leave: _leave,
+    Renew: _renew,
 }

@@ -1,11 +1,16 @@
 """What the registry core is told beside link events, and what it wishes beside link commands."""
 
+from typing import TYPE_CHECKING
+
 import msgspec
 
 from pointsman_shm.config import Config
 from pointsman_shm.logs.events import Event, Fields
 from pointsman_shm.uplink import UplinkMessage
 from pointsman_wire.messages import Message
+
+if TYPE_CHECKING:
+    from pointsman_sched.core.joining.introductions import Wish
 
 
 class WorkerSaid(msgspec.Struct, frozen=True):
@@ -37,6 +42,20 @@ class UndrainWished(msgspec.Struct, frozen=True):
 
 class PairOrdered(msgspec.Struct, frozen=True):
     """An operator wants a pairing code for a node; answered by Answer with the same ticket."""
+
+    ticket: int
+    node_id: str
+
+
+class EnrolOrdered(msgspec.Struct, frozen=True):
+    """An operator introduces a node; answered by Answer with the same ticket."""
+
+    ticket: int
+    wish: "Wish"
+
+
+class RevokeOrdered(msgspec.Struct, frozen=True):
+    """An operator takes a node's certificate, or key, away; answered by Answer."""
 
     ticket: int
     node_id: str

@@ -11,9 +11,11 @@ from pointsman_sched.core.control import accepted, admit, closed, received
 from pointsman_sched.core.events import (
     ConfigOffered,
     DrainWished,
+    EnrolOrdered,
     LagMeasured,
     PairOrdered,
     Recorded,
+    RevokeOrdered,
     Stopped,
     StopWished,
     UndrainWished,
@@ -23,6 +25,7 @@ from pointsman_sched.core.events import (
 from pointsman_sched.core.federation.beginning import begin_federation
 from pointsman_sched.core.federation.rounds import fleet_answered
 from pointsman_sched.core.fleet.intervals import to_ns
+from pointsman_sched.core.joining.enrolment import enrol_ordered, revoke_ordered
 from pointsman_sched.core.lifecycle import drain, undrain
 from pointsman_sched.core.orders.answering import config_offered, pair_ordered
 from pointsman_sched.core.orders.rebuild import NOBODY, Rebuild
@@ -144,6 +147,8 @@ HANDLERS: dict[type, Callable[..., None]] = {
     DrainWished: _drain_wished,
     UndrainWished: _undrain_wished,
     PairOrdered: pair_ordered,
+    EnrolOrdered: enrol_ordered,
+    RevokeOrdered: revoke_ordered,
     ConfigOffered: config_offered,
     FleetHeard: fleet_answered,
     FleetTold: fleet_answered,

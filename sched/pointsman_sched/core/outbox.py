@@ -2,7 +2,7 @@
 
 import msgspec
 
-from pointsman_sched.core.events import Record, RegistryEntry
+from pointsman_sched.core.events import Alarm, Record, RegistryEntry
 from pointsman_wire.errors import Code
 from pointsman_wire.link import Close, Connection, Send
 from pointsman_wire.messages import Error, Message, error_info
@@ -41,6 +41,10 @@ class Outbox:
     def wish(self, command: object) -> None:
         """Add a command as it is."""
         self._commands.append(command)
+
+    def alarm(self, words: str) -> None:
+        """Say this where an operator reads it."""
+        self._commands.append(Alarm(words))
 
     def send(self, connection: Connection, message: Message) -> None:
         """Send one message."""

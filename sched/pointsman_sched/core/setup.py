@@ -10,6 +10,7 @@ from pointsman_sched.core.federation.settings import FederationSettings
 from pointsman_shm.config import Config
 
 if TYPE_CHECKING:
+    from pointsman_sched.core.joining.certified import Authority
     from pointsman_shm.memory.catalog_layout import CatalogLayout
     from pointsman_shm.memory.catalog_writer import CatalogWriter
     from pointsman_shm.memory.ledger import Ledger
@@ -61,5 +62,7 @@ class ManagerSetup(msgspec.Struct, frozen=True, kw_only=True):
     wall_clock_offset_ns: int = 0
     # None: this instance is on its own.
     federation: FederationSettings | None = None
+    # Signs certificates of nodes; None: there is no TLS port.
+    authority: "Authority | None" = None
     crash: Callable[[str], None] = pass_crash_point
     stopwatch_ns: Callable[[], int] = no_stopwatch

@@ -7,6 +7,7 @@ anew: so a change is visible exactly when one of them was called.
 
 from typing import TYPE_CHECKING
 
+import msgspec
 from msgspec.structs import replace
 
 from pointsman_sched.core.events import Alarm
@@ -24,6 +25,7 @@ from pointsman_sched.core.fleet.relief import Relief
 from pointsman_sched.core.fleet.row_allocator import RowAllocator
 from pointsman_sched.core.fleet.worker_views import WorkerViews
 from pointsman_sched.core.joining.identities import Identities
+from pointsman_sched.core.joining.introductions import Introductions
 from pointsman_sched.core.joining.lobby import Lobby
 from pointsman_sched.core.joining.pairing import PairingCodes
 from pointsman_sched.core.outbox import Outbox
@@ -37,6 +39,9 @@ from pointsman_shm.memory.stats_names import Counter
 from pointsman_shm.rules.pool_planner import Moves, PoolPlanner
 from pointsman_shm.snapshot.records import CapabilityClass, NodeRecord
 from pointsman_wire.link import Connection
+from pointsman_wire.preamble import Secured
+
+NEVER_NS = 1 << 63
 
 if TYPE_CHECKING:
     from pointsman_sched.core.federation.rounds import Federation
@@ -50,13 +55,26 @@ MARKED = int(RowFlag.MARKED)
 class Peer:
     """One control connection; `node` is set exactly while it is that node's connection."""
 
-    __slots__ = ("address", "is_ended", "node")
+    __slots__ = ("address", "is_ended", "is_overdue", "look_at_ns", "node", "secured")
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, secured: Secured | None = None) -> None:
         self.address = address
+        # What TLS has proven; None on the plaintext port.
+        self.secured = secured
+        # When to look whether its certificate is in force still; was it told that it is late?
+        self.look_at_ns = 0 if secured is not None else NEVER_NS
+        self.is_overdue = False
         self.node: Node | None = None
         # We closed it: what still comes from it is not heard.
         self.is_ended = False
+
+    def certificate_lasts(self, begins_at_s: int, ends_at_s: int) -> None:
+        """It was given a newer certificate, of the same name and key."""
+        assert self.secured is not None
+        self.secured = msgspec.structs.replace(
+            self.secured, begins_at_s=begins_at_s, ends_at_s=ends_at_s
+        )
+        self.is_overdue = False
 
 
 class ManagementState:
@@ -100,6 +118,7 @@ class ManagementState:
         self._set_patience(nodes)
         self.identities = Identities(setup.registry, KNOWN_PER_NODE * nodes.max_nodes)
         self.pairing = PairingCodes(setup.entropy)
+        self.introductions = Introductions(setup.entropy)
         self.workers = WorkerViews(memory.worker_stats, setup.started_at_ns)
         self.silent_count = 0
         # The other instances; None while this one is on its own.
@@ -139,6 +158,11 @@ class ManagementState:
     def clock_ns(self) -> int:
         """Return the core's clock: it stands still while the process was late."""
         return self.now_ns - self.late_ns
+
+    @property
+    def wall_s(self) -> int:
+        """Return the wall clock's seconds, in which the life of certificates is written."""
+        return (self.now_ns + self.setup.wall_clock_offset_ns) // 1_000_000_000
 
     def interval_ns(self, row: int) -> int:
         """Return how often a node shall beat: more rarely while a process has too much to do."""

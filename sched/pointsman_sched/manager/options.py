@@ -21,6 +21,7 @@ class ManagerOptions(msgspec.Struct, frozen=True, kw_only=True):
     config_path: Path | None = None
     paths: InstancePaths
     address: str = ""
+    tls_address: str = ""
     ready_fd: int = -1
     alive_fd: int = -1
     unit: Unit = Unit()
@@ -39,6 +40,7 @@ def parse_options(arguments: Sequence[str]) -> ManagerOptions:
     parser.add_argument("--config", type=Path, default=None)
     parser.add_argument("--host", default="", help="of the public port, for status answers")
     parser.add_argument("--port", type=int, default=0, help="the public port, for status answers")
+    parser.add_argument("--tls-address", default="", help="of the TLS port, for those who enrol")
     parser.add_argument("--ready-fd", type=int, default=-1, help="gets 'ready' and a newline")
     parser.add_argument("--alive-fd", type=int, default=-1, help="its end means: stop")
     given = parser.parse_args(arguments)
@@ -58,6 +60,7 @@ def parse_options(arguments: Sequence[str]) -> ManagerOptions:
         config_path=given.config.absolute() if given.config is not None else None,
         paths=paths,
         address=f"{given.host}:{given.port}" if given.host else "",
+        tls_address=given.tls_address,
         ready_fd=given.ready_fd,
         alive_fd=given.alive_fd,
         unit=unit_of(os.environ, os.getpid()),

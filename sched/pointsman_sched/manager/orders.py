@@ -8,7 +8,14 @@ import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
-from pointsman_sched.core.events import Answer, ConfigOffered, PairOrdered
+from pointsman_sched.core.events import (
+    Answer,
+    ConfigOffered,
+    EnrolOrdered,
+    PairOrdered,
+    RevokeOrdered,
+)
+from pointsman_sched.core.joining.introductions import Wish
 from pointsman_sched.core.orders.rebuild import NOBODY
 from pointsman_shm.config_load import ConfigError, load_config
 from pointsman_wire.errors import Code
@@ -16,11 +23,13 @@ from pointsman_wire.messages import Error, error_info
 from pointsman_wire.order_messages import (
     ConfigDiff,
     ConfigDiffQuery,
+    EnrolOrder,
     ManagerOrder,
     Order,
     OrderAnswer,
     PairOrder,
     ReloadOrder,
+    RevokeOrder,
 )
 
 
@@ -53,6 +62,16 @@ class OrderDesk:
             return await self._through_core(
                 lambda ticket: PairOrdered(ticket=ticket, node_id=order.node_id)
             )
+        if isinstance(order, EnrolOrder):
+            wish = Wish(
+                name=order.name,
+                pool=order.pool,
+                is_code=order.is_code,
+                lasts_ns=int(order.lasts_s * 1e9),
+            )
+            return await self._through_core(lambda ticket: EnrolOrdered(ticket, wish))
+        if isinstance(order, RevokeOrder):
+            return await self._through_core(lambda ticket: RevokeOrdered(ticket, order.node_id))
         if isinstance(order, ConfigDiffQuery):
             return await self._offer(Path(order.path), is_trial=True)
         assert isinstance(order, ReloadOrder), order

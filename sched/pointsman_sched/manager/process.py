@@ -32,6 +32,7 @@ from pointsman_sched.core.federation.rounds import FLEET_REQUESTS
 from pointsman_sched.core.federation.settings import FederationSettings
 from pointsman_sched.core.manager_core import ManagerCore
 from pointsman_sched.core.setup import ManagerSetup, SharedMemory
+from pointsman_sched.manager.authority import open_authority
 from pointsman_sched.manager.garbage import GarbageKeeper
 from pointsman_sched.manager.options import ManagerOptions
 from pointsman_sched.manager.orders import OrderDesk
@@ -62,6 +63,7 @@ from pointsman_wire.control_messages import ToManager
 from pointsman_wire.coordination.fleet_requests import FleetAsk
 from pointsman_wire.coordination.settings import RedisSettings
 from pointsman_wire.preamble import Role
+from pointsman_wire.secure.pins import PinError
 from pointsman_wire.sockets.admin import AdminServer, obeying_level
 from pointsman_wire.sockets.bounds import ConnectionLimits, Strangers
 from pointsman_wire.sockets.driver import Driver, DriverSettings
@@ -85,6 +87,7 @@ START_ERRORS = (
     FleetUnfit,
     OSError,
     PathInUse,
+    PinError,
     SegmentForeign,
     SegmentsFull,
     StateFileError,
@@ -200,6 +203,7 @@ class ManagerProcess:
             process_id=os.getpid(),
             registry=self._registry.entries(),
             wall_clock_offset_ns=wall_clock_offset_ns(),
+            authority=open_authority(options),
             federation=_federation_of(self._redis),
             crash=self._crash,
             stopwatch_ns=monotonic_ns,

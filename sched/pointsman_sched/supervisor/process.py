@@ -34,7 +34,7 @@ from pointsman_sched.supervisor.grounds import (
 from pointsman_sched.supervisor.options import ServiceOptions
 from pointsman_sched.supervisor.renewing import RenewalDesk
 from pointsman_sched.supervisor.resplitting import divide_journals
-from pointsman_sched.supervisor.secure_port import open_tls_port, pin_of, prepare_tls
+from pointsman_sched.supervisor.secure_port import check_pin, open_tls_port, prepare_tls
 from pointsman_sched.supervisor.spares import Spare
 from pointsman_sched.supervisor.watching import HangJudge, read_words
 from pointsman_shm.logs.events import Event
@@ -182,6 +182,8 @@ class Supervisor:
 
     def _start_children(self, listen_fd: int, alive_fd: int) -> None:
         manager = self._command("pointsman_sched.manager", alive_fd)
+        if self._tls_listener is not None:
+            manager = [*manager, "--tls-address", address_text(self._tls_listener)]
         plans = [ChildPlan("manager", manager, (alive_fd,))]
         worker = [*self._command("pointsman_workers", alive_fd), "--listen-fd", str(listen_fd)]
         if self._options.accept_loss:
@@ -290,7 +292,7 @@ class Supervisor:
             trust = "OPEN TO THE NETWORK without TLS and tokens"
         if self._tls_listener is not None:
             files = tls_files(options.paths, options.config.tls)
-            trust += f"; TLS at {address_text(self._tls_listener)}, {pin_of(files.certificate)}"
+            trust += f"; TLS at {address_text(self._tls_listener)}, {check_pin(files.certificate)}"
         pages = f"; pages at http://{self._address}/" if options.has_console else ""
         return (
             f"pointsman ready: {self._address}, {count} worker{'s' if count > 1 else ''}, "

@@ -1,16 +1,14 @@
 """What the TLS port of a service needs before its processes start: keys, certificates, a socket."""
 
-import os
 import socket
 from pathlib import Path
-from ssl import PEM_cert_to_DER_cert
 
 from pointsman_sched.supervisor.grounds import GroundError, open_port
 from pointsman_sched.supervisor.options import ServiceOptions
 from pointsman_sched.wall_clock import wall_clock_s
 from pointsman_shm.state_files import replace_file
 from pointsman_shm.tls.files import TlsFiles, tls_files
-from pointsman_wire.secure.pins import PinError, key_digest_of, spell_pin
+from pointsman_wire.secure.pins import PinError, pin_of_file
 
 _ANY = frozenset({"0.0.0.0", "::", ""})  # noqa: S104 - compared with, not bound to
 
@@ -37,7 +35,7 @@ def prepare_tls(options: ServiceOptions) -> None:
         raise GroundError(
             "tls.enabled needs the library cryptography: pip install 'pointsman[server]'"
         ) from None
-    pin_of(files.certificate)
+    check_pin(files.certificate)
 
 
 def _make(options: ServiceOptions, files: TlsFiles) -> None:
@@ -66,17 +64,9 @@ def server_names(options: ServiceOptions) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for name in names if name))
 
 
-def pin_of(certificate: Path) -> str:
+def check_pin(certificate: Path) -> str:
     """Return the pin of a certificate file (PEM).  Raises GroundError."""
     try:
-        return spell_pin(key_digest_of(PEM_cert_to_DER_cert(_first(certificate))))
-    except (OSError, PinError, ValueError) as error:
+        return pin_of_file(certificate)
+    except (OSError, PinError) as error:
         raise GroundError(f"tls.certificate {certificate} cannot be used: {error}") from None
-
-
-def _first(certificate: Path) -> str:
-    """Return the server's own certificate of a chain."""
-    end = "-----END CERTIFICATE-----"
-    text = certificate.read_text(encoding="ascii", errors="replace")
-    before, found, _ = text.partition(end)
-    return f"{before[max(0, before.find('-----BEGIN')) :]}{found}{os.linesep}"

@@ -25,7 +25,7 @@ class TlsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     handshake_s: Seconds = 5.0  # so long may one take,
     handshakes_per_s_max: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 200  # per worker,
     handshakes_max: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 256  # under way at a time
-    node_certificate_s: Annotated[float, msgspec.Meta(ge=60, le=31_622_400)] = 86_400.0
+    node_certificate_s: Annotated[float, msgspec.Meta(ge=5, le=31_622_400)] = 86_400.0
 
     def __post_init__(self) -> None:
         if (self.certificate is None) != (self.key is None):

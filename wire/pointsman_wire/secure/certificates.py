@@ -18,7 +18,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-SKEW_S = 300  # clocks of nodes may be behind by so much
+# Clocks of nodes may be behind by so much, or by that share of a short life.
+SKEW_MAX_S = 300
+SKEW_SHARE = 10
 REQUEST_BYTES_MAX = 4_096
 CURVE = ec.SECP256R1.name
 _LONG_S = 20 * 365 * 86_400
@@ -131,7 +133,9 @@ def _builder(
     now_s: int,
     lasts_s: int,
 ) -> x509.CertificateBuilder:
-    begins = datetime.datetime.fromtimestamp(now_s - SKEW_S, datetime.UTC)
+    begins = datetime.datetime.fromtimestamp(
+        now_s - min(SKEW_MAX_S, lasts_s // SKEW_SHARE), datetime.UTC
+    )
     ends = datetime.datetime.fromtimestamp(now_s + lasts_s, datetime.UTC)
     builder = x509.CertificateBuilder().subject_name(subject).issuer_name(issuer)
     builder = builder.public_key(key).serial_number(x509.random_serial_number())

@@ -11,9 +11,11 @@ need no library for it.
 import binascii
 from base64 import b64decode, b64encode
 from hashlib import sha256
+from pathlib import Path
 
 PREFIX = "sha256:"
 DIGEST_BYTES = 32
+_BEGIN, _END = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
 _SEQUENCE = 0x30
 _VERSION = 0xA0
 # Before the key: serial number, algorithm, issuer, validity, subject.
@@ -51,6 +53,19 @@ def key_digest_of(certificate: bytes) -> bytes:
 def spell_pin(digest: bytes) -> str:
     """Return a digest as people copy it: sha256:... in base64."""
     return PREFIX + b64encode(digest).decode("ascii")
+
+
+def pin_of_file(certificate: Path) -> str:
+    """Return the pin of the first certificate in a file (PEM).  Raises PinError, OSError."""
+    text = certificate.read_text(encoding="ascii", errors="replace")
+    start = text.find(_BEGIN)
+    body, found, _ = text[max(0, start) + len(_BEGIN) :].partition(_END)
+    if start < 0 or not found:
+        raise PinError(f"{certificate}: there is no certificate in it (PEM)")
+    try:
+        return spell_pin(key_digest_of(b64decode("".join(body.split()), validate=True)))
+    except binascii.Error:
+        raise PinError(f"{certificate}: its certificate is damaged") from None
 
 
 def read_pin(text: str) -> bytes:

@@ -51,7 +51,7 @@ def pair(
     The session gives the code when it is opened, and prefers that node from
     then on; while the node is busy or away, others do its jobs.
     """
-    answer = _order(instance, runtime_dir, PairOrder(node_id))
+    answer = ordered(instance, runtime_dir, PairOrder(node_id))
     assert isinstance(answer, PairingCode), answer
     if as_json:
         say_json(complete(answer))
@@ -78,7 +78,7 @@ def reload(
     Pools and catalogue change while it runs, all at once; a file with a fault,
     or with a change that needs a restart, changes nothing.
     """
-    answer = _order(instance, runtime_dir, ReloadOrder())
+    answer = ordered(instance, runtime_dir, ReloadOrder())
     assert isinstance(answer, ConfigDiff), answer
     if as_json:
         say_json(complete(answer))
@@ -109,7 +109,7 @@ def diff(
     as_json: Json = False,
 ) -> None:
     """Show what would change in the running service if FILE were its configuration."""
-    answer = _order(instance, runtime_dir, ConfigDiffQuery(str(file)))
+    answer = ordered(instance, runtime_dir, ConfigDiffQuery(str(file)))
     assert isinstance(answer, ConfigDiff), answer
     if as_json:
         say_json(complete(answer))
@@ -127,7 +127,7 @@ async def _run_check(file: Path) -> int:
     return await process.wait()
 
 
-def _order(instance: str, runtime_dir: Path | None, order: Order) -> OrderAnswer:
+def ordered(instance: str, runtime_dir: Path | None, order: Order) -> OrderAnswer:
     """Give an order to the manager.  Raises Trouble when it was not carried out."""
     service = find_service(instance, runtime_dir)
     try:

@@ -55,6 +55,11 @@ class Identities:
         known = self._known.get(node_id)
         return known is not None and bool(known.key_hash)
 
+    def has_key(self, node_id: str, key: str) -> bool:
+        """Does this id belong to this very key?"""
+        known = self._known.get(node_id)
+        return known is not None and compare_digest(known.key_hash, hash_key(key))
+
     def epoch_of(self, node_id: str) -> int:
         """Return the highest epoch that an id ever had, 0 for an unknown one."""
         entry = self._known.get(node_id)

@@ -11,13 +11,13 @@ like), and only a keyed hash of it is kept.  What makes so short a secret good e
 Comparing takes as long whether a code is right or not, and looks at every open code.
 """
 
-from collections import deque
 from collections.abc import Callable
 from hashlib import blake2b
 from hmac import compare_digest
 
 import msgspec
 
+from pointsman_sched.core.joining.guesses import Guesses
 from pointsman_sched.core.joining.identities import Refusal
 from pointsman_wire.errors import Code
 
@@ -28,9 +28,6 @@ CODE_LASTS_NS = 600_000_000_000
 WRONG_TRIES_MAX = 5
 OPEN_MAX = 256
 USED_MAX = 10_000
-WINDOW_NS = 60_000_000_000
-WRONG_PER_ADDRESS_MAX = 10
-WRONG_IN_ALL_MAX = 100
 _LOOK_ALIKES = str.maketrans({"I": "1", "L": "1", "O": "0", "-": None, " ": None})
 
 
@@ -66,7 +63,7 @@ class PairingCodes:
         self._key = b""  # drawn with the first code
         self._open: list[_OpenCode] = []  # bounded by OPEN_MAX
         self._used: dict[tuple[str, str], tuple[bytes, str]] = {}  # bounded by USED_MAX
-        self._wrong: deque[tuple[int, str]] = deque(maxlen=WRONG_IN_ALL_MAX)
+        self._guesses = Guesses()
 
     @property
     def open_count(self) -> int:
@@ -85,7 +82,7 @@ class PairingCodes:
 
     def redeem(self, claim: Claim, now_ns: int) -> str | Refusal:
         """Return the node that a session is bound to by its code, or why it is bound to none."""
-        refusal = self._too_often(claim.address, now_ns)
+        refusal = self._guesses.too_often(now_ns, claim.address)
         if refusal is not None:
             return refusal
         self._drop_lapsed(now_ns)
@@ -104,7 +101,7 @@ class PairingCodes:
         return right[0].node_id
 
     def _wrong_try(self, claim: Claim, now_ns: int) -> Refusal:
-        self._wrong.append((now_ns, claim.address))
+        self._guesses.note(now_ns, claim.address)
         if len(read(claim.code)) != CODE_LENGTH:  # a slip of the finger is no guess
             words = f"a pairing code has {CODE_LENGTH} letters and digits, as in 7K3M-9QX2"
             return Refusal(Code.INVALID_PAIRING_CODE, words)
@@ -113,20 +110,6 @@ class PairingCodes:
         self._open = [code for code in self._open if code.wrong_tries < WRONG_TRIES_MAX]
         words = "this pairing code is wrong, was used before, or is older than 10 minutes"
         return Refusal(Code.INVALID_PAIRING_CODE, words)
-
-    def _too_often(self, address: str, now_ns: int) -> Refusal | None:
-        wrong = self._wrong
-        while wrong and wrong[0][0] <= now_ns - WINDOW_NS:
-            wrong.popleft()
-        of_address = [at_ns for at_ns, where in wrong if where == address]
-        if len(of_address) >= WRONG_PER_ADDRESS_MAX:
-            free_at_ns = of_address[-WRONG_PER_ADDRESS_MAX] + WINDOW_NS
-        elif len(wrong) >= WRONG_IN_ALL_MAX:
-            free_at_ns = wrong[0][0] + WINDOW_NS
-        else:
-            return None
-        words = "too many wrong pairing codes; wait a minute"
-        return Refusal(Code.RATE_LIMITED, words, (free_at_ns - now_ns) // 1_000_000 + 1)
 
     def _drop_lapsed(self, now_ns: int) -> None:
         self._open = [code for code in self._open if code.ends_at_ns > now_ns]

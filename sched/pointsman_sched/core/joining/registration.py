@@ -11,6 +11,7 @@ from pointsman_sched.core.fleet.class_interner import ClassesFull
 from pointsman_sched.core.fleet.health import Verb
 from pointsman_sched.core.fleet.intervals import NANOSECONDS
 from pointsman_sched.core.fleet.node import Node
+from pointsman_sched.core.joining.certified import certified
 from pointsman_sched.core.joining.declaration import (
     capability_of,
     check_declaration,
@@ -86,6 +87,11 @@ def _try_register(
     refusal = check_schema(message.schema_version)
     if refusal is not None:
         return refusal
+    meant = certified(message, state.peers[connection].secured, state.identities, state.wall_s)
+    if isinstance(meant, Refusal):
+        state.stats.add(Counter.CERTIFICATES_REFUSED)
+        return meant
+    message = meant
     admission = state.identities.examine(message.node_id, message.key, state.setup.entropy)
     if isinstance(admission, Refusal):
         return admission

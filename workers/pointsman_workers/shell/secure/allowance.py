@@ -26,6 +26,11 @@ class HandshakeAllowance:
         self.under_way += 1
         return True
 
+    def was_not_needed(self) -> None:
+        """Nobody was there to begin it with."""
+        self.under_way -= 1
+        self._left += 1
+
     def give_back(self) -> None:
         """One is over, however it ended."""
         self.under_way -= 1

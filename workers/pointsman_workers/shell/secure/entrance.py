@@ -100,7 +100,7 @@ class Entrance:
             try:
                 sock, name = self._listener.accept()
             except OSError as error:
-                self._allowance.give_back()
+                self._allowance.was_not_needed()
                 if error.errno in _NO_DESCRIPTORS:
                     self._pause()
                 return  # nobody waits any more, or the peer was gone
@@ -145,16 +145,24 @@ class Entrance:
             outer.abort()
             return
         inner = RelaySide(lambda: self._sides.discard(inner))
-        here, there = socket.socketpair()
-        for end in (here, there):
-            end.setblocking(False)
         try:
-            await self._loop.connect_accepted_socket(lambda: inner, here)
-        except OSError:
-            for end in (here, there):
-                end.close()
+            here, there = socket.socketpair()
+        except OSError:  # no descriptors are left
             outer.abort()
             return
+        for end in (here, there):
+            end.setblocking(False)
+        is_connected = False
+        try:
+            await self._loop.connect_accepted_socket(lambda: inner, here)
+            is_connected = True
+        except OSError:  # no descriptors are left
+            return
+        finally:
+            if not is_connected:  # so too when this process ends
+                here.close()
+                there.close()
+                outer.abort()
         self._sides.add(inner)
         inner.meet(outer)
         outer.meet(inner)

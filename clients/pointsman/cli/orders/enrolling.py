@@ -1,0 +1,80 @@
+"""`enrol`, `revoke`: who may be a node of a service that listens to the network."""
+
+from typing import Annotated
+
+import typer
+
+from pointsman.cli.endings import Commands
+from pointsman.cli.options import Instance, Json, RuntimeDir
+from pointsman.cli.orders.command import ordered
+from pointsman.cli.screen import complete, facts, say, say_json
+from pointsman_wire.order_messages import EnrolOrder, Introduction, Revoked, RevokeOrder
+
+app = typer.Typer(cls=Commands)
+
+Name = Annotated[str, typer.Option("--name", help="The node's id: letters, digits, . _ : -")]
+Pool = Annotated[str, typer.Option(help="What its label `pool` says; it must enrol for the same.")]
+Minutes = Annotated[float, typer.Option(min=0.1, max=30, help="How long a token is good.")]
+Code = Annotated[bool, typer.Option("--code", help="A short code that can be read out, 10 min.")]
+
+
+@app.command()
+def enrol(
+    *,
+    name: Name,
+    pool: Pool = "",
+    minutes: Minutes = 5.0,
+    code: Code = False,
+    instance: Instance = "default",
+    runtime_dir: RuntimeDir = None,
+    as_json: Json = False,
+) -> None:
+    """Introduce a node: print a secret, good once, with which it gets a certificate.
+
+    The node makes its key itself and renews its certificate by itself; `revoke`
+    takes it away.
+    """
+    order = EnrolOrder(name=name, pool=pool, is_code=code, lasts_s=minutes * 60)
+    answer = ordered(instance, runtime_dir, order)
+    assert isinstance(answer, Introduction), answer
+    if as_json:
+        say_json(complete(answer))
+        return
+    half = len(answer.secret) // 2
+    say(f"{answer.secret[:half]}-{answer.secret[half:]}" if code else answer.secret)
+    chosen = f" --pool {answer.pool}" if answer.pool else ""
+    facts(
+        [
+            ("for node", answer.name),
+            ("good for", f"one node, {answer.expires_in_s / 60:g} minutes"),
+            ("server", answer.address),
+            ("pin", answer.pin),
+            ("use it", "on the node, which asks for the secret:"),
+        ]
+    )
+    say(
+        f"  pointsman node --server tls://{answer.address} --pin {answer.pin} "
+        f"--node-id {answer.name}{chosen} --enrol - ..."
+    )
+
+
+@app.command()
+def revoke(
+    node_id: Annotated[
+        str, typer.Argument(metavar="NODE_ID", help="The node, as `nodes` lists it.")
+    ],
+    *,
+    instance: Instance = "default",
+    runtime_dir: RuntimeDir = None,
+    as_json: Json = False,
+) -> None:
+    """Take a node's certificate away: it is ended at once, and does not come back.
+
+    Its jobs go to other nodes.  The name can be enrolled anew.
+    """
+    answer = ordered(instance, runtime_dir, RevokeOrder(node_id))
+    assert isinstance(answer, Revoked), answer
+    if as_json:
+        say_json(complete(answer))
+        return
+    say(f"{answer.node_id} is revoked{'; it was connected, and is ended' * answer.was_here}")

@@ -1,0 +1,34 @@
+"""The authority of a service, with its key: signs what the manager's core has decided."""
+
+from hashlib import sha256
+
+from pointsman_sched.manager.options import ManagerOptions
+from pointsman_shm.tls.files import tls_files
+from pointsman_wire.secure.certificates import Issued, NodeName, request_key, sign_request
+from pointsman_wire.secure.pins import pin_of_file
+
+
+class FileAuthority:
+    """Signs with the key in the state directory.  Raises OSError, PinError."""
+
+    def __init__(self, options: ManagerOptions) -> None:
+        config = options.config.tls
+        files = tls_files(options.paths, config)
+        self._issued = Issued(files.authority_key.read_bytes(), files.authority.read_bytes())
+        self.pin = pin_of_file(files.certificate)
+        self.address = options.tls_address or f"{config.host}:{config.port}"
+        self.lasts_s = int(config.node_certificate_s)
+
+    def sign(self, request: bytes, name: str, pool: str, now_s: int) -> bytes | None:
+        """Return a certificate (PEM), None for a request (DER) that is not sound."""
+        return sign_request(self._issued, request, NodeName(name, pool, now_s, self.lasts_s))
+
+    def key_digest(self, request: bytes) -> bytes | None:
+        """Return the digest of the key of a request, None for one that is not sound."""
+        key = request_key(request)
+        return None if key is None else sha256(key).digest()
+
+
+def open_authority(options: ManagerOptions) -> FileAuthority | None:
+    """Return the authority, None where there is no TLS port.  Raises OSError, PinError."""
+    return FileAuthority(options) if options.config.tls.enabled else None

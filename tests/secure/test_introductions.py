@@ -1,0 +1,144 @@
+"""Introductions alone, on a clock of our own: good once, for one name and pool, not for long."""
+
+import secrets
+
+import pytest
+
+from pointsman_sched.core.joining.guesses import WRONG_IN_ALL_MAX, WRONG_PER_ADDRESS_MAX
+from pointsman_sched.core.joining.identities import Refusal
+from pointsman_sched.core.joining.introductions import (
+    CODE_LASTS_NS,
+    OPEN_MAX,
+    TOKEN_LASTS_MAX_NS,
+    TOKEN_LASTS_NS,
+    Claim,
+    Introductions,
+    Wish,
+)
+from pointsman_sched.core.joining.pairing import ALPHABET
+from pointsman_wire.errors import Code
+
+SECOND = 1_000_000_000
+MINUTE = 60 * SECOND
+TOKEN = Wish(name="alpha", pool="east")
+CODE = Wish(name="alpha", pool="east", is_code=True)
+
+
+class Desk:
+    """Introductions, and the clock."""
+
+    def __init__(self) -> None:
+        self.introductions = Introductions(secrets.token_bytes)
+        self.now_ns = 0
+
+    def issue(self, wish: Wish = TOKEN) -> str:
+        secret = self.introductions.issue(wish, self.now_ns)
+        assert secret is not None
+        return secret
+
+    def claim(
+        self, secret: str, name: str = "alpha", pool: str = "east", address: str = "10.0.0.1"
+    ) -> Wish | Refusal:
+        claim = Claim(secret=secret, name=name, pool=pool, address=address)
+        return self.introductions.redeem(claim, self.now_ns)
+
+
+def is_refused(answer: Wish | Refusal, code: Code = Code.UNAUTHORIZED) -> bool:
+    return isinstance(answer, Refusal) and answer.code is code
+
+
+@pytest.mark.parametrize("wish", [TOKEN, CODE], ids=["token", "code"])
+def test_e2_an_introduction_is_good_once(wish: Wish) -> None:
+    desk = Desk()
+    secret = desk.issue(wish)
+    assert desk.claim(secret) == wish
+    assert is_refused(desk.claim(secret))
+
+
+def test_e2_a_token_has_128_bits_and_is_kept_only_as_a_digest() -> None:
+    desk = Desk()
+    secret = desk.issue()
+    digits = secret.removeprefix("enrol-")
+    assert len(bytes.fromhex(digits)) == 16
+    kept = [value for known in desk.introductions._open for value in (known.digest, known.wish)]
+    assert not any(digits in repr(value) or bytes.fromhex(digits) == value for value in kept)
+
+
+@pytest.mark.parametrize(
+    ("wish", "lasts_ns"),
+    [
+        (TOKEN, TOKEN_LASTS_NS),
+        (CODE, CODE_LASTS_NS),
+        (Wish(name="alpha", pool="east", lasts_ns=MINUTE), MINUTE),
+        (Wish(name="alpha", pool="east", lasts_ns=24 * 60 * MINUTE), TOKEN_LASTS_MAX_NS),
+        (Wish(name="alpha", pool="east", is_code=True, lasts_ns=60 * MINUTE), CODE_LASTS_NS),
+    ],
+)
+def test_e2_e7_an_introduction_is_over_to_the_nanosecond(wish: Wish, lasts_ns: int) -> None:
+    desk = Desk()
+    early, late = desk.issue(wish), desk.issue(wish)
+    desk.now_ns = lasts_ns - 1
+    assert desk.claim(early) == wish
+    desk.now_ns = lasts_ns
+    assert is_refused(desk.claim(late))
+
+
+@pytest.mark.parametrize(("name", "pool"), [("beta", "east"), ("alpha", "west"), ("alpha", "")])
+def test_e7_another_name_or_pool_is_refused_in_the_same_words(name: str, pool: str) -> None:
+    desk = Desk()
+    secret = desk.issue()
+    wrong = desk.claim(secret, name, pool)
+    assert is_refused(wrong)
+    assert wrong == desk.claim("enrol-" + "0" * 32)
+    assert desk.claim(secret) == TOKEN
+
+
+def test_e3_a_code_is_eight_letters_that_nobody_confuses_and_read_as_people_type() -> None:
+    desk = Desk()
+    code = desk.issue(CODE)
+    assert len(code) == 8
+    assert set(code) <= set(ALPHABET)
+    assert desk.claim(f" {code[:4].lower()}-{code[4:]} ") == CODE
+
+
+def test_e3_five_wrong_tries_burn_a_code_and_no_token() -> None:
+    desk = Desk()
+    code, token = desk.issue(CODE), desk.issue()
+    for guess in range(5):
+        assert is_refused(desk.claim(f"0000000{guess}", address=f"10.0.0.{guess}"))
+    assert is_refused(desk.claim(code))
+    assert desk.claim(token) == TOKEN
+
+
+def test_e3_a_right_code_for_a_wrong_name_is_a_wrong_try() -> None:
+    desk = Desk()
+    code = desk.issue(CODE)
+    for _ in range(5):
+        assert is_refused(desk.claim(code, "beta"))
+    assert is_refused(desk.claim(code))
+
+
+def test_e3_tries_at_codes_are_few_a_minute_by_address_and_in_all() -> None:
+    desk = Desk()
+    for _ in range(WRONG_PER_ADDRESS_MAX):
+        assert is_refused(desk.claim("00000000"))
+    code = desk.issue(CODE)
+    assert is_refused(desk.claim(code), Code.RATE_LIMITED)
+    assert desk.claim(code, address="10.0.0.2") == CODE
+    for other in range(WRONG_IN_ALL_MAX - WRONG_PER_ADDRESS_MAX):
+        assert is_refused(desk.claim("00000000", address=f"10.0.1.{other}"))
+    code = desk.issue(CODE)
+    assert is_refused(desk.claim(code, address="10.0.2.1"), Code.RATE_LIMITED)
+    token = desk.issue()
+    assert desk.claim(token) == TOKEN  # nobody guesses at 128 bits
+    desk.now_ns += MINUTE
+    assert desk.claim(code, address="10.0.2.1") == CODE
+
+
+def test_open_introductions_are_bounded_and_lapsed_ones_make_room() -> None:
+    desk = Desk()
+    for _ in range(OPEN_MAX):
+        desk.issue()
+    assert desk.introductions.issue(TOKEN, desk.now_ns) is None
+    desk.now_ns = TOKEN_LASTS_NS
+    assert desk.issue()
