@@ -3,7 +3,13 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from generated.config_page import config_page
+from generated.error_page import error_page
 from generated.log_table import log_page
 
 ROOT = Path(__file__).parents[2]
-PAGES: dict[str, Callable[[str], str]] = {"docs/logs.md": log_page}
+PAGES: dict[str, Callable[[str], str]] = {
+    "docs/config.md": config_page,
+    "docs/errors.md": error_page,
+    "docs/logs.md": log_page,
+}
