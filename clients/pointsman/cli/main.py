@@ -7,6 +7,7 @@ import typer
 from pointsman import __version__
 from pointsman.cli import chaos, node, serve, submit
 from pointsman.cli.demo import command as demo
+from pointsman.cli.doctor import command as doctor
 from pointsman.cli.endings import CODES_HELP, Commands
 from pointsman.cli.explain import command as explain
 from pointsman.cli.fleet import command as fleet
@@ -35,6 +36,7 @@ for part in (
     orders,
     enrolling,
     log_levels,
+    doctor,
     inbox,
     explain,
     keeping,

@@ -1,0 +1,1 @@
+"""`doctor`: is this host fit for the service?"""
