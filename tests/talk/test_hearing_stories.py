@@ -11,6 +11,7 @@ from pointsman_shm.config import TalkConfig
 from pointsman_wire.lane_messages import Assign
 from pointsman_wire.messages import Error
 from pointsman_wire.session_messages import JobAccepted, SessionClose
+from pointsman_wire.talk.talk_messages import UtteranceJobs
 from pointsman_workers.core.state import Session
 from pointsman_workers.talk.nouns import Hearing
 
@@ -177,3 +178,17 @@ def test_nothing_of_the_sound_is_kept_when_it_is_over(ending: str) -> None:
         h.advance(40)
     assert all(hearing.sound.as_file() == b"" for hearing in hearings() if hearing.is_over)
     assert h.core._talk.hearing.held_bytes == 0
+
+
+def test_all_jobs_of_an_utterance_are_named_first_and_again_to_who_repeats_it() -> None:
+    h, _ = yard()
+    ann = talker(h)
+    ann.speak(0, SECOND_OF_SOUND, tgt_langs=["es", "fr"])
+    ann.speak(1, b"", is_final=True)
+    assert [jobs.request_ids for jobs in ann.client.all(UtteranceJobs)] == [["u-1:es", "u-1:fr"]]
+    ann.speak(1, b"", is_final=True)
+    assert ann.client.all(UtteranceJobs) == [], "its connection has heard it"
+    again = Talker(h.open_session("s-1", resume_token=ann.client.ack.resume_token))
+    again.speak(0, SECOND_OF_SOUND)
+    again.speak(1, b"", is_final=True)
+    assert [jobs.request_ids for jobs in again.client.all(UtteranceJobs)] == [["u-1:es", "u-1:fr"]]

@@ -67,6 +67,20 @@ def test_stages_that_the_node_only_names_in_its_result_are_shown_before_it() -> 
     assert [e.text for e in events[-3:]] == ["good", "good day", "buen dia"]
 
 
+def test_what_is_recognised_so_far_is_shown_ten_times_a_second_at_most() -> None:
+    h, node = yard()
+    ann = talker(h)
+    ann.speak(0, SECOND_OF_SOUND, is_final=True)
+    job = node.assignment()
+    for number in range(40):
+        tell(node, job, "asr_partial", "word " * number)
+        h.now_ns += 10_000_000
+    tell(node, job, "asr", "word")
+    steps = ann.steps()
+    assert steps.count("ASR_PARTIAL") == 4
+    assert steps[-1] == "ASR_FINAL"
+
+
 def test_one_utterance_goes_into_several_languages_each_once() -> None:
     h, node = yard()
     ann = talker(h, order="utterance")

@@ -61,7 +61,7 @@ class Utterance(Message, tag="utterance", frozen=True, kw_only=True):
 
 
 class UtteranceJobs(Message, tag="utterance_jobs", frozen=True, kw_only=True):
-    """An utterance is understood: these are all its jobs, told before any is accepted or refused.
+    """An utterance is understood: these are all its jobs, told before any has its result.
 
     Told once more with further ids where what was recognised decides the language.
     """

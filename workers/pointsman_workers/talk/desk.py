@@ -15,7 +15,7 @@ from pointsman_wire.talk.talk_messages import (
     UiEvent,
     Utterance,
 )
-from pointsman_workers.core.shard import Shard
+from pointsman_workers.core.shard import MILLISECOND_NS, Shard
 from pointsman_workers.core.state import Job, Key, Lane, Peer, Session
 from pointsman_workers.desks.jobs import JobDesk
 from pointsman_workers.desks.sessions import SessionDesk
@@ -27,6 +27,8 @@ from pointsman_workers.talk.saying import SayingDesk
 from pointsman_workers.talk.telling import TellingDesk, shown
 from pointsman_workers.talk.voices import Voices
 
+# Nobody reads faster: what is recognised so far is shown at most so often, and then ASR_FINAL.
+PARTIAL_EVERY_NS = 100 * MILLISECOND_NS
 PLAYED = ("TTS_PLAY_STARTED", "TTS_PLAY_ENDED")
 
 
@@ -195,9 +197,11 @@ class TalkDesk(Watcher):
         text = payload.decode(errors="replace")
         match meta.get("stage"):
             case "asr_partial":
-                lang = str(meta.get("src_lang", ""))
-                event = UiEvent(event="ASR_PARTIAL", text=shown(text), lang=lang)
-                self.telling.step(said, job, event)
+                if self.shard.now_ns >= said.partial_at_ns + PARTIAL_EVERY_NS:
+                    said.partial_at_ns = self.shard.now_ns
+                    lang = str(meta.get("src_lang", ""))
+                    event = UiEvent(event="ASR_PARTIAL", text=shown(text), lang=lang)
+                    self.telling.step(said, job, event)
             case "asr":
                 self._heard(said, job, text, str(meta.get("src_lang", "")))
             case "nmt":

@@ -80,5 +80,6 @@ class Said(msgspec.Struct, eq=False, kw_only=True):
     is_accepted: bool = False
     is_heard: bool = False
     is_translated: bool = False
+    partial_at_ns: int = 0  # when it was shown last what is recognised so far
     # It only recognises: what comes of it is said into one language of the pair.
     then: Utterance | None = None
