@@ -19,6 +19,7 @@ from pathlib import Path, PurePosixPath
 
 import msgspec
 
+from pointsman_sched.supervisor.grounds import predecessor
 from pointsman_shm.logs.saying import say
 from pointsman_shm.memory.ownership import LockHeld, acquire_lock
 from pointsman_shm.paths import InstancePaths, PathError, resolve_paths
@@ -77,6 +78,9 @@ def backup(paths: InstancePaths, file: Path) -> str:
             stack.enter_context(acquire_lock(paths.instance_lock))
         except LockHeld as held:
             raise ArchiveError(f"the service runs ({held}): stop it first") from None
+        # As units of systemd its processes run without one that has the directory's own lock.
+        if left := predecessor(paths):
+            raise ArchiveError(f"the service runs ({left}): stop it first")
         _pack(directory, file)
     return f"backed up {directory} into {file}"
 
