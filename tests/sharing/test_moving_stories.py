@@ -1,7 +1,8 @@
 """Stories of jobs and sessions that come back elsewhere: restarts, adoption, clients that move."""
 
 import msgspec
-from fleet_harness import LEASE_S, SESSION, Fleet, Member, awaited, count, opened, started
+from fleet_harness import LEASE_S, SESSION, Fleet, awaited, count, opened, started
+from worker_harness import WorkerHarness
 
 from pointsman_shm.config import Config, PoolsConfig
 from pointsman_shm.memory.stats_names import Counter
@@ -19,7 +20,7 @@ JOURNAL = JournalState(1, room_bytes=64 * MIB, held_bytes=16 * MIB, oldest=1)
 _decode = msgspec.msgpack.Decoder(list[FoundEntry]).decode
 
 
-def written(member: Member) -> Recovered:
+def written(member: WorkerHarness) -> Recovered:
     """What a successor reads of what a worker wrote."""
     fold = Fold(200_000)
     for command in member.commands:
