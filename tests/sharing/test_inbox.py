@@ -26,6 +26,7 @@ from pointsman_workers.core.events import (
     AcknowledgeInbox,
     HearingChanged,
     InboxRead,
+    InstanceMissed,
     InstanceSaid,
     SendInstance,
     WayChanged,
@@ -73,6 +74,20 @@ def test_an_entry_is_read_once_and_a_new_life_of_its_sender_counts_anew() -> Non
     reborn = Outgoing(Sender("A", "uid-A", 0, 2), B, SIGNER)
     assert numbers_of(reader.read(entry_of(4, way=reborn))) == [4]
     assert reader.read(entry) == []
+
+
+def test_that_entries_were_lost_on_their_way_is_seen_by_the_number_of_the_next_one() -> None:
+    """R5, R3: a failover to a replica that lags takes what was not read yet."""
+    reader, way = EntryReader("B/0", SIGNER), Outgoing(A, B, SIGNER)
+    told = []
+    for number in (1, 2, 3, 4):
+        entry = entry_of(number, way=way)
+        way.sent()
+        if number != 2:
+            told.append(reader.read(entry))
+    assert [InstanceMissed("A", 0) in said for said in told] == [False, True, False]
+    assert told[1][0] == InstanceMissed("A", 0)
+    assert [numbers_of(said) for said in told] == [[1], [3], [4]]
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from several import Several
 
 from pointsman_shm.memory.rows import NodeState, RowFlag
 from pointsman_wire.session_messages import Result
-from pointsman_workers.core.events import WayChanged
+from pointsman_workers.core.events import InstanceMissed, WayChanged
 
 REMOTE = RowFlag.PUBLIC | RowFlag.REMOTE
 
@@ -69,3 +69,42 @@ def test_a_node_that_registered_anew_at_its_home_gets_jobs_of_others_without_a_n
     client.submit("b-1")
     instances.carry()
     assert home.node(3).assignment().request_id == "b-1"
+
+
+def test_an_assignment_that_redis_forgot_is_made_again_and_so_is_the_next_one() -> None:
+    """R5, I1: the home's acknowledgement of the next one would have covered it."""
+    instances = two()
+    home, borrower = instances["A"], instances["B"]
+    client, node = borrower.open_session(), home.node(3)
+    client.submit("b-1")
+    borrower.told.clear()
+    client.submit("b-2")
+    home.feed(InstanceMissed("B", 0))
+    instances.carry()
+    instances.run(1.0)
+    jobs = node.assignments()
+    assert sorted(job.request_id for job in jobs) == ["b-1", "b-2"]
+    for job in jobs:
+        node.acknowledge(job.number)
+        node.end(job)
+    instances.run(0.5)
+    assert [result.status for result in client.all(Result)] == ["completed"] * 2
+    assert (home.held(3), borrower.held(3)) == (0, 0)
+
+
+def test_a_result_that_redis_forgot_is_told_again() -> None:
+    """R5, I1: its home keeps it until the borrower has it for certain."""
+    instances = two()
+    home, borrower = instances["A"], instances["B"]
+    client, node = borrower.open_session(), home.node(3)
+    client.submit("b-1")
+    instances.carry()
+    job = node.assignment()
+    node.acknowledge(job.number)
+    instances.carry()
+    node.end(job)
+    home.told.clear()
+    borrower.feed(InstanceMissed("A", 0))
+    instances.run(0.5)
+    assert client.one(Result).status == "completed"
+    assert (home.held(3), borrower.held(3)) == (0, 0)

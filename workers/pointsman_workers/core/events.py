@@ -169,6 +169,13 @@ class WayChanged(msgspec.Struct, frozen=True, gc=False):
     state: Literal["open", "full", "stopped", "lost"]
 
 
+class InstanceMissed(msgspec.Struct, frozen=True, gc=False):
+    """Something that a worker of another instance put into our inbox is lost: Redis forgot it."""
+
+    instance: str
+    shard: int
+
+
 class HearingChanged(msgspec.Struct, frozen=True, gc=False):
     """Can our inbox be read?  While it cannot, silence of others says nothing."""
 

@@ -15,6 +15,7 @@ from pointsman_workers.core.events import (
     Coordinated,
     HearingChanged,
     InboxRead,
+    InstanceMissed,
     InstanceSaid,
     Say,
     WayChanged,
@@ -99,6 +100,7 @@ class Sharing:
             InstanceSaid: self._said,
             InboxRead: self._read,
             WayChanged: self.nodes.way_changed,
+            InstanceMissed: self.nodes.missed,
             HearingChanged: self.nodes.hearing_changed,
         }
 

@@ -70,6 +70,13 @@ class Borrowers:
         if borrower is not None:
             borrower.is_open = False
 
+    def missed(self, instance: str, shard_index: int) -> None:
+        """Something that it told us is lost: it has to ask anew, and is told so at once."""
+        borrower = self._table.get((instance, shard_index))
+        if borrower is not None and borrower.is_open:
+            self.send(borrower, LinkClosed(link=borrower.link, reason="something was lost"))
+            borrower.is_open = False
+
     def _silent_ns(self, borrower: Borrower) -> int:
         return self._shard.now_ns - borrower.heard_at_ns
 

@@ -9,7 +9,7 @@ from pointsman_wire.coordination.instance_messages import (
     OfferDeclined,
 )
 from pointsman_wire.messages import Message
-from pointsman_workers.core.events import HearingChanged, InstanceSaid, WayChanged
+from pointsman_workers.core.events import HearingChanged, InstanceMissed, InstanceSaid, WayChanged
 from pointsman_workers.core.shard import Shard
 from pointsman_workers.desks.lanes import LaneDesk
 from pointsman_workers.sharing.nodes.links import LinkDesk
@@ -64,6 +64,11 @@ class NodesDesk:
     def _on_our_link(self, event: InstanceSaid) -> None:
         message: Message = event.message
         self.links.said(event.instance, event.shard, message, event.payload)
+
+    def missed(self, event: InstanceMissed) -> None:
+        """Assignments, acknowledgements or results may be lost: both begin anew, and compare."""
+        self.guests.borrowers.missed(event.instance, event.shard)
+        self.links.missed(event.instance, event.shard)
 
     def way_changed(self, event: WayChanged) -> None:
         """What we send to a worker of another instance leaves again, or does not."""

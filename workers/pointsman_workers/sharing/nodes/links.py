@@ -238,6 +238,12 @@ class LinkDesk:
         elif link.is_open:
             self.remote.congested(link, is_congested=link.is_congested or self._is_deaf)
 
+    def missed(self, instance: str, shard_index: int) -> None:
+        """Something that a home told us is lost: it reports anew, and tells results again."""
+        link = self.links.get(instance)
+        if link is not None and link.is_open and link.shard == shard_index:
+            self._open(link)
+
     def hearing_changed(self, *, can_hear: bool) -> None:
         """While we hear nobody, silence says nothing of anybody, and nothing new is sent."""
         self._is_deaf = not can_hear

@@ -1,7 +1,8 @@
 """Reading the entries of an inbox: input from a network like any other.
 
 An entry is checked against its signature, cut into frames and decoded as a whole; one that fails
-any of it says nothing at all.  One that was read before is known by its number.
+any of it says nothing at all.  One that was read before is known by its number, and so is that
+some were lost: by a failover to a replica that lags, a flush, or because they could not be read.
 """
 
 from typing import NamedTuple
@@ -10,7 +11,7 @@ from pointsman_wire.coordination.instance_messages import Entry, EntryHead
 from pointsman_wire.coordination.signing import HEAD_BYTES, Signer
 from pointsman_wire.framing import FrameDecoder, FrameError, HeaderDecoder, MessageError
 from pointsman_wire.messages import Message
-from pointsman_workers.core.events import InstanceSaid
+from pointsman_workers.core.events import InstanceMissed, InstanceSaid
 from pointsman_workers.shell.sharing.outgoing import ENTRY_BYTES_MAX
 
 ENTRY_BYTES_READ_MAX = 4 * ENTRY_BYTES_MAX
@@ -38,9 +39,12 @@ class EntryReader:
         self._decode = HeaderDecoder[Message](Entry).decode
         self._heard: dict[tuple[str, int], Heard] = {}
 
-    def read(self, entry: bytes, *, is_redriven: bool = False) -> list[InstanceSaid]:
+    def read(
+        self, entry: bytes, *, is_redriven: bool = False
+    ) -> list[InstanceSaid | InstanceMissed]:
         """What the entry says; nothing when it was read before.  Raises BadEntry.
 
+        Where its number is not the next one, it begins with the news that others are lost.
         What was redriven was never absorbed: its number says nothing, and others went before it.
         """
         head, frames = self.opened(entry)
@@ -54,7 +58,11 @@ class EntryReader:
         if last is None and len(self._heard) >= SENDERS_MAX:
             del self._heard[next(iter(self._heard))]
         self._heard[sender] = now
-        return [InstanceSaid(*sender, message, payload) for message, payload in frames]
+        said: list[InstanceSaid | InstanceMissed] = []
+        if last is not None and last[:2] == now[:2] and now.number > last.number + 1:
+            said.append(InstanceMissed(*sender))
+        said += [InstanceSaid(*sender, message, payload) for message, payload in frames]
+        return said
 
     def head_of(self, entry: bytes) -> EntryHead | None:
         """Who wrote it, as it says itself; None when even that cannot be read."""
