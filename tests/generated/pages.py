@@ -6,10 +6,12 @@ from pathlib import Path
 from generated.config_page import config_page
 from generated.error_page import error_page
 from generated.log_table import log_page
+from generated.man_page import man_page
 
 ROOT = Path(__file__).parents[2]
 PAGES: dict[str, Callable[[str], str]] = {
     "docs/config.md": config_page,
     "docs/errors.md": error_page,
     "docs/logs.md": log_page,
+    "docs/man/pointsman.1": man_page,
 }
