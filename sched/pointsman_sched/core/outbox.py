@@ -3,6 +3,7 @@
 import msgspec
 
 from pointsman_sched.core.events import Alarm, Record, RegistryEntry
+from pointsman_shm.logs.events import Event
 from pointsman_wire.errors import Code
 from pointsman_wire.link import Close, Connection, Send
 from pointsman_wire.messages import Error, Message, error_info
@@ -44,7 +45,7 @@ class Outbox:
 
     def alarm(self, words: str) -> None:
         """Say this where an operator reads it."""
-        self._commands.append(Alarm(words))
+        self._commands.append(Alarm(words, Event.FLEET_ALARM))
 
     def send(self, connection: Connection, message: Message) -> None:
         """Send one message."""
