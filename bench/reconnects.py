@@ -44,15 +44,22 @@ class Probe:
         self.latencies_ns: list[int] = []
         self.failures = 0
         self._session = session
+        self._began_ns = 0  # of the job that is under way
 
     async def run(self) -> None:
         """Until it is cancelled."""
         while True:
-            began_ns = time.perf_counter_ns()
+            self._began_ns = time.perf_counter_ns()
             result = await self._session.submit("x", services=["nmt"], wait_none_s=10.0)
-            self.latencies_ns.append(time.perf_counter_ns() - began_ns)
+            self.latencies_ns.append(time.perf_counter_ns() - self._began_ns)
+            self._began_ns = 0
             self.failures += result.status != "completed"
             await asyncio.sleep(PROBE_S)
+
+    def look(self) -> list[int]:
+        """Return the latencies, in order; of a job that has not come back, its age."""
+        under_way = [time.perf_counter_ns() - self._began_ns] if self._began_ns else []
+        return sorted([*self.latencies_ns, *under_way])
 
 
 async def status_of(runtime_dir: Path, process: str) -> Status:
@@ -118,13 +125,14 @@ async def _strike(service: WatchedService, crowd: Crowd, nodes: int, joined: Joi
         probe = Probe(session)
         task = asyncio.create_task(probe.run())
         await asyncio.sleep(CALM_S)
-        calm = sorted(probe.latencies_ns)
+        calm = probe.look()
         probe.latencies_ns.clear()
         await asyncio.to_thread(crowd.ask, "mark")
         watch = StormWatch(service)
         os.kill(before.pid, signal.SIGKILL)
         back = await _all_back(crowd, nodes)
         span = watch.ended((await status_of(service.runtime_dir, "manager")).pid)
+        struck = probe.look()
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         await asyncio.sleep(3)
@@ -144,7 +152,7 @@ async def _strike(service: WatchedService, crowd: Crowd, nodes: int, joined: Joi
         # A node that was declared dead has another row or generation, or is still offline.
         "false_deaths": sum(now.get(node_id) != place for node_id, place in places.items()),
         "retries": sum(sum(counts.values()) for counts in told) - nodes,
-        **_client_figures(probe, calm),
+        **_client_figures(probe, struck, calm),
         **_server_figures(span),
         "nodes_stall_max_ms": float(stall_max_ms),
         "load_average": os.getloadavg()[0],
@@ -174,8 +182,7 @@ class StormWatch:
         )
 
 
-def _client_figures(probe: Probe, calm: list[int]) -> Row:
-    ordered = sorted(probe.latencies_ns)
+def _client_figures(probe: Probe, ordered: list[int], calm: list[int]) -> Row:
     return {
         "jobs": len(ordered),
         "jobs_failed": probe.failures,
