@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pointsman_shm.config_load import ConfigError
+from pointsman_shm.config_redis import RedisConfig
 
 SECRET_BYTES_MAX = 4_096
 
@@ -31,6 +32,27 @@ def read_secret(
         return secret.decode("utf-8")
     except UnicodeDecodeError:
         raise ConfigError(f"{what}: {path} is not UTF-8 text") from None
+
+
+def redis_secrets(redis: RedisConfig, environment: Mapping[str, str]) -> tuple[str, str]:
+    """Return the password of Redis and the cluster's key, "" for what is not set.
+
+    Raises ConfigError for a file that cannot be used.
+    """
+    return (
+        read_secret(
+            redis.password_file,
+            "POINTSMAN_REDIS_PASSWORD",
+            what="redis.password_file",
+            environment=environment,
+        ),
+        read_secret(
+            redis.cluster_key_file,
+            "POINTSMAN_CLUSTER_KEY",
+            what="redis.cluster_key_file",
+            environment=environment,
+        ),
+    )
 
 
 def _read(path: Path, what: str) -> bytes:

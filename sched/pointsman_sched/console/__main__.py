@@ -4,8 +4,8 @@ import asyncio
 import sys
 from collections.abc import Sequence
 
-from pointsman_sched.console.options import ConsoleOptions, parse_options
 from pointsman_sched.console.process import ConsoleProcess
+from pointsman_sched.options import ProcessOptions, parse_options
 from pointsman_shm.config_load import ConfigError
 from pointsman_shm.logs.process_log import ProcessLog, process_log
 from pointsman_shm.paths import PathError
@@ -14,7 +14,7 @@ from pointsman_shm.paths import PathError
 def main(arguments: Sequence[str]) -> int:
     """Run the console: 0 stopped, 1 failed, 2 wrong usage or configuration."""
     try:
-        options = parse_options(arguments)
+        options = parse_options("pointsman_sched.console", arguments)
     except (ConfigError, PathError) as error:
         print(f"pointsman console: {error}", file=sys.stderr)
         return 2
@@ -23,7 +23,7 @@ def main(arguments: Sequence[str]) -> int:
         return asyncio.run(run(options, log))
 
 
-async def run(options: ConsoleOptions, log: ProcessLog) -> int:
+async def run(options: ProcessOptions, log: ProcessLog) -> int:
     """Run inside the loop."""
     return await ConsoleProcess(options, log).run()
 

@@ -22,8 +22,8 @@ from pointsman_sched.console.hall import Hall
 from pointsman_sched.console.languages import LanguageDesk
 from pointsman_sched.console.observing.observer import Observer
 from pointsman_sched.console.observing.routes import observing_routes
-from pointsman_sched.console.options import ConsoleOptions
 from pointsman_sched.console.pages import make_pages
+from pointsman_sched.options import ProcessOptions
 from pointsman_shm.logs.events import Event
 from pointsman_shm.logs.process_log import ProcessLog
 from pointsman_shm.units.under_systemd import Watchdog
@@ -41,7 +41,7 @@ START_ERRORS = (OSError, PathInUse)
 class ConsoleProcess:
     """Runs the console until it ends; `run` returns the exit status."""
 
-    def __init__(self, options: ConsoleOptions, log: ProcessLog) -> None:
+    def __init__(self, options: ProcessOptions, log: ProcessLog) -> None:
         self._options = options
         self._log = log
         self._loop = asyncio.get_running_loop()

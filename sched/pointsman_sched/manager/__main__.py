@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 
 import uvloop
 
-from pointsman_sched.manager.options import ManagerOptions, parse_options
 from pointsman_sched.manager.process import ManagerProcess
+from pointsman_sched.options import ProcessOptions, parse_options
 from pointsman_shm.config_load import ConfigError
 from pointsman_shm.logs.process_log import ProcessLog, process_log
 from pointsman_shm.paths import PathError
@@ -18,7 +18,7 @@ from pointsman_wire.sockets.crash_points import CrashPointError, read_crash_poin
 def main(arguments: Sequence[str]) -> int:
     """Run the manager: 0 stopped, 1 failed, 2 wrong usage or config, 75 no room for segments."""
     try:
-        options = parse_options(arguments)
+        options = parse_options("pointsman_sched.manager", arguments)
         crash = read_crash_point(os.environ)
     except (ConfigError, CrashPointError, PathError) as error:
         print(f"pointsman manager: {error}", file=sys.stderr)
@@ -31,7 +31,7 @@ def main(arguments: Sequence[str]) -> int:
         return runner.run(run(options, log, crash))
 
 
-async def run(options: ManagerOptions, log: ProcessLog, crash: Callable[[str], None]) -> int:
+async def run(options: ProcessOptions, log: ProcessLog, crash: Callable[[str], None]) -> int:
     """Run inside the loop."""
     return await ManagerProcess(options, log, crash).run()
 

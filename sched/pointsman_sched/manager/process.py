@@ -34,13 +34,13 @@ from pointsman_sched.core.manager_core import ManagerCore
 from pointsman_sched.core.setup import ManagerSetup, SharedMemory
 from pointsman_sched.manager.authority import open_authority
 from pointsman_sched.manager.garbage import GarbageKeeper
-from pointsman_sched.manager.options import ManagerOptions
 from pointsman_sched.manager.orders import OrderDesk
 from pointsman_sched.manager.redis_options import FleetUnfit, redis_of
 from pointsman_sched.manager.registry_file import RegistryFile
 from pointsman_sched.manager.registry_sync import RegistryHooks, RegistrySync
 from pointsman_sched.manager.segments import ManagerSegments
 from pointsman_sched.manager.uplink_server import UplinkServer
+from pointsman_sched.options import ProcessOptions
 from pointsman_sched.wall_clock import wall_clock_offset_ns
 from pointsman_shm.config_load import ConfigError
 from pointsman_shm.descriptors import take_descriptors
@@ -98,7 +98,7 @@ class ManagerProcess:
     """Runs the manager until it ends; `run` returns the exit status."""
 
     def __init__(
-        self, options: ManagerOptions, log: ProcessLog, crash: Callable[[str], None]
+        self, options: ProcessOptions, log: ProcessLog, crash: Callable[[str], None]
     ) -> None:
         self._options = options
         self._log = log

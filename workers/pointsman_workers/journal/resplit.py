@@ -9,7 +9,6 @@ point, this leaves the old ones or the new ones, and can be run again.  The supe
 before it starts any worker; under systemd a unit of its own does.
 """
 
-import argparse
 import os
 import shutil
 import sys
@@ -19,7 +18,7 @@ from contextlib import ExitStack
 
 import msgspec
 
-from pointsman_shm.config_load import ConfigError, configured_paths, load_config
+from pointsman_shm.config_load import ConfigError
 from pointsman_shm.logs.saying import say
 from pointsman_shm.memory.ownership import LockHeld, acquire_lock, boot_hash
 from pointsman_shm.paths import InstancePaths, PathError
@@ -31,6 +30,11 @@ from pointsman_shm.state_files import (
     write_worker_count,
 )
 from pointsman_shm.state_identity import read_identity, renew_identity
+from pointsman_shm.units.process_options import (
+    check_worker_count,
+    configuration_of,
+    process_parser,
+)
 from pointsman_wire.sockets.crash_points import CrashPointError, read_crash_point
 from pointsman_workers.journal.division import Share, divide, turns_of
 from pointsman_workers.journal.entries import Recovered
@@ -192,26 +196,11 @@ def _say(text: str) -> None:
 
 
 def _parse(arguments: Sequence[str]) -> Division:
-    parser = argparse.ArgumentParser(
-        prog="python -m pointsman_workers.journal.resplit", allow_abbrev=False
-    )
-    parser.add_argument("--workers", type=int, required=True, help="how many there shall be")
-    parser.add_argument("--instance", default=None)
-    parser.add_argument("--state-dir", default=None)
-    parser.add_argument("--runtime-dir", default=None)
-    parser.add_argument("--config", default=None)
+    parser = process_parser("pointsman_workers.journal.resplit")
     parser.add_argument("--accept-loss", action="store_true", help="of a damaged journal")
     given = parser.parse_args(arguments)
-    if not 1 <= given.workers <= 64:
-        parser.error(f"{given.workers} workers: 1 to 64 are possible")
-    config = load_config(given.config)
-    paths = configured_paths(
-        config,
-        instance=given.instance,
-        state_dir=given.state_dir,
-        runtime_dir=given.runtime_dir,
-        environment=os.environ,
-    )
+    check_worker_count(parser, given.workers)
+    config, paths = configuration_of(given)
     return Division(
         paths=paths,
         worker_count=given.workers,

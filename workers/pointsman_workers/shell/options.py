@@ -3,13 +3,17 @@
 import argparse
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
 import msgspec
 
 from pointsman_shm.config import Config
-from pointsman_shm.config_load import configured_paths, load_config
 from pointsman_shm.paths import InstancePaths
+from pointsman_shm.units.process_options import (
+    WORKERS_MAX,
+    add_descriptors,
+    configuration_of,
+    process_parser,
+)
 from pointsman_shm.units.under_systemd import Unit, public_listener, unit_of
 
 
@@ -34,38 +38,25 @@ def parse_options(arguments: Sequence[str]) -> WorkerOptions:
 
     Raises SystemExit (2) for a wrong command line; ConfigError, PathError, UnitError with words.
     """
-    parser = argparse.ArgumentParser(prog="python -m pointsman_workers", allow_abbrev=False)
+    parser = process_parser("pointsman_workers")
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("--index", type=int, help="0 .. workers - 1")
     which.add_argument("--spare-fd", type=int, help="wait there to be told the index")
-    parser.add_argument("--workers", type=int, required=True)
-    parser.add_argument("--instance", default=None)
-    parser.add_argument("--state-dir", default=None)
-    parser.add_argument("--runtime-dir", default=None)
-    parser.add_argument("--config", type=Path, default=None)
     parser.add_argument("--host", default=None, help="taken from the listening socket")
     parser.add_argument("--port", type=int, default=None, help="taken from the listening socket")
     parser.add_argument("--listen-fd", type=int, default=-1, help="not given: that of systemd")
     parser.add_argument("--tls-fd", type=int, default=-1, help="the TLS port, where there is one")
-    parser.add_argument("--ready-fd", type=int, default=-1, help="gets 'ready' and a newline")
-    parser.add_argument("--alive-fd", type=int, default=-1, help="its end means: stop")
+    add_descriptors(parser)
     parser.add_argument("--accept-loss", action="store_true", help="of a damaged journal")
     parser.add_argument("--console", action="store_true", help="one runs: hand it what is HTTP")
     given = parser.parse_args(arguments)
     index = read_index(given) if given.index is None else given.index
-    if not 0 <= index < given.workers <= 64:
-        parser.error(f"worker {index} of {given.workers}: at most 64, counted from 0")
+    if not 0 <= index < given.workers <= WORKERS_MAX:
+        parser.error(f"worker {index} of {given.workers}: at most {WORKERS_MAX}, counted from 0")
     listen_fd = given.listen_fd
     if listen_fd < 0:
         listen_fd = public_listener(os.environ, os.getpid())
-    config = load_config(given.config)
-    paths = configured_paths(
-        config,
-        instance=given.instance,
-        state_dir=given.state_dir,
-        runtime_dir=given.runtime_dir,
-        environment=os.environ,
-    )
+    config, paths = configuration_of(given)
     return WorkerOptions(
         index=index,
         worker_count=given.workers,

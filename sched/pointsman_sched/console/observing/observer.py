@@ -20,7 +20,7 @@ from pointsman_sched.console.observing.health import (
 )
 from pointsman_sched.console.observing.process_facts import ProcessFacts, look_at
 from pointsman_sched.console.observing.shared_pages import read_catalog, read_fleet, read_stats
-from pointsman_sched.console.options import ConsoleOptions
+from pointsman_sched.options import ProcessOptions
 from pointsman_shm.memory.stats import StatsView
 from pointsman_shm.paths import worker_process
 
@@ -30,7 +30,7 @@ FRESH_NS = 100_000_000
 class Observer(Collector):
     """Reads what others write; nothing of it is asked for, waited for or locked."""
 
-    def __init__(self, options: ConsoleOptions) -> None:
+    def __init__(self, options: ProcessOptions) -> None:
         config = options.config
         self._options = options
         self._max_nodes = config.nodes.max_nodes

@@ -5,7 +5,7 @@ from typing import Any
 
 from pointsman_shm.config_redis import RedisConfig
 from pointsman_shm.memory.stats import StatsPage
-from pointsman_shm.secret_files import read_secret
+from pointsman_shm.secret_files import redis_secrets
 from pointsman_wire.coordination.inbox_requests import Place
 from pointsman_wire.coordination.settings import RedisSettings, Secret, redis_settings
 from pointsman_wire.coordination.signing import Signer
@@ -32,18 +32,7 @@ def settings_of(redis: RedisConfig, environment: Mapping[str, str]) -> RedisSett
     """
     if not redis.is_on:
         return None
-    password = read_secret(
-        redis.password_file,
-        "POINTSMAN_REDIS_PASSWORD",
-        what="redis.password_file",
-        environment=environment,
-    )
-    cluster_key = read_secret(
-        redis.cluster_key_file,
-        "POINTSMAN_CLUSTER_KEY",
-        what="redis.cluster_key_file",
-        environment=environment,
-    )
+    password, cluster_key = redis_secrets(redis, environment)
     section = {name: getattr(redis, name) for name in redis.__struct_fields__}
     return redis_settings(section, password=Secret(password), cluster_key=Secret(cluster_key))
 
