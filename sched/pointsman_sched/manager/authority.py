@@ -2,7 +2,7 @@
 
 from hashlib import sha256
 
-from pointsman_sched.manager.options import ManagerOptions
+from pointsman_sched.options import ProcessOptions
 from pointsman_shm.tls.files import tls_files
 from pointsman_wire.secure.certificates import Issued, NodeName, request_key, sign_request
 from pointsman_wire.secure.pins import pin_of_file
@@ -11,7 +11,7 @@ from pointsman_wire.secure.pins import pin_of_file
 class FileAuthority:
     """Signs with the key in the state directory.  Raises OSError, PinError."""
 
-    def __init__(self, options: ManagerOptions) -> None:
+    def __init__(self, options: ProcessOptions) -> None:
         config = options.config.tls
         files = tls_files(options.paths, config)
         self._issued = Issued(files.authority_key.read_bytes(), files.authority.read_bytes())
@@ -29,6 +29,6 @@ class FileAuthority:
         return None if key is None else sha256(key).digest()
 
 
-def open_authority(options: ManagerOptions) -> FileAuthority | None:
+def open_authority(options: ProcessOptions) -> FileAuthority | None:
     """Return the authority, None where there is no TLS port.  Raises OSError, PinError."""
     return FileAuthority(options) if options.config.tls.enabled else None
