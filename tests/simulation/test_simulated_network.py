@@ -144,6 +144,24 @@ def test_who_does_not_read_is_told_of_and_reads_all_in_order_later() -> None:
     assert pair.server.echo.of(Relieved) == [Relieved(accepted.connection)]
 
 
+def test_what_was_not_read_comes_before_what_was_held_meanwhile() -> None:
+    pair = Pair(1)
+    pair.connect()
+    wire = pair.wire()
+    wire.is_encoded = False
+    (accepted,) = pair.server.echo.of(Accepted)
+    pair.network.ignore(wire, 9)
+    for number in range(1, 5):
+        pair.server.wish(Send(accepted.connection, LanePing(number=number)))
+        pair.advance(S)
+        if number == 2:
+            pair.network.hold(wire)
+    pair.network.attend(wire)
+    pair.network.release(wire)
+    pair.advance(S)
+    assert pair.node.echo.numbers() == [1, 2, 3, 4]
+
+
 def test_who_reads_before_the_mark_is_never_told_of() -> None:
     pair = Pair(1)
     pair.connect()

@@ -249,8 +249,11 @@ class Network:
     def attend(self, wire: Wire) -> None:
         """Let the dialler read all that waits, in its order; then the sender has room again."""
         unread, wire.unread = wire.unread or [], None
-        for piece in unread:
-            self._arrive(wire, 0, piece)
+        if wire.held is not None:
+            wire.held[:0] = [(0, piece) for piece in unread]  # older than what is held
+        else:
+            for piece in unread:
+                self._arrive(wire, 0, piece)
         sender = wire.ends[1]
         if len(unread) >= wire.unread_mark and sender.process is not None and not sender.is_over:
             sender.process.post(Relieved(sender.number))
