@@ -253,6 +253,12 @@ class WebConfig(Section, frozen=True):
         tuple[Annotated[str, msgspec.Meta(pattern=r"^(\*|https?://[^/\s]+)$")], ...],
         msgspec.Meta(max_length=64),
     ] = ()
+    # Names of this service, besides its numbers and localhost, under which pages may reach it
+    # without TLS; "*": all names, which lets any page reach it whose name is made to lead here.
+    allowed_hosts: Annotated[
+        tuple[Annotated[str, msgspec.Meta(pattern=r"^(\*|[^/:\s]+)$")], ...],
+        msgspec.Meta(max_length=64),
+    ] = ()
     ping_s: Annotated[float, msgspec.Meta(ge=1, le=3_600)] = 20.0  # unanswered for so long: gone
 
 

@@ -44,6 +44,18 @@ async def fetch(port: int, path: str) -> tuple[int, str, dict[str, str]]:
         return answer.status, await answer.text(), dict(answer.headers)
 
 
+async def test_x1_pages_and_metrics_are_not_told_to_a_page_whose_name_was_made_to_lead_here(
+    service: Service,
+) -> None:
+    url = f"http://127.0.0.1:{port_of(service)}"
+    timeout = aiohttp.ClientTimeout(total=20)
+    async with aiohttp.ClientSession(timeout=timeout) as session:
+        for path in ("/", "/metrics", "/languages.json"):
+            for header in ({"Host": "rebound.example"}, {"X-Forwarded-For": "203.0.113.7"}):
+                async with session.get(url + path, headers=header) as answer:
+                    assert answer.status == 403, (path, header)
+
+
 async def test_the_page_and_all_that_it_needs_come_from_the_public_port(service: Service) -> None:
     port = port_of(service)
     status, page, headers = await fetch(port, "/")

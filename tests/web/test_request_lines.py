@@ -107,6 +107,8 @@ def test_other_pages_may_not(origin: str, host: str | None, allowed: tuple[str, 
 )
 def test_x1_a_page_whose_own_name_leads_here_is_not_of_this_host(host: str, allowed: bool) -> None:
     """DNS rebinding: Origin and Host agree, and the browser comes from loopback."""
-    assert is_origin_allowed(f"http://{host}", host, (), is_local=True) is allowed
-    assert is_origin_allowed(f"http://{host}", host, (), is_local=False)
-    assert is_origin_allowed(f"http://{host}", host, (f"http://{host}",), is_local=True)
+    assert is_origin_allowed(f"http://{host}", host, (), is_plain=True) is allowed
+    assert is_origin_allowed(f"http://{host}", host, (), is_plain=False)
+    name = host.rpartition(":")[0] or host
+    assert is_origin_allowed(f"http://{host}", host, (), is_plain=True, hosts=(name,))
+    assert is_origin_allowed(f"http://{host}", host, (f"http://{host}",), is_plain=True)

@@ -13,6 +13,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from pointsman_sched.console.guard import Guard, GuardedDoor
 from pointsman_sched.console.languages import LanguageDesk
 
 PAGE_FOLDER = Path(__file__).with_name("page")
@@ -54,7 +55,9 @@ class SafeHeaders:
         await self._app(scope, receive, with_headers)
 
 
-def make_pages(desk: LanguageDesk, others: Sequence[Route] = ()) -> Starlette:
+def make_pages(
+    desk: LanguageDesk, others: Sequence[Route] = (), *, guard: Guard | None = None
+) -> Starlette:
     """Return the application: the page at /, its files, what it asks for, and other routes."""
     client = next(path for path in CLIENT_PLACES if path.is_file())
 
@@ -70,4 +73,7 @@ def make_pages(desk: LanguageDesk, others: Sequence[Route] = ()) -> Starlette:
         Route("/pointsman.js", serve_client),
         Mount("/", StaticFiles(directory=PAGE_FOLDER, html=True)),
     ]
-    return Starlette(routes=routes, middleware=[Middleware(SafeHeaders)])
+    return Starlette(
+        routes=routes,
+        middleware=[Middleware(SafeHeaders), Middleware(GuardedDoor, guard=guard or Guard())],
+    )

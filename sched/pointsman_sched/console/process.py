@@ -18,12 +18,14 @@ from pointsman_sched.console.dashboard.eye import FleetEye
 from pointsman_sched.console.dashboard.live import dashboard_routes
 from pointsman_sched.console.dashboard.sampler import About, Sampler
 from pointsman_sched.console.dashboard.work import keep_asking
+from pointsman_sched.console.guard import Guard
 from pointsman_sched.console.hall import Hall
 from pointsman_sched.console.languages import LanguageDesk
 from pointsman_sched.console.observing.observer import Observer
 from pointsman_sched.console.observing.routes import observing_routes
 from pointsman_sched.console.pages import make_pages
 from pointsman_sched.options import ProcessOptions
+from pointsman_shm.config import Config
 from pointsman_shm.logs.events import Event
 from pointsman_shm.logs.process_log import ProcessLog
 from pointsman_shm.units.under_systemd import Watchdog
@@ -76,7 +78,7 @@ class ConsoleProcess:
                 sampler, reading, access=config.fleet, viewers_max=config.viewers_max
             ),
         ]
-        pages = make_pages(LanguageDesk(workers), routes)
+        pages = make_pages(LanguageDesk(workers), routes, guard=guard_of(self._options.config))
         hall = Hall(pages, connections_max=config.connections_max, request_s=config.request_s)
         stack.push_async_callback(hall.close)
         stack.callback(sampler.close)  # whoever watches is let go before the rest
@@ -128,3 +130,9 @@ class ConsoleProcess:
 
     def _stop(self, why: str) -> None:
         self._life.end(0, f"stops: {why}")
+
+
+def guard_of(config: Config) -> Guard:
+    """Return whom this console answers."""
+    hosts = (*config.web.allowed_hosts, config.server.host)
+    return Guard(hosts, is_loopback_open=config.auth.loopback == "open")

@@ -43,10 +43,11 @@ def doorway_limits(limits: LimitsConfig) -> DoorwayLimits:
     )
 
 
-def web_settings(config: WebConfig) -> WebSettings:
-    """Return how this worker meets browsers."""
+def web_settings(config: WebConfig, host: str) -> WebSettings:
+    """Return how this worker meets browsers; `host` is where it listens."""
     return WebSettings(
         reader=JsonReader(ToWorker),
         allowed_origins=config.allowed_origins,
         ping_s=config.ping_s,
+        allowed_hosts=(*config.allowed_hosts, host),
     )

@@ -219,7 +219,7 @@ class WorkerProcess:
             settings=DriverSettings(
                 limits=connection_limits(limits),
                 connections_max=take_descriptors(limits.descriptors_percent),
-                web=web_factory(web_settings(setup.config.web)),
+                web=web_factory(web_settings(setup.config.web, setup.config.server.host)),
             ),
             strangers=strangers(limits),
         )

@@ -4,8 +4,8 @@ A browser sends the cookies and reaches the network of its user whatever page as
 Origin header, which no page can forge, says which page does.  Programs send none and are let in.
 
 A page may have its own name resolve to this host once it is loaded (DNS rebinding); then Origin and
-Host agree, and the browser comes from loopback.  So there Host must be a name that only this host
-has: localhost, or a number.
+Host agree.  So Host must be a name that no page can take: localhost, a number, or one that this
+service is told to have.  Over TLS the certificate sees to that.
 """
 
 from collections.abc import Iterable
@@ -16,12 +16,17 @@ _PORTS = {"http": 80, "https": 443}
 
 
 def is_origin_allowed(
-    origin: str | None, host: str | None, allowed: Iterable[str], *, is_local: bool = False
+    origin: str | None,
+    host: str | None,
+    allowed: Iterable[str],
+    *,
+    is_plain: bool = False,
+    hosts: Iterable[str] = (),
 ) -> bool:
     """May a page of this Origin header talk to the service that the Host header names?
 
-    `allowed` are origins like "https://example.org", or "*" for every page; `is_local` says that
-    the browser runs on this host.
+    `allowed` are origins like "https://example.org", or "*" for every page; `is_plain` says that
+    no certificate has proven the host's name, which must then be one of its own or of `hosts`.
     """
     if origin is None:
         return True
@@ -34,11 +39,23 @@ def is_origin_allowed(
         usual = _PORTS.get(parts.scheme)
         if host is None or usual is None or parts.hostname != ours.hostname:
             return False  # "null", the origin of a file or of a sandbox, has no scheme
-        if is_local and not _is_own_name(ours.hostname or ""):
+        if is_plain and not is_host_allowed(host, hosts):
             return False
         return (parts.port or usual) == (ours.port or usual)
     except ValueError:  # a port that is none, a bracket that does not close
         return False
+
+
+def is_host_allowed(host: str | None, hosts: Iterable[str]) -> bool:
+    """Is what a Host header names a name of this service?  Who sends none is no browser."""
+    if host is None:
+        return True
+    try:
+        name = urlsplit(f"http://{host}").hostname or ""
+    except ValueError:
+        return False
+    listed = frozenset(host.lower() for host in hosts)
+    return "*" in listed or name in listed or _is_own_name(name)
 
 
 def _is_own_name(name: str) -> bool:

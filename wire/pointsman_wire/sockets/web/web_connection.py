@@ -55,7 +55,8 @@ class WebConnection(WebStream):
         )
         super().__init__(host, opening, limits, settings, protocol)
         self._server = protocol
-        self._is_local = is_loopback(opening.peer) and opening.preamble.secured is None
+        self._is_plain = opening.preamble.secured is None
+        self._is_local = self._is_plain and is_loopback(opening.peer)
 
     def refuse(self, reason: str, *, retryable: bool = False) -> None:
         """Say what is wrong, in the words that the peer understands so far, and end."""
@@ -94,11 +95,19 @@ class WebConnection(WebStream):
         if self._is_local and any(name in headers for name in _FORWARDED):
             return HTTPStatus.FORBIDDEN, _PROXIED
         origin, host = (*origins, None)[0], (*hosts, None)[0]
-        allowed = self._settings.allowed_origins
-        if not is_origin_allowed(origin, host, allowed, is_local=self._is_local):
+        settings = self._settings
+        is_allowed = is_origin_allowed(
+            origin,
+            host,
+            settings.allowed_origins,
+            is_plain=self._is_plain,
+            hosts=settings.allowed_hosts,
+        )
+        if not is_allowed:
             words = (
                 f"pages of {origin} may not open sessions here; list the origin in "
-                "web.allowed_origins if they shall"
+                "web.allowed_origins if they shall, or the name of this service in "
+                "web.allowed_hosts"
             )
             return HTTPStatus.FORBIDDEN, words
         return None

@@ -51,6 +51,7 @@ class WebSettings(msgspec.Struct, frozen=True):
     reader: JsonReader
     allowed_origins: tuple[str, ...] = ()
     ping_s: float = PING_S
+    allowed_hosts: tuple[str, ...] = ()  # names of this service besides localhost and numbers
 
 
 class WebStream(FrameConnection):
