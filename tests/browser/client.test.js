@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { PointsmanError, Session, packFrame, unpackFrame } from "./pointsman.js";
+import { askForToken, tokenInit } from "./token.js";
 import { VoiceGate, loudness } from "./voice.js";
 
 const dialled = [];
@@ -216,4 +217,23 @@ test("loudness is 0 for silence and near 1 for what could not be louder", () => 
   assert.equal(loudness(new Int16Array(10)), 0);
   assert.equal(loudness(new Int16Array(0)), 0);
   assert.ok(loudness(new Int16Array(10).fill(-32_768)) === 1);
+});
+
+test("A1: a page that is refused for its token asks for one, and sends it when it begins anew", () => {
+  const kept = new Map();
+  globalThis.sessionStorage = { getItem: (key) => kept.get(key), setItem: (key, to) => kept.set(key, to) };
+  let reloads = 0;
+  globalThis.location = { reload: () => reloads++ };
+  const [talk, form] = [new EventTarget(), Object.assign(new EventTarget(), { hidden: true })];
+  const [field, why] = [{ value: " pmt_x ", focus() {} }, { textContent: "" }];
+  askForToken(talk, form, field, why);
+  const refused = (code) =>
+    talk.dispatchEvent(new CustomEvent("error", { detail: { error: { code, message: code } } }));
+  refused("QUEUE_FULL");
+  assert.equal(form.hidden, true);
+  assert.deepEqual(tokenInit(), {});
+  refused("UNAUTHORIZED");
+  assert.deepEqual([form.hidden, why.textContent], [false, "UNAUTHORIZED"]);
+  form.dispatchEvent(new Event("submit", { cancelable: true }));
+  assert.deepEqual([tokenInit(), reloads], [{ token: "pmt_x" }, 1]);
 });

@@ -36,7 +36,12 @@ def node_version() -> int:
 def test_the_client_and_the_voice_gate_keep_their_promises(tmp_path: Path) -> None:
     assert NODE is not None
     here = Path(__file__).parent
-    for path in (CLIENT / "pointsman.js", PAGE / "voice.js", here / "client.test.js"):
+    for path in (
+        CLIENT / "pointsman.js",
+        PAGE / "voice.js",
+        PAGE / "token.js",
+        here / "client.test.js",
+    ):
         shutil.copy(path, tmp_path)
     (tmp_path / "package.json").write_text('{"type": "module"}')
     run(NODE, "--test", cwd=tmp_path)

@@ -1,17 +1,21 @@
 """`--exec`: what a program's output, exit code, silence and children mean for its job."""
 
 import asyncio
+import os
+import pwd
 import time
 from pathlib import Path
 
 import pytest
 
 from pointsman import Job, JobError
+from pointsman.cli.endings import Trouble
 from pointsman.cli.program_handler import NoSuchProgram, ProgramHandler, split_command
+from pointsman.cli.running.program_user import find_user
 
 
 def shell(script: str, **options: int) -> ProgramHandler:
-    return ProgramHandler(["sh", "-c", script], **options)
+    return ProgramHandler(["sh", "-c", script], **options)  # type: ignore[arg-type]
 
 
 async def failure_of(script: str, job: Job | None = None, **options: int) -> JobError:
@@ -122,3 +126,42 @@ def test_a_command_line_is_split_as_a_shell_would() -> None:
     for line in ("", "sh -c 'open", "/no/such/program"):
         with pytest.raises(NoSuchProgram):
             split_command(line)
+
+
+async def test_a6_a_program_gets_no_secret_of_the_node_in_its_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("POINTSMAN_TOKEN", "a-secret")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", "/run/credentials/x")
+    reply = await shell("env")(Job(src_lang="en"))
+    assert b"POINTSMAN_SRC=en" in reply.payload
+    assert b"a-secret" not in reply.payload
+    assert b"CREDENTIALS" not in reply.payload
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can run programs as another user")
+async def test_g1_a_program_runs_as_another_user_and_cannot_read_the_nodes_key(
+    tmp_path: Path,
+) -> None:
+    key = tmp_path / "node.key"
+    key.write_text("the node's key")
+    key.chmod(0o600)
+    nobody = find_user("nobody")
+    script = f"id -u; id -G; cat {key}; cat /proc/{os.getpid()}/environ; echo $HOME"
+    reply = await ProgramHandler(["sh", "-c", f"({script}) 2>&1"], user=nobody)(Job())
+    assert isinstance(reply.payload, bytes)
+    lines = reply.payload.decode().splitlines()
+    assert lines[:2] == [str(nobody.uid), str(nobody.gid)], "nor is it in a group of the node's"
+    assert b"the node's key" not in reply.payload
+    assert reply.payload.count(b"Permission denied") == 2
+    assert lines[-1] == nobody.home
+    with pytest.raises(JobError, match="killed by signal 9"):
+        await ProgramHandler(["sh", "-c", "kill -9 $$"], user=nobody)(Job())
+
+
+def test_g1_a_user_that_is_not_there_or_is_the_nodes_own_is_refused() -> None:
+    with pytest.raises(Trouble, match="no user 'nobody-such'"):
+        find_user("nobody-such")
+    own = pwd.getpwuid(os.geteuid()).pw_name
+    with pytest.raises(Trouble, match=r"name another|only root"):
+        find_user(own)

@@ -34,6 +34,7 @@ from pointsman.cli.options import (
     NodeStateDir,
     Pin,
     Program,
+    ProgramUserName,
     ReportLoad,
     Server,
     Services,
@@ -62,6 +63,7 @@ def node(
     engines: Engines = None,
     handler: Function = None,
     program: Program = None,
+    exec_user: ProgramUserName = "",
     services: Services = None,
     asr: Asr = None,
     nmt: Nmt = None,
@@ -104,7 +106,7 @@ def node(
         token=given_token(token_file),
         history=history,
     )
-    offer = _offer_of(wish, engines=engines, handler=handler, program=program)
+    offer = _offer_of(wish, engines=engines, handler=handler, program=program, exec_user=exec_user)
     _begin(address, offer, {**personal, **proofs(pin, ca, enrol, pool)})
 
 
@@ -144,7 +146,7 @@ def usual_concurrency(*, is_engine: bool) -> int:
 
 
 def _offer_of(
-    wish: Wish, *, engines: str | None, handler: str | None, program: str | None
+    wish: Wish, *, engines: str | None, handler: str | None, program: str | None, exec_user: str
 ) -> Offer:
     if [engines, handler, program].count(None) != 2:
         raise Trouble(
@@ -152,12 +154,14 @@ def _offer_of(
             todo="the speech engines come along: pointsman node --engines speech",
             code=USAGE,
         )
+    if exec_user and program is None:
+        raise Trouble("--exec-user is for --exec: a function runs inside the node", code=USAGE)
     if engines is not None:
         return engines_offer(engines, wish)
     if handler is not None:
         return function_offer(handler, wish)
     assert program is not None
-    return program_offer(program, wish)
+    return program_offer(program, wish, user=exec_user)
 
 
 def usual_state_dir(node_id: str, address: str) -> Path | None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from pointsman.cli.endings import USAGE, Trouble
 from pointsman.cli.program_handler import NoSuchProgram, ProgramHandler, split_command
+from pointsman.cli.running.program_user import find_user
 from pointsman.engines import speech
 from pointsman.engines.abilities import Abilities, available_abilities
 
@@ -106,10 +107,10 @@ def function_offer(path: str, wish: Wish) -> Offer:
     return _own_offer("--handler", load_function(path), wish)
 
 
-def program_offer(line: str, wish: Wish) -> Offer:
+def program_offer(line: str, wish: Wish, *, user: str = "") -> Offer:
     """Return the offer of a program, run for each job.  Raises Trouble when there is none."""
     try:
-        handler = ProgramHandler(split_command(line))
+        handler = ProgramHandler(split_command(line), user=find_user(user) if user else None)
     except NoSuchProgram as error:
         raise Trouble(f"--exec: {error}", code=USAGE) from None
     return _own_offer("--exec", handler, wish)

@@ -105,6 +105,9 @@ Program = Annotated[
         "--exec", help="A program: job on standard input, result from output.", metavar="COMMAND"
     ),
 ]
+ProgramUserName = Annotated[
+    str, typer.Option("--exec-user", help="As whom the program runs; root alone can choose.")
+]
 Asr = Annotated[
     list[str] | None, typer.Option(help="Languages it recognises: en,fr.", metavar="LIST")
 ]

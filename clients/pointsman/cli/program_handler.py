@@ -2,10 +2,11 @@
 
 The program is started for each job, in a process group of its own, without a shell.  It finds what
 the job is about in its environment: POINTSMAN_SRC, _TGT, _SERVICES, _CONTENT_TYPE, _JOB_ID,
-_REQUEST_ID and _ATTEMPT.  Exit code 0 makes its output the result.  Any other fails the job, with
-the last line of its standard error as the reason: for good, but for 75 ("try again later", as in
-sysexits.h) and a death by signal, after which another node may try.  When the job is cancelled or
-its time is over, the whole group is killed.
+_REQUEST_ID and _ATTEMPT, and no other variable of ours, which may be a secret.  Exit code 0 makes
+its output the result.  Any other fails the job, with the last line of its standard error as the
+reason: for good, but for 75 ("try again later", as in sysexits.h) and a death by signal, after
+which another node may try.  When the job is cancelled or its time is over, the whole group is
+killed.
 """
 
 import asyncio
@@ -16,6 +17,7 @@ import signal
 import sys
 from collections.abc import Mapping, Sequence
 
+from pointsman.cli.running.program_user import ProgramUser, environment_for
 from pointsman.jobs import Job, JobError, Reply
 from pointsman_wire.errors import Code
 from pointsman_wire.limits import PAYLOAD_BYTES_MAX
@@ -35,9 +37,14 @@ class ProgramHandler:
     """Runs one command line for each job; `await handler(job)` is its result."""
 
     def __init__(
-        self, command: Sequence[str], *, output_bytes_max: int = PAYLOAD_BYTES_MAX
+        self,
+        command: Sequence[str],
+        *,
+        output_bytes_max: int = PAYLOAD_BYTES_MAX,
+        user: ProgramUser | None = None,
     ) -> None:
         self.command = list(command)
+        self._user = user
         self._output_bytes_max = output_bytes_max
 
     async def __call__(self, job: Job) -> Reply:
@@ -48,8 +55,9 @@ class ProgramHandler:
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
-                env={**os.environ, **environment_of(job)},
+                env=environment_for(self._user, os.environ, environment_of(job)),
                 start_new_session=True,
+                **(self._user.options() if self._user is not None else {}),
             )
         except OSError as error:
             raise JobError(Code.MODEL_NOT_AVAILABLE, f"{self.command[0]}: {error}") from error

@@ -5,6 +5,7 @@ import { Microphone, MicrophoneError } from "./microphone.js";
 import { PointsmanError, Session } from "./pointsman.js";
 import { Room } from "./room.js";
 import { wavFrom } from "./sound.js";
+import { askForToken, tokenInit } from "./token.js";
 import { Travel } from "./travel.js";
 
 /** @typedef {import("./pointsman.js").Result} Result */
@@ -30,7 +31,7 @@ const speak = byId("microphone", HTMLButtonElement);
 const aloud = byId("aloud", HTMLInputElement);
 const asked = new URLSearchParams(location.search);
 const languages = new Languages(form, { src: asked.get("src") ?? "", tgt: asked.get("tgt") ?? "" });
-const session = new Session();
+const session = new Session(undefined, tokenInit());
 /** @type {Map<string, Travel>} */
 const travels = new Map(); // by utterance id, that of others behind their session's
 const room = new Room(session, languages, {
@@ -41,6 +42,12 @@ const room = new Room(session, languages, {
   link: byId("link", HTMLInputElement),
   members: byId("members", HTMLParagraphElement),
 });
+askForToken(
+  session,
+  byId("token", HTMLFormElement),
+  byId("token-field", HTMLInputElement),
+  byId("token-why", HTMLParagraphElement),
+);
 const invited = asked.get("room");
 if (invited) room.enter(invited);
 /** @type {Travel[]} */

@@ -1,0 +1,1 @@
+"""As whom the programs of a node run, and what they are told."""
