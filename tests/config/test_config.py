@@ -189,7 +189,7 @@ def test_a_file_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", [0o660, 0o602, 0o666])
-def test_a_file_that_others_may_write_is_refused(tmp_path: Path, mode: int) -> None:
+def test_u6_a_file_that_others_may_write_is_refused(tmp_path: Path, mode: int) -> None:
     """U6: whoever can write the configuration owns the service."""
     path = written(tmp_path / "c.toml", b"", mode)
     with pytest.raises(ConfigError, match=rf"mode {mode:04o}\): chmod go-w {path}"):

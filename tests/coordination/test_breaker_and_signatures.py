@@ -38,7 +38,7 @@ def test_the_breaker_opens_after_failures_in_a_row_and_lets_one_call_try() -> No
     assert (breaker.state(213), breaker.lets_through(213)) == (State.CLOSED, True)
 
 
-def test_only_what_was_signed_for_that_receiver_by_that_sender_is_believed() -> None:
+def test_d2_only_what_was_signed_for_that_receiver_by_that_sender_is_believed() -> None:
     """D2: who can write Redis cannot put words into an instance's mouth."""
     signer = Signer(KEY)
     entry = signer.signed(b"frames", sender="a/0", receiver="b/1")
@@ -128,7 +128,7 @@ def test_the_scripts_count_as_the_terms_say() -> None:
     assert f"local MEMBERS_MAX = {MEMBERS_MAX}\n" in bucket
 
 
-def test_scripts_name_keys_only_by_keys() -> None:
+def test_d3_scripts_name_keys_only_by_keys() -> None:
     """D3: what a command of a script works on is one of KEYS, or a parameter that was."""
     works_on = re.compile(r"redis\.call\('[A-Z]+', (\w+)")
     for name, script in SCRIPT_FILES.items():

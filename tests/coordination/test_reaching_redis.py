@@ -198,7 +198,7 @@ async def test_a_server_that_may_evict_is_refused_with_the_command_to_run(
         redis_server.command("CONFIG", "SET", "maxmemory-policy", "noeviction")
 
 
-async def test_default_without_a_password_is_refused_off_this_host(
+async def test_d1_default_without_a_password_is_refused_off_this_host(
     redis_server: RedisServer,
 ) -> None:
     """D1, TH6: refused before anything is sent anywhere."""
@@ -219,7 +219,7 @@ async def test_a_wrong_password_says_what_to_check_and_shows_nothing(
     assert "hunter2" not in f"{caught.value!r} {settings!r}"
 
 
-async def test_the_user_of_the_page_may_do_nothing_else(redis_server: RedisServer) -> None:
+async def test_d1_the_user_of_the_page_may_do_nothing_else(redis_server: RedisServer) -> None:
     """D1: no FLUSH, CONFIG, KEYS, SCRIPT KILL, and no key outside the prefix."""
     settings = settings_for(redis_server)
     line = Line(settings, main_address(settings))

@@ -253,7 +253,9 @@ def test_a_reply_of_no_script_is_no_answer(reply: object) -> None:
         decode(bind(ALICE), reply)
 
 
-async def test_what_somebody_else_wrote_under_our_names_is_refused(asked_redis: AskedRedis) -> None:
+async def test_d2_what_somebody_else_wrote_under_our_names_is_refused(
+    asked_redis: AskedRedis,
+) -> None:
     """D2: another type, or another text, costs that call and nothing more."""
     await opened(asked_redis)
     await bound(asked_redis, bind(ALICE))

@@ -55,7 +55,7 @@ def private_mounts_work() -> bool:
     return ended.returncode == 0
 
 
-def test_a_new_segment_is_zero_private_and_allocated(make_segment: MakeSegment) -> None:
+def test_u1_a_new_segment_is_zero_private_and_allocated(make_segment: MakeSegment) -> None:
     segment = make_segment(100_000)
     status = file_of(segment.name).stat()
     assert (segment.size, status.st_size) == (100_000, 100_000)
@@ -120,7 +120,7 @@ def test_a_second_creation_is_refused_and_changes_nothing(make_segment: MakeSegm
     assert segment.buffer[100] == 9
 
 
-def test_what_is_attached_to_read_cannot_be_written(make_segment: MakeSegment) -> None:
+def test_u2_what_is_attached_to_read_cannot_be_written(make_segment: MakeSegment) -> None:
     with attach_segment(make_segment(4096).name, writable=False) as reader:
         assert reader.buffer.readonly
         with pytest.raises(TypeError):
