@@ -92,9 +92,8 @@ def node(
     While it pauses, at its owner's wish, or drains, after SIGTERM or Ctrl-C,
     running jobs go on and no new ones come; a second Ctrl-C leaves at once.
     """
-    wish = Wish(
-        services=listed(services), asr=listed(asr), nmt=language_pairs(nmt), tts=listed(tts)
-    )
+    done = listed(services)
+    wish = Wish(services=done, asr=listed(asr), nmt=language_pairs(nmt), tts=listed(tts))
     address = checked_address(server)
     personal = NodeOptions(
         node_id=node_id,
