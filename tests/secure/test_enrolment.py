@@ -131,6 +131,13 @@ def test_e5_a_node_is_who_its_certificate_says_and_its_pool_is_a_label() -> None
     assert dict(h.node("alpha").capability.labels) == {"pool": "east", "rack": "7"}
 
 
+def test_e5_who_was_introduced_to_no_pool_cannot_declare_itself_into_one() -> None:
+    h = fleet()
+    enrol(h, introduce(h, pool=""), pool="")
+    join(h, certificate(pool=""), labels={"pool": "west", "rack": "7"})
+    assert dict(h.node("alpha").capability.labels) == {"rack": "7"}
+
+
 def test_e5_a_message_cannot_name_another_node_or_pool() -> None:
     h = enrolled()
     join(h, certificate(), node_id="beta")

@@ -78,5 +78,7 @@ def certified(
     if not identities.has_key(secured.name, key):
         words = f"the certificate of {secured.name!r} was revoked, or another one has taken over"
         return Refusal(Code.UNAUTHORIZED, words)
-    labels = {**message.labels, POOL_LABEL: secured.pool} if secured.pool else message.labels
+    labels = {name: told for name, told in message.labels.items() if name != POOL_LABEL}
+    if secured.pool:  # who was introduced to no pool is in none, whatever it declares
+        labels[POOL_LABEL] = secured.pool
     return msgspec.structs.replace(message, node_id=secured.name, key=key, labels=labels)
