@@ -11,6 +11,7 @@ import subprocess
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from pathlib import Path
 
 import msgspec
 from _shared.processes import Child
@@ -63,12 +64,12 @@ class Server(msgspec.Struct, frozen=True):
 
 def pointsman(stack: ExitStack, counts: Sequence[int]) -> list[Line]:
     """The product, loaded by generators that speak the wire directly."""
-    return lines_of(stack, "pointsman", _start_pointsman(stack), ("nodes", "client"), counts)
+    return lines_of(stack, "pointsman", start_pointsman(stack), ("nodes", "client"), counts)
 
 
 def pointsman_with_sdk(stack: ExitStack, counts: Sequence[int]) -> list[Line]:
     """The product, loaded by its own SDK's nodes and client, over one trunk."""
-    server = _start_pointsman(stack)
+    server = start_pointsman(stack)
     (line,) = lines_of(stack, "pointsman", server, ("sdk_nodes", "sdk_client"), counts[:1])
     return [msgspec.structs.replace(line, variant="sdk")]
 
@@ -156,9 +157,9 @@ def _end_peer(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def _start_pointsman(stack: ExitStack) -> Server:
+def start_pointsman(stack: ExitStack, config: Path | None = None) -> Server:
     """Start a throw-away service with one worker, and find that worker's process."""
-    service = stack.enter_context(running_service(workers=1))
+    service = stack.enter_context(running_service(workers=1, config=config))
     path = admin_socket(service.runtime_dir, "worker-0")
     status = asyncio.run(ask(path, StatusQuery()))
     assert isinstance(status, Status), status

@@ -3,12 +3,13 @@
     .venv/bin/python bench/_pages/everything.py [--only NAME ...] [--trace FILE] [--short]
     .venv/bin/python bench/_pages/everything.py --glance
 
-`--short` takes the short form of each; `--glance` takes four of them, short, keeps and writes
+`--short` takes the short form of each; `--glance` takes some of them, short, keeps and writes
 nothing, and tells the ratios to the floor: less than three minutes where nothing else runs.  A
 bench that fails is named at the end, and the others' figures count all the same.
 """
 
 import argparse
+import os
 import subprocess
 import sys
 import time
@@ -21,9 +22,10 @@ import msgspec
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from _pages import decisions, performance, promises
-from _pages.results import RESULTS, Result, Results
+from _pages.results import RESULTS, ROOT, Result, Results, program_of
 
-BENCH = Path(__file__).resolve().parents[1]
+# Where the benches of many hosts find each other, and the servers of Redis that tests start.
+MODULE_PATH = (str(ROOT / "bench"), str(ROOT / "tests"))
 # The longest last, so that most is there when somebody loses patience.
 ORDER = (
     "roundtrip",
@@ -38,6 +40,8 @@ ORDER = (
     "overload",
     "recovery",
     "reconnects",
+    "coordination",
+    "end_to_end",
     "trace",
 )
 GLANCE: tuple[tuple[str, Sequence[str]], ...] = (
@@ -45,6 +49,8 @@ GLANCE: tuple[tuple[str, Sequence[str]], ...] = (
     ("cores", ("--quick",)),
     ("costs", ("--quick",)),
     ("fleet", ("--quick", "--nodes", "1000")),
+    ("coordination", ("--quick",)),
+    ("end_to_end", ("--quick",)),
 )
 
 
@@ -52,9 +58,14 @@ def run_bench(name: str, more: Sequence[str], directory: Path) -> bool:
     """Run one bench and keep its JSON; say how long it took."""
     print(f"== {name} {' '.join(more)}".rstrip(), flush=True)
     began_s = time.monotonic()
-    path = directory / f"{name}.json"
-    command = [sys.executable, str(BENCH / f"{name}.py"), *more, "--json", str(path)]
-    ended = subprocess.run(command, check=False)
+    path = directory.resolve() / f"{name}.json"
+    where = os.pathsep.join([*MODULE_PATH, *filter(None, [os.environ.get("PYTHONPATH")])])
+    ended = subprocess.run(
+        [sys.executable, *program_of(name), *more, "--json", str(path)],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": where},
+        check=False,
+    )
     print(f"== {name}: {time.monotonic() - began_s:.0f} s", flush=True)
     return ended.returncode == 0
 
@@ -69,7 +80,7 @@ def keep_all(names: Sequence[str], trace: Path | None, *, is_short: bool) -> int
             if trace is None:
                 print("== trace: left out, as no --trace FILE was given")
                 continue
-            more += ["--trace", str(trace)]
+            more += ["--trace", str(trace.resolve())]
         if not run_bench(name, more, RESULTS):
             failed.append(name)
     performance.main()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from _pages import promises, sections
+from _pages import hosts, promises, sections
 from _pages.pictures import draw_all
 from _pages.results import DOCS, Results, load_results
 from _pages.sections import Section
@@ -33,6 +33,8 @@ TABLES: dict[str, tuple[Sequence[str], Section]] = {
     "recovery": (("recovery",), sections.recovery),
     "rebuild": (("rebuild",), sections.rebuild),
     "journal": (("journal",), sections.journal),
+    "end_to_end": (("end_to_end",), hosts.end_to_end),
+    "coordination": (("coordination",), hosts.coordination),
     "trace": (("trace",), sections.trace),
     "budgets": (("costs",), promises.budgets),
     "beyond": (("roundtrip", "sessions"), promises.beyond),

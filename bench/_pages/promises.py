@@ -2,6 +2,9 @@
 
 from collections.abc import Callable, Sequence
 
+import msgspec
+
+from _pages.hosts import aims
 from _pages.results import Column, Result, Results, Row, short, table
 
 DEPTHS = (1, 8, 64, 512)
@@ -155,6 +158,10 @@ def _overload(result: Result) -> list[Row]:
     ]
 
 
+def _coordination(result: Result) -> list[Row]:
+    return [at_most_equal(what, aim, value) for what, aim, value in aims(result)]
+
+
 LINES: Sequence[tuple[str, Callable[[Result], list[Row]]]] = (
     ("costs", _parts),
     ("fleet", _fleet),
@@ -163,6 +170,7 @@ LINES: Sequence[tuple[str, Callable[[Result], list[Row]]]] = (
     ("roundtrip", _roundtrip),
     ("cores", _cores),
     ("overload", _overload),
+    ("coordination", _coordination),
 )
 
 # ---- beyond one host
@@ -173,9 +181,7 @@ HOST_WORKERS = 12  # of 16 processors; the others are the manager's, the kernel'
 HOST_BYTES = 64 * 2**30
 USED_SHARE = 0.6  # of a processor and of the memory: the rest is for what was not foreseen
 DEPTH = 64
-TIMES_SLOWER_SHARED = 2.0  # what binding a job in Redis adds to a worker is not measured yet
-REDIS_US_PER_CALL = 10.0  # an assumption: a script of a few commands
-REDIS_CALLS_PER_JOB = 3  # bind and reserve, end, and a share of renewals
+COMMANDS_PER_JOB = 2.0  # one to bind and reserve, one to end; renewals are one for many jobs
 ACCEPTS_PER_S = 500
 NODE_SLOTS = 4
 SERVICE_S = 1.0
@@ -195,22 +201,54 @@ def beyond(results: Results) -> str:
     trunk = results["sessions"].of_kind("trunks")[-1]
     columns = [Column("what", "what")]
     columns += [Column(str(count), f"{count:,} sessions") for count in SESSIONS]
-    found = [_hosts(count, job_us, opened, trunk) for count in SESSIONS]
+    shared = _shared(results)
+    found = [_hosts(count, job_us, (opened, trunk), shared) for count in SESSIONS]
     rows: list[Row] = [
         {"what": what} | {str(c): made[what] for c, made in zip(SESSIONS, found, strict=True)}
         for what in found[0]
     ]
-    return "\n\n".join([table(rows, columns), _assumptions(job_us, opened, trunk)])
+    return "\n\n".join([table(rows, columns), _assumptions(job_us, (opened, trunk), shared)])
 
 
-def _hosts(count: int, job_us: float, opened: Row, trunk: Row) -> dict[str, str]:
+class Shared(msgspec.Struct, frozen=True):
+    """What Redis makes of a job: times the worker's CPU, and its own; and how this is known."""
+
+    times_worker: float = 2.0
+    commands: float = COMMANDS_PER_JOB
+    command_us: float = 20.0
+    times_are_measured: bool = False
+    commands_are_measured: bool = False
+
+
+def _shared(results: Results) -> Shared:
+    """Return it as far as it was measured, and assumed otherwise."""
+    shared = Shared()
+    if "end_to_end" in results:
+        at_depth = [row for row in results["end_to_end"].rows if row["in_flight"] == DEPTH]
+        cpu_us = {row["backing"]: row["cpu_us_per_job"] for row in at_depth}
+        times = cpu_us["redis"] / cpu_us["local"]
+        shared = msgspec.structs.replace(shared, times_worker=times, times_are_measured=True)
+    if "coordination" in results:
+        layers = results["coordination"].of_kind("layer")
+        row = next(layer for layer in layers if layer["in_flight"] == DEPTH)
+        shared = msgspec.structs.replace(
+            shared,
+            commands=row["commands"],
+            command_us=row["redis_us"] / row["commands"],
+            commands_are_measured=True,
+        )
+    return shared
+
+
+def _hosts(count: int, job_us: float, idle: tuple[Row, Row], shared: Shared) -> dict[str, str]:
+    opened, trunk = idle
     jobs_per_s = count * JOBS_PER_SESSION_S
-    busy = jobs_per_s * job_us * TIMES_SLOWER_SHARED / 1e6
+    busy = jobs_per_s * job_us * shared.times_worker / 1e6
     by_cpu = busy / (HOST_WORKERS * USED_SHARE)
     room = HOST_BYTES * USED_SHARE
     by_memory = count * opened["bytes_per_session"] / room
     hosts = max(2.0, by_cpu, by_memory)
-    redis = jobs_per_s * REDIS_CALLS_PER_JOB * REDIS_US_PER_CALL / 1e6 / USED_SHARE
+    redis = jobs_per_s * shared.commands * shared.command_us / 1e6 / USED_SHARE
     return {
         "jobs a second": f"{jobs_per_s:,.0f}",
         "slots that nodes must have, at a second a job": f"{jobs_per_s * SERVICE_S:,.0f}",
@@ -222,18 +260,21 @@ def _hosts(count: int, job_us: float, opened: Row, trunk: Row) -> dict[str, str]
         "all connections anew after a loss of all hosts": (
             f"{count / hosts / HOST_WORKERS / ACCEPTS_PER_S:,.0f} s"
         ),
-        "calls of Redis a second": f"{jobs_per_s * REDIS_CALLS_PER_JOB:,.0f}",
+        "commands of Redis a second": f"{jobs_per_s * shared.commands:,.0f}",
         "processors of Redis": f"{redis:,.1f}",
     }
 
 
-def _assumptions(job_us: float, opened: Row, trunk: Row) -> str:
+def _assumptions(job_us: float, idle: tuple[Row, Row], shared: Shared) -> str:
+    opened, trunk = idle
+    known = {True: "measured", False: "assumed"}
     return (
         f"Measured: {short(job_us)} µs of a worker for a job with {DEPTH} in flight; "
         f"{short(opened['bytes_per_session'])} bytes for an idle session with a connection of its "
         f"own, {short(trunk['bytes_per_session'])} on a trunk. Assumed: a job every "
         f"{1 / JOBS_PER_SESSION_S:g} s in each session; hosts of 16 processors ({HOST_WORKERS} "
-        f"workers) and 64 GiB, both used to {USED_SHARE:.0%}; {TIMES_SLOWER_SHARED:g} times the "
-        f"work for a job that is bound in Redis; {REDIS_CALLS_PER_JOB} calls of Redis a job, "
-        f"{REDIS_US_PER_CALL:g} µs each; jobs of a second on nodes of four slots."
+        f"workers) and 64 GiB, both used to {USED_SHARE:.0%}; jobs of a "
+        f"second on nodes of four slots. With Redis: {shared.times_worker:.3g} times the work of "
+        f"a worker for a job ({known[shared.times_are_measured]}), {shared.commands:g} commands a "
+        f"job of {shared.command_us:.3g} µs each ({known[shared.commands_are_measured]})."
     )

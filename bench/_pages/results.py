@@ -13,6 +13,16 @@ RESULTS = DOCS / "performance" / "results"
 Row = dict[str, Any]
 
 
+# Benches that lie in folders of their own are run as modules, with tests/ to start servers.
+MODULES = {"coordination": "hosts.coordination", "end_to_end": "hosts.end_to_end"}
+
+
+def program_of(bench: str) -> list[str]:
+    """Return the words after the interpreter that run a bench from the project's folder."""
+    module = MODULES.get(bench)
+    return ["-m", module] if module else [f"bench/{bench}.py"]
+
+
 class Result(msgspec.Struct, frozen=True):
     """What one bench has measured, and on what."""
 

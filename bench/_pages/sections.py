@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from _pages.results import Column, Result, Results, Row, short, table
+from _pages.results import Column, Result, Results, Row, program_of, short, table
 
 DEPTHS = (1, 8, 64, 512)
 STAGES_OF_DEPTH = (1, 8, 64)
@@ -14,8 +14,10 @@ def source(result: Result, more: str = "") -> str:
     """Say by which command, when and on what a table was measured."""
     options = f" {result.machine['options']}".rstrip()
     saved = f"docs/performance/results/{result.bench}.json"
-    command = f"bench/{result.bench}.py{options}{more} --json {saved}"
-    return f"`.venv/bin/python {command}`: {result.where()}."
+    words = program_of(result.bench)
+    where = "PYTHONPATH=bench:tests " if words[0] == "-m" else ""
+    command = f"{where}.venv/bin/python {' '.join(words)}{options}{more} --json {saved}"
+    return f"`{command}`: {result.where()}."
 
 
 def _plain(rows: Sequence[Row]) -> list[Row]:

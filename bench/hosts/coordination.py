@@ -44,16 +44,12 @@ class Meter:
     def __init__(self, server: RedisServer) -> None:
         self._server = server
         assert server.command("CONFIG", "RESETSTAT") == b"OK"
-        self._redis_s = self._redis_now_s()
+        self._redis_s = redis_used_s(server)
         self._own_ns = process_time_ns()
-
-    def _redis_now_s(self) -> float:
-        words = _info(self._server, "cpu")
-        return float(words["used_cpu_user"]) + float(words["used_cpu_sys"])
 
     def redis_us(self) -> float:
         """CPU of Redis in microseconds."""
-        return (self._redis_now_s() - self._redis_s) * 1e6
+        return (redis_used_s(self._server) - self._redis_s) * 1e6
 
     def own_us(self) -> float:
         """CPU of this process in microseconds."""
@@ -63,6 +59,12 @@ class Meter:
         """Scripts that were asked for."""
         words = _info(self._server, "commandstats").get("cmdstat_evalsha", "calls=0")
         return int(words.split("calls=")[1].split(",")[0])
+
+
+def redis_used_s(server: RedisServer) -> float:
+    """Return the CPU seconds, user and system, that Redis has used since it started."""
+    words = _info(server, "cpu")
+    return float(words["used_cpu_user"]) + float(words["used_cpu_sys"])
 
 
 def _info(server: RedisServer, section: str) -> dict[str, str]:

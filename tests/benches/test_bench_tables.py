@@ -7,12 +7,14 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 BENCHES = sorted(path.name for path in (ROOT / "bench").glob("*.py"))
+MODULES = ("hosts.coordination", "hosts.end_to_end")
 HELPING = """
 import runpy, sys
 for name in sys.argv[1:]:
     sys.argv = [name, "--help"]
+    run = runpy.run_path if name.endswith(".py") else runpy.run_module
     try:
-        runpy.run_path(name, run_name="__main__")
+        run(name, run_name="__main__")
     except SystemExit as end:
         assert not end.code, name
 """
@@ -39,10 +41,29 @@ assert picture.count("<circle") == 2 and "a &amp; b" in picture
 print(filled)
 """
 
+SHARING = """
+from _pages import hosts, promises
+from _pages.results import Result, load_results
+results = load_results()
+machine = results["costs"].machine | {"options": ""}
+alone = {"kind": "end to end", "backing": "local", "in_flight": 64, "cpu_us_per_job": 100.0,
+    "redis_us_per_job": 0.0, "jobs_per_s": 9_000.0, "p50_us": 500.0, "p99_us": 1000.0}
+shared = alone | {"backing": "redis", "cpu_us_per_job": 130.0, "redis_us_per_job": 30.0,
+    "jobs_per_s": 7_000.0, "p50_us": 900.0, "p99_us": 1800.0,
+    "added_p50_us": 400.0, "added_p99_us": 800.0}
+layer = {"kind": "layer", "in_flight": 64, "worker_us": 38.0, "redis_us": 40.0,
+    "redis_bind_us": 20.0, "commands": 2.0, "bind_ratio": 1.3}
+results["end_to_end"] = Result("end_to_end", machine, [alone, shared])
+results["coordination"] = Result("coordination", machine, [layer])
+for made in (hosts.end_to_end, hosts.coordination, promises.beyond, promises.budgets):
+    print(made(results))
+"""
+
 
 def run_in_bench(*words: str) -> str:
     """Run Python in the folder of benches, with this tree; return what it says."""
-    tree = [str(ROOT / part) for part in ("bench", "sched", "workers", "shm", "wire", "clients")]
+    parts = ("bench", "sched", "workers", "shm", "wire", "clients", "tests")
+    tree = [str(ROOT / part) for part in parts]
     ended = subprocess.run(
         [sys.executable, *words],
         cwd=ROOT / "bench",
@@ -57,8 +78,20 @@ def run_in_bench(*words: str) -> str:
 
 
 def test_every_bench_says_what_it_takes() -> None:
-    said = run_in_bench("-c", HELPING, *BENCHES)
-    assert said.count("usage: ") == said.count("--quick  ") == len(BENCHES) >= 10
+    names = [*BENCHES, *MODULES]
+    said = run_in_bench("-c", HELPING, *names)
+    assert said.count("usage: ") == said.count("--quick  ") == len(names) >= 12
+
+
+def test_what_redis_costs_is_told_and_used_for_many_hosts_once_it_was_measured() -> None:
+    said = run_in_bench("-c", SHARING)
+    assert "| redis | 64 | 130 | 30 | 7,000 | 900 / 1,800 | 400 / 800 |" in said
+    assert "| layer | 64 | 38 | 40 | 20 | 1.3 | 2 |" in said
+    assert "-m hosts.end_to_end --json docs/performance/results/end_to_end.json" in said
+    assert "| commands of Redis a second | 200,000 |" in said
+    assert "1.3 times the work of a worker for a job (measured)" in said
+    assert "2 commands a job of 20 µs each (measured)" in said
+    assert "| worker's CPU to coordinate a job at 64, µs | ≤ 25 | 38 | **missed** |" in said
 
 
 def test_tables_show_the_median_of_rounds_and_go_on_below_when_they_are_wide() -> None:
