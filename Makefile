@@ -14,7 +14,7 @@ SEED    ?= 0
 SHARE ?= 1.0
 LEDGER ?=
 
-.PHONY: systemd-test redis browser redis-races demo-cluster cluster-faults demo test check crash weather mutants soak faults fuzz torn-reads bench bench-quick clean setup speech
+.PHONY: admin-fuzz systemd-test redis browser redis-races demo-cluster cluster-faults demo test check crash weather mutants soak faults fuzz torn-reads bench bench-quick clean setup speech
 
 demo: speech  ## Speak a few sentences, and hear them translated: make demo WAV="one.wav two.wav"
 	$(PYTHON) -m pointsman demo $(WAV)
@@ -33,6 +33,9 @@ check: setup  ## Format, lint, types (also as Windows and macOS see them), house
 faults:  ## Networks that fail: make faults MINUTES=30 SHARE=0.1 LEDGER=runs.jsonl
 	@scripts/setup.sh faults
 	PYTHONPATH=tests $(PYTHON) -m faults --minutes $(MINUTES) --share $(SHARE) $(LEDGER:%=--ledger %)
+
+admin-fuzz: setup  ## Requests to the admin API made from its own document: make admin-fuzz MINUTES=10 SEED=3
+	PYTHONPATH=tests $(PYTHON) -m live.admin_fuzz --minutes $(MINUTES) --seed $(SEED)
 
 fuzz:  ## Bytes that nobody should send: make fuzz MINUTES=30 LEDGER=runs.jsonl
 	@scripts/setup.sh fuzz

@@ -40,6 +40,7 @@ HandshakeBytes = Annotated[int, msgspec.Meta(ge=16 * KIB, le=HANDSHAKE_BYTES_MAX
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 InstanceName = Annotated[str, msgspec.Meta(pattern="^[a-z0-9][a-z0-9-]{0,31}$")]
 Weight = Annotated[float, msgspec.Meta(ge=0.01, le=1_000)]
+GroupName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._-]{0,32}$")]  # "": none
 PoolId = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
 
 
@@ -271,6 +272,13 @@ class ConsoleConfig(Section, frozen=True):
     metrics: Literal["loopback", "all", "none"] = "loopback"  # who may read /metrics
     fleet: Literal["loopback", "all", "none"] = "loopback"  # who may watch the dashboard
     viewers_max: SmallCount = 32  # pages of it at a time
+    # The admin API (docs/admin.md) on api.sock: who may read besides root and the service's user,
+    api_group: GroupName = ""
+    # and which group may do everything.
+    api_admin_group: GroupName = ""
+    # The admin API on loopback TCP, for who has a token; None: not at all, 0: any free port.
+    api_port: Annotated[int, msgspec.Meta(ge=0, le=65_535)] | None = None
+    api_tokens_file: str | None = None  # lines of NAME read|change TOKEN
 
 
 class LimitsConfig(Section, frozen=True):

@@ -75,14 +75,22 @@ class Processes:
         self._thread = threading.Thread(target=self._loop.run_forever)
         self._thread.start()
         self._servers: list[AdminServer] = []
+        self.orders: list[tuple[str, Any]] = []
 
     def add(self, process: str, answers: Mapping[type, Any]) -> None:
-        """Start a process; what it has no answer to it cannot answer."""
+        """Start a process; what it has no answer to it cannot answer.
+
+        Orders that it is given are kept in `orders`.
+        """
+
+        async def obey(order: Any) -> Any:
+            self.orders.append((process, order))
+            return answers.get(type(order))
 
         listener = listen_at(admin_socket(self.runtime_dir, process))
 
         async def serve() -> AdminServer:
-            return AdminServer(listener, lambda query: answers.get(type(query)))
+            return AdminServer(listener, lambda query: answers.get(type(query)), obey=obey)
 
         serving = asyncio.run_coroutine_threadsafe(serve(), self._loop)
         self._servers.append(serving.result(10))

@@ -26,6 +26,7 @@ from pointsman_wire.queries.fleet_messages import (
     PoolsQuery,
 )
 from pointsman_wire.queries.job_messages import PoisonJobs, PoisonQuery
+from pointsman_wire.queries.operating_messages import Audit, AuditQuery
 from pointsman_wire.queries.work_messages import WorkAnswer, WorkQuery
 
 Limit = Annotated[int, msgspec.Meta(ge=1, le=1000)]
@@ -157,6 +158,7 @@ AdminQuery = (
     | PoisonQuery
     | InstancesQuery
     | PoolsQuery
+    | AuditQuery
     | WorkQuery
 )
 AdminAnswer = (
@@ -171,6 +173,7 @@ AdminAnswer = (
     | PoisonJobs
     | Instances
     | Pools
+    | Audit
     | WorkAnswer
     | Error
 )

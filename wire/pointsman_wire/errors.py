@@ -45,6 +45,7 @@ class Code(StrEnum):
     NO_GPU_AVAILABLE = "NO_GPU_AVAILABLE"
     SCHEDULER_DEPENDENCY_DOWN = "SCHEDULER_DEPENDENCY_DOWN"
     SHUTTING_DOWN = "SHUTTING_DOWN"
+    PAUSED = "PAUSED"
     UNAUTHORIZED = "UNAUTHORIZED"
     NOT_FOUND = "NOT_FOUND"
 
@@ -96,6 +97,9 @@ MEANINGS: dict[Code, Meaning] = {
         True, Fault.OPERATOR, "Bring Redis, or the instance that is named, back."
     ),
     Code.SHUTTING_DOWN: Meaning(True, Fault.OPERATOR, "Connect again in a moment."),
+    Code.PAUSED: Meaning(
+        True, Fault.OPERATOR, "An operator has paused the service; try again later."
+    ),
     Code.UNAUTHORIZED: Meaning(False, Fault.CLIENT, "Send a valid token."),
     Code.NOT_FOUND: Meaning(False, Fault.CLIENT, "Check the id; it may have expired."),
 }

@@ -12,7 +12,13 @@ import msgspec
 from pointsman_wire.control_messages import NODE_ID_PATTERN, NodeId, PoolName
 from pointsman_wire.limits import NODE_ID_LENGTH_MAX
 from pointsman_wire.messages import Error, Message
-from pointsman_wire.queries.inbox_messages import InboxAnswer, InboxOrder
+from pointsman_wire.queries.inbox_messages import (
+    DeadLettersQuery,
+    InboxAnswer,
+    InboxOrder,
+    LetterQuery,
+)
+from pointsman_wire.queries.operating_messages import By, FleetOrder, OrderDone, WorkerOrder
 
 FilePath = Annotated[str, msgspec.Meta(max_length=4096)]
 # As its admin socket is called: manager, worker-<k>, console.
@@ -23,6 +29,7 @@ class PairOrder(Message, tag="pair_order", frozen=True):
     """Issue a code by which a session can be bound to this node."""
 
     node_id: NodeId
+    by: By = ""
 
 
 class PairingCode(Message, tag="pairing_code", frozen=True, kw_only=True):
@@ -35,6 +42,8 @@ class PairingCode(Message, tag="pairing_code", frozen=True, kw_only=True):
 
 class ReloadOrder(Message, tag="reload_order", frozen=True):
     """Read the service's configuration file again, and apply what can change while it runs."""
+
+    by: By = ""
 
 
 class ConfigDiffQuery(Message, tag="config_diff_query", frozen=True):
@@ -121,9 +130,9 @@ class Revoked(Message, tag="revoked", frozen=True, kw_only=True):
     was_here: bool = False
 
 
-ManagerOrder = PairOrder | ReloadOrder | ConfigDiffQuery | EnrolOrder | RevokeOrder
+ManagerOrder = PairOrder | ReloadOrder | ConfigDiffQuery | EnrolOrder | RevokeOrder | FleetOrder
 SupervisorOrder = RestartOrder
-Order = ManagerOrder | SupervisorOrder | LogLevelOrder | InboxOrder
+Order = ManagerOrder | SupervisorOrder | WorkerOrder | LogLevelOrder | InboxOrder
 OrderAnswer = (
     PairingCode
     | ConfigDiff
@@ -131,6 +140,9 @@ OrderAnswer = (
     | Revoked
     | RestartBegun
     | LogLevel
+    | OrderDone
     | InboxAnswer
     | Error
 )
+# What they ask changes nothing, so nobody keeps a record of it.
+ONLY_ASKED = (ConfigDiffQuery, DeadLettersQuery, LetterQuery)

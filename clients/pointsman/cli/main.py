@@ -13,6 +13,7 @@ from pointsman.cli.explain import command as explain
 from pointsman.cli.fleet import command as fleet
 from pointsman.cli.inbox import command as inbox
 from pointsman.cli.keeping import command as keeping
+from pointsman.cli.operating import command as operating
 from pointsman.cli.orders import command as orders
 from pointsman.cli.orders import enrolling, log_levels
 from pointsman.cli.rolling import command as rolling
@@ -39,6 +40,7 @@ for part in (
     doctor,
     inbox,
     explain,
+    operating,
     keeping,
     rolling,
     tokens,
@@ -70,6 +72,7 @@ def pointsman(
     One host runs `serve`, or `systemd install`; machines that can do something run `node`;
     `submit` has a job done; `nodes`, `instances`, `snapshot`, `status`,
     `sessions` and `poison` show how it goes; `inbox` tends dead letters;
+    `drain`, `pause`, `quarantine` and `cancel` keep jobs away, `audit` says who did;
     `rolling-restart` renews it while it serves; `tokens` says who may come;
     `explain`, `where`, `why-not` and `coverage` say why; `demo` shows it all;
     `chaos` breaks a service of its own, and judges what came of it.

@@ -89,13 +89,17 @@ class Hall:
 
     def adopt(self, sock: socket.socket, _: Preamble, __: str, ___: int) -> None:
         """Serve an accepted connection whose request nobody has read yet."""
+        self.serve(sock, {})
+
+    def serve(self, sock: socket.socket, state: dict[str, Any]) -> None:
+        """Serve a connection; its requests have `state` as request.state."""
         if self._is_closed or self.connection_count >= self._connections_max:
             self.refused_count += 1
             sock.close()
             return
         sock.setblocking(False)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BYTES)
-        task = self._loop.create_task(self._serve(sock))
+        task = self._loop.create_task(self._serve(sock, state))
         self._arriving.add(task)
         task.add_done_callback(self._arriving.discard)
 
@@ -112,9 +116,9 @@ class Hall:
             if connection.transport is not None:
                 connection.transport.close()
 
-    async def _serve(self, sock: socket.socket) -> None:
+    async def _serve(self, sock: socket.socket, state: dict[str, Any]) -> None:
         def visitor() -> _Visitor:
-            made = _Visitor(self._config, self._state, {}, self._loop)
+            made = _Visitor(self._config, self._state, state, self._loop)
             made.request_s = self._request_s
             return made
 

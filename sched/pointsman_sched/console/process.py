@@ -13,6 +13,7 @@ from importlib.metadata import version
 from time import monotonic
 
 from pointsman_sched.console.admin.asking import Processes
+from pointsman_sched.console.admin.doors import open_api
 from pointsman_sched.console.admin.reading import Reading
 from pointsman_sched.console.dashboard.eye import FleetEye
 from pointsman_sched.console.dashboard.live import dashboard_routes
@@ -25,7 +26,9 @@ from pointsman_sched.console.observing.observer import Observer
 from pointsman_sched.console.observing.routes import observing_routes
 from pointsman_sched.console.pages import make_pages
 from pointsman_sched.options import ProcessOptions
+from pointsman_shm.auditing.audit_file import AuditFile
 from pointsman_shm.config import Config
+from pointsman_shm.config_load import ConfigError
 from pointsman_shm.logs.events import Event
 from pointsman_shm.logs.process_log import ProcessLog
 from pointsman_shm.units.under_systemd import Watchdog
@@ -37,7 +40,7 @@ from pointsman_wire.sockets.parent import watch_parent
 from pointsman_wire.sockets.unix_sockets import PathInUse, listen_at
 
 SIGN_S = 0.5
-START_ERRORS = (OSError, PathInUse)
+START_ERRORS = (ConfigError, OSError, PathInUse)
 
 
 class ConsoleProcess:
@@ -85,9 +88,12 @@ class ConsoleProcess:
         admin_path = paths.admin("console")
         stack.callback(admin_path.unlink, missing_ok=True)
         obey = obeying_level("console", self._log.set_level)
-        admin = AdminServer(listen_at(admin_path), self._answer, obey=obey)
+        witness = AuditFile(paths.state_dir, "console", self._log.about(Event.AUDIT))
+        admin = AdminServer(listen_at(admin_path), self._answer, obey=obey, witness=witness)
         stack.push_async_callback(admin.close)
         stack.callback(HandoverReceiver(paths.console_handover, hall.adopt).close)
+        tell = self._log.about(Event.AUTH_FAILED)
+        await open_api(stack, self._options, os.environ, witness, tell)
         watchdog = Watchdog(self._options.unit, self._loop)
         stack.callback(watchdog.close)
         watchdog.ready(self._options.ready_fd)

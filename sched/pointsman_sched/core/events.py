@@ -61,6 +61,13 @@ class RevokeOrdered(msgspec.Struct, frozen=True):
     node_id: str
 
 
+class OrderGiven(msgspec.Struct, frozen=True):
+    """An operator orders something of nodes or pools; answered by Answer with the same ticket."""
+
+    ticket: int
+    order: Message
+
+
 class ConfigOffered(msgspec.Struct, frozen=True):
     """A whole and valid configuration that an operator wants in force; answered by Answer.
 

@@ -13,6 +13,7 @@ from pointsman_sched.core.events import (
     DrainWished,
     EnrolOrdered,
     LagMeasured,
+    OrderGiven,
     PairOrdered,
     Recorded,
     RevokeOrdered,
@@ -28,6 +29,7 @@ from pointsman_sched.core.fleet.intervals import to_ns
 from pointsman_sched.core.joining.enrolment import enrol_ordered, revoke_ordered
 from pointsman_sched.core.lifecycle import drain, undrain
 from pointsman_sched.core.orders.answering import config_offered, pair_ordered
+from pointsman_sched.core.orders.operating import order_given
 from pointsman_sched.core.orders.rebuild import NOBODY, Rebuild
 from pointsman_sched.core.publishing import Publisher
 from pointsman_sched.core.queries import answer
@@ -150,6 +152,7 @@ HANDLERS: dict[type, Callable[..., None]] = {
     EnrolOrdered: enrol_ordered,
     RevokeOrdered: revoke_ordered,
     ConfigOffered: config_offered,
+    OrderGiven: order_given,
     FleetHeard: fleet_answered,
     FleetTold: fleet_answered,
     FleetSettled: fleet_answered,

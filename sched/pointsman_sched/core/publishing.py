@@ -8,9 +8,11 @@ or two, so that damaged memory is noticed and written anew.
 """
 
 import msgspec
+from msgspec.structs import replace
 
 from pointsman_sched.core.events import TellWorkers
 from pointsman_sched.core.orders.rebuild import Rebuild
+from pointsman_sched.core.orders.standing import orders_record
 from pointsman_sched.core.state import ManagementState
 from pointsman_shm.config import Config
 from pointsman_shm.memory.catalog_layout import (
@@ -127,7 +129,7 @@ class Publisher:
         assert page == layout.policy, page
         federation = state.federation
         others = federation.neighbours.records() if federation is not None else ()
-        return _encode(policy_page(state.config, others))
+        return _encode(replace(policy_page(state.config, others), orders=orders_record(state)))
 
     def _node_records(self, page: int) -> tuple[NodeRecord, ...]:
         state = self._state

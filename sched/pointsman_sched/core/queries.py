@@ -98,10 +98,12 @@ def _pools(state: ManagementState) -> Pools:
                 languages=[*pool.languages],
                 nodes=sum(online for _, online, _ in pool.classes),
                 ready=sum(ready for _, _, ready in pool.classes),
+                paused=pool.id in state.pauses.pools,
             )
             for pool in page.pools
         ],
         mode=page.mode,
+        paused=state.pauses.is_paused,
         snapshot_version=state.setup.memory.catalog.version,
     )
 
@@ -125,16 +127,18 @@ def _line(state: ManagementState, node: Node, pool_names: dict[int, str]) -> Nod
         generation=node.generation,
         epoch=node.epoch,
         class_number=node.class_number,
-        reason=_reason(node),
-        paused=bool(node.flags & RowFlag.PAUSED),
+        reason=_reason(state, node),
+        paused=bool(node.flags & RowFlag.PAUSED) or state.is_paused(node),
         instance=node.instance,
     )
 
 
-def _reason(node: Node) -> str:
+def _reason(state: ManagementState, node: Node) -> str:
     """Why the node is as it is; a pause comes first, as it is what keeps jobs away."""
     if node.flags & RowFlag.PAUSED and node.is_live:
         return f"paused by its owner: {node.pause_reason}".removesuffix(": ")
+    if node.is_live and state.is_paused(node):
+        return "an operator has paused its pool"
     return node.reason
 
 

@@ -24,6 +24,7 @@ from pointsman_sched.core.fleet.homecoming import NANOSECONDS, RETURNS_PER_SECON
 from pointsman_sched.core.fleet.node import Node
 from pointsman_sched.core.joining.declaration import flags_of
 from pointsman_sched.core.lifecycle import refile
+from pointsman_sched.core.orders.standing import restore_orders
 from pointsman_sched.core.publishing import Publisher
 from pointsman_sched.core.state import ManagementState
 from pointsman_shm.memory.rows import (
@@ -41,6 +42,8 @@ from pointsman_shm.snapshot.records import (
     MarksPage,
     NodePage,
     NodeRecord,
+    OrdersRecord,
+    PolicyPage,
     PoolsPage,
 )
 
@@ -49,6 +52,7 @@ KEPT_FLAGS = RowFlag.PAUSED | RowFlag.OVERLOADED | RowFlag.MARKED | RowFlag.REMO
 _decode_nodes = msgspec.msgpack.Decoder(NodePage).decode
 _decode_classes = msgspec.msgpack.Decoder(ClassPage).decode
 _decode_pools = msgspec.msgpack.Decoder(PoolsPage).decode
+_decode_policy = msgspec.msgpack.Decoder(PolicyPage).decode
 _decode_marks = msgspec.msgpack.Decoder(MarksPage).decode
 
 
@@ -61,6 +65,10 @@ def recover(state: ManagementState, publisher: Publisher) -> None:
         state.planner.restore(_decode_pools(pages[layout.pools]))
     if layout.marks in pages:
         state.marks.restore(_decode_marks(pages[layout.marks]), state.now_ns)
+    orders = OrdersRecord()
+    if layout.policy in pages:
+        orders = _decode_policy(pages[layout.policy]).orders
+    restore_orders(state, orders)
     for page in range(layout.node_page_count):
         for record in _decode_nodes(pages[page]) if page in pages else ():
             _recover_node(state, record)
@@ -103,6 +111,8 @@ def _recover_node(state: ManagementState, record: NodeRecord) -> None:
     node.slots_max = standing.slots_max or record.slots_max
     kept = standing.flags & KEPT_FLAGS
     node.flags = int(flags_of(node.capability) | kept)
+    # Who was drained by an operator must not come back Ready because a manager died.
+    node.is_drained_by_operator = RowFlag.DRAINED in standing.flags
     # Only what was Ready is known to have had its lanes.
     node.is_lanes_ready = node.was_good = standing.state is NodeState.READY
     node.interval_ns = state.intervals.assigned_ns(len(state.nodes) + 1, record.row)

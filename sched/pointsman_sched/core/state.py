@@ -20,6 +20,7 @@ from pointsman_sched.core.fleet.model_marks import ModelMarks
 from pointsman_sched.core.fleet.node import Node
 from pointsman_sched.core.fleet.node_table import NodeTable
 from pointsman_sched.core.fleet.node_timers import NodeTimers
+from pointsman_sched.core.fleet.pauses import Pauses
 from pointsman_sched.core.fleet.quarantine import Quarantine
 from pointsman_sched.core.fleet.relief import Relief
 from pointsman_sched.core.fleet.row_allocator import RowAllocator
@@ -50,6 +51,8 @@ if TYPE_CHECKING:
 # A registry remembers this many times the fleet; then the node ids longest gone are forgotten.
 KNOWN_PER_NODE = 10
 MARKED = int(RowFlag.MARKED)
+PAUSED = int(RowFlag.PAUSED)
+DRAINED = int(RowFlag.DRAINED)
 
 
 class Peer:
@@ -120,6 +123,7 @@ class ManagementState:
         self.pairing = PairingCodes(setup.entropy)
         self.introductions = Introductions(setup.entropy)
         self.workers = WorkerViews(memory.worker_stats, setup.started_at_ns)
+        self.pauses = Pauses()
         self.silent_count = 0
         # The other instances; None while this one is on its own.
         self.federation: Federation | None = None
@@ -186,6 +190,10 @@ class ManagementState:
         if self.marks.is_marked(node.row, node.generation):
             flags |= MARKED
         node.flags = flags
+        if self.pauses.pools and self.is_paused(node):
+            flags |= PAUSED
+        if node.is_drained_by_operator:
+            flags |= DRAINED
         self.setup.memory.rows.standing[node.row] = pack_standing(
             generation=node.generation,
             class_number=node.class_number,
@@ -195,6 +203,11 @@ class ManagementState:
         )  # PUBLISH: the row's other words were written before
         if self.federation is not None and not node.instance:
             self.federation.shown.note_words(node.row)
+
+    def is_paused(self, node: Node) -> bool:
+        """Has an operator paused a pool of the node?"""
+        paused = self.pauses.pools
+        return any(pool in paused for pool in self.planner.pools_of(node.node_id))
 
     def touch_record(self, node: Node) -> None:
         """Have the node's record built and its page published anew."""
@@ -249,8 +262,12 @@ class ManagementState:
             self.rebuild.note(node.node_id)
         for node_id, pools in moves.items():
             moved = self.nodes.by_id.get(node_id)
-            if moved is not None and (moved.record is None or moved.record.pools != pools):
+            if moved is None:
+                continue
+            if moved.record is None or moved.record.pools != pools:
                 self.touch_record(moved)
+            if self.pauses.pools:
+                self.show_row(moved)
 
     def set_silent(self, node: Node, is_silent: bool) -> None:
         """Count a node as silent or heard; the mass-loss guard lives on this count."""

@@ -12,6 +12,7 @@ from pointsman_sched.core.events import (
     Answer,
     ConfigOffered,
     EnrolOrdered,
+    OrderGiven,
     PairOrdered,
     RevokeOrdered,
 )
@@ -74,7 +75,8 @@ class OrderDesk:
             return await self._through_core(lambda ticket: RevokeOrdered(ticket, order.node_id))
         if isinstance(order, ConfigDiffQuery):
             return await self._offer(Path(order.path), is_trial=True)
-        assert isinstance(order, ReloadOrder), order
+        if not isinstance(order, ReloadOrder):
+            return await self._through_core(lambda ticket: OrderGiven(ticket=ticket, order=order))
         if self._config_path is None:
             words = "the service was started without a configuration file: there is none to reload"
             return _refusal(words)

@@ -42,6 +42,7 @@ from pointsman_sched.manager.segments import ManagerSegments
 from pointsman_sched.manager.uplink_server import UplinkServer
 from pointsman_sched.options import ProcessOptions
 from pointsman_sched.wall_clock import wall_clock_offset_ns
+from pointsman_shm.auditing.audit_file import AuditFile
 from pointsman_shm.config_load import ConfigError
 from pointsman_shm.descriptors import take_descriptors
 from pointsman_shm.garbage_watch import GarbageWatch
@@ -272,12 +273,16 @@ class ManagerProcess:
         self._driver.post(event)
 
     def _open_admin(self, core: ManagerCore, orders: OrderDesk, stack: AsyncExitStack) -> None:
-        path = self._options.paths.admin("manager")
+        paths = self._options.paths
+        path = paths.admin("manager")
         stack.callback(path.unlink, missing_ok=True)
         server = AdminServer(
             listen_at(path),
             lambda query: cast(AdminAnswer, core.answer(query)),
             obey=obeying_level("manager", self._log.set_level, orders.obey),
+            witness=AuditFile(
+                self._options.paths.state_dir, "manager", self._log.about(Event.AUDIT)
+            ),
         )
         stack.push_async_callback(server.close)
 

@@ -37,6 +37,7 @@ from pointsman_sched.supervisor.resplitting import divide_journals
 from pointsman_sched.supervisor.secure_port import check_pin, open_tls_port, prepare_tls
 from pointsman_sched.supervisor.spares import Spare
 from pointsman_sched.supervisor.watching import HangJudge, read_words
+from pointsman_shm.auditing.audit_file import AuditFile
 from pointsman_shm.logs.events import Event
 from pointsman_shm.logs.process_log import ProcessLog
 from pointsman_shm.paths import worker_process
@@ -113,7 +114,9 @@ class Supervisor:
         admin_path = options.paths.admin("supervisor")
         renewals = RenewalDesk(lambda: [*self._children, *self._console], self._renew_spare)
         obey = obeying_level("supervisor", self._log.set_level, renewals.obey)
-        admin = AdminServer(listen_at(admin_path), self.answer, obey=obey)
+        witness = AuditFile(options.paths.state_dir, "supervisor", self._log.about(Event.AUDIT))
+        listening = listen_at(admin_path)
+        admin = AdminServer(listening, self.answer, obey=obey, witness=witness)
         try:
             self._start_children(listener.fileno(), alive)
             self._look()

@@ -52,6 +52,7 @@ class Event(StrEnum):
     AUTH_FAILED = "auth.failed"
     TOKENS_UNREADABLE = "tokens.unreadable"
     LOG_LEVEL = "log.level"
+    AUDIT = "audit"
     LIBRARY = "library"
 
 
@@ -89,5 +90,6 @@ KINDS: dict[Event, Kind] = {
     Event.AUTH_FAILED: Kind(Level.WARNING, "Somebody could not prove who he is."),
     Event.TOKENS_UNREADABLE: Kind(Level.ERROR, "The file of client tokens cannot be used."),
     Event.LOG_LEVEL: Kind(Level.INFO, "The level of the log was changed."),
+    Event.AUDIT: Kind(Level.INFO, "Somebody ordered something: who, what, and what came of it."),
     Event.LIBRARY: Kind(Level.WARNING, "A library below says something; it names itself."),
 }

@@ -65,6 +65,7 @@ class RowFlag(IntFlag):
     GPU = 8
     STALE = 16
     OVERLOADED = 32  # cpu, gpu or memory at or above the threshold at the last heartbeat
+    DRAINED = 128  # an operator drains it: it stays Draining when it registers anew
     REMOTE = 64  # connected to another instance, which alone reserves its slots
 
 

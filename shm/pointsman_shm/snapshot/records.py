@@ -11,7 +11,7 @@ without repeats, so that equal capability means equal bytes and one interned cla
   pools    PoolsPage                       membership, readiness or the set of pools changes
   config   ConfigPage                      the configuration changes
   marks    MarksPage                       a model is marked, a mark runs out
-  policy   PolicyPage                      a tenant's override or the set of instances changes
+  policy   PolicyPage                      an override, the set of instances or an order changes
 """
 
 from typing import Annotated
@@ -135,11 +135,21 @@ class InstanceRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
     alive: bool
 
 
+class OrdersRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Orders of operators that stand until they are taken back; a successor goes on with them."""
+
+    is_paused: bool = False  # no new jobs are taken at all
+    paused_pools: tuple[int, ...] = ()
+    kept_out: tuple[tuple[str, int, str], ...] = ()  # (id, until when, why); monotonic
+
+
 class PolicyPage(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """Policy in force: (tenant, pool id) overrides and the other instances, both sorted."""
+    """Policy in force: (tenant, pool id) overrides and the other instances, both sorted, and
+    what operators have ordered."""
 
     tenant_overrides: tuple[tuple[str, int], ...] = ()
     instances: tuple[InstanceRecord, ...] = ()
+    orders: OrdersRecord = OrdersRecord()
 
 
 class Requirement(msgspec.Struct, frozen=True, array_like=True, gc=False):

@@ -11,7 +11,9 @@ import struct
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import cast
+from typing import Protocol, cast
+
+import msgspec
 
 from pointsman_wire.admin_messages import AdminAnswer, AdminQuery
 from pointsman_wire.errors import Code
@@ -25,8 +27,15 @@ from pointsman_wire.framing import (
 )
 from pointsman_wire.limits import HEADER_BYTES_MAX
 from pointsman_wire.messages import Error, Message, error_info
-from pointsman_wire.order_messages import LogLevel, LogLevelOrder, Order, OrderAnswer
-from pointsman_wire.sockets.unix_sockets import is_same_user, is_service_user
+from pointsman_wire.order_messages import (
+    ONLY_ASKED,
+    LogLevel,
+    LogLevelOrder,
+    Order,
+    OrderAnswer,
+)
+from pointsman_wire.queries.operating_messages import Audit, AuditLine, AuditQuery
+from pointsman_wire.sockets.unix_sockets import is_same_user, is_service_user, peer_words
 
 QUERY_BYTES_MAX = 64 * 1024
 ANSWER_S = 5.0
@@ -123,6 +132,16 @@ def obeying_level(
     return obey
 
 
+class Witness(Protocol):
+    """Writes down who ordered what, and what came of it."""
+
+    def saw(self, who: str, order: str, fields: dict[str, str], outcome: str) -> None:
+        """An order was carried out, or refused."""
+
+    def latest(self, count: int) -> list[dict[str, object]]:
+        """Return the newest records, the newest first, each with the fields of an AuditLine."""
+
+
 class AdminServer:
     """Answers queries at a listening unix socket (unix_sockets.listen_at), which it closes.
 
@@ -138,8 +157,10 @@ class AdminServer:
         *,
         obey: Obey | None = None,
         query_s: float = ANSWER_S,
+        witness: Witness | None = None,
     ) -> None:
         self._listener = listener
+        self._witness = witness
         self._obey = obey
         self._answer = answer
         self._query_s = query_s
@@ -189,7 +210,7 @@ class AdminServer:
             try:
                 async with asyncio.timeout(self._query_s):
                     query = _decode_query(await self._read_header(sock))
-                answer = await self._outcome(query)
+                answer = await self._outcome(query, sock)
             except MessageError as error:
                 answer = Error(error_info(Code.INVALID_MESSAGE, str(error)))
             except AdminError as error:
@@ -200,13 +221,25 @@ class AdminServer:
             async with asyncio.timeout(self._query_s):
                 await self._loop.sock_sendall(sock, _encode_answer(answer))
 
-    async def _outcome(self, query: Message) -> AdminAnswer | OrderAnswer | None:
+    async def _outcome(
+        self, query: Message, sock: socket.socket
+    ) -> AdminAnswer | OrderAnswer | None:
+        if isinstance(query, AuditQuery) and self._witness is not None:
+            found = self._witness.latest(query.limit)
+            return Audit(lines=[msgspec.convert(record, AuditLine) for record in found])
         if not isinstance(query, Order):
             return self._answer(cast(AdminQuery, query))
         if self._obey is None:
             return None
-        async with asyncio.timeout(ORDER_S):
-            return await self._obey(query)
+        try:
+            async with asyncio.timeout(ORDER_S):
+                answer = await self._obey(query)
+        except TimeoutError:
+            words = f"no outcome within {ORDER_S:g} s; it may yet be carried out"
+            answer = Error(error_info(Code.INTERNAL_ERROR, words))
+        if self._witness is not None and answer is not None and not isinstance(query, ONLY_ASKED):
+            self._witness.saw(*testimony(query, answer, peer_words(sock)))
+        return answer
 
     async def _read_header(self, sock: socket.socket) -> bytes:
         prefix = await self._read(sock, PREFIX_BYTES)
@@ -221,3 +254,17 @@ class AdminServer:
                 raise ConnectionResetError("the asking end left")
             data += piece
         return data
+
+
+def testimony(
+    order: Message, answer: Message, asked_by: str
+) -> tuple[str, str, dict[str, str], str]:
+    """Return who, which order, with what, and its outcome; nothing of an answer that succeeded."""
+    fields = msgspec.to_builtins(order)
+    name = str(fields.pop("type"))
+    by = fields.pop("by", "")
+    who = f"{by}, through {asked_by}" if by else asked_by
+    outcome = "done"
+    if isinstance(answer, Error):
+        outcome = f"{answer.error.code}: {answer.error.message}"
+    return who, name, {key: str(value) for key, value in fields.items()}, outcome

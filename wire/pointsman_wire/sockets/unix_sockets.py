@@ -70,6 +70,16 @@ def is_service_user(sock: socket.socket, path: Path) -> bool:
     return directory.st_mode & 0o022 == 0 and _peer_user(sock) == directory.st_uid
 
 
+def peer_words(sock: socket.socket) -> str:
+    """Who is at the other end, for people."""
+    if sys.platform != "linux":
+        return "somebody of this user"
+    size = struct.calcsize("3i")
+    found = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
+    pid, uid, _ = struct.unpack("3i", found)
+    return f"uid {uid}, pid {pid}"
+
+
 def _peer_user(sock: socket.socket) -> int:
     if sys.platform != "linux":
         raise AssertionError("only Linux tells")

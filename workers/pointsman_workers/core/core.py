@@ -25,6 +25,7 @@ from pointsman_workers.core.events import (
     JournalState,
     JournalSynced,
     ManagerSaid,
+    OrderGiven,
     PressureMeasured,
     Stopped,
     StopWished,
@@ -56,6 +57,7 @@ from pointsman_workers.desks.waiting.admission import AdmissionDesk
 from pointsman_workers.desks.waiting.overload import OverloadDesk
 from pointsman_workers.desks.waiting.serving import ServingDesk
 from pointsman_workers.explain.answering import Explainer
+from pointsman_workers.operating.orders import OperatorDesk
 from pointsman_workers.ordering.serial import SerialDesk
 from pointsman_workers.sharing.sharing import Sharing
 from pointsman_workers.talk.desk import TalkDesk
@@ -90,9 +92,7 @@ class WorkerCore:
         self._explainer = Explainer(shard, placing.refusals)
         self._late_ns = 0  # how long this process has not run in all: the core's time lacks it
         self._started_ns, self._is_born = -1, False
-        self._chores_at_ns = 0
-        self._mend_at_ns = 0
-        self._stop_at_ns = 0
+        self._chores_at_ns = self._mend_at_ns = self._stop_at_ns = 0
         self._absorb: dict[type, Callable[..., None]] = {
             Received: self._received,
             Accepted: self._accepted,
@@ -105,6 +105,7 @@ class WorkerCore:
             TokensChanged: self._sessions.tokens.changed,
             JournalState: shard.journal.told,
             JournalSynced: lambda event: shard.journal.synced(event.number),
+            OrderGiven: OperatorDesk(shard, self._attempts).ordered,
             **self._delivery.handlers(),
             **(self._sharing.handlers() if self._sharing is not None else {}),
         }

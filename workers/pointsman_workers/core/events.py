@@ -38,6 +38,20 @@ class StopWished(msgspec.Struct, frozen=True, gc=False):
     deadline_ns: int
 
 
+class OrderGiven(msgspec.Struct, frozen=True, gc=False):
+    """An operator orders something; answered by OrderAnswered with the same ticket."""
+
+    ticket: int
+    order: Message
+
+
+class OrderAnswered(msgspec.Struct, frozen=True, gc=False):
+    """What came of an order, for whoever gave it."""
+
+    ticket: int
+    message: Message
+
+
 class PressureMeasured(msgspec.Struct, frozen=True, gc=False):
     """How much of what this process has is used up; comes four times a second."""
 

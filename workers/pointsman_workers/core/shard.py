@@ -89,7 +89,7 @@ class Shard:
         self.freed_rows: dict[int, None] = {}  # rows on which a slot was freed in this step
         self.ready_lines: dict[Line, None] = {}  # of serial sessions in which something has ended
         self.open_job_count = self.last_dispatch = self.last_arrival = self.last_session = 0
-        self.is_stopping = False
+        self.is_stopping = self.is_drained = False  # drained: an operator's wish, reversible
         # Jobs that wait when this worker stops: the journal has them for the shard's next life.
         self.shelved: list[Job] = []
         # Until the nodes have reported what they run from before, a repeated request waits.

@@ -33,6 +33,7 @@ _SERVICE_CODES = frozenset(
         Code.STALE.value,
         Code.SCHEDULER_DEPENDENCY_DOWN.value,
         Code.SHUTTING_DOWN.value,
+        Code.PAUSED.value,
     }
 )
 # No fleet could do better with such a request.

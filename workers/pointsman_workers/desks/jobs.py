@@ -27,6 +27,7 @@ from pointsman_workers.desks.sessions import SessionDesk
 from pointsman_workers.desks.waiting.admission import AdmissionDesk
 from pointsman_workers.desks.waiting.serving import ServingDesk
 from pointsman_workers.journal.book import FSYNC, MEMORY, REDIS
+from pointsman_workers.operating.closing import closed_to_jobs
 from pointsman_workers.ordering.orders import too_many_pending
 from pointsman_workers.placement.deciding import memory_of
 from pointsman_workers.placement.kinds import PRIORITIES, PRIORITY_RANK, Kind
@@ -148,10 +149,8 @@ class JobDesk:
         self, session: Session, submit: Submit, kind: Kind | UnknownName, payload: bytes
     ) -> ErrorInfo | None:
         """What makes a request impossible before any node is asked."""
-        if self.shard.is_stopping:
-            return error_info(
-                Code.SHUTTING_DOWN, "this worker takes no new jobs", retry_after_ms=500
-            )
+        if (error := closed_to_jobs(self.shard)) is not None:
+            return error
         if session.is_closing:
             return error_info(Code.SESSION_CLOSED, "the session is being closed")
         if isinstance(kind, UnknownName):

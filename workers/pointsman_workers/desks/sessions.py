@@ -148,7 +148,7 @@ class SessionDesk:
         if session is not None and session.open_jobs and session.order != message.order:
             text = f"the session has open jobs in order {session.order!r}, which stays until then"
             return Error(error_info(Code.CONFLICT, text), ref=message.ref)
-        if self.shard.is_stopping:
+        if self.shard.is_stopping or self.shard.is_drained:
             text = "this worker is stopping"
             return Error(error_info(Code.SHUTTING_DOWN, text, retry_after_ms=500), ref=message.ref)
         if (error := self.refusal_for_load()) is not None:

@@ -20,6 +20,7 @@ from typing import Any
 
 import msgspec
 
+from pointsman_shm.auditing.audit_file import AuditFile
 from pointsman_shm.descriptors import take_descriptors
 from pointsman_shm.logs.events import Event
 from pointsman_shm.logs.process_log import ProcessLog
@@ -56,6 +57,7 @@ from pointsman_workers.core.events import (
     CloseSlowest,
     DropSegments,
     ManagerSaid,
+    OrderAnswered,
     PressureMeasured,
     RefuseClients,
     RingWorker,
@@ -68,6 +70,7 @@ from pointsman_workers.core.events import (
 )
 from pointsman_workers.core.setup import WorkerSetup
 from pointsman_workers.journal.segment_files import JournalFailed
+from pointsman_workers.shell.admin.orders import OrderDesk
 from pointsman_workers.shell.attaching import SharedSegments, attach_segments, take_shard_lock
 from pointsman_workers.shell.bells import Bells
 from pointsman_workers.shell.bounds import (
@@ -249,8 +252,10 @@ class WorkerProcess:
         admin_path = paths.admin(worker_process(index))
         desk = StatusDesk(setup, monotonic_ns(), core.answer)
         stack.callback(admin_path.unlink, missing_ok=True)
-        obey = obeying_level(worker_process(index), self._log.set_level, self._shared.obey)
-        admin = AdminServer(listen_at(admin_path), desk.answer, obey=obey)
+        self._orders = OrderDesk(driver.post, self._shared.obey)
+        witness = AuditFile(paths.state_dir, worker_process(index), self._log.about(Event.AUDIT))
+        obey = obeying_level(worker_process(index), self._log.set_level, self._orders.obey)
+        admin = AdminServer(listen_at(admin_path), desk.answer, obey=obey, witness=witness)
         stack.push_async_callback(admin.close)
         stats = setup.memory.stats
         elsewhere = {MANAGER: paths.manager_handover, CONSOLE: paths.console_handover}
@@ -330,6 +335,8 @@ class WorkerProcess:
         elif kind is CloseSlowest:
             assert self._driver is not None
             close_slowest(self._driver.alive, command.count)
+        elif kind is OrderAnswered:
+            self._orders.answered(command)
         elif kind is Stopped:
             self._life.end(0, "")
         else:

@@ -12,6 +12,7 @@ from pointsman_sched.console.admin.asking import MANAGER, Processes
 from pointsman_sched.console.admin.cursors import Cursor, decode_cursor, encode_cursor
 from pointsman_sched.console.admin.problems import ApiError, not_found
 from pointsman_sched.console.admin.views import (
+    AuditView,
     CoveragePage,
     DecisionsView,
     ExplainedView,
@@ -38,6 +39,7 @@ from pointsman_wire.queries.explain_messages import (
 )
 from pointsman_wire.queries.fleet_messages import Instances, InstancesQuery, Pools, PoolsQuery
 from pointsman_wire.queries.job_messages import PoisonJobs, PoisonQuery
+from pointsman_wire.queries.operating_messages import Audit, AuditQuery
 from pointsman_wire.queries.work_messages import (
     Decisions,
     DecisionsQuery,
@@ -129,6 +131,15 @@ class Reading:
         lines.sort(key=lambda line: line.job.ended_ago_s)
         total = sum(found.total for found in answers.values())
         return PoisonView(jobs=lines[:limit], total=total, no_answer=silent)
+
+    async def audit(self, limit: int = 100) -> AuditView:
+        """Who ordered what of any process."""
+        names = [MANAGER, *self.processes.workers, "console"]
+        answers, faults = await self.processes.each(names, AuditQuery(limit=limit), Audit)
+        lines = [line for found in answers.values() for line in found.lines]
+        lines.sort(key=lambda line: line.at, reverse=True)
+        silent = {name: fault.detail for name, fault in faults.items()}
+        return AuditView(lines=lines[:limit], no_answer=silent)
 
     # ---- decisions
 

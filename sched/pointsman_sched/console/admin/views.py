@@ -10,6 +10,7 @@ from pointsman_wire.admin_messages import NodeLine, SessionLine, Status
 from pointsman_wire.queries.explain_messages import CoverageLine, DecisionView, JobView
 from pointsman_wire.queries.fleet_messages import InstanceLine, PoolLine
 from pointsman_wire.queries.job_messages import PoisonLine
+from pointsman_wire.queries.operating_messages import AuditLine
 from pointsman_wire.queries.work_messages import JobLine, QueueLine, ReasonLine
 
 
@@ -144,6 +145,13 @@ class ReasonsView(View, frozen=True):
     waited: int
     best_change: str = ""
     best_change_jobs: int = 0
+    no_answer: dict[str, str] = {}
+
+
+class AuditView(View, frozen=True):
+    """What was ordered, of all processes, the newest first."""
+
+    lines: list[AuditLine]
     no_answer: dict[str, str] = {}
 
 

@@ -158,6 +158,9 @@ def _take_over(state: ManagementState, node: Node) -> Refusal | None:
 
 
 def _quarantined(state: ManagementState, node_id: str, left_ns: int) -> Refusal:
+    if ordered := state.quarantine.words_of(node_id):
+        words = f"node id {node_id!r} is kept out for {left_ns // NANOSECONDS} s: {ordered}"
+        return Refusal(Code.RATE_LIMITED, words, _in_ms(left_ns))
     words = (
         f"node id {node_id!r} is claimed by two machines with the same key (a copied disk?); "
         f"both are kept out for {state.config.nodes.quarantine_s:g} s: "

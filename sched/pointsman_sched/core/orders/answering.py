@@ -9,6 +9,7 @@ import msgspec
 from pointsman_sched.core.events import Answer, ConfigOffered, PairOrdered
 from pointsman_sched.core.joining.pairing import CODE_LASTS_NS, CODE_LENGTH, OPEN_MAX
 from pointsman_sched.core.orders.rebuild import Rebuild
+from pointsman_sched.core.orders.standing import ORDERS_BYTES_MAX
 from pointsman_sched.core.publishing import config_page, policy_page
 from pointsman_sched.core.state import ManagementState
 from pointsman_shm.config import Config
@@ -67,6 +68,8 @@ def page_trouble(state: ManagementState, config: Config) -> str:
     pages = {layout.config: config_page(config), layout.policy: policy_page(config, others)}
     for page, content in pages.items():
         size, size_max = len(_encode(content)), layout.payload_max(page)
+        if page == layout.policy:
+            size_max -= ORDERS_BYTES_MAX
         if size > size_max:
             return f"pools and catalogue take {size} bytes in shared memory, at most {size_max} fit"
     return ""

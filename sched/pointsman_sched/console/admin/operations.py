@@ -1,0 +1,59 @@
+"""The routes of the admin API: one table, of which the application, its OpenAPI document and the
+table in docs/admin.md are made.
+
+An operation is a method and a path, what may be said in the query or the body (a struct each), who
+may call it, and the function that answers.  Path parameters are in braces.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from pointsman_sched.console.admin.callers import Access, Caller
+from pointsman_sched.console.admin.cursors import CURSOR_LENGTH_MAX
+from pointsman_sched.console.admin.reading import Reading
+
+PAGE_LIMIT_MAX = 500
+Limit = Annotated[int, msgspec.Meta(ge=1, le=PAGE_LIMIT_MAX)]
+CursorText = Annotated[str, msgspec.Meta(max_length=CURSOR_LENGTH_MAX)]
+
+
+class Nothing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """No parameters."""
+
+
+class PageParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Which page of a list."""
+
+    limit: Limit = 100
+    cursor: CursorText = ""
+
+
+class Api(msgspec.Struct, frozen=True):
+    """What operations work on."""
+
+    reading: Reading
+
+
+class Call(msgspec.Struct, frozen=True, kw_only=True):
+    """One request, decoded; `query` and `body` are of the operation's types."""
+
+    caller: Caller
+    path: dict[str, str]
+    query: Any
+    body: Any
+
+
+class Operation(msgspec.Struct, frozen=True, kw_only=True):
+    """One route."""
+
+    method: Literal["GET", "POST"] = "GET"
+    path: str
+    name: str
+    summary: str
+    access: Access = "read"
+    query: type[msgspec.Struct] = Nothing
+    body: type[msgspec.Struct] | None = None
+    answer: type[msgspec.Struct]
+    run: Callable[[Api, Call], Awaitable[msgspec.Struct]]

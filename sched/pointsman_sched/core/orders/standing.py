@@ -1,0 +1,28 @@
+"""Orders that stand until they are taken back: pauses and quarantines (a drain is in its row).
+
+They are published with the policy page, where workers read what concerns them and a successor of
+this manager finds all of them; so they last as long as the service, whichever process dies.
+"""
+
+from pointsman_sched.core.state import ManagementState
+from pointsman_shm.snapshot.records import OrdersRecord
+
+ORDERS_MAX = 64  # of each kind
+ORDERS_BYTES_MAX = 64 * 1024  # what they may take of the policy page
+
+
+def orders_record(state: ManagementState) -> OrdersRecord:
+    """Return what the policy page says of standing orders."""
+    return OrdersRecord(
+        is_paused=state.pauses.is_paused,
+        paused_pools=tuple(sorted(state.pauses.pools)),
+        kept_out=state.quarantine.by_operator(state.clock_ns)[:ORDERS_MAX],
+    )
+
+
+def restore_orders(state: ManagementState, record: OrdersRecord) -> None:
+    """Take over what a predecessor was ordered; call before its nodes are recovered."""
+    state.pauses.is_paused = record.is_paused
+    state.pauses.pools.update(dict.fromkeys(record.paused_pools))
+    for node_id, until_ns, words in record.kept_out:
+        state.quarantine.keep_out(node_id, until_ns, words)

@@ -1,0 +1,213 @@
+"""What operators order of nodes and pools, on a virtual clock: drain, pause, quarantine."""
+
+import msgspec
+from manager_harness import SECOND, Harness, config_with, registration
+
+from pointsman_sched.core.events import Answer, OrderGiven
+from pointsman_sched.core.orders.standing import ORDERS_BYTES_MAX, ORDERS_MAX, orders_record
+from pointsman_shm.memory.rows import NodeState, RowFlag, unpack_standing
+from pointsman_shm.snapshot.records import PolicyPage
+from pointsman_wire.errors import Code
+from pointsman_wire.messages import Error, Message
+from pointsman_wire.queries.fleet_messages import Pools, PoolsQuery
+from pointsman_wire.queries.operating_messages import (
+    DrainOrder,
+    OrderDone,
+    PauseOrder,
+    QuarantineOrder,
+    ReleaseOrder,
+    ResumeOrder,
+    UndrainOrder,
+)
+
+
+def order(h: Harness, wish: Message) -> Message:
+    """Give an order; return its answer."""
+    [answer] = [c for c in h.feed(OrderGiven(7, wish)) if isinstance(c, Answer)]
+    assert answer.ticket == 7
+    return answer.message
+
+
+def done(h: Harness, wish: Message) -> OrderDone:
+    """Give an order that must be carried out."""
+    answer = order(h, wish)
+    assert isinstance(answer, OrderDone), answer
+    return answer
+
+
+def refused(h: Harness, wish: Message) -> str:
+    """Give an order that must not be; return the code."""
+    answer = order(h, wish)
+    assert isinstance(answer, Error), answer
+    return answer.error.code
+
+
+def flags(h: Harness, node_id: str = "n1") -> RowFlag:
+    """The flags that workers see."""
+    return unpack_standing(h.memory.rows.standing[h.node(node_id).row]).flags
+
+
+def pool_of(h: Harness, node_id: str = "n1") -> int:
+    return h.core.state.planner.pools_of(node_id)[0]
+
+
+def pools(h: Harness) -> Pools:
+    answer = h.core.answer(PoolsQuery())
+    assert isinstance(answer, Pools)
+    return answer
+
+
+def test_a_drained_node_takes_no_new_jobs_and_is_offline_at_the_deadline() -> None:
+    h = Harness()
+    connection = h.make_ready()
+    h.hold(0, h.node().row, 2)
+    told = done(h, DrainOrder(node_id="n1", deadline_s=5.0, reason="new disk"))
+    assert (told.nodes, told.jobs, told.left_s) == (1, 2, 5.0)
+    assert h.state() is NodeState.DRAINING
+    assert h.node().reason == "new disk"
+    for _ in range(4):
+        h.advance(1 * SECOND)
+        h.beat(connection)
+    assert h.state() is NodeState.DRAINING
+    h.advance(1_200_000_000)
+    assert h.state() is NodeState.OFFLINE
+
+
+def test_a_drain_without_a_deadline_has_the_configured_one_and_is_taken_back() -> None:
+    h = Harness(config_with(drain_s=77.0))
+    h.make_ready()
+    assert done(h, DrainOrder(node_id="n1")).left_s == 77.0
+    assert done(h, UndrainOrder(node_id="n1")).nodes == 1
+    assert h.state() is NodeState.READY
+    assert RowFlag.DRAINED not in flags(h)
+    assert refused(h, UndrainOrder(node_id="n1")) == Code.CONFLICT
+
+
+def test_an_operators_drain_outlives_the_manager_and_the_registration_after_it() -> None:
+    h = Harness()
+    h.make_ready()
+    done(h, DrainOrder(node_id="n1", deadline_s=500.0))
+    h.settle()
+    h.start()
+    assert h.state() is NodeState.DRAINING
+    h.make_ready()
+    assert h.state() is NodeState.DRAINING
+    done(h, UndrainOrder(node_id="n1"))
+    assert h.state() is NodeState.READY
+
+
+def test_a_pool_is_drained_with_all_that_are_in_it_and_no_other() -> None:
+    h = Harness()
+    for number in range(12):
+        h.make_ready(registration(f"n{number}"))
+    pool = pool_of(h, "n0")
+    members = [f"n{n}" for n in range(12) if pool_of(h, f"n{n}") == pool]
+    others = [f"n{n}" for n in range(12) if pool_of(h, f"n{n}") != pool]
+    assert others, "the nodes are in several pools"
+    assert done(h, DrainOrder(pool=pool)).nodes == len(members)
+    assert {h.state(name) for name in members} == {NodeState.DRAINING}
+    assert {h.state(name) for name in others} == {NodeState.READY}
+    assert done(h, UndrainOrder(pool=pool)).nodes == len(members)
+
+
+def test_orders_for_what_is_not_there_change_nothing() -> None:
+    h = Harness()
+    h.make_ready()
+    assert refused(h, DrainOrder(node_id="x")) == Code.NOT_FOUND
+    assert refused(h, DrainOrder(pool=65_535)) == Code.NOT_FOUND
+    assert refused(h, DrainOrder()) == Code.INVALID_MESSAGE
+    assert refused(h, DrainOrder(node_id="n1", pool=1)) == Code.INVALID_MESSAGE
+    assert refused(h, PauseOrder(pool=65_535)) == Code.NOT_FOUND
+    assert refused(h, ResumeOrder()) == Code.CONFLICT
+    assert refused(h, ResumeOrder(pool=1)) == Code.NOT_FOUND
+    assert refused(h, QuarantineOrder(node_id="x")) == Code.NOT_FOUND
+    assert refused(h, ReleaseOrder(node_id="n1")) == Code.NOT_FOUND
+    assert h.state() is NodeState.READY
+
+
+def test_nodes_of_a_paused_pool_are_shown_as_paused_and_so_are_those_that_come() -> None:
+    h = Harness()
+    connection = h.make_ready()
+    pool = pool_of(h)
+    assert done(h, PauseOrder(pool=pool)).nodes == 1
+    assert RowFlag.PAUSED in flags(h)
+    h.beat(connection)
+    assert RowFlag.PAUSED in flags(h), "a heartbeat of a node that is not paused changes nothing"
+    assert [line.id for line in pools(h).pools if line.paused] == [pool]
+    late = next(f"m{n}" for n in range(100) if joins_pool(h, f"m{n}", pool))
+    assert RowFlag.PAUSED in flags(h, late)
+    done(h, ResumeOrder(pool=pool))
+    assert RowFlag.PAUSED not in flags(h) | flags(h, late)
+
+
+def joins_pool(h: Harness, node_id: str, pool: int) -> bool:
+    h.make_ready(registration(node_id))
+    return pool_of(h, node_id) == pool
+
+
+def test_an_owners_pause_is_not_lifted_by_an_operators_resume() -> None:
+    h = Harness()
+    connection = h.make_ready()
+    h.beat(connection, pause=True, pause_reason="I play")
+    done(h, PauseOrder(pool=pool_of(h)))
+    done(h, ResumeOrder(pool=pool_of(h)))
+    assert RowFlag.PAUSED in flags(h)
+
+
+def test_a_pause_of_the_service_is_published_and_outlives_the_manager() -> None:
+    h = Harness()
+    h.make_ready()
+    done(h, PauseOrder())
+    done(h, PauseOrder(pool=pool_of(h)))
+    h.settle()
+    page = msgspec.msgpack.decode(h.read().pages[h.layout.policy], type=PolicyPage)
+    assert (page.orders.is_paused, page.orders.paused_pools) == (True, (pool_of(h),))
+    h.start()
+    assert pools(h).paused
+    assert RowFlag.PAUSED in flags(h)
+    done(h, ResumeOrder())
+    h.settle()
+    page = msgspec.msgpack.decode(h.read().pages[h.layout.policy], type=PolicyPage)
+    assert not page.orders.is_paused
+
+
+def test_a_quarantined_node_is_offline_at_once_and_refused_until_its_time_is_up() -> None:
+    h = Harness()
+    h.make_ready()
+    told = done(h, QuarantineOrder(node_id="n1", lasts_s=60.0, reason="odd results"))
+    assert (told.nodes, told.left_s) == (1, 60.0)
+    assert h.state() is NodeState.OFFLINE
+    h.join()
+    code, words = h.refusal()
+    assert code == Code.RATE_LIMITED
+    assert "quarantined by an operator: odd results" in words
+    h.advance(61 * SECOND)
+    h.make_ready()
+    assert h.state() is NodeState.READY
+
+
+def test_a_quarantine_outlives_the_manager_and_is_taken_back_by_a_release() -> None:
+    h = Harness()
+    h.make_ready()
+    done(h, QuarantineOrder(node_id="n1", lasts_s=600.0))
+    h.settle()
+    h.start()
+    h.join()
+    assert h.refusal()[0] == Code.RATE_LIMITED
+    done(h, ReleaseOrder(node_id="n1"))
+    h.make_ready()
+    assert h.state() is NodeState.READY
+
+
+def test_quarantines_have_a_bound_and_fit_their_page() -> None:
+    count = ORDERS_MAX
+    h = Harness(config_with(max_nodes=128))
+    for number in range(count + 1):
+        h.make_ready(registration(f"{number:03}" + "n" * 61))
+    for number in range(count):
+        name = f"{number:03}" + "n" * 61
+        done(h, QuarantineOrder(node_id=name, reason="\U0001f600" * 500))
+    last = f"{count:03}" + "n" * 61
+    assert refused(h, QuarantineOrder(node_id=last)) == Code.RATE_LIMITED
+    assert len(msgspec.msgpack.encode(orders_record(h.core.state))) <= ORDERS_BYTES_MAX
+    h.settle()

@@ -1,0 +1,1 @@
+"""The way of operators into a worker."""
