@@ -1,5 +1,6 @@
-"""`python -m pointsman_shm.config_check FILE`: is this a configuration, and what does it say?"""
+"""`python -m pointsman_shm.config_check [--json] FILE`: is this a configuration, and of what?"""
 
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,23 +9,31 @@ from pointsman_shm.config import Config
 from pointsman_shm.config_difference import differences
 from pointsman_shm.config_load import ConfigError, load_config
 
+JSON_OPTION = "--json"
+
 
 def main(arguments: Sequence[str]) -> int:
     """Check one file: 0 valid, 2 not, or no file named."""
-    if len(arguments) != 1:
-        print("usage: python -m pointsman_shm.config_check FILE", file=sys.stderr)
+    as_json = JSON_OPTION in arguments
+    files = [argument for argument in arguments if argument != JSON_OPTION]
+    if len(files) != 1:
+        print("usage: python -m pointsman_shm.config_check [--json] FILE", file=sys.stderr)
         return 2
-    path = Path(arguments[0])
+    path = Path(files[0])
+    changes: list[str] = []
+    fault = ""
     try:
-        config = load_config(path)
+        changes = differences(Config(), load_config(path))
     except ConfigError as error:
-        print(f"pointsman: {error}", file=sys.stderr)
-        return 2
-    changes = differences(Config(), config)
-    for change in changes:
-        print(change)
-    print(f"{path} is valid; it changes {len(changes)} of the defaults")
-    return 0
+        fault = str(error)
+    if as_json:
+        said = {"file": str(path), "valid": not fault, "fault": fault, "changes": changes}
+        print(json.dumps(said, indent=2, ensure_ascii=False))
+    elif fault:
+        print(f"pointsman: {fault}", file=sys.stderr)
+    else:
+        print(*changes, f"{path} is valid; it changes {len(changes)} of the defaults", sep="\n")
+    return 2 if fault else 0
 
 
 if __name__ == "__main__":

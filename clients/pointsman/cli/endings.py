@@ -27,13 +27,19 @@ CODES_HELP = (
 
 
 class Trouble(Exception):
-    """Ends the command: what is wrong, what to do about it, and the exit code."""
+    """Ends the command: what is wrong, what to do about it, and the exit code.
 
-    def __init__(self, what: str, *, todo: str = "", code: int = FAILED) -> None:
+    `error_code` is the code of the error that the service gave, if it gave one.
+    """
+
+    def __init__(
+        self, what: str, *, todo: str = "", code: int = FAILED, error_code: str = ""
+    ) -> None:
         super().__init__(what)
         self.what = what
         self.todo = todo
         self.code = code
+        self.error_code = error_code
 
 
 class Commands(TyperGroup):
@@ -55,7 +61,7 @@ class Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except Trouble as trouble:
-            tell_trouble(trouble.what, trouble.todo)
+            tell_trouble(trouble.what, trouble.todo, trouble.error_code)
             raise typer.Exit(trouble.code) from trouble
         except KeyboardInterrupt:
             raise typer.Exit(STOPPED) from None

@@ -19,7 +19,9 @@ from pointsman.cli.orders import enrolling, log_levels
 from pointsman.cli.rolling import command as rolling
 from pointsman.cli.screen import say
 from pointsman.cli.tokens import command as tokens
+from pointsman.cli.top import command as top
 from pointsman.cli.units import command as units
+from pointsman.cli.work import command as work
 
 app = typer.Typer(
     name="pointsman",
@@ -34,6 +36,8 @@ for part in (
     node,
     submit,
     fleet,
+    work,
+    top,
     orders,
     enrolling,
     log_levels,
@@ -70,8 +74,9 @@ def pointsman(
     """Place jobs on nodes, in microseconds, and say why.
 
     One host runs `serve`, or `systemd install`; machines that can do something run `node`;
-    `submit` has a job done; `nodes`, `instances`, `snapshot`, `status`,
-    `sessions` and `poison` show how it goes; `inbox` tends dead letters;
+    `submit` has a job done; `top` shows live how it goes, `nodes`, `pools`,
+    `jobs`, `instances`, `snapshot`, `status`, `sessions` and `poison` in
+    detail; `inbox` tends dead letters;
     `drain`, `pause`, `quarantine` and `cancel` keep jobs away, `audit` says who did;
     `rolling-restart` renews it while it serves; `tokens` says who may come;
     `explain`, `where`, `why-not` and `coverage` say why; `demo` shows it all;

@@ -186,7 +186,9 @@ async def _serve(made: Node, offer: Offer) -> None:
         await made.run()
     except NodeRefused as error:
         raise Trouble(
-            f"the server refuses this node: {error.code}: {error.message}", todo=error.hint
+            f"the server refuses this node: {error.code}: {error.message}",
+            todo=error.hint,
+            error_code=error.code,
         ) from None
     except (ModuleNotFoundError, NodeStateError) as error:
         raise Trouble(str(error)) from None

@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from pointsman_wire.errors import Code
+
 # Without a terminal there is no width to keep to.
 PLAIN_WIDTH = 120
 LABEL_WIDTH = 15
@@ -29,11 +31,18 @@ def say_json(data: Any) -> None:
     out.out(json.dumps(data, indent=2, ensure_ascii=False), highlight=False)
 
 
-def tell_trouble(what: str, todo: str = "") -> None:
-    """Say on standard error what is wrong, and what to do."""
+def error_page(code: str) -> str:
+    """Return where a code of an error is explained; "" for none, and for one not known here."""
+    return f"docs/errors.md#{code.lower()}" if code in set(Code) else ""
+
+
+def tell_trouble(what: str, todo: str = "", error_code: str = "") -> None:
+    """Say on standard error what is wrong, what to do, and where its code is explained."""
     err.print(Text("pointsman: ", style="bold red") + Text(what), soft_wrap=True)
     if todo:
         err.print(Text("what to do: ", style="bold") + Text(todo), soft_wrap=True)
+    if page := error_page(error_code):
+        err.print(Text(f"see {page}", style="dim"), soft_wrap=True)
 
 
 def complete(value: object) -> object:

@@ -36,7 +36,7 @@ from pointsman.cli.placement_words import (
     refusal_rows,
     time_words,
 )
-from pointsman.cli.screen import complete, err, facts, say_json, show, table
+from pointsman.cli.screen import complete, err, error_page, facts, say_json, show, table
 from pointsman.cli.submitting import (
     Ended,
     Wanted,
@@ -212,3 +212,4 @@ def _show_refusal(error: PointsmanError, server: str) -> None:
     facts([("what to do", todo)], on=err)
     if error.retry_after_ms:
         facts([("try again", f"in {error.retry_after_ms / 1000:g} s")], on=err)
+    facts([("see", error_page(error.code))], on=err)

@@ -30,7 +30,7 @@ class Said(NamedTuple, Generic[AnswerKind]):
         if self.answers:
             return next(iter(self.answers.values()))
         error = self.refusals[0]
-        raise Trouble(error.message, todo=error.hint, code=FAILED)
+        raise Trouble(error.message, todo=error.hint, code=FAILED, error_code=error.code)
 
 
 def ask_workers(

@@ -68,7 +68,7 @@ def order_workers(
         faults.append(Heard(worker, None, f"{worker}: {words}"))
     if not answers and refusals:
         error = refusals[0].error
-        raise Trouble(error.message, todo=error.hint, code=FAILED)
+        raise Trouble(error.message, todo=error.hint, code=FAILED, error_code=error.code)
     if not answers:
         raise nobody_there(service, faults)
     return answers, faults

@@ -95,9 +95,12 @@ def reload(
 
 
 @config_app.command()
-def check(file: ConfigFile) -> None:
-    """Say whether a file is a valid configuration, and what it changes of the defaults."""
-    raise typer.Exit(asyncio.run(_run_check(file)))
+def check(file: ConfigFile, *, as_json: Json = False) -> None:
+    """Say whether a file is a valid configuration, and what it changes of the defaults.
+
+    Exit code 2 when it is not.
+    """
+    raise typer.Exit(asyncio.run(_run_check(file, as_json=as_json)))
 
 
 @config_app.command()
@@ -120,9 +123,10 @@ def diff(
         say("no difference")
 
 
-async def _run_check(file: Path) -> int:
+async def _run_check(file: Path, *, as_json: bool) -> int:
     """Run the service's own reader of its configuration."""
-    command: Sequence[str] = (sys.executable, "-m", CONFIG_CHECK, str(file))
+    options = ["--json"] if as_json else []
+    command: Sequence[str] = (sys.executable, "-m", CONFIG_CHECK, *options, str(file))
     process = await asyncio.create_subprocess_exec(*command)
     return await process.wait()
 
@@ -136,5 +140,5 @@ def ordered(instance: str, runtime_dir: Path | None, order: Order) -> OrderAnswe
         raise Trouble(f"the manager cannot be asked: {error}", code=FAILED) from None
     if isinstance(answer, Error):
         code = USAGE if answer.error.code == "INVALID_MESSAGE" else FAILED
-        raise Trouble(answer.error.message, code=code)
+        raise Trouble(answer.error.message, code=code, error_code=answer.error.code)
     return answer

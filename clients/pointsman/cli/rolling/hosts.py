@@ -44,7 +44,7 @@ class SupervisorHost:
         except AdminError as error:
             raise Trouble(f"the supervisor cannot be asked: {error}") from None
         if isinstance(answer, Error):
-            raise Trouble(answer.error.message)
+            raise Trouble(answer.error.message, error_code=answer.error.code)
 
 
 class SystemdHost:

@@ -4,8 +4,6 @@ None changes anything.  Lists that workers hold are walked worker by worker, so 
 more than a page; what is summed up is asked of all at once.
 """
 
-from collections.abc import Sequence
-
 from msgspec.structs import replace
 
 from pointsman_sched.console.admin.asking import MANAGER, Processes
@@ -40,12 +38,12 @@ from pointsman_wire.queries.explain_messages import (
 from pointsman_wire.queries.fleet_messages import Instances, InstancesQuery, Pools, PoolsQuery
 from pointsman_wire.queries.job_messages import PoisonJobs, PoisonQuery
 from pointsman_wire.queries.operating_messages import Audit, AuditQuery
+from pointsman_wire.queries.reason_sums import add_up, best_change
 from pointsman_wire.queries.work_messages import (
     Decisions,
     DecisionsQuery,
     Queues,
     QueuesQuery,
-    ReasonLine,
     Reasons,
     ReasonsQuery,
 )
@@ -205,23 +203,3 @@ class Reading:
             best_change_jobs=jobs,
             no_answer=silent,
         )
-
-
-def add_up(lines: Sequence[ReasonLine]) -> list[ReasonLine]:
-    """Return one line for each reason, the most frequent first."""
-    sums: dict[tuple[str, str, str, str], ReasonLine] = {}
-    for line in lines:
-        kind = (line.outcome, line.code, line.reason, line.fix)
-        known = sums.get(kind)
-        sums[kind] = line if known is None else replace(known, jobs=known.jobs + line.jobs)
-    return sorted(sums.values(), key=lambda line: (-line.jobs, line.outcome, line.reason))
-
-
-def best_change(lines: Sequence[ReasonLine]) -> tuple[str, int]:
-    """Return the one thing to do that most refusals name, and how many did; ("", 0) for none."""
-    jobs_by_fix: dict[str, int] = {}
-    for line in lines:
-        if line.fix:
-            jobs_by_fix[line.fix] = jobs_by_fix.get(line.fix, 0) + line.jobs
-    best = max(jobs_by_fix, key=lambda fix: jobs_by_fix[fix], default="")
-    return best, jobs_by_fix.get(best, 0)

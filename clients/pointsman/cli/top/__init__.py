@@ -1,0 +1,1 @@
+"""A live view of a service: looked at once a second, drawn anew in place."""
