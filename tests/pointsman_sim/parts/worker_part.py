@@ -8,6 +8,7 @@ from pointsman_workers.core.core import WorkerCore
 from pointsman_workers.core.events import (
     DropSegments,
     RingWorker,
+    Say,
     Stopped,
     TellManager,
     WriteJournal,
@@ -63,7 +64,7 @@ class WorkerProcess(Process):
             self._disk.write(command)
         elif isinstance(command, DropSegments):
             self._disk.drop(command.below)
-        else:
+        elif not isinstance(command, Say):
             assert isinstance(command, Stopped), command
             self.kill()
 
