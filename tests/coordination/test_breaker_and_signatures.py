@@ -5,7 +5,9 @@ import re
 import pytest
 
 from pointsman_wire.coordination.breaker import Breaker, State
+from pointsman_wire.coordination.keys import Keys, bucket_of, packed
 from pointsman_wire.coordination.reach.greeting import Address, complaint, read_greeting
+from pointsman_wire.coordination.requests import RequestKey
 from pointsman_wire.coordination.scripting.files import SCRIPT_FILES
 from pointsman_wire.coordination.settings import RedisSettings, Secret, redis_settings
 from pointsman_wire.coordination.signing import HEAD_BYTES, Signer
@@ -134,3 +136,14 @@ def test_d3_scripts_name_keys_only_by_keys() -> None:
     for name, script in SCRIPT_FILES.items():
         named = set(works_on.findall(script.text.decode()))
         assert named <= {"KEYS", "name"}, name
+
+
+@pytest.mark.parametrize("number", range(20))
+def test_all_names_of_a_request_at_once_are_those_that_are_asked_for_singly(number: int) -> None:
+    keys, key = Keys("fleet"), RequestKey("acme", "s-1", f"r-{number}")
+    tag = f"fleet:{{b{bucket_of(key):02d}}}:"
+    names = keys.request(key)
+    assert (names.bucket, names.kept) == (f"{tag}bucket", f"{tag}kept")
+    assert names.binding == keys.binding(key)
+    assert names.binding.startswith(f"{tag}job:")
+    assert names.packed == packed(key)

@@ -163,9 +163,7 @@ class RedisBacking:
         for index in left:
             again = found[index]
             assert isinstance(again, Again)
-            address = again.address or self._routes.address_for(
-                first_key(requests[index], self._keys)
-            )
+            address = again.address or self._address_for(requests[index])
             if address is None:
                 found[index] = Again(self.last_trouble or "no server is known for it")
                 continue
@@ -179,6 +177,11 @@ class RedisBacking:
         for indexes, answers in zip(groups.values(), answered, strict=True):
             for index, answer in zip(indexes, answers, strict=True):
                 found[index] = answer
+
+    def _address_for(self, request: Request) -> Address | None:
+        """The server for a request; only a Cluster decides that by its name."""
+        key = first_key(request, self._keys) if self.settings.cluster else ""
+        return self._routes.address_for(key)
 
     async def _ask_one(
         self, route: Route, requests: list[Request], deadline_s: float

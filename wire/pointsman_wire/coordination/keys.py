@@ -8,6 +8,7 @@ nobody can forge another tenant's.
 
 import hashlib
 import zlib
+from typing import NamedTuple
 
 import msgspec
 
@@ -28,11 +29,24 @@ def unpacked(text: bytes) -> RequestKey:
 
 def bucket_of(key: RequestKey) -> int:
     """The bucket of a request, 0..63: crc32 of its packed key."""
-    return zlib.crc32(packed(key)) % BUCKET_COUNT
+    return _bucket(packed(key))
 
 
-def _digest(key: RequestKey | SessionKey) -> str:
-    return hashlib.blake2b(packed(key), digest_size=16).hexdigest()
+def _bucket(text: bytes) -> int:
+    return zlib.crc32(text) % BUCKET_COUNT
+
+
+def _digest(text: bytes) -> str:
+    return hashlib.blake2b(text, digest_size=16).hexdigest()
+
+
+class RequestNames(NamedTuple):
+    """All names that a script about one request may touch, and its packed key."""
+
+    bucket: str
+    binding: str
+    kept: str
+    packed: bytes
 
 
 class Keys:
@@ -40,22 +54,35 @@ class Keys:
 
     def __init__(self, prefix: str = "pointsman") -> None:
         self.prefix = prefix
+        # Every job needs them, and there are no others.
+        tags = [f"{prefix}:{{b{bucket:02d}}}" for bucket in range(BUCKET_COUNT)]
+        self._buckets = [f"{tag}:bucket" for tag in tags]
+        self._kept = [f"{tag}:kept" for tag in tags]
+        self._jobs = [f"{tag}:job:" for tag in tags]
+
+    def request(self, key: RequestKey) -> RequestNames:
+        """Everything about a request's key at once: it is packed only once."""
+        text = packed(key)
+        bucket = _bucket(text)
+        binding = self._jobs[bucket] + _digest(text)
+        return RequestNames(self._buckets[bucket], binding, self._kept[bucket], text)
 
     def bucket(self, bucket: int) -> str:
         """Hash: generation, state, and for each member its counter."""
-        return f"{self.prefix}:{{b{bucket:02d}}}:bucket"
+        return self._buckets[bucket]
 
     def kept(self, bucket: int) -> str:
         """Sorted set: packed keys of bindings with a `keep`, by when they were renewed."""
-        return f"{self.prefix}:{{b{bucket:02d}}}:kept"
+        return self._kept[bucket]
 
     def binding(self, key: RequestKey) -> str:
         """Hash: one request's binding and its state machine."""
-        return f"{self.prefix}:{{b{bucket_of(key):02d}}}:job:{_digest(key)}"
+        text = packed(key)
+        return self._jobs[_bucket(text)] + _digest(text)
 
     def session(self, key: SessionKey) -> str:
         """Hash: what is remembered of a session."""
-        return f"{self.prefix}:{{s:{_digest(key)}}}:session"
+        return f"{self.prefix}:{{s:{_digest(packed(key))}}}:session"
 
     def inbox(self, instance: str, shard: int) -> str:
         """Stream: what other instances send to a shard."""

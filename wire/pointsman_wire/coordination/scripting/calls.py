@@ -78,23 +78,24 @@ def _fence(fence: int) -> int:
 
 
 def _bind(request: Bind, site: Site) -> Call:
-    bucket = bucket_of(request.key)
-    keys = [site.keys.bucket(bucket), site.keys.binding(request.key), site.keys.kept(bucket)]
+    names = site.keys.request(request.key)
+    keys = [names.bucket, names.binding, names.kept]
     values = _asker(request.owner, site, request.seen)
     values += [_owner_text(request.owner), request.job_id, request.body, _fence(request.fence)]
-    values += [site.terms.lease_ms, site.terms.binding_ms, packed(request.key), request.keep or ""]
+    values += [site.terms.lease_ms, site.terms.binding_ms, names.packed, request.keep or ""]
     return Call("bind", keys, values)
 
 
 def _lookup(request: Lookup, site: Site) -> Call:
-    keys = [site.keys.bucket(bucket_of(request.key)), site.keys.binding(request.key)]
+    names = site.keys.request(request.key)
+    keys = [names.bucket, names.binding]
     values = _asker(request.owner, site, request.seen)
     return Call("lookup", keys, [*values, _owner_text(request.owner), site.terms.lease_ms])
 
 
 def _end(request: End, site: Site) -> Call:
-    bucket = bucket_of(request.key)
-    keys = [site.keys.bucket(bucket), site.keys.binding(request.key), site.keys.kept(bucket)]
+    names = site.keys.request(request.key)
+    keys = [names.bucket, names.binding, names.kept]
     values = _asker(request.owner, site, request.seen)
     values += [_owner_text(request.owner), request.fence]
     values += ["RELEASED" if request.released else "FINISHED", int(request.ok)]
@@ -107,8 +108,8 @@ def _milliseconds(seconds: float) -> int:
 
 
 def _release(request: Release, site: Site) -> Call:
-    bucket = bucket_of(request.key)
-    keys = [site.keys.bucket(bucket), site.keys.binding(request.key), site.keys.kept(bucket)]
+    names = site.keys.request(request.key)
+    keys = [names.bucket, names.binding, names.kept]
     values = _asker(request.owner, site, request.seen)
     return Call("release", keys, [*values, _owner_text(request.owner), request.fence])
 
@@ -124,7 +125,8 @@ def _renew(request: Renew, site: Site) -> Call:
 
 
 def _move(request: Move, site: Site) -> Call:
-    keys = [site.keys.bucket(bucket_of(request.key)), site.keys.binding(request.key)]
+    names = site.keys.request(request.key)
+    keys = [names.bucket, names.binding]
     values = _asker(request.owner, site, request.seen)
     values += [_owner_text(request.owner), request.fence, request.attempt, request.to]
     return Call("move", keys, values)
