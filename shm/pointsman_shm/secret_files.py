@@ -20,8 +20,7 @@ def read_secret(
     file must be the owner's alone; a newline at its end is not part of the secret.  Raises
     ConfigError for a file that cannot be read, that others may read, or that is empty.
     """
-    credential = Path(environment.get("CREDENTIALS_DIRECTORY", "")) / variable
-    if credential.is_absolute() and credential.is_file():
+    if credential := credential_file(variable, environment):
         path = str(credential)
     if path is None:
         return environment.get(variable, "")
@@ -32,6 +31,12 @@ def read_secret(
         return secret.decode("utf-8")
     except UnicodeDecodeError:
         raise ConfigError(f"{what}: {path} is not UTF-8 text") from None
+
+
+def credential_file(name: str, environment: Mapping[str, str]) -> Path | None:
+    """Return the file of a credential that systemd gives this process, None without one."""
+    credential = Path(environment.get("CREDENTIALS_DIRECTORY", "")) / name
+    return credential if credential.is_absolute() and credential.is_file() else None
 
 
 def redis_secrets(redis: RedisConfig, environment: Mapping[str, str]) -> tuple[str, str]:

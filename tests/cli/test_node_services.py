@@ -35,6 +35,18 @@ def test_secrets_stand_in_no_argument() -> None:
     assert "POINTSMAN_ENROL='t0ken'" in text
 
 
+def test_an_introduction_can_be_asked_for_and_stands_in_the_nodes_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pointsman.cli.units.surroundings.check_for_system", lambda _: False)
+    at = ["--name", "attic", "--connect", "tls://h:7443", "--root", str(tmp_path)]
+    done = invoke("node", "install", *at, "--enrol", "-", "--exec", "cat", given="enrol-5b0e\n")
+    assert done.exit_code == 0, done.output
+    text = (tmp_path / "etc/pointsman/node-attic.conf").read_text()
+    assert "POINTSMAN_ENROL='enrol-5b0e'" in text
+    assert "--enrol" not in text
+
+
 @pytest.mark.parametrize("word", ["it's", 'a "b"', "a\\b", "a\nb"])
 def test_a_word_that_systemd_would_read_otherwise_is_refused(word: str) -> None:
     with pytest.raises(Trouble, match="file of systemd"):

@@ -23,10 +23,10 @@ RUN_S = 90.0
 LEAVE_S = 60.0
 
 
-def invoke(*arguments: str) -> Result:
+def invoke(*arguments: str, given: str = "") -> Result:
     """Run a command in this process; its output comes in pieces."""
     runner = CliRunner(env={"COLUMNS": "120", "NO_COLOR": "1", "TERM": "dumb"})
-    return runner.invoke(app, arguments)
+    return runner.invoke(app, arguments, input=given)
 
 
 def pointsman(*arguments: str) -> list[str]:

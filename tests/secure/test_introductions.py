@@ -16,6 +16,8 @@ from pointsman_sched.core.joining.introductions import (
     Wish,
 )
 from pointsman_sched.core.joining.pairing import ALPHABET
+from pointsman_sched.manager.authority import reachable
+from pointsman_shm.tls.config import TlsConfig
 from pointsman_wire.errors import Code
 
 SECOND = 1_000_000_000
@@ -142,3 +144,14 @@ def test_open_introductions_are_bounded_and_lapsed_ones_make_room() -> None:
     assert desk.introductions.issue(TOKEN, desk.now_ns) is None
     desk.now_ns = TOKEN_LASTS_NS
     assert desk.issue()
+
+
+@pytest.mark.parametrize("everywhere", ["0.0.0.0:7443", "[::]:7443"])
+def test_nodes_are_told_a_name_of_a_port_that_listens_at_all_addresses(everywhere: str) -> None:
+    """What is printed beside an introduction is typed on another host."""
+    named = TlsConfig(enabled=True, names=("server.example.org", "10.0.0.1"))
+    assert reachable(everywhere, named) == "server.example.org:7443"
+    host, _, port = reachable(everywhere, TlsConfig(enabled=True)).rpartition(":")
+    assert host not in ("", "0.0.0.0", "[::]")
+    assert port == "7443"
+    assert reachable("10.0.0.1:7443", named) == "10.0.0.1:7443"

@@ -51,18 +51,23 @@ def readable_python() -> str:
 
 
 def install_packages(folder: Path) -> None:
-    """Unpack a wheel of this tree into a folder, and copy beside it whatever it requires."""
+    """Unpack a wheel of this tree into a folder, and copy beside it whatever it requires.
+
+    Compiled, as pip leaves it: else every process that may not write there compiles at each start.
+    """
     made = ("-m", "hatchling", "build", "-t", "wheel", "-d", str(folder / "wheels"))
     subprocess.run([sys.executable, *made], cwd=REPOSITORY, check=True, capture_output=True)
     (wheel,) = (folder / "wheels").glob("*.whl")
     shutil.unpack_archive(wheel, folder, "zip")
     shutil.rmtree(folder / "wheels")
+    compiling = ("-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", str(folder))
+    subprocess.run([sys.executable, *compiling], check=True, capture_output=True)
     (ours,) = distributions(path=[str(folder)])
     for found in required(ours, {"server"}):
         for file in found.files or ():
-            if ".." not in file.parts and file.suffix != ".pyc":
+            if ".." not in file.parts and Path(str(file.locate())).exists():
                 (folder / file).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(str(file.locate()), folder / file)
+                shutil.copy2(str(file.locate()), folder / file)
 
 
 def required(ours: Distribution, extras: set[str]) -> list[Distribution]:
@@ -101,7 +106,7 @@ class Booted:
         copied = self._state / "packages"
         install_packages(copied)
         self.shell(
-            f"cp -r {copied}/. {ENVIRONMENT}/lib/python3.*/site-packages/\n"
+            f"cp -a {copied}/. {ENVIRONMENT}/lib/python3.*/site-packages/\n"
             f"cat > {ENVIRONMENT}/bin/pointsman <<'EOF'\n{SHIM}EOF\n"
             f"chmod +x {ENVIRONMENT}/bin/pointsman"
         )

@@ -168,7 +168,7 @@ def test_it_is_upgraded_and_rolled_back_under_load(system: Booted, tmp_path: Pat
     """P14: another installation beside this one; its units, then one process after another."""
     newer = f"{ENVIRONMENT}-next"
     system.shell(
-        f"cp -r {ENVIRONMENT} {newer}\n"
+        f"cp -a {ENVIRONMENT} {newer}\n"
         f"sed -i s,{ENVIRONMENT}/,{newer}/, {newer}/bin/pointsman\n"
         f"sed -i 's/^Version: .*/Version: 7.1.0/' {newer}/lib/python3*/site-packages/"
         "pointsman-*.dist-info/METADATA"

@@ -14,9 +14,11 @@ from pointsman.cli.units import surroundings
 from pointsman.cli.units.service import worker_count
 from pointsman.cli.units.writing import (
     SERVICE_FILES,
+    TLS_FILE,
     Installation,
     node_unit,
     service_unit,
+    tls_unit,
 )
 
 UNITS = Path(__file__).parents[2] / "systemd"
@@ -64,6 +66,8 @@ def test_h1_a_node_which_runs_jobs_is_exposed_by_4_at_most() -> None:
             host="::1",
             port=7999,
             config=Path("/etc/pointsman/config.toml"),
+            tls_place="[::]:7443",
+            tls_key="/etc/pointsman/server.key",
             environment={"PYTHONPATH": "/opt/a:/opt/b"},
             is_in_home=True,
         ),
@@ -76,6 +80,8 @@ def test_systemd_understands_every_unit_that_is_written(
 ) -> None:
     for name in SERVICE_FILES:
         (tmp_path / name).write_text(service_unit(name, installation))
+    if installation.tls_place:
+        (tmp_path / TLS_FILE).write_text(tls_unit(installation))
     names = [name.replace("@", "@0") for name in SERVICE_FILES]
     files = [str(tmp_path / name) for name in names]
     for file, name in zip(files, SERVICE_FILES, strict=True):
@@ -109,6 +115,21 @@ def test_what_an_installation_has_other_stands_in_every_unit() -> None:
         assert "User=speech\nGroup=audio\n" in texts[name]
         assert "7400" not in texts[name]
         assert "/opt/pointsman" not in texts[name]
+
+
+def test_workers_have_the_tls_port_and_its_key_where_there_is_one_and_nobody_else() -> None:
+    with_tls = msgspec.structs.replace(
+        INSTALLATION, tls_place="10.0.0.1:8443", tls_key="/etc/pointsman/server.key"
+    )
+    assert "ListenStream=10.0.0.1:8443\nFileDescriptorName=tls\n" in tls_unit(with_tls)
+    texts = {name: service_unit(name, with_tls) for name in SERVICES}
+    worker = texts.pop("pointsman-worker@.service")
+    assert "Sockets=pointsman.socket pointsman-tls.socket\n" in worker
+    assert "LoadCredential=POINTSMAN_TLS_KEY:/etc/pointsman/server.key\n" in worker
+    for text in (*texts.values(), *(service_unit(name, INSTALLATION) for name in SERVICES)):
+        assert "tls" not in text.lower()
+    users = msgspec.structs.replace(with_tls, is_users=True, state_dir="/home/me/s")
+    assert "LoadCredential" not in service_unit("pointsman-worker@.service", users)
 
 
 def test_u7_no_unit_lets_go_of_shared_memory_and_none_writes_cores() -> None:

@@ -9,7 +9,14 @@ from time import monotonic
 
 import pytest
 
-from pointsman_shm.units.under_systemd import Unit, UnitError, Watchdog, public_listener, unit_of
+from pointsman_shm.units.under_systemd import (
+    Listeners,
+    Unit,
+    UnitError,
+    Watchdog,
+    handed_listeners,
+    unit_of,
+)
 
 WATCHDOG_S = 0.2
 
@@ -114,8 +121,27 @@ def test_the_public_port_is_found_among_other_sockets(monkeypatch: pytest.Monkey
         monkeypatch.setattr("pointsman_shm.units.under_systemd.FIRST_DESCRIPTOR", first)
         environment = {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": str(second - first + 1)}
         os.set_inheritable(port.fileno(), True)
-        assert public_listener(environment, os.getpid()) == port.fileno()
+        assert handed_listeners(environment, os.getpid()) == Listeners(port.fileno(), -1)
         assert not os.get_inheritable(port.fileno())
+
+
+@pytest.mark.parametrize("names", [["tls", "pointsman.socket"], ["pointsman.socket", "tls"]])
+def test_the_tls_port_is_known_by_its_name(
+    names: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever systemd hands over first: plaintext is never spoken at the TLS port."""
+    with listening(socket.AF_INET) as one, listening(socket.AF_INET) as other:
+        first, second = sorted((one.fileno(), other.fileno()))
+        monkeypatch.setattr("pointsman_shm.units.under_systemd.FIRST_DESCRIPTOR", first)
+        between = [""] * (second - first - 1)
+        environment = {
+            "LISTEN_PID": str(os.getpid()),
+            "LISTEN_FDS": str(second - first + 1),
+            "LISTEN_FDNAMES": ":".join([names[0], *between, names[1]]),
+        }
+        found = handed_listeners(environment, os.getpid())
+        tls = first if names[0] == "tls" else second
+        assert found == Listeners(public=first + second - tls, tls=tls)
 
 
 @pytest.mark.parametrize(
@@ -129,4 +155,4 @@ def test_the_public_port_is_found_among_other_sockets(monkeypatch: pytest.Monkey
 )
 def test_without_a_port_the_words_say_what_to_do(environment: dict[str, str]) -> None:
     with pytest.raises(UnitError, match=r"pointsman\.socket"):
-        public_listener(environment, os.getpid())
+        handed_listeners(environment, os.getpid())

@@ -112,8 +112,13 @@ def node(
 def proofs(pin: str, ca: Path | None, enrol: str, pool: str) -> NodeOptions:
     """Return these options; asks for an introduction that is given as "-"."""
     if enrol == "-":
-        enrol = typer.prompt("introduction", hide_input=sys.stdin.isatty(), err=True)
+        enrol = asked_introduction()
     return NodeOptions(pin=pin, ca=ca, enrol=enrol, pool=pool)
+
+
+def asked_introduction() -> str:
+    """Ask for an introduction, so that it does not stand in the list of processes."""
+    return str(typer.prompt("introduction", hide_input=sys.stdin.isatty(), err=True))
 
 
 def _begin(address: str, offer: Offer, personal: NodeOptions) -> None:

@@ -1,11 +1,15 @@
 """The authority of a service, with its key: signs what the manager's core has decided."""
 
+import socket
 from hashlib import sha256
 
 from pointsman_sched.options import ProcessOptions
+from pointsman_shm.tls.config import TlsConfig
 from pointsman_shm.tls.files import tls_files
 from pointsman_wire.secure.certificates import Issued, NodeName, request_key, sign_request
 from pointsman_wire.secure.pins import pin_of_file
+
+ANY_HOST = frozenset({"0.0.0.0", "::", "[::]", ""})  # noqa: S104 - compared with, not bound to
 
 
 class FileAuthority:
@@ -16,7 +20,7 @@ class FileAuthority:
         files = tls_files(options.paths, config)
         self._issued = Issued(files.authority_key.read_bytes(), files.authority.read_bytes())
         self.pin = pin_of_file(files.certificate)
-        self.address = options.tls_address or f"{config.host}:{config.port}"
+        self.address = reachable(options.tls_address or f"{config.host}:{config.port}", config)
         self.lasts_s = int(config.node_certificate_s)
 
     def sign(self, request: bytes, name: str, pool: str, now_s: int) -> bytes | None:
@@ -27,6 +31,14 @@ class FileAuthority:
         """Return the digest of the key of a request, None for one that is not sound."""
         key = request_key(request)
         return None if key is None else sha256(key).digest()
+
+
+def reachable(address: str, config: TlsConfig) -> str:
+    """Return an address to give to others, where the port listens at all addresses of the host."""
+    host, _, port = address.rpartition(":")
+    if host not in ANY_HOST:
+        return address
+    return f"{config.names[0] if config.names else socket.gethostname()}:{port}"
 
 
 def open_authority(options: ProcessOptions) -> FileAuthority | None:

@@ -1,6 +1,7 @@
 """What systemd and a process of ours say to each other: sockets, readiness, the watchdog.
 
     systemd -> process   LISTEN_FDS, LISTEN_PID     sockets it opened, as descriptors 3, 4, ...
+                         LISTEN_FDNAMES             what each of them is called, with ":" between
                          NOTIFY_SOCKET              where the process says how it is
                          WATCHDOG_USEC              how long it may say nothing
     process -> systemd   READY=1, STOPPING=1, WATCHDOG=1; one datagram each (see sd_notify(3))
@@ -12,6 +13,7 @@ import asyncio
 import os
 import socket
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import msgspec
 
@@ -19,6 +21,7 @@ FIRST_DESCRIPTOR = 3
 DESCRIPTORS_MAX = 16
 # Of the time that the watchdog grants, one sign of life comes after this share.
 BEATS_PER_LIMIT = 4
+TLS_NAME = "tls"  # FileDescriptorName= of pointsman-tls.socket
 _IP = (socket.AF_INET, socket.AF_INET6)
 
 
@@ -59,25 +62,35 @@ def unit_of(environment: Mapping[str, str], process_id: int) -> Unit:
     )
 
 
-def public_listener(environment: Mapping[str, str], process_id: int) -> int:
-    """Return the descriptor of the public port among those that systemd has handed over.
+class Listeners(NamedTuple):
+    """Descriptors of ports; -1 for what was not handed over."""
+
+    public: int
+    tls: int
+
+
+def handed_listeners(environment: Mapping[str, str], process_id: int) -> Listeners:
+    """Return the descriptors of the ports among those that systemd has handed over.
 
     Others, such as the socket by which an instance has its name, are left alone and not inherited.
-    Raises UnitError.
+    Raises UnitError where there is no public port.
     """
     count = environment.get("LISTEN_FDS", "")
     if environment.get("LISTEN_PID") != str(process_id) or not count.isdecimal():
         raise UnitError(
             "no listening socket: give --listen-fd, or start it by pointsman.socket of systemd"
         )
-    found = -1
-    for descriptor in range(FIRST_DESCRIPTOR, FIRST_DESCRIPTOR + min(int(count), DESCRIPTORS_MAX)):
+    names = environment.get("LISTEN_FDNAMES", "").split(":")
+    found = {False: -1, True: -1}  # is it the TLS port? -> descriptor
+    for index in range(min(int(count), DESCRIPTORS_MAX)):
+        descriptor = FIRST_DESCRIPTOR + index
         os.set_inheritable(descriptor, False)
-        if found < 0 and _is_port(descriptor):
-            found = descriptor
-    if found < 0:
+        is_tls = names[index : index + 1] == [TLS_NAME]
+        if found[is_tls] < 0 and _is_port(descriptor):
+            found[is_tls] = descriptor
+    if found[False] < 0:
         raise UnitError("no socket that systemd opened listens at an address: see pointsman.socket")
-    return found
+    return Listeners(public=found[False], tls=found[True])
 
 
 def _is_port(descriptor: int) -> bool:

@@ -14,7 +14,7 @@ from pointsman_shm.units.process_options import (
     configuration_of,
     process_parser,
 )
-from pointsman_shm.units.under_systemd import Unit, public_listener, unit_of
+from pointsman_shm.units.under_systemd import Listeners, Unit, handed_listeners, unit_of
 
 
 class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,17 +53,17 @@ def parse_options(arguments: Sequence[str]) -> WorkerOptions:
     index = read_index(given) if given.index is None else given.index
     if not 0 <= index < given.workers <= WORKERS_MAX:
         parser.error(f"worker {index} of {given.workers}: at most {WORKERS_MAX}, counted from 0")
-    listen_fd = given.listen_fd
-    if listen_fd < 0:
-        listen_fd = public_listener(os.environ, os.getpid())
+    ports = Listeners(public=given.listen_fd, tls=given.tls_fd)
+    if ports.public < 0:
+        ports = handed_listeners(os.environ, os.getpid())
     config, paths = configuration_of(given)
     return WorkerOptions(
         index=index,
         worker_count=given.workers,
         config=config,
         paths=paths,
-        listen_fd=listen_fd,
-        tls_fd=given.tls_fd,
+        listen_fd=ports.public,
+        tls_fd=ports.tls if config.tls.enabled else -1,
         ready_fd=given.ready_fd,
         alive_fd=given.alive_fd,
         accept_loss=given.accept_loss,

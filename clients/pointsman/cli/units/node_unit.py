@@ -17,6 +17,7 @@ from typer.main import get_command
 
 from pointsman.cli import node
 from pointsman.cli.endings import USAGE, Commands, Trouble
+from pointsman.cli.node import asked_introduction
 from pointsman.cli.screen import say
 from pointsman.cli.units import surroundings
 from pointsman.cli.units.service import ForUser, Root
@@ -54,6 +55,8 @@ def install(
     """
     _check_name(name)
     words, secrets = without_secrets(list(context.args))
+    if secrets.get("POINTSMAN_ENROL") == "-":
+        secrets["POINTSMAN_ENROL"] = asked_introduction()
     words = ["--server", connect, *words]
     check_offer(words)
     made = Installation(

@@ -12,7 +12,15 @@ import typer
 from pointsman.cli.endings import USAGE, Commands, Trouble
 from pointsman.cli.screen import say
 from pointsman.cli.units import surroundings
-from pointsman.cli.units.writing import SERVICE_FILES, Installation, service_unit, text_of
+from pointsman.cli.units.writing import (
+    SERVICE_FILES,
+    TLS_FILE,
+    Installation,
+    place_text,
+    service_unit,
+    text_of,
+    tls_unit,
+)
 
 app = typer.Typer(cls=Commands, help="Run the service as units of systemd.", no_args_is_help=True)
 
@@ -63,7 +71,7 @@ def install(
     A second time changes what is there: other options are written, and a
     service that runs is started anew, while clients wait at its open port.
     """
-    section = _server_section(config)
+    section, tls = _section(config, "server"), _section(config, "tls")
     made = Installation(
         python=Path(sys.executable),
         environment=surroundings.environment_of_python(),
@@ -71,6 +79,8 @@ def install(
         host=host or section.get("host", "127.0.0.1"),
         port=port or section.get("port", 7400),
         config=config,
+        tls_place=_tls_place(tls),
+        tls_key=str(tls.get("key", "")),
         is_open=insecure_plaintext,
         service_user=service_user,
         service_group=surroundings.system_group(service_user) if service_user else "",
@@ -84,7 +94,8 @@ def install(
     _enable(made, folder)
     if start:
         _control(made, "restart", "pointsman.target")
-        say(f"pointsman ready: {made.host}:{made.port}, {made.worker_count} workers, by systemd")
+        ports = f"{made.host}:{made.port}" + f", TLS at {made.tls_place}" * bool(made.tls_place)
+        say(f"pointsman ready: {ports}, {made.worker_count} workers, by systemd")
 
 
 @app.command()
@@ -98,9 +109,10 @@ def uninstall(*, root: Root = None, user: ForUser = False) -> None:
             raise Trouble(f"no service is installed in {folder}")
         _control(made, "disable", "--now", *ENABLED)
         _control(made, "stop", "pointsman-prepare.service")
+        _remove_tls(made, folder)
         _set_workers(made, folder, 0)
     others = [] if user else [base / path for path in OTHER_FILES.values()]
-    for path in [*(folder / name for name in SERVICE_FILES), *others]:
+    for path in [*(folder / name for name in (*SERVICE_FILES, TLS_FILE)), *others]:
         path.unlink(missing_ok=True)
     if root is None:
         _control(made, "daemon-reload")
@@ -116,12 +128,22 @@ def worker_count(wish: str, configured: int | None = None) -> int:
     return int(wish)
 
 
-def _server_section(config: Path | None) -> dict[str, Any]:
+def _tls_place(section: dict[str, Any]) -> str:
+    """Return where the TLS port listens, "" where there is none.  Raises Trouble."""
+    if not section.get("enabled"):
+        return ""
+    host, port = section.get("host", "0.0.0.0"), section.get("port", 7443)  # noqa: S104 - default
+    if not port:
+        raise Trouble("tls.port 0: systemd needs a number, as 7443", code=USAGE)
+    return place_text(str(host), port)
+
+
+def _section(config: Path | None, name: str) -> dict[str, Any]:
     """Return what the socket and the units have to know of the configuration."""
     if config is None:
         return {}
     try:
-        section = tomllib.loads(config.read_text(encoding="utf-8")).get("server", {})
+        section = tomllib.loads(config.read_text(encoding="utf-8")).get(name, {})
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise Trouble(f"{config}: {error}", code=USAGE) from None
     return section if isinstance(section, dict) else {}
@@ -129,7 +151,7 @@ def _server_section(config: Path | None) -> dict[str, Any]:
 
 def _write(made: Installation, root: Path | None) -> tuple[Path, Installation]:
     words = [str(made.python), made.host, made.state_dir, *made.environment.values()]
-    surroundings.check_words([*words, str(made.config or "")])
+    surroundings.check_words([*words, str(made.config or ""), made.tls_place, made.tls_key])
     if made.is_users:
         folder = surroundings.users_folder()
     else:
@@ -144,7 +166,18 @@ def _write(made: Installation, root: Path | None) -> tuple[Path, Installation]:
             surroundings.write(base / path, text)
     for name in SERVICE_FILES:
         surroundings.write(folder / name, service_unit(name, made))
+    if made.tls_place:
+        surroundings.write(folder / TLS_FILE, tls_unit(made))
+    elif root is None:
+        _remove_tls(made, folder)
     return folder, made
+
+
+def _remove_tls(made: Installation, folder: Path) -> None:
+    """Close the TLS port of a former installation, if it had one."""
+    if (folder / TLS_FILE).exists():
+        _control(made, "disable", "--now", TLS_FILE)
+        (folder / TLS_FILE).unlink()
 
 
 def _for_user(name: str, made: Installation) -> str:
@@ -159,7 +192,7 @@ def _enable(made: Installation, folder: Path) -> None:
         surroundings.run("systemd-sysusers", f"/{OTHER_FILES['pointsman.sysusers']}")
         surroundings.run("systemd-tmpfiles", "--create", f"/{OTHER_FILES['pointsman.tmpfiles']}")
     _control(made, "daemon-reload")
-    _control(made, "enable", *ENABLED)
+    _control(made, "enable", *ENABLED, *([TLS_FILE] if made.tls_place else []))
     _set_workers(made, folder, made.worker_count)
 
 

@@ -23,6 +23,7 @@ SERVICE_FILES = (
     "pointsman-worker@.service",
     "pointsman-console.service",
 )
+TLS_FILE = "pointsman-tls.socket"
 NODE_FILE = "pointsman-node@.service"
 NODE_STATE = "/var/lib/pointsman-node"
 NODE_OFFERS = "/etc/pointsman"
@@ -49,6 +50,8 @@ class Installation(msgspec.Struct, frozen=True, kw_only=True):
     host: str = "127.0.0.1"
     port: int = 7400
     config: Path | None = None
+    tls_place: str = ""  # address and port of the TLS port; "" where there is none
+    tls_key: str = ""  # a file of the configuration, that root alone need read
     is_open: bool = False  # beyond this machine, without TLS and tokens
     service_user: str = ""  # an existing one, instead of one of its own
     service_group: str = ""
@@ -78,10 +81,33 @@ def service_unit(name: str, installation: Installation) -> str:
     count = installation.worker_count
     text = text.replace("--workers 2", f"--workers {count}")
     text = text.replace(PLACES, places).replace(ADDRESS, address)
-    listen = f"[{installation.host}]" if ":" in installation.host else installation.host
-    text = text.replace("127.0.0.1:7400", f"{listen}:{installation.port}")
+    text = text.replace("127.0.0.1:7400", place_text(installation.host, installation.port))
+    if installation.tls_place:
+        text = _with_tls(text, installation)
     # Above the share at which a worker feels short of memory by itself.
     return text.replace("MemoryMax=40%", f"MemoryMax={min(90, 20 + 80 // (count + 1))}%")
+
+
+def place_text(host: str, port: int) -> str:
+    """Return an address with its port, as systemd reads them."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def tls_unit(installation: Installation) -> str:
+    """Return the text of TLS_FILE for this installation."""
+    return text_of(TLS_FILE).replace("0.0.0.0:7443", installation.tls_place)
+
+
+def _with_tls(text: str, installation: Installation) -> str:
+    """Let workers have the TLS port as well, and the key of its certificate."""
+    text = text.replace("Sockets=pointsman.socket\n", f"Sockets=pointsman.socket {TLS_FILE}\n")
+    text = text.replace(
+        "manager.service pointsman.socket\n", f"manager.service pointsman.socket {TLS_FILE}\n"
+    )
+    if installation.tls_key and not installation.is_users and "Sockets=" in text:
+        credential = f"LoadCredential=POINTSMAN_TLS_KEY:{installation.tls_key}\n"
+        text = text.replace("LoadCredential=", f"{credential}LoadCredential=", 1)
+    return text
 
 
 def node_unit(installation: Installation, offers: str = "") -> str:

@@ -6,12 +6,15 @@ from collections.abc import Callable
 
 from pointsman_shm.memory.stats import StatsPage
 from pointsman_shm.memory.stats_names import Counter
+from pointsman_shm.secret_files import credential_file
 from pointsman_shm.tls.files import tls_files
 from pointsman_wire.secure.contexts import service_context
 from pointsman_wire.sockets.handover import Origin
 from pointsman_workers.shell.options import WorkerOptions
 from pointsman_workers.shell.secure.entrance import Entrance, EntranceHooks, EntranceLimits
 
+# The credential of systemd by which a key that root alone reads comes to a worker.
+TLS_KEY = "POINTSMAN_TLS_KEY"
 # Of the descriptors for connections: a relay takes two, and its plain end is one more.
 DESCRIPTORS_A_RELAY = 4
 
@@ -27,7 +30,8 @@ def open_entrance(
         return None
     config = options.config.tls
     files = tls_files(options.paths, config)
-    context = service_context(files.certificate, files.key, files.authority)
+    key = credential_file(TLS_KEY, os.environ) if config.key is not None else None
+    context = service_context(files.certificate, key or files.key, files.authority)
     os.set_inheritable(options.tls_fd, False)
 
     def ended(is_done: bool) -> None:
