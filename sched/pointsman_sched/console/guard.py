@@ -16,6 +16,8 @@ from pointsman_wire.sockets.bounds import is_loopback
 from pointsman_wire.sockets.web.origins import is_host_allowed
 
 FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip")
+# Whether the service is well may be asked by whoever decides where jobs go, proxies above all.
+OPEN_TO_PROXIES = ("/live", "/ready", "/healthz")
 WRONG_NAME = (
     "This service is not known under that name: use localhost or its number, or list the name in "
     "web.allowed_hosts.\n"
@@ -39,14 +41,10 @@ class Guard(msgspec.Struct, frozen=True):
         names = request.headers.getlist("host")
         if len(names) > 1 or not all(is_host_allowed(name, self.hosts) for name in names):
             return WRONG_NAME
-        is_local = is_loopback(request.client.host)
-        if (
-            is_local
-            and self.is_loopback_open
-            and any(name in request.headers for name in FORWARDED)
-        ):
-            return PROXIED
-        return ""
+        if not self.is_loopback_open or request.url.path in OPEN_TO_PROXIES:
+            return ""
+        is_forwarded = any(name in request.headers for name in FORWARDED)
+        return PROXIED if is_forwarded and is_loopback(request.client.host) else ""
 
 
 class GuardedDoor:

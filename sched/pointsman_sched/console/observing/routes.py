@@ -14,10 +14,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from pointsman_sched.console.guard import FORWARDED
 from pointsman_sched.console.observing.observer import Observer
 
 Access = Literal["loopback", "all", "none"]
-_PROXIED = ("forwarded", "x-forwarded-for", "x-real-ip")
 
 
 def observing_routes(observer: Observer, access: Access) -> list[Route]:
@@ -52,7 +52,7 @@ def may_see(request: Request, access: Access) -> bool:
         return False
     if access == "all":
         return True
-    if request.client is None or any(name in request.headers for name in _PROXIED):
+    if request.client is None or any(name in request.headers for name in FORWARDED):
         return False
     try:
         address = ip_address(request.client.host)
