@@ -36,6 +36,7 @@ ORDER = (
     "snapshot",
     "rebuild",
     "sessions",
+    "talking",
     "fleet",
     "overload",
     "recovery",

@@ -13,7 +13,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from _pages import hosts, promises, sections
+from _pages import hosts, promises, sections, web
 from _pages.pictures import draw_all
 from _pages.results import DOCS, Results, load_results
 from _pages.sections import Section
@@ -29,6 +29,7 @@ TABLES: dict[str, tuple[Sequence[str], Section]] = {
     "cores": (("cores",), sections.cores),
     "fleet": (("fleet",), sections.fleet),
     "sessions": (("sessions",), sections.sessions),
+    "talking": (("talking",), web.talking),
     "overload": (("overload",), sections.overload),
     "recovery": (("recovery",), sections.recovery),
     "rebuild": (("rebuild",), sections.rebuild),

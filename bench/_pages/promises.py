@@ -11,6 +11,7 @@ DEPTHS = (1, 8, 64, 512)
 FLOOR_AIMS = {1: 2.0, 8: 2.0, 64: 2.5, 512: 2.5}
 GEARMAND_AIMS = {1: 1.0, 8: 1.3, 64: 2.0, 512: 2.0}
 BUDGET_NODES = 10_000
+TALKING_MIB = 512  # of which 256 are what both keep of jobs that have ended
 
 
 def line(what: str, limit: str, value: float, *, is_kept: bool) -> Row:
@@ -91,6 +92,15 @@ def _sessions(result: Result) -> list[Row]:
     ]
 
 
+def _talking(result: Result) -> list[Row]:
+    rows = []
+    for row in result.of_kind("audio"):
+        where = f"{row['sessions']:,} WebSocket sessions of which {row['speakers']} speak"
+        memory_mib = row["talking_pss_mib"]
+        rows.append(at_most(f"memory of two workers, {where}", TALKING_MIB, "MiB", memory_mib))
+    return rows
+
+
 def _rebuild(result: Result) -> list[Row]:
     return [
         at_most(
@@ -167,6 +177,7 @@ LINES: Sequence[tuple[str, Callable[[Result], list[Row]]]] = (
     ("fleet", _fleet),
     ("rebuild", _rebuild),
     ("sessions", _sessions),
+    ("talking", _talking),
     ("roundtrip", _roundtrip),
     ("cores", _cores),
     ("overload", _overload),

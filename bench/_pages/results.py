@@ -14,7 +14,11 @@ Row = dict[str, Any]
 
 
 # Benches that lie in folders of their own are run as modules, with tests/ to start servers.
-MODULES = {"coordination": "hosts.coordination", "end_to_end": "hosts.end_to_end"}
+MODULES = {
+    "coordination": "hosts.coordination",
+    "end_to_end": "hosts.end_to_end",
+    "talking": "web_sessions.talking",
+}
 
 
 def program_of(bench: str) -> list[str]:

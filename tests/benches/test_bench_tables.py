@@ -7,7 +7,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 BENCHES = sorted(path.name for path in (ROOT / "bench").glob("*.py"))
-MODULES = ("hosts.coordination", "hosts.end_to_end")
+MODULES = ("hosts.coordination", "hosts.end_to_end", "web_sessions.talking")
 HELPING = """
 import runpy, sys
 for name in sys.argv[1:]:
@@ -80,7 +80,7 @@ def run_in_bench(*words: str) -> str:
 def test_every_bench_says_what_it_takes() -> None:
     names = [*BENCHES, *MODULES]
     said = run_in_bench("-c", HELPING, *names)
-    assert said.count("usage: ") == said.count("--quick  ") == len(names) >= 12
+    assert said.count("usage: ") == said.count("--quick  ") == len(names) >= 13
 
 
 def test_what_redis_costs_is_told_and_used_for_many_hosts_once_it_was_measured() -> None:
