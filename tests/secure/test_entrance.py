@@ -216,6 +216,30 @@ async def test_x2_who_does_not_finish_his_handshake_is_hung_up_on(tmp_path: Path
         assert place.ended == [False] * 4 + [True]
 
 
+async def test_x2_one_address_that_ends_no_handshake_leaves_room_for_all_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Here everybody comes from loopback: 127.0.0.2 stands for a host elsewhere.
+    far = "127.0.0.2"
+    monkeypatch.setattr("pointsman_wire.sockets.bounds.is_loopback", lambda name: name != far)
+    async with entrance(tmp_path, handshakes_max=16) as place:
+        slow = [
+            await asyncio.open_connection(*place.address, local_addr=(far, 0)) for _ in range(16)
+        ]
+        reader, writer = await place.dial(trusting_context(Trust(pin=place.pin)))
+        await until_ended(place)
+        assert place.ended == [True]
+        turned_away = [asyncio.create_task(is_hung_up_on(reader)) for reader, _ in slow]
+        async with asyncio.timeout(10):
+            while sum(task.done() for task in turned_away) < 14:  # 2 of 16 may be one address's
+                await asyncio.sleep(0.01)
+        for task in turned_away:
+            task.cancel()
+        await asyncio.gather(*turned_away, return_exceptions=True)
+        for _, end in [*slow, (reader, writer)]:
+            end.close()
+
+
 async def test_x2_a_flood_of_handshakes_waits_in_the_kernel_and_is_served_in_turn(
     tmp_path: Path,
 ) -> None:

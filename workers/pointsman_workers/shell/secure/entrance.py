@@ -18,6 +18,7 @@ import msgspec
 
 from pointsman_wire.preamble import Secured
 from pointsman_wire.secure.pins import PinError, key_digest_of
+from pointsman_wire.sockets.bounds import Strangers
 from pointsman_wire.sockets.handover import Origin
 from pointsman_wire.sockets.tcp import set_tcp_options
 from pointsman_workers.shell.secure.allowance import HandshakeAllowance
@@ -25,6 +26,9 @@ from pointsman_workers.shell.secure.relay import RelaySide
 
 ACCEPTS_PER_TURN_MAX = 16
 REST_S = 0.02
+# Of the handshakes under way so many may be one address's: else it keeps all others out by
+# beginning some and never ending them.
+SHARE_OF_AN_ADDRESS = 8
 _NO_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
@@ -63,6 +67,10 @@ class Entrance:
             per_s_max=limits.handshakes_per_s_max,
             under_way_max=limits.handshakes_max,
             now_s=self._loop.time(),
+        )
+        self._shaking = Strangers(
+            total_max=limits.handshakes_max,
+            per_address_max=max(1, limits.handshakes_max // SHARE_OF_AN_ADDRESS),
         )
         self._tasks: set[asyncio.Task[None]] = set()
         self._sides: set[RelaySide] = set()
@@ -104,7 +112,12 @@ class Entrance:
                 if error.errno in _NO_DESCRIPTORS:
                     self._pause()
                 return  # nobody waits any more, or the peer was gone
-            task = self._loop.create_task(self._serve(sock, str(name[0])))
+            address = str(name[0])
+            if not self._shaking.admit(address):
+                self._allowance.was_not_needed()
+                sock.close()
+                continue
+            task = self._loop.create_task(self._serve(sock, address))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
@@ -134,6 +147,7 @@ class Entrance:
             sock.close()
         finally:
             self._allowance.give_back()
+            self._shaking.leave(address)
             self._hooks.ended(is_done)
         if is_done and outer.transport is not None:
             self._sides.add(outer)
