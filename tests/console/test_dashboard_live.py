@@ -19,6 +19,8 @@ from pointsman_sched.console.dashboard.picture import FRAME_BYTES_MAX
 from pointsman_sched.console.dashboard.sampler import About, Sampler
 from pointsman_sched.console.observing.health import NOT_LOOKED
 from pointsman_sched.console.observing.routes import Access
+from pointsman_sched.console.process import fleet_access
+from pointsman_shm.config import Config
 from pointsman_shm.paths import InstancePaths
 
 PATIENCE_S = 20.0
@@ -164,6 +166,18 @@ async def test_only_this_machine_is_told_anything_unless_the_configuration_says_
         await until(lambda: proxied.items)
         sampler.close()
         await proxied.task
+
+
+def test_where_this_machine_needs_tokens_it_is_not_shown_the_dashboard_without() -> None:
+    """A6: who has no token must not read request ids and decisions of those who have."""
+    for loopback, fleet, access in (
+        ("open", "loopback", "loopback"),
+        ("required", "loopback", "none"),
+        ("required", "all", "all"),
+        ("open", "none", "none"),
+    ):
+        said = {"auth": {"loopback": loopback}, "console": {"fleet": fleet}}
+        assert fleet_access(msgspec.convert(said, Config)) == access
 
 
 async def test_why_answers_in_words_when_no_worker_does_or_nothing_is_asked(

@@ -23,7 +23,7 @@ from pointsman_sched.console.guard import Guard
 from pointsman_sched.console.hall import Hall
 from pointsman_sched.console.languages import LanguageDesk
 from pointsman_sched.console.observing.observer import Observer
-from pointsman_sched.console.observing.routes import observing_routes
+from pointsman_sched.console.observing.routes import Access, observing_routes
 from pointsman_sched.console.pages import make_pages
 from pointsman_sched.options import ProcessOptions
 from pointsman_shm.auditing.audit_file import AuditFile
@@ -78,7 +78,10 @@ class ConsoleProcess:
         routes = [
             *observing_routes(observer, config.metrics),
             *dashboard_routes(
-                sampler, reading, access=config.fleet, viewers_max=config.viewers_max
+                sampler,
+                reading,
+                access=fleet_access(self._options.config),
+                viewers_max=config.viewers_max,
             ),
         ]
         pages = make_pages(LanguageDesk(workers), routes, guard=guard_of(self._options.config))
@@ -142,3 +145,13 @@ def guard_of(config: Config) -> Guard:
     """Return whom this console answers."""
     hosts = (*config.web.allowed_hosts, config.server.host)
     return Guard(hosts, is_loopback_open=config.auth.loopback == "open")
+
+
+def fleet_access(config: Config) -> Access:
+    """Return who may watch the dashboard, which asks nobody for a token.
+
+    So where programs of this host must show one, being of this host is not enough.
+    """
+    access = config.console.fleet
+    is_local_proof = config.auth.loopback == "open"
+    return "none" if access == "loopback" and not is_local_proof else access

@@ -23,7 +23,10 @@ from pointsman_sched.console.dashboard.sampler import Sampler
 from pointsman_sched.console.observing.routes import Access, may_see
 from pointsman_wire.queries.explain_messages import ExplainQuery
 
-NOT_HERE = "the dashboard is shown on the service's own machine only; console.fleet can change that"
+NOT_HERE = (
+    "the dashboard is shown on the service's own machine only, and not there where auth.loopback "
+    "asks for tokens; console.fleet can change that"
+)
 TOO_MANY = "as many pages watch already as console.viewers_max allows"
 
 
