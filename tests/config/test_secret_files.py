@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from pointsman_sched.supervisor.grounds import GroundError
+from pointsman_sched.supervisor.secure_port import check_key
 from pointsman_shm.config_load import ConfigError
 from pointsman_shm.secret_files import SECRET_BYTES_MAX, read_secret
 
@@ -49,3 +51,12 @@ def test_a_file_that_is_no_secret_is_refused_and_not_shown(
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"nothing cannot be read: No such file"):
         read(tmp_path / "nothing")
+
+
+def test_u6_a_private_key_of_the_tls_port_that_others_may_read_is_refused(tmp_path: Path) -> None:
+    check_key(written(tmp_path / "kept.key", b"x", 0o440))
+    for mode in (0o444, 0o420, 0o404):
+        with pytest.raises(GroundError, match=r"others may read or write it .*: chmod 0400"):
+            check_key(written(tmp_path / f"{mode:o}.key", b"x", mode))
+    with pytest.raises(GroundError, match="cannot be found: No such file"):
+        check_key(tmp_path / "nothing")

@@ -1,6 +1,7 @@
 """What the TLS port of a service needs before its processes start: keys, certificates, a socket."""
 
 import socket
+import stat
 from pathlib import Path
 
 from pointsman_sched.supervisor.grounds import GroundError, open_port
@@ -35,7 +36,24 @@ def prepare_tls(options: ServiceOptions) -> None:
         raise GroundError(
             "tls.enabled needs the library cryptography: pip install 'pointsman[server]'"
         ) from None
+    if not files.is_own_server:
+        check_key(files.key)
     check_pin(files.certificate)
+
+
+def check_key(path: Path) -> None:
+    """Raise GroundError for a private key that others may read or write (U6).
+
+    Only its mode is looked at: under systemd this process may not read it, the workers may.
+    """
+    try:
+        mode = stat.S_IMODE(path.stat().st_mode)
+    except OSError as error:
+        raise GroundError(f"tls.key {path} cannot be found: {error.strerror}") from None
+    if mode & (stat.S_IRWXO | stat.S_IWGRP):
+        raise GroundError(
+            f"tls.key {path}: others may read or write it (mode {mode:04o}): chmod 0400 {path}"
+        )
 
 
 def _make(options: ServiceOptions, files: TlsFiles) -> None:
