@@ -1,5 +1,7 @@
 """Options that cannot be: each is refused with exit code 2 and with what would be right."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from pointsman.cli.placement_words import time_words
 from pointsman.cli.serve import refuse_where_impossible, supervisor_command
 from pointsman.cli.submit import what_came
 from pointsman.cli.submitting import Ended, session_id_of, type_of, usual_services
+from pointsman.cli.units.surroundings import write
 from pointsman.engines.abilities import Abilities
 from pointsman.results import job_result
 from pointsman_wire.limits import PAYLOAD_BYTES_MAX
@@ -89,10 +92,25 @@ def test_the_help_lists_the_exit_codes() -> None:
 
 def test_serve_passes_on_what_was_given_and_nothing_else() -> None:
     given = {"workers": 3, "port": 0, "host": None, "config": Path("/etc/p.toml")}
-    words = "-m pointsman_sched.supervisor --workers 3 --port 0 --config /etc/p.toml"
+    words = "-P -m pointsman_sched.supervisor --workers 3 --port 0 --config /etc/p.toml"
     assert supervisor_command(given)[1:] == words.split()
-    assert supervisor_command({"insecure-plaintext": False})[3:] == []
-    assert supervisor_command({"insecure-plaintext": True})[3:] == ["--insecure-plaintext"]
+    assert supervisor_command({"insecure-plaintext": False})[4:] == []
+    assert supervisor_command({"insecure-plaintext": True})[4:] == ["--insecure-plaintext"]
+
+
+def test_what_lies_in_the_current_directory_is_not_run(tmp_path: Path) -> None:
+    """TH4: root stands in a directory where another user has put modules."""
+    (tmp_path / "argparse.py").write_text("raise SystemExit(77)\n")
+    words = ["tokens", "list", "--state-dir", str(tmp_path / "state")]
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "pointsman", *words],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "no tokens\n"), done.stderr
 
 
 @pytest.mark.parametrize("platform", ["darwin", "win32"])
@@ -186,3 +204,20 @@ def test_what_a_job_cost_to_place_is_unknown_rather_than_nothing() -> None:
     """A restarted worker has the job from its journal, and what is not in there nobody knows."""
     assert time_words(ended("x", 12.0)).startswith("12 µs to place, ")
     assert time_words(ended("x", 0.0)).startswith("time to place unknown, ")
+
+
+def test_u6_a_file_with_secrets_is_at_no_instant_readable_for_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+    chmod = Path.chmod
+
+    def look(path: Path, mode: int) -> None:
+        seen.append(path.stat().st_mode & 0o777)
+        chmod(path, mode)
+
+    monkeypatch.setattr(Path, "chmod", look)
+    (tmp_path / ".node.conf.new").symlink_to(tmp_path / "elsewhere")
+    write(tmp_path / "node.conf", "POINTSMAN_TOKEN='x'\n", mode=0o600)
+    assert seen == [0o600]
+    assert not (tmp_path / "elsewhere").exists()

@@ -232,7 +232,7 @@ async def test_x2_one_address_that_ends_no_handshake_leaves_room_for_all_others(
         turned_away = [asyncio.create_task(is_hung_up_on(reader)) for reader, _ in slow]
         async with asyncio.timeout(10):
             while sum(task.done() for task in turned_away) < 14:  # 2 of 16 may be one address's
-                await asyncio.sleep(0.01)
+                await asyncio.wait(turned_away, timeout=0.05)
         for task in turned_away:
             task.cancel()
         await asyncio.gather(*turned_away, return_exceptions=True)

@@ -77,7 +77,8 @@ def supervisor_command(given: Mapping[str, int | str | Path | None]) -> list[str
             options.append(f"--{name}")
         elif value is not None and value is not False:
             options += [f"--{name}", str(value)]
-    return [sys.executable, "-m", SUPERVISOR, *options]
+    # -P, here and elsewhere: nothing is imported from the directory that somebody stands in.
+    return [sys.executable, "-P", "-m", SUPERVISOR, *options]
 
 
 def refuse_where_impossible(platform: str) -> None:

@@ -232,7 +232,7 @@ class Supervisor:
     def _command(self, module: str, alive_fd: int) -> Sequence[str]:
         options = self._options
         host, _, port = self._address.rpartition(":")
-        command = [sys.executable, "-m", module]
+        command = [sys.executable, "-P", "-m", module]
         command += ["--instance", options.paths.instance]
         command += ["--workers", str(options.worker_count)]
         command += ["--state-dir", str(options.paths.state_dir)]

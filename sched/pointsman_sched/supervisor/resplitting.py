@@ -23,7 +23,7 @@ async def divide_journals(options: ServiceOptions) -> None:
         return
     if found == count:
         return
-    command = [sys.executable, "-m", RESPLIT, "--workers", str(count)]
+    command = [sys.executable, "-P", "-m", RESPLIT, "--workers", str(count)]
     command += ["--instance", paths.instance, "--state-dir", str(paths.state_dir)]
     command += ["--runtime-dir", str(paths.runtime_dir)]
     if options.config_path is not None:

@@ -35,7 +35,7 @@ def doctor(
     Redis: each is ok, warn or bad.  Exit code 1 when something is bad.
     """
     refuse_where_impossible(sys.platform)
-    command = [sys.executable, "-m", DOCTOR]
+    command = [sys.executable, "-P", "-m", DOCTOR]
     given = {"config": config, "instance": instance, "state-dir": state_dir}
     for name, value in {**given, "runtime-dir": runtime_dir}.items():
         command += [f"--{name}", str(value)] if value is not None else []

@@ -42,7 +42,7 @@ def restore(file: File, *, instance: Instance = "default", state_dir: StateDir =
 def become(act: str, file: Path, instance: str, state_dir: Path | None) -> None:
     """Go on as the program that knows the files."""
     refuse_where_impossible(sys.platform)
-    command = [sys.executable, "-m", ARCHIVE, act, str(file), "--instance", instance]
+    command = [sys.executable, "-P", "-m", ARCHIVE, act, str(file), "--instance", instance]
     if state_dir is not None:
         command += ["--state-dir", str(state_dir)]
     sys.stdout.flush()

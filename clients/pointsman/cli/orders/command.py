@@ -126,7 +126,7 @@ def diff(
 async def _run_check(file: Path, *, as_json: bool) -> int:
     """Run the service's own reader of its configuration."""
     options = ["--json"] if as_json else []
-    command: Sequence[str] = (sys.executable, "-m", CONFIG_CHECK, *options, str(file))
+    command: Sequence[str] = (sys.executable, "-P", "-m", CONFIG_CHECK, *options, str(file))
     process = await asyncio.create_subprocess_exec(*command)
     return await process.wait()
 

@@ -113,7 +113,8 @@ async def _restart_all(
 async def _check_fit(service: Service, look: Look) -> None:
     """Raise Trouble where processes of this version could not follow those that run."""
     manager = look.statuses[MANAGER]
-    command = (sys.executable, "-m", UPGRADE_CHECK, "--pid", str(manager.pid), service.instance)
+    check = (UPGRADE_CHECK, "--pid", str(manager.pid), service.instance)
+    command = (sys.executable, "-P", "-m", *check)
     process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE)
     _, said = await process.communicate()
     if process.returncode != 0:

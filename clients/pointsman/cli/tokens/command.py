@@ -71,7 +71,7 @@ def revoke(
 def become(words: list[str], instance: str, state_dir: Path | None, *, as_json: bool) -> None:
     """Go on as the program that knows the file."""
     refuse_where_impossible(sys.platform)
-    command = [sys.executable, "-m", PROGRAM, *words, "--instance", instance]
+    command = [sys.executable, "-P", "-m", PROGRAM, *words, "--instance", instance]
     if state_dir is not None:
         command += ["--state-dir", str(state_dir)]
     if as_json:

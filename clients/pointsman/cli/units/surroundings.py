@@ -126,7 +126,10 @@ def write(path: Path, text: str, *, mode: int = 0o644) -> None:
     beside = path.with_name(f".{path.name}.new")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside.write_text(text, encoding="utf-8")
+        beside.unlink(missing_ok=True)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+        with open(os.open(beside, flags, 0o600), "w", encoding="utf-8") as file:
+            file.write(text)  # perhaps a secret: others may read it once it is known that they may
         beside.chmod(mode)
         beside.replace(path)
     except OSError as error:
