@@ -14,7 +14,7 @@ SEED    ?= 0
 SHARE ?= 1.0
 LEDGER ?=
 
-.PHONY: admin-fuzz systemd-test redis browser redis-races demo-cluster cluster-faults demo test check crash weather mutants soak faults fuzz torn-reads bench bench-quick clean setup speech
+.PHONY: lock sbom audit admin-fuzz systemd-test redis browser redis-races demo-cluster cluster-faults demo test check crash weather mutants soak faults fuzz torn-reads bench bench-quick clean setup speech
 
 demo: speech  ## Speak a few sentences, and hear them translated: make demo WAV="one.wav two.wav"
 	$(PYTHON) -m pointsman demo $(WAV)
@@ -61,6 +61,15 @@ cluster-faults: redis  ## Fleets in trouble, Redis and instances: make cluster-f
 
 redis-races: redis  ## Two members bind the same requests at once: make redis-races MINUTES=10
 	PYTHONPATH=tests $(PYTHON) -m campaigns.redis_races --minutes $(MINUTES) $(LEDGER:%=--ledger %)
+
+lock: setup  ## Lock what is required by hashes, after pyproject.toml has changed
+	scripts/lock.sh
+
+sbom: setup  ## What the environment holds, as CycloneDX in sbom.json
+	scripts/lock.sh sbom
+
+audit: setup  ## Known advisories of what is locked (needs their data base)
+	scripts/lock.sh audit
 
 mutants: setup  ## Put bugs in, one by one, and see that each is caught: bug -> caught by
 	PYTHONPATH=tests $(PYTHON) -m mutants
