@@ -39,6 +39,7 @@ from pointsman_wire.session_messages import (
     SessionInit,
     Submit,
 )
+from pointsman_workers.core.turns import tenants
 from pointsman_workers.placement import kinds, refusal
 
 ACTS = 1_000
@@ -52,6 +53,7 @@ CACHE_BOUNDS = (
     (pool_view, "QUESTIONS_MAX"),
     (refusal, "EVIDENCE_MAX"),
     (refusal, "SHARED_MAX"),
+    (tenants, "NAMES_MAX"),
 )
 Act = Callable[[int], None]
 

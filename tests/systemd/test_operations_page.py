@@ -54,7 +54,7 @@ def test_every_alert_has_a_line_that_says_what_to_do() -> None:
 
 
 @pytest.mark.systemd
-@pytest.mark.slow
+@pytest.mark.long
 @needs_systemd
 def test_the_procedures_of_the_page_do_what_they_say(system: Booted) -> None:
     """Install, size, tune, a node over TLS, upgrade, roll back, back up, restore, uninstall."""
