@@ -12,9 +12,14 @@ HERE = ("127.0.0.1", 50_000)
 THERE = ("192.168.1.9", 50_000)
 
 
-def fault(guard: Guard, *headers: tuple[str, str], client: tuple[str, int] | None = HERE) -> str:
+def fault(
+    guard: Guard,
+    *headers: tuple[str, str],
+    client: tuple[str, int] | None = HERE,
+    path: str = "/",
+) -> str:
     raw = [(name.lower().encode(), value.encode("latin-1")) for name, value in headers]
-    return guard.fault(Request({"type": "http", "headers": raw, "client": client}))
+    return guard.fault(Request({"type": "http", "path": path, "headers": raw, "client": client}))
 
 
 @pytest.mark.parametrize(
@@ -62,3 +67,10 @@ def test_x1_what_a_proxy_of_this_host_passes_on_is_answered_only_where_everybody
     assert fault(Guard(), *passed_on, client=THERE) == ""
     strict = guard_of(Config(auth=AuthConfig(loopback="required")))
     assert fault(strict, *passed_on) == ""
+
+
+@pytest.mark.parametrize("path", ["/live", "/ready", "/healthz"])
+def test_x1_a_proxy_may_ask_whether_the_service_is_well(path: str) -> None:
+    asked = [("Host", "localhost"), ("X-Forwarded-For", "203.0.113.7")]
+    assert fault(Guard(), *asked, path=path) == ""
+    assert fault(Guard(), *asked, path=f"{path}/x") == PROXIED

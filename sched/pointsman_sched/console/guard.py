@@ -41,7 +41,7 @@ class Guard(msgspec.Struct, frozen=True):
         names = request.headers.getlist("host")
         if len(names) > 1 or not all(is_host_allowed(name, self.hosts) for name in names):
             return WRONG_NAME
-        if not self.is_loopback_open or request.url.path in OPEN_TO_PROXIES:
+        if not self.is_loopback_open or request.scope["path"] in OPEN_TO_PROXIES:
             return ""
         is_forwarded = any(name in request.headers for name in FORWARDED)
         return PROXIED if is_forwarded and is_loopback(request.client.host) else ""
