@@ -25,6 +25,7 @@ from pointsman_wire.limits import PAYLOAD_BYTES_MAX
 TRY_AGAIN_LATER = 75
 TIMEOUT_S = 30.0
 COMPLAINT_BYTES_MAX = 4096
+KILLED_S = 5.0
 COMPLAINT_SHOWN = 300
 READ_BYTES = 64 * 1024
 
@@ -92,7 +93,8 @@ class ProgramHandler:
                 group.create_task(process.wait())
         except BaseException:
             _kill_group(process)
-            await process.wait()
+            # Whoever gave the job up need not wait for ever to hear of an end that was missed.
+            await asyncio.wait([asyncio.ensure_future(process.wait())], timeout=KILLED_S)
             raise
         return output.result(), complaint.result()
 
