@@ -8,6 +8,8 @@ from pointsman_wire.coordination.fleet_requests import (
     PRESENCE_MS,
     FleetAsk,
     FleetHeard,
+    FleetLeave,
+    FleetLeft,
     FleetSettle,
     FleetSettled,
     FleetTell,
@@ -120,3 +122,32 @@ async def test_names_that_no_instance_can_have_are_left_out(asked_redis: AskedRe
     assert asked_redis.server.command("ZADD", key, "99999999999999", "Bad {name}") == 1
     heard = await ask(asked_redis, "b")
     assert set(heard.names) == {"a", "b"}
+
+
+async def leave(asked: Asked, name: str, uid: str = "") -> str:
+    request = FleetLeave(number=4, name=name, uid=uid or f"uid-{name}", presence=b"goes")
+    (answer,) = await asked.ask(request)
+    assert isinstance(answer, FleetLeft), answer
+    return answer.outcome
+
+
+async def test_who_leaves_frees_its_name_and_is_heard_for_the_last_time(asked: Asked) -> None:
+    await ask(asked, "a")
+    await tell(asked, "a", r0=b"x")
+    assert await leave(asked, "a", "another") == "taken"
+    assert "a" in (await ask(asked, "b")).names
+    assert await leave(asked, "a") == "done"
+    heard = await ask(asked, "b", known=("a",), parts=(Part("a", "r0"),))
+    assert (heard.presences, heard.parts, heard.leader) == ({"a": b"goes"}, {}, "b")
+    assert "a" not in heard.names
+    assert (await ask(asked, "a", "successor")).holder == "successor"
+    assert await tell(asked, "a", "successor") == "done"
+    assert (await ask(asked, "b", known=("a",))).presences == {"a": b"a lives"}
+
+
+async def test_a_last_word_goes_by_itself(asked: Asked) -> None:
+    """I10."""
+    await ask(asked, "a")
+    assert await leave(asked, "a") == "done"
+    asked.pass_time(PRESENCE_MS + 1)
+    assert (await ask(asked, "b", known=("a",))).presences == {}

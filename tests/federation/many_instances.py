@@ -10,6 +10,8 @@ from pointsman_shm.snapshot.records import InstanceRecord, NodeRecord, PolicyPag
 from pointsman_wire.coordination.fleet_requests import (
     FleetAsk,
     FleetHeard,
+    FleetLeave,
+    FleetLeft,
     FleetSettle,
     FleetSettled,
     FleetTell,
@@ -20,7 +22,7 @@ from pointsman_wire.coordination.requests import Answer, failed
 
 TURN_NS = 100 * MS
 
-FleetRequest = FleetAsk | FleetTell | FleetSettle
+FleetRequest = FleetAsk | FleetTell | FleetSettle | FleetLeave
 
 
 class Store:
@@ -45,6 +47,8 @@ class Store:
             self.presences[wish.name] = wish.presence
             self.parts.update({Part(wish.name, field): blob for field, blob in wish.parts})
             return FleetTold(number=wish.number, outcome="done")
+        if isinstance(wish, FleetLeave):
+            return self._leave(wish)
         self.leader = self.leader or wish.name
         version, by, settings = self.settings
         asked = {wish.name, *wish.known}
@@ -68,6 +72,13 @@ class Store:
         self.settings = (wish.version, wish.name, wish.settings)
         self.leader = wish.name
         return FleetSettled(number=wish.number, outcome="done")
+
+    def _leave(self, wish: FleetLeave) -> FleetLeft:
+        self.holders.pop(wish.name, None)
+        self.presences[wish.name] = wish.presence
+        self.parts = {part: blob for part, blob in self.parts.items() if part.instance != wish.name}
+        self.leader = "" if self.leader == wish.name else self.leader
+        return FleetLeft(number=wish.number, outcome="done")
 
     def flush(self) -> None:
         """Forget everything."""

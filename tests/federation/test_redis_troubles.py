@@ -29,7 +29,10 @@ def fleet(directory: Path) -> Iterator[tuple[RedisServer, Path, LiveService, Liv
 
 
 async def test_nodes_outlive_a_killed_redis_and_a_service_that_is_cut_off(tmp_path: Path) -> None:
-    """R1, R3, R7: an empty successor is told everything; a cut makes two fleets, not none."""
+    """R1, R3, R7: an empty successor is told everything; a cut makes two fleets, not none.
+
+    At last one of the two is stopped, and says so: nobody has to wait for its presence to lapse.
+    """
     journal = Journal(tmp_path / "journal")
     with fleet(tmp_path) as (server, other_way, here, there):
         async with live_node(here.address, journal, "es", node_id="n-far"):
@@ -46,3 +49,10 @@ async def test_nodes_outlive_a_killed_redis_and_a_service_that_is_cut_off(tmp_pa
             await until_so(lambda told: told.instances[1].state == "gone", here, "it has lapsed")
             os.symlink(server.socket, other_way)
             await until_node(there, "n-far", "ready")
+        key = f"pointsman:{{fleet}}:instance:{here.here.instance}"
+        assert server.command("HEXISTS", key, "uid") == 1
+        await asyncio.to_thread(here.stop)
+        assert server.command("HEXISTS", key, "uid") == 0, "its name is free"
+        await until_so(lambda told: told.instances[1].state == "gone", there, "it has gone")
+        words = f"instance {here.here.instance} has stopped"
+        await asyncio.to_thread(there.process.wait_for, words)

@@ -53,6 +53,7 @@ class LiveService:
         self.port = process.ready()
         self.address = f"127.0.0.1:{self.port}"
         self.worker_count = sum(name.startswith("worker") for name in process.pids())
+        self._has_ended = False
 
     # ---- what it says of itself
 
@@ -114,7 +115,10 @@ class LiveService:
         await until(is_replaced, f"successors of {', '.join(killed)}")
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
-        """End it as asked; nothing may be left of it, nor may anything have gone wrong."""
+        """End it as asked, once; nothing may be left of it, nor may anything have gone wrong."""
+        if self._has_ended:
+            return
+        self._has_ended = True
         pids = self.process.pids()
         self.process.signal(number)
         assert self.process.ended() == 0, self.process.text()

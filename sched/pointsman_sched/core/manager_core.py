@@ -39,7 +39,12 @@ from pointsman_sched.core.state import ManagementState
 from pointsman_sched.core.sweep import sweep_marks, sweep_nodes
 from pointsman_sched.core.uplinks import worker_gone, worker_said
 from pointsman_shm.memory.stats_names import Counter
-from pointsman_wire.coordination.fleet_requests import FleetHeard, FleetSettled, FleetTold
+from pointsman_wire.coordination.fleet_requests import (
+    FleetHeard,
+    FleetLeft,
+    FleetSettled,
+    FleetTold,
+)
 from pointsman_wire.link import Accepted, Closed, LoopWasLate, Received
 from pointsman_wire.messages import Message
 
@@ -133,8 +138,10 @@ def _undrain_wished(state: ManagementState, event: UndrainWished) -> None:
 
 
 def _stop_wished(state: ManagementState, event: StopWished) -> None:
-    state.is_stopping = True
-    state.outbox.wish(Stopped())
+    if state.federation is None:
+        state.outbox.wish(Stopped())
+    else:
+        state.federation.stop(state)
 
 
 HANDLERS: dict[type, Callable[..., None]] = {
@@ -156,5 +163,6 @@ HANDLERS: dict[type, Callable[..., None]] = {
     FleetHeard: fleet_answered,
     FleetTold: fleet_answered,
     FleetSettled: fleet_answered,
+    FleetLeft: fleet_answered,
     StopWished: _stop_wished,
 }

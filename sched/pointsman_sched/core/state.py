@@ -129,7 +129,6 @@ class ManagementState:
         self.federation: Federation | None = None
         # Pages of the catalog that no longer say what is true.
         self.dirty: set[int] = set()
-        self.is_stopping = False
 
     def _set_patience(self, nodes: NodesConfig) -> None:
         """What is borne of nodes before something follows from it."""

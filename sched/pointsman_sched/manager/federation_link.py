@@ -17,6 +17,7 @@ from pointsman_wire.coordination.connection import NotReached, main_address, sen
 from pointsman_wire.coordination.fleet_requests import (
     FleetAsk,
     FleetHeard,
+    FleetLeave,
     FleetSettle,
     FleetTell,
     Part,
@@ -67,7 +68,7 @@ class FederationLink:
             raise FleetUnfit(
                 f"another instance named {claim.name!r} (uid {answer.holder}) lives in this fleet: "
                 "give this one another name (server.instance, --instance); if the other is gone "
-                f"for good, its name is free {claim.presence_ms // 1000} s after its end"
+                f"for good, its name is free {claim.presence_ms // 1000} s after its death"
             )
 
     async def close(self) -> None:
@@ -108,6 +109,9 @@ class FederationLink:
             )
             presence = signer.signed(request.presence, sender=name, receiver=PRESENCE)
             return msgspec.structs.replace(request, presence=presence, parts=parts)
+        if isinstance(request, FleetLeave):
+            word = signer.signed(request.presence, sender=request.name, receiver=PRESENCE)
+            return msgspec.structs.replace(request, presence=word)
         if isinstance(request, FleetSettle):
             settings = signer.signed(request.settings, sender=request.name, receiver=SETTINGS)
             return msgspec.structs.replace(request, settings=settings)

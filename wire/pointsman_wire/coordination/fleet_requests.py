@@ -5,6 +5,7 @@ All of it lies under one hash tag, so each request is one script on one server:
     FleetAsk     claim the own name if it is free, and read who lives and what is new
     FleetTell    write the own presence and parts of the own nodes
     FleetSettle  make settings the fleet's, unless newer ones stand
+    FleetLeave   give the name up, and leave a last word for who asks in the next seconds
 
 Blobs are the asker's affair (and signed by it); here they are bytes.
 """
@@ -90,6 +91,22 @@ class FleetSettled(Answer, frozen=True, kw_only=True):
     outcome: Literal["done", "behind", "down", "unknown"]
 
 
+class FleetLeave(Request, frozen=True, kw_only=True):
+    """Give the own name, nodes and lead up; `presence` stands for a while as the last word."""
+
+    name: str
+    uid: str
+    presence: bytes
+    presence_ms: int = PRESENCE_MS
+
+
+class FleetLeft(Answer, frozen=True, kw_only=True):
+    """The answer to FleetLeave; taken: another uid has the name, nothing was changed."""
+
+    outcome: Literal["done", "taken", "down", "unknown"]
+
+
 ANSWERS[FleetAsk] = FleetHeard
 ANSWERS[FleetTell] = FleetTold
 ANSWERS[FleetSettle] = FleetSettled
+ANSWERS[FleetLeave] = FleetLeft

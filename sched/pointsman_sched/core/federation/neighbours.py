@@ -118,6 +118,10 @@ class Neighbours:
             self._say_untrue(state, name, untrue)
             return
         other = self.by_name.get(name)
+        if presence.is_leaving:
+            if other is not None and other.uid == presence.uid:
+                self._lapse(state, other, f"instance {name} has stopped")
+            return
         if other is not None and other.uid != presence.uid:
             self._lapse(state, other, f"instance {name} was replaced by another of its name")
             other = None

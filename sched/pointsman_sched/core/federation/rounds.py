@@ -9,7 +9,8 @@ store has lost what we told it, all of it is told again.  Nothing here waits for
 as it is away, the others are judged by our clock alone.
 """
 
-from pointsman_sched.core.events import Alarm
+from pointsman_sched.core.events import Alarm, Stopped
+from pointsman_sched.core.federation.leaving import Leaving
 from pointsman_sched.core.federation.neighbours import Neighbours
 from pointsman_sched.core.federation.rate_shares import RateShares
 from pointsman_sched.core.federation.settings import FederationSettings
@@ -20,6 +21,8 @@ from pointsman_sched.core.state import ManagementState
 from pointsman_wire.coordination.fleet_requests import (
     FleetAsk,
     FleetHeard,
+    FleetLeave,
+    FleetLeft,
     FleetSettle,
     FleetSettled,
     FleetTell,
@@ -30,6 +33,8 @@ from pointsman_wire.coordination.requests import Answer, Request
 ROUND_NS = 1_000_000_000
 # Between rounds while there is more to do than one takes.
 BEHIND_NS = 100_000_000
+# There is nothing left to do: the process ends before that.
+OVER_NS = 60_000_000_000
 # An answer that the shell owes for so long will not come.
 ANSWER_NS = 10_000_000_000
 
@@ -62,6 +67,8 @@ class Federation:
         self._next_tell_ns = now_ns
         self._told_count = 0  # of the presence that the store has, as far as we know
         self._is_namesake_told = False
+        self._leaving: Leaving | None = None  # once the manager was told to stop
+        self._is_over = False
 
     @property
     def living_count(self) -> int:
@@ -70,6 +77,10 @@ class Federation:
 
     def next_deadline_ns(self, state: ManagementState) -> int:
         """Return when to be called next (core's clock)."""
+        if self._is_over:
+            return state.clock_ns + OVER_NS
+        if self._leaving is not None:
+            return self._leaving.next_deadline_ns(state)
         if self.neighbours.is_reading:
             return state.clock_ns
         if self._pending is not None:
@@ -79,7 +90,9 @@ class Federation:
     def run(self, state: ManagementState) -> None:
         """Do what is due: a slice of what was read, or the next round."""
         now_ns = state.clock_ns
-        if self._pending is not None:
+        if self._leaving is not None:
+            self._leave(state, self._leaving)
+        elif self._pending is not None:
             if now_ns >= self._asked_at_ns + ANSWER_NS:
                 self._away(state, "no answer came at all")
         elif self.neighbours.is_reading:
@@ -95,7 +108,9 @@ class Federation:
         if pending is None or answer.number != pending.number:
             return
         self._pending = None
-        if isinstance(answer, FleetHeard) and answer.outcome == "done":
+        if self._leaving is not None:
+            self._leaving.is_said |= isinstance(answer, FleetLeft)
+        elif isinstance(answer, FleetHeard) and answer.outcome == "done":
             assert isinstance(pending, FleetAsk)
             self._heard(state, pending, answer)
         elif isinstance(answer, FleetTold) and answer.outcome == "done":
@@ -169,10 +184,21 @@ class Federation:
 
     def _tell(self, state: ManagementState) -> None:
         self._next_tell_ns = state.clock_ns + ROUND_NS
-        self._count += 1
         parts = self.shown.take(state)
+        wish = FleetTell(
+            self._next_number(),
+            name=state.setup.instance,
+            uid=state.setup.instance_uid,
+            presence=encode(self._presence(state)),
+            presence_ms=self._presence_ms,
+            parts=tuple(parts.items()),
+        )
+        self._wish(state, wish)
+
+    def _presence(self, state: ManagementState) -> Presence:
+        self._count += 1
         setup = state.setup
-        presence = Presence(
+        return Presence(
             name=setup.instance,
             uid=setup.instance_uid,
             count=self._count,
@@ -183,16 +209,31 @@ class Federation:
             settings_version=self.settings.version,
             pages=self.shown.versions(),
             shares=self.shares.claims(state),
+            is_leaving=self._leaving is not None,
         )
-        wish = FleetTell(
-            self._next_number(),
-            name=setup.instance,
-            uid=setup.instance_uid,
-            presence=encode(presence),
-            presence_ms=self._presence_ms,
-            parts=tuple(parts.items()),
-        )
-        self._wish(state, wish)
+
+    # ---- the end
+
+    def stop(self, state: ManagementState) -> None:
+        """The manager was told to stop."""
+        if self._leaving is None:
+            self._leaving = Leaving(state.clock_ns)
+
+    def _leave(self, state: ManagementState, leaving: Leaving) -> None:
+        if self._is_over:
+            return
+        if leaving.is_over(state):
+            self._is_over = True
+            state.outbox.wish(Stopped())
+        elif self._pending is None and leaving.is_due(state):
+            wish = FleetLeave(
+                self._next_number(),
+                name=state.setup.instance,
+                uid=state.setup.instance_uid,
+                presence=encode(self._presence(state)),
+                presence_ms=self._presence_ms,
+            )
+            self._wish(state, wish)
 
     # ---- trouble
 
@@ -235,4 +276,4 @@ def fleet_answered(state: ManagementState, answer: Answer) -> None:
     state.federation.answered(state, answer)
 
 
-FLEET_REQUESTS = (FleetAsk, FleetTell, FleetSettle)
+FLEET_REQUESTS = (FleetAsk, FleetTell, FleetSettle, FleetLeave)

@@ -87,6 +87,8 @@ class Presence(msgspec.Struct, frozen=True, array_like=True, gc=False):
     settings_version: Version
     pages: Annotated[tuple[PageVersions, ...], msgspec.Meta(max_length=PAGE_COUNT_MAX)]
     shares: Annotated[tuple[TenantShare, ...], msgspec.Meta(max_length=TENANTS_MAX)]
+    # Its last word: the service stops.
+    is_leaving: bool = False
 
 
 class NodeTold(msgspec.Struct, frozen=True, array_like=True, gc=False):

@@ -23,7 +23,7 @@ _PLAIN = {
         "dead_discard",
     ),
     "sessions": ("session_read", "session_write"),
-    "fleet": ("fleet_ask", "fleet_tell", "fleet_settle"),
+    "fleet": ("fleet_ask", "fleet_tell", "fleet_settle", "fleet_leave"),
 }
 
 

@@ -12,6 +12,8 @@ from pointsman_wire.coordination.fleet_requests import (
     SETTINGS_MS,
     FleetAsk,
     FleetHeard,
+    FleetLeave,
+    FleetLeft,
     FleetSettle,
     FleetSettled,
     FleetTell,
@@ -54,6 +56,14 @@ def settle(request: FleetSettle, site: Site) -> Call:
     values: list[Value] = [request.name, request.version, request.settings]
     names = [site.keys.settings(), site.keys.leader()]
     return Call("fleet_settle", names, [*values, SETTINGS_MS, LEADER_MS])
+
+
+def leave(request: FleetLeave, site: Site) -> Call:
+    """The call that a FleetLeave is."""
+    keys = site.keys
+    names = [keys.names(), keys.leader(), keys.presence(request.name), keys.nodes(request.name)]
+    values: list[Value] = [request.name, request.uid, request.presence, request.presence_ms]
+    return Call("fleet_leave", names, values)
 
 
 def heard(request: FleetAsk, reply: list[Any]) -> FleetHeard:
@@ -100,3 +110,10 @@ def settled(request: FleetSettle, reply: list[Any]) -> FleetSettled:
     outcomes = {b"done": "done", b"behind": "behind"}
     outcome: Any = outcomes[reply[0]]
     return FleetSettled(number=request.number, outcome=outcome)
+
+
+def left(request: FleetLeave, reply: list[Any]) -> FleetLeft:
+    """What a FleetLeave is answered."""
+    outcomes = {b"done": "done", b"taken": "taken"}
+    outcome: Any = outcomes[reply[0]]
+    return FleetLeft(number=request.number, outcome=outcome)

@@ -9,7 +9,7 @@ from typing import Any, cast, get_args
 
 import msgspec
 
-from pointsman_wire.coordination.fleet_requests import FleetAsk, FleetSettle, FleetTell
+from pointsman_wire.coordination.fleet_requests import FleetAsk, FleetLeave, FleetSettle, FleetTell
 from pointsman_wire.coordination.inbox_requests import (
     Acknowledge,
     Bury,
@@ -225,4 +225,5 @@ REPLIES: dict[type[Request], Callable[[Any, list[Any]], Answer]] = {
     FleetAsk: fleet.heard,
     FleetTell: fleet.told,
     FleetSettle: fleet.settled,
+    FleetLeave: fleet.left,
 }

@@ -13,6 +13,8 @@ from pointsman_wire.coordination.fleet_requests import (
     SETTINGS_MS,
     FleetAsk,
     FleetHeard,
+    FleetLeave,
+    FleetLeft,
     FleetSettle,
     FleetSettled,
     FleetTell,
@@ -23,7 +25,7 @@ from pointsman_wire.coordination.twin.store import Store
 
 
 class PresenceRow(msgspec.Struct):
-    """Who has a name, and what it told."""
+    """Who has a name ("": nobody has it any more), and what it told."""
 
     uid: str
     blob: bytes | None = None
@@ -41,8 +43,8 @@ def fleet_ask(store: Store, request: FleetAsk) -> FleetHeard:
     """See `fleet_requests.FleetAsk`."""
     keys = store.keys
     own = store.get(keys.presence(request.name), PresenceRow)
-    if own is None:
-        own = PresenceRow(request.uid)
+    if own is None or not own.uid:
+        own = PresenceRow(request.uid, own.blob if own is not None else None)
         store.put(keys.presence(request.name), own, request.presence_ms)
     if own.uid == request.uid:
         _stay(store, request, own)
@@ -90,7 +92,7 @@ def fleet_tell(store: Store, request: FleetTell) -> FleetTold:
     """See `fleet_requests.FleetTell`."""
     keys = store.keys
     own = store.get(keys.presence(request.name), PresenceRow)
-    if own is not None and own.uid != request.uid:
+    if own is not None and own.uid not in ("", request.uid):
         return FleetTold(number=request.number, outcome="taken")
     row = PresenceRow(request.uid, request.presence)
     store.put(keys.presence(request.name), row, request.presence_ms)
@@ -112,8 +114,26 @@ def fleet_settle(store: Store, request: FleetSettle) -> FleetSettled:
     return FleetSettled(number=request.number, outcome="done")
 
 
+def fleet_leave(store: Store, request: FleetLeave) -> FleetLeft:
+    """See `fleet_requests.FleetLeave`."""
+    keys = store.keys
+    own = store.get(keys.presence(request.name), PresenceRow)
+    if own is not None and own.uid not in ("", request.uid):
+        return FleetLeft(number=request.number, outcome="taken")
+    store.put(keys.presence(request.name), PresenceRow("", request.presence), request.presence_ms)
+    store.drop(keys.nodes(request.name))
+    names: dict[str, int] = store.get(keys.names(), dict) or {}
+    if request.name in names:
+        left = {name: at_ms for name, at_ms in names.items() if name != request.name}
+        store.put(keys.names(), left, NAMED_MS)
+    if store.get(keys.leader(), str) == request.name:
+        store.drop(keys.leader())
+    return FleetLeft(number=request.number, outcome="done")
+
+
 FLEET_SCRIPTS: dict[type[Request], Callable[[Store, Any], Answer]] = {
     FleetAsk: fleet_ask,
     FleetTell: fleet_tell,
     FleetSettle: fleet_settle,
+    FleetLeave: fleet_leave,
 }
