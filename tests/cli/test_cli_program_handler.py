@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from pointsman import Job, JobError
+from pointsman.cli import program_handler
 from pointsman.cli.endings import Trouble
 from pointsman.cli.program_handler import NoSuchProgram, ProgramHandler, split_command
 from pointsman.cli.running.program_user import find_user
@@ -44,6 +45,15 @@ async def until_written(path: Path) -> int:
     while not (path.exists() and path.read_text().endswith("\n")):
         assert time.monotonic() < until_s, f"{path} was not written"
         await asyncio.sleep(0.02)
+    return int(path.read_text())
+
+
+def stand_still_until_written(path: Path) -> int:
+    """Wait while the loop does not turn: the program goes on, and who started it does not."""
+    until_s = time.monotonic() + 10
+    while not (path.exists() and path.read_text().endswith("\n")):
+        assert time.monotonic() < until_s, f"{path} was not written"
+        time.sleep(0.005)
     return int(path.read_text())
 
 
@@ -119,6 +129,34 @@ async def test_cancelling_the_job_kills_the_program_with_its_children(tmp_path: 
     with pytest.raises(asyncio.CancelledError):
         await running
     await until_dead(pid)
+
+
+# In the first turn of the loop nothing has been started; in the last ones it is all set up.
+@pytest.mark.parametrize("turns", range(2, 10))
+async def test_cancelling_while_it_starts_kills_its_children_as_well(
+    tmp_path: Path, turns: int
+) -> None:
+    note = tmp_path / "pid"
+    starting = asyncio.create_task(shell(f"sleep 600 & echo $! > {note}; wait")(Job()))
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    pid = stand_still_until_written(note)
+    starting.cancel()
+    await asyncio.wait([starting], timeout=10)
+    assert starting.cancelled()
+    await until_dead(pid)
+
+
+async def test_cancelling_a_program_whose_output_nobody_reads_ends_it_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(program_handler, "KILLED_S", 600.0)
+    note = tmp_path / "pid"
+    running = asyncio.create_task(shell(f"echo $$ > {note}; exec yes")(Job()))
+    await until_written(note)
+    running.cancel()
+    await asyncio.wait([running], timeout=10)
+    assert running.cancelled()
 
 
 def test_a_command_line_is_split_as_a_shell_would() -> None:

@@ -50,18 +50,7 @@ class ProgramHandler:
 
     async def __call__(self, job: Job) -> Reply:
         """Run the program on the job's payload.  Raises JobError when it fails."""
-        try:
-            process = await asyncio.create_subprocess_exec(
-                *self.command,
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
-                env=environment_for(self._user, os.environ, environment_of(job)),
-                start_new_session=True,
-                **(self._user.options() if self._user is not None else {}),
-            )
-        except OSError as error:
-            raise JobError(Code.MODEL_NOT_AVAILABLE, f"{self.command[0]}: {error}") from error
+        process = await self._started(job)
         limit_s = job.timeout_s or TIMEOUT_S
         try:
             async with asyncio.timeout(limit_s):
@@ -75,6 +64,34 @@ class ProgramHandler:
         if process.returncode:
             raise failure(self.command[0], process.returncode, complaint)
         return Reply(payload=output, content_type=content_type_of(output))
+
+    async def _started(self, job: Job) -> asyncio.subprocess.Process:
+        """Start the program.  Raises JobError when it cannot be started.
+
+        asyncio ends a start that is cancelled by killing the program alone, and waits for its
+        pipes, which children of the program hold open; so a start is completed, then given up.
+        """
+        starting = asyncio.ensure_future(
+            asyncio.create_subprocess_exec(
+                *self.command,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                env=environment_for(self._user, os.environ, environment_of(job)),
+                start_new_session=True,
+                **(self._user.options() if self._user is not None else {}),
+            )
+        )
+        try:
+            return await asyncio.shield(starting)
+        except OSError as error:
+            raise JobError(Code.MODEL_NOT_AVAILABLE, f"{self.command[0]}: {error}") from error
+        except asyncio.CancelledError:
+            starting.add_done_callback(_kill_started)  # whoever gives up twice kills as well
+            await asyncio.wait([starting])
+            if starting.exception() is None:
+                await _end(starting.result())
+            raise
 
     async def _converse(
         self, process: asyncio.subprocess.Process, payload: bytes
@@ -92,9 +109,7 @@ class ProgramHandler:
                 complaint = group.create_task(_read_end(process.stderr))
                 group.create_task(process.wait())
         except BaseException:
-            _kill_group(process)
-            # Whoever gave the job up need not wait for ever to hear of an end that was missed.
-            await asyncio.wait([asyncio.ensure_future(process.wait())], timeout=KILLED_S)
+            await _end(process)
             raise
         return output.result(), complaint.result()
 
@@ -106,6 +121,7 @@ class ProgramHandler:
             output += chunk
             if len(output) > self._output_bytes_max:
                 _kill_group(process)
+                await _read_end(process.stdout)
                 break
         return bytes(output)
 
@@ -125,6 +141,29 @@ async def _read_end(stream: asyncio.StreamReader) -> bytes:
     while chunk := await stream.read(READ_BYTES):
         end = (end + chunk)[-COMPLAINT_BYTES_MAX:]
     return end
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """Kill the program with all that it started, and wait a bounded time until it is over.
+
+    Its end is only heard of when its pipes are read empty, and closed: a child that has left its
+    group may keep them open for as long as it likes.
+    """
+    assert process.stdout
+    assert process.stderr
+    _kill_group(process)
+    rest = (_read_end(process.stdout), _read_end(process.stderr), process.wait())
+    ends = [asyncio.ensure_future(end) for end in rest]
+    try:
+        await asyncio.wait(ends, timeout=KILLED_S)
+    finally:
+        for end in ends:
+            end.cancel()
+
+
+def _kill_started(starting: asyncio.Future[asyncio.subprocess.Process]) -> None:
+    if not starting.cancelled() and starting.exception() is None:
+        _kill_group(starting.result())
 
 
 def _kill_group(process: asyncio.subprocess.Process) -> None:
