@@ -44,8 +44,10 @@ fuzz:  ## Bytes that nobody should send: make fuzz MINUTES=30 LEDGER=runs.jsonl
 crash: setup  ## Deaths at every point, at random, all at once: make crash MINUTES=60 LEDGER=runs.jsonl
 	PYTHONPATH=tests $(PYTHON) -m crash --minutes $(MINUTES) --share $(SHARE) $(LEDGER:%=--ledger %)
 
-weather: setup  ## Simulated clusters in storms, each seed twice: make weather MINUTES=30 LEDGER=runs.jsonl
-	PYTHONPATH=tests $(PYTHON) -m pointsman_sim --minutes $(MINUTES) --seed $(SEED) --twice $(LEDGER:%=--ledger %)
+# What else the simulator is told: --alone for one kind of fault a seed, --nodes 40, --faults ...
+WEATHER ?=
+weather: setup  ## Simulated clusters in storms, each seed twice: make weather MINUTES=30 WEATHER=--alone
+	PYTHONPATH=tests $(PYTHON) -m pointsman_sim --minutes $(MINUTES) --seed $(SEED) --twice $(WEATHER) $(LEDGER:%=--ledger %)
 
 systemd-test: setup  ## The service under a real systemd, booted for it (needs root): make systemd-test
 	$(PYTHON) -m pytest -q tests/systemd -m "long or not long"

@@ -1,7 +1,9 @@
 """Run the simulator: `python -m pointsman_sim --seed 7 --workers 2 --nodes 8 --faults all`.
 
-With --twice every seed runs twice and must give one trace; with --ledger the counts of each id of
-the fault list are appended to a file, one JSON line an id.
+With --alone each seed has one kind of fault, the next seed the next, ten times as often as in the
+mix: what is rare there, and hidden by other harm, is then the rule.  With --twice every seed runs
+twice and must give one trace; with --ledger the counts of each id of the fault list are appended to
+a file, one JSON line an id.
 
 Exit status 0 when every promise was kept, 1 when one was broken, 2 for a wrong command line.
 """
@@ -15,7 +17,7 @@ from time import monotonic
 import msgspec
 
 from pointsman_sim.campaign_ledger import Counts, append
-from pointsman_sim.settings import FAULTS, Settings, settings_of
+from pointsman_sim.settings import FAULTS, Settings, alone, settings_of
 from pointsman_sim.simulation import Report, simulate
 
 SIZES = ("steps", "duration_s", "workers", "nodes", "clients", "faults_per_s", "quiet_s", "tail")
@@ -39,6 +41,9 @@ def parser() -> ArgumentParser:
     found.add_argument("--faults", help="all, none, or kinds with commas between them")
     found.add_argument("--faults-per-s", type=float, help="of all kinds together")
     found.add_argument("--quiet-s", type=float, help="virtual seconds until all must have ended")
+    found.add_argument(
+        "--alone", action="store_true", help="one kind a seed, at ten times the rate"
+    )
     found.add_argument("--twice", action="store_true", help="each seed twice: one trace")
     found.add_argument("--ledger", type=Path, help="append what was tried how often")
     found.add_argument("--tail", type=int, help="turns to print before a broken promise")
@@ -52,7 +57,8 @@ def settings_for(seed: int, options: Namespace) -> Settings:
     if options.faults is not None:
         words = {"all": FAULTS, "none": ()}
         changes["faults"] = words.get(options.faults, tuple(options.faults.split(",")))
-    return msgspec.structs.replace(settings_of(seed), **changes)
+    drawn = alone(settings_of(seed)) if options.alone else settings_of(seed)
+    return msgspec.structs.replace(drawn, **changes)
 
 
 def summary(report: Report, real_s: float) -> str:
@@ -93,7 +99,7 @@ def words_again(options: Namespace) -> str:
     """Return the options that shape a run, as they were given."""
     given = [(name, getattr(options, name)) for name in (*SIZES, "faults")]
     words = [f"--{name.replace('_', '-')} {value}" for name, value in given if value is not None]
-    return " ".join(words)
+    return " ".join([*words, *(["--alone"] if options.alone else [])])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

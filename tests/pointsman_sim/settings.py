@@ -62,6 +62,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
                 raise ValueError(f"fault {fault!r} is not known; known are {', '.join(FAULTS)}")
 
 
+# How much more often than in the mix, where about half of the kinds take turns.
+ALONE_FACTOR = 10.0
+
+
+def alone(settings: Settings) -> Settings:
+    """Return a run in which one kind of fault happens ten times as often as it does in the mix.
+
+    Each seed has its kind: as many seeds in a row as there are kinds have every one of them.
+    """
+    kind = FAULTS[settings.seed % len(FAULTS)]
+    rate = settings.faults_per_s * ALONE_FACTOR / (len(FAULTS) / 2)
+    return msgspec.structs.replace(settings, faults=(kind,), faults_per_s=rate)
+
+
 def settings_of(seed: int) -> Settings:
     """Draw a small cluster and its faults: one seed in four is calm."""
     dice = Dice(seed, "settings")

@@ -10,7 +10,7 @@ import sys
 import msgspec
 import pytest
 
-from pointsman_sim.settings import FAULTS, Settings, settings_of
+from pointsman_sim.settings import FAULTS, Settings, alone, settings_of
 from pointsman_sim.simulation import Report, simulate
 
 SEEDS = 200
@@ -37,6 +37,16 @@ def test_every_promise_is_kept_in_every_weather(first: int) -> None:
 def test_a_larger_cluster_keeps_them_as_well() -> None:
     settings = Settings(seed=7, steps=10_000, workers=4, nodes=12, clients=6, faults=FAULTS)
     kept(simulate(settings))
+
+
+def test_each_kind_of_fault_alone_and_often_breaks_no_promise() -> None:
+    """L2: as many seeds in a row as there are kinds; most lie in the long form, --alone."""
+    kinds = [alone(settings_of(seed)).faults for seed in range(len(FAULTS))]
+    assert kinds == [(kind,) for kind in FAULTS]
+    for seed in (5, 16):
+        report = simulate(alone(settings_of(seed)))
+        kept(report)
+        assert report.counts[f"fault {FAULTS[seed]}"] > 0
 
 
 def test_one_seed_gives_one_trace() -> None:
