@@ -50,7 +50,7 @@ weather: setup  ## Simulated clusters in storms, each seed twice: make weather M
 	PYTHONPATH=tests $(PYTHON) -m pointsman_sim --minutes $(MINUTES) --seed $(SEED) --twice $(WEATHER) $(LEDGER:%=--ledger %)
 
 systemd-test: setup  ## The service under a real systemd, booted for it (needs root): make systemd-test
-	$(PYTHON) -m pytest -q tests/systemd -m "long or not long"
+	$(PYTHON) -m pytest -q tests/systemd -m "long or not long" --timeout 1800
 
 torn-reads: setup  ## Readers against a writer of shared memory: make torn-reads MINUTES=10
 	PYTHONPATH=tests:tests/shm $(PYTHON) -m campaigns.torn_reads --minutes $(MINUTES) $(LEDGER:%=--ledger %)

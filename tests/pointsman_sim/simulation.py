@@ -179,7 +179,10 @@ class Simulation:
 
 def simulate(settings: Settings) -> Report:
     """Run one seed."""
-    return Simulation(settings).run()
+    simulation = Simulation(settings)
+    report = simulation.run()
+    simulation.cluster.instance.let_go()
+    return report
 
 
 def _nothing() -> None:

@@ -4,6 +4,8 @@ The host itself never dies here: connections to a dead process are kept for its 
 listening socket and the other workers keep them.
 """
 
+import gc
+
 from pointsman_sched.core.events import RegistryEntry
 from pointsman_shm.config import Config
 from pointsman_shm.state_files import ticket_key_for
@@ -119,6 +121,13 @@ class Instance:
             if process is not None:
                 process.kill()
         self._is_memory_ready = False
+
+    def let_go(self) -> None:
+        """The run is over: nothing of those that still live shall be kept."""
+        for worker in self.workers:
+            if worker is not None:
+                worker.let_go()
+        gc.collect()  # by itself it comes so seldom that many runs' catalogs add up
 
     def lose_power(self) -> int:
         """Everything dies, and a tail of what was not synced is lost; return how many turns."""

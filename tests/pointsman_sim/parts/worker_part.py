@@ -70,4 +70,25 @@ class WorkerProcess(Process):
 
     def died(self) -> None:
         """The supervisor starts another one."""
+        self.let_go()
         self._instance.worker_died(self.index)
+
+    def let_go(self) -> None:
+        """Cut the circles of jobs, which a real process takes along.
+
+        The garbage collector does not look at jobs and holds (`gc=False`), so a circle through
+        one of them would keep all that this life has seen, its catalog above all.
+        """
+        shard = self.core.shard
+        for lane in shard.lanes.values():
+            for hold in lane.holds.values():
+                hold.job = hold.line = None
+            lane.holds.clear()
+            lane.unacknowledged.clear()
+        for session in shard.sessions.values():
+            session.open_jobs.clear()
+            session.unread.clear()
+            session.held = session.line = session.utterances = None
+        for kind in shard.waiting.kinds:
+            for queue in kind.queues:
+                queue.clear()
