@@ -26,7 +26,7 @@ from pointsman.owner.probes import PauseFile
 from pointsman.owner.quiet_hours import QuietHours
 from pointsman.results import JobPartial, JobResult
 from pointsman.session import JobStream, Session, Trunk, connect
-from pointsman.talking.hearing import Heard
+from pointsman.talking.hearing import ConnectionChange, Heard
 from pointsman.talking.saying import Saying
 from pointsman_wire.control_messages import Hardware, Service, Translation
 from pointsman_wire.errors import Code
@@ -39,6 +39,7 @@ __version__ = package_version()
 __all__ = [
     "AddressError",
     "Code",
+    "ConnectionChange",
     "ForeignCpu",
     "HandlerUnstoppable",
     "Hardware",

@@ -32,6 +32,7 @@ from pointsman.session_core.events import (
     ResultCame,
     ResultsMissing,
     SessionEnded,
+    SessionInterrupted,
     SessionOpened,
     SubmitWished,
 )
@@ -49,7 +50,7 @@ from pointsman.session_core.talk_events import (
     UtteranceStep,
     UtteranceWished,
 )
-from pointsman.talking.hearing import Ears
+from pointsman.talking.hearing import ConnectionChange, Ears
 from pointsman.talking.saying import Saying
 from pointsman_wire.errors import Code
 from pointsman_wire.messages import ErrorInfo, error_info
@@ -156,6 +157,7 @@ class ClientShell:
             ProgressCame: self._progress_came,
             SessionOpened: self._session_opened,
             SessionEnded: self._session_ended,
+            SessionInterrupted: self._session_interrupted,
             **self._told_of_talk(),
             Notice: lambda notice: _log.warning(notice.text),
         }
@@ -292,6 +294,12 @@ class ClientShell:
         self._session_id = opened.ack.session_id
         if not session.opened.done():
             session.opened.set_result(None)
+        elif opened.is_again:
+            session.ears.keep(ConnectionChange(is_up=True, is_resumed=opened.ack.resumed))
+
+    def _session_interrupted(self, interrupted: SessionInterrupted) -> None:
+        ears = self._sessions[interrupted.handle].ears
+        ears.keep(ConnectionChange(is_up=False, reason=interrupted.reason))
 
     def _session_ended(self, ended: SessionEnded) -> None:
         session = self._sessions.pop(ended.handle)

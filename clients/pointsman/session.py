@@ -254,8 +254,9 @@ class Session:
     def happenings(self) -> AsyncIterator[Happening]:
         """Yield what others say to this session and do, and what of its own results is missing.
 
-        Heard (what somebody said), UiEvent (its steps), RoomState, MissingResult; the newest
-        thousand of those that nobody has read yet.  Ends with the session.
+        Heard (what somebody said), UiEvent (its steps), RoomState, MissingResult, and
+        ConnectionChange; the newest thousand of those that nobody has read yet.  Ends with the
+        session.
         """
         return self._opened.ears.read()
 

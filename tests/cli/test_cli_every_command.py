@@ -48,7 +48,17 @@ SHOWING_BY_PROGRAMS: dict[str, list[str]] = {
 }
 # They change something, and say so in JSON: tests of their own show it.
 CHANGING = {
-    *("submit", "explain", "pair", "enrol", "revoke", "log-level", "inbox show", "inbox redrive"),
+    *(
+        "submit",
+        "talk",
+        "explain",
+        "pair",
+        "enrol",
+        "revoke",
+        "log-level",
+        "inbox show",
+        "inbox redrive",
+    ),
     *("inbox drop", "drain", "undrain", "pause", "resume", "quarantine", "release", "cancel"),
     *("rolling-restart", "tokens add", "tokens revoke", "chaos"),
 }

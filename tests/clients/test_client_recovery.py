@@ -9,6 +9,7 @@ from pointsman.session_core.events import (
     RequestFailed,
     ResultCame,
     SessionEnded,
+    SessionInterrupted,
     SessionOpened,
 )
 from pointsman_wire.errors import Code
@@ -76,6 +77,7 @@ def test_a_broken_connection_is_dialled_again_and_the_session_resumed() -> None:
     h.result("r1")
     h.submit("r2")
     dials = h.lose() + h.advance(1)
+    assert [told.handle for told in of(dials, SessionInterrupted)] == [1]
     assert [d.preamble.key for d in of(dials, Dial)] == [session_key("s-1")]
     init = sent(h.dial(dials), SessionInit)[0]
     assert (init.session_id, init.resume_token) == ("s-1", "tok")

@@ -18,6 +18,7 @@ from pointsman.cli.orders import command as orders
 from pointsman.cli.orders import enrolling, log_levels
 from pointsman.cli.rolling import command as rolling
 from pointsman.cli.screen import say
+from pointsman.cli.talk import command as talk
 from pointsman.cli.tokens import command as tokens
 from pointsman.cli.top import command as top
 from pointsman.cli.units import command as units
@@ -35,6 +36,7 @@ for part in (
     serve,
     node,
     submit,
+    talk,
     fleet,
     work,
     top,
@@ -74,8 +76,8 @@ def pointsman(
     """Place jobs on nodes, in microseconds, and say why.
 
     One host runs `serve`, or `systemd install`; machines that can do something run `node`;
-    `submit` has a job done; `top` shows live how it goes, `nodes`, `pools`,
-    `jobs`, `instances`, `snapshot`, `status`, `sessions` and `poison` in
+    `submit` has a job done, `talk` is a conversation; `top` shows live how it goes,
+    `nodes`, `pools`, `jobs`, `instances`, `snapshot`, `status`, `sessions` and `poison` in
     detail; `inbox` tends dead letters;
     `drain`, `pause`, `quarantine` and `cancel` keep jobs away, `audit` says who did;
     `rolling-restart` renews it while it serves; `tokens` says who may come;

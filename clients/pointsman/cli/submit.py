@@ -193,11 +193,12 @@ def _tell_refusal(error: PointsmanError, server: str, *, as_json: bool) -> int:
     if as_json:
         say_json({"error": complete(error.info)})
     else:
-        _show_refusal(error, server)
+        show_refusal(error, server)
     return exit_code_of(error)
 
 
-def _show_refusal(error: PointsmanError, server: str) -> None:
+def show_refusal(error: PointsmanError, server: str) -> None:
+    """Say on standard error why there is no result, node by node, and what to do."""
     breakdown = error.breakdown
     what = "refused" if isinstance(error, JobRefused) else "failed"
     facts([(what, f"{error.code}: {error.message}")], on=err)

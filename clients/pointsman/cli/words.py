@@ -1,11 +1,12 @@
 """Option values that are more than one word: lists, pairs, labels, addresses."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from pointsman.cli.endings import USAGE, Trouble
 from pointsman_wire.sockets.tcp import AddressError, split_address
 
 DEFAULT_SERVER = "127.0.0.1:7400"
+SESSION_SCHEMES = ("tls", "ws", "wss")
 
 
 def listed(values: Iterable[str] | None) -> list[str]:
@@ -40,10 +41,11 @@ def labels(values: Iterable[str] | None) -> dict[str, str]:
     return made
 
 
-def checked_address(address: str) -> str:
+def checked_address(address: str, schemes: Sequence[str] = ("tls",)) -> str:
     """Return HOST:PORT, or tls://HOST:PORT, unchanged, or raise Trouble when it is none."""
+    scheme, separator, place = address.partition("://")
     try:
-        split_address(address.removeprefix("tls://"))
+        split_address(place if separator and scheme in schemes else address)
     except AddressError as error:
         raise Trouble(f"--server: {error}", code=USAGE) from None
     return address

@@ -89,6 +89,13 @@ class SessionOpened(msgspec.Struct, frozen=True, gc=False):
     is_again: bool = False
 
 
+class SessionInterrupted(msgspec.Struct, frozen=True, gc=False):
+    """The connection of a session that stood is gone; it is dialled again."""
+
+    handle: int
+    reason: str
+
+
 class SessionEnded(msgspec.Struct, frozen=True, gc=False):
     """The session is over; `error` says why when nobody wished it.  Its requests have ended."""
 

@@ -14,6 +14,7 @@ from pointsman.session_core.events import (
     Notice,
     OpenSession,
     SessionEnded,
+    SessionInterrupted,
     SessionOpened,
 )
 from pointsman.session_core.records import Book, Link, Session, SessionState, forget_number
@@ -274,6 +275,8 @@ def try_again(book: Book, session: Session) -> None:
 
 def interrupted(book: Book, session: Session, reason: str) -> None:
     """The session's connection is gone."""
+    if session.state is SessionState.OPEN:
+        book.out.append(SessionInterrupted(session.handle, reason))
     session.state = SessionState.WAITING
     forget_number(session)
     session.trouble = reason or session.trouble

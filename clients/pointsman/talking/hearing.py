@@ -37,7 +37,18 @@ class Heard(msgspec.Struct, frozen=True, kw_only=True):
         return f"Heard({self.request_id!r} of {self.speaker!r}, {len(self.payload)} bytes)"
 
 
-Happening = Heard | UiEvent | RoomState | MissingResult
+class ConnectionChange(msgspec.Struct, frozen=True, kw_only=True):
+    """The connection was lost, or is there again: what was said goes on by itself.
+
+    `is_resumed`: the service still has the session; else it was opened anew under its id.
+    """
+
+    is_up: bool
+    reason: str = ""
+    is_resumed: bool = False
+
+
+Happening = Heard | UiEvent | RoomState | MissingResult | ConnectionChange
 
 
 class Ears:

@@ -40,7 +40,8 @@ def legs_of(
     named = [*wanted.tgt_langs, wanted.tgt_lang, *listeners.values()]
     targets = [*dict.fromkeys(normalise(lang) for lang in named if lang)]
     if not targets and voice.room is not None:
-        return error_info(Code.NOT_FOUND, "nobody else is in the room to hear it; name tgt_lang")
+        alone = error_info(Code.NOT_FOUND, "nobody else is in the room to hear it; name tgt_lang")
+        return msgspec.structs.replace(alone, hint="Wait until somebody has entered the room.")
     if not targets and not session.tgt_lang and {"nmt", "tts"} & {*services}:
         text = "no language to go into: name tgt_lang, here or in session_init"
         return error_info(Code.INVALID_MESSAGE, text)

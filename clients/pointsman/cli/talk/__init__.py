@@ -1,0 +1,1 @@
+"""`talk`: a conversation from a terminal."""
