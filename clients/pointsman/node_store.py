@@ -114,7 +114,7 @@ def _take_lock(path: Path) -> IO[bytes]:
         except OSError:
             file.close()
             raise NodeStateError(
-                f"{path.parent}: another node runs with this state_dir; give each its own"
+                f"{path.parent}: another node runs with this state_dir; each needs its own"
             ) from None
     return file
 

@@ -123,8 +123,9 @@ def test_an_assumption_shows_what_would_differ(service: RunningService) -> None:
     one = asked(service, "where", *JOB, "--what-if", "node=es-1:gone")
     assert one["then"]["node_id"] == "es-2"
     wrong = run("where", *JOB, "--what-if", "es-1 is gone", *at(service))
-    assert wrong.returncode == 1
+    assert wrong.returncode == 2
     assert "is no assumption; write such as node=pc-17:up" in wrong.stderr
+    assert "docs/protocol.md" not in wrong.stderr
 
 
 @pytest.mark.usefixtures("nodes")
@@ -140,7 +141,7 @@ def test_a_node_is_told_what_it_lacks_for_a_job_and_for_a_request(service: Runni
     assert unknown.returncode == 2
     assert "no node 'ghost' is known" in unknown.stderr
     never = run("why-not", "fr-1", "never-heard-of", *at(service))
-    assert never.returncode == 1
+    assert never.returncode == 2
     assert "no record of a request" in never.stderr
 
 

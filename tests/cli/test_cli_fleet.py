@@ -183,8 +183,10 @@ def test_every_process_shows_its_snapshot_and_the_ledger_by_worker(processes: Pr
     processes.add("manager", {SnapshotQuery: view()})
     processes.add("worker-0", {SnapshotQuery: view()})
     processes.add("supervisor", {})
+    processes.add("console", {})
     ended = invoke("snapshot", *at(processes))
     assert ended.exit_code == 0
+    assert not ended.stderr
     assert "snapshot 7 · manager alive" in ended.stdout
     assert ended.stdout.count("3 of 4 (1+2)") == 2
     assert "ready 1, suspect 1" in ended.stdout

@@ -11,7 +11,7 @@ from live.commands import invoke
 from live.service import live_service
 from supervised_service import Place
 
-from pointsman.cli.endings import FAILED
+from pointsman.cli.endings import USAGE
 from pointsman_wire.coordination.inbox_requests import Bury, Entry, Send
 from pointsman_wire.coordination.inbox_requests import Place as InboxPlace
 from pointsman_wire.coordination.instance_messages import LinkPing
@@ -201,7 +201,7 @@ def test_an_operator_redrives_and_drops_what_a_worker_could_not_absorb(tmp_path:
         )
         (second,) = letters_of(here, but=first["id"])
         assert second["why"] == first["why"]
-        assert inbox(here, "redrive", first["id"])[0] == FAILED
+        assert inbox(here, "redrive", first["id"])[0] == USAGE
         assert inbox(here, "redrive", "--all")[1]["redriven"] == 1
         (third,) = letters_of(here, but=second["id"])
         assert inbox(here, "drop", third["id"]) == (
@@ -209,5 +209,5 @@ def test_an_operator_redrives_and_drops_what_a_worker_could_not_absorb(tmp_path:
             {"instance": here.instance, "dropped": 1},
         )
         assert inbox(here, "list")[1]["letters"] == []
-        assert inbox(here, "drop", third["id"])[0] == FAILED
+        assert inbox(here, "drop", third["id"])[0] == USAGE
         assert server.command("XLEN", stream) == 0

@@ -90,7 +90,9 @@ MEANINGS: dict[Code, Meaning] = {
         False, Fault.NODE, "Choose another node_id, or restore the key from its state_dir."
     ),
     Code.INVALID_CAPABILITY_SCHEMA: Meaning(
-        False, Fault.NODE, "Install a node of the server's version; check the named field."
+        False,
+        Fault.NODE,
+        "Mend the named field; if it is right, take a node of the server's version.",
     ),
     Code.NO_GPU_AVAILABLE: Meaning(False, Fault.NODE, "This fleet takes GPU nodes only."),
     Code.SCHEDULER_DEPENDENCY_DOWN: Meaning(

@@ -14,11 +14,16 @@ import typer
 from typer.core import TyperGroup
 
 from pointsman.cli.screen import tell_trouble
+from pointsman_wire.errors import Code, Fault
+from pointsman_wire.messages import ErrorInfo
 
 FAILED = 1
 USAGE = 2
 NOT_TAKEN = 3
 STOPPED = 130
+
+# What the caller has named wrongly; whatever else a service refuses is a failure.
+WRONG_NAMES = (Code.NOT_FOUND.value, Code.INVALID_MESSAGE.value)
 
 CODES_HELP = (
     "Exit codes: 0 all went well, 1 something failed, 2 wrong usage, 3 no node took the job, "
@@ -40,6 +45,16 @@ class Trouble(Exception):
         self.todo = todo
         self.code = code
         self.error_code = error_code
+
+
+def refused(error: ErrorInfo) -> Trouble:
+    """Return the trouble that the service refused what it was asked or ordered, in its words.
+
+    A hint about a client's fault is for who writes programs; to operators the words say it all.
+    """
+    todo = "" if error.fault == Fault.CLIENT else error.hint
+    code = USAGE if error.code in WRONG_NAMES else FAILED
+    return Trouble(error.message, todo=todo, code=code, error_code=error.code)
 
 
 class Commands(TyperGroup):

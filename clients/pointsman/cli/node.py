@@ -202,7 +202,7 @@ async def _serve(made: Node, offer: Offer) -> None:
         os._exit(FAILED)  # the usual end would wait for the handler
     finally:
         telling.cancel()
-    say(f"pointsman node {made.node_id} has left")
+    say(f"pointsman node {made.node_id or '(new)'} has left")
 
 
 async def _tell_when_ready(made: Node, chatter: "Chatter") -> None:

@@ -56,6 +56,11 @@ def complete(value: object) -> object:
     return value
 
 
+def fields(value: msgspec.Struct) -> dict[str, object]:
+    """Return every field of a message for JSON, to stand among others."""
+    return {name: complete(inner) for name, inner in msgspec.structs.asdict(value).items()}
+
+
 def table(
     heads: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: Sequence[str] = ()
 ) -> Table:

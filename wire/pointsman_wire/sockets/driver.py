@@ -385,6 +385,8 @@ class Driver:
             async with asyncio.timeout(self.settings.dial_s):
                 tls = self.settings.tls
                 await self._loop.create_connection(lambda: connection, host, port, ssl=tls)
+        except ConnectionRefusedError:
+            reason = "nobody listens there"
         except (OSError, TimeoutError, AddressError) as error:
             reason = str(error) or f"no answer within {self.settings.dial_s:g} s"
         finally:

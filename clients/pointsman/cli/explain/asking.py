@@ -6,14 +6,12 @@ from typing import Generic, NamedTuple, TypeVar
 
 from msgspec.structs import replace
 
-from pointsman.cli.endings import FAILED, USAGE, Trouble
-from pointsman.cli.fleet.asking import ASK_S, Heard, Service, nobody_there
-from pointsman_wire.admin_messages import AdminAnswer, AdminQuery
-from pointsman_wire.messages import Error, ErrorInfo
-from pointsman_wire.places import admin_socket
+from pointsman.cli.endings import USAGE, Trouble, refused
+from pointsman.cli.fleet.asking import Heard, Service, ask_each, nobody_there, of_kind
+from pointsman_wire.admin_messages import AdminQuery
+from pointsman_wire.messages import ErrorInfo
 from pointsman_wire.queries.explain_messages import SkipView, WhyNot
 from pointsman_wire.shards import shard_of
-from pointsman_wire.sockets.admin import AdminError, ask
 
 AnswerKind = TypeVar("AnswerKind")
 
@@ -29,38 +27,21 @@ class Said(NamedTuple, Generic[AnswerKind]):
         """The first answer; raises Trouble with the words of a worker when there is none."""
         if self.answers:
             return next(iter(self.answers.values()))
-        error = self.refusals[0]
-        raise Trouble(error.message, todo=error.hint, code=FAILED, error_code=error.code)
+        raise refused(self.refusals[0])
 
 
 def ask_workers(
     service: Service, query: AdminQuery, kind: type[AnswerKind], workers: Sequence[str] = ()
 ) -> Said[AnswerKind]:
     """Put one question to all workers, or to these.  Raises Trouble when nobody answers."""
-    said: Said[AnswerKind] = Said({}, [], [])
-    for process, answer in asyncio.run(_ask_each(service, workers or service.workers, query)):
-        if isinstance(answer, kind):
-            said.answers[process] = answer
-        elif isinstance(answer, Error):
-            said.refusals.append(answer.error)
-        else:
-            said.faults.append(Heard(process, None, str(answer)))
-    if not said.answers and not said.refusals:
-        raise nobody_there(service, said.faults)
-    return said
-
-
-async def _ask_each(
-    service: Service, workers: Sequence[str], query: AdminQuery
-) -> list[tuple[str, AdminAnswer | AdminError]]:
-    async def ask_one(process: str) -> AdminAnswer | AdminError:
-        try:
-            place = admin_socket(service.runtime_dir, process)
-            return await ask(place, query, timeout_s=ASK_S)
-        except AdminError as error:
-            return error
-
-    return list(zip(workers, await asyncio.gather(*map(ask_one, workers)), strict=True))
+    asked = workers or service.workers
+    heard = asyncio.run(ask_each(service.runtime_dir, asked, query))
+    answers = of_kind(heard, kind)
+    refusals = [one.error for one in heard if one.error is not None]
+    faults = [one for one in heard if one.process not in answers and one.error is None]
+    if not answers and not refusals:
+        raise nobody_there(service, faults)
+    return Said(answers, refusals, faults)
 
 
 def owner_of(service: Service, session_id: str) -> list[str]:

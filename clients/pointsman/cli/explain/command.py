@@ -10,7 +10,7 @@ from pointsman.cli.explain import options as opts
 from pointsman.cli.fleet.asking import find_service
 from pointsman.cli.fleet.view import show_faults
 from pointsman.cli.options import Instance, Json, Limit, RuntimeDir, Services, Source, Target
-from pointsman.cli.screen import complete, facts, say, say_json
+from pointsman.cli.screen import complete, facts, fields, say, say_json
 from pointsman.cli.words import labels, listed
 from pointsman_wire.queries.explain_messages import (
     Coverage,
@@ -121,7 +121,7 @@ def where(
     said = asking.ask_workers(service, query, Where, asking.owner_of(service, session_id))
     answer = said.first()
     if as_json:
-        say_json({"instance": service.instance, **_fields(answer)})
+        say_json({"instance": service.instance, **fields(answer)})
     else:
         _show_where(answer)
     if not (answer.then or answer.decision).node_id:
@@ -182,7 +182,7 @@ def why_not(
     said.first()  # trouble, when no worker knows the request
     answer = asking.together(said.answers)
     if as_json:
-        say_json({"instance": service.instance, **_fields(answer)})
+        say_json({"instance": service.instance, **fields(answer)})
     else:
         show_faults(said.faults)
         node_view.show_why_not(answer)
@@ -219,12 +219,6 @@ def coverage(
     )
     answer = asking.ask_workers(running, query, Coverage).first()
     if as_json:
-        say_json({"instance": running.instance, **_fields(answer)})
+        say_json({"instance": running.instance, **fields(answer)})
     else:
         node_view.show_coverage(answer, is_single=single)
-
-
-def _fields(answer: Where | WhyNot | Coverage) -> dict[str, object]:
-    made = complete(answer)
-    assert isinstance(made, dict)
-    return made

@@ -5,7 +5,7 @@ A socket file proves nothing, its process may have died: an answer does.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -21,7 +21,8 @@ from pointsman_wire.admin_messages import (
     SessionsQuery,
     StatusQuery,
 )
-from pointsman_wire.messages import Error
+from pointsman_wire.messages import Error, ErrorInfo
+from pointsman_wire.order_messages import OrderAnswer
 from pointsman_wire.places import PlaceError, admin_socket, default_runtime_dir
 from pointsman_wire.queries.job_messages import PoisonJobs, PoisonLine, PoisonQuery
 from pointsman_wire.sockets.admin import AdminError, ask
@@ -55,11 +56,15 @@ class Service(NamedTuple):
 
 
 class Heard(NamedTuple):
-    """What a process answered; None, and why, when it gave no answer of the kind."""
+    """What a process answered; None, and why, when it gave no answer of the kind.
+
+    `error` is what it said when it refused.
+    """
 
     process: str
-    answer: AdminAnswer | None
+    answer: AdminAnswer | OrderAnswer | None
     fault: str = ""
+    error: ErrorInfo | None = None
 
 
 class Fleet(NamedTuple):
@@ -125,17 +130,20 @@ async def ask_each(
     runtime_dir: Path, processes: Sequence[str], query: AdminQuery, *, timeout_s: float = ASK_S
 ) -> list[Heard]:
     """Put one question to several processes at once; none holds up the others."""
+    places = (admin_socket(runtime_dir, process) for process in processes)
+    questions = (ask(place, query, timeout_s=timeout_s) for place in places)
+    return await asyncio.gather(*map(hear, processes, questions))
 
-    async def ask_one(process: str) -> Heard:
-        try:
-            answer = await ask(admin_socket(runtime_dir, process), query, timeout_s=timeout_s)
-        except AdminError as error:
-            return Heard(process, None, str(error))
-        if isinstance(answer, Error):
-            return Heard(process, None, f"{process}: {answer.error.message}")
-        return Heard(process, answer)
 
-    return list(await asyncio.gather(*map(ask_one, processes)))
+async def hear(process: str, answering: Awaitable[AdminAnswer | OrderAnswer]) -> Heard:
+    """Wait for what a process answers."""
+    try:
+        answer = await answering
+    except AdminError as error:
+        return Heard(process, None, str(error))
+    if isinstance(answer, Error):
+        return Heard(process, None, f"{process}: {answer.error.message}", answer.error)
+    return Heard(process, answer)
 
 
 async def ask_fleet(service: Service, *, lines_max: int) -> Fleet:
@@ -208,3 +216,8 @@ async def ask_poison(
 def of_kind(heard: Sequence[Heard], kind: type[AnswerKind]) -> dict[str, AnswerKind]:
     """Return process -> answer, of those that answered so."""
     return {one.process: one.answer for one in heard if isinstance(one.answer, kind)}
+
+
+def no_answer(faults: Sequence[Heard]) -> dict[str, object]:
+    """Return for JSON who gave no answer, and why."""
+    return {"no_answer": {heard.process: heard.fault for heard in faults}}

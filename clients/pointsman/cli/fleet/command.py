@@ -6,8 +6,9 @@ import typer
 
 from pointsman.cli.endings import FAILED, Commands
 from pointsman.cli.fleet import asking, view
+from pointsman.cli.fleet.asking import no_answer
 from pointsman.cli.options import Instance, Json, Limit, RuntimeDir
-from pointsman.cli.screen import complete, say_json
+from pointsman.cli.screen import complete, fields, say_json
 from pointsman_wire.admin_messages import SnapshotQuery, SnapshotView, Status, StatusQuery
 from pointsman_wire.queries.fleet_messages import Instances, InstancesQuery
 
@@ -59,7 +60,7 @@ def instances(
     if not isinstance(told, Instances):
         raise asking.nobody_there(service, [heard])
     if as_json:
-        say_json({"instance": service.instance, **_fields(told)})
+        say_json({"instance": service.instance, **fields(told)})
     else:
         view.show_instances(told)
 
@@ -73,14 +74,14 @@ def snapshot(
 ) -> None:
     """Show what each process sees in shared memory: version, age, rows, ledger."""
     service = asking.find_service(instance, runtime_dir)
-    readers = [process for process in service.processes if process != "supervisor"]
+    readers = [asking.MANAGER, *service.workers]
     heard = asyncio.run(asking.ask_each(service.runtime_dir, readers, SnapshotQuery()))
     views = asking.of_kind(heard, SnapshotView)
     faults = [one for one in heard if one.process not in views]
     if not views:
         raise asking.nobody_there(service, faults)
     if as_json:
-        say_json({"instance": service.instance, "processes": complete(views), **_silent(faults)})
+        say_json({"instance": service.instance, "processes": complete(views), **no_answer(faults)})
     else:
         view.show_faults(faults)
         view.show_snapshots(service, views)
@@ -104,7 +105,9 @@ def status(
     if not answers:
         raise asking.nobody_there(service, faults)
     if as_json:
-        say_json({"instance": service.instance, "processes": complete(answers), **_silent(faults)})
+        say_json(
+            {"instance": service.instance, "processes": complete(answers), **no_answer(faults)}
+        )
     else:
         view.show_faults(faults)
         view.show_status(service, answers)
@@ -126,9 +129,9 @@ def sessions(
     if len(faults) == len(service.workers):
         raise asking.nobody_there(service, faults)
     if as_json:
-        listed = [{"worker": worker, **_fields(line)} for worker, line in lines]
+        listed = [{"worker": worker, **fields(line)} for worker, line in lines]
         say_json(
-            {"instance": service.instance, "total": total, "sessions": listed, **_silent(faults)}
+            {"instance": service.instance, "total": total, "sessions": listed, **no_answer(faults)}
         )
     else:
         view.show_faults(faults)
@@ -152,18 +155,10 @@ def poison(
     if len(faults) == len(service.workers):
         raise asking.nobody_there(service, faults)
     if as_json:
-        listed = [{"worker": worker, **_fields(line)} for worker, line in lines]
-        say_json({"instance": service.instance, "total": total, "jobs": listed, **_silent(faults)})
+        listed = [{"worker": worker, **fields(line)} for worker, line in lines]
+        say_json(
+            {"instance": service.instance, "total": total, "jobs": listed, **no_answer(faults)}
+        )
     else:
         view.show_faults(faults)
         view.show_poison(lines, total)
-
-
-def _fields(line: object) -> dict[str, object]:
-    made = complete(line)
-    assert isinstance(made, dict)
-    return made
-
-
-def _silent(faults: list[asking.Heard]) -> dict[str, object]:
-    return {"no_answer": {heard.process: heard.fault for heard in faults}}

@@ -8,14 +8,12 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple, TypeVar
 
-from pointsman.cli.endings import FAILED, USAGE, Trouble
-from pointsman.cli.fleet.asking import Heard, Service, nobody_there
-from pointsman_wire.messages import Error
-from pointsman_wire.order_messages import Order, OrderAnswer
-from pointsman_wire.places import admin_socket
-from pointsman_wire.sockets.admin import AdminError, give_order
+from pointsman.cli.endings import USAGE, Trouble, refused
+from pointsman.cli.fleet.asking import Heard, Service, nobody_there, of_kind
+from pointsman.cli.fleet.ordering import order_each
+from pointsman_wire.order_messages import Order
 
-ORDER_S = 10.0
+LETTERS_S = 10.0
 _NAME = re.compile(r"([0-9]{1,4})/([0-9]{1,20}-[0-9]{1,20})")
 
 AnswerKind = TypeVar("AnswerKind")
@@ -55,33 +53,12 @@ def order_workers(
 
     Raises Trouble when none of them carried it out.
     """
-    answers: dict[str, AnswerKind] = {}
-    faults: list[Heard] = []
-    refusals: list[Error] = []
-    for worker, answer in asyncio.run(_give_each(service, workers, order)):
-        if isinstance(answer, kind):
-            answers[worker] = answer
-            continue
-        if isinstance(answer, Error):
-            refusals.append(answer)
-        words = answer.error.message if isinstance(answer, Error) else str(answer)
-        faults.append(Heard(worker, None, f"{worker}: {words}"))
+    heard = asyncio.run(order_each(service, workers, order, timeout_s=LETTERS_S))
+    answers = of_kind(heard, kind)
+    faults = [one for one in heard if one.process not in answers]
+    refusals = [one.error for one in heard if one.error is not None]
     if not answers and refusals:
-        error = refusals[0].error
-        raise Trouble(error.message, todo=error.hint, code=FAILED, error_code=error.code)
+        raise refused(refusals[0])
     if not answers:
         raise nobody_there(service, faults)
     return answers, faults
-
-
-async def _give_each(
-    service: Service, workers: Sequence[str], order: Order
-) -> list[tuple[str, OrderAnswer | AdminError]]:
-    async def give_one(worker: str) -> OrderAnswer | AdminError:
-        try:
-            place = admin_socket(service.runtime_dir, worker)
-            return await give_order(place, order, timeout_s=ORDER_S)
-        except AdminError as error:
-            return error
-
-    return list(zip(workers, await asyncio.gather(*map(give_one, workers)), strict=True))

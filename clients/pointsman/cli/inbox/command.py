@@ -5,11 +5,11 @@ from typing import Annotated
 import typer
 
 from pointsman.cli.endings import FAILED, USAGE, Commands, Trouble
-from pointsman.cli.fleet.asking import PAGE_LINES, Heard, find_service
+from pointsman.cli.fleet.asking import PAGE_LINES, find_service, no_answer
 from pointsman.cli.fleet.view import age_words, count_words, show_faults
 from pointsman.cli.inbox.asking import letter_name, order_workers, shown_name
 from pointsman.cli.options import Instance, Json, Limit, RuntimeDir
-from pointsman.cli.screen import complete, facts, say, say_json, show, table
+from pointsman.cli.screen import facts, fields, say, say_json, show, table
 from pointsman_wire.queries.inbox_messages import (
     DeadLetters,
     DeadLettersQuery,
@@ -55,7 +55,7 @@ def list_letters(
     if as_json:
         listed = [_fields(worker, line) for worker, line in lines[:limit]]
         data = {"instance": service.instance, "total": total, "letters": listed}
-        say_json({**data, **_silent(faults)})
+        say_json({**data, **no_answer(faults)})
     else:
         show_faults(faults)
         _show_lines(lines[:limit], total)
@@ -94,9 +94,7 @@ def show_letter(
     answers, _ = order_workers(service, [worker], LetterQuery(id=letter_id), LetterView)
     view = answers[worker]
     if as_json:
-        fields = complete(view)
-        assert isinstance(fields, dict), view
-        say_json({**fields, "letter": _fields(worker, view.letter)})
+        say_json({**fields(view), "letter": _fields(worker, view.letter)})
         return
     line = view.letter
     facts(
@@ -128,7 +126,7 @@ def redrive(
 ) -> None:
     """Put a dead letter into its inbox again; if it dies again, it is back among the dead.
 
-    Exit code 1: it is not there, or the inbox is full.
+    Exit code 1: the inbox is full. 2: the letter is not there.
     """
     if bool(letter) is is_all:
         raise Trouble("name one letter, or --all", code=USAGE)
@@ -142,7 +140,7 @@ def redrive(
     full = [worker for worker, answer in answers.items() if answer.is_full]
     if as_json:
         data = {"instance": service.instance, "redriven": count, "full": full}
-        say_json({**data, **_silent(faults)})
+        say_json({**data, **no_answer(faults)})
     else:
         show_faults(faults)
         say(f"{count_words(count, 'letter')} put into the inbox again")
@@ -177,10 +175,4 @@ def drop(
 
 
 def _fields(worker: str, line: LetterLine) -> dict[str, object]:
-    made = complete(line)
-    assert isinstance(made, dict), line
-    return {**made, "id": shown_name(worker, line.id), "worker": worker}
-
-
-def _silent(faults: list[Heard]) -> dict[str, object]:
-    return {"no_answer": {heard.process: heard.fault for heard in faults}}
+    return {**fields(line), "id": shown_name(worker, line.id), "worker": worker}

@@ -13,7 +13,8 @@ from msgspec.structs import replace
 
 from pointsman.cli.endings import FAILED, Commands, Trouble
 from pointsman.cli.fleet.asking import MANAGER, Service, ask_each, find_service, of_kind
-from pointsman.cli.operating.ordering import Target, give, jobs_left, worker_named
+from pointsman.cli.fleet.ordering import give
+from pointsman.cli.operating.targets import Target, jobs_left, worker_named
 from pointsman.cli.options import Instance, Json, Limit, RuntimeDir
 from pointsman.cli.screen import complete, say, say_json, show, table
 from pointsman_wire.queries.operating_messages import (
@@ -68,10 +69,10 @@ def drain(
     target = Target(node_id, pool, worker)
     service = find_service(instance, runtime_dir)
     if worker is not None:
-        done = give(service, worker_named(service, worker), DrainWorkerOrder())
+        done = give(service, worker_named(service, worker), DrainWorkerOrder(), OrderDone)
     else:
         order = DrainOrder(node_id=target.node_id, pool=pool, deadline_s=deadline, reason=reason)
-        done = give(service, MANAGER, order)
+        done = give(service, MANAGER, order, OrderDone)
     if wait:
         until_s = monotonic() + done.left_s if worker is None else None
         left = _wait(service, target, until_s, is_quiet=as_json)
@@ -95,9 +96,9 @@ def undrain(
     target = Target(node_id, pool, worker)
     service = find_service(instance, runtime_dir)
     if worker is not None:
-        done = give(service, worker_named(service, worker), UndrainWorkerOrder())
+        done = give(service, worker_named(service, worker), UndrainWorkerOrder(), OrderDone)
     else:
-        done = give(service, MANAGER, UndrainOrder(node_id=target.node_id, pool=pool))
+        done = give(service, MANAGER, UndrainOrder(node_id=target.node_id, pool=pool), OrderDone)
     tell(done, as_json=as_json)
 
 
@@ -110,7 +111,8 @@ def pause(
     as_json: Json = False,
 ) -> None:
     """Take no new jobs at all, or with --pool give its nodes none; what runs goes on."""
-    tell(give(find_service(instance, runtime_dir), MANAGER, PauseOrder(pool=pool)), as_json=as_json)
+    service = find_service(instance, runtime_dir)
+    tell(give(service, MANAGER, PauseOrder(pool=pool), OrderDone), as_json=as_json)
 
 
 @app.command()
@@ -123,7 +125,7 @@ def resume(
 ) -> None:
     """Take a pause back."""
     service = find_service(instance, runtime_dir)
-    tell(give(service, MANAGER, ResumeOrder(pool=pool)), as_json=as_json)
+    tell(give(service, MANAGER, ResumeOrder(pool=pool), OrderDone), as_json=as_json)
 
 
 @app.command()
@@ -138,7 +140,8 @@ def quarantine(
 ) -> None:
     """End a node at once, and keep its id out for a time; its jobs go to others."""
     order = QuarantineOrder(node_id=node_id, lasts_s=lasts, reason=reason)
-    tell(give(find_service(instance, runtime_dir), MANAGER, order), as_json=as_json)
+    service = find_service(instance, runtime_dir)
+    tell(give(service, MANAGER, order, OrderDone), as_json=as_json)
 
 
 @app.command()
@@ -151,7 +154,7 @@ def release(
 ) -> None:
     """Let a quarantined node in again."""
     service = find_service(instance, runtime_dir)
-    tell(give(service, MANAGER, ReleaseOrder(node_id=node_id)), as_json=as_json)
+    tell(give(service, MANAGER, ReleaseOrder(node_id=node_id), OrderDone), as_json=as_json)
 
 
 @app.command()
@@ -168,7 +171,7 @@ def cancel(
     service = find_service(instance, runtime_dir)
     owner = worker_named(service, shard_of(session_id, len(service.workers)))
     order = CancelOrder(session_id=session_id, request_id=request_id, tenant=tenant)
-    tell(give(service, owner, order), as_json=as_json)
+    tell(give(service, owner, order, OrderDone), as_json=as_json)
 
 
 @app.command()

@@ -8,22 +8,18 @@ from typing import Annotated
 
 import typer
 
-from pointsman.cli.endings import FAILED, USAGE, Commands, Trouble
+from pointsman.cli.endings import Commands, Trouble
 from pointsman.cli.fleet.asking import MANAGER, find_service
+from pointsman.cli.fleet.ordering import give
 from pointsman.cli.options import Instance, Json, RuntimeDir
 from pointsman.cli.screen import complete, facts, say, say_json
-from pointsman_wire.messages import Error
 from pointsman_wire.order_messages import (
     ConfigDiff,
     ConfigDiffQuery,
-    Order,
-    OrderAnswer,
     PairingCode,
     PairOrder,
     ReloadOrder,
 )
-from pointsman_wire.places import admin_socket
-from pointsman_wire.sockets.admin import AdminError, give_order
 
 CONFIG_CHECK = "pointsman_shm.config_check"
 
@@ -51,8 +47,7 @@ def pair(
     The session gives the code when it is opened, and prefers that node from
     then on; while the node is busy or away, others do its jobs.
     """
-    answer = ordered(instance, runtime_dir, PairOrder(node_id))
-    assert isinstance(answer, PairingCode), answer
+    answer = give(find_service(instance, runtime_dir), MANAGER, PairOrder(node_id), PairingCode)
     if as_json:
         say_json(complete(answer))
         return
@@ -78,8 +73,7 @@ def reload(
     Pools and catalogue change while it runs, all at once; a file with a fault,
     or with a change that needs a restart, changes nothing.
     """
-    answer = ordered(instance, runtime_dir, ReloadOrder())
-    assert isinstance(answer, ConfigDiff), answer
+    answer = give(find_service(instance, runtime_dir), MANAGER, ReloadOrder(), ConfigDiff)
     if as_json:
         say_json(complete(answer))
     elif answer.applied:
@@ -112,8 +106,8 @@ def diff(
     as_json: Json = False,
 ) -> None:
     """Show what would change in the running service if FILE were its configuration."""
-    answer = ordered(instance, runtime_dir, ConfigDiffQuery(str(file)))
-    assert isinstance(answer, ConfigDiff), answer
+    service = find_service(instance, runtime_dir)
+    answer = give(service, MANAGER, ConfigDiffQuery(str(file)), ConfigDiff)
     if as_json:
         say_json(complete(answer))
         return
@@ -129,16 +123,3 @@ async def _run_check(file: Path, *, as_json: bool) -> int:
     command: Sequence[str] = (sys.executable, "-P", "-m", CONFIG_CHECK, *options, str(file))
     process = await asyncio.create_subprocess_exec(*command)
     return await process.wait()
-
-
-def ordered(instance: str, runtime_dir: Path | None, order: Order) -> OrderAnswer:
-    """Give an order to the manager.  Raises Trouble when it was not carried out."""
-    service = find_service(instance, runtime_dir)
-    try:
-        answer = asyncio.run(give_order(admin_socket(service.runtime_dir, MANAGER), order))
-    except AdminError as error:
-        raise Trouble(f"the manager cannot be asked: {error}", code=FAILED) from None
-    if isinstance(answer, Error):
-        code = USAGE if answer.error.code == "INVALID_MESSAGE" else FAILED
-        raise Trouble(answer.error.message, code=code, error_code=answer.error.code)
-    return answer

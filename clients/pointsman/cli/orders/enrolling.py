@@ -5,8 +5,9 @@ from typing import Annotated
 import typer
 
 from pointsman.cli.endings import Commands
+from pointsman.cli.fleet.asking import MANAGER, find_service
+from pointsman.cli.fleet.ordering import give
 from pointsman.cli.options import Instance, Json, RuntimeDir
-from pointsman.cli.orders.command import ordered
 from pointsman.cli.screen import complete, facts, say, say_json
 from pointsman_wire.order_messages import EnrolOrder, Introduction, Revoked, RevokeOrder
 
@@ -35,8 +36,7 @@ def enrol(
     takes it away.
     """
     order = EnrolOrder(name=name, pool=pool, is_code=code, lasts_s=minutes * 60)
-    answer = ordered(instance, runtime_dir, order)
-    assert isinstance(answer, Introduction), answer
+    answer = give(find_service(instance, runtime_dir), MANAGER, order, Introduction)
     if as_json:
         say_json(complete(answer))
         return
@@ -72,8 +72,7 @@ def revoke(
 
     Its jobs go to other nodes.  The name can be enrolled anew.
     """
-    answer = ordered(instance, runtime_dir, RevokeOrder(node_id))
-    assert isinstance(answer, Revoked), answer
+    answer = give(find_service(instance, runtime_dir), MANAGER, RevokeOrder(node_id), Revoked)
     if as_json:
         say_json(complete(answer))
         return

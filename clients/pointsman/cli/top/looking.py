@@ -15,10 +15,11 @@ from pointsman.cli.fleet.asking import (
     Service,
     ask_each,
     ask_fleet,
+    no_answer,
     of_kind,
     processes_in,
 )
-from pointsman.cli.screen import complete
+from pointsman.cli.screen import complete, fields
 from pointsman.cli.top.flow import SECOND_NS, Rates, rates_between, sum_of
 from pointsman.cli.work.asking import Waiting, Why, ask_pools, ask_waiting, ask_why
 from pointsman_wire.admin_messages import Status, StatusQuery
@@ -114,17 +115,12 @@ def as_data(look: Look) -> dict[str, object]:
             "queues": _with_workers(look),
         },
         "reasons": {"minutes": MINUTES, **_fields(look.why)},
-        "no_answer": {heard.process: heard.fault for heard in look.beats.faults},
+        **no_answer(look.beats.faults),
     }
 
 
 def _with_workers(look: Look) -> list[dict[str, object]]:
-    listed: list[dict[str, object]] = []
-    for worker, line in look.waiting.lines:
-        made = complete(line)
-        assert isinstance(made, dict)
-        listed.append({"worker": worker, **made})
-    return listed
+    return [{"worker": worker, **fields(line)} for worker, line in look.waiting.lines]
 
 
 def _fields(why: Why) -> dict[str, object]:

@@ -9,7 +9,7 @@ from pointsman.cli.endings import Commands
 from pointsman.cli.fleet import asking as fleet
 from pointsman.cli.fleet.view import show_faults
 from pointsman.cli.options import Instance, Json, Limit, RuntimeDir
-from pointsman.cli.screen import complete, say_json
+from pointsman.cli.screen import complete, fields, say_json
 from pointsman.cli.work import asking, view
 from pointsman_wire.queries.work_messages import JobsQuery
 
@@ -62,19 +62,13 @@ def jobs(
         show_faults(found.faults)
         view.show_jobs(found)
         return
-    listed = [{"worker": worker, **_fields(line)} for worker, line in found.lines]
+    listed = [{"worker": worker, **fields(line)} for worker, line in found.lines]
     say_json(
         {
             "instance": service.instance,
             "total": found.total,
             "truncated": found.is_truncated,
             "jobs": listed,
-            "no_answer": {heard.process: heard.fault for heard in found.faults},
+            **fleet.no_answer(found.faults),
         }
     )
-
-
-def _fields(line: object) -> dict[str, object]:
-    made = complete(line)
-    assert isinstance(made, dict)
-    return made

@@ -112,7 +112,7 @@ class SharedShell:
         if not isinstance(order, InboxOrder):
             return None
         text = "this instance is on its own: without [redis] in its configuration it has no inbox"
-        return Error(error_info(Code.NOT_FOUND, text))
+        return Error(error_info(Code.UNSUPPORTED_FEATURE, text))
 
     async def close(self) -> None:
         """Hang up."""

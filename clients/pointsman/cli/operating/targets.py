@@ -1,21 +1,13 @@
-"""Giving orders to the processes of a service, and looking at what is left of a drain."""
+"""What an operator's order is about: a node, a pool or a worker; and what still runs there."""
 
 import asyncio
 from typing import TypeVar
 
-from pointsman.cli.endings import FAILED, USAGE, Trouble
+from pointsman.cli.endings import USAGE, Trouble
 from pointsman.cli.fleet.asking import MANAGER, Service, ask_each, ask_fleet
-from pointsman_wire.errors import Code
-from pointsman_wire.messages import Error
-from pointsman_wire.order_messages import Order
-from pointsman_wire.places import admin_socket
 from pointsman_wire.queries.fleet_messages import Pools, PoolsQuery
-from pointsman_wire.queries.operating_messages import OrderDone
 from pointsman_wire.queries.work_messages import Jobs, JobsQuery
-from pointsman_wire.sockets.admin import AdminError, give_order
 
-# What the caller has named wrongly; whatever else goes wrong is a failure.
-WRONG_NAMES = (Code.NOT_FOUND.value, Code.INVALID_MESSAGE.value)
 NODES_MAX = 1_000_000
 
 Kind = TypeVar("Kind")
@@ -44,19 +36,6 @@ def worker_named(service: Service, worker: int) -> str:
         known = ", ".join(service.workers)
         raise Trouble(f"there is no {process}", todo=f"this service has {known}", code=USAGE)
     return process
-
-
-def give(service: Service, process: str, order: Order) -> OrderDone:
-    """Have an order carried out.  Raises Trouble when it was not."""
-    try:
-        answer = asyncio.run(give_order(admin_socket(service.runtime_dir, process), order))
-    except AdminError as error:
-        raise Trouble(f"{process} cannot be told: {error}", code=FAILED) from None
-    if isinstance(answer, Error):
-        code = USAGE if answer.error.code in WRONG_NAMES else FAILED
-        raise Trouble(answer.error.message, todo=answer.error.hint, code=code)
-    assert isinstance(answer, OrderDone), answer
-    return answer
 
 
 def jobs_left(service: Service, target: Target) -> int | None:
