@@ -41,7 +41,7 @@ from pointsman_wire.lane_messages import (
 )
 from pointsman_wire.link import Accepted, Close, Closed, Connection, Received, Send
 from pointsman_wire.messages import Message
-from pointsman_wire.preamble import Preamble, Role
+from pointsman_wire.preamble import Preamble, Role, Secured
 from pointsman_wire.session_messages import Cancel, SessionInit, SessionInitAck, Submit
 from pointsman_wire.tickets import lane_ticket
 from pointsman_workers.core.core import WorkerCore
@@ -52,6 +52,7 @@ from pointsman_workers.journal.entries import AnyEntry
 
 SECOND_NS = 1_000_000_000
 TICKET_KEY = b"k" * 32
+CERTIFIED = Secured(name="node", key_digest=b"d" * 32)
 M = TypeVar("M", bound=Message)
 
 
@@ -250,10 +251,10 @@ class WorkerHarness:
         """The worker reads one frame."""
         self.feed(Received(connection, [(message, payload)]))
 
-    def dial(self, role: Role) -> Connection:
+    def dial(self, role: Role, secured: Secured | None = None) -> Connection:
         """Somebody dials in."""
         connection = Connection(next(self._connections))
-        self.feed(Accepted(connection, Preamble(role, None)))
+        self.feed(Accepted(connection, Preamble(role, None, secured=secured)))
         return connection
 
     def open_session(self, session_id: str = "", **init: object) -> "Client":
@@ -273,18 +274,13 @@ class WorkerHarness:
     ) -> "Node":
         """A node opens its lane and reports."""
         record = self.host.records[row]
-        connection = self.dial(Role.LANE)
-        ticket = lane_ticket(TICKET_KEY, record.node_id, row, record.generation, epoch)
-        self.receive(
-            connection,
-            LaneOpen(
-                node_id=record.node_id,
-                row=row,
-                generation=record.generation,
-                epoch=epoch,
-                ticket=ticket,
-            ),
-        )
+        needs_key = self.host.config.auth.loopback == "required"
+        connection = self.dial(Role.LANE, CERTIFIED if needs_key else None)
+        place = (record.node_id, row, record.generation, epoch)
+        proof = CERTIFIED.key_digest if needs_key else b""
+        names = ("node_id", "row", "generation", "epoch")
+        ticket = lane_ticket(TICKET_KEY, place, proof)
+        self.receive(connection, LaneOpen(**dict(zip(names, place, strict=True)), ticket=ticket))
         self.receive(connection, report or LaneReport(running=running or []))
         return Node(self, connection, row)
 

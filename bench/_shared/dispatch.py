@@ -203,7 +203,7 @@ class Dispatch:
         """Let every node open its lane to this worker."""
         for record in self._records:
             lane = Connection(FIRST_LANE + record.row)
-            ticket = lane_ticket(KEY, record.node_id, record.row, 1, 1)
+            ticket = lane_ticket(KEY, (record.node_id, record.row, 1, 1))
             opened = LaneOpen(
                 node_id=record.node_id, row=record.row, generation=1, epoch=1, ticket=ticket
             )

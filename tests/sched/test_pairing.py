@@ -89,7 +89,7 @@ def test_a_code_lasts_ten_minutes() -> None:
     assert desk.refusal(late, "other") == Code.INVALID_PAIRING_CODE
 
 
-def test_the_fifth_wrong_try_burns_every_code_that_is_open() -> None:
+def test_e3_the_fifth_wrong_try_burns_every_open_code_for_who_guesses_and_for_nobody_else() -> None:
     desk = Desk()
     early = desk.issue("n1")
     for _ in range(3):
@@ -99,6 +99,25 @@ def test_the_fifth_wrong_try_burns_every_code_that_is_open() -> None:
     desk.refusal(WRONG)
     assert desk.refusal(early) == Code.INVALID_PAIRING_CODE
     assert desk.redeem(late) == "n2"
+    assert desk.redeem(early, address="10.0.0.2") == "n1"
+
+
+def test_e3_a_machine_with_a_network_of_addresses_guesses_as_one() -> None:
+    desk = Desk()
+    code = desk.issue()
+    for number in range(5):
+        desk.refusal(WRONG, address=f"2001:db8:1:2::{number:x}")
+    assert desk.refusal(code, address="2001:db8:1:2:ffff::1") == Code.INVALID_PAIRING_CODE
+    assert desk.redeem(code, address="2001:db8:1:3::1") == "n1"
+
+
+def test_e3_twenty_five_wrong_tries_burn_a_code_for_everybody() -> None:
+    desk = Desk()
+    code = desk.issue()
+    for number in range(25):
+        desk.refusal(WRONG, address=f"10.0.1.{number}")
+    assert desk.refusal(code) == Code.INVALID_PAIRING_CODE
+    assert desk.codes.open_count == 0
 
 
 def test_four_wrong_tries_burn_nothing_and_a_slip_of_the_finger_is_none() -> None:

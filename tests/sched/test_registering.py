@@ -34,7 +34,7 @@ def test_a_new_node_gets_row_generation_epoch_key_and_a_ticket_that_workers_can_
 
     (answer,) = h.sent(Registered)
     assert (answer.node_id, answer.row, answer.generation, answer.epoch) == ("n1", 0, 1, 1)
-    assert answer.lane_ticket == lane_ticket(b"t" * 32, "n1", 0, 1, 1)
+    assert answer.lane_ticket == lane_ticket(b"t" * 32, ("n1", 0, 1, 1))
     assert (answer.worker_count, answer.instance_uid) == (2, "uid")
     assert len(bytes.fromhex(answer.key)) * 8 >= 128
     assert answer.heartbeat_interval_s == 1.0

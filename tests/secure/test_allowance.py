@@ -47,8 +47,9 @@ def test_x1_only_plaintext_of_this_machine_is_open() -> None:
     assert not needs_token(is_tls=False, loopback="open")
     assert needs_token(is_tls=False, loopback="required")
     assert needs_token(is_tls=True, loopback="open")
-    assert needs_certificate(is_tls=True)
-    assert not needs_certificate(is_tls=False)
+    assert needs_certificate(is_tls=True, loopback="open")
+    assert needs_certificate(is_tls=False, loopback="required")
+    assert not needs_certificate(is_tls=False, loopback="open")
 
 
 @pytest.mark.parametrize(

@@ -106,10 +106,15 @@ def test_e3_a_code_is_eight_letters_that_nobody_confuses_and_read_as_people_type
 def test_e3_five_wrong_tries_burn_a_code_and_no_token() -> None:
     desk = Desk()
     code, token = desk.issue(CODE), desk.issue()
+    other = desk.issue(CODE)
     for guess in range(5):
-        assert is_refused(desk.claim(f"0000000{guess}", address=f"10.0.0.{guess}"))
+        assert is_refused(desk.claim(f"0000000{guess}"))
     assert is_refused(desk.claim(code))
     assert desk.claim(token) == TOKEN
+    assert desk.claim(code, address="10.0.0.2") == CODE, "others guessed: not this address"
+    for guess in range(20):
+        assert is_refused(desk.claim(f"000000{guess:02}", address=f"10.0.1.{guess}"))
+    assert is_refused(desk.claim(other, address="10.0.0.2"))
 
 
 def test_e3_a_right_code_for_a_wrong_name_is_a_wrong_try() -> None:

@@ -95,6 +95,14 @@ def test_systemd_understands_every_unit_that_is_written(
     assert not ours
 
 
+@pytest.mark.parametrize("name", [*SERVICES, "pointsman-node@.service"])
+def test_x3_no_unit_runs_code_that_lies_where_it_is_run(name: str) -> None:
+    lines = (UNITS / name).read_text().splitlines()
+    commands = [line for line in lines if line.startswith("Exec") and "python" in line]
+    assert commands
+    assert all("/python -P " in line for line in commands), commands
+
+
 def test_what_an_installation_has_other_stands_in_every_unit() -> None:
     installation = msgspec.structs.replace(
         INSTALLATION,

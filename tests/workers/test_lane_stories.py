@@ -238,7 +238,7 @@ def test_a_node_never_keeps_many_results_for_want_of_an_acknowledgement() -> Non
 
 def renewal(epoch: int = 2, *, row: int = 3, ticket: bytes = b"") -> LaneOpen:
     """What a node that registered anew says on a lane that stands."""
-    right = lane_ticket(TICKET_KEY, "node-3", row, 1, epoch)
+    right = lane_ticket(TICKET_KEY, ("node-3", row, 1, epoch))
     return LaneOpen(node_id="node-3", row=row, generation=1, epoch=epoch, ticket=ticket or right)
 
 

@@ -3,7 +3,7 @@
     way in                             client                      node
     ---------------------------------  --------------------------  ------------------------
     plaintext, from this machine       nothing                     nothing
-      with auth.loopback = "required"  token                       nothing
+      with auth.loopback = "required"  token                       certificate, so over TLS
     plaintext, with --insecure-...     nothing: said loudly        nothing
     TLS, from anywhere                 token                       certificate
 
@@ -21,9 +21,9 @@ def needs_token(*, is_tls: bool, loopback: Loopback) -> bool:
     return is_tls or loopback == "required"
 
 
-def needs_certificate(*, is_tls: bool) -> bool:
-    """Must a node that came this way show a certificate?"""
-    return is_tls
+def needs_certificate(*, is_tls: bool, loopback: Loopback) -> bool:
+    """Must a node that came this way show a certificate?  In plaintext it cannot."""
+    return is_tls or loopback == "required"
 
 
 def exposure_fault(*, host: str, is_loopback: bool, is_insecure_wished: bool) -> str:

@@ -1,5 +1,7 @@
 """What peers may cost a process: bounds of one connection, and of all that are unknown yet."""
 
+from ipaddress import IPv6Address
+
 import msgspec
 
 from pointsman_wire.limits import (
@@ -47,8 +49,26 @@ def is_loopback(address: str) -> bool:
     return not address or address.startswith(("127.", "::ffff:127.")) or address == "::1"
 
 
+def whence(address: str) -> str:
+    """Return what counts as one address: of IPv6 the network, as one machine has all of it.
+
+    A /64 is the smallest that a line or a host is given; IPv4 in IPv6 is what it stands for.
+    """
+    if ":" not in address:
+        return address
+    try:
+        found = IPv6Address(address)
+    except ValueError:
+        return address
+    if found.ipv4_mapped is not None:
+        return str(found.ipv4_mapped)
+    if found.is_loopback or found.is_link_local:
+        return address
+    return f"{IPv6Address(int(found) >> 64 << 64)}/64"
+
+
 class Strangers:
-    """Counts peers that have not yet said who they are, in total and by address.
+    """Counts peers that have not yet said who they are, in total and by address (see `whence`).
 
     They cost memory before anyone vouches for them, so the newest are turned away above the
     bounds; addresses of this host are exempt from the bound by address, not from the total.
@@ -70,18 +90,20 @@ class Strangers:
         """Count one more from this address; False when it must be turned away."""
         if self.count >= self._total_max:
             return False
-        held = self._by_address.get(address, 0)
+        place = whence(address)
+        held = self._by_address.get(place, 0)
         if held >= self._per_address_max and not is_loopback(address):
             return False
-        self._by_address[address] = held + 1
+        self._by_address[place] = held + 1
         self.count += 1
         return True
 
     def leave(self, address: str) -> None:
         """Forget one that was admitted."""
-        left = self._by_address[address] - 1
+        place = whence(address)
+        left = self._by_address[place] - 1
         if left:
-            self._by_address[address] = left
+            self._by_address[place] = left
         else:
-            del self._by_address[address]
+            del self._by_address[place]
         self.count -= 1

@@ -26,11 +26,11 @@ from pointsman_wire.lane_messages import (
 from pointsman_wire.link import Connection
 from pointsman_wire.messages import Error, error_info
 from pointsman_wire.session_messages import Partial, Progress
-from pointsman_wire.tickets import is_lane_ticket, lane_ticket
 from pointsman_workers.core.events import Say, TellManager
 from pointsman_workers.core.shard import SECOND_NS, Shard
 from pointsman_workers.core.state import Job, Lane, listening
 from pointsman_workers.desks.attempts import AttemptDesk, Cause, Failure, lost_with
+from pointsman_workers.desks.entrance.lane_proofs import lane_fault
 from pointsman_workers.desks.reports import ReportDesk
 from pointsman_workers.sharing.nodes.guests import GuestDesk
 
@@ -69,7 +69,7 @@ class LaneDesk:
     def open(self, connection: Connection, message: LaneOpen) -> None:
         """A node presents its ticket; its lane stands once it has reported."""
         shard = self.shard
-        refusal = self._refusal(message)
+        refusal = self._refusal(connection, message)
         if refusal:
             self._not_let_in(connection, message.node_id, refusal)
             return
@@ -103,7 +103,7 @@ class LaneDesk:
             return
         place = (message.node_id, message.row, message.generation)
         is_same = place == (lane.node_id, lane.row, lane.generation)
-        refusal = self._refusal(message) if is_same else "this lane is of another place"
+        refusal = self._refusal(connection, message) if is_same else "this lane is of another place"
         if refusal:
             self._not_let_in(connection, message.node_id, refusal)
             return
@@ -136,19 +136,10 @@ class LaneDesk:
         self.shard.outbox.send(connection, Error(error_info(code, words)))
         self.shard.outbox.close(connection, words)
 
-    def _refusal(self, message: LaneOpen) -> str:
+    def _refusal(self, connection: Connection, message: LaneOpen) -> str:
         shard = self.shard
-        if not 0 <= message.row < shard.config.nodes.max_nodes:
-            return f"row {message.row} does not exist"
-        expected = lane_ticket(
-            shard.setup.ticket_key,
-            message.node_id,
-            message.row,
-            message.generation,
-            message.epoch,
-        )
-        if not is_lane_ticket(message.ticket, expected):
-            return "the lane ticket is not of this registration: register again"
+        if fault := lane_fault(shard, shard.lanes_secured.get(connection), message):
+            return fault
         lane = shard.lanes.get(message.row)
         if lane is None:
             return ""
@@ -183,6 +174,7 @@ class LaneDesk:
     def disconnected(self, connection: Connection) -> None:
         """A lane's connection is gone; the node has the grace period to come back."""
         lane = self.shard.lanes_by_connection.pop(connection)
+        self.shard.lanes_secured.pop(connection, None)
         if lane is not None and lane.connection == connection:
             self.cut(lane)
 

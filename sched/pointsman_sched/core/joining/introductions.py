@@ -2,10 +2,11 @@
 
     issue -> open --right secret, name, pool--> used (gone)
                |--its time is over-----------> gone
-               '--a code, guessed at 5 times-> gone
+               '--a code, guessed at too often-> gone
 
 A token has 128 random bits and comes by copying; a code has 40 and is read out, so guesses at codes
-are few: five wrong ones burn every open code, and a minute has only so many.  Neither is kept as it
+are few: five wrong ones burn every open code for where they come from (see guesses.py), and a
+minute has only so many.  Neither is kept as it
 is, only as a keyed digest, and neither outlives the process.  What is wrong is not told apart.
 """
 
@@ -15,9 +16,9 @@ from hmac import compare_digest
 
 import msgspec
 
-from pointsman_sched.core.joining.guesses import Guesses
+from pointsman_sched.core.joining.guesses import Guesses, Tries
 from pointsman_sched.core.joining.identities import Refusal
-from pointsman_sched.core.joining.pairing import CODE_BYTES, WRONG_TRIES_MAX, read, spell
+from pointsman_sched.core.joining.pairing import CODE_BYTES, read, spell
 from pointsman_wire.errors import Code
 
 TOKEN_PREFIX = "enrol-"  # noqa: S105 - what tells a token from a code
@@ -58,13 +59,13 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Open:
-    __slots__ = ("digest", "ends_at_ns", "wish", "wrong_tries")
+    __slots__ = ("digest", "ends_at_ns", "tries", "wish")
 
     def __init__(self, digest: bytes, wish: Wish, ends_at_ns: int) -> None:
         self.digest = digest
         self.wish = wish
         self.ends_at_ns = ends_at_ns
-        self.wrong_tries = 0
+        self.tries = Tries()
 
 
 class Introductions:
@@ -99,7 +100,8 @@ class Introductions:
         digest = self._digest(claim.secret if is_token else read(claim.secret))
         found: _Open | None = None
         for candidate in self._open:  # all of them: how long it takes tells nothing
-            if compare_digest(candidate.digest, digest):
+            is_right = compare_digest(candidate.digest, digest)
+            if is_right and not candidate.tries.is_burned_for(claim.address):
                 found = candidate
         is_theirs = found is not None and (found.wish.name, found.wish.pool) == (
             claim.name,
@@ -115,8 +117,9 @@ class Introductions:
     def _wrong_code(self, claim: Claim, now_ns: int) -> None:
         self._guesses.note(now_ns, claim.address)
         for candidate in self._open:
-            candidate.wrong_tries += candidate.wish.is_code
-        self._open = [known for known in self._open if known.wrong_tries < WRONG_TRIES_MAX]
+            if candidate.wish.is_code:
+                candidate.tries.note(claim.address)
+        self._open = [known for known in self._open if not known.tries.is_burned()]
 
     def _drop_lapsed(self, now_ns: int) -> None:
         self._open = [known for known in self._open if known.ends_at_ns > now_ns]

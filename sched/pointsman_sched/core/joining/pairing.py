@@ -5,7 +5,7 @@ like), and only a keyed hash of it is kept.  What makes so short a secret good e
 
   it lives 10 minutes, and works for one session: that one may come again with it
   nobody can tell which code a wrong one was meant to be, so a wrong try counts against every open
-  code, and the fifth burns it: whoever guesses has 5 chances in 2^40 for a code
+  code, and the fifth burns it for where it came from (see guesses.py)
   10 wrong tries a minute from one address, 100 from all: beyond that nothing is looked at
 
 Comparing takes as long whether a code is right or not, and looks at every open code.
@@ -17,7 +17,7 @@ from hmac import compare_digest
 
 import msgspec
 
-from pointsman_sched.core.joining.guesses import Guesses
+from pointsman_sched.core.joining.guesses import Guesses, Tries
 from pointsman_sched.core.joining.identities import Refusal
 from pointsman_wire.errors import Code
 
@@ -25,7 +25,6 @@ ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 CODE_BYTES = 5
 CODE_LENGTH = 8
 CODE_LASTS_NS = 600_000_000_000
-WRONG_TRIES_MAX = 5
 OPEN_MAX = 256
 USED_MAX = 10_000
 _LOOK_ALIKES = str.maketrans({"I": "1", "L": "1", "O": "0", "-": None, " ": None})
@@ -46,13 +45,13 @@ class Claim(msgspec.Struct, frozen=True):
 
 
 class _OpenCode:
-    __slots__ = ("digest", "ends_at_ns", "node_id", "wrong_tries")
+    __slots__ = ("digest", "ends_at_ns", "node_id", "tries")
 
     def __init__(self, digest: bytes, node_id: str, ends_at_ns: int) -> None:
         self.digest = digest
         self.node_id = node_id
         self.ends_at_ns = ends_at_ns
-        self.wrong_tries = 0
+        self.tries = Tries()
 
 
 class PairingCodes:
@@ -91,7 +90,7 @@ class PairingCodes:
         if before is not None and compare_digest(before[0], digest):
             return before[1]
         right = [code for code in self._open if compare_digest(code.digest, digest)]
-        if not right:
+        if not right or right[0].tries.is_burned_for(claim.address):
             return self._wrong_try(claim, now_ns)
         self._open.remove(right[0])
         self._used.pop(claim.session, None)
@@ -106,8 +105,8 @@ class PairingCodes:
             words = f"a pairing code has {CODE_LENGTH} letters and digits, as in 7K3M-9QX2"
             return Refusal(Code.INVALID_PAIRING_CODE, words)
         for code in self._open:
-            code.wrong_tries += 1
-        self._open = [code for code in self._open if code.wrong_tries < WRONG_TRIES_MAX]
+            code.tries.note(claim.address)
+        self._open = [code for code in self._open if not code.tries.is_burned()]
         words = "this pairing code is wrong, was used before, or is older than 10 minutes"
         return Refusal(Code.INVALID_PAIRING_CODE, words)
 

@@ -24,13 +24,19 @@ from pointsman_sched.core.state import ManagementState, Peer
 from pointsman_shm.logs.events import Event
 from pointsman_shm.memory.rows import NodeState, pack_load
 from pointsman_shm.memory.stats_names import Counter, Gauge
+from pointsman_shm.tls.exposure import needs_certificate
 from pointsman_wire.control_messages import Register, Registered
 from pointsman_wire.errors import Code
 from pointsman_wire.limits import PROTOCOL_VERSION
 from pointsman_wire.link import Connection
+from pointsman_wire.preamble import Secured
 from pointsman_wire.tickets import lane_ticket
 
 ROW_WAIT_MS = 1_000
+NOT_IN_PLAINTEXT = (
+    'auth.loopback = "required": nodes of this machine too show a certificate, so enrol this one '
+    "(pointsman enrol) and have it come over TLS (tls.enabled)"
+)
 UNKNOWN_LOAD = pack_load(cpu=255, gpu=255, gpu_memory=255, memory=255, foreign=0)
 
 
@@ -87,7 +93,11 @@ def _try_register(
     refusal = check_schema(message.schema_version)
     if refusal is not None:
         return refusal
-    meant = certified(message, state.peers[connection].secured, state.identities, state.wall_s)
+    secured = state.peers[connection].secured
+    if needs_certificate(is_tls=secured is not None, loopback=config.auth.loopback) and not secured:
+        state.stats.add(Counter.CERTIFICATES_REFUSED)
+        return Refusal(Code.UNAUTHORIZED, NOT_IN_PLAINTEXT)
+    meant = certified(message, secured, state.identities, state.wall_s)
     if isinstance(meant, Refusal):
         state.stats.add(Counter.CERTIFICATES_REFUSED)
         return meant
@@ -241,7 +251,7 @@ def _enter(
     state.count_fleet()
     refile(state, node)
     state.setup.crash("manager-before-registered")
-    answer = _answer(state, node, admission.issued_key)
+    answer = _answer(state, node, admission.issued_key, peer.secured)
     state.outbox.answer_recorded(admission.entry, connection, answer)
 
 
@@ -253,7 +263,9 @@ def _write_words(state: ManagementState, node: Node) -> None:
     rows.heartbeat_at_ns[node.row] = state.now_ns
 
 
-def _answer(state: ManagementState, node: Node, issued_key: str) -> Registered:
+def _answer(
+    state: ManagementState, node: Node, issued_key: str, secured: Secured | None
+) -> Registered:
     setup = state.setup
     return Registered(
         node_id=node.node_id,
@@ -263,7 +275,9 @@ def _answer(state: ManagementState, node: Node, issued_key: str) -> Registered:
         epoch=node.epoch,
         worker_count=setup.worker_count,
         lane_ticket=lane_ticket(
-            setup.ticket_key, node.node_id, node.row, node.generation, node.epoch
+            setup.ticket_key,
+            (node.node_id, node.row, node.generation, node.epoch),
+            b"" if secured is None else secured.key_digest,
         ),
         instance=setup.instance,
         instance_uid=setup.instance_uid,

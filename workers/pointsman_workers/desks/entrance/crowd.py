@@ -3,7 +3,7 @@
 from pointsman_shm.config import LimitsConfig, SessionsConfig
 from pointsman_wire.errors import Code
 from pointsman_wire.messages import ErrorInfo, error_info
-from pointsman_wire.sockets.bounds import is_loopback
+from pointsman_wire.sockets.bounds import is_loopback, whence
 
 RETRY_AFTER_MS = 1_000
 
@@ -30,11 +30,12 @@ class Crowd:
 
     def came(self, address: str) -> None:
         """A session is on a connection from there."""
-        self._by_address[address] = self._by_address.get(address, 0) + 1
+        place = whence(address)
+        self._by_address[place] = self._by_address.get(place, 0) + 1
 
     def left(self, address: str) -> None:
         """It is on that connection no more."""
-        _take_one(self._by_address, address)
+        _take_one(self._by_address, whence(address))
 
     def full(self, tenant: str, sessions_max: int | None) -> ErrorInfo | None:
         """Why the tenant gets no further session here; None if it does."""
@@ -48,10 +49,10 @@ class Crowd:
 
     def full_address(self, address: str) -> ErrorInfo | None:
         """Why no further session may come from there; from loopback any number may."""
-        count = self._by_address.get(address, 0)
+        count = self._by_address.get(whence(address), 0)
         if count < self._per_address_max or is_loopback(address):
             return None
-        text = f"{count} sessions come from {address}, at most {self._per_address_max} may"
+        text = f"{count} sessions come from {whence(address)}, at most {self._per_address_max} may"
         return _refusal(text)
 
 

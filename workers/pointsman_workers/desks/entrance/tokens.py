@@ -29,6 +29,7 @@ from pointsman_wire.errors import Code
 from pointsman_wire.link import Frame
 from pointsman_wire.messages import Error, error_info
 from pointsman_wire.session_messages import Cancel, ResultAck, SessionInit, Submit
+from pointsman_wire.sockets.bounds import whence
 from pointsman_wire.talk.talk_messages import AudioChunk, RoomJoin, UiEvent, Utterance
 from pointsman_workers.core.events import Say, TokensChanged
 from pointsman_workers.core.shard import SECOND_NS, Shard
@@ -58,18 +59,19 @@ class Failures:
 
     def note(self, address: str, now_ns: int) -> int:
         """It was wrong once more; return how often it was within the last minute."""
-        instants = self._by_address.pop(address, None)
+        place = whence(address)
+        instants = self._by_address.pop(place, None)
         if instants is None:
             instants = deque(maxlen=self._count_max)
             if len(self._by_address) >= ADDRESSES_MAX:
                 del self._by_address[next(iter(self._by_address))]
         instants.append(now_ns)
-        self._by_address[address] = instants
+        self._by_address[place] = instants
         return sum(now_ns - at_ns < MINUTE_NS for at_ns in instants)
 
     def is_too_many(self, address: str, now_ns: int) -> bool:
         """Was it wrong so often within the last minute that it has to wait?"""
-        instants = self._by_address.get(address)
+        instants = self._by_address.get(whence(address))
         if instants is None or len(instants) < self._count_max:
             return False
         return now_ns - instants[0] < MINUTE_NS
