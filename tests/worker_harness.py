@@ -278,9 +278,10 @@ class WorkerHarness:
         connection = self.dial(Role.LANE, CERTIFIED if needs_key else None)
         place = (record.node_id, row, record.generation, epoch)
         proof = CERTIFIED.key_digest if needs_key else b""
-        names = ("node_id", "row", "generation", "epoch")
         ticket = lane_ticket(TICKET_KEY, place, proof)
-        self.receive(connection, LaneOpen(**dict(zip(names, place, strict=True)), ticket=ticket))
+        name, generation = record.node_id, record.generation
+        opening = LaneOpen(node_id=name, row=row, generation=generation, epoch=epoch, ticket=ticket)
+        self.receive(connection, opening)
         self.receive(connection, report or LaneReport(running=running or []))
         return Node(self, connection, row)
 

@@ -308,9 +308,7 @@ class WorkerCore:
 
     def _accepted(self, event: Accepted) -> None:
         if event.preamble.role is Role.LANE:
-            self.shard.lanes_by_connection[event.connection] = None
-            if event.preamble.secured is not None:
-                self.shard.lanes_secured[event.connection] = event.preamble.secured
+            self._lanes.connected(event.connection, event.preamble.secured)
         else:
             self._sessions.connected(event)
 

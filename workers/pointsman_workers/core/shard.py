@@ -9,7 +9,6 @@ from collections.abc import Callable
 from pointsman_shm.memory.stats_names import Counter, Timing
 from pointsman_wire.link import Connection
 from pointsman_wire.messages import ErrorInfo
-from pointsman_wire.preamble import Secured
 from pointsman_wire.session_messages import Submit
 from pointsman_workers.core.held import HeldResults
 from pointsman_workers.core.outbox import Outbox
@@ -84,7 +83,6 @@ class Shard:
         self.distant_count = 0  # of them, those of other instances' nodes
         self.rows_by_node = self.fleet.rows_by_node
         self.lanes_by_connection: dict[Connection, Lane | None] = {}  # None: not opened yet
-        self.lanes_secured: dict[Connection, Secured] = {}  # of those that came over TLS
         self.orphans: dict[Key, Orphan] = {}
         # What nodes run and nobody waits for, until it stops; and whose session waits for that.
         self.strays: dict[Hold, tuple[str, str]] = {}

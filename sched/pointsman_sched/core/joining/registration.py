@@ -93,11 +93,7 @@ def _try_register(
     refusal = check_schema(message.schema_version)
     if refusal is not None:
         return refusal
-    secured = state.peers[connection].secured
-    if needs_certificate(is_tls=secured is not None, loopback=config.auth.loopback) and not secured:
-        state.stats.add(Counter.CERTIFICATES_REFUSED)
-        return Refusal(Code.UNAUTHORIZED, NOT_IN_PLAINTEXT)
-    meant = certified(message, secured, state.identities, state.wall_s)
+    meant = _proven(state, state.peers[connection].secured, message)
     if isinstance(meant, Refusal):
         state.stats.add(Counter.CERTIFICATES_REFUSED)
         return meant
@@ -127,6 +123,16 @@ def _try_register(
     node.class_number, node.capability = number, capability
     _enter(state, node, connection, admission)
     return None
+
+
+def _proven(
+    state: ManagementState, secured: Secured | None, message: Register
+) -> Register | Refusal:
+    """Return the registration under the name that its sender may have, or why he has none."""
+    loopback = state.config.auth.loopback
+    if secured is None and needs_certificate(is_tls=False, loopback=loopback):
+        return Refusal(Code.UNAUTHORIZED, NOT_IN_PLAINTEXT)
+    return certified(message, secured, state.identities, state.wall_s)
 
 
 def _kept_out(
