@@ -4,6 +4,7 @@
 
     with blocking.connect("127.0.0.1:7400", src="en", tgt="es") as session:
         result = session.submit(b"...", services=["nmt"])
+        result = session.say("Good morning").result()
 
 Each connect() runs the asyncio client on a private thread; a session may be used from several
 threads at once.
@@ -11,14 +12,20 @@ threads at once.
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Any, TypeVar, Unpack
 
 from pointsman import session as asynchronous
+from pointsman.errors import JobFailed, JobRefused
 from pointsman.options import ConnectOptions, SubmitOptions
 from pointsman.results import JobPartial, JobResult
+from pointsman.talking.hearing import Happening, Heard
+from pointsman.talking.options import TalkOptions
+from pointsman.talking.saying import Saying, Step
+from pointsman_wire.session_messages import MissingResult, Order
+from pointsman_wire.talk.talk_messages import RoomState
 
 T = TypeVar("T")
 
@@ -42,11 +49,93 @@ class LoopThread:
             future.cancel()
             raise
 
+    def do(self, act: Callable[[], T]) -> T:
+        """Call a function there and wait for what it returns."""
+
+        async def acting() -> T:
+            return act()
+
+        return self.call(acting())
+
+    def each(self, things: AsyncIterator[T]) -> Iterator[T]:
+        """Yield what comes there, waiting for it here; ends its source when nobody reads on."""
+        try:
+            while (thing := self.call(_next(things))) is not None:
+                yield thing
+        finally:
+            if not self._loop.is_closed():  # else what was left half read has ended with it
+                self.call(_close(things))
+
     def close(self) -> None:
         """Stop the loop and end the thread."""
+        self.call(self._loop.shutdown_asyncgens())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+
+
+class BlockingSaying:
+    """One utterance: iterate over its steps, then ask for its results; see pointsman.Saying.
+
+    Used as a context manager, one that is spoken ends with the block, and is cancelled when the
+    block raises.
+    """
+
+    def __init__(self, saying: Saying, thread: LoopThread) -> None:
+        self._saying = saying
+        self._thread = thread
+
+    @property
+    def utterance_id(self) -> str:
+        """Its id: said again under it, it is the same jobs."""
+        return self._saying.utterance_id
+
+    @property
+    def failures(self) -> dict[str, JobRefused | JobFailed]:
+        """Refusals and failures of single jobs, by request id; others may have gone well."""
+        return dict(self._saying.failures)
+
+    @property
+    def missed_count(self) -> int:
+        """Steps that came faster than they were read, and were dropped."""
+        return self._saying.missed_count
+
+    def push(self, sound: bytes) -> None:
+        """Speak on: raw samples, or the next bytes of a WAV file."""
+        self._thread.do(lambda: self._saying.push(sound))
+
+    def end(self) -> None:
+        """It is all said."""
+        self._thread.do(self._saying.end)
+
+    def cancel(self) -> None:
+        """Have it stopped; what it came to is still told."""
+        self._thread.do(self._saying.cancel)
+
+    def results(self) -> list[JobResult]:
+        """Return what it came to; raises as Saying.results does."""
+        return self._thread.call(self._saying.results())
+
+    def result(self) -> JobResult:
+        """Return the result under its own id, or else the first; raises as results()."""
+        return self._thread.call(self._saying.result())
+
+    def __iter__(self) -> Iterator[Step]:
+        return self._thread.each(self._saying)
+
+    def __enter__(self) -> "BlockingSaying":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if error is None:
+            self.end()
+        else:
+            self.cancel()
 
 
 class BlockingSession:
@@ -71,6 +160,31 @@ class BlockingSession:
         """The name of the service's instance."""
         return self._session.instance
 
+    @property
+    def shard(self) -> int:
+        """Which dispatcher worker owns the session."""
+        return self._session.shard
+
+    @property
+    def order(self) -> Order:
+        """free, utterance or serial: see ConnectOptions."""
+        return self._session.order
+
+    @property
+    def missing(self) -> list[MissingResult]:
+        """Utterances whose results were skipped; see Session.missing."""
+        return self._session.missing
+
+    @property
+    def room(self) -> RoomState:
+        """Who is in the room, as it was told last; without members when the session is in none."""
+        return self._session.room
+
+    @property
+    def is_over(self) -> bool:
+        """Was the session closed, by either side?"""
+        return self._session.is_over
+
     def submit(self, payload: bytes | str, **options: Unpack[SubmitOptions]) -> JobResult:
         """Have one job run and return its result; raises as Session.submit does."""
         return self._thread.call(self._session.submit(payload, **options))
@@ -79,12 +193,52 @@ class BlockingSession:
         self, payload: bytes | str, **options: Unpack[SubmitOptions]
     ) -> Iterator[JobPartial | JobResult]:
         """Yield the partial results as they come, and the whole result last."""
-        pieces = self._pieces(payload, options)
-        try:
-            while (piece := self._thread.call(_next(pieces))) is not None:
-                yield piece
-        finally:
-            self._thread.call(_close(pieces))
+        yield from self._thread.each(self._pieces(payload, options))
+
+    # ---- talking
+
+    def say(self, words: str | bytes, **options: Unpack[TalkOptions]) -> BlockingSaying:
+        """Say a text, or a sound as a whole; raises as Session.say does."""
+        saying = self._thread.do(lambda: self._session.say(words, **options))
+        return BlockingSaying(saying, self._thread)
+
+    def speak(self, **options: Unpack[TalkOptions]) -> BlockingSaying:
+        """Say something while it is spoken: push() its sound piece by piece, then end()."""
+        saying = self._thread.do(lambda: self._session.speak(**options))
+        return BlockingSaying(saying, self._thread)
+
+    def audio(self, chunks: Iterable[bytes], **options: Unpack[TalkOptions]) -> BlockingSaying:
+        """Say what these pieces of sound are, as they come; returns when they have ended.
+
+        What reading them raises is raised here, and what was said so far is cancelled.
+        """
+        with self.speak(**options) as saying:
+            for sound in chunks:
+                saying.push(sound)
+        return saying
+
+    def happenings(self) -> Iterator[Happening]:
+        """Yield what others say to this session and do, until it is over; see Session.happenings.
+
+        Read it in a thread of its own to talk meanwhile.
+        """
+        return self._thread.each(self._session.happenings())
+
+    def join(self, room: str, *, lang: str = "", name: str = "") -> RoomState:
+        """Enter a room; raises as Session.join does."""
+        return self._thread.call(self._session.join(room, lang=lang, name=name))
+
+    def leave(self) -> None:
+        """Leave the room."""
+        self._thread.do(self._session.leave)
+
+    def tell_played(self, heard: Heard, *, is_over: bool = False) -> None:
+        """Let who spoke see that it is being played here, or was (is_over)."""
+        self._thread.do(lambda: self._session.tell_played(heard, is_over=is_over))
+
+    def close(self, *, flush: bool = True, timeout_s: float | None = None) -> None:
+        """End the session, after running jobs have their results (flush) or at once."""
+        self._thread.call(self._session.close(flush=flush, timeout_s=timeout_s))
 
     async def _pieces(
         self, payload: bytes | str, options: SubmitOptions
@@ -95,14 +249,12 @@ class BlockingSession:
             yield await stream.result()
 
 
-async def _next(
-    pieces: AsyncIterator[JobPartial | JobResult],
-) -> JobPartial | JobResult | None:
-    return await anext(pieces, None)
+async def _next(things: AsyncIterator[T]) -> T | None:
+    return await anext(things, None)
 
 
-async def _close(pieces: AsyncIterator[JobPartial | JobResult]) -> None:
-    close = getattr(pieces, "aclose", None)
+async def _close(things: AsyncIterator[Any]) -> None:
+    close = getattr(things, "aclose", None)
     if close is not None:
         await close()
 

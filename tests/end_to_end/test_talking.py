@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import wraps
 from typing import Any
@@ -23,6 +24,7 @@ from pointsman import (
     SessionError,
     Trunk,
     UiEvent,
+    blocking,
     connect,
 )
 from pointsman.engines import audio
@@ -224,6 +226,62 @@ async def test_results_that_came_while_the_connection_was_lost_are_told_afterwar
             await asyncio.sleep(0)
             cut(session)
             assert (await saying.result()).text == f"word {n} in xh"
+
+
+def talk_without_an_event_loop(address: str) -> None:
+    """The whole of talking in a thread that blocks, with another that listens."""
+    seconds = [b"\x01\x02" * audio.RECOGNITION_RATE] * 2
+    with (
+        blocking.connect(address, src="en", room=ROOM) as ann,
+        blocking.connect(address, src="xj", room=ROOM) as luis,
+        ThreadPoolExecutor(1) as ears,
+    ):
+        saying = ann.say("hello", tgt="xj", services=["nmt"])
+        events = [step.event for step in saying if isinstance(step, UiEvent)]
+        assert saying.result().text == "hello in xj"
+        assert "NMT_DONE" in events
+        assert not saying.failures
+        assert not saying.missed_count
+        ann.join(ROOM, name="Ann")
+        assert len(luis.join(ROOM, name="Luis").members) == 2
+
+        def listen() -> list[Happening]:
+            told = []
+            for happening in luis.happenings():
+                told.append(happening)
+                if isinstance(happening, Heard):
+                    luis.tell_played(happening)
+            return told
+
+        heard = ears.submit(listen)
+        assert ann.audio(seconds, services=["asr", "nmt"]).result().meta["heard"] == "2 s"
+        played = (step for step in ann.happenings() if isinstance(step, UiEvent) and step.listener)
+        assert next(played).listener == luis.session_id
+        with pytest.raises(ZeroDivisionError):
+            ann.audio(b"xx"[1 // n :] for n in (1, 0))
+        with pytest.raises(ValueError, match="16384"):
+            ann.say("x" * 20_000)
+        stopped = ann.speak(services=["asr"])
+        stopped.push(seconds[0])
+        stopped.cancel()
+        with pytest.raises(JobFailed) as failed:
+            stopped.results()
+        assert failed.value.code == "CANCELLED"
+        ann.leave()
+        luis.close()
+        assert luis.is_over
+        assert not ann.is_over
+        assert [one.text for one in heard.result(PATIENCE_S) if isinstance(one, Heard)] == [
+            "2 s in xj"
+        ]
+
+
+@patient
+async def test_the_blocking_client_talks_as_the_other_one_does(
+    service: LiveService, door: str
+) -> None:
+    async with speaker(service, "t-8", "xj"):
+        await asyncio.to_thread(talk_without_an_event_loop, door)
 
 
 @patient
