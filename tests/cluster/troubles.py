@@ -43,6 +43,16 @@ async def kill_instance(fleet: Fleet, dice: Random) -> None:
     fleet.healed(fault)
 
 
+async def end_instance(fleet: Fleet, dice: Random) -> None:
+    """One instance is stopped in order and says so, and comes back after a while."""
+    number = dice.randrange(len(fleet.instances))
+    fault = await fleet.end_in_order(number)
+    await asyncio.sleep(SHORT_S * dice.random())
+    await fleet.start_instance(number)
+    await fleet.all_know_all()
+    fleet.healed(fault)
+
+
 async def kill_worker(fleet: Fleet, dice: Random) -> None:
     """One worker dies with what it has read of its inbox, and is replaced."""
     instance = dice.choice(fleet.instances)
@@ -188,6 +198,7 @@ TROUBLES = (
     Trouble(name="let_time_pass", ids=("R12", "T26"), act=let_time_pass),
     Trouble(name="fail_over", ids=("R5",), act=fail_over),
     Trouble(name="kill_instance", ids=("R9", "P4"), act=kill_instance),
+    Trouble(name="end_instance", ids=("P4",), act=end_instance),
     Trouble(name="cut_off_long", ids=("R7", "T26"), act=cut_off_long, is_long=True),
     Trouble(name="stop_instance", ids=("P6", "T26"), act=stop_instance, is_long=True),
 )

@@ -135,6 +135,21 @@ async def test_an_ended_job_is_remembered_for_its_window_with_its_result(
     assert (await bound(asked, bind(BOB))).outcome == "won"
 
 
+async def test_an_owner_that_goes_leaves_the_result_of_an_ended_job(asked: Asked) -> None:
+    await opened(asked)
+    await bound(asked, bind(ALICE))
+    assert await ended(asked, end(ALICE, 1)) == "done"
+    assert await ended(asked, end(BOB, 1, result=b"forged")) == "fenced"
+    assert (await bound(asked, bind(BOB))).result is None
+    assert await ended(asked, end(ALICE, 1, ok=False, result=b"left")) == "done"
+    found = await bound(asked, bind(BOB))
+    assert (found.outcome, found.ok, found.result) == ("ended", True, b"left")
+    asked.pass_time(290_000)
+    assert (await bound(asked, bind(BOB))).outcome == "ended"
+    asked.pass_time(10_000)
+    assert (await bound(asked, bind(BOB))).outcome == "won", "its window is as it was"
+
+
 async def test_a_released_key_is_free_at_once_and_an_ended_one_is_not(asked: Asked) -> None:
     await opened(asked)
     release = Release(number=22, key=KEY, owner=ALICE, fence=1)

@@ -1,7 +1,7 @@
 """Stories of jobs and sessions that come back elsewhere: restarts, adoption, clients that move."""
 
 import msgspec
-from fleet_harness import LEASE_S, SESSION, Fleet, awaited, count, opened, started
+from fleet_harness import LEASE_S, SESSION, Fleet, Member, awaited, count, opened, started
 from worker_harness import WorkerHarness
 
 from pointsman_shm.config import Config, PoolsConfig
@@ -11,7 +11,7 @@ from pointsman_wire.errors import Code
 from pointsman_wire.lane_messages import CancelJob, JobFence
 from pointsman_wire.messages import Error
 from pointsman_wire.session_messages import JobAccepted, Result, SessionInitAck
-from pointsman_workers.core.events import JournalState, WriteJournal
+from pointsman_workers.core.events import JournalState, Stopped, StopWished, WriteJournal
 from pointsman_workers.journal.entries import Recovered
 from pointsman_workers.journal.replay import Fold, FoundEntry
 
@@ -32,6 +32,69 @@ def written(member: WorkerHarness) -> Recovered:
 def journalled(*names: str) -> Fleet:
     """Instances whose workers write down what they accept."""
     return Fleet(*names, journal=JOURNAL)
+
+
+# -- a worker that is stopped in order
+
+
+def stopped(member: Member, within_s: float = 5.0) -> bool:
+    """Has it ended by itself in that time?"""
+    member.feed(StopWished(member.now_ns + 25_000_000_000))
+    member.fleet.advance(within_s)
+    return any(isinstance(command, Stopped) for command in member.commands)
+
+
+def test_a_worker_that_is_stopped_waits_until_its_last_client_has_its_result() -> None:
+    fleet = Fleet("a", "b")
+    a = fleet["a"]
+    node, client = opened(a)
+    job = started(a, node, client)
+    a.is_held = True
+    node.end(job, b"hola")
+    assert not stopped(a), "Redis has not heard of the end, so nobody was told of it"
+    a.let_go()
+    assert client.one(Result).status == "completed"
+    assert stopped(a, 1.0)
+
+
+def test_a_worker_that_is_stopped_does_not_wait_for_a_redis_that_is_away() -> None:
+    fleet = Fleet("a")
+    a = fleet["a"]
+    node, client = opened(a)
+    job = started(a, node, client)
+    a.is_cut = True
+    node.end(job, b"hola")
+    assert client.one(Result).status == "completed", "its lease holds by its own clock"
+    assert stopped(a)
+
+
+def test_a_result_that_nobody_has_read_is_left_to_others_when_its_worker_is_stopped() -> None:
+    """I11: whoever asks elsewhere gets the end that there was."""
+    fleet = Fleet("a", "b")
+    a = fleet["a"]
+    node, client = opened(a)
+    before = started(a, node, client, "r-1")
+    during = started(a, node, client, "r-2")
+    client.hang_up()
+    node.end(before, b"first")
+    a.feed(StopWished(a.now_ns + 25_000_000_000))
+    node.end(during, b"second")
+    fleet.advance(1.0)
+    assert any(isinstance(command, Stopped) for command in a.commands)
+    a.kill()
+    fleet.tell_members()
+    fleet.advance(1.0)
+    node_b, client_b = opened(fleet["b"])
+    for request_id, job, output in (("r-1", before, b"first"), ("r-2", during, b"second")):
+        client_b.submit(request_id, timeout_s=3600.0)
+        (payload,) = [
+            payload
+            for message, payload in fleet["b"].sent[client_b.connection]
+            if isinstance(message, Result)
+        ]
+        result = client_b.one(Result)
+        assert (result.job_id, result.status, payload) == (job.job_id, "completed", output)
+    assert not node_b.assignments()
 
 
 # -- a worker that restarts

@@ -384,17 +384,3 @@ def test_a_recorder_that_met_its_bound_makes_the_verdict_incomplete() -> None:
     story = good()
     story.tell("agent", "full")
     assert not story.judged(samples_min=2).is_kept
-
-
-def test_fences_of_different_instances_are_not_compared() -> None:
-    """The newest attempt is told among those of one; order, where instances share no fleet."""
-    story = Story()
-    story.begin()
-    story.job("r1", "j1", dispatch=7)
-    story.job("r2", "j2", dispatch=3)
-    assert story.judged().of("I5").state is State.BROKEN
-    story.tell("nemesis", "instances", number=2)
-    assert story.judged().of("I5").state is State.NOT_JUDGED
-    story.node("read", request="r3", job_id="j3", uid="another", dispatch=9)
-    story.job("r3", "j3", dispatch=8)
-    assert story.judged().of("I3").state is State.HELD

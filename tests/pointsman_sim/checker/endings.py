@@ -7,6 +7,9 @@ S = 1_000_000_000
 # A job that its client gave up itself: it ended, and nobody was there to be told how.
 GIVEN_UP = frozenset({"CANCELLED", "SESSION_CLOSED", "CONFLICT"})
 
+# Not how it ended, but that its end is with an instance that is away: to be asked for again.
+OUT_OF_REACH = "SCHEDULER_DEPENDENCY_DOWN"
+
 
 def every_accepted_job_ends(recording: Recording, limits: Limits) -> Verdict:
     """I1: as far as its level survives the faults that struck, and within deadline + T_recover."""
@@ -126,16 +129,17 @@ def ends_are_final(recording: Recording, limits: Limits) -> Verdict:
     """I11: a job that has ended stays as it ended, and a node ends what it started, once."""
     verdict = Verdict(promise="I11", about="a job ends once, and stays as it ended")
     for job in recording.jobs.values():
-        verdict.judged += bool(job.results)
-        for later in job.results[1:]:
-            if later.status == job.results[0].status:
+        ends = [result for result in job.results if result.words != OUT_OF_REACH]
+        verdict.judged += bool(ends)
+        for later in ends[1:]:
+            if later.status == ends[0].status:
                 continue
-            if recording.is_only_at_node(job.job_id, job.results[0].at_ns):
+            if recording.is_only_at_node(job.job_id, ends[0].at_ns):
                 verdict.skip("its end had no room in the journal, and stayed at its node")
                 continue
             shard = recording.shard_of(job.session)
             if not recording.is_lost(job.level, shard, job.asked_at_ns, later.at_ns):
-                words = f"{_name(job)} ended {job.results[0].status} and then {later.status}"
+                words = f"{_name(job)} ended {ends[0].status} and then {later.status}"
                 verdict.breach(later.at_ns, words)
         _judge_origin(recording, job, verdict)
     for attempt in recording.attempts:

@@ -228,6 +228,7 @@ class WorkerCore:
         self._lanes.watch.look()
         if not shard.is_settled:
             self._settling.settle_if_time(shard.now_ns - self._started_ns)
+        may_end = shard.is_stopping and (self._is_drained() or shard.now_ns >= self._stop_at_ns)
         if self._sharing is not None:
             self._sharing.tick()
         if shard.now_ns >= self._mend_at_ns:
@@ -235,7 +236,7 @@ class WorkerCore:
             shard.fleet.own.mend()
             lane_count = sum(lane.is_up for lane in shard.lanes.values())
             shard.setup.memory.stats.gauge(Gauge.LANES, lane_count)
-        if shard.is_stopping and (self._is_drained() or shard.now_ns >= self._stop_at_ns):
+        if may_end:
             shard.outbox.commands.append(Stopped())
         if (drop := shard.journal.tidy()) is not None:
             shard.outbox.commands.append(drop)
@@ -247,6 +248,8 @@ class WorkerCore:
 
     def _is_drained(self) -> bool:
         """Does nothing run, and wait nothing that would be lost?  The journal keeps what waits."""
+        if self._sharing is not None and self._sharing.is_telling:
+            return False
         kept = sum(job.is_open and job.hold is None for job in self.shard.shelved)
         return self.shard.open_job_count == kept
 
@@ -260,7 +263,7 @@ class WorkerCore:
         # Asked to stop once more, those of before are no longer queued.
         self.shard.shelved += shelved
         if self._sharing is not None:
-            self._sharing.leases.say_farewell(shelved)
+            self._sharing.leave(shelved)
 
     # -- events ------------------------------------------------------------------------------
 

@@ -116,6 +116,18 @@ class Sharing:
         assert isinstance(event.message, AttachAnswer), event.message
         self.following.told(event.message, event.payload)
 
+    # -- the end ---------------------------------------------------------------------------------
+
+    def leave(self, shelved: list[Job]) -> None:
+        """This life ends in order: others may run what waits, and give out what is not read."""
+        self.leases.say_farewell(shelved)
+        self.ending.leave_results()
+
+    @property
+    def is_telling(self) -> bool:
+        """Is there anything that must be heard of before we end?  Not while nobody listens."""
+        return self.book.is_up and (self.book.waiting_count > 0 or self.ending.owes_results)
+
     # -- each step -------------------------------------------------------------------------------
 
     def tick(self) -> None:

@@ -172,6 +172,8 @@ def end(store: Store, request: End) -> Ended:
         row.ok, row.result, row.keep = request.ok, request.result, None
         store.put(name, row, max(1, int(request.keep_s * 1000)))
         keep_listed(store, row)
+    elif request.result is not None:
+        row.result = request.result
     return _ended(request, entered, "done")
 
 

@@ -9,7 +9,7 @@ Redis does not answer, a result is given out as long as our lease certainly hold
 after that it waits.  An end that has no answer is told again until it has one.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -21,7 +21,7 @@ from pointsman_wire.coordination.keys import bucket_of
 from pointsman_wire.coordination.requests import End, Ended, Release, RequestKey
 from pointsman_workers.core.lifecycle import JobState
 from pointsman_workers.core.shard import SECOND_NS, Shard
-from pointsman_workers.core.state import Job, Key
+from pointsman_workers.core.state import Job, Key, Session
 from pointsman_workers.journal.book import REDIS
 from pointsman_workers.sharing.keys.bond import Bond, Standing
 from pointsman_workers.sharing.keys.buckets import EndedKey
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 # Above it the oldest is no longer told: its lease lapses by itself.
 UNTOLD_MAX = 100_000
+# Of results that their clients have not read, these go to Redis when we are stopped.
+LEFT_MAX = 1_000
+LEFT_BYTES_MAX = 64 * 1024  # each
 TOLD_AGAIN_A_TICK_MAX = 256
 LEASE_MARGIN = 0.8  # of a lease that was not renewed, this much is certainly left to us
 _GOOD = (JobState.COMPLETED, JobState.COMPLETED_NO_TEXT)
@@ -44,6 +47,19 @@ class Ending(msgspec.Struct, eq=False, kw_only=True):
     bond: Bond
     is_told: bool = False  # the client has the result
     is_asked: bool = False
+
+
+def _unread(sessions: Iterable[Session]) -> Iterator[Job]:
+    """Ended jobs whose clients may not have their results."""
+    for session in sessions:
+        yield from session.unread.values()
+        for item in (session.held or {}).values():
+            if isinstance(item, Job):
+                yield item
+
+
+def _no_matter(_: Ended) -> None:
+    """Where it is not left, its clients wait for our next life."""
 
 
 class EndingDesk:
@@ -59,6 +75,11 @@ class EndingDesk:
         assert settings is not None
         self._lease_ns = int(settings.lease_s * SECOND_NS)
         self._window_s = shard.config.jobs.window_s
+
+    @property
+    def owes_results(self) -> bool:
+        """Are there results that clients get only when the fleet knows of their ends?"""
+        return any(not ending.is_told for ending in self._untold.values())
 
     @property
     def untold_count(self) -> int:
@@ -131,17 +152,31 @@ class EndingDesk:
     def _tell(self, ending: Ending) -> None:
         job, book, bond = ending.job, self.sharing.book, ending.bond
         ending.is_asked = True
-        request = End(
+        request = self._end_of(job, bond)
+        book.ask(request, partial(self._answered, ending), bond.bucket)
+
+    def _end_of(self, job: Job, bond: Bond) -> End:
+        book = self.sharing.book
+        is_left = self.shard.is_stopping and len(job.output) <= LEFT_BYTES_MAX
+        return End(
             book.next_number(),
             key=RequestKey(*job.key),
             owner=book.owner,
             fence=bond.fence,
             ok=job.state in _GOOD,
             keep_s=self._window_s,
-            result=encode_result(job) if job.durability == REDIS else None,
+            result=encode_result(job) if is_left or job.durability == REDIS else None,
             seen=book.seen(bond.bucket),
         )
-        book.ask(request, partial(self._answered, ending), bond.bucket)
+
+    def leave_results(self) -> None:
+        """We are being stopped: what clients have not read they may ask others for."""
+        for job in islice(_unread(self.shard.sessions.values()), LEFT_MAX):
+            bond = job.bond
+            if bond is None or bond.standing is not Standing.OVER or not bond.fence:
+                continue
+            if job.durability != REDIS and len(job.output) <= LEFT_BYTES_MAX:
+                self.sharing.book.ask(self._end_of(job, bond), _no_matter, bond.bucket)
 
     def _answered(self, ending: Ending, answer: Ended) -> None:
         ending.is_asked = False

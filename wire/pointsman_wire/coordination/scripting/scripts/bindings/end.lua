@@ -15,6 +15,9 @@ if binding.owner ~= ARGV[5] or binding.fence ~= tonumber(ARGV[6]) then
   return {'fenced', generation, counter}
 end
 if binding.state == 'FINISHED' or binding.state == 'RELEASED' then
+  if ARGV[10] == '1' then
+    redis.call('HSET', KEYS[2], 'result', ARGV[11]) -- its owner goes, and leaves it here
+  end
   return {'done', generation, counter}
 end
 redis.call('HSET', KEYS[2], 'state', ARGV[7], 'ok', ARGV[8])
