@@ -194,6 +194,7 @@ class WorkerCore:
         shard.now_ns = clock_ns - self._late_ns
         shard.fleet.now_ns = shard.now_ns
         shard.fleet.clock_ns = clock_ns
+        shard.fleet.sample = None
         if self._started_ns < 0:
             self._started_ns = shard.now_ns
 

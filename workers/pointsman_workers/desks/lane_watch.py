@@ -209,9 +209,9 @@ class LaneWatch:
         fleet = shard.fleet
         is_shown = lane.is_up and not lane.is_stuck
         if is_shown and lane.full_until_ns:
-            fleet.lane_generations[lane.row] = NO_ROOM_FOR_US
+            fleet.set_lane(lane.row, NO_ROOM_FOR_US)
             return
         if is_shown and self._is_hidden(lane):
             for kind in shard.waiting.kinds:
                 kind.full_until_ns = 0
-        fleet.lane_generations[lane.row] = lane.generation if is_shown else 0
+        fleet.set_lane(lane.row, lane.generation if is_shown else 0)

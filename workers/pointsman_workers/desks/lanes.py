@@ -169,7 +169,7 @@ class LaneDesk:
     def _forget_connection(self, lane: Lane) -> None:
         lane.connection = None
         lane.is_up = False
-        self.shard.fleet.lane_generations[lane.row] = 0
+        self.shard.fleet.set_lane(lane.row, 0)
         lane.lost_at_ns = self.shard.now_ns
         lane.next_assignment = 1
         lane.unacknowledged.clear()

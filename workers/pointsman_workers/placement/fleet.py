@@ -1,7 +1,8 @@
 """The reading view of the fleet: one pinned snapshot, its index, and the words of shared memory.
 
 A step refreshes at most once, before anything else; all placements of the step then use the same
-snapshot.  Words (standing, load, ledger) are always read as they are now.
+snapshot.  Words (standing, load, ledger) are read as they are now, once for a sample; whether they
+still hold, the reservation looks.
 """
 
 from array import array
@@ -9,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import chain
+from typing import TYPE_CHECKING
 
 from pointsman_shm.memory.rows import CLASS_MASK, CLASS_SHIFT, GENERATION_SHIFT
 from pointsman_shm.memory.stats import StatsPage
@@ -26,6 +28,9 @@ from pointsman_workers.placement.paces import Paces
 from pointsman_workers.placement.ranking import ANYWHERE, ANYWHERE_STALE, Judgement, Ranking
 from pointsman_workers.placement.room import Room
 from pointsman_workers.placement.trail import Leg
+
+if TYPE_CHECKING:
+    from pointsman_workers.placement.selection import Sample
 
 
 class Fleet:
@@ -55,6 +60,7 @@ class Fleet:
         self.draws = Draws(seed)
         self.former_names = FormerNames()
         self.trail: list[Leg] = []  # what the decision that is being made has looked at
+        self.sample: Sample | None = None  # of this turn, for the next job of its kind
         self.tally: dict[int, int] = defaultdict(int)  # what this step counts, by counter
         # For each session decision that is really made: what it took is told.
         self.stopwatch: Callable[[], int] = int
@@ -226,6 +232,11 @@ class Fleet:
             for mark in self.snapshot.marks_of(row)
         )
 
+    def set_lane(self, row: int, generation: int) -> None:
+        """From now on our lane is up to this generation; 0 and NO_ROOM_FOR_US: see above."""
+        self.lane_generations[row] = generation
+        self.sample = None
+
     def free_slots(self) -> dict[int, int]:
         """By pool: about how many slots are free."""
         return {
@@ -238,6 +249,7 @@ class Fleet:
 
     def change_room(self, row: int, slots: int) -> None:
         """This worker has given back (or, negative, taken) slots of this row."""
+        self.sample = None
         if self.has_weighted_pools:
             for pool_id in self.pools_of(row):
                 self.room.change(pool_id, slots)
@@ -245,6 +257,7 @@ class Fleet:
     def release(self, row: int) -> bool:
         """Give a slot back; False when the ledger says that none was held."""
         self.release_count += 1
+        self.sample = None
         if self.has_weighted_pools:
             self.change_room(row, +1)
         return self.own.release(row)

@@ -8,7 +8,8 @@ again, by the same function, and must come out the same.
     Ranking     what only this decision weighs beside: once per decision, usually ANYWHERE
 """
 
-from collections.abc import Callable, Iterable, Set
+from collections.abc import Callable, Sequence, Set
+from math import inf
 from operator import itemgetter
 
 import msgspec
@@ -45,6 +46,7 @@ NO_ROOM_FOR_US = 1 << 16
 BEST_COUNT = 4  # the weighted choice is among so many
 WEIGHT_MIN = 0.05  # of the worst of them
 WORDS_KEPT_MAX = 4096
+CANNOT = inf  # in place of a score
 
 _score = itemgetter(0)
 
@@ -91,20 +93,30 @@ ANYWHERE = Ranking()
 ANYWHERE_STALE = Ranking(is_stale=True)
 
 
-def rank(readings: Iterable[Reading], judgement: Judgement, ranking: Ranking) -> list[Scored]:
-    """Return the candidates that pass every check, best first; ties keep their draw order.
+def scores_of(readings: Sequence[Reading], judgement: Judgement) -> list[float]:
+    """Return the score of each reading, CANNOT for those that fail a check.
 
     The score is rules.load.score, written out here because this runs per candidate; with floats
     alone the interpreter multiplies and subtracts without looking for how.
     """
-    if ranking.is_stale:
-        return _rank_without_reports(list(readings), judgement, ranking)
     known_slots = judgement.slots.get
-    scored = [
-        ((slowness * (held + (load >> 16 & 0xFFFF) + 1.0) - 1.0) / slots, row, word)
-        for row, word, load, held, lane_generation, slowness in readings
+    return [
+        (slowness * (held + (load >> 16 & 0xFFFF) + 1.0) - 1.0) / slots
         if held < (slots := known_slots(word) or judgement.slots_of(row, word))
         and lane_generation == word >> GENERATION_SHIFT
+        else CANNOT
+        for row, word, load, held, lane_generation, slowness in readings
+    ]
+
+
+def rank(readings: Sequence[Reading], judgement: Judgement, ranking: Ranking) -> list[Scored]:
+    """Return the candidates that pass every check, best first; ties keep their draw order."""
+    if ranking.is_stale:
+        return _rank_without_reports(readings, judgement, ranking)
+    scored = [
+        (score, reading[0], reading[1])
+        for score, reading in zip(scores_of(readings, judgement), readings, strict=True)
+        if score < CANNOT
     ]
     if ranking.excluded:
         scored = [found for found in scored if found[1] not in ranking.excluded]
@@ -115,7 +127,7 @@ def rank(readings: Iterable[Reading], judgement: Judgement, ranking: Ranking) ->
 
 
 def _rank_without_reports(
-    readings: list[Reading], judgement: Judgement, ranking: Ranking
+    readings: Sequence[Reading], judgement: Judgement, ranking: Ranking
 ) -> list[Scored]:
     """Rank by own counts alone; the standing words stay as they were read, for the reservation."""
     words = {reading[0]: reading[1] for reading in readings}

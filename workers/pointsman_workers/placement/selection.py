@@ -8,6 +8,12 @@ milliseconds or until a slot of the kind is freed.
 
 A candidate is judged by one standing word (state, flags, class, generation and slots in one load),
 its load word and its ledger sum; no object per candidate is touched.
+
+Jobs of one kind that come in one turn share samples (batch sampling: Ousterhout, Wendell, Zaharia,
+Stoica: Sparrow, SOSP 2013), four readings or more for each; where a sample is all candidates, as
+many as it has readings, because nobody is missed by that.  A sample ends with the turn, and when
+this worker takes or gives back a slot otherwise, or a lane comes or goes; what others do shows when
+a slot is reserved.
 """
 
 from array import array
@@ -21,6 +27,8 @@ from pointsman_shm.memory.stats_names import Counter
 from pointsman_workers.placement.fleet import Fleet
 from pointsman_workers.placement.kinds import Kind, Round, Walk
 from pointsman_workers.placement.ranking import (
+    ANYWHERE,
+    CANNOT,
     CHOOSABLE,
     CHOOSABLE_IF_MARKED_MASK,
     CHOOSABLE_MASK,
@@ -30,6 +38,7 @@ from pointsman_workers.placement.ranking import (
     Reading,
     Scored,
     rank,
+    scores_of,
 )
 from pointsman_workers.placement.trail import (
     FIRST_TOOK_IT,
@@ -43,6 +52,7 @@ from pointsman_workers.placement.trail import (
 )
 
 WALK_BUDGET = 256
+READINGS_A_JOB_MIN = 4
 WALK_CHUNK = 32
 FULL_MEMORY_NS = 5_000_000
 NO_ROW = -1
@@ -98,10 +108,68 @@ def take(
         fleet.tally[_ATTEMPT_NO_ROOM if outcomes else _ATTEMPT_NOBODY] += 1
         return None
     fleet.tally[_ATTEMPT_OK] += 1
+    fleet.sample = None
     at = len(outcomes)
     score, row, word = scored[at - 1]
     runner_up = scored[at][1] if at < candidates else NO_ROW
     return Choice(row, word, asked[0], score, candidates, runner_up)
+
+
+class Sample(msgspec.Struct, gc=False):
+    """What was read of one sample, for some jobs of one kind."""
+
+    kind: Kind
+    asked: Asked
+    readings: list[Reading]  # in draw order
+    scores: list[float]  # of each; CANNOT once it was asked in vain
+    jobs_left: int
+    taken_at: int = -1  # which of them the last job took; its reading is brought up to date late
+
+
+def take_from(fleet: Fleet, sample: Sample) -> Choice | None:
+    """Reserve the best of a sample that still has room; as `take`, without a list to sort.
+
+    The first of the least scores is the best: ties keep their draw order.
+    """
+    readings, scores, tally = sample.readings, sample.scores, fleet.tally
+    outcomes = NOBODY
+    candidates = len(scores) - scores.count(CANNOT)
+    sample.jobs_left -= 1
+    while (score := min(scores)) < CANNOT:
+        at = scores.index(score)
+        row, word = readings[at][:2]
+        outcome = fleet.own.reserve(row, fleet.standing, word)
+        tally[_OUTCOME_COUNTERS[outcome]] += 1
+        scores[at] = CANNOT
+        if outcome is _OK:
+            outcomes = (*outcomes, outcome.value) if outcomes else FIRST_TOOK_IT
+            fleet.trail.append((sample.asked, outcomes, readings, ANYWHERE, sample.kind))
+            tally[_ATTEMPT_OK] += 1
+            fleet.sample = sample if sample.jobs_left else None
+            sample.taken_at = at
+            runner_up = NO_ROW
+            if (following := min(scores)) < CANNOT:
+                runner_up = readings[scores.index(following)][0]
+            return Choice(row, word, sample.asked[0], score, candidates, runner_up)
+        outcomes += (outcome.value,)
+    fleet.trail.append((sample.asked, outcomes, readings, ANYWHERE, sample.kind))
+    tally[_ATTEMPT_NO_ROOM if outcomes else _ATTEMPT_NOBODY] += 1
+    return None
+
+
+def take_again(fleet: Fleet, kind: Kind, pool: int | None, sample: Sample) -> Choice | None:
+    """Reserve one more of the last sample, if it is of this kind and pool and still has one.
+
+    One sample is not the pool, so nothing is concluded when it does not.
+    """
+    fleet.sample = None
+    if sample.kind is not kind or sample.asked[0] != pool:
+        return None
+    at = sample.taken_at
+    row, word, load, held, lane_generation, slowness = sample.readings[at]
+    sample.readings[at] = reading = (row, word, load, held + 1, lane_generation, slowness)
+    sample.scores[at] = scores_of((reading,), kind.judgement)[0]
+    return take_from(fleet, sample)
 
 
 def reserve_in_turn(fleet: Fleet, scored: list[Scored]) -> Outcomes:
@@ -130,6 +198,12 @@ def search(
     if walk is None and memory.full_until_ns and is_known_full(fleet, memory, pools):
         return None
     if walk is None or walk.pools != pools:
+        sample = fleet.sample
+        if sample is not None and ranking is ANYWHERE and pools:
+            choice = take_again(fleet, kind, pools[0], sample)
+            if choice is not None:
+                memory.walk = None
+                return choice
         # Nearly always the first sample of the first pool is enough, and no walk is begun.
         candidates = kind.lists.get(pools[0]) if pools else fleet.nobody
         if candidates is None:
@@ -194,7 +268,15 @@ def _sample(
 ) -> Choice | None:
     draws = fleet.draws
     rows = draws.sample(candidates, fleet.sample_size)
-    return take(fleet, kind, ranking, rows, (pool, SAMPLE, len(candidates), draws.counter))
+    asked = (pool, SAMPLE, len(candidates), draws.counter)
+    if ranking is not ANYWHERE:
+        return take(fleet, kind, ranking, rows, asked)
+    readings = read(fleet, kind, rows)
+    scores = scores_of(readings, kind.judgement)
+    jobs = len(readings)
+    if jobs < len(candidates):
+        jobs = max(1, jobs // READINGS_A_JOB_MIN)
+    return take_from(fleet, Sample(kind, asked, readings, scores, jobs))
 
 
 def _go_on(

@@ -1,0 +1,108 @@
+"""Samples that jobs of one turn share: as good as samples of their own, and told as truly."""
+
+from collections import Counter
+
+from explain.told import fleet_of, the_one
+from worker_harness import SECOND_NS, Host, Node, WorkerHarness
+
+from pointsman_shm.config import Config
+from pointsman_shm.memory.ledger import Ledger, OwnLedger, Reserve
+from pointsman_wire.lane_messages import Assign
+from pointsman_wire.link import Closed, Frame, Received
+from pointsman_wire.session_messages import Submit
+from pointsman_workers.placement.selection import NO_ROW
+
+
+class Racer(OwnLedger):
+    """Worker 0, whose first reservation is followed by one of worker 1 in another row."""
+
+    stolen = NO_ROW
+
+    def __init__(self, ledger: Ledger) -> None:
+        super().__init__(ledger, 0)
+        self.other = OwnLedger(ledger, 1)
+
+    def reserve(self, row: int, standing_column: memoryview, standing_word: int) -> Reserve:
+        """Reserve; the other one takes another slot then."""
+        outcome = super().reserve(row, standing_column, standing_word)
+        if self.stolen == NO_ROW:
+            self.stolen = 5 if row != 5 else 6
+            self.other.reserve(self.stolen, standing_column, standing_column[self.stolen])
+        return outcome
+
+
+def submits(first: int, count: int) -> list[Frame]:
+    """Requests of one kind."""
+    return [
+        (Submit(request_id=f"r-{n}", services=["nmt"], src_lang="en", tgt_lang="es"), b"x")
+        for n in range(first, first + count)
+    ]
+
+
+def given(harness: WorkerHarness, nodes: list[Node]) -> Counter[int]:
+    """How many jobs each row has got since the last look."""
+    return Counter({row: len(harness.take(n.connection, Assign)) for row, n in enumerate(nodes)})
+
+
+def test_jobs_of_one_turn_share_samples_and_replays_of_each_come_out_the_same() -> None:
+    harness, nodes = fleet_of(20, slots=2)
+    connection = harness.open_session().connection
+    draws = harness.core.shard.fleet.draws
+    drawn_before = draws.counter
+    harness.feed(Received(connection, submits(1, 12)))
+    assert draws.counter - drawn_before == 6 + 2, "two jobs a sample, and two session decisions"
+    assert sum(given(harness, nodes).values()) == 12
+    for number in range(1, 13):
+        view = the_one(harness, f"r-{number}")
+        assert view.replay is not None
+        assert view.replay.equal, view.replay.differences
+
+
+def test_a_sample_of_everybody_serves_a_job_for_each() -> None:
+    harness, nodes = fleet_of(8, slots=2)
+    connection = harness.open_session().connection
+    harness.feed(Received(connection, submits(1, 16)))
+    assert harness.core.shard.fleet.draws.counter == 2 + 2
+    assert given(harness, nodes) == dict.fromkeys(range(8), 2)
+
+
+def test_a_turn_of_its_own_has_a_sample_of_its_own() -> None:
+    harness, _ = fleet_of(20, slots=2)
+    connection = harness.open_session().connection
+    for number in (1, 2):  # the session decides for its pool, and finds that it keeps it
+        harness.feed(Received(connection, submits(number, 1)))
+    draws = harness.core.shard.fleet.draws
+    drawn_before = draws.counter
+    for number in range(3, 8):
+        harness.feed(Received(connection, submits(number, 1)))
+    assert draws.counter - drawn_before == 5
+
+
+def test_a_lane_that_breaks_amid_a_turn_gets_nothing_of_the_rest_of_it() -> None:
+    harness, nodes = fleet_of(8, slots=8)
+    connection = harness.open_session().connection
+    broken = Closed(nodes[3].connection)
+    first, rest = submits(1, 1), submits(2, 24)
+    harness.feed(Received(connection, first), broken, Received(connection, rest))
+    got = given(harness, nodes)
+    assert sum(got.values()) == 25
+    assert got[3] <= 1, "what came before it broke"
+    assert max(got.values()) <= 4
+
+
+def test_what_another_worker_took_meanwhile_is_not_taken_a_second_time() -> None:
+    host = Host(Config(), worker_count=2)
+    for row in range(8):
+        host.node(row)
+    host.publish(SECOND_NS)
+    harness = WorkerHarness(host)
+    harness.feed()
+    nodes = [harness.open_lane(row) for row in range(8)]
+    connection = harness.open_session().connection
+    racer = Racer(host.ledger)
+    harness.core.shard.fleet.own = racer
+    harness.feed(Received(connection, submits(1, 8)))
+    got = given(harness, nodes)
+    assert got[racer.stolen] == 0
+    assert sum(got.values()) == 7
+    assert harness.core.shard.waiting.count == 1
