@@ -9,7 +9,6 @@ it was, and requests the server does not know are submitted again under their id
 
 import asyncio
 import os
-from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from types import TracebackType
@@ -30,6 +29,7 @@ from pointsman.options import (
     submit_message,
 )
 from pointsman.results import JobPartial, JobResult, job_partial, job_result, request_error
+from pointsman.talking.backlog import Backlog
 from pointsman.talking.hearing import Happening, Heard
 from pointsman.talking.options import TalkOptions, chunk_message, utterance_message
 from pointsman.talking.saying import Chunks, Saying
@@ -116,17 +116,17 @@ class JobStream(PendingJob):
 
     def __init__(self, shell: ClientShell, session: OpenedSession) -> None:
         super().__init__(shell, session)
-        # Pieces that came faster than they were read, and were dropped.
-        self.missed_count = 0
-        self._pieces: deque[JobPartial] = deque(maxlen=PARTIALS_KEPT_MAX)
-        self._news = asyncio.Event()
-        self.outcome.add_done_callback(lambda _: self._news.set())
+        self._pieces = Backlog[JobPartial](PARTIALS_KEPT_MAX)
+        self.outcome.add_done_callback(lambda _: self._pieces.end())
+
+    @property
+    def missed_count(self) -> int:
+        """How many pieces came faster than they were read, and were dropped."""
+        return self._pieces.missed_count
 
     def partial(self, partial: Partial, payload: bytes) -> None:
         """Keep a piece for the reader."""
-        self.missed_count += len(self._pieces) == PARTIALS_KEPT_MAX
-        self._pieces.append(job_partial(partial, payload))
-        self._news.set()
+        self._pieces.put(job_partial(partial, payload))
 
     async def result(self) -> JobResult:
         """Return the whole result.  Raises JobRefused, JobFailed, JobExpired, JobCancelled."""
@@ -136,17 +136,15 @@ class JobStream(PendingJob):
         return self
 
     async def __anext__(self) -> JobPartial:
-        while not self._pieces:
-            if self.outcome.done():
-                self.outcome.result()
-                raise StopAsyncIteration
-            self._news.clear()
-            try:
-                await self._news.wait()
-            except asyncio.CancelledError:
-                self.cancel()
-                raise
-        return self._pieces.popleft()
+        try:
+            piece = await self._pieces.next()
+        except asyncio.CancelledError:
+            self.cancel()
+            raise
+        if piece is None:
+            self.outcome.result()
+            raise StopAsyncIteration
+        return piece
 
     async def __aenter__(self) -> "JobStream":
         return self

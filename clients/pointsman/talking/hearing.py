@@ -1,13 +1,13 @@
 """What a session hears of others: what they say, the steps of it, who is in the room."""
 
 import asyncio
-from collections import deque
 from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
 
 from pointsman.errors import SessionError
+from pointsman.talking.backlog import Backlog
 from pointsman_wire.messages import Error, ErrorInfo
 from pointsman_wire.session_messages import MissingResult, Result
 from pointsman_wire.talk.talk_messages import RoomState, UiEvent
@@ -56,10 +56,7 @@ class Ears:
 
     def __init__(self) -> None:
         self.room = RoomState()
-        self.missed_count = 0
-        self._kept: deque[Happening] = deque(maxlen=HEARD_KEPT_MAX)
-        self._news = asyncio.Event()
-        self._is_over = False
+        self._kept = Backlog[Happening](HEARD_KEPT_MAX)
         self._entering: dict[str, asyncio.Future[RoomState]] = {}
 
     def take(self, message: UiEvent | Result | RoomState | Error, payload: bytes) -> None:
@@ -75,26 +72,18 @@ class Ears:
 
     def keep(self, happening: Happening) -> None:
         """Keep it for the reader."""
-        self.missed_count += len(self._kept) == HEARD_KEPT_MAX
-        self._kept.append(happening)
-        self._news.set()
+        self._kept.put(happening)
 
     def over(self) -> None:
         """The session is over."""
-        self._is_over = True
-        self._news.set()
+        self._kept.end()
         for entering in self._entering.values():
             entering.cancel()
 
     async def read(self) -> AsyncIterator[Happening]:
         """Yield what is heard, until the session is over."""
-        while True:
-            while self._kept:
-                yield self._kept.popleft()
-            if self._is_over:
-                return
-            self._news.clear()
-            await self._news.wait()
+        while (happening := await self._kept.next()) is not None:
+            yield happening
 
     # ---- rooms
 

@@ -8,13 +8,13 @@ for result in await saying.results(): # one for each language
 """
 
 import asyncio
-from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Iterable
 from types import TracebackType
 from typing import Protocol
 
 from pointsman.errors import JobFailed, JobRefused
 from pointsman.results import JobPartial, JobResult, job_partial, job_result, request_error
+from pointsman.talking.backlog import Backlog
 from pointsman_wire.messages import ErrorInfo
 from pointsman_wire.session_messages import AcceptedJob, Partial, Progress, Result
 from pointsman_wire.talk.talk_messages import UiEvent
@@ -44,19 +44,21 @@ class Saying:
         self.utterance_id = utterance_id
         # Refusals and failures of single jobs, by request id; others may have gone well.
         self.failures: dict[str, JobRefused | JobFailed] = {}
-        # Steps that came faster than they were read, and were dropped.
-        self.missed_count = 0
         self.ticket = 0
         self._voice = voice
         self._results: list[JobResult] = []
         self._acceptances: dict[str, AcceptedJob] = {}
-        self._steps: deque[Step] = deque(maxlen=STEPS_KEPT_MAX)
-        self._news = asyncio.Event()
+        self._steps = Backlog[Step](STEPS_KEPT_MAX)
         self._feeding: asyncio.Task[None] | None = None
         self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._over.add_done_callback(self._ended)
 
     # ---- for users
+
+    @property
+    def missed_count(self) -> int:
+        """How many steps came faster than they were read, and were dropped."""
+        return self._steps.missed_count
 
     def push(self, sound: bytes) -> None:
         """Speak on: raw samples, or the next bytes of a WAV file."""
@@ -95,12 +97,10 @@ class Saying:
         return self
 
     async def __anext__(self) -> Step:
-        while not self._steps:
-            if self._over.done():
-                raise StopAsyncIteration
-            self._news.clear()
-            await self._news.wait()
-        return self._steps.popleft()
+        step = await self._steps.next()
+        if step is None:
+            raise StopAsyncIteration
+        return step
 
     async def __aenter__(self) -> "Saying":
         return self
@@ -147,16 +147,11 @@ class Saying:
         if isinstance(step, AcceptedJob):
             self._acceptances[step.request_id] = step
         else:
-            self._keep(step)
+            self._steps.put(step)
 
     def partial(self, partial: Partial, payload: bytes) -> None:
         """Keep a piece of a result for the reader."""
-        self._keep(job_partial(partial, payload))
-
-    def _keep(self, step: Step) -> None:
-        self.missed_count += len(self._steps) == STEPS_KEPT_MAX
-        self._steps.append(step)
-        self._news.set()
+        self._steps.put(job_partial(partial, payload))
 
     def came(self, result: Result, payload: bytes) -> None:
         """Keep a result, or what became of it."""
@@ -179,7 +174,7 @@ class Saying:
             self._over.set_result(None)
 
     def _ended(self, over: asyncio.Future[None]) -> None:
-        self._news.set()
+        self._steps.end()
         if self._feeding is not None and not self._feeding.done():
             self._feeding.cancel()
         if not over.cancelled():
