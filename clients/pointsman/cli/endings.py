@@ -2,7 +2,7 @@
 
 0    everything came through
 1    something failed: no service there, a lost connection, a job that ended in an error
-2    wrong usage: an unknown option, a value or file that cannot be used
+2    wrong usage: an unknown option, a value or file that cannot be used, a name that nobody has
 3    no node took the job: none can do it, or all were busy for too long
 75   (serve) shared memory is full
 130  stopped with Ctrl-C
