@@ -2,11 +2,17 @@
 
 A pinned server needs no authority: what it must have is the very key.  The check is part of the
 handshake, so whoever uses the context sends nothing to another server, not even its first byte.
+
+Who comes back shows the ticket that it was given before (RFC 8446, 2.2): the handshake then needs
+no signatures and no certificates, of which a storm of returning nodes would cost a server the most.
+A ticket is of use where it was issued, so at one of several workers; elsewhere, and when it is old,
+the handshake is a full one.
 """
 
 import hmac
 import ssl
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -45,17 +51,51 @@ def trusting_context(trust: Trust) -> ssl.SSLContext:
 
     With a pin the server's name is not looked at: its key is known.  Raises PinError, OSError.
     """
+    context = _Returning(ssl.PROTOCOL_TLS_CLIENT)
     if trust.pin:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE  # instead of an authority the key itself
         context.sslobject_class = _pinned_object(read_pin(trust.pin))
+    elif trust.ca:
+        context.load_verify_locations(cafile=str(trust.ca))
     else:
-        context = ssl.create_default_context(cafile=str(trust.ca) if trust.ca else None)
+        context.load_default_certs()
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     if trust.certificate is not None:
         context.load_cert_chain(trust.certificate)
     return context
+
+
+class _Returning(ssl.SSLContext):
+    """Shows the ticket of its latest connection when it opens the next one to the same name.
+
+    Tickets come after the handshake, with what is read first; so the latest connection is kept and
+    asked when it matters.  One context is for one server.
+    """
+
+    _latest: ssl.SSLObject | None = None
+
+    def wrap_bio(
+        self,
+        incoming: ssl.MemoryBIO,
+        outgoing: ssl.MemoryBIO,
+        server_side: bool = False,
+        server_hostname: str | bytes | None = None,
+        session: ssl.SSLSession | None = None,
+    ) -> ssl.SSLObject:
+        """Begin a connection; the event loops open all of theirs by this."""
+        latest = self._latest
+        if session is None and latest is not None and latest.server_hostname == server_hostname:
+            shown = latest.session
+            session = shown if shown is not None and shown.has_ticket else None
+        made = super().wrap_bio(incoming, outgoing, server_side, server_hostname, session)
+        self._latest = made
+        return made
+
+    def load_cert_chain(self, *files: Any, **options: Any) -> None:
+        """Show another certificate, so no ticket: it would stand for the former one."""
+        self._latest = None
+        super().load_cert_chain(*files, **options)
 
 
 def _pinned_object(digest: bytes) -> type[ssl.SSLObject]:
