@@ -2,7 +2,7 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -54,8 +54,8 @@ class Yard:
 
 
 @pytest.fixture(scope="module")
-def yard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
-    yield Yard(tmp_path_factory.mktemp("yard"))
+def yard(tmp_path_factory: pytest.TempPathFactory) -> Yard:
+    return Yard(tmp_path_factory.mktemp("yard"))
 
 
 @asynccontextmanager
@@ -87,6 +87,14 @@ async def come(port: int, context: ssl.SSLContext) -> tuple[str, bool]:
         is_short = bool(writer.get_extra_info("ssl_object").session_reused)
         writer.transport.abort()
         return name, is_short
+
+
+async def is_refused(port: int, context: ssl.SSLContext) -> bool:
+    """Is who comes so told nothing?  In TLS 1.3 a client hears of it when it reads."""
+    try:
+        return (await come(port, context))[0] == ""
+    except (ssl.SSLError, ConnectionError):
+        return True
 
 
 async def test_x2_clients_and_nodes_that_come_back_show_their_tickets(yard: Yard) -> None:
@@ -139,6 +147,4 @@ async def test_e1_a_certificate_of_a_foreign_authority_gets_no_ticket(yard: Yard
     context = trusting_context(Trust(pin=yard.pin, certificate=foreign))
     async with serving(yard.server) as port:
         for _ in range(2):
-            with pytest.raises((ssl.SSLError, ConnectionError, AssertionError)):
-                name, _ = await come(port, context)
-                assert name, "hung up on"
+            assert await is_refused(port, context)

@@ -1,4 +1,7 @@
-"""A whole service with a TLS port: enrol, serve, renew, revoke, as an operator does it."""
+"""A whole service with a TLS port: enrol, serve, renew, revoke, as an operator does it.
+
+It runs under the filter of system calls that its units have, so all of this shows H2 as well.
+"""
 
 import asyncio
 import json
@@ -11,7 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from time import monotonic
 
+import psutil
 import pytest
+from secure.system_calls import IS_POSSIBLE, UNIT, allowed, filtered_python
 
 from pointsman import Job, Node, NodeRefused, SessionError, Unreachable, connect
 from pointsman.secure.wall_clock import wall_clock_s
@@ -102,9 +107,30 @@ def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
     config.write_text(CONFIG)
     config.chmod(0o600)
     before = threading.active_count()
-    with running_service(workers=WORKERS, config=config) as service:
+    with pytest.MonkeyPatch.context() as patched:
+        if IS_POSSIBLE:
+            patched.setattr(sys, "executable", filtered_python(config.parent))
+        running = running_service(workers=WORKERS, config=config)
+        service = running.__enter__()
+    try:
         yield Door(service)
+    finally:
+        running.__exit__(None, None, None)
     assert threading.active_count() <= before + 1
+
+
+@pytest.mark.skipif(not IS_POSSIBLE, reason="no libseccomp or no systemd-analyze here")
+def test_h2_every_process_of_the_service_is_left_with_the_calls_of_its_unit(door: Door) -> None:
+    """And what the tests of this module do with the service, it does under that filter."""
+    first = door.service.process.pid
+    everybody = [psutil.Process(first), *psutil.Process(first).children(recursive=True)]
+    assert len(everybody) >= 2 + WORKERS
+    for process in everybody:
+        told = Path(f"/proc/{process.pid}/status").read_text()
+        assert re.search(r"^Seccomp:\t2$", told, re.MULTILINE), process
+        assert re.search(r"^NoNewPrivs:\t1$", told, re.MULTILINE), process
+    forbidden = {"ptrace", "mount", "bpf", "init_module", "setuid", "reboot", "kexec_load"}
+    assert not allowed(UNIT.read_text()) & forbidden
 
 
 async def test_a_node_enrols_serves_renews_and_is_gone_when_revoked(
