@@ -7,6 +7,7 @@ would show it, are measured by bench/decisions.py.
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from types import FrameType
 
 import pytest
@@ -44,7 +45,7 @@ def decisions(node_count: int) -> list[int]:
     client = yard.own_client()
     counts = []
     for number in range(DECISIONS):
-        counts.append(calls_of(lambda number=number: client.submit(f"r-{number}")))
+        counts.append(calls_of(partial(client.submit, f"r-{number}")))
         yard.harness.now_ns += 1_000_000
     placed = [yard.harness.take(node.connection, Assign) for node in yard.nodes.values()]
     assert sum(map(len, placed)) == DECISIONS

@@ -15,6 +15,7 @@ from pointsman_wire.link import Connection
 from pointsman_wire.messages import Error, Message
 from pointsman_wire.order_messages import Introduction, Revoked
 from pointsman_wire.preamble import Secured
+from pointsman_wire.secure.grants import Grant
 
 NOW_S = (START_NS + WALL_OFFSET_NS) // SECOND
 LIFE_S = 1_000
@@ -28,9 +29,11 @@ class Signs:
     address = "10.0.0.9:7443"
     lasts_s = LIFE_S
 
-    def sign(self, request: bytes, name: str, pool: str, now_s: int) -> bytes | None:
+    def sign(self, request: bytes, grant: Grant, now_s: int) -> bytes | None:
         digest = self.key_digest(request)
-        return None if digest is None else f"{name}/{pool}/{now_s}/{digest.hex()}".encode()
+        if digest is None:
+            return None
+        return f"{grant.name}/{grant.pool}/{now_s}/{digest.hex()}/{grant.bounds}".encode()
 
     def key_digest(self, request: bytes) -> bytes | None:
         return sha256(request).digest() if request.startswith(b"key") else None
@@ -136,6 +139,30 @@ def test_e5_who_was_introduced_to_no_pool_cannot_declare_itself_into_one() -> No
     enrol(h, introduce(h, pool=""), pool="")
     join(h, certificate(pool=""), labels={"pool": "west", "rack": "7"})
     assert dict(h.node("alpha").capability.labels) == {"rack": "7"}
+
+
+def test_e5_what_a_node_may_declare_is_bound_by_its_certificate_and_stays_so_when_renewed() -> None:
+    h = fleet()
+    wish = Wish(name="alpha", pool="east", tenant="acme", labels=(("rack", "7"),))
+    answer = order(h, EnrolOrdered(1, wish))
+    assert isinstance(answer, Introduction)
+    enrol(h, answer.secret)
+    (first,) = h.sent(Enrolled)
+    assert first.certificate.endswith(b"pointsman:bounds?tenant=acme&label=rack%3D7")
+    shown = certificate(tenant="acme", labels=(("rack", "7"),))
+    greedy = {"rack": "8", "vault": "gold", "pool": "west"}
+    connection = join(h, shown, tenant="rival", accept_public_jobs=True, labels=greedy)
+    declared = h.node("alpha").capability
+    assert (declared.tenant, declared.public) == ("acme", False)
+    assert dict(declared.labels) == {"pool": "east", "rack": "7"}
+    h.say(connection, Renew(request=b"key 1"))
+    (renewed,) = h.sent(Enrolled)
+    assert renewed.certificate.endswith(b"pointsman:bounds?tenant=acme&label=rack%3D7")
+
+
+def test_bounds_that_fit_no_certificate_are_refused_to_the_operator() -> None:
+    wish = Wish(name="alpha", labels=tuple((f"label-{n}", "x" * 60) for n in range(8)))
+    assert isinstance(order(fleet(), EnrolOrdered(1, wish)), Error)
 
 
 def test_e5_a_message_cannot_name_another_node_or_pool() -> None:

@@ -14,7 +14,7 @@ import pytest
 from pointsman_wire.preamble import Secured
 from pointsman_wire.secure.certificates import (
     Issued,
-    NodeName,
+    Life,
     make_authority,
     make_request,
     make_server,
@@ -22,6 +22,7 @@ from pointsman_wire.secure.certificates import (
     sign_request,
 )
 from pointsman_wire.secure.contexts import Trust, service_context, trusting_context
+from pointsman_wire.secure.grants import Grant
 from pointsman_wire.secure.pins import pin_of_file
 from pointsman_wire.sockets.handover import Origin
 from pointsman_workers.shell.secure.entrance import Entrance, EntranceHooks, EntranceLimits
@@ -60,8 +61,10 @@ class Place:
     ) -> tuple[Path, bytes]:
         """Files of a node's identity, and the digest of its key."""
         key, request = make_request(None, name)
-        who = NodeName(name, "east", NOW_S + begins_s, lasts_s)
-        made = sign_request(authority or self.authority, request, who)
+        who = Grant(name=name, pool="east", tenant="büro", labels=(("rack", "7=b"),))
+        made = sign_request(
+            authority or self.authority, request, who, Life(NOW_S + begins_s, lasts_s)
+        )
         public = request_key(request)
         assert made is not None
         assert public is not None
@@ -266,6 +269,7 @@ async def test_e5_the_certificate_that_a_node_shows_says_who_it_is(tmp_path: Pat
         secured = origin.secured
         assert (secured.name, secured.pool, secured.key_digest) == ("alpha", "east", digest)
         assert secured.ends_at_s == NOW_S + 3_600
+        assert (secured.tenant, secured.labels) == ("büro", (("rack", "7=b"),))
         writer.close()
 
 

@@ -8,13 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pointsman_wire.secure.certificates import (
-    NodeName,
+    Life,
     make_authority,
     make_request,
     make_server,
     request_key,
     sign_request,
 )
+from pointsman_wire.secure.grants import Grant, read_bounds
 from pointsman_wire.secure.pins import (
     PinError,
     key_digest_of,
@@ -45,7 +46,7 @@ def test_what_is_no_pin_is_refused_in_words(text: str) -> None:
 
 def test_the_key_of_a_certificate_is_found_without_a_library() -> None:
     _, request = make_request(None, "one")
-    made = sign_request(AUTHORITY, request, NodeName("one", "pool", NOW_S, 60))
+    made = sign_request(AUTHORITY, request, Grant(name="one", pool="pool"), Life(NOW_S, 60))
     assert made is not None
     assert public_key_of(der(made)) == request_key(request)
 
@@ -71,10 +72,18 @@ def test_damaged_certificates_raise_nothing_else(cut: int, flipped: int, noise: 
 
 @pytest.mark.parametrize("request_der", [b"", b"no request", b"\x30\x82\xff\xff", bytes(5_000)])
 def test_what_is_no_request_is_not_signed(request_der: bytes) -> None:
-    assert sign_request(AUTHORITY, request_der, NodeName("one", "", NOW_S, 60)) is None
+    assert sign_request(AUTHORITY, request_der, Grant(name="one"), Life(NOW_S, 60)) is None
 
 
 def test_a_request_that_somebody_changed_is_not_signed() -> None:
     _, request = make_request(None, "one")
     changed = request[:-1] + bytes([request[-1] ^ 1])
-    assert sign_request(AUTHORITY, changed, NodeName("one", "", NOW_S, 60)) is None
+    assert sign_request(AUTHORITY, changed, Grant(name="one"), Life(NOW_S, 60)) is None
+
+
+def test_e5_bounds_that_this_version_does_not_understand_are_not_taken_for_none() -> None:
+    assert read_bounds("pointsman:bounds?tenant=acme") == ("acme", ())
+    wrong = ("https://example.org/", "pointsman:bounds?hours=9-17", "pointsman:bounds?tenant")
+    for uri in (*wrong, "pointsman:bounds?tenant=" + "x" * 600):
+        with pytest.raises(ValueError, match=r"bound|bad query"):
+            read_bounds(uri)

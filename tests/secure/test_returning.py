@@ -11,13 +11,14 @@ import pytest
 from pointsman.secure.wall_clock import wall_clock_s
 from pointsman_wire.secure.certificates import (
     Issued,
-    NodeName,
+    Life,
     make_authority,
     make_request,
     make_server,
     sign_request,
 )
 from pointsman_wire.secure.contexts import Trust, service_context, trusting_context
+from pointsman_wire.secure.grants import Grant
 from pointsman_wire.secure.pins import pin_of_file
 
 NOW_S = int(wall_clock_s())
@@ -45,8 +46,8 @@ class Yard:
     def node(self, name: str, authority: Issued | None = None) -> Path:
         """Key and certificate of a node, in one file."""
         key, request = make_request(None, name)
-        who = NodeName(name, "east", NOW_S, 1_000)
-        certificate = sign_request(authority or self.authority, request, who)
+        grant = Grant(name=name, pool="east")
+        certificate = sign_request(authority or self.authority, request, grant, Life(NOW_S, 1_000))
         assert certificate is not None
         file = self.folder / f"{name}.pem"
         file.write_bytes(key + certificate)

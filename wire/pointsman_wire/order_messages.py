@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from pointsman_wire.control_messages import NODE_ID_PATTERN, NodeId, PoolName
+from pointsman_wire.control_messages import NODE_ID_PATTERN, Name, NodeId, PoolName
 from pointsman_wire.limits import NODE_ID_LENGTH_MAX
 from pointsman_wire.messages import Error, Message
 from pointsman_wire.queries.inbox_messages import (
@@ -23,6 +23,7 @@ from pointsman_wire.queries.operating_messages import By, FleetOrder, OrderDone,
 FilePath = Annotated[str, msgspec.Meta(max_length=4096)]
 # As its admin socket is called: manager, worker-<k>, console.
 ProcessName = Annotated[str, msgspec.Meta(max_length=32)]
+LabelName = Annotated[str, msgspec.Meta(min_length=1, max_length=128, pattern="^[^=]+$")]
 
 
 class PairOrder(Message, tag="pair_order", frozen=True):
@@ -104,6 +105,9 @@ class EnrolOrder(Message, tag="enrol_order", frozen=True, kw_only=True):
     is_code: bool = False
     # Of a token; 0: 5 minutes.
     lasts_s: Annotated[float, msgspec.Meta(ge=0, le=1800)] = 0.0
+    # The only tenant that it may serve, and the only labels that it may have.
+    tenant: Name = ""
+    labels: Annotated[dict[LabelName, Name], msgspec.Meta(max_length=16)] = {}
 
 
 class Introduction(Message, tag="introduction", frozen=True, kw_only=True):

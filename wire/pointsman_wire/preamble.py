@@ -42,7 +42,8 @@ class Secured(msgspec.Struct, frozen=True, array_like=True):
     """What TLS has proven of a peer: a node's certificate; without one only that it speaks TLS.
 
     `key_digest` is the SHA-256 of the node's public key; its certificate is good from `begins_at_s`
-    to `ends_at_s` of the wall clock, in seconds since 1970.
+    to `ends_at_s` of the wall clock, in seconds since 1970.  `tenant` and `labels` are what it is
+    bound to, "" and () where it is not (see secure/grants.py).
     """
 
     name: str = ""
@@ -50,6 +51,8 @@ class Secured(msgspec.Struct, frozen=True, array_like=True):
     key_digest: bytes = b""
     begins_at_s: int = 0
     ends_at_s: int = 0
+    tenant: str = ""
+    labels: tuple[tuple[str, str], ...] = ()
 
 
 class Preamble(NamedTuple):

@@ -6,7 +6,8 @@ from hashlib import sha256
 from pointsman_sched.options import ProcessOptions
 from pointsman_shm.tls.config import TlsConfig
 from pointsman_shm.tls.files import tls_files
-from pointsman_wire.secure.certificates import Issued, NodeName, request_key, sign_request
+from pointsman_wire.secure.certificates import Issued, Life, request_key, sign_request
+from pointsman_wire.secure.grants import Grant
 from pointsman_wire.secure.pins import pin_of_file
 
 ANY_HOST = frozenset({"0.0.0.0", "::", "[::]", ""})  # noqa: S104 - compared with, not bound to
@@ -23,9 +24,9 @@ class FileAuthority:
         self.address = reachable(options.tls_address or f"{config.host}:{config.port}", config)
         self.lasts_s = int(config.node_certificate_s)
 
-    def sign(self, request: bytes, name: str, pool: str, now_s: int) -> bytes | None:
+    def sign(self, request: bytes, grant: Grant, now_s: int) -> bytes | None:
         """Return a certificate (PEM), None for a request (DER) that is not sound."""
-        return sign_request(self._issued, request, NodeName(name, pool, now_s, self.lasts_s))
+        return sign_request(self._issued, request, grant, Life(now_s, self.lasts_s))
 
     def key_digest(self, request: bytes) -> bytes | None:
         """Return the digest of the key of a request, None for one that is not sound."""

@@ -67,6 +67,8 @@ class OrderDesk:
             wish = Wish(
                 name=order.name,
                 pool=order.pool,
+                tenant=order.tenant,
+                labels=tuple(sorted(order.labels.items())),
                 is_code=order.is_code,
                 lasts_ns=int(order.lasts_s * 1e9),
             )

@@ -18,6 +18,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from pointsman_wire.secure.grants import Grant
+
 # Clocks of nodes may be behind by so much, or by that share of a short life.
 SKEW_MAX_S = 300
 SKEW_SHARE = 10
@@ -33,11 +35,9 @@ class Issued(msgspec.Struct, frozen=True):
     certificate: bytes
 
 
-class NodeName(msgspec.Struct, frozen=True):
-    """For whom a node's certificate is, and how long from `now_s` (wall clock) on."""
+class Life(msgspec.Struct, frozen=True):
+    """How long a certificate lasts, from `now_s` (wall clock) on."""
 
-    name: str
-    pool: str
     now_s: int
     lasts_s: int
 
@@ -82,10 +82,10 @@ def request_key(request: bytes) -> bytes | None:
     return None if found is None else _spki(found)
 
 
-def sign_request(authority: Issued, request: bytes, who: NodeName) -> bytes | None:
+def sign_request(authority: Issued, request: bytes, grant: Grant, life: Life) -> bytes | None:
     """Return the certificate (PEM) of a node; None for a request (DER) that is not sound.
 
-    Of the request nothing counts but its key: name, pool and life are the authority's.
+    Of the request nothing counts but its key: name, pool, bounds and life are the authority's.
     """
     found = _read_request(request)
     if found is None:
@@ -93,7 +93,11 @@ def sign_request(authority: Issued, request: bytes, who: NodeName) -> bytes | No
     signer, issuer = _signer(authority)
     key = found.public_key()
     assert isinstance(key, ec.EllipticCurvePublicKey)
-    builder = _builder(_name(who.name, who.pool), issuer, key, who.now_s, who.lasts_s)
+    subject = _name(grant.name, grant.pool)
+    builder = _builder(subject, issuer, key, life.now_s, life.lasts_s)
+    if grant.bounds:
+        bounds = x509.SubjectAlternativeName([x509.UniformResourceIdentifier(grant.bounds)])
+        builder = builder.add_extension(bounds, critical=False)
     builder = builder.add_extension(
         x509.BasicConstraints(ca=False, path_length=None), critical=True
     )

@@ -42,7 +42,7 @@ assert sys.platform == "linux"
 
 _ID = struct.Struct("<Q")
 _OFFER = struct.Struct("<QQ")  # id, and when it was accepted, on the monotonic clock of this host
-_ORIGIN_BYTES_MAX = 1_024
+_ORIGIN_BYTES_MAX = 2_048
 _PACKETS_PER_TURN_MAX = 64
 _RETRY_S = 0.02
 

@@ -9,6 +9,7 @@ from pointsman.cli.fleet.asking import MANAGER, find_service
 from pointsman.cli.fleet.ordering import give
 from pointsman.cli.options import Instance, Json, RuntimeDir
 from pointsman.cli.screen import complete, facts, say, say_json
+from pointsman.cli.words import labels
 from pointsman_wire.order_messages import EnrolOrder, Introduction, Revoked, RevokeOrder
 
 app = typer.Typer(cls=Commands)
@@ -18,12 +19,20 @@ Pool = Annotated[str, typer.Option(help="What its label `pool` says; it must enr
 Minutes = Annotated[float, typer.Option(min=0.1, max=30, help="How long a token is good.")]
 Code = Annotated[bool, typer.Option("--code", help="A short code that can be read out, 10 min.")]
 
+Tenant = Annotated[str, typer.Option(help="It may serve this tenant alone, and no public jobs.")]
+Label = Annotated[
+    list[str] | None,
+    typer.Option("--label", metavar="NAME=VALUE", help="It may have these labels alone. Repeat."),
+]
+
 
 @app.command()
 def enrol(
     *,
     name: Name,
     pool: Pool = "",
+    tenant: Tenant = "",
+    label: Label = None,
     minutes: Minutes = 5.0,
     code: Code = False,
     instance: Instance = "default",
@@ -35,7 +44,14 @@ def enrol(
     The node makes its key itself and renews its certificate by itself; `revoke`
     takes it away.
     """
-    order = EnrolOrder(name=name, pool=pool, is_code=code, lasts_s=minutes * 60)
+    order = EnrolOrder(
+        name=name,
+        pool=pool,
+        is_code=code,
+        lasts_s=minutes * 60,
+        tenant=tenant,
+        labels=labels(label),
+    )
     answer = give(find_service(instance, runtime_dir), MANAGER, order, Introduction)
     if as_json:
         say_json(complete(answer))

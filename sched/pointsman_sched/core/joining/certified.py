@@ -13,6 +13,7 @@ from pointsman_sched.core.joining.identities import Identities, Refusal
 from pointsman_wire.control_messages import Register
 from pointsman_wire.errors import Code
 from pointsman_wire.preamble import Secured
+from pointsman_wire.secure.grants import Grant
 
 # Keys of this form stand for certificates; a node that only says one has none.
 KEY_PREFIX = "certificate:"
@@ -27,7 +28,7 @@ class Authority(Protocol):
     address: str  # of the TLS port
     lasts_s: int  # a node's certificate
 
-    def sign(self, request: bytes, name: str, pool: str, now_s: int) -> bytes | None:
+    def sign(self, request: bytes, grant: Grant, now_s: int) -> bytes | None:
         """Return a certificate (PEM), None for a request (DER) that is not sound."""
 
     def key_digest(self, request: bytes) -> bytes | None:
@@ -78,7 +79,17 @@ def certified(
     if not identities.has_key(secured.name, key):
         words = f"the certificate of {secured.name!r} was revoked, or another one has taken over"
         return Refusal(Code.UNAUTHORIZED, words)
-    labels = {name: told for name, told in message.labels.items() if name != POOL_LABEL}
+    meant = _within(message, secured)
+    return msgspec.structs.replace(meant, node_id=secured.name, key=key)
+
+
+def _within(message: Register, secured: Secured) -> Register:
+    """Return what a node declares, within what its certificate lets it declare."""
+    labels = dict(secured.labels) or dict(message.labels)
+    labels.pop(POOL_LABEL, None)
     if secured.pool:  # who was introduced to no pool is in none, whatever it declares
         labels[POOL_LABEL] = secured.pool
-    return msgspec.structs.replace(message, node_id=secured.name, key=key, labels=labels)
+    meant = msgspec.structs.replace(message, labels=labels)
+    if not secured.tenant:
+        return meant
+    return msgspec.structs.replace(meant, tenant=secured.tenant, accept_public_jobs=False)

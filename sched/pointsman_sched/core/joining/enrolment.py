@@ -21,6 +21,7 @@ from pointsman_wire.errors import Code
 from pointsman_wire.link import Connection
 from pointsman_wire.messages import Error, error_info
 from pointsman_wire.order_messages import Introduction, Revoked
+from pointsman_wire.secure.grants import BOUNDS_BYTES_MAX, Grant
 
 KEY_BYTES = 32
 NANOSECONDS = 1_000_000_000
@@ -38,7 +39,7 @@ def enrol(state: ManagementState, connection: Connection, message: Enrol) -> Ref
     if isinstance(wish, Refusal):
         return wish
     digest = authority.key_digest(message.request)
-    signed = authority.sign(message.request, wish.name, wish.pool, state.wall_s)
+    signed = authority.sign(message.request, wish.grant, state.wall_s)
     if digest is None or signed is None:
         return Refusal(Code.INVALID_MESSAGE, "request: a sound signing request for a P-256 key")
     node = state.nodes.by_id.get(wish.name)
@@ -62,7 +63,10 @@ def renew(state: ManagementState, connection: Connection, message: Renew) -> Ref
     if digest != secured.key_digest:
         words = "a certificate is renewed for the same key; another key needs a new introduction"
         return Refusal(Code.INVALID_MESSAGE, words)
-    signed = authority.sign(message.request, secured.name, secured.pool, state.wall_s)
+    grant = Grant(
+        name=secured.name, pool=secured.pool, tenant=secured.tenant, labels=secured.labels
+    )
+    signed = authority.sign(message.request, grant, state.wall_s)
     assert signed is not None, "its key was read"
     peer.certificate_lasts(state.wall_s, state.wall_s + authority.lasts_s)
     judge_life(state, peer)
@@ -98,6 +102,10 @@ def enrol_ordered(state: ManagementState, event: EnrolOrdered) -> None:
     authority = state.setup.authority
     if authority is None:
         _refuse(state, event.ticket, Code.UNSUPPORTED_FEATURE, NO_TLS)
+        return
+    if len(event.wish.grant.bounds) > BOUNDS_BYTES_MAX:
+        words = f"tenant and labels: spelt out they take more than {BOUNDS_BYTES_MAX} bytes"
+        _refuse(state, event.ticket, Code.INVALID_MESSAGE, words)
         return
     secret = state.introductions.issue(event.wish, state.now_ns)
     if secret is None:

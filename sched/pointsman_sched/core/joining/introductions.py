@@ -20,6 +20,7 @@ from pointsman_sched.core.joining.guesses import Guesses, Tries
 from pointsman_sched.core.joining.identities import Refusal
 from pointsman_sched.core.joining.pairing import CODE_BYTES, read, spell
 from pointsman_wire.errors import Code
+from pointsman_wire.secure.grants import Grant, Labels
 
 TOKEN_PREFIX = "enrol-"  # noqa: S105 - what tells a token from a code
 TOKEN_BYTES = 16
@@ -38,8 +39,15 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     pool: str = ""
+    tenant: str = ""  # the one that it may serve, "" for any
+    labels: Labels = ()  # all that it may have, () for any
     is_code: bool = False
     lasts_ns: int = 0
+
+    @property
+    def grant(self) -> Grant:
+        """What its certificate will say."""
+        return Grant(name=self.name, pool=self.pool, tenant=self.tenant, labels=self.labels)
 
     @property
     def span_ns(self) -> int:

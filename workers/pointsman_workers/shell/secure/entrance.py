@@ -13,10 +13,12 @@ import errno
 import socket
 import ssl
 from collections.abc import Callable
+from typing import cast
 
 import msgspec
 
 from pointsman_wire.preamble import Secured
+from pointsman_wire.secure.grants import read_bounds
 from pointsman_wire.secure.pins import PinError, key_digest_of
 from pointsman_wire.sockets.bounds import Strangers
 from pointsman_wire.sockets.handover import Origin
@@ -198,12 +200,17 @@ def secured_of(tls: ssl.SSLObject | None) -> Secured | None:
     for part in told.get("subject", ()):
         subject.update(part)  # type: ignore[arg-type]
     try:
+        others = cast("tuple[tuple[str, str], ...]", told.get("subjectAltName", ()))
+        bounds = [uri for kind, uri in others if kind == "URI"]
+        tenant, labels = read_bounds(bounds[0]) if bounds else ("", ())
         return Secured(
             name=subject["commonName"],
             pool=subject.get("organizationalUnitName", ""),
             key_digest=key_digest_of(shown),
             begins_at_s=int(ssl.cert_time_to_seconds(str(told["notBefore"]))),
             ends_at_s=int(ssl.cert_time_to_seconds(str(told["notAfter"]))),
+            tenant=tenant,
+            labels=labels,
         )
     except (KeyError, PinError, ValueError):
         return None
