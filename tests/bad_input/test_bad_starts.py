@@ -131,24 +131,19 @@ def test_a_configuration_that_cannot_be_read_is_named(here: Place, kind: str) ->
     assert any(w in words for w in ("cannot be read", "not a regular file", "not UTF-8", "larger"))
 
 
-# ---- options and places
+# ---- names and places (other options: tests/cli/test_cli_usage.py)
 
 
-OPTIONS = {
-    "no workers": (["--workers", "0"], "workers"),
-    "too many workers": (["--workers", "65"], "workers"),
-    "workers in words": (["--workers", "two"], "'--workers': Input should be a valid integer"),
-    "no such port": (["--port", "70000"], "'--port': Input should be less than or equal to 65535"),
-    "no such option": (["--wrokers", "2"], "--wrokers"),
+NAMES = {
     "a name with blanks": (["--instance", "My Service"], "use 1 to 32 of a-z, 0-9 and -"),
     "a name that climbs": (["--instance", "../x"], "use 1 to 32 of a-z, 0-9 and -"),
 }
 
 
-@pytest.mark.parametrize("name", OPTIONS)
-def test_wrong_options_are_refused_by_name(here: Place, name: str) -> None:
-    options, told = OPTIONS[name]
-    status, words = refused(here, *options, program=SERVE)
+@pytest.mark.parametrize("name", NAMES)
+def test_a_name_that_can_be_none_is_refused_with_what_would_be(here: Place, name: str) -> None:
+    options, told = NAMES[name]
+    status, words = refused(here, *options)
     assert status == USAGE
     assert told in words
 

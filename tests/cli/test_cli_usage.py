@@ -24,7 +24,11 @@ from pointsman_wire.session_messages import Result
 WRONG = {
     "no such command": (["fly"], "No such command"),
     "no such option": (["nodes", "--loud"], "No such option"),
-    "a port that is none": (["serve", "--port", "70000"], "--port"),
+    "a port that is none": (["serve", "--port", "70000"], "'--port': Input should be less than"),
+    "no workers": (["serve", "--workers", "0"], "workers"),
+    "too many workers": (["serve", "--workers", "65"], "workers"),
+    "workers in words": (["serve", "--workers", "two"], "'--workers': Input should be a valid"),
+    "an option that is misspelt": (["serve", "--wrokers", "2"], "--wrokers"),
     "nothing to submit": (["submit"], "--file and --text"),
     "two things to submit": (["submit", "--text", "a", "--file", "b"], "--file and --text"),
     "a file that is not there": (["submit", "--file", "/no/such.wav"], "cannot read /no/such.wav"),

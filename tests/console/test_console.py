@@ -92,7 +92,7 @@ async def test_a_request_that_does_not_end_is_hung_up_on(here: Place) -> None:
     config.chmod(0o600)
     with place() as other:
         other.has_console = True
-        with other.service("--config", str(config)) as service:
+        with other.service("--workers", "1", "--config", str(config)) as service:
             service.ready()
             loop = asyncio.get_running_loop()
             with socket.create_connection(("127.0.0.1", port_of(service))) as sock:

@@ -257,9 +257,8 @@ async def test_a_node_drains_on_sigterm_and_finishes_its_jobs(
 # ---- the whole service
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_service_that_is_stopped_amid_work_ends_its_jobs_and_leaves_nothing(
-    number: signal.Signals, journal: Journal
+    journal: Journal,
 ) -> None:
     with place() as here, started(here) as service:
         async with (
@@ -268,7 +267,7 @@ async def test_a_service_that_is_stopped_amid_work_ends_its_jobs_and_leaves_noth
         ):
             jobs = submit_all(sessions, 2, 0.3)
             await journal.has("start", count=4)
-            stopping = asyncio.create_task(asyncio.to_thread(service.stop, number))
+            stopping = asyncio.create_task(asyncio.to_thread(service.stop))
             await all_done(jobs)
             await stopping
             await close_all(sessions)

@@ -3,8 +3,6 @@
 import asyncio
 import os
 import signal
-import socket
-import subprocess
 from collections.abc import Iterator
 from time import sleep
 
@@ -100,31 +98,7 @@ def test_ctrl_c_stops_and_a_second_one_forces(here: Place) -> None:
     assert here.segments() == here.sockets() == []
 
 
-# ---- what it refuses
-
-
-def test_a_second_service_of_the_same_name_is_refused_and_the_first_goes_on(here: Place) -> None:
-    """P8."""
-    with here.service("--workers", "1") as first:
-        first.ready()
-        with here.service("--workers", "1") as second:
-            assert second.ended() == 1
-            assert f"'{here.instance}' is running already" in second.text()
-            assert "--instance" in second.text()
-        assert len(here.segments()) == 6
-        assert asyncio.run(status_of(here, "manager")).process == "manager"
-        first.signal(signal.SIGTERM)
-        assert first.ended() == 0
-
-
-def test_a_port_in_use_is_named_with_what_to_do(here: Place) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        with here.service("--port", str(port)) as service:
-            assert service.ended() == 1
-            assert f"port {port} on 127.0.0.1 is in use" in service.text()
-            assert "--port" in service.text()
-    assert here.segments() == here.sockets() == []
+# ---- what it refuses (files, directories, ports and memory: tests/bad_input/test_bad_starts.py)
 
 
 USAGE = {
@@ -146,41 +120,10 @@ def test_wrong_usage_ends_with_2_and_says_what_to_do(here: Place, case: str) -> 
         assert "Traceback" not in service.text()
 
 
-def test_a_wrong_configuration_ends_with_2_and_names_the_key(here: Place) -> None:
-    config = here.directory / "config.toml"
-    config.write_text("[nodes]\nmax_noods = 5\n")
-    config.chmod(0o600)
-    with here.service("--config", str(config)) as service:
-        assert service.ended() == 2
-        assert "max_noods" in service.text()
-        assert "did you mean nodes.max_nodes?" in service.text()
-
-
-def test_a_state_directory_that_cannot_be_written_is_named(here: Place) -> None:
-    (here.directory / "s").write_text("a file")
-    with here.service() as service:
-        assert service.ended() == 1
-        assert str(here.state_dir) in service.text()
-        assert "Traceback" not in service.text()
-
-
 def test_a_host_that_is_not_ours_is_named(here: Place) -> None:
     with here.service("--host", "192.0.2.1", "--insecure-plaintext") as service:
         assert service.ended() == 1
         assert "192.0.2.1 is no address of this machine" in service.text()
-
-
-def test_shared_memory_without_room_ends_with_75(here: Place) -> None:
-    """S6: /dev/shm full at create."""
-    can = subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False)
-    if can.returncode != 0:
-        pytest.skip("a small /dev/shm of its own needs the right to unshare mounts (root)")
-    small = 'mount -t tmpfs -o size=1m tmpfs /dev/shm && exec "$@"'
-    command = ["unshare", "--mount", "sh", "-c", small, "sh", *here.command("--workers", "1")]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    assert ended.returncode == 75, ended.stderr
-    assert "no room in shared memory" in ended.stderr
-    assert "enlarge /dev/shm" in ended.stderr
 
 
 def test_a_child_that_cannot_become_ready_is_given_up_after_five_deaths(here: Place) -> None:
