@@ -20,7 +20,15 @@ from time import monotonic
 from crash.load import Outcome
 from crash.points import points_of
 from crash.scenes import client_dies, manager_dies, node_dies, worker_dies
-from crash.weather import ORDERS, all_at_once, hang, harm_segments, random_kills, starve
+from crash.weather import (
+    ORDERS,
+    all_at_once,
+    hang,
+    harm_segments,
+    manager_away,
+    random_kills,
+    starve,
+)
 from live.service import LiveService, live_service
 
 from pointsman_sim import campaign_ledger as ledger
@@ -77,6 +85,7 @@ async def anybody(dice: Random) -> Outcome:
 
 SCENES: Mapping[str, Scene] = {
     "P1": the_manager,
+    "P1-away": lambda _: manager_away(60.0),
     "P2": a_worker,
     "P3": a_node,
     "P4": anybody,
@@ -88,6 +97,16 @@ SCENES: Mapping[str, Scene] = {
     "S8": lambda _: harm_segments("removed"),
     "N12": a_client,
 }
+
+
+def tallies_by_id(tallies: Mapping[str, "Tally"]) -> dict[str, ledger.Tally]:
+    """Return what is written down: scenes of one id, such as P1 and P1-away, count together."""
+    counts: dict[str, ledger.Tally] = {}
+    for name, tally in tallies.items():
+        id_ = name.partition("-")[0]
+        runs, bad = counts.get(id_, ledger.Tally(0, 0))
+        counts[id_] = ledger.Tally(runs + tally.deaths + tally.bad, bad + tally.bad)
+    return counts
 
 
 class Tally:
@@ -128,10 +147,10 @@ async def campaign(options: Namespace) -> dict[str, Tally]:
 
 def table(tallies: Mapping[str, Tally]) -> str:
     """Return the counts for people."""
-    lines = [f"{'id':<5}{'scenes':>8}{'deaths':>8}{'jobs':>9}{'bad':>6}{'minutes':>9}"]
+    lines = [f"{'id':<8}{'scenes':>8}{'deaths':>8}{'jobs':>9}{'bad':>6}{'minutes':>9}"]
     for id_, tally in tallies.items():
         counts = f"{tally.scenes:>8}{tally.deaths:>8}{tally.jobs:>9}{tally.bad:>6}"
-        lines.append(f"{id_:<5}{counts}{tally.seconds / 60:>9.1f}")
+        lines.append(f"{id_:<8}{counts}{tally.seconds / 60:>9.1f}")
     return "\n".join(lines)
 
 
@@ -146,10 +165,7 @@ def main() -> int:
     options = parser.parse_args()
     tallies = asyncio.run(campaign(options))
     print(table(tallies))
-    counts = {
-        id_: ledger.Tally(tally.deaths + tally.bad, tally.bad) for id_, tally in tallies.items()
-    }
-    ledger.append(options.ledger, counts, options.minutes * options.share)
+    ledger.append(options.ledger, tallies_by_id(tallies), options.minutes * options.share)
     return 1 if any(tally.bad for tally in tallies.values()) else 0
 
 

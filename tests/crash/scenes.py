@@ -62,8 +62,10 @@ async def manager_dies(point: str, passings: int, *, jobs: int = 12) -> Outcome:
                 after = (await service.nodes("worker-0"))["n-ma"]
             work.check()
             assert (after.row, after.generation) == (before.row, before.generation)
-            attempts = {result.attempt for result in work.results.values()}
-            assert attempts == {1}, "no node was thought dead"
+            failed = [words for result in work.results.values() for words in result.attempts]
+            # A guest takes its jobs with it, and a busy machine may be late: that is no death.
+            lost = [words for words in failed if "on n-ma:" in words and ": no_ack:" not in words]
+            assert not lost, f"it was thought dead: {lost}"
             await asyncio.to_thread(service.stop)
         return Outcome(deaths=deaths_in(service), jobs=len(work.results))
 

@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import ExitStack, asynccontextmanager
 from itertools import permutations
 from pathlib import Path
@@ -14,10 +14,12 @@ from time import monotonic
 from crash.load import QUICK, Load, Outcome, impatient, load
 from crash.nemesis import Fleet, Nemesis
 from live.journal import Journal
-from live.service import LiveService, started, until
+from live.service import PATIENCE_S, LiveService, started, until
 from supervised_service import Place, is_running, place
 
+from pointsman import connect
 from pointsman_shm.memory.ownership import OwnerLock, acquire_lock
+from pointsman_wire.admin_messages import NodeLine
 
 NODES = ("node-0", "node-1")
 SERVERS = ("manager", "worker-0", "worker-1")
@@ -69,6 +71,12 @@ async def scene(config: str = QUICK) -> AsyncIterator[Scene]:
         await asyncio.to_thread(it.service.stop)
 
 
+async def _goes_on(it: Scene, count: int, *, patience_s: float = PATIENCE_S) -> None:
+    """Wait until so many more jobs were done."""
+    enough = len(it.work.results) + count
+    await until(lambda: len(it.work.results) >= enough, "work goes on", patience_s=patience_s)
+
+
 async def random_kills(dice: Random, *, seconds: float, pause_s: tuple[float, float]) -> Outcome:
     """P4: one process after the other, at any time; nodes are started again at once."""
     async with scene() as it:
@@ -108,8 +116,7 @@ async def all_at_once(order: tuple[str, ...]) -> Outcome:
             )
             await _come_back(order, held, it.fleet)
             it.service = await asyncio.to_thread(LiveService, it.here, opened)
-            done = len(it.work.results)
-            await until(lambda: len(it.work.results) > done + 4, "work goes on")
+            await _goes_on(it, 5)
     return Outcome(deaths=it.nemesis.count, jobs=len(it.work.results))
 
 
@@ -141,9 +148,51 @@ async def hang(name: str, seconds: float) -> Outcome:
         # Within a second of the limit it may be the one or the other.
         assert is_same or seconds > HUNG_S - 1, "it was replaced too soon"
         assert not is_same or seconds < HUNG_S + 2, "it was not replaced"
-        done = len(it.work.results)
-        await until(lambda: len(it.work.results) > done + 4, "work goes on")
+        await _goes_on(it, 5)
     return Outcome(deaths=1, jobs=len(it.work.results))
+
+
+async def manager_away(seconds: float) -> Outcome:
+    """P1: there is no manager for so long: who asks is served by the nodes that are known.
+
+    Who queues for its lock before it dies has it before its successor.
+    """
+    async with scene() as it:
+        before = places(await it.service.nodes())
+        taking = asyncio.to_thread(acquire_lock, it.here.state_dir / "manager.lock", wait=True)
+        waiting = asyncio.ensure_future(taking)
+        await asyncio.sleep(0.3)
+        it.nemesis.kill(it.service.process.pids()["manager"], "manager")
+        lock = await waiting
+        try:
+            until_s = monotonic() + seconds
+            while monotonic() < until_s:
+                await _one_more_session(it)
+                await _goes_on(it, 1)
+        finally:
+            lock.release()
+        after = places(await it.service.nodes())
+        assert after == before, f"a node was thought dead: {before}, then {after}"
+        await _goes_on(it, 5)
+    return Outcome(deaths=1, jobs=len(it.work.results))
+
+
+async def _one_more_session(it: Scene) -> None:
+    """Somebody new comes, and is served."""
+    async with connect(it.service.address, src="en", tgt="we", close_timeout_s=5) as session:
+        result = await session.submit("abc", services=["nmt"], wait_busy_s=10.0)
+    assert result.text == "cba"
+    await asyncio.sleep(0.5)
+
+
+def lives(nodes: Mapping[str, NodeLine]) -> dict[str, tuple[int, int, int]]:
+    """What changes when a node is taken for dead, or registers anew."""
+    return {name: (line.row, line.generation, line.epoch) for name, line in nodes.items()}
+
+
+def places(nodes: Mapping[str, NodeLine]) -> dict[str, tuple[int, int]]:
+    """What changes when a node is taken for dead; not when it registers anew."""
+    return {name: (line.row, line.generation) for name, line in nodes.items()}
 
 
 async def harm_segments(harm: str) -> Outcome:
@@ -161,8 +210,7 @@ async def harm_segments(harm: str) -> Outcome:
             return {"manager", "worker-0", "worker-1"} <= set(pids) and pids["manager"] != manager
 
         await until(is_mended, "a new manager", patience_s=30)
-        done = len(it.work.results)
-        await until(lambda: len(it.work.results) > done + 4, "work goes on", patience_s=40)
+        await _goes_on(it, 5, patience_s=40.0)
         assert "GIVES UP" not in it.service.process.text(), "no crash loop"
     return Outcome(deaths=deaths_of_all(it), jobs=len(it.work.results))
 
@@ -184,10 +232,8 @@ async def starve(seconds: float) -> Outcome:
             for process in busy:
                 process.kill()
                 await process.wait()
-        lives = {name: (line.row, line.generation, line.epoch) for name, line in after.items()}
-        assert lives == {name: (n.row, n.generation, n.epoch) for name, n in before.items()}
-        done = len(it.work.results)
-        await until(lambda: len(it.work.results) > done + 4, "work goes on")
+        assert lives(after) == lives(before)
+        await _goes_on(it, 5)
     return Outcome(deaths=1, jobs=len(it.work.results))
 
 

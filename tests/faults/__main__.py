@@ -20,7 +20,7 @@ from tempfile import TemporaryDirectory
 from time import monotonic
 from typing import NamedTuple
 
-from faults import client_scenarios, namespace_scenarios, node_scenarios
+from faults import client_scenarios, load_scenarios, namespace_scenarios, node_scenarios
 from faults.namespaces import Namespace, namespace, why_not
 from faults.yard import CONFIG, Figures, Scenario, quantile, yard
 from live.service import LiveService, live_service, started
@@ -66,6 +66,12 @@ LONG = (
         partial(node_scenarios.half_of_the_nodes_partitioned, seconds=25.0),
         5,
     ),
+    Fault(
+        "N3",
+        "half_partitioned_60_s",
+        partial(node_scenarios.half_of_the_nodes_partitioned, seconds=60.0),
+        2,
+    ),
     Fault("N4", "2_s_of_latency", client_scenarios.two_seconds_of_latency, 5),
 )
 # With the limits that a service has by default.
@@ -73,6 +79,11 @@ PATIENT = (
     Fault(
         "N14", "slowloris_5000", partial(client_scenarios.slowloris, count=5_000, every_s=5.0), 10
     ),
+)
+# With a short queue, and a tenant that may do little.
+LOADS = (
+    Fault("A5", "greedy_tenant", load_scenarios.greedy_tenant, 20),
+    Fault("I13", "pressed_worker", load_scenarios.pressed_worker, 20),
 )
 DEFAULT_LIMITS = "[nodes]\nresource_threshold_percent = 0\n"
 NARROW = Fault("N15", "crowd_meets_the_cap", client_scenarios.crowd_meets_the_cap, 20)
@@ -239,6 +250,7 @@ def main() -> int:
     try:
         while (
             a_round(campaign, plain)
+            | a_round(campaign, LOADS, load_scenarios.TENANTS_CONFIG)
             | a_narrow_round(campaign)
             | a_round(campaign, PATIENT if given.long else (), DEFAULT_LIMITS)
             | (not reason and a_round_inside(campaign))
