@@ -79,7 +79,7 @@ mutants: setup  ## Put bugs in, one by one, and see that each is caught: bug -> 
 # A file of requests over time that the soak replays (see pointsman_sim/chaos/traces.py).
 TRACE ?=
 soak: setup  ## A trace through real processes, a fault every few seconds: make soak TRACE=FILE MINUTES=60
-	PYTHONPATH=tests $(PYTHON) -m pointsman_sim.chaos.soak --minutes $(MINUTES) --trace "$(TRACE)"
+	PYTHONPATH=tests $(PYTHON) -m pointsman_sim.chaos.soak --minutes $(MINUTES) --trace "$(TRACE)" $(LEDGER:%=--ledger %)
 
 # Arrivals that bench/trace.py replays; without a file it is left out.
 bench: setup  ## Every bench in full, an hour or two on a quiet machine; writes docs/performance.md: make bench TRACE=FILE

@@ -5,9 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from pointsman_sim.campaign_ledger import Tally
 from pointsman_sim.chaos import soak
+from pointsman_sim.chaos.plan import FAULTS
 from pointsman_sim.chaos.soak import slope, slopes_per_hour
 from pointsman_sim.chaos.traces import TraceError, read_trace
+from pointsman_sim.checker.judging import Judgement
 
 TIMESTAMPS = """TIMESTAMP,ContextTokens,GeneratedTokens
 2023-11-16 18:15:48.6805900,100,40
@@ -51,3 +54,21 @@ def test_a_soak_without_a_trace_says_what_to_give(capsys: pytest.CaptureFixture[
         soak.main(["--trace", ""])
     assert ended.value.code == 2
     assert "make soak TRACE=FILE" in capsys.readouterr().err
+
+
+def test_a_soak_counts_what_was_really_done_and_is_bad_as_a_whole() -> None:
+    faults = {"kill-worker": (5, 4), "kill-node": (2, 2), "stop-manager": (0, 0)}
+    judgement = Judgement(
+        verdicts=[],
+        faults=faults,
+        capacity_refusals=0,
+        accepted=0,
+        ended=0,
+        starts=0,
+        levels={},
+        is_complete=True,
+    )
+    kept = soak.tallies_of(judgement, is_kept=True)
+    assert (kept["P2"], kept["P3"], kept["P4"]) == (Tally(4, 0), Tally(2, 0), Tally(6, 0))
+    assert {tally.bad for tally in soak.tallies_of(judgement, is_kept=False).values()} == {1}
+    assert set(soak.IDS) == set(FAULTS)

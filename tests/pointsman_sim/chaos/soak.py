@@ -9,19 +9,33 @@ least squares.  Exit status as of chaos.
 
 import sys
 from argparse import ArgumentParser
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import msgspec
 
+from pointsman_sim.campaign_ledger import Tally, append
 from pointsman_sim.chaos.__main__ import INTERRUPTED, told
 from pointsman_sim.chaos.campaign import run
 from pointsman_sim.chaos.plan import FAULTS, Plan
 from pointsman_sim.chaos.processes import ChaosTrouble
 from pointsman_sim.chaos.traces import TraceError, read_trace
+from pointsman_sim.checker.judging import Judgement
 
 HOUR_S = 3_600.0
+# What each kind of fault counts for in the list of faults.
+IDS = {
+    "kill-worker": ("P2", "P4"),
+    "kill-manager": ("P1", "P4"),
+    "kill-node": ("P3", "P4"),
+    "kill-client": ("N12",),
+    "kill-all": ("P5",),
+    "stop-worker": ("P6",),
+    "stop-manager": ("P7",),
+    "stop-node": ("N5",),
+}
 Samples = dict[str, list[tuple[float, dict[str, int]]]]
 
 
@@ -57,6 +71,14 @@ def slope_lines(samples: Samples) -> list[str]:
     return lines
 
 
+def tallies_of(judgement: Judgement, *, is_kept: bool) -> dict[str, Tally]:
+    """Return how often each id was really done; a run that broke a promise is bad for all."""
+    done: Counter[str] = Counter()
+    for kind, (_, proven_count) in judgement.faults.items():
+        done.update(dict.fromkeys(IDS.get(kind, ()), proven_count))
+    return {id_: Tally(count, 0 if is_kept else 1) for id_, count in sorted(done.items())}
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Replay, and tell what came of it."""
     parser = ArgumentParser(prog="python -m pointsman_sim.chaos.soak", description=__doc__)
@@ -67,6 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--nodes", type=int, default=4)
     parser.add_argument("--sessions", type=int, default=16)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--ledger", type=Path, help="append how often what was done")
     options = parser.parse_args(arguments)
     if not options.trace:
         parser.error("no trace was given: --trace FILE, or make soak TRACE=FILE")
@@ -97,6 +120,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except KeyboardInterrupt:
             return INTERRUPTED
     print("\n".join([told(outcome, is_json=False), *slope_lines(outcome.samples)]))
+    tallies = tallies_of(outcome.judgement, is_kept=outcome.is_kept)
+    append(options.ledger, tallies, outcome.faults_s / 60)
     return 0 if outcome.is_kept else 1
 
 
