@@ -148,6 +148,32 @@ def test_i7_with_nobody_who_answers_a_job_is_refused_as_stale_before_it_is_accep
     assert answers.assignment().request_id == "r-2"
 
 
+def test_i7_the_first_decision_past_the_bound_says_that_its_snapshot_is_old() -> None:
+    """Whenever the worker looked at the manager's age last."""
+    _, h = one_node()
+    node = h.open_lane(3)
+    client = h.open_session()
+    h.host.writer.beat(h.now_ns)
+    ages_ms, stale = [], []
+    h.advance(4.9)
+    for number in range(40):
+        h.now_ns += 5_000_000
+        client.submit(f"r-{number}", explain=True)
+        node.end(node.assignment())
+        placement = client.one(Result).placement
+        assert placement is not None
+        ages_ms.append(placement.snapshot_age_ms)
+        stale.append(placement.stale)
+    assert stale == [age_ms > 5_000 for age_ms in ages_ms]
+    assert set(stale) == {True, False}
+    h.host.writer.beat(h.now_ns)
+    client.submit("later", explain=True)
+    node.end(node.assignment())
+    placement = client.one(Result).placement
+    assert placement is not None
+    assert not placement.stale
+
+
 def test_the_age_at_which_jobs_are_refused_is_a_knob() -> None:
     _, h = one_node(limits=LimitsConfig(snapshot_stale_s=1.0, snapshot_refuse_s=10.0))
     h.open_lane(3)

@@ -135,6 +135,8 @@ class WorkerCore:
         """Absorb what happened and return every command it leads to, in order."""
         shard = self.shard
         self._set_clock(now_ns)
+        if now_ns > self._lanes.watch.stale_at_ns:
+            self._lanes.watch.look_at_age()  # no decision of this step goes by old loads unsaid
         if shard.fleet.is_behind():
             self._follow_snapshot()
         if not self._is_born:

@@ -49,6 +49,8 @@ class LaneWatch:
         )
         self._lost: set[int] = set()  # rows of lanes without a connection
         self._doubts_until_ns = 0
+        # From this instant of the host's clock on the last known sign of life is too old.
+        self.stale_at_ns = 0
         self._full: dict[Lane, None] = {}  # nodes of other instances that had no room
 
     # -- the manager's silence ---------------------------------------------------------------
@@ -57,12 +59,19 @@ class LaneWatch:
         """We did not run, and perhaps nobody on this host did: let the manager beat first."""
         self._doubts_until_ns = self._shard.now_ns + SECOND_NS
 
+    def look_at_age(self) -> int:
+        """Is the manager's last sign of life too old to go by its loads?  Return its age in ns."""
+        fleet = self._shard.fleet
+        age_ns = fleet.age_ns()
+        fleet.is_stale = age_ns > self._stale_ns
+        self.stale_at_ns = fleet.clock_ns - age_ns + self._stale_ns
+        return age_ns
+
     def look(self) -> None:
         """How old is the manager's last sign of life, and what follows from that?"""
         shard = self._shard
         fleet = shard.fleet
-        age_ns = fleet.age_ns()
-        fleet.is_stale = age_ns > self._stale_ns
+        age_ns = self.look_at_age()
         is_blind = age_ns > self._blind_ns
         if is_blind is fleet.is_blind or (is_blind and shard.now_ns < self._doubts_until_ns):
             return
