@@ -6,7 +6,7 @@ from time import monotonic
 
 import msgspec
 from faults.flood import Flood, Washed
-from faults.yard import CONFIG, Figures, Yard
+from faults.yard import CONFIG, Figures, Yard, cpu_seconds
 from live.sessions import session_ids
 
 from pointsman_wire.admin_messages import Status, StatusQuery
@@ -52,6 +52,7 @@ async def greedy_tenant(yard: Yard, *, seconds: float = 5.0) -> Figures:
     await yard.meter.has(300)
     before_ms = yard.meter.p99_ms()
     yard.meter.start_anew()
+    cpu_before_s = cpu_seconds(yard.service)
     washed = await pour(
         Flood(
             port=yard.service.port,
@@ -63,7 +64,7 @@ async def greedy_tenant(yard: Yard, *, seconds: float = 5.0) -> Figures:
             sleep_s=0.0,
         )
     )
-    during_ms = yard.meter.p99_ms()
+    during_ms, cpu_s = yard.meter.p99_ms(), cpu_seconds(yard.service) - cpu_before_s
     yard.meter.check()
     assert washed.answered == washed.offered, washed
     assert set(washed.refused) == {Code.RATE_LIMITED}, washed
@@ -72,6 +73,7 @@ async def greedy_tenant(yard: Yard, *, seconds: float = 5.0) -> Figures:
     return {
         "offered": washed.offered,
         "completed": washed.completed,
+        "service_cpu_us_each_at_most": 1e6 * cpu_s / washed.offered,
         "others_p99_ms_before": before_ms,
         "others_p99_ms": during_ms,
         "others_p99_ratio": during_ms / before_ms,

@@ -8,6 +8,8 @@ from faults.yard import Figures, Yard
 from live.raw_node import RawNode
 
 LARGE_BYTES = 256 * 1024
+# A node that was away for long tries again after 30 s at most, and gives a dead try some seconds.
+PATIENT_NODE_S = 60.0
 
 
 async def half_open_idle(yard: Yard) -> Figures:
@@ -125,7 +127,7 @@ async def half_of_the_nodes_partitioned(yard: Yard, *, seconds: float = 2.0) -> 
     await asyncio.gather(*jobs)
     took_s = monotonic() - began_s
     for node_id in nodes:
-        await yard.is_in_state(node_id, "ready")
+        await yard.is_in_state(node_id, "ready", patience_s=PATIENT_NODE_S)
         assert yard.journal.most_at_once(node_id) <= 4, "I4"
     yard.journal.check_one_job_each()
     await yard.service.has_no_slots_held()

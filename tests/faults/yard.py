@@ -187,11 +187,11 @@ class Yard:
         line = (await self.service.nodes()).get(node_id)
         return line.state if line else ""
 
-    async def is_in_state(self, node_id: str, *states: str) -> float:
+    async def is_in_state(self, node_id: str, *states: str, patience_s: float = JOB_S) -> float:
         """Wait for one of these states; return how long it took."""
         began_s = monotonic()
         while (state := await self.state_of(node_id)) not in states:
-            assert monotonic() - began_s < JOB_S, f"{node_id} is {state}, not {states}"
+            assert monotonic() - began_s < patience_s, f"{node_id} is {state}, not {states}"
             await asyncio.sleep(0.05)
         return monotonic() - began_s
 
