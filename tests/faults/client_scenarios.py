@@ -2,12 +2,11 @@
 
 import asyncio
 import socket
-import struct
 from contextlib import AsyncExitStack
 from time import monotonic
 
 from faults.proxy import Weather
-from faults.yard import Figures, Yard, cpu_seconds
+from faults.yard import Figures, Yard, cpu_seconds, said_by
 from live.raw import raw_session
 
 from pointsman_wire.framing import encode_frame
@@ -105,44 +104,19 @@ async def slowloris(yard: Yard, *, count: int = 240, every_s: float = 0.25) -> F
     cpu_before_s = cpu_seconds(yard.service)
     yard.meter.start_anew()
     began_s = monotonic()
-    turned_away = await asyncio.gather(*(_drip(yard, n, every_s) for n in range(count)))
+    words = (str(yard.service.port), str(count), str(every_s))
+    turned_away = int(await said_by("faults.crowds.drips", *words))
     gone_s = monotonic() - began_s
     cpu_s = cpu_seconds(yard.service) - cpu_before_s
     await yard.meter.has(20)
     return {
         "attackers": count,
-        "turned_away_at_once": sum(turned_away),
+        "turned_away_at_once": turned_away,
         "gone_after_s": gone_s,
         "service_cpu_s": cpu_s,
         "others_p99_ms_before": before_ms,
         "others_p99_ms": yard.meter.p99_ms(),
     }
-
-
-async def _drip(yard: Yard, number: int, every_s: float) -> bool:
-    """Send a byte now and then until the service hangs up; True when it never let us begin."""
-    kind = number % 3
-    said = (b"", PREAMBLE, PREAMBLE + INIT)[kind]
-    # Longer than any deadline at this pace.
-    drops = (PREAMBLE, INIT * 20, struct.pack("<II", 5_000, 500) + bytes(4_996))[kind]
-    began_s = monotonic()
-    try:
-        reader, writer = await asyncio.open_connection("127.0.0.1", yard.service.port)
-    except OSError:
-        return True
-    try:
-        writer.write(said)
-        ending = asyncio.create_task(reader.read(-1))
-        for drop in drops:
-            if ending.done():
-                break
-            writer.write(bytes([drop]))
-            await asyncio.wait([ending], timeout=every_s)
-        async with asyncio.timeout(20):
-            await asyncio.gather(ending, return_exceptions=True)
-    finally:
-        writer.transport.abort()
-    return monotonic() - began_s < 1.0
 
 
 async def crowd_meets_the_cap(yard: Yard, *, count: int = 600) -> Figures:

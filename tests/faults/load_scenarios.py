@@ -1,12 +1,11 @@
 """Too much work: a tenant that wants a hundred times its share, and a worker under pressure."""
 
 import asyncio
-import sys
 from time import monotonic
 
 import msgspec
-from faults.flood import Flood, Washed
-from faults.yard import CONFIG, Figures, Yard, cpu_seconds
+from faults.crowds.flood import Flood, Washed
+from faults.yard import CONFIG, Figures, Yard, cpu_seconds, said_by
 from live.sessions import session_ids
 
 from pointsman_wire.admin_messages import Status, StatusQuery
@@ -33,16 +32,7 @@ burst = {int(2 * GREEDY_PER_S)}
 async def pour(flood: Flood) -> Washed:
     """Let another process do it: who measures shall not be slowed by it."""
     words = msgspec.json.encode(flood).decode()
-    program = (sys.executable, "-m", "faults.flood", words)
-    process = await asyncio.create_subprocess_exec(*program, stdout=asyncio.subprocess.PIPE)
-    try:
-        said, _ = await process.communicate()
-    except BaseException:
-        process.kill()
-        await process.wait()
-        raise
-    assert process.returncode == 0, "the flood has failed"
-    return msgspec.json.decode(said, type=Washed)
+    return msgspec.json.decode(await said_by("faults.crowds.flood", words), type=Washed)
 
 
 async def greedy_tenant(yard: Yard, *, seconds: float = 5.0) -> Figures:

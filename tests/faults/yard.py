@@ -7,6 +7,7 @@ and returns its figures.  Tests run each once; a campaign (campaign.py) runs the
 import asyncio
 import os
 import statistics
+import sys
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -116,6 +117,20 @@ def quantile(values: deque[float] | list[float], percent: int) -> float:
     if len(values) < 2:
         return max(values, default=0.0)
     return statistics.quantiles(values, n=100, method="inclusive")[percent - 1]
+
+
+async def said_by(module: str, *words: str) -> bytes:
+    """Run a program of the tests, and return what it has printed."""
+    program = (sys.executable, "-m", module, *words)
+    process = await asyncio.create_subprocess_exec(*program, stdout=asyncio.subprocess.PIPE)
+    try:
+        said, _ = await process.communicate()
+    except BaseException:
+        process.kill()
+        await process.wait()
+        raise
+    assert process.returncode == 0, f"{module} has failed"
+    return said
 
 
 class Yard:

@@ -84,13 +84,14 @@ def with_cancelled_slots_given_away(patch: Patch) -> None:
 
 
 def without_saying_that_a_snapshot_is_old(patch: Patch) -> None:
-    look = LaneWatch.look
+    look_at_age = LaneWatch.look_at_age
 
-    def rosy(self: LaneWatch) -> None:
-        look(self)
+    def rosy(self: LaneWatch) -> int:
+        age_ns = look_at_age(self)
         self._shard.fleet.is_stale = False
+        return age_ns
 
-    patch.setattr(LaneWatch, "look", rosy)
+    patch.setattr(LaneWatch, "look_at_age", rosy)
 
 
 def with_ends_that_are_never_told(patch: Patch) -> None:

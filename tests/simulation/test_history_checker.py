@@ -290,6 +290,16 @@ def test_a_bad_history_breaks_its_promise(promise: str, bad: Bad) -> None:
     assert not judgement.is_kept
 
 
+def test_what_has_become_slow_is_told_with_how_late_sleepers_woke() -> None:
+    story = Story()
+    story.begin()
+    story.tell("observer", "woke", seconds=0.002)
+    stays_slow(story)
+    story.tell("observer", "woke", seconds=0.3)
+    (words,) = [words for _, words in story.judged(samples_min=2).of("I13").words]
+    assert words.endswith("; who slept woke 0.300 s late, before 0.002 s")
+
+
 # ---- what a level does not promise, is not asked of it
 
 

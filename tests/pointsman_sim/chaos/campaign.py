@@ -96,7 +96,7 @@ async def _rise_and_fall(
     plan: Plan, fleet: Fleet, observer: Observer, nemesis: Nemesis
 ) -> tuple[list[str], float]:
     fleet.start(CLIENT_PROCESSES)
-    looking = asyncio.create_task(observer.look())
+    looking = asyncio.gather(observer.look(), observer.nap())
     watching = asyncio.create_task(fleet.watch())
     await asyncio.sleep(plan.calm_s)
     began_s = monotonic()

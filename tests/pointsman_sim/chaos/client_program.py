@@ -19,6 +19,7 @@ DEADLINE_S = 3.0
 OPEN_S = 30.0
 END_S = 30.0
 OPEN_MAX = 500
+TOLD_EVERY = 5  # of so many jobs of a trace one is told how it was placed
 
 
 class WrongResult(AssertionError):
@@ -64,17 +65,23 @@ async def replay(
         await asyncio.sleep(began_s + lap_s + at_s - loop.time())
         if len(open_jobs) < OPEN_MAX:  # what comes while so much is open is left out
             session = sessions[number % len(sessions)]
-            task = loop.create_task(one(session, f"{number}".encode(), service_s))
+            is_told = number % TOLD_EVERY == 0
+            task = loop.create_task(one(session, f"{number}".encode(), service_s, explain=is_told))
             open_jobs.add(task)
             task.add_done_callback(open_jobs.discard)
     await asyncio.gather(*open_jobs)
 
 
-async def one(session: Session, payload: bytes, service_s: float) -> None:
+async def one(session: Session, payload: bytes, service_s: float, *, explain: bool) -> None:
     """Submit one job of a trace; what is refused or fails is not asked again."""
-    meta = {"sleep_s": service_s}
+    options: SubmitOptions = {
+        "services": ["nmt"],
+        "meta": {"sleep_s": service_s},
+        "wait_busy_s": END_S / 2,
+        "explain": explain,
+    }
     try:
-        result = await session.submit(payload, services=["nmt"], meta=meta, wait_busy_s=END_S / 2)
+        result = await session.submit(payload, **options)
     except PointsmanError:
         return
     if result.payload != payload[::-1]:

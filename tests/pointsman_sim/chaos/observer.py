@@ -16,6 +16,7 @@ from pointsman_wire.places import admin_socket
 from pointsman_wire.sockets.admin import AdminError, ask
 
 PERIOD_S = 0.5
+NAP_S = 0.05
 REST_S = 15.0
 RSS_BYTES_MAX = 512 * 1024 * 1024
 THREADS_MAX = 64
@@ -64,6 +65,16 @@ class Observer:
                 if name.startswith("worker"):
                     await self._ask(name, pid)
             await asyncio.sleep(PERIOD_S)
+
+    async def nap(self) -> None:
+        """Sleep briefly again and again, until cancelled, and note how late each waking is.
+
+        That is what the machine costs whoever wants to run, whatever the service does.
+        """
+        while True:
+            due_ns = monotonic_ns() + int(NAP_S * 1e9)
+            await asyncio.sleep(NAP_S)
+            self.note("woke", seconds=max(0, monotonic_ns() - due_ns) / 1e9)
 
     def _count_segments(self) -> None:
         count = len(self.service.segments())

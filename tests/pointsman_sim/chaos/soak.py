@@ -31,7 +31,7 @@ IDS = {
     "kill-manager": ("P1", "P4"),
     "kill-node": ("P3", "P4"),
     "kill-client": ("N12",),
-    "kill-all": ("P5",),
+    "kill-all": ("P4",),  # one for each process; P5 takes supervisor and nodes as well
     "stop-worker": ("P6",),
     "stop-manager": ("P7",),
     "stop-node": ("N5",),

@@ -54,8 +54,18 @@ def all_is_well_again(recording: Recording, limits: Limits) -> Verdict:
     bound_s = max(limits.recovered_floor_s, limits.recovered_ratio * p99(before))
     if p99(after) > bound_s:
         words = f"p99 is {p99(after):.3f} s after the faults, was {p99(before):.3f} s before"
-        verdict.breach(last_ns, words)
+        verdict.breach(last_ns, words + _wakings(recording, first_ns, well_ns))
     return verdict
+
+
+def _wakings(recording: Recording, first_ns: int, well_ns: int) -> str:
+    """Say how late sleepers woke in both times: more so when others have taken the processors."""
+    facts = [*recording.of("woke", by="observer")]
+    before = [fact.seconds for fact in facts if fact.at_ns < first_ns]
+    after = [fact.seconds for fact in facts if fact.at_ns > well_ns]
+    if not before or not after:
+        return ""
+    return f"; who slept woke {p99(after):.3f} s late, before {p99(before):.3f} s"
 
 
 def p99(values: list[float]) -> float:

@@ -1,6 +1,6 @@
 """A client that submits at a rate of its own, whatever comes back; a program, beside who measures.
 
-    python -m faults.flood JSON     (a Flood)
+    python -m faults.crowds.flood JSON     (a Flood)
 
 Prints what came of it as JSON (a Washed).  What is refused is counted, and not asked again.
 """
