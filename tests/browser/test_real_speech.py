@@ -73,6 +73,21 @@ async def engines(service: LiveService) -> AsyncIterator[None]:
         process.wait()
 
 
+WATCH = """() => {
+  globalThis.shown = [];
+  const look = () => shown.push(document.querySelector(".card .said")?.lastChild?.textContent);
+  const what = { subtree: true, childList: true, characterData: true };
+  new MutationObserver(look).observe(document.body, what);
+}"""
+
+
+async def was_drawn_word_by_word(page: Page) -> None:
+    """The page has shown what was recognised so far, before the whole sentence."""
+    final = await page.locator(".card .said").first.locator("span").last.text_content()
+    shown = [words for words in await page.evaluate("shown") if words]
+    assert any("where" in words and words != final for words in shown), shown
+
+
 async def has_come_through(page: Page) -> None:
     """The sentence was understood, and its translation can be read and heard."""
     card = page.locator(".card").first
@@ -94,8 +109,10 @@ async def test_english_comes_out_as_spoken_spanish_though_the_workers_die_while_
             chromium(sound) as browser,
             page_of(browser, url, microphone=True) as page,
         ):
+            await page.evaluate(WATCH)
             await page.get_by_role("button", name="Speak").click()
             await page.locator(".card").first.wait_for()
             killed = service.kill("worker-0", "worker-1")
             await service.has_replaced(killed)
             await has_come_through(page)
+            await was_drawn_word_by_word(page)

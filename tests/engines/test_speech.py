@@ -51,7 +51,33 @@ async def test_a_spoken_sentence_comes_out_as_its_spoken_translation(sentence: s
     assert isinstance(reply.payload, bytes)
     assert 0.5 < audio.read_wav(reply.payload).duration_s < 5
     said = [(p.payload.decode(), (p.meta or {})["stage"]) for p in told]
-    assert said == [(sentence, "asr"), (SENTENCES[sentence], "nmt")]
+    so_far = [words for words, stage in said if stage == "asr_partial"]
+    assert said[len(so_far) :] == [(sentence, "asr"), (SENTENCES[sentence], "nmt")]
+    assert len(so_far) == len({*so_far}) >= 2, "words are told when they have changed"
+    assert any(sentence.startswith(words) and words for words in so_far)
+
+
+@needs_asr
+@needs_flite
+async def test_a_recognition_that_is_cancelled_stops_after_its_slice(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    spoken = audio.pcm_for_recognition(await synthesis.speak_english("where is the train station"))
+    loop = asyncio.get_running_loop()
+    told, ended = asyncio.Queue[str](maxsize=100), asyncio.Queue[str](maxsize=1)
+    recognise = recognition.recognise
+
+    def recognise_and_say_so(*given: Any) -> str:
+        words = recognise(*given)
+        loop.call_soon_threadsafe(ended.put_nowait, words)
+        return words
+
+    monkeypatch.setattr(recognition, "recognise", recognise_and_say_so)
+    hearing = asyncio.create_task(recognition.recognise_in_thread(spoken * 20, told.put_nowait))
+    await asyncio.wait_for(told.get(), 60)
+    hearing.cancel()
+    words = await asyncio.wait_for(ended.get(), 60)
+    assert len(words.split()) < 20, "twenty times the sentence has a hundred words"
 
 
 @needs_asr

@@ -10,7 +10,8 @@ reply is a WAV file, else text.  The reply's meta says what happened on the way:
     content_type  of the payload
     stage_ms      service -> how long it took
 
-A client that streams gets what was heard and the translation as partial results.
+A client that streams gets what is heard so far, what was heard and the translation as partial
+results, whose meta names the stage: asr_partial, asr, nmt.
 """
 
 import asyncio
@@ -60,7 +61,7 @@ async def _run(job: Job) -> Reply:
     language = await _source(job)
     if "asr" in job.services:
         with _timed(stage_ms, "asr"):
-            text = meta["heard"] = await _hear(job)
+            text = meta["heard"] = await _hear(job, language)
         await _tell(job, "asr", text, language)
     else:
         text = job.text
@@ -80,13 +81,18 @@ async def _run(job: Job) -> Reply:
     return Reply(payload=payload, meta=meta, content_type=content_type, status=status)
 
 
-async def _hear(job: Job) -> str:
+async def _hear(job: Job, language: str) -> str:
     if job.content_type.startswith("text/"):
         raise JobError(Code.INVALID_MESSAGE, f"recognition takes a sound, not {job.content_type}")
     if not recognition.is_installed():
         raise ProgramMissing("pocketsphinx is not installed")
     pcm = await asyncio.to_thread(audio.pcm_for_recognition, job.payload, job.content_type)
-    return await recognition.recognise_in_thread(pcm)
+
+    def tell(words: str) -> None:
+        meta = {"stage": "asr_partial", "src_lang": language}
+        job.partial_nowait(words, meta=meta, content_type=TEXT_TYPE)
+
+    return await recognition.recognise_in_thread(pcm, tell if job.stream else None)
 
 
 async def _translate(text: str, *, src: str, tgt: str) -> str:
