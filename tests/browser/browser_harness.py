@@ -1,7 +1,9 @@
 """A real Chromium before a real service: pages in it, nodes behind it, each bounded and ended."""
 
 import asyncio
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -19,6 +21,16 @@ from pointsman.engines import audio
 TESTS = Path(__file__).parents[1]
 PATIENCE_MS = 30_000
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), "")
+ELSEWHERE = "pointsman.test"  # another name of this machine, which is no localhost
+TLS = f"""
+[tls]
+enabled = true
+host = "127.0.0.1"
+port = 0
+[web]
+allowed_hosts = ["{ELSEWHERE}"]
+"""
+TLS_READY = re.compile(r"; TLS at \S+:(\d+), sha256:([^;\s]+)")
 # What the microphone hears: silence, somebody who speaks for a second, silence.
 RATE = audio.RECOGNITION_RATE
 
@@ -34,22 +46,43 @@ def spoken_once(path: Path) -> Path:
 
 @contextmanager
 def service_with_pages() -> Iterator[LiveService]:
-    """A service with its console, which must leave nothing."""
+    """A service with its console and a TLS port, which must leave nothing."""
     with place() as here:
         here.has_console = True
-        with started(here, config=CONFIG.replace("[jobs]", "[jobs]\nwait_none_s = 0.5")) as service:
+        config = CONFIG.replace("[jobs]", "[jobs]\nwait_none_s = 0.5") + TLS
+        with started(here, config=config) as service:
             yield service
             service.stop()
 
 
+def tls_port_and_pin(service: LiveService) -> tuple[int, str]:
+    """Where the TLS port is, and the digest of its key in base64, as Chromium writes it, too."""
+    found = TLS_READY.search(service.process.text())
+    assert found, service.process.text()
+    return int(found[1]), found[2]
+
+
+def new_token(service: LiveService) -> str:
+    """A new client's token."""
+    here = service.here
+    command = [sys.executable, "-m", "pointsman", "tokens", "add", "--tenant", "acme", "--json"]
+    command += ["--instance", here.instance, "--state-dir", str(here.state_dir)]
+    made = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    return str(json.loads(made.stdout)["token"])
+
+
 @asynccontextmanager
-async def chromium(sound: Path) -> AsyncIterator[Browser]:
-    """Debian's Chromium without a window; its microphone plays a file once."""
+async def chromium(sound: Path, *more: str) -> AsyncIterator[Browser]:
+    """Debian's Chromium without a window; its microphone plays a file once.
+
+    `more` are further arguments.
+    """
     arguments = [
         "--use-fake-device-for-media-stream",
         f"--use-file-for-fake-audio-capture={sound}%noloop",
         "--autoplay-policy=no-user-gesture-required",
         *(["--no-sandbox"] if os.geteuid() == 0 else []),
+        *more,
     ]
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)

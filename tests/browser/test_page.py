@@ -1,5 +1,6 @@
 """The page in a real browser: what people type, say and drop comes back, whatever dies."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -10,12 +11,15 @@ pytest.importorskip("playwright", reason="playwright is not installed: pip insta
 
 from browser.browser_harness import (
     CHROMIUM,
+    ELSEWHERE,
     SpeakingNode,
     chromium,
+    new_token,
     page_of,
     service_with_pages,
     speaking_node,
     spoken_once,
+    tls_port_and_pin,
 )
 from live.service import LiveService
 from playwright.async_api import Browser, Page, expect
@@ -37,8 +41,14 @@ def service() -> Iterator[LiveService]:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def browser(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Browser]:
-    async with chromium(spoken_once(tmp_path_factory.mktemp("sound") / "voice.wav")) as started:
+async def browser(
+    tmp_path_factory: pytest.TempPathFactory, service: LiveService
+) -> AsyncIterator[Browser]:
+    """It finds this machine under another name, too, and believes the service's own key."""
+    sound = spoken_once(tmp_path_factory.mktemp("sound") / "voice.wav")
+    trusted = f"--ignore-certificate-errors-spki-list={tls_port_and_pin(service)[1]}"
+    name = f"--host-resolver-rules=MAP {ELSEWHERE} 127.0.0.1"
+    async with chromium(sound, trusted, name) as started:
         yield started
 
 
@@ -104,6 +114,40 @@ async def test_what_is_said_into_the_microphone_ends_with_a_pause_and_is_transla
         await expect(page.locator(".card .way").first).to_contain_text("kept in memory")
         await page.get_by_role("button", name="Stop").click()
         await expect(page.locator("#listening")).to_be_hidden()
+
+
+async def test_by_a_name_over_tls_the_page_has_the_microphone_once_it_was_given_its_token(
+    service: LiveService, browser: Browser, desk: SpeakingNode
+) -> None:
+    token = await asyncio.to_thread(new_token, service)
+    context = await browser.new_context(permissions=["microphone"])
+    try:
+        page = await context.new_page()
+        port, _ = tls_port_and_pin(service)
+        await page.goto(f"https://{ELSEWHERE}:{port}/?src=en&tgt=es")
+        assert await page.evaluate("isSecureContext && location.hostname") == ELSEWHERE
+        asked = page.get_by_label("This service asks for a token")
+        await asked.fill(token)
+        await asked.press("Enter")
+        await expect(page.get_by_text("Connected", exact=True)).to_be_visible()
+        await page.get_by_role("button", name="Speak").click()
+        await expect(page.locator(".card .done").first).to_contain_text("SECONDS OF SOUND")
+    finally:
+        await context.close()
+
+
+async def test_without_tls_and_by_a_name_the_page_says_what_the_microphone_needs(
+    service: LiveService, browser: Browser
+) -> None:
+    url = f"http://{ELSEWHERE}:{service.port}/"
+    context = await browser.new_context()
+    try:
+        page = await context.new_page()
+        await page.goto(url)
+        await page.get_by_role("button", name="Speak").click()
+        await expect(page.get_by_role("alert")).to_contain_text("only to pages on localhost or")
+    finally:
+        await context.close()
 
 
 async def test_a_microphone_that_is_not_allowed_is_explained(
