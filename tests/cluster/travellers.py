@@ -17,6 +17,7 @@ import msgspec
 
 from pointsman import JobRefused, JobResult, PointsmanError, Session, connect
 from pointsman.options import SubmitOptions
+from pointsman_wire.errors import Code
 from pointsman_wire.session_messages import Durability
 
 AGAIN_S = 0.1
@@ -126,7 +127,13 @@ class Traveller:
     ) -> JobResult:
         session = await self._opened()
         is_asked.set()
-        return await session.submit(payload, **options)
+        try:
+            return await session.submit(payload, **options)
+        except PointsmanError as error:
+            # Who it was before its last moves has come back here, and has taken the session.
+            if error.code == Code.SESSION_CLOSED and self._session is session:
+                self._session = None
+            raise
 
     async def _opened(self) -> Session:
         async with self._door:
