@@ -34,7 +34,7 @@ SHOWING: dict[str, tuple[list[str], int]] = {
     "top": (["--refresh", "0.2"], 0),
     "coverage": ([], 0),
     "audit": ([], 0),
-    "inbox list": ([], FAILED),  # without Redis there is none
+    "inbox list": ([], 0),  # empty where there is no Redis
     "why-not": (["upper"], 0),
     "where": (["--services", "nmt", "--src", "en", "--tgt", "es"], 0),
     "config diff": (["FILE"], 0),

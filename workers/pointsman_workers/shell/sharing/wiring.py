@@ -12,7 +12,7 @@ from pointsman_wire.coordination.signing import Signer
 from pointsman_wire.errors import Code
 from pointsman_wire.messages import Error, error_info
 from pointsman_wire.order_messages import Order, OrderAnswer
-from pointsman_wire.queries.inbox_messages import InboxOrder
+from pointsman_wire.queries.inbox_messages import DeadLetters, DeadLettersQuery, InboxOrder
 from pointsman_workers.core.events import AcknowledgeInbox, Coordinate, SendInstance
 from pointsman_workers.core.setup import SharingSettings
 from pointsman_workers.shell.sharing.coordinator import Backing, Coordinator
@@ -111,6 +111,8 @@ class SharedShell:
             return await self._dead_letters.obey(order)
         if not isinstance(order, InboxOrder):
             return None
+        if isinstance(order, DeadLettersQuery):
+            return DeadLetters(letters=[], total=0)
         text = "this instance is on its own: without [redis] in its configuration it has no inbox"
         return Error(error_info(Code.UNSUPPORTED_FEATURE, text))
 
