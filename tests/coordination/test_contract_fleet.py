@@ -3,19 +3,28 @@
 from coordination.asking import Asked, AskedRedis
 
 from pointsman_wire.coordination.fleet_requests import (
+    CODE_MS,
     LEADER_MS,
     NODES_MS,
     PRESENCE_MS,
+    USED_CODE_MS,
+    WRONG_CODES_MAX,
+    WRONG_CODES_OF_PLACE_MAX,
     FleetAsk,
     FleetHeard,
     FleetLeave,
     FleetLeft,
+    FleetPair,
+    FleetPaired,
+    FleetRedeem,
+    FleetRedeemed,
     FleetSettle,
     FleetSettled,
     FleetTell,
     FleetTold,
     Part,
 )
+from pointsman_wire.coordination.requests import SessionKey
 
 
 async def ask(asked: Asked, name: str, uid: str = "", **others: object) -> FleetHeard:
@@ -151,3 +160,51 @@ async def test_a_last_word_goes_by_itself(asked: Asked) -> None:
     assert await leave(asked, "a") == "done"
     asked.pass_time(PRESENCE_MS + 1)
     assert (await ask(asked, "b", known=("a",))).presences == {}
+
+
+async def pair(asked: Asked, code: str, node: bytes = b"n1") -> str:
+    (answer,) = await asked.ask(FleetPair(number=5, name="a", code=code, node=node))
+    assert isinstance(answer, FleetPaired), answer
+    return answer.outcome
+
+
+async def redeem(asked: Asked, code: str, session: str = "s-1", **others: object) -> FleetRedeemed:
+    request = FleetRedeem(number=6, code=code, session=SessionKey("", session), **others)  # type: ignore[arg-type]
+    (answer,) = await asked.ask(request)
+    assert isinstance(answer, FleetRedeemed), answer
+    return answer
+
+
+async def test_a_pairing_code_is_one_sessions_which_may_come_again(asked: Asked) -> None:
+    assert await pair(asked, "c") == "done"
+    assert await pair(asked, "c", b"n2") == "taken"
+    found = await redeem(asked, "c")
+    assert (found.outcome, found.by, found.node) == ("paired", "a", b"n1")
+    assert (await redeem(asked, "c", "s-2")).outcome == "wrong"
+    asked.pass_time(CODE_MS + 1)
+    assert (await redeem(asked, "c")).node == b"n1"
+    asked.pass_time(USED_CODE_MS + 1)
+    assert (await redeem(asked, "c")).outcome == "wrong"
+
+
+async def test_a_pairing_code_that_nobody_uses_lapses(asked: Asked) -> None:
+    """E3, I10."""
+    await pair(asked, "c")
+    asked.pass_time(CODE_MS + 1)
+    assert (await redeem(asked, "c")).outcome == "wrong"
+
+
+async def test_wrong_codes_burn_those_that_are_open_by_where_they_come_from(asked: Asked) -> None:
+    """E3: however many instances are asked, there are no more guesses than at one."""
+    await pair(asked, "c")
+    await pair(asked, "other")
+    assert (await redeem(asked, "c-", place="x", is_guess=False)).outcome == "wrong"
+    for _ in range(WRONG_CODES_OF_PLACE_MAX):
+        assert (await redeem(asked, "guess", place="x")).outcome == "wrong"
+    assert (await redeem(asked, "c", place="x")).outcome == "wrong"
+    assert (await redeem(asked, "c", place="y")).outcome == "paired"
+    for number in range(WRONG_CODES_MAX):
+        await redeem(asked, "guess", place=f"p-{number}")
+    assert (await redeem(asked, "other", place="y")).outcome == "wrong"
+    await pair(asked, "later")
+    assert (await redeem(asked, "later", place="y")).outcome == "paired"

@@ -12,17 +12,20 @@ from pointsman_wire.coordination.fleet_requests import (
     FleetHeard,
     FleetLeave,
     FleetLeft,
+    FleetPair,
+    FleetRedeem,
     FleetSettle,
     FleetSettled,
     FleetTell,
     FleetTold,
     Part,
 )
+from pointsman_wire.coordination.model import Model
 from pointsman_wire.coordination.requests import Answer, failed
 
 TURN_NS = 100 * MS
 
-FleetRequest = FleetAsk | FleetTell | FleetSettle | FleetLeave
+FleetRequest = FleetAsk | FleetTell | FleetSettle | FleetLeave | FleetPair | FleetRedeem
 
 
 class Store:
@@ -35,6 +38,7 @@ class Store:
         self.settings: tuple[int, str, bytes] = (0, "", b"")
         self.leader = ""
         self.down: set[str] = set()
+        self.codes = Model()  # of pairing codes
 
     def obey(self, instance: str, wish: FleetRequest) -> Answer:
         """Answer one wish."""
@@ -42,6 +46,8 @@ class Store:
             return failed(wish, "down", "no route")
         if isinstance(wish, FleetSettle):
             return self._settle(wish)
+        if isinstance(wish, FleetPair | FleetRedeem):
+            return self.codes.answer([wish], now_ms=0)[0]
         if isinstance(wish, FleetTell):
             self.holders.setdefault(wish.name, wish.uid)
             self.presences[wish.name] = wish.presence

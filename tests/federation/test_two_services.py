@@ -19,7 +19,11 @@ from live.nodes import live_node
 from live.service import LiveService, live_service
 from supervised_service import place
 
+from pointsman import SessionError, connect
 from pointsman_wire.admin_messages import Status, StatusQuery
+from pointsman_wire.errors import Code
+from pointsman_wire.order_messages import PairingCode, PairOrder
+from pointsman_wire.sockets.admin import give_order
 
 Pair = tuple[LiveService, LiveService]
 
@@ -65,6 +69,35 @@ async def test_the_command_line_lists_instances_and_the_home_of_nodes(
         nodes = await asyncio.to_thread(invoke, "nodes", *place)
         assert "n-listed" in nodes.output
         assert here.here.instance in nodes.output
+
+
+async def test_a_code_for_a_node_of_one_service_pairs_a_session_of_the_other(
+    pair: Pair, journal: Journal
+) -> None:
+    """Ordered where the node is not, used where it is not, and again where it is."""
+    here, there = pair
+    async with live_node(here.address, journal, "sv", node_id="n-mine"):
+        await until_node(there, "n-mine", "ready")
+        socket = there.here.runtime_dir / "admin-manager.sock"
+        issued = await give_order(socket, PairOrder("n-mine"))
+        assert isinstance(issued, PairingCode), issued
+        wish = {"src": "en", "tgt": "sv", "session_id": "s-mine", "pairing_code": issued.code}
+        for service in (there, here):
+            async with connect(service.address, **wish) as session:  # type: ignore[arg-type]
+                assert session.paired_node == "n-mine"
+                result = await session.submit("mine", services=["nmt"], explain=True)
+                assert result.placement is not None
+                assert result.placement.selector == "preferred"
+        for service in pair:
+            assert await refusal_of(service, issued.code) == Code.INVALID_PAIRING_CODE
+
+
+async def refusal_of(service: LiveService, code: str) -> str:
+    """With which error a session is refused that comes with a code."""
+    with pytest.raises(SessionError) as refused:
+        async with connect(service.address, pairing_code=code):
+            raise AssertionError("a used code opened a session")
+    return refused.value.code
 
 
 async def test_a_manager_that_is_killed_loses_no_remote_node(pair: Pair, journal: Journal) -> None:

@@ -25,6 +25,7 @@ from pointsman_sched.core.events import (
 )
 from pointsman_sched.core.federation.beginning import begin_federation
 from pointsman_sched.core.federation.rounds import fleet_answered
+from pointsman_sched.core.federation.shared_pairing import code_issued, code_redeemed
 from pointsman_sched.core.fleet.intervals import to_ns
 from pointsman_sched.core.joining.enrolment import enrol_ordered, revoke_ordered
 from pointsman_sched.core.lifecycle import drain, undrain
@@ -42,6 +43,8 @@ from pointsman_shm.memory.stats_names import Counter
 from pointsman_wire.coordination.fleet_requests import (
     FleetHeard,
     FleetLeft,
+    FleetPaired,
+    FleetRedeemed,
     FleetSettled,
     FleetTold,
 )
@@ -164,5 +167,7 @@ HANDLERS: dict[type, Callable[..., None]] = {
     FleetTold: fleet_answered,
     FleetSettled: fleet_answered,
     FleetLeft: fleet_answered,
+    FleetPaired: code_issued,
+    FleetRedeemed: code_redeemed,
     StopWished: _stop_wished,
 }

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 
 from pointsman_sched.core.events import TellWorker, WorkerGone, WorkerSaid
+from pointsman_sched.core.federation.shared_pairing import pairing_answer
 from pointsman_sched.core.fleet.model_marks import NAME_BYTES_MAX
-from pointsman_sched.core.joining.identities import Refusal
 from pointsman_sched.core.joining.pairing import Claim
 from pointsman_sched.core.joining.registration import lose_connection
 from pointsman_sched.core.lifecycle import hang_up
@@ -15,7 +15,6 @@ from pointsman_shm.uplink import (
     ManagerWelcome,
     ModelUnavailable,
     NodeZombie,
-    PairingAnswered,
     PairingAsked,
     WorkerHello,
     WorkerPressed,
@@ -81,17 +80,11 @@ def _lane_refused(state: ManagementState, worker_index: int, message: LaneRefuse
 def _pairing_asked(state: ManagementState, worker_index: int, message: PairingAsked) -> None:
     """A session came with a pairing code."""
     claim = Claim(message.code, message.tenant, message.session_id, message.address)
+    if state.federation is not None:
+        state.federation.pairing.ask(state, worker_index, message.number, claim)
+        return
     found = state.pairing.redeem(claim, state.now_ns)
-    if isinstance(found, Refusal):
-        answer = PairingAnswered(
-            number=message.number,
-            code=found.code.value,
-            words=found.words,
-            retry_after_ms=found.retry_after_ms,
-        )
-    else:
-        answer = PairingAnswered(number=message.number, node_id=found)
-    state.outbox.wish(TellWorker(worker_index, answer))
+    state.outbox.wish(TellWorker(worker_index, pairing_answer(message.number, found)))
 
 
 def _worker_pressed(state: ManagementState, worker_index: int, message: WorkerPressed) -> None:

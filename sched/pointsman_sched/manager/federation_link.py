@@ -7,6 +7,7 @@ signed, which is borne only where nobody but this host can reach Redis.
 """
 
 import asyncio
+import hashlib
 from collections.abc import Callable
 
 import msgspec
@@ -18,6 +19,9 @@ from pointsman_wire.coordination.fleet_requests import (
     FleetAsk,
     FleetHeard,
     FleetLeave,
+    FleetPair,
+    FleetRedeem,
+    FleetRedeemed,
     FleetSettle,
     FleetTell,
     Part,
@@ -29,6 +33,7 @@ from pointsman_wire.coordination.signing import Signer
 
 # Under the signature, so that what is shown in one place cannot be put into another.
 PRESENCE, SETTINGS, NODES = "fleet/presence", "fleet/settings", "fleet/nodes/"
+PAIRING = "fleet/pairing/"
 
 
 class FederationLink:
@@ -90,15 +95,20 @@ class FederationLink:
             self._broken(f"ends: meeting the other instances has a bug: {error!r}")
 
     async def _carry_out(self, request: Request) -> None:
-        (answer,) = await self._backing.execute([self._signed(request)])
+        sent = self._signed(request)
+        (answer,) = await self._backing.execute([sent])
         if isinstance(request, FleetAsk) and isinstance(answer, FleetHeard):
             answer = self._checked(request.name, answer)
+        elif isinstance(sent, FleetRedeem) and isinstance(answer, FleetRedeemed):
+            answer = self._vouched(sent.code, answer)
         self._post(answer)
 
     # ---- signatures
 
     def _signed(self, request: Request) -> Request:
         signer = self._signer
+        if isinstance(request, FleetPair | FleetRedeem):
+            return self._hidden(request)
         if signer is None:
             return request
         if isinstance(request, FleetTell):
@@ -116,6 +126,27 @@ class FederationLink:
             settings = signer.signed(request.settings, sender=request.name, receiver=SETTINGS)
             return msgspec.structs.replace(request, settings=settings)
         return request
+
+    def _hidden(self, request: FleetPair | FleetRedeem) -> Request:
+        """Who can read Redis must not learn codes: they are hidden under the cluster's key."""
+        signer = self._signer
+        if signer is None:  # only where nobody but this host can reach Redis
+            code = hashlib.sha256(request.code.encode("utf-8", "surrogatepass")).hexdigest()
+            return msgspec.structs.replace(request, code=code)
+        code = signer.hidden(request.code, purpose=PAIRING)
+        if isinstance(request, FleetRedeem):
+            return msgspec.structs.replace(request, code=code)
+        node = signer.signed(request.node, sender=request.name, receiver=PAIRING + code)
+        return msgspec.structs.replace(request, code=code, node=node)
+
+    def _vouched(self, code: str, answer: FleetRedeemed) -> FleetRedeemed:
+        """Take a node's id only from an instance of this fleet."""
+        if self._signer is None or answer.outcome != "paired":
+            return answer
+        node = self._blob(answer.node, answer.by, PAIRING + code)
+        if node is None:
+            return FleetRedeemed(number=answer.number, outcome="wrong")
+        return msgspec.structs.replace(answer, node=node)
 
     def _checked(self, own: str, heard: FleetHeard) -> FleetHeard:
         """Leave out what is not rightly signed."""

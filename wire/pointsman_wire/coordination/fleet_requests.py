@@ -6,13 +6,15 @@ All of it lies under one hash tag, so each request is one script on one server:
     FleetTell    write the own presence and parts of the own nodes
     FleetSettle  make settings the fleet's, unless newer ones stand
     FleetLeave   give the name up, and leave a last word for who asks in the next seconds
+    FleetPair    a pairing code is good at every instance
+    FleetRedeem  a session came with a code: one session has it, wherever several ask at once
 
 Blobs are the asker's affair (and signed by it); here they are bytes.
 """
 
 from typing import Literal, NamedTuple
 
-from pointsman_wire.coordination.requests import ANSWERS, Answer, Request
+from pointsman_wire.coordination.requests import ANSWERS, Answer, Request, SessionKey
 
 PRESENCE_MS = 30_000
 NODES_MS = 45_000
@@ -22,6 +24,13 @@ SETTINGS_MS = 60_000
 NAMED_MS = 3_600_000
 NAMES_MAX = 128
 PARTS_MAX = 64
+# A pairing code; the session that has used it may come again for so long, wherever.
+CODE_MS = 600_000
+USED_CODE_MS = 3_600_000
+# So many wrong codes, tried anywhere after a code was issued, burn it; so many from one place,
+# without a quiet time as long as a code is good, burn all codes for that place.
+WRONG_CODES_MAX = 25
+WRONG_CODES_OF_PLACE_MAX = 5
 
 
 class Part(NamedTuple):
@@ -106,7 +115,47 @@ class FleetLeft(Answer, frozen=True, kw_only=True):
     outcome: Literal["done", "taken", "down", "unknown"]
 
 
+class FleetPair(Request, frozen=True, kw_only=True):
+    """Make a code good for one session, at every instance.
+
+    code: in the core the code itself, in the backing what the carrier made of it under the
+    cluster's key.  node: the id of the node, signed by the instance `name`.
+    """
+
+    name: str
+    code: str
+    node: bytes
+
+
+class FleetPaired(Answer, frozen=True, kw_only=True):
+    """The answer to FleetPair; taken: there is such a code."""
+
+    outcome: Literal["done", "taken", "down", "unknown"]
+
+
+class FleetRedeem(Request, frozen=True, kw_only=True):
+    """Which node is this code for?  Unless it is another session's already.
+
+    place: where the session comes from.  is_guess: a wrong one counts against every open code.
+    """
+
+    code: str
+    session: SessionKey
+    place: str = ""
+    is_guess: bool = True
+
+
+class FleetRedeemed(Answer, frozen=True, kw_only=True):
+    """The answer to FleetRedeem: the node's id, signed by the instance `by`."""
+
+    outcome: Literal["paired", "wrong", "down", "unknown"]
+    by: str = ""
+    node: bytes = b""
+
+
 ANSWERS[FleetAsk] = FleetHeard
 ANSWERS[FleetTell] = FleetTold
 ANSWERS[FleetSettle] = FleetSettled
 ANSWERS[FleetLeave] = FleetLeft
+ANSWERS[FleetPair] = FleetPaired
+ANSWERS[FleetRedeem] = FleetRedeemed

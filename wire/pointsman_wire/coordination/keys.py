@@ -40,6 +40,11 @@ def _digest(text: bytes) -> str:
     return hashlib.blake2b(text, digest_size=16).hexdigest()
 
 
+def digest_of(key: SessionKey) -> str:
+    """What stands for a session where its id must not."""
+    return _digest(packed(key))
+
+
 class RequestNames(NamedTuple):
     """All names that a script about one request may touch, and its packed key."""
 
@@ -107,6 +112,18 @@ class Keys:
     def settings(self) -> str:
         """Hash: the pools and catalogue that rule, their version, and whose they are."""
         return f"{self.prefix}:{{fleet}}:settings"
+
+    def pairing(self, code: str) -> str:
+        """Hash: the node that a pairing code is for, and the session that has used it."""
+        return f"{self.prefix}:{{fleet}}:code:{code}"
+
+    def wrong_codes(self) -> str:
+        """Hash: how many wrong pairing codes were tried."""
+        return f"{self.prefix}:{{fleet}}:wrong-codes"
+
+    def wrong_codes_of(self, place: str) -> str:
+        """Hash: how many of them came from one place."""
+        return f"{self.prefix}:{{fleet}}:wrong-codes:{_digest(place.encode())}"
 
     def leader(self) -> str:
         """Hash: the instance whose settings rule, while its lock lasts."""

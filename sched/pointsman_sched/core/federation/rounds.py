@@ -14,6 +14,7 @@ from pointsman_sched.core.federation.leaving import Leaving
 from pointsman_sched.core.federation.neighbours import Neighbours
 from pointsman_sched.core.federation.rate_shares import RateShares
 from pointsman_sched.core.federation.settings import FederationSettings
+from pointsman_sched.core.federation.shared_pairing import SharedPairing
 from pointsman_sched.core.federation.shared_settings import SharedSettings
 from pointsman_sched.core.federation.showing import Shown
 from pointsman_sched.core.federation.told import Presence, Untrue, encode, read_presence
@@ -23,6 +24,8 @@ from pointsman_wire.coordination.fleet_requests import (
     FleetHeard,
     FleetLeave,
     FleetLeft,
+    FleetPair,
+    FleetRedeem,
     FleetSettle,
     FleetSettled,
     FleetTell,
@@ -50,6 +53,7 @@ class Federation:
         self.shown = Shown(len(state.nodes.by_row))
         self.neighbours = neighbours
         self.settings = SharedSettings()
+        self.pairing = SharedPairing()
         self.shares = RateShares(
             state.config.tenants, state.setup.memory.waiting, self.living_count
         )
@@ -276,4 +280,4 @@ def fleet_answered(state: ManagementState, answer: Answer) -> None:
     state.federation.answered(state, answer)
 
 
-FLEET_REQUESTS = (FleetAsk, FleetTell, FleetSettle, FleetLeave)
+FLEET_REQUESTS = (FleetAsk, FleetTell, FleetSettle, FleetLeave, FleetPair, FleetRedeem)

@@ -81,27 +81,41 @@ class PairingCodes:
 
     def redeem(self, claim: Claim, now_ns: int) -> str | Refusal:
         """Return the node that a session is bound to by its code, or why it is bound to none."""
+        known = self.known(claim, now_ns)
+        if known is not None:
+            return known
+        self._drop_lapsed(now_ns)
+        digest = self._digest(read(claim.code))
+        right = [code for code in self._open if compare_digest(code.digest, digest)]
+        if not right or right[0].tries.is_burned_for(claim.address):
+            return self.wrong_try(claim, now_ns)
+        self.note_used(claim, right[0].node_id)
+        return right[0].node_id
+
+    def known(self, claim: Claim, now_ns: int) -> str | Refusal | None:
+        """Return what needs no look at open codes: the session's node, or that it must wait."""
         refusal = self._guesses.too_often(now_ns, claim.address)
         if refusal is not None:
             return refusal
-        self._drop_lapsed(now_ns)
-        digest = self._digest(read(claim.code))
         before = self._used.get(claim.session)
-        if before is not None and compare_digest(before[0], digest):
+        if before is not None and compare_digest(before[0], self._digest(read(claim.code))):
             return before[1]
-        right = [code for code in self._open if compare_digest(code.digest, digest)]
-        if not right or right[0].tries.is_burned_for(claim.address):
-            return self._wrong_try(claim, now_ns)
-        self._open.remove(right[0])
+        return None
+
+    def note_used(self, claim: Claim, node_id: str) -> None:
+        """The code is this session's from now on."""
+        self._key = self._key or self._entropy(32)
+        digest = self._digest(read(claim.code))
+        self._open = [code for code in self._open if not compare_digest(code.digest, digest)]
         self._used.pop(claim.session, None)
-        self._used[claim.session] = (digest, right[0].node_id)
+        self._used[claim.session] = (digest, node_id)
         if len(self._used) > USED_MAX:
             del self._used[next(iter(self._used))]
-        return right[0].node_id
 
-    def _wrong_try(self, claim: Claim, now_ns: int) -> Refusal:
+    def wrong_try(self, claim: Claim, now_ns: int) -> Refusal:
+        """Count a code that is none, and say so."""
         self._guesses.note(now_ns, claim.address)
-        if len(read(claim.code)) != CODE_LENGTH:  # a slip of the finger is no guess
+        if not is_guess(claim):
             words = f"a pairing code has {CODE_LENGTH} letters and digits, as in 7K3M-9QX2"
             return Refusal(Code.INVALID_PAIRING_CODE, words)
         for code in self._open:
@@ -117,6 +131,11 @@ class PairingCodes:
         return blake2b(
             code.encode("utf-8", "surrogatepass"), key=self._key, digest_size=32
         ).digest()
+
+
+def is_guess(claim: Claim) -> bool:
+    """Might it be a code?  A slip of the finger is no guess."""
+    return len(read(claim.code)) == CODE_LENGTH
 
 
 def spell(bits: bytes) -> str:

@@ -24,7 +24,8 @@ _encode = msgspec.msgpack.Encoder().encode
 
 def pair_ordered(state: ManagementState, event: PairOrdered) -> None:
     """Issue a pairing code for a node that this service has known."""
-    if not state.identities.is_known(event.node_id):
+    is_remote = event.node_id in state.nodes.remote
+    if not is_remote and not state.identities.is_known(event.node_id):
         words = f"no node {event.node_id!r} has ever joined, or it left for good"
         _refuse(state, event.ticket, Code.NOT_FOUND, words)
         return
@@ -36,7 +37,10 @@ def pair_ordered(state: ManagementState, event: PairOrdered) -> None:
     half = CODE_LENGTH // 2
     shown = f"{code[:half]}-{code[half:]}"
     answer = PairingCode(code=shown, node_id=event.node_id, expires_in_s=CODE_LASTS_NS / 1e9)
-    state.outbox.wish(Answer(event.ticket, answer))
+    if state.federation is not None:
+        state.federation.pairing.issue(state, event.ticket, code, answer)
+    else:
+        state.outbox.wish(Answer(event.ticket, answer))
 
 
 def config_offered(state: ManagementState, event: ConfigOffered) -> None:

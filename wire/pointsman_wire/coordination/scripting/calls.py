@@ -5,7 +5,14 @@ from typing import Any
 
 import msgspec
 
-from pointsman_wire.coordination.fleet_requests import FleetAsk, FleetLeave, FleetSettle, FleetTell
+from pointsman_wire.coordination.fleet_requests import (
+    FleetAsk,
+    FleetLeave,
+    FleetPair,
+    FleetRedeem,
+    FleetSettle,
+    FleetTell,
+)
 from pointsman_wire.coordination.inbox_requests import (
     Acknowledge,
     Bury,
@@ -54,7 +61,7 @@ def first_key(request: Request, keys: Keys) -> str:
             return keys.session(session)
         case Send() | Acknowledge() | Bury() | ReadDead() | Redrive() | Discard():
             return keys.inbox(request.instance, request.shard)
-        case FleetAsk() | FleetTell() | FleetSettle() | FleetLeave():
+        case FleetAsk() | FleetTell() | FleetSettle() | FleetLeave() | FleetPair() | FleetRedeem():
             return keys.settings()
         case Bind() | Lookup() | End() | Release() | Move():
             return keys.bucket(bucket_of(request.key))
@@ -208,4 +215,6 @@ CALLS: dict[type[Request], Callable[[Any, Site], Call]] = {
     FleetTell: fleet.tell,
     FleetSettle: fleet.settle,
     FleetLeave: fleet.leave,
+    FleetPair: fleet.pair,
+    FleetRedeem: fleet.redeem,
 }

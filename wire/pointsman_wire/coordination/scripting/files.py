@@ -23,7 +23,14 @@ _PLAIN = {
         "dead_discard",
     ),
     "sessions": ("session_read", "session_write"),
-    "fleet": ("fleet_ask", "fleet_tell", "fleet_settle", "fleet_leave"),
+    "fleet": (
+        "fleet_ask",
+        "fleet_tell",
+        "fleet_settle",
+        "fleet_leave",
+        "fleet_pair",
+        "fleet_redeem",
+    ),
 }
 
 

@@ -4,22 +4,31 @@ import re
 from typing import Any
 
 from pointsman_wire.coordination.fleet_requests import (
+    CODE_MS,
     LEADER_MS,
     NAMED_MS,
     NAMES_MAX,
     NODES_MS,
     PARTS_MAX,
     SETTINGS_MS,
+    USED_CODE_MS,
+    WRONG_CODES_MAX,
+    WRONG_CODES_OF_PLACE_MAX,
     FleetAsk,
     FleetHeard,
     FleetLeave,
     FleetLeft,
+    FleetPair,
+    FleetPaired,
+    FleetRedeem,
+    FleetRedeemed,
     FleetSettle,
     FleetSettled,
     FleetTell,
     FleetTold,
     Part,
 )
+from pointsman_wire.coordination.keys import digest_of
 from pointsman_wire.coordination.scripting.call import Call, Site, Value
 
 INSTANCE_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
@@ -64,6 +73,21 @@ def leave(request: FleetLeave, site: Site) -> Call:
     names = [keys.names(), keys.leader(), keys.presence(request.name), keys.nodes(request.name)]
     values: list[Value] = [request.name, request.uid, request.presence, request.presence_ms]
     return Call("fleet_leave", names, values)
+
+
+def pair(request: FleetPair, site: Site) -> Call:
+    """The call that a FleetPair is."""
+    names = [site.keys.pairing(request.code), site.keys.wrong_codes()]
+    return Call("fleet_pair", names, [request.name, request.node, CODE_MS])
+
+
+def redeem(request: FleetRedeem, site: Site) -> Call:
+    """The call that a FleetRedeem is."""
+    keys = site.keys
+    names = [keys.pairing(request.code), keys.wrong_codes(), keys.wrong_codes_of(request.place)]
+    values: list[Value] = [digest_of(request.session), USED_CODE_MS]
+    values += [WRONG_CODES_MAX, WRONG_CODES_OF_PLACE_MAX, USED_CODE_MS, CODE_MS]
+    return Call("fleet_redeem", names, [*values, int(request.is_guess)])
 
 
 def heard(request: FleetAsk, reply: list[Any]) -> FleetHeard:
@@ -117,3 +141,20 @@ def left(request: FleetLeave, reply: list[Any]) -> FleetLeft:
     outcomes = {b"done": "done", b"taken": "taken"}
     outcome: Any = outcomes[reply[0]]
     return FleetLeft(number=request.number, outcome=outcome)
+
+
+def paired(request: FleetPair, reply: list[Any]) -> FleetPaired:
+    """What a FleetPair is answered."""
+    outcomes = {b"done": "done", b"taken": "taken"}
+    outcome: Any = outcomes[reply[0]]
+    return FleetPaired(number=request.number, outcome=outcome)
+
+
+def redeemed(request: FleetRedeem, reply: list[Any]) -> FleetRedeemed:
+    """What a FleetRedeem is answered."""
+    if reply[0] == b"wrong":
+        return FleetRedeemed(number=request.number, outcome="wrong")
+    word, by, node = reply
+    if word != b"paired":
+        raise ValueError(f"{word!r} is no outcome")
+    return FleetRedeemed(number=request.number, outcome="paired", by=_name(by), node=_blob(node))

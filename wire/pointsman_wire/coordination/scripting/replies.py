@@ -9,7 +9,14 @@ from typing import Any, cast, get_args
 
 import msgspec
 
-from pointsman_wire.coordination.fleet_requests import FleetAsk, FleetLeave, FleetSettle, FleetTell
+from pointsman_wire.coordination.fleet_requests import (
+    FleetAsk,
+    FleetLeave,
+    FleetPair,
+    FleetRedeem,
+    FleetSettle,
+    FleetTell,
+)
 from pointsman_wire.coordination.inbox_requests import (
     Acknowledge,
     Bury,
@@ -226,4 +233,6 @@ REPLIES: dict[type[Request], Callable[[Any, list[Any]], Answer]] = {
     FleetTell: fleet.told,
     FleetSettle: fleet.settled,
     FleetLeave: fleet.left,
+    FleetPair: fleet.paired,
+    FleetRedeem: fleet.redeemed,
 }

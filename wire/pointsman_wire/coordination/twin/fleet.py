@@ -6,20 +6,29 @@ from typing import Any
 import msgspec
 
 from pointsman_wire.coordination.fleet_requests import (
+    CODE_MS,
     LEADER_MS,
     NAMED_MS,
     NAMES_MAX,
     NODES_MS,
     SETTINGS_MS,
+    USED_CODE_MS,
+    WRONG_CODES_MAX,
+    WRONG_CODES_OF_PLACE_MAX,
     FleetAsk,
     FleetHeard,
     FleetLeave,
     FleetLeft,
+    FleetPair,
+    FleetPaired,
+    FleetRedeem,
+    FleetRedeemed,
     FleetSettle,
     FleetSettled,
     FleetTell,
     FleetTold,
 )
+from pointsman_wire.coordination.keys import digest_of
 from pointsman_wire.coordination.requests import Answer, Request
 from pointsman_wire.coordination.twin.store import Store
 
@@ -37,6 +46,15 @@ class SettingsRow(msgspec.Struct):
     version: int
     by: str
     blob: bytes
+
+
+class CodeRow(msgspec.Struct):
+    """A pairing code: who issued it, for which node, and whose it is."""
+
+    by: str
+    node: bytes
+    wrong: int  # codes that had been wrong when it was issued
+    session: str = ""
 
 
 def fleet_ask(store: Store, request: FleetAsk) -> FleetHeard:
@@ -131,9 +149,44 @@ def fleet_leave(store: Store, request: FleetLeave) -> FleetLeft:
     return FleetLeft(number=request.number, outcome="done")
 
 
+def fleet_pair(store: Store, request: FleetPair) -> FleetPaired:
+    """See `fleet_requests.FleetPair`."""
+    name = store.keys.pairing(request.code)
+    if store.get(name, CodeRow) is not None:
+        return FleetPaired(number=request.number, outcome="taken")
+    wrong = store.get(store.keys.wrong_codes(), int) or 0
+    store.put(name, CodeRow(request.name, request.node, wrong), CODE_MS)
+    return FleetPaired(number=request.number, outcome="done")
+
+
+def fleet_redeem(store: Store, request: FleetRedeem) -> FleetRedeemed:
+    """See `fleet_requests.FleetRedeem`."""
+    name, session = store.keys.pairing(request.code), digest_of(request.session)
+    code = store.get(name, CodeRow)
+    wrong = store.get(store.keys.wrong_codes(), int) or 0
+    of_place = store.keys.wrong_codes_of(request.place)
+    here = store.get(of_place, int) or 0
+    is_open = (
+        code is not None
+        and not code.session
+        and here < WRONG_CODES_OF_PLACE_MAX
+        and wrong - code.wrong < WRONG_CODES_MAX
+    )
+    if code is not None and (is_open or code.session == session):
+        code.session = session
+        store.put(name, code, USED_CODE_MS)
+        return FleetRedeemed(number=request.number, outcome="paired", by=code.by, node=code.node)
+    if request.is_guess:
+        store.put(store.keys.wrong_codes(), wrong + 1, USED_CODE_MS)
+        store.put(of_place, here + 1, CODE_MS)
+    return FleetRedeemed(number=request.number, outcome="wrong")
+
+
 FLEET_SCRIPTS: dict[type[Request], Callable[[Store, Any], Answer]] = {
     FleetAsk: fleet_ask,
     FleetTell: fleet_tell,
     FleetSettle: fleet_settle,
     FleetLeave: fleet_leave,
+    FleetPair: fleet_pair,
+    FleetRedeem: fleet_redeem,
 }
