@@ -1,6 +1,8 @@
 """Names and directories of an instance."""
 
 import os
+import socket
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from pointsman_shm.paths import (
     resolve_paths,
     worker_process,
 )
+from pointsman_wire.places import admin_socket
 
 ME = os.getuid()
 USER = {"HOME": "/home/u", "XDG_STATE_HOME": "/s", "XDG_RUNTIME_DIR": "/run/user/5"}
@@ -96,6 +99,25 @@ def test_a_runtime_directory_is_refused_when_a_socket_would_not_fit() -> None:
     assert len(os.fsencode(paths.worker_handover(63))) == 107
     with pytest.raises(PathError, match="108 bytes of at most 107"):
         resolve_paths("a", runtime_dir=fits + "r", environment=USER, user_id=5)
+
+
+def test_the_system_takes_a_path_of_the_bound() -> None:
+    with tempfile.TemporaryDirectory(prefix="p", dir="/tmp") as short:
+        path = f"{short}/{'x' * (107 - len(short) - 1)}"
+        with socket.socket(socket.AF_UNIX) as bound:
+            bound.bind(path)
+
+
+def test_no_two_sockets_share_a_path_and_the_command_line_finds_those_that_answer() -> None:
+    paths = resolved(USER)
+    owners = ["manager", "console", "supervisor", *map(worker_process, range(64))]
+    admin = [paths.admin(owner) for owner in owners]
+    assert admin == [admin_socket(paths.runtime_dir, owner) for owner in owners]
+    workers = [place(index) for place in (paths.worker_handover, paths.bell) for index in range(64)]
+    all_of_them = [*admin, *workers, paths.manager_uplink, paths.manager_handover]
+    all_of_them.append(paths.console_handover)
+    assert len(set(all_of_them)) == len(all_of_them)
+    assert max(len(path.name) for path in all_of_them) == len(LONGEST_SOCKET_NAME)
 
 
 def under(tmp_path: Path) -> InstancePaths:

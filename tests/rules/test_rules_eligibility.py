@@ -6,16 +6,15 @@ import pytest
 from fleet_samples import SPEECH, pair, speech_class
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from pointsman_shm.rules.canonical import canonical_class, canonical_requirement
+from pointsman_shm.rules.canonical import canonical_class
 from pointsman_shm.rules.eligibility import all_failures, first_failure, uses_semantic
 from pointsman_shm.rules.load import effective_load, foreign_load
-from pointsman_shm.rules.marks import marked_service
 from pointsman_shm.rules.reasons import REASON_COUNT, Reason, best_reason_label
 from pointsman_shm.snapshot.records import (
     CapabilityClass,
     LanguageAbility,
-    MarkRecord,
     NmtAbility,
     Requirement,
 )
@@ -107,6 +106,19 @@ CLASSES = st.builds(
     ),
 ).map(canonical_class)
 
+
+def in_one_form(asked: Requirement) -> Requirement:
+    """As workers make it: sorted, each once, languages that a speaker may use only for auto."""
+    auto_langs = sorted(set(asked.auto_langs)) if asked.src == "auto" else ()
+    return replace(
+        asked,
+        types=tuple(sorted(set(asked.types))),
+        auto_langs=tuple(auto_langs),
+        features=tuple(sorted(set(asked.features))),
+        labels=tuple(sorted(set(asked.labels))),
+    )
+
+
 REQUIREMENTS = st.builds(
     Requirement,
     types=some(TYPES),
@@ -117,7 +129,7 @@ REQUIREMENTS = st.builds(
     labels=LABELS,
     tenant=st.sampled_from(["", "a"]),
     accept_public=st.booleans(),
-).map(canonical_requirement)
+).map(in_one_form)
 
 
 def reference_pairs(nmt: NmtAbility) -> set[tuple[str, str]]:
@@ -179,27 +191,6 @@ def test_a_class_passes_exactly_when_the_reference_says_so(
 def test_equal_capability_is_one_class(capability: CapabilityClass) -> None:
     assert canonical_class(capability) == capability
     assert hash(canonical_class(capability)) == hash(capability)
-
-
-MARK = MarkRecord(row=3, generation=2, service="nmt", version="1.0", until_ns=100)
-
-
-@pytest.mark.parametrize(
-    ("mark", "generation", "types", "now_ns", "expected"),
-    [
-        (MARK, 2, ("nmt", "tts"), 99, "nmt"),
-        (MARK, 2, ("nmt", "tts"), 100, None),
-        (MARK, 3, ("nmt", "tts"), 99, None),
-        (MARK, 2, ("tts",), 99, None),
-        (MarkRecord(3, 2, "nmt", "0.9", 100), 2, ("nmt",), 99, None),
-        (MarkRecord(3, 2, "nmt", "", 100), 2, ("nmt",), 99, "nmt"),
-    ],
-)
-def test_a_mark_forbids_one_version_of_one_service_for_a_while(
-    mark: MarkRecord, generation: int, types: tuple[str, ...], now_ns: int, expected: str | None
-) -> None:
-    capability = CapabilityClass(versions=(("nmt", "1.0"), ("tts", "2")))
-    assert marked_service([mark], generation, capability, types, now_ns) == expected
 
 
 def counts(**named: int) -> list[int]:

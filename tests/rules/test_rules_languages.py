@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pointsman_shm.rules.canonical import canonical_nmt, canonical_requirement, merge_nmt
+from pointsman_shm.rules.canonical import canonical_nmt
 from pointsman_shm.rules.languages import (
     AUTO,
     auto_sources,
@@ -100,14 +100,6 @@ def test_the_sources_are_exactly_those_that_translate(nmt: NmtAbility, tgt: str)
     assert nmt_sources(nmt, tgt) == tuple(src for src in CODES if can_translate(nmt, src, tgt))
 
 
-@given(st.lists(abilities(), max_size=3), st.sampled_from(CODES), st.sampled_from(CODES))
-def test_several_services_do_what_at_least_one_of_them_does(
-    services: list[NmtAbility], src: str, tgt: str
-) -> None:
-    merged = merge_nmt(services)
-    assert can_translate(merged, src, tgt) is any(can_translate(nmt, src, tgt) for nmt in services)
-
-
 def test_an_unknown_rule_is_refused_by_name() -> None:
     with pytest.raises(ValueError, match="any_two_any"):
         canonical_nmt(NmtAbility("any_two_any"))
@@ -185,26 +177,6 @@ def test_semantic_serves_a_job_only_in_both_of_its_languages() -> None:
     assert not is_semantic_for(ability, "zh", "es")
     assert not is_semantic_for(ability, "es", "zh")
     assert not is_semantic_for(LanguageAbility(), AUTO, "en")
-
-
-def test_a_requirement_is_brought_into_one_form() -> None:
-    messy = Requirement(
-        types=("tts", "asr", "asr"),
-        src="AUTO",
-        tgt="zh-TW",
-        auto_langs=("zh", "en-US", "zh-cn"),
-        features=("b", "a"),
-    )
-    assert canonical_requirement(messy, {"room": "5"}) == Requirement(
-        types=("asr", "tts"),
-        src="auto",
-        tgt="zh",
-        auto_langs=("en", "zh"),
-        features=("a", "b"),
-        labels=(("room", "5"),),
-    )
-    named = canonical_requirement(Requirement(types=(), src="en-GB", tgt="", auto_langs=("zh",)))
-    assert (named.src, named.auto_langs) == ("en", ())
 
 
 def test_languages_are_told_to_people_service_by_service() -> None:

@@ -1,23 +1,15 @@
 """Where an instance's sockets lie: short enough, the same for service and command line."""
 
 import os
-import socket
 import sys
-import tempfile
 from pathlib import Path
 
 import pytest
 
 from pointsman_wire.places import (
-    UNIX_PATH_BYTES_MAX,
     PlaceError,
-    admin_socket,
-    bell_socket,
     check_instance,
-    check_runtime_dir,
     default_runtime_dir,
-    handover_socket,
-    uplink_socket,
 )
 
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="unix sockets are POSIX's")
@@ -78,41 +70,3 @@ def test_a_relative_runtime_directory_of_the_session_is_ignored(
 def test_a_default_place_is_not_made_from_a_bad_name() -> None:
     with pytest.raises(PlaceError):
         default_runtime_dir("../x")
-
-
-def test_a_directory_is_refused_when_any_socket_in_it_had_too_long_a_path() -> None:
-    names = [admin_socket(Path(), p).name for p in ("manager", "supervisor", "worker-63")]
-    names += [handover_socket(Path(), p).name for p in ("manager", "worker-63")]
-    names += [uplink_socket(Path()).name, bell_socket(Path(), 63).name]
-    longest = max(map(len, names))
-    fits = Path("/" + "x" * (UNIX_PATH_BYTES_MAX - longest - 2))
-    assert check_runtime_dir(fits) == fits
-    with pytest.raises(PlaceError, match="choose a shorter --runtime-dir"):
-        check_runtime_dir(Path(f"{fits}x"))
-
-
-def test_the_bound_is_in_bytes_not_in_letters() -> None:
-    with pytest.raises(PlaceError, match=r"up to 1[0-9][0-9] bytes"):
-        check_runtime_dir(Path("/" + "ä" * 50))
-
-
-@posix_only
-def test_the_system_takes_a_path_of_the_bound(tmp_path: Path) -> None:
-    short = Path(tempfile.mkdtemp(prefix="p", dir="/tmp"))
-    path = short / ("x" * (UNIX_PATH_BYTES_MAX - len(os.fsencode(short)) - 1))
-    with socket.socket(socket.AF_UNIX) as bound:
-        try:
-            bound.bind(str(path))
-        finally:
-            path.unlink(missing_ok=True)
-            short.rmdir()
-
-
-def test_no_two_sockets_share_a_path() -> None:
-    runtime = Path("/run/pointsman/x")
-    owners = ["manager", *(f"worker-{k}" for k in range(64))]
-    paths = [admin_socket(runtime, owner) for owner in [*owners, "supervisor"]]
-    paths += [handover_socket(runtime, owner) for owner in owners]
-    paths += [uplink_socket(runtime), *(bell_socket(runtime, k) for k in range(64))]
-    assert len(set(paths)) == len(paths)
-    assert {path.parent for path in paths} == {runtime}

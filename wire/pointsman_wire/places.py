@@ -4,14 +4,9 @@
     <runtime_dir>/admin-worker-<k>.sock   the same, answered by worker k
     <runtime_dir>/admin-supervisor.sock   the same, answered by the supervisor
     <runtime_dir>/admin-console.sock      the same, answered by the console
-    <runtime_dir>/manager.sock            uplink: worker to manager
-    <runtime_dir>/handover-manager.sock   accepted connections handed to the manager
-    <runtime_dir>/handover-console.sock   to the console
-    <runtime_dir>/handover-worker-<k>.sock  and to worker k
-    <runtime_dir>/bell-<k>.sock           datagrams that ring worker k
 
 runtime_dir is /run/pointsman/<instance> for root, else below XDG_RUNTIME_DIR or /tmp: the same
-as the service's own paths.  A path of a unix socket has at most 107 bytes.
+as the service's own paths (pointsman_shm.paths), which has further sockets and their bound.
 """
 
 import os
@@ -20,9 +15,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-UNIX_PATH_BYTES_MAX = 107
 INSTANCE_PATTERN = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
-_LONGEST_NAME = "handover-worker-63.sock"
 
 
 class PlaceError(Exception):
@@ -61,32 +54,6 @@ def _user_number() -> int | None:
     return os.geteuid()
 
 
-def check_runtime_dir(path: Path) -> Path:
-    """Return the path unchanged, or raise PlaceError when sockets in it had too long a path."""
-    size = len(os.fsencode(path / _LONGEST_NAME))
-    if size > UNIX_PATH_BYTES_MAX:
-        raise PlaceError(
-            f"runtime directory {path}: socket paths below it have up to {size} bytes, the "
-            f"system takes {UNIX_PATH_BYTES_MAX}: choose a shorter --runtime-dir"
-        )
-    return path
-
-
 def admin_socket(runtime_dir: Path, process: str) -> Path:
     """`process` is manager, supervisor, console, or worker-<k>."""
     return runtime_dir / f"admin-{process}.sock"
-
-
-def uplink_socket(runtime_dir: Path) -> Path:
-    """Where workers reach the manager."""
-    return runtime_dir / "manager.sock"
-
-
-def handover_socket(runtime_dir: Path, owner: str) -> Path:
-    """`owner` is manager, console or worker-<k>."""
-    return runtime_dir / f"handover-{owner}.sock"
-
-
-def bell_socket(runtime_dir: Path, worker_index: int) -> Path:
-    """Where worker `worker_index` hears that a slot it waits for was freed."""
-    return runtime_dir / f"bell-{worker_index}.sock"

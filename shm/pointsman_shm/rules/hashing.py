@@ -22,8 +22,3 @@ def fnv1a_64(key: str, seed: int) -> int:
 def stable_index(key: str, seed: int, count: int) -> int:
     """Pick one of `count` places (count >= 1) for `key`."""
     return fnv1a_64(key, seed) % count
-
-
-def pool_probe_order(count: int, start: int) -> tuple[int, ...]:
-    """Ring order of `count` places from `start`: (4, 2) gives 2, 3, 0, 1."""
-    return (*range(start, count), *range(start))

@@ -16,7 +16,6 @@ SESSION_MS = 3_600_000
 SESSION_OWNER_MS = 45_000
 INBOX_MS = 86_400_000  # since something was sent to it
 DEAD_LETTERS_MAX = 1_000
-SCRIPT_KEYS_MAX = 502  # a bucket, its kept and BINDINGS_PER_REQUEST_MAX bindings
 
 
 class Terms(msgspec.Struct, frozen=True, gc=False):

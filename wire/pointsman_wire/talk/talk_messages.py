@@ -19,7 +19,8 @@ LISTENERS_MAX = 64
 # Shorter than a request id by more than a language is long.
 UtteranceId = Annotated[str, msgspec.Meta(max_length=UTTERANCE_ID_LENGTH_MAX)]
 RoomName = Annotated[str, msgspec.Meta(max_length=128)]
-Targets = Annotated[list[Annotated[str, msgspec.Meta(max_length=16)]], msgspec.Meta(max_length=16)]
+Target = Annotated[str, msgspec.Meta(max_length=16)]
+Targets = Annotated[list[Target], msgspec.Meta(max_length=TARGETS_MAX)]
 Listeners = Annotated[list[SessionId], msgspec.Meta(max_length=LISTENERS_MAX)]
 Priority = Literal["system", "interactive", "default", "bulk"]
 EventName = Literal[

@@ -260,8 +260,3 @@ def _bond(job: Job) -> Bond:
     bond = job.bond
     assert bond is not None, job.job_id
     return bond
-
-
-def owner_name(owner: Owner | None) -> str:
-    """Name an owner for people."""
-    return owner.member if owner is not None else "another instance"
