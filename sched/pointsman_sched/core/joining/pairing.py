@@ -8,6 +8,8 @@ like), and only a keyed hash of it is kept.  What makes so short a secret good e
   code, and the fifth burns it for where it came from (see guesses.py)
   10 wrong tries a minute from one address, 100 from all: beyond that nothing is looked at
 
+Instances that share a store have it decide instead, by the same bounds: federation/shared_pairing.
+
 Comparing takes as long whether a code is right or not, and looks at every open code.
 """
 
