@@ -226,14 +226,17 @@ test("A1: a page that is refused for its token asks for one, and sends it when i
   globalThis.location = { reload: () => reloads++ };
   const [talk, form] = [new EventTarget(), Object.assign(new EventTarget(), { hidden: true })];
   const [field, why] = [{ value: " pmt_x ", focus() {} }, { textContent: "" }];
-  askForToken(talk, form, field, why);
+  const page = { hidden: false };
+  askForToken(talk, { form, field, why, page });
   const refused = (code) =>
     talk.dispatchEvent(new CustomEvent("error", { detail: { error: { code, message: code } } }));
   refused("QUEUE_FULL");
   assert.equal(form.hidden, true);
   assert.deepEqual(tokenInit(), {});
   refused("UNAUTHORIZED");
-  assert.deepEqual([form.hidden, why.textContent], [false, "UNAUTHORIZED"]);
+  assert.deepEqual([form.hidden, page.hidden, why.textContent], [false, true, ""]);
   form.dispatchEvent(new Event("submit", { cancelable: true }));
   assert.deepEqual([tokenInit(), reloads], [{ token: "pmt_x" }, 1]);
+  refused("UNAUTHORIZED");
+  assert.equal(why.textContent, "That token is not taken: UNAUTHORIZED");
 });

@@ -127,6 +127,11 @@ async def test_by_a_name_over_tls_the_page_has_the_microphone_once_it_was_given_
         await page.goto(f"https://{ELSEWHERE}:{port}/?src=en&tgt=es")
         assert await page.evaluate("isSecureContext && location.hostname") == ELSEWHERE
         asked = page.get_by_label("This service asks for a token")
+        await expect(page.locator("#state")).to_have_text("A token is needed")
+        await expect(page.get_by_role("button", name="Translate")).to_be_hidden()
+        await asked.fill("pm_nonsense")
+        await asked.press("Enter")
+        await expect(page.get_by_role("alert").first).to_contain_text("That token is not taken")
         await asked.fill(token)
         await asked.press("Enter")
         await expect(page.get_by_text("Connected", exact=True)).to_be_visible()
@@ -228,6 +233,9 @@ async def test_two_people_in_a_room_hear_each_other_in_their_own_language(
             await expect(card.locator(".who")).to_contain_text("The other person")
             await expect(card.locator(".done")).to_have_text("GOOD MORNING")
             await expect(card.get_by_label("The translation, spoken in Spanish")).to_be_visible()
+            way = ann.locator(".card .way").first
+            await expect(way).to_contain_text("the other person hears it")
+            await expect(way).to_contain_text("the other person has heard it")
             await type_in(luis, "hola")
             await expect(ann.locator(".card .done").first).to_have_text("HOLA")
             await luis.get_by_role("button", name="Leave").click()

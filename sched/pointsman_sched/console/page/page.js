@@ -42,12 +42,13 @@ const room = new Room(session, languages, {
   link: byId("link", HTMLInputElement),
   members: byId("members", HTMLParagraphElement),
 });
-askForToken(
-  session,
-  byId("token", HTMLFormElement),
-  byId("token-field", HTMLInputElement),
-  byId("token-why", HTMLParagraphElement),
-);
+const tokenForm = byId("token", HTMLFormElement);
+askForToken(session, {
+  form: tokenForm,
+  field: byId("token-field", HTMLInputElement),
+  why: byId("token-why", HTMLParagraphElement),
+  page: form,
+});
 const invited = asked.get("room");
 if (invited) room.enter(invited);
 /** @type {Travel[]} */
@@ -58,8 +59,9 @@ const cards = [];
 session.addEventListener("state", (event) => {
   const { state } = detailOf(event);
   const line = byId("state", HTMLParagraphElement);
-  line.dataset.state = state;
-  line.textContent = STATES[/** @type {keyof typeof STATES} */ (state)];
+  const isAsked = state === "closed" && !tokenForm.hidden;
+  line.dataset.state = isAsked ? "connecting" : state;
+  line.textContent = isAsked ? "A token is needed" : STATES[/** @type {keyof typeof STATES} */ (state)];
   if (state !== "lost") return;
   for (const travel of travels.values()) {
     if (!travel.isEnded) travel.step("lost", "connection lost; it goes on without us");
@@ -73,13 +75,18 @@ session.addEventListener("accepted", (event) => {
 });
 session.addEventListener("step", (event) => {
   const { message } = detailOf(event);
-  travelOf(message).event(message);
+  // How others hear us is a step of our own sentence.
+  const travel = message.listener ? travels.get(message.utterance_id) : travelOf(message);
+  travel?.event(message);
 });
 session.addEventListener("result", (event) => {
   const result = detailOf(event);
   const { speaker, request_id } = result.message;
   if (!speaker) return; // that is for whoever said it: see say()
-  travelOf({ speaker, utterance_id: request_id.split(":")[0] }).ended(result, aloud.checked);
+  const utterance_id = request_id.split(":")[0];
+  const travel = travelOf({ speaker, utterance_id });
+  travel.played = (event) => session.send({ type: "ui_event", utterance_id, event, speaker });
+  travel.ended(result, aloud.checked);
 });
 
 /**

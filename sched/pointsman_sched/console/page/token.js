@@ -10,15 +10,17 @@ export function tokenInit() {
 
 /**
  * Show the form when the service refuses this page for its token, and begin anew with what is given.
- * @param {EventTarget} session @param {HTMLFormElement} form @param {HTMLInputElement} field
- * @param {HTMLElement} why
+ * Until then `page`, which can do nothing, is not shown.
+ * @param {EventTarget} session
+ * @param {{form: HTMLFormElement, field: HTMLInputElement, why: HTMLElement, page: HTMLElement}} places
  */
-export function askForToken(session, form, field, why) {
+export function askForToken(session, { form, field, why, page }) {
   session.addEventListener("error", (event) => {
     const { error } = /** @type {CustomEvent} */ (event).detail;
     if (error.code !== "UNAUTHORIZED") return;
-    why.textContent = error.message;
+    why.textContent = sessionStorage.getItem(KEY) ? `That token is not taken: ${error.message}` : "";
     form.hidden = false;
+    page.hidden = true;
     field.focus();
   });
   form.addEventListener("submit", (event) => {

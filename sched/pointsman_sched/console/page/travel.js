@@ -51,6 +51,8 @@ export class Travel {
   #said;
   #way;
   isEnded = false;
+  /** Tells who said it that it is played here. @type {(event: string) => void} */
+  played = () => {};
 
   /**
    * @param {{src: string, tgt: string, words: string, who?: string}} utterance
@@ -89,6 +91,8 @@ export class Travel {
       NODE_ACCEPTED: `${node_id} has begun`,
       ASR_FINAL: "understood",
       NMT_DONE: "translated",
+      TTS_PLAY_STARTED: "the other person hears it",
+      TTS_PLAY_ENDED: "the other person has heard it",
     };
     const said = words[event];
     if (said) this.step(`${event} ${node_id ?? ""}`, said);
@@ -171,6 +175,8 @@ export class Travel {
     audio.setAttribute("aria-label", `The translation, spoken in ${nameOf(this.tgt)}`);
     audio.src = URL.createObjectURL(new Blob([/** @type {BlobPart} */ (payload)], { type: "audio/wav" }));
     audio.addEventListener("playing", () => this.step("play", "heard aloud"));
+    audio.addEventListener("playing", () => this.played("TTS_PLAY_STARTED"), { once: true });
+    audio.addEventListener("ended", () => this.played("TTS_PLAY_ENDED"), { once: true });
     this.#way.before(audio);
     if (isAloud) audio.play().catch(() => {}); // the browser wants a click first: the controls are there
   }
