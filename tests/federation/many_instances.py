@@ -4,6 +4,7 @@ import msgspec
 from manager_harness import MS, SECOND, Harness
 
 from pointsman_sched.core.events import Alarm
+from pointsman_sched.core.joining.certified import Authority
 from pointsman_shm.config import Config
 from pointsman_shm.memory.rows import NodeState, unpack_standing
 from pointsman_shm.snapshot.records import InstanceRecord, NodeRecord, PolicyPage
@@ -96,10 +97,12 @@ class Store:
 class Core(Harness):
     """One core, which keeps what it asks of the store, and what it says aloud."""
 
-    def __init__(self, config: Config | None, instance: str) -> None:
+    def __init__(
+        self, config: Config | None, instance: str, authority: Authority | None = None
+    ) -> None:
         self.wishes: list[FleetRequest] = []
         self.alarms: list[str] = []
-        super().__init__(config, instance=instance)
+        super().__init__(config, instance=instance, authority=authority)
 
     def feed(self, *events: object) -> list[object]:
         commands = super().feed(*events)
@@ -118,9 +121,12 @@ class Core(Harness):
 class Instances:
     """Cores by name, all stepped when one has something to do."""
 
-    def __init__(self, *names: str, config: Config | None = None) -> None:
+    def __init__(
+        self, *names: str, config: Config | None = None, authority: Authority | None = None
+    ) -> None:
         self.store = Store()
-        self.cores = {name: Core(config, name) for name in names}
+        self.authority = authority
+        self.cores = {name: Core(config, name, authority) for name in names}
         self.frozen: set[str] = set()
 
     def __getitem__(self, name: str) -> Core:
@@ -145,7 +151,7 @@ class Instances:
     def join(self, name: str, config: Config | None = None) -> None:
         """Another instance comes."""
         now_ns = next(iter(self.cores.values())).now_ns
-        self.cores[name] = Core(config, name)
+        self.cores[name] = Core(config, name, self.authority)
         self.cores[name].now_ns = now_ns
 
     def beat(self, *joined: tuple[str, object], seconds: int) -> None:

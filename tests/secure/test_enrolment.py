@@ -29,6 +29,9 @@ class Signs:
     address = "10.0.0.9:7443"
     lasts_s = LIFE_S
 
+    def __init__(self, *, is_shared: bool = False) -> None:
+        self.is_shared = is_shared
+
     def sign(self, request: bytes, grant: Grant, now_s: int) -> bytes | None:
         digest = self.key_digest(request)
         if digest is None:

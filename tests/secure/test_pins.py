@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pointsman_wire.secure.certificates import (
+    Issued,
     Life,
+    is_pair,
     make_authority,
     make_request,
     make_server,
@@ -79,6 +81,11 @@ def test_a_request_that_somebody_changed_is_not_signed() -> None:
     _, request = make_request(None, "one")
     changed = request[:-1] + bytes([request[-1] ^ 1])
     assert sign_request(AUTHORITY, changed, Grant(name="one"), Life(NOW_S, 60)) is None
+
+
+def test_an_authority_that_was_put_together_of_two_is_found_out() -> None:
+    assert is_pair(AUTHORITY)
+    assert not is_pair(Issued(make_authority("another", NOW_S).key, AUTHORITY.certificate))
 
 
 def test_e5_bounds_that_this_version_does_not_understand_are_not_taken_for_none() -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec.structs import replace
 
-from pointsman_sched.core.events import Alarm
+from pointsman_sched.core.events import Alarm, RegistryEntry
 from pointsman_sched.core.fleet.class_interner import ClassesFull, ClassInterner
 from pointsman_sched.core.fleet.damping import RegistrationDamping
 from pointsman_sched.core.fleet.health import BadWindow
@@ -122,6 +122,7 @@ class ManagementState:
         self.identities = Identities(setup.registry, KNOWN_PER_NODE * nodes.max_nodes)
         self.pairing = PairingCodes(setup.entropy)
         self.introductions = Introductions(setup.entropy)
+        self.revoked_told: dict[str, RegistryEntry] = {}  # bounded: joining/revocations.py
         self.workers = WorkerViews(memory.worker_stats, setup.started_at_ns)
         self.pauses = Pauses()
         self.silent_count = 0

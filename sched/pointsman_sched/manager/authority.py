@@ -22,6 +22,7 @@ class FileAuthority:
         self._issued = Issued(files.authority_key.read_bytes(), files.authority.read_bytes())
         self.pin = pin_of_file(files.certificate)
         self.address = reachable(options.tls_address or f"{config.host}:{config.port}", config)
+        self.is_shared = config.authority is not None
         self.lasts_s = int(config.node_certificate_s)
 
     def sign(self, request: bytes, grant: Grant, now_s: int) -> bytes | None:

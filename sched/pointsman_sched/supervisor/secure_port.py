@@ -29,7 +29,9 @@ def prepare_tls(options: ServiceOptions) -> None:
     if not options.config.tls.enabled:
         return
     files = tls_files(options.paths, options.config.tls)
-    files.authority.parent.mkdir(mode=0o700, exist_ok=True)
+    (options.paths.state_dir / "tls").mkdir(mode=0o700, exist_ok=True)
+    if files.is_shared_authority:
+        check_key(files.authority_key, "tls.authority_key")
     try:
         _make(options, files)
     except ModuleNotFoundError:
@@ -41,7 +43,7 @@ def prepare_tls(options: ServiceOptions) -> None:
     check_pin(files.certificate)
 
 
-def check_key(path: Path) -> None:
+def check_key(path: Path, what: str = "tls.key") -> None:
     """Raise GroundError for a private key that others may read or write (U6).
 
     Only its mode is looked at: under systemd this process may not read it, the workers may.
@@ -49,20 +51,22 @@ def check_key(path: Path) -> None:
     try:
         mode = stat.S_IMODE(path.stat().st_mode)
     except OSError as error:
-        raise GroundError(f"tls.key {path} cannot be found: {error.strerror}") from None
+        raise GroundError(f"{what} {path} cannot be found: {error.strerror}") from None
     if mode & (stat.S_IRWXO | stat.S_IWGRP):
         raise GroundError(
-            f"tls.key {path}: others may read or write it (mode {mode:04o}): chmod 0400 {path}"
+            f"{what} {path}: others may read or write it (mode {mode:04o}): chmod 0400 {path}"
         )
 
 
 def _make(options: ServiceOptions, files: TlsFiles) -> None:
     # Read only where there is a TLS port: the library takes a while.
-    from pointsman_wire.secure.certificates import Issued, make_authority, make_server
+    from pointsman_wire.secure.certificates import Issued, is_pair, make_authority, make_server
 
     now_s = wall_clock_s()
-    if files.authority_key.exists() and files.authority.exists():
+    if files.is_shared_authority or (files.authority_key.exists() and files.authority.exists()):
         authority = Issued(files.authority_key.read_bytes(), files.authority.read_bytes())
+        if not is_pair(authority):
+            raise GroundError(f"{files.authority} is no certificate of {files.authority_key}")
     else:
         authority = make_authority(options.paths.instance, now_s)
         replace_file(files.authority_key, authority.key)

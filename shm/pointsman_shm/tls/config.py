@@ -22,6 +22,10 @@ class TlsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     # PEM files of the server; None: it makes a key of its own, which clients know by its pin.
     certificate: FilePath | None = None
     key: FilePath | None = None
+    # The authority that signs for nodes; None: this instance's own.  With the same one, instances
+    # take each other's nodes.
+    authority: FilePath | None = None
+    authority_key: FilePath | None = None
     handshake_s: Seconds = 5.0  # so long may one take,
     handshakes_per_s_max: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 200  # per worker,
     handshakes_max: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 256  # under way at a time
@@ -30,3 +34,5 @@ class TlsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         if (self.certificate is None) != (self.key is None):
             raise ValueError("certificate and key belong together: name both files or none")
+        if (self.authority is None) != (self.authority_key is None):
+            raise ValueError("authority and authority_key belong together: name both or none")

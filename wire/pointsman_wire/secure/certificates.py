@@ -105,6 +105,12 @@ def sign_request(authority: Issued, request: bytes, grant: Grant, life: Life) ->
     return _pem(builder.sign(signer, hashes.SHA256()))
 
 
+def is_pair(issued: Issued) -> bool:
+    """Is the certificate one for this very key?  Raises ValueError for what is no PEM of either."""
+    shown = x509.load_pem_x509_certificate(issued.certificate).public_key()
+    return shown == _private(issued.key).public_key()
+
+
 def life_of(certificate: bytes) -> tuple[int, int]:
     """Return when a certificate (PEM) begins and ends, in seconds of the wall clock."""
     found = x509.load_pem_x509_certificate(certificate)

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from pointsman_sched.core.events import Alarm
 from pointsman_sched.core.federation.followed import Followed
 from pointsman_sched.core.federation.told import Untrue, read_presence, read_records, read_words
+from pointsman_sched.core.joining.revocations import take_revocations
 from pointsman_sched.core.state import ManagementState
 from pointsman_shm.snapshot.records import InstanceRecord
 from pointsman_wire.coordination.fleet_requests import Part
@@ -117,6 +118,7 @@ class Neighbours:
         except Untrue as untrue:
             self._say_untrue(state, name, untrue)
             return
+        take_revocations(state, name, presence.revoked)
         other = self.by_name.get(name)
         if presence.is_leaving:
             if other is not None and other.uid == presence.uid:

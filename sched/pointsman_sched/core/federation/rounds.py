@@ -18,6 +18,7 @@ from pointsman_sched.core.federation.shared_pairing import SharedPairing
 from pointsman_sched.core.federation.shared_settings import SharedSettings
 from pointsman_sched.core.federation.showing import Shown
 from pointsman_sched.core.federation.told import Presence, Untrue, encode, read_presence
+from pointsman_sched.core.joining.revocations import told_revocations
 from pointsman_sched.core.state import ManagementState
 from pointsman_wire.coordination.fleet_requests import (
     FleetAsk,
@@ -214,6 +215,7 @@ class Federation:
             pages=self.shown.versions(),
             shares=self.shares.claims(state),
             is_leaving=self._leaving is not None,
+            revoked=told_revocations(state),
         )
 
     # ---- the end

@@ -19,6 +19,7 @@ from typing import Annotated
 
 import msgspec
 
+from pointsman_sched.core.joining.revocations import TOLD_MAX, RevokedTold
 from pointsman_shm.config import InstanceName
 from pointsman_shm.memory.rows import (
     PERCENT_UNKNOWN,
@@ -89,6 +90,8 @@ class Presence(msgspec.Struct, frozen=True, array_like=True, gc=False):
     shares: Annotated[tuple[TenantShare, ...], msgspec.Meta(max_length=TENANTS_MAX)]
     # Its last word: the service stops.
     is_leaving: bool = False
+    # The latest that were revoked there.
+    revoked: Annotated[tuple[RevokedTold, ...], msgspec.Meta(max_length=TOLD_MAX)] = ()
 
 
 class NodeTold(msgspec.Struct, frozen=True, array_like=True, gc=False):

@@ -2,7 +2,9 @@
 
 The registry is the list of certificates that count: name -> the digest of one key.  Enrolment
 writes it, revocation replaces the digest by one that no key has; so a certificate that our
-authority signed is worth nothing once its key is not the one that stands there.
+authority signed is worth nothing once its key is not the one that stands there.  Where several
+instances have one authority, the first certificate that is shown for a new name is taken as if it
+had been enrolled here.
 """
 
 from typing import Protocol
@@ -27,6 +29,7 @@ class Authority(Protocol):
     pin: str  # of the server, for those who enrol
     address: str  # of the TLS port
     lasts_s: int  # a node's certificate
+    is_shared: bool  # several instances have it
 
     def sign(self, request: bytes, grant: Grant, now_s: int) -> bytes | None:
         """Return a certificate (PEM), None for a request (DER) that is not sound."""
@@ -56,9 +59,17 @@ def overdue_at_s(secured: Secured) -> int:
 
 
 def certified(
-    message: Register, secured: Secured | None, identities: Identities, now_s: int
+    message: Register,
+    secured: Secured | None,
+    identities: Identities,
+    now_s: int,
+    *,
+    is_shared: bool = False,
 ) -> Register | Refusal:
-    """Return the registration as its sender may mean it, or why he may not."""
+    """Return the registration as its sender may mean it, or why he may not.
+
+    Where the authority is the fleet's, a name that is new here was enrolled elsewhere.
+    """
     if secured is None:
         if message.key.startswith(KEY_PREFIX):
             words = f"node id {message.node_id!r} is proven by a certificate, over TLS"
@@ -76,7 +87,8 @@ def certified(
         words = f"the certificate of {secured.name!r} is for pool {secured.pool!r}"
         return Refusal(Code.UNAUTHORIZED, words)
     key = key_of(secured.key_digest)
-    if not identities.has_key(secured.name, key):
+    is_new = is_shared and not identities.is_known(secured.name)
+    if not is_new and not identities.has_key(secured.name, key):
         words = f"the certificate of {secured.name!r} was revoked, or another one has taken over"
         return Refusal(Code.UNAUTHORIZED, words)
     meant = _within(message, secured)

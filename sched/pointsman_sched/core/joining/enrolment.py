@@ -13,6 +13,7 @@ from pointsman_sched.core.fleet.health import Verb
 from pointsman_sched.core.joining.certified import key_of, life_fault, overdue_at_s
 from pointsman_sched.core.joining.identities import Refusal, hash_key
 from pointsman_sched.core.joining.introductions import OPEN_MAX, Claim
+from pointsman_sched.core.joining.revocations import revoke
 from pointsman_sched.core.lifecycle import change
 from pointsman_sched.core.state import ManagementState, Peer
 from pointsman_shm.memory.stats_names import Counter
@@ -23,7 +24,6 @@ from pointsman_wire.messages import Error, error_info
 from pointsman_wire.order_messages import Introduction, Revoked
 from pointsman_wire.secure.grants import BOUNDS_BYTES_MAX, Grant
 
-KEY_BYTES = 32
 NANOSECONDS = 1_000_000_000
 NO_TLS = "this service has no TLS port: set tls.enabled and restart it"
 
@@ -130,18 +130,7 @@ def revoke_ordered(state: ManagementState, event: RevokeOrdered) -> None:
         words = f"no node {node_id!r} has ever enrolled or joined"
         _refuse(state, event.ticket, Code.NOT_FOUND, words)
         return
-    epoch = state.identities.epoch_of(node_id)
-    entry = RegistryEntry(node_id, state.setup.entropy(KEY_BYTES), epoch, True)
-    state.identities.admit(entry, lambda known: known in state.nodes.by_id)
-    state.outbox.record(entry)
-    state.stats.add(Counter.REVOCATIONS)
-    node = state.nodes.by_id.get(node_id)
-    is_here = node is not None and node.is_live and not node.instance
-    if node is not None and is_here:
-        if node.connection is not None:
-            words = f"node {node_id!r} was revoked by an operator"
-            state.outbox.complain(node.connection, Code.UNAUTHORIZED, words)
-        change(state, node, Verb.END, "revoked by an operator")
+    is_here = revoke(state, node_id)
     state.outbox.wish(Answer(event.ticket, Revoked(node_id=node_id, was_here=is_here)))
 
 

@@ -132,7 +132,9 @@ def _proven(
     loopback = state.config.auth.loopback
     if secured is None and needs_certificate(is_tls=False, loopback=loopback):
         return Refusal(Code.UNAUTHORIZED, NOT_IN_PLAINTEXT)
-    return certified(message, secured, state.identities, state.wall_s)
+    authority = state.setup.authority
+    is_shared = authority is not None and authority.is_shared
+    return certified(message, secured, state.identities, state.wall_s, is_shared=is_shared)
 
 
 def _kept_out(
