@@ -12,7 +12,9 @@ Controls (they have a `variant`; the product has none):
     threads          all workers' cores in one process, a thread each, under one interpreter lock
 
 `decisions_per_s` is by the clock and needs a CPU for each worker; `per_cpu_s` counts the CPU time
-of the workers alone.
+of the workers alone.  What keeps jobs in flight is in the worker's own loop, so nothing runs beside
+the workers but the publisher; `workers_load` below 0.9 says that they did not get the CPUs that the
+clock figures need, because other programs had them.
 """
 
 import gc
@@ -20,9 +22,9 @@ import os
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from multiprocessing import get_context
 from multiprocessing.synchronize import Barrier
+from typing import Self
 
 import msgspec
 from _shared.dispatch import Dispatch
@@ -42,6 +44,7 @@ WARM_S = 0.3
 PUBLISH_S = 0.02
 BEATS_PER_PUBLISH = 20  # heartbeats of nodes: 1,000 a second
 START_S = 60.0
+SATURATED = 0.9  # of a CPU each
 THRESHOLD = (10_000, 10, 1_000)  # of the collector, as in a worker once it has started
 
 _context = get_context("fork")
@@ -53,6 +56,11 @@ class Count(msgspec.Struct, frozen=True):
     decisions: int
     elapsed_s: float
     cpu_s: float
+
+    @property
+    def load(self) -> float:
+        """Share of a CPU."""
+        return self.cpu_s / self.elapsed_s
 
 
 class LiveDispatch(Dispatch):
@@ -134,7 +142,50 @@ def settle() -> None:
     gc.set_threshold(*THRESHOLD)
 
 
-def in_processes(worker_count: int, run_s: float, own: type[OwnLedger] = OwnLedger) -> list[Count]:
+class Measured(msgspec.Struct, frozen=True):
+    """All workers of one run, and the publisher beside them."""
+
+    workers: list[Count]
+    publisher: Count
+
+
+class Manager:
+    """The publisher, in a process of its own for as long as the context lasts."""
+
+    def __init__(self, host: LiveDispatch) -> None:
+        self._host = host
+        self._over = _context.Event()
+        self._reading, self._writing = os.pipe()
+        self._process = _context.Process(target=self._run)
+
+    def _run(self) -> None:
+        began_s, cpu_s = time.monotonic(), time.process_time()
+        self._host.publish_for(self._over.is_set)
+        used = Count(0, time.monotonic() - began_s, time.process_time() - cpu_s)
+        os.write(self._writing, msgspec.json.encode(used))
+
+    def __enter__(self) -> Self:
+        self._process.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._process.join()
+
+    def used(self) -> Count:
+        """Return what it used, once it has ended."""
+        return _read_count(self._reading, self._writing)
+
+
+def _read_count(reading: int, writing: int) -> Count:
+    """Return what a child wrote into this pipe before it ended."""
+    os.close(writing)
+    count = msgspec.json.decode(os.read(reading, 4096), type=Count)
+    os.close(reading)
+    return count
+
+
+def in_processes(worker_count: int, run_s: float, own: type[OwnLedger] = OwnLedger) -> Measured:
     """Measure workers in processes of their own: the product."""
     host = LiveDispatch(NODES, worker_count, SLOTS)
     begin = _context.Barrier(worker_count)
@@ -145,35 +196,24 @@ def in_processes(worker_count: int, run_s: float, own: type[OwnLedger] = OwnLedg
         settle()
         os.write(out, msgspec.json.encode(measure_one(Load(host), run_s, begin)))
 
-    with ExitStack() as stack:
-        over = _context.Event()
-        manager = _context.Process(target=host.publish_for, args=(over.is_set,))
-        manager.start()
-        stack.callback(manager.join)
-        stack.callback(over.set)
+    with Manager(host) as manager:
         workers = []
         for index in range(worker_count):
-            reading, writing = os.pipe()
-            answers.append((reading, writing))
-            worker = _context.Process(target=work, args=(index, writing))
+            answers.append(os.pipe())
+            worker = _context.Process(target=work, args=(index, answers[-1][1]))
             worker.start()
             workers.append(worker)
         for worker in workers:
             worker.join()
-    counts = []
-    for reading, writing in answers:
-        os.close(writing)
-        counts.append(msgspec.json.decode(os.read(reading, 4096), type=Count))
-        os.close(reading)
-    return counts
+    return Measured([_read_count(*pipe) for pipe in answers], manager.used())
 
 
-def in_worker_major(worker_count: int, run_s: float) -> list[Count]:
+def in_worker_major(worker_count: int, run_s: float) -> Measured:
     """The same with the other order of the ledger's cells."""
     return in_processes(worker_count, run_s, WorkerMajor)
 
 
-def in_threads(worker_count: int, run_s: float) -> list[Count]:
+def in_threads(worker_count: int, run_s: float) -> Measured:
     """Measure workers that share one interpreter, a thread each."""
     hosts = shared_hosts(worker_count)
     begin = threading.Barrier(worker_count)
@@ -183,17 +223,25 @@ def in_threads(worker_count: int, run_s: float) -> list[Count]:
         for host in hosts
     ]
     settle()
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return counts
+    with Manager(hosts[0]) as manager:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    return Measured(counts, manager.used())
 
 
-def in_one_process(worker_count: int, run_s: float) -> list[Count]:
+def in_one_process(worker_count: int, run_s: float) -> Measured:
     """Measure workers that take turns in one thread."""
-    loads = [Load(host) for host in shared_hosts(worker_count)]
+    hosts = shared_hosts(worker_count)
     settle()
+    with Manager(hosts[0]) as manager:
+        counts = _take_turns([Load(host) for host in hosts], run_s)
+    return Measured(counts, manager.used())
+
+
+def _take_turns(loads: Sequence[Load], run_s: float) -> list[Count]:
+    worker_count = len(loads)
     for load in loads:
         load.run_for(WARM_S / worker_count)
         load.count = 0
@@ -218,7 +266,7 @@ def shared_hosts(worker_count: int) -> list[LiveDispatch]:
     return hosts
 
 
-System = tuple[str, Callable[[int, float], list[Count]]]
+System = tuple[str, Callable[[int, float], Measured]]
 SYSTEMS: tuple[System, ...] = (
     ("", in_processes),
     ("worker-major", in_worker_major),
@@ -227,8 +275,9 @@ SYSTEMS: tuple[System, ...] = (
 )
 
 
-def row_of(variant: str, worker_count: int, counts: Sequence[Count]) -> Row:
+def row_of(variant: str, worker_count: int, measured: Measured) -> Row:
     """Add up the workers."""
+    counts = measured.workers
     row: Row = {"system": "pointsman"}
     if variant:
         row["variant"] = variant
@@ -236,6 +285,10 @@ def row_of(variant: str, worker_count: int, counts: Sequence[Count]) -> Row:
     row["workers"] = worker_count
     row["decisions_per_s"] = sum(count.decisions / count.elapsed_s for count in counts)
     row["per_cpu_s"] = decisions / sum(count.cpu_s for count in counts)
+    least = min(count.load for count in counts)
+    row["workers_load"] = least
+    row["publisher_load"] = measured.publisher.load
+    row["saturated"] = "workers" if least >= SATURATED else "none"
     return row
 
 

@@ -141,6 +141,8 @@ def cores(results: Results) -> str:
         Column("decisions_per_s_times_one", "times one worker"),
         Column("per_cpu_s", "decisions a CPU second"),
         Column("per_cpu_s_times_one", "times one worker"),
+        Column("workers_load", "CPU that each worker got"),
+        Column("publisher_load", "the publisher"),
     ]
     rows = [{"variant": "as installed", **row} for row in result.rows]
     return "\n\n".join([table(rows, columns), source(result)])

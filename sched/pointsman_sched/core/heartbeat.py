@@ -23,6 +23,7 @@ OUT_OF_RANGE = -1
 PAUSED = int(RowFlag.PAUSED)
 OVERLOADED = int(RowFlag.OVERLOADED)
 STEADY_FLAGS = ~(PAUSED | OVERLOADED)
+STATE_NAMES = {state: state.name.lower() for state in NodeState}
 
 
 def take_heartbeat(
@@ -35,7 +36,7 @@ def take_heartbeat(
     services = message.services
     if services is not None and tuple(services) != node.declared_services:
         is_bad = not _change_services(state, connection, node, tuple(services))
-    is_bad |= not any(service.status == "running" for service in node.declared_services)
+    is_bad |= "running" not in [service.status for service in node.declared_services]
     is_bad |= not _write_load(state, node, message)
     node.was_good = not is_bad
     node.bad_window = state.bad_window.push(node.bad_window, is_bad=is_bad)
@@ -141,7 +142,7 @@ def _answer(state: ManagementState, connection: Connection, node: Node, number: 
     wall_ns = state.now_ns + state.setup.wall_clock_offset_ns
     answer = HeartbeatAck(
         number=number,
-        state=node.state.name.lower(),
+        state=STATE_NAMES[node.state],
         desired="drain" if node.state is NodeState.DRAINING else "run",
         config_version=state.config_version,
         heartbeat_interval_s=node.interval_ns / 1e9,
