@@ -1,6 +1,8 @@
 """The nouns of a shard: peers, sessions, jobs, lanes, and the slots that jobs hold.
 
-Only the core changes them, inside `step`.  Instants are the core's nanoseconds.
+Only the core changes them, inside `step`.  Instants are the core's nanoseconds.  To set a field of
+a struct costs about 200 instructions, to look at it 15: what nearly always stands already is looked
+at first where every job comes by.
 """
 
 from collections import OrderedDict, deque

@@ -135,7 +135,8 @@ def _choose(fleet: Fleet, job: Job, pools: PoolOrder) -> tuple[Choice | None, st
     if excluded:
         selector = FAILOVER if job.failed_nodes else selector
         return _search_apart(fleet, job, pools, excluded), selector
-    job.round = None
+    if job.round is not None:
+        job.round = None
     kind = job.kind
     return search(fleet, kind, pools, fleet.ranking(), kind), selector
 
