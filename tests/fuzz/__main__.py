@@ -24,7 +24,8 @@ from fuzz.targets import TARGETS
 from pointsman_sim.campaign_ledger import Tally, append
 
 CASE_TIMEOUT_S = 20
-GRACE_S = 60.0
+# Reading and preparing every module takes a minute on a machine that is busy with other things.
+GRACE_S = 300.0
 RUNS = re.compile(r"^fuzz: (\d+) runs, (\d+) bad$", re.MULTILINE)
 GUIDED_RUNS = re.compile(r"^(?:Done |#)(\d+)", re.MULTILINE)  # libFuzzer's, growing
 

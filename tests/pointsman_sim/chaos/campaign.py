@@ -96,7 +96,7 @@ async def _rise_and_fall(
     plan: Plan, fleet: Fleet, observer: Observer, nemesis: Nemesis
 ) -> tuple[list[str], float]:
     fleet.start(CLIENT_PROCESSES)
-    looking = asyncio.gather(observer.look(), observer.nap())
+    looking = [asyncio.create_task(act()) for act in (observer.look, observer.nap)]
     watching = asyncio.create_task(fleet.watch())
     await asyncio.sleep(plan.calm_s)
     began_s = monotonic()
@@ -110,7 +110,8 @@ async def _rise_and_fall(
     watching.cancel()
     await fleet.end_clients()
     await observer.at_rest()
-    looking.cancel()
+    for task in looking:
+        task.cancel()
     if plan.faults and not nemesis.struck_count:
         raise ChaosTrouble("no fault could be done: give it more minutes")
     return fleet.troubles, faults_s
