@@ -82,7 +82,7 @@ async def pressed_worker(yard: Yard, *, seconds: float = 8.0) -> Figures:
         sleep_s=JOB_S,
     )
     pouring = asyncio.create_task(pour(flood))
-    most, ended_s = 0, 0.0
+    most = 0
     while not pouring.done():
         most = max(most, await _step(yard))
         await asyncio.sleep(0.05)
