@@ -17,7 +17,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -35,7 +35,34 @@ from pointsman_shm.tokens.token_file import (
 )
 
 UNITS_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+LASTS_S_MAX = 999_999 * 86_400
+ScopeName = Literal["submit", "read", "cancel"]
 DONE, FAILED, USAGE = 0, 1, 2
+
+
+class TokenWish(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a token shall be; without lasts_s it never ends."""
+
+    tenant: Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
+    scopes: Annotated[tuple[ScopeName, ...], msgspec.Meta(min_length=1, max_length=3)] = (
+        "submit",
+        "read",
+        "cancel",
+    )
+    lasts_s: Annotated[int, msgspec.Meta(ge=1, le=LASTS_S_MAX)] | None = None
+    note: Annotated[str, msgspec.Meta(max_length=256)] = ""
+
+
+class TokenLine(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything of a token that is no secret: its hash is left out as well."""
+
+    id: str
+    tenant: str
+    scopes: tuple[str, ...]
+    note: str = ""
+    made_by_uid: int = 0
+    expires_in_s: int | None = None
+    expired: bool = False
 
 
 class TokenError(Exception):
@@ -54,8 +81,7 @@ def main(arguments: Sequence[str]) -> int:
             user_id=os.geteuid(),
         )
         prepare_state_directory(paths.state_dir, user_id=_owner_of(paths.state_dir))
-        with _alone(paths.state_dir):
-            told = _ACTS[given.act](given, token_file(paths))
+        told = _ACTS[given.act](given, token_file(paths))
     except PathError as error:
         say("pointsman", str(error))
         return USAGE
@@ -99,49 +125,77 @@ def _alone(directory: Path) -> Iterator[None]:
         yield
 
 
+def issue_token(path: Path, wish: TokenWish) -> tuple[TokenLine, str]:
+    """Write down a new token: (what is shown of it, the token itself, which is kept nowhere).
+
+    Raises TokenError, StateFileError, OSError.
+    """
+    with _alone(path.parent):
+        records = read_tokens(path)
+        if len(records) >= TOKENS_MAX:
+            raise TokenError(f"there are {TOKENS_MAX}: revoke some first")
+        now_s = int(wall_clock_s())
+        text = make_token(_new_id(records), secrets.token_urlsafe)
+        record = TokenRecord(
+            id=text.split("_")[1],
+            sha256=digest_of(text).hex(),
+            tenant=wish.tenant,
+            scopes=wish.scopes,
+            note=wish.note,
+            made_at_s=now_s,
+            made_by_uid=os.getuid(),
+            expires_at_s=now_s + wish.lasts_s if wish.lasts_s is not None else None,
+        )
+        write_tokens(path, (*records, record))
+    return _shown(record), text
+
+
+def listed_tokens(path: Path) -> list[TokenLine]:
+    """Return what is shown of all tokens.  Raises StateFileError."""
+    return [_shown(record) for record in read_tokens(path)]
+
+
+def revoke_token(path: Path, token_id: str) -> bool:
+    """Take one out; False where there is none of that id.  Raises StateFileError, OSError."""
+    with _alone(path.parent):
+        records = read_tokens(path)
+        kept = tuple(record for record in records if record.id != token_id)
+        if len(kept) < len(records):
+            write_tokens(path, kept)
+    return len(kept) < len(records)
+
+
 def _add(given: argparse.Namespace, path: Path) -> str:
-    records = read_tokens(path)
-    if len(records) >= TOKENS_MAX:
-        raise TokenError(f"there are {TOKENS_MAX}: revoke some first")
     if not given.tenant:
         raise TokenError("no tenant: name it with --tenant")
-    now_s = int(wall_clock_s())
-    text = make_token(_new_id(records), secrets.token_urlsafe)
-    record = msgspec.convert(
+    wish = msgspec.convert(
         {
-            "id": text.split("_")[1],
-            "sha256": digest_of(text).hex(),
             "tenant": given.tenant,
             "scopes": [name for name in given.scopes.split(",") if name],
             "note": given.note,
-            "made_at_s": now_s,
-            "made_by_uid": os.getuid(),
-            "expires_at_s": now_s + _seconds(given.expires) if given.expires else None,
+            "lasts_s": _seconds(given.expires) if given.expires else None,
         },
-        TokenRecord,
+        TokenWish,
     )
-    write_tokens(path, (*records, record))
+    made, text = issue_token(path, wish)
     if given.json:
-        return _json({**_shown(record), "token": text})
-    say("pointsman", f"token {record.id} of tenant {record.tenant}: keep it, it is not shown again")
+        return _json({**msgspec.to_builtins(made), "token": text})
+    say("pointsman", f"token {made.id} of tenant {made.tenant}: keep it, it is not shown again")
     return f"{text}\n"
 
 
 def _list(given: argparse.Namespace, path: Path) -> str:
-    records = [_shown(record) for record in read_tokens(path)]
+    found = listed_tokens(path)
     if given.json:
-        return _json({"tokens": records})
-    if not records:
+        return _json({"tokens": found})
+    if not found:
         return "no tokens\n"
-    return "".join(f"{_line(record)}\n" for record in records)
+    return "".join(f"{_line(token)}\n" for token in found)
 
 
 def _revoke(given: argparse.Namespace, path: Path) -> str:
-    records = read_tokens(path)
-    kept = tuple(record for record in records if record.id != given.id)
-    if len(kept) == len(records):
+    if not revoke_token(path, given.id):
         raise TokenError(f"there is no token {given.id!r}; `pointsman tokens list` shows all")
-    write_tokens(path, kept)
     if given.json:
         return _json({"revoked": given.id})
     return f"revoked {given.id}: its sessions end within a few seconds\n"
@@ -164,29 +218,28 @@ def _seconds(text: str) -> int:
     return int(match[1]) * UNITS_S[match[2]]
 
 
-def _shown(record: TokenRecord) -> dict[str, Any]:
-    """Everything of a token that is no secret: its hash is left out as well."""
+def _shown(record: TokenRecord) -> TokenLine:
     left_s = None if record.expires_at_s is None else record.expires_at_s - wall_clock_s()
-    return {
-        "id": record.id,
-        "tenant": record.tenant,
-        "scopes": list(record.scopes),
-        "note": record.note,
-        "made_by_uid": record.made_by_uid,
-        "expires_in_s": None if left_s is None else round(left_s),
-        "expired": left_s is not None and left_s <= 0,
-    }
+    return TokenLine(
+        id=record.id,
+        tenant=record.tenant,
+        scopes=record.scopes,
+        note=record.note,
+        made_by_uid=record.made_by_uid,
+        expires_in_s=None if left_s is None else round(left_s),
+        expired=left_s is not None and left_s <= 0,
+    )
 
 
-def _line(shown: dict[str, Any]) -> str:
-    left_s = shown["expires_in_s"]
+def _line(token: TokenLine) -> str:
+    left_s = token.expires_in_s
     end = "never expires" if left_s is None else f"expires in {left_s / 3_600:.1f} h"
-    end = "expired" if shown["expired"] else end
-    words = [shown["id"], shown["tenant"], ",".join(shown["scopes"]), end, shown["note"]]
+    end = "expired" if token.expired else end
+    words = [token.id, token.tenant, ",".join(token.scopes), end, token.note]
     return "  ".join(word for word in words if word)
 
 
-def _json(value: dict[str, Any]) -> str:
+def _json(value: dict[str, object]) -> str:
     return msgspec.json.encode(value).decode() + "\n"
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from pointsman_shm.auditing.config_admin import AdminConfig
 from pointsman_shm.config_redis import RedisConfig
 from pointsman_shm.logs.config_logs import LogsConfig
 from pointsman_shm.rules.catalogue import Catalogue
@@ -40,7 +41,6 @@ HandshakeBytes = Annotated[int, msgspec.Meta(ge=16 * KIB, le=HANDSHAKE_BYTES_MAX
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 InstanceName = Annotated[str, msgspec.Meta(pattern="^[a-z0-9][a-z0-9-]{0,31}$")]
 Weight = Annotated[float, msgspec.Meta(ge=0.01, le=1_000)]
-GroupName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._-]{0,32}$")]  # "": none
 PoolId = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
 
 
@@ -272,10 +272,6 @@ class ConsoleConfig(Section, frozen=True):
     metrics: Literal["loopback", "all", "none"] = "loopback"  # who may read /metrics
     fleet: Literal["loopback", "all", "none"] = "loopback"  # who may watch the dashboard
     viewers_max: SmallCount = 32  # pages of it at a time
-    # The admin API (docs/admin.md) on api.sock: who may read besides root and the service's user,
-    api_group: GroupName = ""
-    # and which group may do everything.
-    api_admin_group: GroupName = ""
     # The admin API on loopback TCP, for who has a token; None: not at all, 0: any free port.
     api_port: Annotated[int, msgspec.Meta(ge=0, le=65_535)] | None = None
     api_tokens_file: str | None = None  # lines of NAME read|change TOKEN
@@ -372,6 +368,7 @@ class Config(Section, frozen=True):
     talk: TalkConfig = TalkConfig()
     web: WebConfig = WebConfig()
     console: ConsoleConfig = ConsoleConfig()
+    admin: AdminConfig = AdminConfig()
     auth: AuthConfig = AuthConfig()
     limits: LimitsConfig = LimitsConfig()
     tenants: TenantsConfig = TenantsConfig()

@@ -48,12 +48,14 @@ class Served:
         async with self.session() as session, session.request(method, path, **more) as answer:
             return answer.status, await answer.json(content_type=None)
 
-    async def with_token(self, token: str, path: str, method: str = "GET") -> tuple[int, Any]:
+    async def with_token(
+        self, token: str, path: str, method: str = "GET", **more: Any
+    ) -> tuple[int, Any]:
         """One request over TCP: (status, body)."""
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         async with (
             self.session(over_tcp=True) as session,
-            session.request(method, path, headers=headers) as answer,
+            session.request(method, path, headers=headers, **more) as answer,
         ):
             return answer.status, await answer.json(content_type=None)
 
@@ -65,7 +67,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     tokens.write_text(f"# who may what\nops change {CHANGE}\nwall read {READ}\n")
     tokens.chmod(0o600)
     config = folder / "config.toml"
-    config.write_text(f'[console]\napi_port = 0\napi_tokens_file = "{tokens}"\n')
+    secure = '[tls]\nenabled = true\nhost = "127.0.0.1"\nport = 0\n'
+    config.write_text(f'{secure}[console]\napi_port = 0\napi_tokens_file = "{tokens}"\n')
     config.chmod(0o600)
     with place() as here:
         here.has_console = True
@@ -175,11 +178,13 @@ async def test_over_tcp_only_a_token_opens_and_one_that_reads_reads(served: Serv
         assert (await served.with_token(token, "/v1/status"))[0] == 200
 
 
-async def test_the_socket_is_its_owners_and_its_groups(served: Served) -> None:
-    """U4: 0660, and the directory around it is not everybody's."""
-    path: Path = served.here.runtime_dir / SOCKET_NAME
-    assert path.stat().st_mode & 0o777 == 0o660
-    assert path.parent.stat().st_mode & 0o007 == 0
+async def test_without_groups_every_admin_socket_is_its_owners(served: Served) -> None:
+    """U4: who may ask is said by a group, and none is named here."""
+    directory: Path = served.here.runtime_dir
+    sockets = [directory / SOCKET_NAME, *directory.glob("admin-*.sock")]
+    assert len(sockets) == 6
+    assert {path.stat().st_mode & 0o777 for path in sockets} == {0o600}
+    assert directory.stat().st_mode & 0o077 == 0
 
 
 async def test_the_public_port_has_no_admin_api(served: Served) -> None:
@@ -260,6 +265,60 @@ async def test_orders_for_what_is_not_there_say_so(
     status, problem = await served.ask("POST", path, json=body)
     assert status == expected
     problem_of(problem)
+
+
+async def test_a_client_token_is_issued_once_listed_without_its_secret_and_revoked(
+    served: Served,
+) -> None:
+    """A1: only its hash is kept; who had it made is written down, and what it is nowhere."""
+    wish = {"tenant": "acme", "scopes": ["submit"], "lasts_s": 60, "note": "the shop"}
+    assert (await served.with_token(READ, "/v1/tokens", "POST"))[0] == 403
+    status, made = await served.ask("POST", "/v1/tokens", json=wish)
+    assert status == 200
+    about = made["about"]
+    assert (about["tenant"], about["scopes"], about["expired"]) == ("acme", ["submit"], False)
+    status, listed = await served.with_token(READ, "/v1/tokens")
+    assert [line["id"] for line in listed["tokens"]] == [about["id"]]
+    assert made["token"] not in json.dumps(listed)
+    gone = f"/v1/tokens/{about['id']}/revoke"
+    assert (await served.ask("POST", gone)) == (200, {"revoked": about["id"]})
+    assert (await served.ask("GET", "/v1/tokens"))[1] == {"tokens": []}
+    status, body = await served.ask("POST", gone)
+    assert (status, problem_of(body)["code"]) == (404, "NOT_FOUND")
+    _, audit = await served.ask("GET", "/v1/audit")
+    orders = [line["order"] for line in audit["lines"] if line["process"] == "console"]
+    assert orders[:4] == ["revoke_token", "revoke_token", "issue_token", "issue_token"]
+    assert made["token"] not in json.dumps(audit)
+    impossible = {"tenant": "acme", "scopes": ["everything"]}
+    assert (await served.ask("POST", "/v1/tokens", json=impossible))[0] == 400
+
+
+async def test_a_node_is_introduced_and_its_name_revoked(served: Served) -> None:
+    """E2: the secret is told once, for one name; who asked for it is written down."""
+    status, told = await served.with_token(CHANGE, "/v1/enrol", "POST", json={"name": "attic"})
+    assert (status, told["name"], told["expires_in_s"]) == (200, "attic", 300.0)
+    assert told["pin"].startswith("sha256:")
+    status, body = await served.ask("POST", "/v1/nodes/attic/revoke")
+    assert (status, problem_of(body)["code"]) == (404, "NOT_FOUND")
+    _, audit = await served.ask("GET", "/v1/audit")
+    [line] = [line for line in audit["lines"] if line["order"] == "enrol_order"]
+    assert line["who"].startswith("token ops, through uid ")
+    assert told["secret"] not in json.dumps(audit)
+
+
+async def test_the_level_of_logs_is_changed_in_one_process_or_in_all(served: Served) -> None:
+    asked = {"level": "debug", "process": "worker-1"}
+    status, body = await served.ask("POST", "/v1/log-level", json=asked)
+    assert status == 200
+    assert [(one["process"], one["level"], one["before"]) for one in body["levels"]] == [
+        ("worker-1", "debug", "info")
+    ]
+    status, body = await served.ask("POST", "/v1/log-level", json={"level": "info"})
+    everybody = {"manager", "worker-0", "worker-1", "console", "supervisor"}
+    assert {one["process"] for one in body["levels"]} == everybody
+    assert body["no_answer"] == {}
+    asked = {"level": "info", "process": "worker-9"}
+    assert (await served.ask("POST", "/v1/log-level", json=asked))[0] == 404
 
 
 async def test_a_reload_says_what_it_changed(served: Served) -> None:

@@ -10,7 +10,14 @@ import msgspec
 import pytest
 from supervised_service import place
 
-from pointsman_sched.doctor.judging import DirectoryFacts, Finding, HostFacts, Verdict, judge
+from pointsman_sched.doctor.judging import (
+    DirectoryFacts,
+    Finding,
+    HostFacts,
+    OperatorFacts,
+    Verdict,
+    judge,
+)
 
 MINE = DirectoryFacts(path="/s", exists=True, mode=0o700, owner=7)
 WELL = HostFacts(
@@ -57,6 +64,7 @@ def test_a_host_that_is_well_has_nothing_to_do() -> None:
             {"directories": (msgspec.structs.replace(MINE, mode=0o750),)},
         ),
         ("directory", Verdict.BAD, {"directories": (DirectoryFacts(path="/s", exists=False),)}),
+        ("operators", Verdict.BAD, {"operators": OperatorFacts(trouble="there is no group 'x'")}),
         ("clock", Verdict.WARN, {"is_clock_synchronised": False}),
         ("cores", Verdict.WARN, {"cores": 1}),
         ("cores", Verdict.WARN, {"governor": "powersave"}),
@@ -77,6 +85,18 @@ def test_what_is_not_well_is_named_with_what_to_do(
 def test_what_a_running_service_uses_is_no_trouble() -> None:
     assert finding("leftovers", leftovers=LEFT, is_running=True).verdict is Verdict.OK
     assert finding("shared memory", memory_free_bytes=0, is_running=True).verdict is Verdict.OK
+
+
+def test_u4_the_groups_that_may_ask_or_order_are_told() -> None:
+    """U4: a directory that is open to the group of operators, and to nobody else, is well."""
+    operators = OperatorFacts(operators="ops", readers="wall", members=("ann",))
+    given = msgspec.structs.replace(MINE, mode=0o2750, open_to="wall")
+    assert finding("directory", directories=(given,)).verdict is Verdict.OK
+    open_to_all = msgspec.structs.replace(given, mode=0o2755)
+    assert finding("directory", directories=(open_to_all,)).verdict is Verdict.BAD
+    told = finding("operators", operators=operators)
+    assert told.words == "group ops may order, group wall may ask (ann)"
+    assert finding("directory", user_id=0).words == "/s is user 7's alone"
 
 
 def test_a_user_who_can_log_out_loses_shared_memory() -> None:

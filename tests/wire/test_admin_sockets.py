@@ -30,7 +30,7 @@ from pointsman_wire.order_messages import (
 )
 from pointsman_wire.session_messages import SessionClose
 from pointsman_wire.sockets.admin import AdminError, AdminServer, ask, give_order
-from pointsman_wire.sockets.unix_sockets import PathInUse, listen_at
+from pointsman_wire.sockets.unix_sockets import PathInUse, Peer, listen_at
 
 STATUS = Status(process="worker-0", pid=7, uptime_s=1.5, counters={"decisions": 3})
 
@@ -116,7 +116,9 @@ async def test_who_asks_nothing_is_ended(path: Path) -> None:
 
 async def test_another_user_is_not_answered(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stranger = os.geteuid() + 1
-    monkeypatch.setattr("pointsman_wire.sockets.unix_sockets._peer_user", lambda sock: stranger)
+    monkeypatch.setattr(
+        "pointsman_wire.sockets.unix_sockets.peer_of", lambda sock: Peer(1, stranger, 1)
+    )
     async with serving(path):
         reader, writer = await asyncio.open_unix_connection(str(path))
         writer.write(encode_frame(StatusQuery()))

@@ -84,6 +84,7 @@ class LogLevelOrder(Message, tag="log_level_order", frozen=True):
     """Write from now on what is at least as grave, until this process ends; every process obeys."""
 
     level: Literal["debug", "info", "warning", "error"]
+    by: By = ""
 
 
 class LogLevel(Message, tag="log_level", frozen=True, kw_only=True):
@@ -108,6 +109,7 @@ class EnrolOrder(Message, tag="enrol_order", frozen=True, kw_only=True):
     # The only tenant that it may serve, and the only labels that it may have.
     tenant: Name = ""
     labels: Annotated[dict[LabelName, Name], msgspec.Meta(max_length=16)] = {}
+    by: By = ""
 
 
 class Introduction(Message, tag="introduction", frozen=True, kw_only=True):
@@ -125,6 +127,7 @@ class RevokeOrder(Message, tag="revoke_order", frozen=True):
     """No key proves this node's name any more; the node is ended at once."""
 
     node_id: NodeId
+    by: By = ""
 
 
 class Revoked(Message, tag="revoked", frozen=True, kw_only=True):

@@ -37,7 +37,7 @@ def default_runtime_dir(instance: str) -> Path:
     check_instance(instance)
     user = _user_number()
     if user == 0:
-        return Path("/run/pointsman") / instance
+        return system_runtime_dir(instance)
     if user is None:
         return Path(tempfile.gettempdir()) / "pointsman" / instance
     given = os.environ.get("XDG_RUNTIME_DIR", "")
@@ -45,6 +45,11 @@ def default_runtime_dir(instance: str) -> Path:
         return Path(given) / "pointsman" / instance
     # Not the temporary directory: TMPDIR may differ between the service and a shell.
     return Path("/tmp") / f"pointsman-{user}" / instance  # noqa: S108 - its owner is checked
+
+
+def system_runtime_dir(instance: str) -> Path:
+    """Return where the system's instance of that name keeps them, open to a group of operators."""
+    return Path("/run/pointsman") / check_instance(instance)
 
 
 def _user_number() -> int | None:

@@ -27,17 +27,18 @@ from pointsman_sched.console.observing.routes import Access, observing_routes
 from pointsman_sched.console.pages import make_pages
 from pointsman_sched.options import ProcessOptions
 from pointsman_shm.auditing.audit_file import AuditFile
+from pointsman_shm.auditing.operators import group_numbers
 from pointsman_shm.config import Config
 from pointsman_shm.config_load import ConfigError
 from pointsman_shm.logs.events import Event
 from pointsman_shm.logs.process_log import ProcessLog
 from pointsman_shm.units.under_systemd import Watchdog
 from pointsman_wire.admin_messages import AdminAnswer, AdminQuery, Status, StatusQuery
-from pointsman_wire.sockets.admin import AdminServer, obeying_level
+from pointsman_wire.sockets.admin import AdminServer, Oversight, obeying_level
 from pointsman_wire.sockets.handover import HandoverReceiver
 from pointsman_wire.sockets.life import Life
 from pointsman_wire.sockets.parent import watch_parent
-from pointsman_wire.sockets.unix_sockets import PathInUse, listen_at
+from pointsman_wire.sockets.unix_sockets import Groups, PathInUse, listen_for_groups
 
 SIGN_S = 0.5
 START_ERRORS = (ConfigError, OSError, PathInUse)
@@ -92,7 +93,9 @@ class ConsoleProcess:
         stack.callback(admin_path.unlink, missing_ok=True)
         obey = obeying_level("console", self._log.set_level)
         witness = AuditFile(paths.state_dir, "console", self._log.about(Event.AUDIT))
-        admin = AdminServer(listen_at(admin_path), self._answer, obey=obey, witness=witness)
+        groups = Groups(*group_numbers(self._options.config.admin, paths.runtime_dir))
+        listener = listen_for_groups(admin_path, groups)
+        admin = AdminServer(listener, self._answer, obey=obey, oversight=Oversight(groups, witness))
         stack.push_async_callback(admin.close)
         stack.callback(HandoverReceiver(paths.console_handover, hall.adopt).close)
         tell = self._log.about(Event.AUTH_FAILED)

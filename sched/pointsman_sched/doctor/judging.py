@@ -36,6 +36,20 @@ class DirectoryFacts(msgspec.Struct, frozen=True, kw_only=True):
     mode: int = 0
     owner: int = -1
     can_be_made: bool = False
+    open_to: str = ""  # the group that may enter, because it may ask or order
+
+
+class OperatorFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """Which groups may use the admin sockets, with their members."""
+
+    operators: str = ""
+    readers: str = ""
+    members: tuple[str, ...] = ()
+    trouble: str = ""  # why a process would refuse to start
+
+    @property
+    def by_right(self) -> tuple[tuple[str, str], ...]:
+        return ("order", self.operators), ("ask", self.readers)
 
 
 class HostFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,6 +69,7 @@ class HostFacts(msgspec.Struct, frozen=True, kw_only=True):
     address: str = ""
     port_trouble: str = ""  # why it cannot be listened at, or dialled while the service runs
     directories: tuple[DirectoryFacts, ...] = ()
+    operators: OperatorFacts = OperatorFacts()
     user_id: int = 0
     has_logind: bool = False
     keeps_ipc: bool = False  # logind leaves shared memory of users that have left
@@ -76,6 +91,7 @@ def judge(facts: HostFacts) -> list[Finding]:
         _leftovers(facts),
         _port(facts),
         *(_directory(directory, facts.user_id) for directory in facts.directories),
+        _operators(facts.operators),
         _user(facts),
         _clock(facts),
         _cores(facts),
@@ -147,13 +163,28 @@ def _directory(directory: DirectoryFacts, user_id: int) -> Finding:
             return Finding(name, Verdict.OK, f"{path} will be made")
         todo = f"make it for the user of the service, or run this as that user: mkdir {path}"
         return Finding(name, Verdict.BAD, f"{path} is not there and cannot be made", todo)
-    if directory.owner != user_id:
+    # Root looks at a service that runs as a user of its own.
+    whose = "this user's" if directory.owner == user_id else f"user {directory.owner}'s"
+    if directory.owner != user_id != 0:
         words = f"{path} is owned by user {directory.owner}, not by this user ({user_id})"
         return Finding(name, Verdict.BAD, words, f"chown {user_id} {path}, or run as its owner")
+    if directory.open_to and directory.mode & 0o077 == 0o050:
+        return Finding(name, Verdict.OK, f"{path} is {whose}, open to group {directory.open_to}")
     if directory.mode & 0o077:
         words = f"{path} is open to others (mode {directory.mode:04o})"
         return Finding(name, Verdict.BAD, words, f"chmod 0700 {path}")
-    return Finding(name, Verdict.OK, f"{path} is this user's alone")
+    return Finding(name, Verdict.OK, f"{path} is {whose} alone")
+
+
+def _operators(facts: OperatorFacts) -> Finding:
+    name = "operators"
+    if facts.trouble:
+        return Finding(name, Verdict.BAD, facts.trouble, "make the group, or take the knob out")
+    parts = [f"{group} may {what}" for what, group in facts.by_right if group]
+    if not parts:
+        return Finding(name, Verdict.OK, "root and the user of the service alone")
+    members = ", ".join(facts.members) or "no members yet"
+    return Finding(name, Verdict.OK, f"group {', group '.join(parts)} ({members})")
 
 
 def _user(facts: HostFacts) -> Finding:

@@ -1,6 +1,7 @@
 """Looks at this host, as it really is for this user and this process."""
 
 import ctypes
+import grp
 import os
 import platform
 import resource
@@ -10,8 +11,11 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from pointsman_sched.doctor.judging import DirectoryFacts, HostFacts
+from pointsman_sched.doctor.judging import DirectoryFacts, HostFacts, OperatorFacts
+from pointsman_shm.auditing.config_admin import AdminConfig
+from pointsman_shm.auditing.operators import given_to, named_groups
 from pointsman_shm.config import Config
+from pointsman_shm.config_load import ConfigError
 from pointsman_shm.memory.catalog_layout import CatalogLayout
 from pointsman_shm.memory.ledger import Ledger
 from pointsman_shm.memory.rows import NodeRows
@@ -30,6 +34,7 @@ def look(config: Config, paths: InstancePaths, *, host: str, port: int) -> HostF
     """Return what is found; Redis is asked elsewhere."""
     is_running = _answers(paths.admin("manager"))
     synchronised, offset_ms = read_clock()
+    operators = _operators(config.admin, paths.runtime_dir)
     statvfs = os.statvfs(SHARED_MEMORY) if SHARED_MEMORY.is_dir() else None
     return HostFacts(
         is_running=is_running,
@@ -45,7 +50,11 @@ def look(config: Config, paths: InstancePaths, *, host: str, port: int) -> HostF
         clock_offset_ms=offset_ms,
         address=f"{host}:{port}",
         port_trouble=_port_trouble(host, port, is_running=is_running),
-        directories=(_directory(paths.state_dir), _directory(paths.runtime_dir)),
+        directories=(
+            _directory(paths.state_dir),
+            _directory(paths.runtime_dir, operators.readers or operators.operators),
+        ),
+        operators=operators,
         user_id=os.geteuid(),
         has_logind=Path("/run/systemd/seats").is_dir(),
         keeps_ipc=_keeps_ipc(),
@@ -109,7 +118,22 @@ def _port_trouble(host: str, port: int, *, is_running: bool) -> str:
     return ""
 
 
-def _directory(path: Path) -> DirectoryFacts:
+def _operators(config: AdminConfig, runtime_dir: Path) -> OperatorFacts:
+    try:
+        readers, operators = named_groups(config)
+    except ConfigError as error:
+        return OperatorFacts(trouble=str(error))
+    if readers is None and operators is None and runtime_dir.is_dir():
+        operators = given_to(runtime_dir)
+    found = [grp.getgrgid(number) for number in (operators, readers) if number is not None]
+    return OperatorFacts(
+        operators=grp.getgrgid(operators).gr_name if operators is not None else "",
+        readers=grp.getgrgid(readers).gr_name if readers is not None else "",
+        members=tuple(sorted({name for group in found for name in group.gr_mem})),
+    )
+
+
+def _directory(path: Path, open_to: str = "") -> DirectoryFacts:
     try:
         status = path.stat()
     except FileNotFoundError:
@@ -119,7 +143,9 @@ def _directory(path: Path) -> DirectoryFacts:
     except OSError:
         return DirectoryFacts(path=str(path), exists=False)
     mode = stat.S_IMODE(status.st_mode)
-    return DirectoryFacts(path=str(path), exists=True, mode=mode, owner=status.st_uid)
+    return DirectoryFacts(
+        path=str(path), exists=True, mode=mode, owner=status.st_uid, open_to=open_to
+    )
 
 
 def _segments(instance: str) -> tuple[str, ...]:

@@ -43,6 +43,7 @@ from pointsman_sched.manager.uplink_server import UplinkServer
 from pointsman_sched.options import ProcessOptions
 from pointsman_sched.wall_clock import wall_clock_offset_ns
 from pointsman_shm.auditing.audit_file import AuditFile
+from pointsman_shm.auditing.operators import group_numbers
 from pointsman_shm.config_load import ConfigError
 from pointsman_shm.descriptors import take_descriptors
 from pointsman_shm.garbage_watch import GarbageWatch
@@ -65,13 +66,13 @@ from pointsman_wire.coordination.fleet_requests import FleetAsk
 from pointsman_wire.coordination.settings import RedisSettings
 from pointsman_wire.preamble import Role
 from pointsman_wire.secure.pins import PinError
-from pointsman_wire.sockets.admin import AdminServer, obeying_level
+from pointsman_wire.sockets.admin import AdminServer, Oversight, obeying_level
 from pointsman_wire.sockets.bounds import ConnectionLimits, Strangers
 from pointsman_wire.sockets.driver import Driver, DriverSettings
 from pointsman_wire.sockets.handover import HandoverReceiver
 from pointsman_wire.sockets.life import Life
 from pointsman_wire.sockets.parent import watch_parent
-from pointsman_wire.sockets.unix_sockets import PathInUse, listen_at
+from pointsman_wire.sockets.unix_sockets import Groups, PathInUse, listen_for_groups
 
 if TYPE_CHECKING:
     from pointsman_sched.manager.federation_link import FederationLink
@@ -276,13 +277,13 @@ class ManagerProcess:
         paths = self._options.paths
         path = paths.admin("manager")
         stack.callback(path.unlink, missing_ok=True)
+        groups = Groups(*group_numbers(self._options.config.admin, paths.runtime_dir))
+        witness = AuditFile(paths.state_dir, "manager", self._log.about(Event.AUDIT))
         server = AdminServer(
-            listen_at(path),
+            listen_for_groups(path, groups),
             lambda query: cast(AdminAnswer, core.answer(query)),
             obey=obeying_level("manager", self._log.set_level, orders.obey),
-            witness=AuditFile(
-                self._options.paths.state_dir, "manager", self._log.about(Event.AUDIT)
-            ),
+            oversight=Oversight(groups, witness),
         )
         stack.push_async_callback(server.close)
 

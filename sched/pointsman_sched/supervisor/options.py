@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from pointsman_shm.auditing.operators import named_groups
 from pointsman_shm.config import Config
 from pointsman_shm.config_load import load_config
 from pointsman_shm.paths import InstancePaths, resolve_paths
@@ -41,6 +42,7 @@ def parse_options(arguments: Sequence[str]) -> ServiceOptions:
     """
     given = _parser().parse_args(arguments)
     config = load_config(given.config)
+    named_groups(config.admin)
     server = config.server
     directories = config.directories
     instance = given.instance or server.instance

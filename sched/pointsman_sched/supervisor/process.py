@@ -38,14 +38,15 @@ from pointsman_sched.supervisor.secure_port import check_pin, open_tls_port, pre
 from pointsman_sched.supervisor.spares import Spare
 from pointsman_sched.supervisor.watching import HangJudge, read_words
 from pointsman_shm.auditing.audit_file import AuditFile
+from pointsman_shm.auditing.operators import group_numbers
 from pointsman_shm.logs.events import Event
 from pointsman_shm.logs.process_log import ProcessLog
 from pointsman_shm.paths import worker_process
 from pointsman_shm.state_identity import settle_identity
 from pointsman_shm.tls.files import tls_files
 from pointsman_wire.admin_messages import AdminAnswer, AdminQuery, Status, StatusQuery
-from pointsman_wire.sockets.admin import AdminServer, obeying_level
-from pointsman_wire.sockets.unix_sockets import listen_at
+from pointsman_wire.sockets.admin import AdminServer, Oversight, obeying_level
+from pointsman_wire.sockets.unix_sockets import Groups, listen_for_groups
 
 STOP_S = 30.0
 # What is left of it for the manager, after the workers.
@@ -115,8 +116,9 @@ class Supervisor:
         renewals = RenewalDesk(lambda: [*self._children, *self._console], self._renew_spare)
         obey = obeying_level("supervisor", self._log.set_level, renewals.obey)
         witness = AuditFile(options.paths.state_dir, "supervisor", self._log.about(Event.AUDIT))
-        listening = listen_at(admin_path)
-        admin = AdminServer(listening, self.answer, obey=obey, witness=witness)
+        groups = Groups(*group_numbers(options.config.admin, options.paths.runtime_dir))
+        listening = listen_for_groups(admin_path, groups)
+        admin = AdminServer(listening, self.answer, obey=obey, oversight=Oversight(groups, witness))
         try:
             self._start_children(listener.fileno(), alive)
             self._look()

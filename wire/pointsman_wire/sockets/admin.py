@@ -1,7 +1,8 @@
 """The admin socket of a process: one frame asks, one frame answers, in turn.
 
 What a query asks is known at once; an order (order_messages) may take a while to be carried out.
-Only this user and root are answered.  What a process cannot answer is answered by an `error`, as
+This user, root and a group of operators give orders, a group of readers only asks; nobody else is
+answered (unix_sockets.access_of).  What a process cannot answer is answered by an `error`, as
 is what is no question at all.
 """
 
@@ -11,7 +12,7 @@ import struct
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Protocol, cast
+from typing import NamedTuple, Protocol, cast
 
 import msgspec
 
@@ -35,7 +36,15 @@ from pointsman_wire.order_messages import (
     OrderAnswer,
 )
 from pointsman_wire.queries.operating_messages import Audit, AuditLine, AuditQuery
-from pointsman_wire.sockets.unix_sockets import is_same_user, is_service_user, peer_words
+from pointsman_wire.sockets.unix_sockets import (
+    NO_GROUPS,
+    Access,
+    Groups,
+    access_of,
+    is_same_user,
+    is_service_user,
+    peer_words,
+)
 
 QUERY_BYTES_MAX = 64 * 1024
 ANSWER_S = 5.0
@@ -142,6 +151,16 @@ class Witness(Protocol):
         """Return the newest records, the newest first, each with the fields of an AuditLine."""
 
 
+class Oversight(NamedTuple):
+    """Which groups of people may ask and order, and who writes down what they ordered."""
+
+    groups: Groups = NO_GROUPS
+    witness: Witness | None = None
+
+
+BY_OWNER = Oversight()
+
+
 class AdminServer:
     """Answers queries at a listening unix socket (unix_sockets.listen_at), which it closes.
 
@@ -157,10 +176,11 @@ class AdminServer:
         *,
         obey: Obey | None = None,
         query_s: float = ANSWER_S,
-        witness: Witness | None = None,
+        oversight: Oversight = BY_OWNER,
     ) -> None:
         self._listener = listener
-        self._witness = witness
+        self._groups = oversight.groups
+        self._witness = oversight.witness
         self._obey = obey
         self._answer = answer
         self._query_s = query_s
@@ -198,19 +218,20 @@ class AdminServer:
     async def _talk(self, sock: socket.socket) -> None:
         with sock:
             try:
-                if is_same_user(sock):
-                    await self._answer_all(sock)
+                access = access_of(sock, self._groups)
+                if access != "none":
+                    await self._answer_all(sock, access)
             except (OSError, TimeoutError):
                 return  # it left, or said nothing for too long: nobody is there to be told
 
-    async def _answer_all(self, sock: socket.socket) -> None:
+    async def _answer_all(self, sock: socket.socket, access: Access) -> None:
         is_sound = True
         while is_sound:
             answer: AdminAnswer | OrderAnswer | None
             try:
                 async with asyncio.timeout(self._query_s):
                     query = _decode_query(await self._read_header(sock))
-                answer = await self._outcome(query, sock)
+                answer = await self._outcome(query, sock, access)
             except MessageError as error:
                 answer = Error(error_info(Code.INVALID_MESSAGE, str(error)))
             except AdminError as error:
@@ -222,13 +243,19 @@ class AdminServer:
                 await self._loop.sock_sendall(sock, _encode_answer(answer))
 
     async def _outcome(
-        self, query: Message, sock: socket.socket
+        self, query: Message, sock: socket.socket, access: Access
     ) -> AdminAnswer | OrderAnswer | None:
         if isinstance(query, AuditQuery) and self._witness is not None:
             found = self._witness.latest(query.limit)
             return Audit(lines=[msgspec.convert(record, AuditLine) for record in found])
         if not isinstance(query, Order):
             return self._answer(cast(AdminQuery, query))
+        answer: OrderAnswer | None
+        if access != "change":
+            words = "members of admin.read_group may ask, and order nothing"
+            answer = Error(error_info(Code.UNAUTHORIZED, words))
+            self._testify(query, answer, sock)
+            return answer
         if self._obey is None:
             return None
         try:
@@ -237,9 +264,13 @@ class AdminServer:
         except TimeoutError:
             words = f"no outcome within {ORDER_S:g} s; it may yet be carried out"
             answer = Error(error_info(Code.INTERNAL_ERROR, words))
-        if self._witness is not None and answer is not None and not isinstance(query, ONLY_ASKED):
-            self._witness.saw(*testimony(query, answer, peer_words(sock)))
+        if answer is not None and not isinstance(query, ONLY_ASKED):
+            self._testify(query, answer, sock)
         return answer
+
+    def _testify(self, order: Order, answer: OrderAnswer, sock: socket.socket) -> None:
+        if self._witness is not None:
+            self._witness.saw(*testimony(order, answer, peer_words(sock)))
 
     async def _read_header(self, sock: socket.socket) -> bytes:
         prefix = await self._read(sock, PREFIX_BYTES)

@@ -21,6 +21,7 @@ from typing import Any
 import msgspec
 
 from pointsman_shm.auditing.audit_file import AuditFile
+from pointsman_shm.auditing.operators import group_numbers
 from pointsman_shm.descriptors import take_descriptors
 from pointsman_shm.logs.events import Event
 from pointsman_shm.logs.process_log import ProcessLog
@@ -41,7 +42,7 @@ from pointsman_shm.uplink import WorkerHello
 from pointsman_wire.lane_messages import LaneToWorker
 from pointsman_wire.preamble import Role
 from pointsman_wire.session_messages import ToWorker
-from pointsman_wire.sockets.admin import AdminServer, obeying_level
+from pointsman_wire.sockets.admin import AdminServer, Oversight, obeying_level
 from pointsman_wire.sockets.crash_points import pass_by
 from pointsman_wire.sockets.crashing import driver_for
 from pointsman_wire.sockets.driver import Driver, DriverSettings
@@ -49,7 +50,7 @@ from pointsman_wire.sockets.handover import HandoverReceiver, HandoverSender
 from pointsman_wire.sockets.life import Life
 from pointsman_wire.sockets.parent import watch_parent
 from pointsman_wire.sockets.slowness import close_slowest
-from pointsman_wire.sockets.unix_sockets import listen_at
+from pointsman_wire.sockets.unix_sockets import Groups, listen_for_groups
 from pointsman_wire.sockets.web.web_connection import web_factory
 from pointsman_workers.core.core import WorkerCore
 from pointsman_workers.core.events import (
@@ -255,7 +256,9 @@ class WorkerProcess:
         self._orders = OrderDesk(driver.post, self._shared.obey)
         witness = AuditFile(paths.state_dir, worker_process(index), self._log.about(Event.AUDIT))
         obey = obeying_level(worker_process(index), self._log.set_level, self._orders.obey)
-        admin = AdminServer(listen_at(admin_path), desk.answer, obey=obey, witness=witness)
+        groups = Groups(*group_numbers(setup.config.admin, paths.runtime_dir))
+        listener = listen_for_groups(admin_path, groups)
+        admin = AdminServer(listener, desk.answer, obey=obey, oversight=Oversight(groups, witness))
         stack.push_async_callback(admin.close)
         stats = setup.memory.stats
         elsewhere = {MANAGER: paths.manager_handover, CONSOLE: paths.console_handover}

@@ -5,6 +5,8 @@ A socket file proves nothing, its process may have died: an answer does.
 """
 
 import asyncio
+import os
+import sys
 from collections.abc import Awaitable, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -23,7 +25,12 @@ from pointsman_wire.admin_messages import (
 )
 from pointsman_wire.messages import Error, ErrorInfo
 from pointsman_wire.order_messages import OrderAnswer
-from pointsman_wire.places import PlaceError, admin_socket, default_runtime_dir
+from pointsman_wire.places import (
+    PlaceError,
+    admin_socket,
+    default_runtime_dir,
+    system_runtime_dir,
+)
 from pointsman_wire.queries.job_messages import PoisonJobs, PoisonLine, PoisonQuery
 from pointsman_wire.sockets.admin import AdminError, ask
 
@@ -84,10 +91,16 @@ def find_service(instance: str, runtime_dir: Path | None) -> Service:
     """Return the service of that name, or raise Trouble with the names of those that run."""
     try:
         place = runtime_dir or default_runtime_dir(instance)
+        shared = system_runtime_dir(instance)
     except PlaceError as error:
         raise Trouble(str(error), code=USAGE) from None
-    if processes := processes_in(place):
-        return Service(instance, place, processes)
+    for found in (place,) if runtime_dir else (place, shared):
+        if processes := processes_in(found):
+            return Service(instance, found, processes)
+    if runtime_dir is None and shared.is_dir() and not os.access(shared, os.R_OK | os.X_OK):
+        group = "its group" if sys.platform == "win32" else shared.group()
+        todo = f"become a member of {group} (usermod --append --groups), and log in anew"
+        raise Trouble(f"{shared} is closed to this user", todo=todo)
     raise no_service(f"no service {instance!r} is running: nothing listens in {place}", place)
 
 

@@ -16,21 +16,19 @@ from pointsman.cli.units.writing import (
     SERVICE_FILES,
     TLS_FILE,
     Installation,
+    directories_text,
     place_text,
     service_unit,
-    text_of,
     tls_unit,
+    users_text,
 )
 
 app = typer.Typer(cls=Commands, help="Run the service as units of systemd.", no_args_is_help=True)
 
 WORKERS_MAX = 64
 UNITS = "etc/systemd/system"
-# What comes along -> where systemd reads it.
-OTHER_FILES = {
-    "pointsman.sysusers": "etc/sysusers.d/pointsman.conf",
-    "pointsman.tmpfiles": "etc/tmpfiles.d/pointsman.conf",
-}
+USERS_FILE = "etc/sysusers.d/pointsman.conf"
+DIRECTORIES_FILE = "etc/tmpfiles.d/pointsman.conf"
 ENABLED = (
     "pointsman.target",
     "pointsman.socket",
@@ -84,6 +82,7 @@ def install(
         is_open=insecure_plaintext,
         service_user=service_user,
         service_group=surroundings.system_group(service_user) if service_user else "",
+        admin_group=_admin_group(config),
         state_dir=str(surroundings.users_state() / "pointsman" / "default") if user else "",
         is_users=user,
     )
@@ -94,8 +93,7 @@ def install(
     _enable(made, folder)
     if start:
         _control(made, "restart", "pointsman.target")
-        ports = f"{made.host}:{made.port}" + f", TLS at {made.tls_place}" * bool(made.tls_place)
-        say(f"pointsman ready: {ports}, {made.worker_count} workers, by systemd")
+        say(f"pointsman ready: {_ports(made)}, {made.worker_count} workers, by systemd")
 
 
 @app.command()
@@ -111,7 +109,7 @@ def uninstall(*, root: Root = None, user: ForUser = False) -> None:
         _control(made, "stop", "pointsman-prepare.service")
         _remove_tls(made, folder)
         _set_workers(made, folder, 0)
-    others = [] if user else [base / path for path in OTHER_FILES.values()]
+    others = [] if user else [base / USERS_FILE, base / DIRECTORIES_FILE]
     for path in [*(folder / name for name in (*SERVICE_FILES, TLS_FILE)), *others]:
         path.unlink(missing_ok=True)
     if root is None:
@@ -126,6 +124,16 @@ def worker_count(wish: str, configured: int | None = None) -> int:
     if not wish.isdecimal() or not 1 <= int(wish) <= WORKERS_MAX:
         raise Trouble(f"--workers {wish}: auto, or 1 to {WORKERS_MAX}", code=USAGE)
     return int(wish)
+
+
+def _ports(made: Installation) -> str:
+    return f"{made.host}:{made.port}" + f", TLS at {made.tls_place}" * bool(made.tls_place)
+
+
+def _admin_group(config: Path | None) -> str:
+    """Return the group that sockets are given to, "" where the configuration names none."""
+    admin = _section(config, "admin")
+    return str(admin.get("read_group") or admin.get("operator_group") or "")
 
 
 def _tls_place(section: dict[str, Any]) -> str:
@@ -159,11 +167,8 @@ def _write(made: Installation, root: Path | None) -> tuple[Path, Installation]:
         folder = base / UNITS
         needed = surroundings.needed_places(made.environment)
         made = msgspec.structs.replace(made, is_in_home=surroundings.check_for_system(needed))
-        for name, path in OTHER_FILES.items():
-            text = text_of(name)
-            if made.service_user:
-                text = _for_user(name, made)
-            surroundings.write(base / path, text)
+        surroundings.write(base / USERS_FILE, users_text(made))
+        surroundings.write(base / DIRECTORIES_FILE, directories_text(made))
     for name in SERVICE_FILES:
         surroundings.write(folder / name, service_unit(name, made))
     if made.tls_place:
@@ -180,17 +185,10 @@ def _remove_tls(made: Installation, folder: Path) -> None:
         (folder / TLS_FILE).unlink()
 
 
-def _for_user(name: str, made: Installation) -> str:
-    if name == "pointsman.sysusers":
-        return f"# Runs as {made.service_user}, who was there.\n"
-    owners = f"{made.service_user} {made.service_group}"
-    return text_of(name).replace("pointsman pointsman", owners)
-
-
 def _enable(made: Installation, folder: Path) -> None:
     if not made.is_users:
-        surroundings.run("systemd-sysusers", f"/{OTHER_FILES['pointsman.sysusers']}")
-        surroundings.run("systemd-tmpfiles", "--create", f"/{OTHER_FILES['pointsman.tmpfiles']}")
+        surroundings.run("systemd-sysusers", f"/{USERS_FILE}")
+        surroundings.run("systemd-tmpfiles", "--create", f"/{DIRECTORIES_FILE}")
     _control(made, "daemon-reload")
     _control(made, "enable", *ENABLED, *([TLS_FILE] if made.tls_place else []))
     _set_workers(made, folder, made.worker_count)

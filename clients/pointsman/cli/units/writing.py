@@ -55,6 +55,7 @@ class Installation(msgspec.Struct, frozen=True, kw_only=True):
     is_open: bool = False  # beyond this machine, without TLS and tokens
     service_user: str = ""  # an existing one, instead of one of its own
     service_group: str = ""
+    admin_group: str = ""  # an existing one that may ask or order, instead of one of its own
     state_dir: str = ""  # of a user's service or node
     is_users: bool = False
     is_in_home: bool = False  # the environment is: it must be visible
@@ -66,6 +67,28 @@ def text_of(name: str) -> str:
         if (place / name).is_file():
             return (place / name).read_text(encoding="utf-8")
     raise AssertionError(f"{name} is missing in this installation")
+
+
+def users_text(installation: Installation) -> str:
+    """Return what sysusers.d reads: the group of operators, and the service's user if it has none
+    of its own."""
+    text = text_of("pointsman.sysusers")
+    if installation.service_user:
+        words = f"# Runs as {installation.service_user}, who was there.\n"
+        text = re.sub(r"(?m)^# A system user.*\nu .*\n", words, text)
+    return text
+
+
+def directories_text(installation: Installation) -> str:
+    """Return what tmpfiles.d reads: directories, and the group that the admin sockets are of."""
+    text = text_of("pointsman.tmpfiles")
+    if installation.admin_group:
+        text = text.replace("pointsman-admin", installation.admin_group)
+    if installation.service_user:
+        user, group = installation.service_user, installation.service_group
+        text = re.sub(r"(?m)^(d \S+ \d+) pointsman ", rf"\1 {user} ", text)
+        text = text.replace(f"{user} pointsman ", f"{user} {group} ")
+    return text
 
 
 def service_unit(name: str, installation: Installation) -> str:

@@ -13,6 +13,8 @@ from pointsman_wire.order_messages import Order
 from pointsman_wire.sockets.admin import AdminError, ask, give_order
 
 MANAGER = "manager"
+CONSOLE = "console"
+SUPERVISOR = "supervisor"
 ANSWER_S = 2.0
 Kind = TypeVar("Kind")
 
@@ -28,6 +30,11 @@ class Processes:
     def workers(self) -> list[str]:
         """The names of all workers."""
         return [worker_process(index) for index in range(self.worker_count)]
+
+    def present(self) -> list[str]:
+        """The names of all processes, with the supervisor where there is one."""
+        known = [MANAGER, *self.workers, CONSOLE, SUPERVISOR]
+        return [process for process in known if self._place(process).is_socket()]
 
     async def one(self, process: str, query: AdminQuery, kind: type[Kind]) -> Kind:
         """Return the answer of one process; raises ApiError when it gives none of the kind."""

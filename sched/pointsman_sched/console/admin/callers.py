@@ -1,37 +1,30 @@
 """Who calls the admin API, and what he may do.
 
     unix socket   by the kernel's word (SO_PEERCRED, SO_PEERGROUPS): root and the user of the
-                  service may change things, and members of console.api_admin_group; members of
-                  console.api_group may read
+                  service may change things, and members of admin.operator_group; members of
+                  admin.read_group may read
     loopback TCP  by a bearer token of console.api_tokens_file: each line is a name, `read` or
                   `change`, and the token; compared in constant time, all of them every time
 
 Everybody else gets a 403, or a 401 where a token is missing or wrong.
 """
 
-import grp
 import hmac
-import os
 import pwd
 import re
 import socket
-import struct
-import sys
 from collections.abc import Sequence
 from http import HTTPStatus
-from typing import Literal
 
 import msgspec
 
 from pointsman_sched.console.admin.problems import ApiError
 from pointsman_shm.config_load import ConfigError
+from pointsman_wire.sockets.unix_sockets import Access, Groups, access_of, peer_of
 
-Access = Literal["none", "read", "change"]
 TOKEN_LENGTH_MIN = 22  # 128 bits and more, in any usual alphabet
 TOKENS_MAX = 64
 ACCESS_BY_WORD: dict[str, Access] = {"read": "read", "change": "change"}
-SO_PEERGROUPS = 59  # Linux; the socket module has no name for it
-GROUPS_MAX = 1_024
 _TOKEN_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -55,24 +48,6 @@ class Token(msgspec.Struct, frozen=True, kw_only=True):
 
     def __repr__(self) -> str:
         return f"Token({self.name!r}, {self.access})"
-
-
-class Groups(msgspec.Struct, frozen=True):
-    """The numbers of the two groups, None where none is named."""
-
-    readers: int | None = None
-    admins: int | None = None
-
-
-def group_number(name: str, knob: str) -> int | None:
-    """Return the number of a group, None for no name; raises ConfigError for an unknown one."""
-    if not name:
-        return None
-    try:
-        return grp.getgrnam(name).gr_gid
-    except KeyError:
-        words = f"{knob}: there is no group {name!r}: make it (groupadd --system {name})"
-        raise ConfigError(words) from None
 
 
 def parse_tokens(text: str) -> list[Token]:
@@ -115,14 +90,9 @@ def by_token(authorization: str, tokens: Sequence[Token]) -> Caller:
 
 def by_peer(sock: socket.socket, groups: Groups) -> Caller:
     """Return who is at the other end of a unix socket, by what the kernel says."""
-    pid, uid, gid = _credentials(sock)
-    member_of = {gid, *_groups(sock)}
-    who = f"uid {uid} ({_user_name(uid)}), pid {pid}"
-    if uid in (0, os.geteuid()) or groups.admins in member_of:
-        return Caller(who=who, access="change")
-    if groups.readers in member_of:
-        return Caller(who=who, access="read")
-    return Caller(who=who)
+    peer = peer_of(sock)
+    who = f"uid {peer.user} ({_user_name(peer.user)}), pid {peer.process_id}"
+    return Caller(who=who, access=access_of(sock, groups))
 
 
 def check_access(caller: Caller, needed: Access) -> None:
@@ -130,30 +100,12 @@ def check_access(caller: Caller, needed: Access) -> None:
     if caller.access == "change" or caller.access == needed:
         return
     if needed == "change":
-        advice = "ask as root, as the user of the service, or with a token that may change things"
+        advice = "ask as a member of admin.operator_group, or with a token that may change things"
         what = f"{caller.who} may read, and change nothing"
     else:
-        advice = "become a member of console.api_group, and log in anew"
+        advice = "become a member of admin.read_group, and log in anew"
         what = f"{caller.who} may not use this API"
     raise ApiError(HTTPStatus.FORBIDDEN, what, todo=advice)
-
-
-def _credentials(sock: socket.socket) -> tuple[int, int, int]:
-    if sys.platform != "linux":
-        raise AssertionError("the service runs on Linux")
-    size = struct.calcsize("3i")
-    found = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))
-    return found[0], found[1], found[2]
-
-
-def _groups(sock: socket.socket) -> tuple[int, ...]:
-    """The supplementary groups; none where the kernel does not tell."""
-    size = struct.calcsize("I")
-    try:
-        data = sock.getsockopt(socket.SOL_SOCKET, SO_PEERGROUPS, size * GROUPS_MAX)
-    except OSError:
-        return ()
-    return struct.unpack(f"{len(data) // size}I", data)
 
 
 def _user_name(uid: int) -> str:

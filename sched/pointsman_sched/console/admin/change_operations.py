@@ -5,7 +5,7 @@ from typing import Annotated
 import msgspec
 
 from pointsman_sched.console.admin.asking import MANAGER
-from pointsman_sched.console.admin.operations import Api, Call, Operation
+from pointsman_sched.console.admin.operations import Api, Body, Call, NoBody, Operation
 from pointsman_sched.console.admin.problems import bad_request, not_found
 from pointsman_wire.messages import Name
 from pointsman_wire.order_messages import (
@@ -33,14 +33,6 @@ from pointsman_wire.shards import shard_of
 
 POOL_NUMBER_MAX = 65_535
 Id = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
-
-
-class Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Base of what may be said in a body: nothing else may."""
-
-
-class NoBody(Body, frozen=True):
-    """Nothing is to be said: {} or no body at all."""
 
 
 class DrainBody(Body, frozen=True):

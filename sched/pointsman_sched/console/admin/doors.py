@@ -1,40 +1,40 @@
 """Where the admin API is reached: a unix socket, and loopback TCP if asked for.
 
-The socket, in the runtime directory, is 0660: for root, the user of the service, and the group
-named in the configuration, which may then enter the directory (0750), where all other sockets stay
-the owner's.  Who is at its other end is asked of the kernel for each connection.
+The socket, in the runtime directory, is the user's of the service, as the admin sockets of all
+processes are, and a group's where one is named (admin.read_group, admin.operator_group).  Who is at
+its other end is asked of the kernel for each connection.
 """
 
 import asyncio
-import os
 import socket
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from functools import partial
 from importlib.metadata import version
-from pathlib import Path
 
 from pointsman_sched.console.admin.application import Guard, make_application
 from pointsman_sched.console.admin.asking import Processes
 from pointsman_sched.console.admin.callers import (
     STRANGER,
     Caller,
-    Groups,
     by_peer,
-    group_number,
     parse_tokens,
 )
 from pointsman_sched.console.admin.change_operations import CHANGE_OPERATIONS
+from pointsman_sched.console.admin.entering.operations import ENTERING_OPERATIONS
+from pointsman_sched.console.admin.entering.token_desk import TokenDesk
 from pointsman_sched.console.admin.operations import Api
 from pointsman_sched.console.admin.read_operations import READ_OPERATIONS
 from pointsman_sched.console.admin.reading import Reading
 from pointsman_sched.console.hall import Hall
 from pointsman_sched.options import ProcessOptions
 from pointsman_shm.auditing.audit_file import AuditFile
+from pointsman_shm.auditing.operators import group_numbers
 from pointsman_shm.config import ConsoleConfig
 from pointsman_shm.config_load import ConfigError
 from pointsman_shm.secret_files import read_secret
-from pointsman_wire.sockets.unix_sockets import close_at, listen_at
+from pointsman_shm.tokens.token_file import token_file
+from pointsman_wire.sockets.unix_sockets import Groups, close_at, listen_for_groups
 
 SOCKET_NAME = "api.sock"
 ADDRESS_NAME = "api.address"  # a file: host:port, as long as there is a port
@@ -43,7 +43,7 @@ CONNECTIONS_MAX = 64
 LOOPBACK = "127.0.0.1"
 BREATH_S = 0.1
 
-OPERATIONS = (*READ_OPERATIONS, *CHANGE_OPERATIONS)
+OPERATIONS = (*READ_OPERATIONS, *CHANGE_OPERATIONS, *ENTERING_OPERATIONS)
 
 
 class Door:
@@ -91,17 +91,17 @@ async def open_api(
     """Open the doors, which close with the stack.  Raises OSError, PathInUse or ConfigError."""
     paths, config = options.paths, options.config.console
     tokens = parse_tokens(_read_tokens(config, environment))
-    api = Api(Reading(Processes(paths.admin, options.worker_count)))
+    reading = Reading(Processes(paths.admin, options.worker_count))
+    api = Api(reading, TokenDesk(token_file(paths), witness))
     guard = Guard(tokens, partial(_tell_refused, witness, say))
     application = make_application(api, OPERATIONS, guard, version("pointsman"))
     hall = Hall(application, connections_max=CONNECTIONS_MAX, request_s=config.request_s)
     stack.push_async_callback(hall.close)
-    readers = group_number(config.api_group, "console.api_group")
-    admins = group_number(config.api_admin_group, "console.api_admin_group")
+    groups = Groups(*group_numbers(options.config.admin, paths.runtime_dir))
     place = paths.runtime_dir / SOCKET_NAME
-    listener = listen_for_group(place, readers if readers is not None else admins)
+    listener = listen_for_groups(place, groups)
     stack.callback(close_at, listener, place)
-    door = Door(listener, hall, partial(by_peer, groups=Groups(readers, admins)))
+    door = Door(listener, hall, partial(by_peer, groups=groups))
     stack.push_async_callback(door.close)
     if config.api_port is None:
         return
@@ -132,21 +132,3 @@ def _tell_refused(
 def _read_tokens(config: ConsoleConfig, environment: Mapping[str, str]) -> str:
     what = "console.api_tokens_file"
     return read_secret(config.api_tokens_file, TOKENS_VARIABLE, what=what, environment=environment)
-
-
-def listen_for_group(place: Path, group: int | None) -> socket.socket:
-    """Return a listening socket (0660) that a group may reach, too, if one is named."""
-    listener = listen_at(place)
-    try:
-        if group is not None:
-            os.chown(place, -1, group)
-            os.chown(place.parent, -1, group)
-            place.parent.chmod(0o750)
-        place.chmod(0o660)
-    except OSError as error:
-        close_at(listener, place)
-        raise OSError(
-            f"{place} cannot be given to group {group}: {error.strerror}; make the user of the "
-            "service a member of it"
-        ) from error
-    return listener

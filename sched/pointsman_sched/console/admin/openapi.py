@@ -15,6 +15,7 @@ _ID = {"type": "string", "minLength": 1, "maxLength": 128}
 _PATH_SCHEMAS = {
     "pool": {"type": "integer", "minimum": 0, "maximum": 65_535},
     "worker": {"type": "integer", "minimum": 0, "maximum": 63},
+    "token_id": {"type": "string", "pattern": "^[0-9a-f]{8}$"},
 }
 _TITLE = "The admin API of Pointsman"
 _ABOUT = (

@@ -10,9 +10,11 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from pointsman_sched.console.admin.callers import Access, Caller
+from pointsman_sched.console.admin.callers import Caller
 from pointsman_sched.console.admin.cursors import CURSOR_LENGTH_MAX
+from pointsman_sched.console.admin.entering.token_desk import TokenDesk
 from pointsman_sched.console.admin.reading import Reading
+from pointsman_wire.sockets.unix_sockets import Access
 
 PAGE_LIMIT_MAX = 500
 Limit = Annotated[int, msgspec.Meta(ge=1, le=PAGE_LIMIT_MAX)]
@@ -21,6 +23,14 @@ CursorText = Annotated[str, msgspec.Meta(max_length=CURSOR_LENGTH_MAX)]
 
 class Nothing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """No parameters."""
+
+
+class Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Base of what may be said in a body: nothing else may."""
+
+
+class NoBody(Body, frozen=True):
+    """Nothing is to be said: {} or no body at all."""
 
 
 class PageParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -34,6 +44,7 @@ class Api(msgspec.Struct, frozen=True):
     """What operations work on."""
 
     reading: Reading
+    tokens: TokenDesk
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):
