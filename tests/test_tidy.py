@@ -61,6 +61,7 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "hiredis": ("wire/pointsman_wire/coordination/connection.py",),
     "starlette": ("sched/pointsman_sched/console/",),
     "prometheus_client": ("sched/pointsman_sched/console/observing/",),
+    "opentelemetry": ("workers/pointsman_workers/shell/tracing/otlp.py",),
     "uvicorn": ("sched/pointsman_sched/console/hall.py",),
 }
 ONE_FILE_PER_PACKAGE = {"psutil", "uvloop"}

@@ -12,6 +12,7 @@ import msgspec
 from pointsman_shm.auditing.config_admin import AdminConfig
 from pointsman_shm.config_redis import RedisConfig
 from pointsman_shm.logs.config_logs import LogsConfig
+from pointsman_shm.logs.config_otel import OtelConfig
 from pointsman_shm.rules.catalogue import Catalogue
 from pointsman_shm.tls.config import TlsConfig
 from pointsman_shm.tokens.settings import AuthConfig
@@ -377,6 +378,7 @@ class Config(Section, frozen=True):
     redis: RedisConfig = RedisConfig()
     tls: TlsConfig = TlsConfig()
     logs: LogsConfig = LogsConfig()
+    otel: OtelConfig = OtelConfig()
     catalogue: Catalogue = Catalogue()
 
     def __post_init__(self) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import pty
+import signal
 import termios
 from typing import Any
 
@@ -221,5 +222,10 @@ async def test_keys_are_read_without_return_and_the_terminal_is_left_as_it_was(
             async with asyncio.timeout(10):
                 assert [await keys.next(10), await keys.next(10)] == ["u", "q"]
             assert await keys.next(0.01) == ""
+        assert termios.tcgetattr(theirs) == before
+        with pressed_keys() as keys:
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert await keys.next(10) == "q"
+            assert keys.is_told_to_end
         assert termios.tcgetattr(theirs) == before
     os.close(ours)

@@ -6,6 +6,7 @@
 3    no node took the job: none can do it, or all were busy for too long
 75   (serve) shared memory is full
 130  stopped with Ctrl-C
+143  (top) ended by SIGTERM, with the terminal as it was
 """
 
 from typing import Any
@@ -21,13 +22,14 @@ FAILED = 1
 USAGE = 2
 NOT_TAKEN = 3
 STOPPED = 130
+TERMINATED = 143
 
 # What the caller has named wrongly; whatever else a service refuses is a failure.
 WRONG_NAMES = (Code.NOT_FOUND.value, Code.INVALID_MESSAGE.value)
 
 CODES_HELP = (
     "Exit codes: 0 all went well, 1 something failed, 2 wrong usage, 3 no node took the job, "
-    "75 shared memory is full (serve), 130 stopped with Ctrl-C."
+    "75 shared memory is full (serve), 130 stopped with Ctrl-C, 143 by SIGTERM (top)."
 )
 
 

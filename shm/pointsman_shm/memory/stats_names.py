@@ -120,6 +120,8 @@ class Counter(_Position):
     TOKENS_REFUSED = auto()  # of clients: none, unknown, expired, of another tenant or scope
     SESSIONS_REFUSED = auto()  # their tenant or their address has as many as it may have
     LOG_LINES_LOST = auto()  # nobody took them in time
+    JOBS_TRACED = auto()  # whose spans a collector took
+    TRACES_DROPPED = auto()  # jobs whose spans were never sent: it is slow, or away
 
 
 class Gauge(_Position):

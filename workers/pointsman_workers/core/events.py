@@ -70,6 +70,23 @@ class CloseSlowest(msgspec.Struct, frozen=True, gc=False):
     count: int
 
 
+class JobTraced(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """Tell a collector of traces of a job that has ended; times are how long it took."""
+
+    trace_id: str
+    job_id: str
+    request_id: str
+    tenant: str = ""
+    status: str = ""
+    error_code: str = ""
+    node_id: str = ""
+    attempt: int = 0
+    failovers: int = 0
+    placement_ns: int = 0
+    lasted_ns: int = 0  # from its acceptance
+    ran_ns: int | None = None  # from its last dispatch; None: no node had it at the end
+
+
 class Say(msgspec.Struct, frozen=True, gc=False):
     """Tell the operator, in one line."""
 

@@ -107,6 +107,11 @@ class Shard:
         self.talk = Watcher()  # and who is told what becomes of them
         self._id_pool, self._id_at = "", 0
 
+    @property
+    def is_traced(self) -> bool:
+        """Is a collector told of ended jobs?"""
+        return bool(self.config.otel.endpoint)
+
     def file(self, entry: Timed, deadline_ns: int) -> None:
         """See to it that the entry's timer fires no later than this; an earlier one is kept."""
         if entry.filed_ns and entry.filed_ns <= deadline_ns:

@@ -12,6 +12,7 @@ from pointsman_shm.memory.stats_names import Counter
 from pointsman_wire.lane_messages import NodeResult
 from pointsman_wire.messages import ErrorInfo
 from pointsman_wire.session_messages import Result, Submit
+from pointsman_workers.core.events import JobTraced
 from pointsman_workers.core.lifecycle import STATUS, JobState, moved
 from pointsman_workers.core.shard import MILLISECOND_NS, Shard
 from pointsman_workers.core.state import Hold, Job
@@ -22,6 +23,26 @@ from pointsman_workers.journal.book import FSYNC
 from pointsman_workers.ordering.delivering import is_newest
 
 _FORGOTTEN = Submit()
+
+
+def tell_trace(shard: Shard, job: Job, hold: Hold | None, result: Result) -> None:
+    """Tell of a job that has just ended; `hold` was its last."""
+    told = JobTraced(
+        trace_id=result.trace_id,
+        job_id=job.job_id,
+        request_id=result.request_id,
+        tenant=job.key[0],
+        status=result.status,
+        error_code=result.error.code if result.error is not None else "",
+        node_id=result.node_id,
+        attempt=job.attempt,
+        failovers=job.failovers,
+        placement_ns=job.placement_ns,
+        lasted_ns=shard.now_ns - job.accepted_at_ns,
+        ran_ns=shard.now_ns - hold.sent_at_ns if hold is not None else None,
+    )
+    shard.outbox.commands.append(told)
+
 
 _END_COUNTERS: dict[int, int] = {
     JobState.COMPLETED: Counter.JOBS_COMPLETED.value,
@@ -72,7 +93,9 @@ class OutcomeDesk:
         shard.open_job_count -= 1
         if job.is_counted:
             shard.tenants.ended(job.key[0])
-        job.result = self._result(job, hold, message, error)
+        job.result = result = self._result(job, hold, message, error)
+        if result.trace_id and shard.is_traced:
+            tell_trace(shard, job, hold, result)
         if job.bond is not None:  # should the end not count, it takes them to go on
             job.bond.submit, job.bond.payload = job.submit, job.payload
         job.submit, job.payload = _FORGOTTEN, b""

@@ -94,6 +94,7 @@ from pointsman_workers.shell.settling_in import START_ERRORS, settle_garbage_col
 from pointsman_workers.shell.sharing.outgoing import Sender
 from pointsman_workers.shell.sharing.wiring import SHARED_COMMANDS, SharedShell
 from pointsman_workers.shell.status import StatusDesk
+from pointsman_workers.shell.tracing.wiring import with_tracing
 from pointsman_workers.shell.uplink import Uplink
 
 UNIONS = {Role.SESSION: ToWorker, Role.TRUNK: ToWorker, Role.LANE: LaneToWorker}
@@ -179,10 +180,8 @@ class WorkerProcess:
         self._open_unix_sockets(core, setup, stack)
         self._open_doors(driver, listener, setup.memory.stats, stack)
         stack.callback(Pulse(setup.memory.stats, lambda: self._check(segments)).close)
-        limits = options.config.limits
-        memory_bytes_max = limits.worker_memory_bytes_max or memory_share_bytes(
-            options.worker_count
-        )
+        memory_bytes_max = options.config.limits.worker_memory_bytes_max
+        memory_bytes_max = memory_bytes_max or memory_share_bytes(options.worker_count)
         gauge = PressureGauge(memory_bytes_max, lambda found: driver.post(PressureMeasured(found)))
         stack.callback(gauge.close)
         stack.callback(self._watchdog.close)
@@ -219,7 +218,7 @@ class WorkerProcess:
         driver = driver_for(self._crash, WORKER_SPOTS)(
             core,
             unions=UNIONS,
-            execute=self._execute,
+            execute=with_tracing(self._execute, self._options, stats, stack),
             settings=DriverSettings(
                 limits=connection_limits(limits),
                 connections_max=take_descriptors(limits.descriptors_percent),

@@ -8,15 +8,14 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from pointsman.cli.endings import Commands
+from pointsman.cli.endings import TERMINATED, Commands
 from pointsman.cli.fleet.asking import NobodyAnswers, Service, find_service, nobody_there
 from pointsman.cli.options import Instance, Json, RuntimeDir
 from pointsman.cli.screen import PLAIN_WIDTH, out, say_json
-from pointsman.cli.top.keys import pressed_keys
+from pointsman.cli.top.keys import QUIT, pressed_keys
 from pointsman.cli.top.looking import Look, as_data, ask_beats, look_at
 from pointsman.cli.top.picture import ALL_NODES, NodeOrder, picture
 
-QUIT = "q"
 ORDERS = {order.value[0]: order for order in NodeOrder}
 KEYS_HELP = "q ends; nodes by: " + ", ".join(f"{key} {order}" for key, order in ORDERS.items())
 
@@ -46,7 +45,8 @@ def top(
         if as_json or once or not is_live:
             look = asyncio.run(_look_once(service, refresh))
         else:
-            asyncio.run(_watch(service, sort, refresh))
+            if asyncio.run(_watch(service, sort, refresh)):
+                raise typer.Exit(TERMINATED)
             return
     except NobodyAnswers as error:
         raise nobody_there(service, error.faults) from None
@@ -64,8 +64,11 @@ async def _look_once(service: Service, refresh_s: float) -> Look:
     return await look_at(service, before, nodes_max=ALL_NODES)
 
 
-async def _watch(service: Service, order: NodeOrder, refresh_s: float) -> None:
-    """Look and draw until somebody has seen enough.  Raises NobodyAnswers only at the start."""
+async def _watch(service: Service, order: NodeOrder, refresh_s: float) -> bool:
+    """Look and draw until somebody has seen enough; True when it was SIGTERM that ended it.
+
+    Raises NobodyAnswers only at the start.
+    """
     look = await look_at(service, await ask_beats(service), nodes_max=ALL_NODES)
     trouble = ""
     with pressed_keys() as keys, Live(console=out, screen=True, auto_refresh=False) as live:
@@ -73,7 +76,7 @@ async def _watch(service: Service, order: NodeOrder, refresh_s: float) -> None:
             live.update(_drawn(look, order, trouble), refresh=True)
             pressed = await keys.next(refresh_s)
             if pressed == QUIT:
-                return
+                return keys.is_told_to_end
             order = ORDERS.get(pressed, order)
             if pressed:
                 continue

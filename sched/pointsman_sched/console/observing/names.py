@@ -135,6 +135,8 @@ COUNTERS: dict[Counter, Sample] = {
     ),
     Counter.MANAGEMENT_WAIT_LONG: _one(_M, "waits_long", "Events that waited above 10 ms"),
     Counter.LOG_LINES_LOST: _one(_BOTH, "log_lines_lost", "Lines of the log that nobody took"),
+    Counter.JOBS_TRACED: _one(_W, "jobs_traced", "Jobs whose spans a collector took"),
+    Counter.TRACES_DROPPED: _one(_W, "traces_dropped", "Jobs whose spans were never sent"),
     Counter.SCHEDULING_LONG: _one(_W, "scheduling_long", "Jobs that took above 50 ms to place"),
     Counter.TLS_HANDSHAKES: _one(_W, "tls_handshakes", "TLS handshakes that came to their end"),
     Counter.TLS_HANDSHAKES_FAILED: _one(_W, "tls_handshakes_failed", "TLS handshakes that failed"),

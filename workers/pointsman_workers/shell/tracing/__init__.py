@@ -1,0 +1,1 @@
+"""Spans of jobs for OpenTelemetry: made of what the core tells, sent by a thread."""
