@@ -106,10 +106,7 @@ class OutcomeDesk:
             shard.count(Counter.SUBMITS_FAILED)
         # In an utterance session its key is free once it was told (UtteranceDesk).
         if is_void and session.utterances is None:
-            shard.window.unbind(job)  # it never ran: the key is free again at once
-            if job.segment:
-                shard.journal.ended(job, is_forgotten=True)
-                shard.journal.forgotten(job.segment, job.arrival)
+            self._forget(job)
         else:
             shard.window.keep(job, len(payload))
             if job.segment:
@@ -118,6 +115,13 @@ class OutcomeDesk:
             self._deliver_when_safe(job, is_void=is_void)
         else:
             self.sessions.deliver(session, job)
+
+    def _forget(self, job: Job) -> None:
+        """It never ran: its key is free again at once."""
+        self.shard.window.unbind(job)
+        if job.segment:
+            self.shard.journal.ended(job, is_forgotten=True)
+            self.shard.journal.forgotten(job.segment, job.arrival)
 
     def _deliver_when_safe(self, job: Job, *, is_void: bool) -> None:
         """Its result waits for the disk, then for the fleet, as far as they have a say in it."""
