@@ -81,9 +81,7 @@ class OutcomeDesk:
         job.state = state = moved(job.state, verb)
         if job.is_queued:
             shard.waiting.remove(job)
-        job.hold = None
-        if job.hedge is not None:
-            job.hedge = None
+        job.hold = job.hedge = None
         job.is_lined = False
         if session.line is not None:
             shard.ready_lines[session.line] = None
