@@ -26,6 +26,9 @@ class RedisConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cluster: bool = False  # the url names one server of a Redis Cluster
     username: Annotated[str, msgspec.Meta(max_length=128)] = ""  # empty: Redis' `default`
     password_file: FilePath | None = None
+    # What Sentinels ask for, if they do: they have users of their own.
+    sentinel_username: Annotated[str, msgspec.Meta(max_length=128)] = ""
+    sentinel_password_file: FilePath | None = None
     ca_file: FilePath | None = None  # TLS: who signed the servers; None: the system's
     cert_file: FilePath | None = None  # TLS: who we are, where servers ask for it
     key_file: FilePath | None = None
@@ -51,6 +54,8 @@ class RedisConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             )
         if self.sentinels and self.cluster:
             raise ValueError("sentinels and cluster contradict each other; leave one out")
+        if (self.sentinel_username or self.sentinel_password_file) and not self.sentinels:
+            raise ValueError("who we are to Sentinels means nothing without them; set sentinels")
         if (self.cluster or self.ca_file or self.username) and not (self.url or self.sentinels):
             raise ValueError("without url nothing else of it means anything; set url")
         if self.cluster and (parts.scheme == "unix" or parts.path.strip("/") not in ("", "0")):

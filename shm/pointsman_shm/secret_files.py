@@ -4,11 +4,20 @@ import os
 import stat
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from pointsman_shm.config_load import ConfigError
 from pointsman_shm.config_redis import RedisConfig
 
 SECRET_BYTES_MAX = 4_096
+
+
+class RedisSecrets(NamedTuple):
+    """What the section `[redis]` leaves to files and the environment; "" for what is not set."""
+
+    password: str
+    sentinel_password: str
+    cluster_key: str
 
 
 def read_secret(
@@ -39,19 +48,22 @@ def credential_file(name: str, environment: Mapping[str, str]) -> Path | None:
     return credential if credential.is_absolute() and credential.is_file() else None
 
 
-def redis_secrets(redis: RedisConfig, environment: Mapping[str, str]) -> tuple[str, str]:
-    """Return the password of Redis and the cluster's key, "" for what is not set.
-
-    Raises ConfigError for a file that cannot be used.
-    """
-    return (
-        read_secret(
+def redis_secrets(redis: RedisConfig, environment: Mapping[str, str]) -> RedisSecrets:
+    """Read them.  Raises ConfigError for a file that cannot be used."""
+    return RedisSecrets(
+        password=read_secret(
             redis.password_file,
             "POINTSMAN_REDIS_PASSWORD",
             what="redis.password_file",
             environment=environment,
         ),
-        read_secret(
+        sentinel_password=read_secret(
+            redis.sentinel_password_file,
+            "POINTSMAN_SENTINEL_PASSWORD",
+            what="redis.sentinel_password_file",
+            environment=environment,
+        ),
+        cluster_key=read_secret(
             redis.cluster_key_file,
             "POINTSMAN_CLUSTER_KEY",
             what="redis.cluster_key_file",

@@ -9,7 +9,7 @@ from pointsman_wire.coordination.keys import Keys, bucket_of, packed
 from pointsman_wire.coordination.reach.greeting import Address, complaint, read_greeting
 from pointsman_wire.coordination.requests import RequestKey
 from pointsman_wire.coordination.scripting.files import SCRIPT_FILES
-from pointsman_wire.coordination.settings import RedisSettings, Secret, redis_settings
+from pointsman_wire.coordination.settings import NO_SECRET, RedisSettings, Secret, redis_settings
 from pointsman_wire.coordination.signing import HEAD_BYTES, Signer
 from pointsman_wire.coordination.terms import GAP_MS, MEMBERS_MAX
 
@@ -65,7 +65,9 @@ def test_a_key_that_could_be_guessed_is_refused_with_how_to_make_one() -> None:
 def test_secrets_do_not_show_when_settings_are_printed() -> None:
     """A6: whatever logs the settings logs no secret."""
     section: dict[str, object] = {"url": "redis://x", "sentinels": [], "password_file": "/p"}
-    made = redis_settings(section, password=Secret("hunter2"), cluster_key=KEY)
+    made = redis_settings(
+        section, password=Secret("hunter2"), sentinel_password=NO_SECRET, cluster_key=KEY
+    )
     assert (made.url, made.password.reveal()) == ("redis://x", "hunter2")
     assert made == RedisSettings(url="redis://x", password=Secret("hunter2"), cluster_key=KEY)
     assert "hunter2" not in f"{made!r} {made} {made.password}"

@@ -17,6 +17,7 @@ from coordination.asking import (
     opened,
     settings_for,
 )
+from msgspec.structs import replace
 from redis_yard.fleets import certificates, cluster, wait_until, watched
 from redis_yard.programs import needed, redis_program
 from redis_yard.rights import acl_line
@@ -123,6 +124,35 @@ async def test_a_sentinels_new_primary_is_found_and_its_buckets_are_frozen(tmp_p
             assert (await bound(asked, bind(BOB))).outcome == "frozen"
             new = await opened(asked)
             assert new.partition(":")[0] != old.partition(":")[0]
+
+
+async def test_a_sentinel_that_asks_who_we_are_is_told_and_a_refusal_says_what_to_set(
+    tmp_path: Path,
+) -> None:
+    """A6: neither the settings nor the errors hold the secret."""
+    program = needed(redis_program())
+    users = [
+        "user default on nopass ~* &* +@all -sentinel|get-master-addr-by-name",
+        "user finder on >hunter2-hunter2 &* +sentinel|get-master-addr-by-name",
+    ]
+    with watched(program, tmp_path, [acl_line()], sentinel_options=users) as fleet:
+        primary, port = fleet.primary, fleet.sentinel.port
+        plain = settings_for(primary, url="", sentinels=(f"127.0.0.1:{port}",), timeout_ms=3_000)
+        known = replace(plain, sentinel_username="finder", sentinel_password=Secret("hunter2" * 2))
+        assert "NOPERM" in await refusal(primary, plain)
+        assert "of a Sentinel, those that begin with sentinel_" in await refusal(primary, known)
+        right = replace(known, sentinel_password=Secret("hunter2-hunter2"))
+        async with reached(primary, right) as asked:
+            assert (await opened(asked)).partition(":")[0]
+
+
+async def refusal(server: RedisServer, settings: RedisSettings) -> str:
+    """Why it is not reached."""
+    with pytest.raises(NotReached) as caught:
+        async with reached(server, settings):
+            pass
+    assert "hunter2" not in f"{caught.value!r} {settings!r}"
+    return str(caught.value)
 
 
 async def frozen_state(asked: AskedRedis) -> Touched:

@@ -34,8 +34,8 @@ snapshot, or nothing is and the answer says why. The sections {hot} change while
 a change of any other needs a restart, and a file with such a change is not applied.
 
 No secret stands in the file: it names files that hold them, and those of Redis may come from the
-environment (`POINTSMAN_REDIS_PASSWORD`, `POINTSMAN_CLUSTER_KEY`). Nothing else is read from the
-environment.
+environment (`POINTSMAN_REDIS_PASSWORD`, `POINTSMAN_SENTINEL_PASSWORD`, `POINTSMAN_CLUSTER_KEY`).
+Nothing else is read from the environment.
 
 This page is made from the code (`shm/pointsman_shm/config.py` and the files that it names).
 """

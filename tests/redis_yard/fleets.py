@@ -52,7 +52,9 @@ class Watched(NamedTuple):
 
 
 @contextlib.contextmanager
-def watched(program: str, directory: Path, options: Sequence[str]) -> Iterator[Watched]:
+def watched(
+    program: str, directory: Path, options: Sequence[str], *, sentinel_options: Sequence[str] = ()
+) -> Iterator[Watched]:
     """A primary with one replica, and a Sentinel that may promote it alone."""
     with contextlib.ExitStack() as stack:
         primary = stack.enter_context(running(program, directory / "primary", options))
@@ -63,6 +65,7 @@ def watched(program: str, directory: Path, options: Sequence[str]) -> Iterator[W
             f"sentinel monitor pointsman 127.0.0.1 {primary.port} 1",
             "sentinel down-after-milliseconds pointsman 500",
             "sentinel failover-timeout pointsman 3000",
+            *sentinel_options,
         ]
         sentinel = stack.enter_context(
             running(program, directory / "sentinel", monitor, "--sentinel")

@@ -236,7 +236,7 @@ def listed(system: Booted, name: str) -> str:
     return next((line for line in lines if line.startswith(name)), "")
 
 
-SECRETS = ("POINTSMAN_REDIS_PASSWORD", "POINTSMAN_CLUSTER_KEY")
+SECRETS = ("POINTSMAN_REDIS_PASSWORD", "POINTSMAN_SENTINEL_PASSWORD", "POINTSMAN_CLUSTER_KEY")
 # What the service's processes read their secrets with.
 READER = f"""
 import os

@@ -130,11 +130,13 @@ class Line:
 
     def _made(self) -> AbstractConnection:
         settings, (host, port) = self._settings, self.address
-        secret = "" if self._sentinel else settings.password.reveal()
+        user, secret = settings.username, settings.password.reveal()
+        if self._sentinel:
+            user, secret = settings.sentinel_username, settings.sentinel_password.reveal()
         # Any: redis-py's signatures are wide, and every value here is a plain one.
         options: dict[str, Any] = {
             "db": 0 if self._sentinel else _database(settings),
-            "username": (settings.username if secret else None) or None,
+            "username": (user if secret else None) or None,
             "password": secret or None,
             "driver_info": None,  # it would be set by a command more
         }

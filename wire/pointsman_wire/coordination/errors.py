@@ -35,8 +35,16 @@ TROUBLES: dict[str, Trouble] = {
     "MISCONF": Trouble("degrade", "the server cannot write its disk", "see its log; free the disk"),
     "NOREPLICAS": Trouble("degrade", "too few replicas follow", "start replicas"),
     "UNKILLABLE": Trouble("degrade", "a script that wrote runs for too long", "restart the server"),
-    "NOAUTH": Trouble("fatal", "the server wants a password", "set redis.password_file"),
-    "WRONGPASS": Trouble("fatal", "user or password is wrong", "check username and password_file"),
+    "NOAUTH": Trouble(
+        "fatal",
+        "the server wants a password",
+        "set redis.password_file; for a Sentinel, redis.sentinel_password_file",
+    ),
+    "WRONGPASS": Trouble(
+        "fatal",
+        "user or password is wrong",
+        "check username and password_file; of a Sentinel, those that begin with sentinel_",
+    ),
     "NOPERM": Trouble("fatal", "the user may not do this", "give it the rights of docs/redis.md"),
     "WRONGTYPE": Trouble("fatal", "another program writes under our prefix", "give it another one"),
     "CROSSSLOT": Trouble("fatal", "the names of a script are in two slots", "report this"),

@@ -50,6 +50,8 @@ class RedisSettings(msgspec.Struct, frozen=True, kw_only=True):
     cluster: bool = False
     username: str = ""
     password: Secret = NO_SECRET
+    sentinel_username: str = ""
+    sentinel_password: Secret = NO_SECRET
     ca_file: str | None = None
     cert_file: str | None = None
     key_file: str | None = None
@@ -64,13 +66,22 @@ class RedisSettings(msgspec.Struct, frozen=True, kw_only=True):
     cluster_key: Secret = NO_SECRET
 
 
-_TAKEN_FROM_FILES = {"password_file", "cluster_key_file"}
+_TAKEN_FROM_FILES = {"password_file", "sentinel_password_file", "cluster_key_file"}
 
 
 def redis_settings(
-    section: Mapping[str, object], *, password: Secret, cluster_key: Secret
+    section: Mapping[str, object],
+    *,
+    password: Secret,
+    sentinel_password: Secret,
+    cluster_key: Secret,
 ) -> RedisSettings:
-    """Make the settings of the configuration's section `[redis]` and the two secrets."""
+    """Make the settings of the configuration's section `[redis]` and the secrets."""
     values = {key: value for key, value in section.items() if key not in _TAKEN_FROM_FILES}
     values["sentinels"] = tuple(values.get("sentinels", ()))  # type: ignore[arg-type]
-    return RedisSettings(**values, password=password, cluster_key=cluster_key)  # type: ignore[arg-type]
+    return RedisSettings(
+        **values,  # type: ignore[arg-type]
+        password=password,
+        sentinel_password=sentinel_password,
+        cluster_key=cluster_key,
+    )

@@ -81,6 +81,8 @@ class Routes:
         if self._asked:
             service = self._settings.service
             (reply,) = await line.exchange([("SENTINEL", "GET-MASTER-ADDR-BY-NAME", service)])
+            if isinstance(reply, Refusal):
+                raise NotReached(f"the Sentinel at {line.address}: {reply}")
             if not isinstance(reply, list):
                 raise NotReached(f"the Sentinel at {line.address} knows no service {service!r}")
             self._main = Address(reply[0].decode(), int(reply[1]))

@@ -32,9 +32,14 @@ def settings_of(redis: RedisConfig, environment: Mapping[str, str]) -> RedisSett
     """
     if not redis.is_on:
         return None
-    password, cluster_key = redis_secrets(redis, environment)
+    secrets = redis_secrets(redis, environment)
     section = {name: getattr(redis, name) for name in redis.__struct_fields__}
-    return redis_settings(section, password=Secret(password), cluster_key=Secret(cluster_key))
+    return redis_settings(
+        section,
+        password=Secret(secrets.password),
+        sentinel_password=Secret(secrets.sentinel_password),
+        cluster_key=Secret(secrets.cluster_key),
+    )
 
 
 class SharedShell:
