@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from worker_harness import SECOND_NS, Host, WorkerHarness, shared_config
 
 from pointsman_shm.memory.rows import RowFlag
-from pointsman_shm.snapshot.records import InstanceRecord
+from pointsman_shm.snapshot.records import CapabilityClass, InstanceRecord
 from pointsman_wire.coordination.instance_messages import BetweenInstances
 from pointsman_wire.coordination.model import Model
 from pointsman_wire.framing import FrameDecoder, HeaderDecoder, encode_frame
@@ -118,10 +118,12 @@ class Several:
         """An instance is gone, and with it what it had not sent."""
         del self.all[name]
 
-    def node(self, row: int, home: str, *, slots: int = 1, **lane: object) -> None:
+    def node(
+        self, row: int, home: str, capability: CapabilityClass | None = None, *, slots: int = 1
+    ) -> None:
         """A node connects to its home; all others are told of it."""
         for name, host in self.hosts.items():
-            host.node(row, slots=slots)
+            host.node(row, capability, slots=slots)
             if name != home:
                 host.records[row] = replace(host.records[row], instance=home)
                 host.stand(row, flags=RowFlag.PUBLIC | RowFlag.REMOTE)

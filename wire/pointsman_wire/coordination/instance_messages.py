@@ -132,6 +132,7 @@ class ForNode(Message, tag="for_node", frozen=True, kw_only=True):
     node_id: str
     frame: Assign | CancelJob | NodeResultAck | TurnGranted
     node_epoch: Number = 0
+    waited_ms: Number = 0  # of an assignment: how long ago its job was accepted
 
 
 class FromNode(Message, tag="from_node", frozen=True, kw_only=True):

@@ -54,7 +54,7 @@ class Shard:
 
     # A slot of a row is free, and whose turn it would be here: did a borrower get it?  None: there
     # are no other instances.
-    wanted_by_others: Callable[[int, Turn | None], bool] | None = None
+    wanted_by_others: Callable[[int, Turn | None, bool], bool] | None = None
 
     def __init__(self, setup: WorkerSetup) -> None:
         memory = setup.memory

@@ -95,25 +95,23 @@ class ServingDesk:
         """One slot of this row is free: whose turn it is gets it."""
         shard = self.shard
         waiting = shard.waiting
+        is_oldest = waiting.next_turn_is_oldest()
         if not waiting.count and not waiting.is_waited_elsewhere(-1):
             if shard.wanted_by_others is not None:
-                shard.wanted_by_others(row, None)
+                shard.wanted_by_others(row, None, is_oldest)
             return
         number = shard.fleet.standing[row] >> CLASS_SHIFT & CLASS_MASK
-        is_oldest = waiting.next_turn_is_oldest()
         best = [*islice(waiting.candidates(number, oldest_first=is_oldest), CANDIDATES_MAX)]
-        if shard.wanted_by_others is not None and not is_oldest:
-            turns = [waiting.best_elsewhere(number), *map(waiting.turn_of_job, best[:1])]
-            if shard.wanted_by_others(row, min(filter(None, turns), default=None)):
+        ours = [waiting.turn_of_job(job, oldest_first=is_oldest) for job in best[:1]]
+        elsewhere = waiting.best_elsewhere(number, oldest_first=is_oldest)
+        if shard.wanted_by_others is not None:
+            best_here = min((turn for turn in (elsewhere, *ours) if turn is not None), default=None)
+            if shard.wanted_by_others(row, best_here, is_oldest):
                 return
-        if shard.worker_count > 1:
-            elsewhere = waiting.best_elsewhere(number, oldest_first=is_oldest)
-            if elsewhere is not None and (
-                not best or elsewhere < waiting.turn_of_job(best[0], oldest_first=is_oldest)
-            ):
-                shard.outbox.commands.append(RingWorker(elsewhere.worker, number))
-                self._rung.append(number)
-                return
+        if elsewhere is not None and (not ours or elsewhere < ours[0]):
+            shard.outbox.commands.append(RingWorker(elsewhere.worker, number))
+            self._rung.append(number)
+            return
         for job in best:
             if self.placing.place_on(job, row):
                 self._note_served(job)

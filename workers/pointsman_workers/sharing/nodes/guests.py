@@ -120,7 +120,7 @@ class GuestDesk:
         real = self._slot_for(borrower, message, assign)
         if not isinstance(real, Lane):
             if real[0] is Code.NODE_OVERLOADED and (own := own_lane(self.shard, node_id)):
-                self.wants.note(borrower, node_id, own.row, assign)
+                self.wants.note(borrower, own.row, message, assign)
             self.shard.count(Counter.GUESTS_REFUSED)
             self._refuse(borrower, node_id, (assign.job_id, *place), *real)
             return
@@ -143,7 +143,7 @@ class GuestDesk:
     ) -> Lane | tuple[Code, str]:
         """The slot that was offered for it, or a free one."""
         lane = own_lane(self.shard, message.node_id)
-        if lane is None or not lane.is_up or not self.wants.use(borrower, message.node_id, assign):
+        if lane is None or not lane.is_up or not self.wants.use(borrower, message, assign):
             return reserve(self.shard, message)
         return lane
 

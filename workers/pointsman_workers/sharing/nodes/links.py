@@ -204,7 +204,12 @@ class LinkDesk:
         """Give the slot to the next of this tenant's jobs that may have it."""
         shard = self._shard
         number = shard.fleet.class_number(lane.row)
-        jobs = [job for job in shard.waiting.candidates(number) if job.key[0] == tenant]
+        is_oldest = shard.waiting.next_turn_is_oldest()
+        jobs = [
+            job
+            for job in shard.waiting.candidates(number, oldest_first=is_oldest)
+            if job.key[0] == tenant
+        ]
         return any(self._placing.place_on(job, lane.row) for job in jobs[:OFFERED_TO_MAX])
 
     # -- time ----------------------------------------------------------------------------------

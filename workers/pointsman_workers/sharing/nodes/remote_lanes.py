@@ -25,7 +25,7 @@ from pointsman_wire.lane_messages import (
 )
 from pointsman_wire.link import Close, Connection, Send
 from pointsman_workers.core.events import SendInstance
-from pointsman_workers.core.shard import SECOND_NS, Shard
+from pointsman_workers.core.shard import MILLISECOND_NS, SECOND_NS, Shard
 from pointsman_workers.core.state import Lane
 from pointsman_workers.desks.lane_watch import OUT_OF_REACH_NS
 from pointsman_workers.desks.lanes import LaneDesk
@@ -249,8 +249,16 @@ class RemoteLanes:
             node_id=lane.node_id,
             frame=frame,
             node_epoch=self._shard.setup.memory.rows.epoch[lane.row],
+            waited_ms=self._waited_ms(lane, frame) if type(frame) is Assign else 0,
         )
         return SendInstance(link.instance, link.shard, message, command.payload)
+
+    def _waited_ms(self, lane: Lane, assign: Assign) -> int:
+        """How long ago the job was accepted: an age, as hosts have clocks of their own."""
+        hold = lane.holds.get((self._shard.setup.epoch, assign.dispatch))
+        if hold is None or hold.job is None:
+            return 0  # it was given up in this very step
+        return max(0, self._shard.now_ns - hold.job.accepted_at_ns) // MILLISECOND_NS
 
 
 def _job_fences(fences: list[GuestFence]) -> list[JobFence]:

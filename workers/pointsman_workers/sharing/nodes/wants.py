@@ -4,12 +4,16 @@ A refusal is a demand: the borrower's job waits at its own instance.  When a slo
 tenants of such jobs stand in the order of all that wait, by what they were served on this host;
 whose turn it is gets the slot reserved and is told so.  It has OFFER_NS to use it, for whatever job
 of its own is next there.  So a weight is a weight, wherever the jobs of a tenant come in.
+
+A job's age is its age, too: assignments say how long their jobs have waited, so those of one tenant
+are served in the order in which they came, and the turn of the oldest (core/turns/waiting.py) is
+that of the oldest of all instances.
 """
 
 import msgspec
 
 from pointsman_shm.memory.ledger import Reserve
-from pointsman_wire.coordination.instance_messages import Offer
+from pointsman_wire.coordination.instance_messages import ForNode, Offer
 from pointsman_wire.lane_messages import Assign
 from pointsman_workers.core.shard import MILLISECOND_NS, SECOND_NS, Shard
 from pointsman_workers.core.turns.waiting import Turn
@@ -52,27 +56,33 @@ class Wants:
         self._count = 0
         self._offers: dict[tuple[Borrower, str], list[Offered]] = {}
 
-    def note(self, borrower: Borrower, node_id: str, row: int, assign: Assign) -> None:
+    def note(self, borrower: Borrower, row: int, message: ForNode, assign: Assign) -> None:
         """A job was refused for want of a slot."""
         rank = PRIORITY_RANK.get(assign.priority, RANK_USUAL)
         key = (borrower, assign.tenant, rank)
-        now_ns = self._shard.now_ns
+        since_ns = self._accepted_at_ns(message)
+        until_ns = self._shard.now_ns + WANT_NS
         wants = self._by_row.setdefault(row, {})
         want = wants.get(key)
         if want is not None:
-            want.until_ns = now_ns + WANT_NS
+            want.since_ns, want.until_ns = since_ns, until_ns
         elif self._count < WANTS_MAX:
-            wants[key] = Want(borrower, node_id, assign.tenant, rank, now_ns, now_ns + WANT_NS)
+            node_id = message.node_id
+            wants[key] = Want(borrower, node_id, assign.tenant, rank, since_ns, until_ns)
             self._count += 1
             self._shard.waiting.begin_elsewhere(assign.tenant, rank)
 
-    def offer(self, row: int, best: Turn | None) -> bool:
+    def _accepted_at_ns(self, message: ForNode) -> int:
+        return self._shard.now_ns - message.waited_ms * MILLISECOND_NS
+
+    def offer(self, row: int, best: Turn | None, oldest_first: bool) -> bool:
         """A slot of this row is free, and here it would be the turn of `best`: is it theirs?"""
         wants = self._by_row.get(row)
         if not wants:
             return False
         turn, want = min(
-            ((self._turn(want), want) for want in wants.values()), key=lambda pair: pair[0]
+            ((self._turn(want, oldest_first), want) for want in wants.values()),
+            key=lambda pair: pair[0],
         )
         if best is not None and best[:3] <= turn[:3]:
             return False
@@ -88,12 +98,15 @@ class Wants:
         )
         return True
 
-    def _turn(self, want: Want) -> Turn:
+    def _turn(self, want: Want, oldest_first: bool) -> Turn:
+        if oldest_first:
+            return Turn(0, 0, want.since_ns, 0)
         tag = self._shard.waiting.tag_of(want.tenant, want.rank)
         return Turn(want.rank, tag, want.since_ns, 0)
 
-    def use(self, borrower: Borrower, node_id: str, assign: Assign) -> bool:
+    def use(self, borrower: Borrower, message: ForNode, assign: Assign) -> bool:
         """Is a slot reserved for this assignment?  It is its own then, and its tenant's turn."""
+        node_id = message.node_id
         offers = self._offers.get((borrower, node_id))
         if not offers:
             return False
@@ -101,7 +114,8 @@ class Wants:
         if not offers:
             del self._offers[borrower, node_id]
         want = offered.want
-        want.since_ns = self._shard.now_ns
+        # The next one there came after this one, and hardly later where many wait.
+        want.since_ns = self._accepted_at_ns(message)
         want.until_ns = self._shard.now_ns + WANT_NS
         rank = PRIORITY_RANK.get(assign.priority, RANK_USUAL)
         self._shard.waiting.serve_elsewhere(assign.tenant, rank)
