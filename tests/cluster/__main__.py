@@ -46,6 +46,7 @@ class Campaign:
         plan = Plan(
             program=self._program,
             instances=instances,
+            workers=1 + seed // len(SHAPES) % 2,
             homes=homes,
             slots=4,
             travellers=2 * instances,

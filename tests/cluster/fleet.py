@@ -40,6 +40,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     program: str  # the Redis server
     instances: int = 2
+    workers: int = 1  # of each instance
     homes: tuple[int, ...] = (0, 0)
     slots: int = 2
     travellers: int = 4
@@ -64,7 +65,9 @@ class Fleet:
         self.instances: list[Instance] = []
         self.nodes: list[Node] = []
         self.travellers: list[Traveller] = []
-        self._shared = Shared(key_file=write_key(directory), policy=plan.policy)
+        self._shared = Shared(
+            key_file=write_key(directory), policy=plan.policy, workers=plan.workers
+        )
         self._ports = [free_port() for _ in range(plan.instances)]
         self._running: list[asyncio.Task[None]] = []
         self._file = HistoryFile(directory / "nemesis.jsonl")
@@ -212,8 +215,9 @@ class Fleet:
         """Wait until these instances (or all) show all nodes as ready, at their workers too."""
         wanted = {node.node_id for node in self.nodes}
         until_s = monotonic() + PATIENCE_S
+        processes = ("manager", *(f"worker-{number}" for number in range(self.plan.workers)))
         for number in range(len(self.instances)) if numbers is None else numbers:
-            for process in ("manager", "worker-0"):
+            for process in processes:
                 while (known := await self.ready_at(number, process)) < wanted:
                     who = f"{self.instances[number].nickname} {process}"
                     assert monotonic() < until_s, f"{who} knows {known} of {wanted}"

@@ -53,9 +53,9 @@ class Instance(Service):
         os.killpg(self.pid, signal.SIGKILL)
         self.end(0.0)
 
-    def kill_worker(self) -> None:
-        """Kill its first worker alone; its supervisor replaces it."""
-        pid = self.parts().get("worker-0")
+    def kill_worker(self, number: int) -> None:
+        """Kill one of its workers alone; its supervisor replaces it."""
+        pid = self.parts().get(f"worker-{number}")
         if pid is not None:
             os.kill(pid, signal.SIGKILL)
 

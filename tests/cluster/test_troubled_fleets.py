@@ -15,6 +15,7 @@ TOUR = (
     "ask_everywhere",
     "flush_scripts",
     "lose_answers",
+    "kill_worker",
     "slow_redis",
     "pause_redis",
     "cut_off",
@@ -27,12 +28,14 @@ JUDGED = ("I1", "I2", "I3", "I4", "I11")
 
 async def test_three_instances_outlive_all_that_befalls_their_redis() -> None:
     """R1-R8, N11, T22, I1-I4: scripts and answers lost, slow, paused, cut off for one instance,
-    killed, flushed, failed over to a replica that lags; one request asked everywhere at once."""
+    killed, flushed, failed over to a replica that lags; one request asked everywhere at once; and
+    P2, R10: one of six workers killed."""
     plan = Plan(
         program=needed(redis_program()),
         instances=3,
+        workers=2,
         homes=(0, 1),
-        travellers=3,
+        travellers=6,
         starts_at=(0, 1, 2),
     )
     async with fleet(plan) as stage:

@@ -57,7 +57,7 @@ async def kill_worker(fleet: Fleet, dice: Random) -> None:
     """One worker dies with what it has read of its inbox, and is replaced."""
     instance = dice.choice(fleet.instances)
     fault = fleet.fault("kill-worker", instance.nickname, "journal")
-    await asyncio.to_thread(instance.kill_worker)
+    await asyncio.to_thread(instance.kill_worker, dice.randrange(fleet.plan.workers))
     fleet.healed(fault)
 
 

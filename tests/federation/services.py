@@ -46,12 +46,14 @@ def redis_at(directory: Path) -> Iterator[RedisServer]:
 
 
 @contextmanager
-def two_services(directory: Path, more: str = "") -> Iterator[tuple[LiveService, LiveService]]:
-    """Two instances of one worker each, which know each other."""
+def two_services(
+    directory: Path, more: str = "", workers: int = 1
+) -> Iterator[tuple[LiveService, LiveService]]:
+    """Two instances, which know each other."""
     with redis_at(directory / "redis") as server, ExitStack() as stack:
         config = config_for(server, directory, more)
         first, second = [
-            stack.enter_context(live_service(config=config, workers=1)) for _ in range(2)
+            stack.enter_context(live_service(config=config, workers=workers)) for _ in range(2)
         ]
         yield first, second
 
@@ -78,9 +80,9 @@ async def until_so(is_so: Callable[[Instances], bool], service: LiveService, wha
 
 
 async def until_node(service: LiveService, node_id: str, state: str) -> None:
-    """Wait until the manager and a worker of a service show a node in this state."""
+    """Wait until the manager and all workers of a service show a node in this state."""
     until_s = monotonic() + PATIENCE_S
-    for process in ("manager", "worker-0"):
+    for process in ("manager", *(f"worker-{n}" for n in range(service.worker_count))):
         while (found := await _state(service, process, node_id)) != state:
             assert monotonic() < until_s, f"{process} shows {node_id} {found}, not {state}"
             await asyncio.sleep(0.05)

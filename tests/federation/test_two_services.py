@@ -1,10 +1,15 @@
-"""Two instances of real processes over one Redis: each shows the other's nodes, and outlives it."""
+"""Two instances of real processes over one Redis: each shows the other's nodes, and outlives it.
+
+Each has two workers, so that what two say to each other has to find its way among four.
+"""
 
 import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cluster.travellers import Traveller, Trip
+from faults.proxy import proxy_to
 from federation.services import (
     config_for,
     listing,
@@ -16,21 +21,24 @@ from federation.services import (
 from live.commands import invoke
 from live.journal import Journal
 from live.nodes import live_node
-from live.service import LiveService, live_service
+from live.service import PATIENCE_S, LiveService, live_service
 from supervised_service import place
 
 from pointsman import SessionError, connect
+from pointsman_sim.checker.judging import judge
+from pointsman_sim.checker.recording import load
 from pointsman_wire.admin_messages import Status, StatusQuery
 from pointsman_wire.errors import Code
 from pointsman_wire.order_messages import PairingCode, PairOrder
 from pointsman_wire.sockets.admin import give_order
 
 Pair = tuple[LiveService, LiveService]
+SESSIONS_MAX = 32
 
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
-    with two_services(tmp_path_factory.mktemp("fleet")) as services:
+    with two_services(tmp_path_factory.mktemp("fleet"), workers=2) as services:
         yield services
 
 
@@ -98,6 +106,60 @@ async def refusal_of(service: LiveService, code: str) -> str:
         async with connect(service.address, pairing_code=code):
             raise AssertionError("a used code opened a session")
     return refused.value.code
+
+
+async def sessions_at(service: LiveService) -> list[float]:
+    """How many sessions each of its workers has."""
+    found = []
+    for number in range(service.worker_count):
+        status = await service.ask(f"worker-{number}", StatusQuery())
+        assert isinstance(status, Status)
+        found.append(status.gauges["sessions"])
+    return found
+
+
+async def spread(pair: Pair, trip: Trip) -> list[Traveller]:
+    """Sessions at both services, until each of the four workers has one that has had a job."""
+    travellers: list[Traveller] = []
+    while min(counts := [n for service in pair for n in await sessions_at(service)]) < 1:
+        assert len(travellers) < SESSIONS_MAX, counts
+        travellers.append(Traveller(f"s-{len(travellers)}", trip, at=len(travellers) % 2))
+        await travellers[-1].ask("r-0")
+    return travellers
+
+
+async def test_sessions_that_move_get_what_was_not_delivered_although_its_worker_was_killed(
+    pair: Pair, journal: Journal, tmp_path: Path
+) -> None:
+    """P2, R10, N11, I1, I2: sessions at all four workers, nodes of both, one way that breaks."""
+    here, there = pair
+    parts = [tmp_path / f"{name}.jsonl" for name in ("a", "b", "clients")]
+    async with (
+        proxy_to(here.port) as way,
+        live_node(here.address, journal, "es", node_id="n-a", history=parts[0]),
+        live_node(there.address, journal, "es", node_id="n-b", history=parts[1]),
+    ):
+        await until_node(here, "n-b", "ready")
+        await until_node(there, "n-a", "ready")
+        trip = Trip(addresses=(way.address, there.address), history=parts[2], job_s=0.5)
+        travellers = await spread(pair, trip)
+        asked = [asyncio.create_task(each.ask("r-1")) for each in travellers]
+        await journal.has("start", count=2 * len(travellers))
+        way.partition()
+        await journal.has("end", count=2 * len(travellers))
+        killed = here.kill("worker-0")
+        assert sum(each.leave(way.address) for each in travellers) >= 2
+        async with asyncio.timeout(PATIENCE_S):
+            results = await asyncio.gather(*asked)
+        await here.has_replaced(killed)
+        way.heal()
+        for each in travellers:
+            await each.close()
+    assert {result.status for result in results} == {"completed"}
+    assert len(journal.entries("start")) == 2 * len(travellers), "none ran twice"
+    assert {entry.node_id for entry in journal.entries()} == {"n-a", "n-b"}
+    judgement = judge(load(parts))
+    assert judgement.is_kept, judgement.verdicts
 
 
 async def test_a_manager_that_is_killed_loses_no_remote_node(pair: Pair, journal: Journal) -> None:
