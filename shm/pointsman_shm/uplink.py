@@ -93,7 +93,14 @@ class RateShares(UplinkMessage, tag="rate_shares", frozen=True):
     shares: tuple[tuple[str, float], ...] = ()
 
 
+class Alternatives(UplinkMessage, tag="alternatives", frozen=True):
+    """Where the other living instances of the fleet let clients and nodes in, HOST:PORT each."""
+
+    plain: tuple[str, ...] = ()
+    tls: tuple[str, ...] = ()
+
+
 FromWorker = (
     WorkerHello | ModelUnavailable | NodeZombie | LaneRefused | PairingAsked | WorkerPressed
 )
-FromManager = ManagerWelcome | SnapshotPublished | PairingAnswered | RateShares
+FromManager = ManagerWelcome | SnapshotPublished | PairingAnswered | RateShares | Alternatives

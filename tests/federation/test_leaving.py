@@ -1,11 +1,13 @@
 """A service that stops says so: others react at once, and its name is free."""
 
+import msgspec
 from federation.many_instances import Core, Instances, others, shown
 from manager_harness import MS, SECOND, registration
 
 from pointsman_sched.core.events import Stopped, StopWished, WorkerGone
 from pointsman_shm.memory.rows import NodeState
 from pointsman_shm.snapshot.records import InstanceRecord
+from pointsman_shm.uplink import Alternatives
 from pointsman_wire.coordination.fleet_requests import FleetAsk, FleetLeave
 
 
@@ -102,3 +104,29 @@ def test_no_last_word_is_taken_of_who_has_been_replaced() -> None:
         fleet["b"].core.state, {"a": word.presence}, {}
     )
     assert others(fleet["b"])[0].alive
+
+
+def told(core: Core) -> Alternatives:
+    """What is a worker told that comes now?"""
+    messages = [c.message for c in core.worker_arrives(0) if hasattr(c, "message")]
+    (message,) = [message for message in messages if isinstance(message, Alternatives)]
+    return message
+
+
+def test_workers_know_where_the_other_living_instances_let_in() -> None:
+    """P13: as presence says it; alone there is nobody to name, and who has stopped is not named."""
+    fleet = Instances("a", "b", "c")
+    for name, core in fleet.cores.items():
+        setup = core.core.state.setup
+        core.core.state.setup = msgspec.structs.replace(setup, address=f"{name}.example:7400")
+    assert told(fleet["a"]) == Alternatives()
+    fleet.advance(3 * SECOND)
+    assert told(fleet["a"]).plain == ("b.example:7400", "c.example:7400")
+    assert told(fleet["b"]).plain == ("c.example:7400", "a.example:7400")
+    fleet["c"].feed(StopWished())
+    while fleet["c"].meet(fleet.store):
+        pass
+    fleet.frozen.add("c")
+    fleet["a"].commands.clear()
+    fleet.advance(2 * SECOND)
+    assert told(fleet["a"]).plain == ("b.example:7400",)

@@ -4,15 +4,17 @@ from fleet_samples import speech_class
 from worker_harness import SECOND_NS, Host, WorkerHarness, one_node
 
 from pointsman_shm.config import Config
+from pointsman_shm.uplink import Alternatives
 from pointsman_wire.lane_messages import (
     Assign,
     CancelJob,
     JobFence,
+    LaneGoingAway,
     LaneReport,
 )
 from pointsman_wire.link import LoopWasLate
 from pointsman_wire.messages import Error
-from pointsman_wire.preamble import Role
+from pointsman_wire.preamble import Role, Secured
 from pointsman_wire.session_messages import (
     GoingAway,
     JobAccepted,
@@ -22,7 +24,7 @@ from pointsman_wire.session_messages import (
     SessionInit,
     SessionInitAck,
 )
-from pointsman_workers.core.events import BellRang, RingWorker, Stopped, StopWished
+from pointsman_workers.core.events import BellRang, ManagerSaid, RingWorker, Stopped, StopWished
 
 
 def test_undelivered_results_come_again_on_resume_and_only_with_the_token() -> None:
@@ -188,7 +190,9 @@ def test_a_stopping_worker_takes_nothing_new_and_ends_when_nothing_runs() -> Non
     client = h.open_session()
     client.submit("r-1")
     h.feed(StopWished(h.now_ns + 30 * SECOND_NS))
-    assert client.all(GoingAway)
+    (going,) = client.all(GoingAway)
+    assert going.reconnect_after_ms > 0
+    assert going.alternatives == [], "this service is on its own"
     client.submit("r-2")
     assert client.one(Error).error.code == "SHUTTING_DOWN"
     h.advance(1)
@@ -196,6 +200,28 @@ def test_a_stopping_worker_takes_nothing_new_and_ends_when_nothing_runs() -> Non
     node.end(node.assignment())
     h.advance(0.2)
     assert [command for command in h.commands if isinstance(command, Stopped)]
+
+
+def test_sessions_and_nodes_are_told_before_their_worker_goes_and_where_else_there_is_one() -> None:
+    """I2, P13: each hears of places that speak as it does; no lane that is not open is told."""
+    _, h = one_node()
+    node = h.open_lane(3)
+    client = h.open_session()
+    stranger = h.dial(Role.LANE)
+    told = Alternatives(plain=("10.0.0.2:7400",), tls=("b.example:7443",))
+    h.feed(ManagerSaid(told), StopWished(h.now_ns + 30 * SECOND_NS))
+    assert client.one(GoingAway).alternatives == ["10.0.0.2:7400"]
+    assert h.one(node.connection, LaneGoingAway).alternatives == ["10.0.0.2:7400"]
+    assert not h.take(stranger, LaneGoingAway)
+
+
+def test_who_came_over_tls_is_told_of_places_that_speak_it() -> None:
+    """An alternative is no way around TLS."""
+    _, h = one_node()
+    connection = h.dial(Role.SESSION, Secured())
+    told = Alternatives(plain=("10.0.0.2:7400",), tls=("b.example:7443",))
+    h.feed(ManagerSaid(told), StopWished(h.now_ns + 30 * SECOND_NS))
+    assert h.one(connection, GoingAway).alternatives == ["b.example:7443"]
 
 
 def test_a_session_of_another_shard_is_told_where_to_go() -> None:

@@ -204,6 +204,17 @@ class LanePong(Message, tag="lane_pong", frozen=True, kw_only=True):
     last_read: Number = 0
 
 
+class LaneGoingAway(Message, tag="lane_going_away", frozen=True, kw_only=True):
+    """The worker is stopping: what runs goes on and may still deliver; no failure is meant.
+
+    When the lane has ended, it is dialled again after the delay.  Only when the whole service is
+    not there for a while: one of the others.
+    """
+
+    reconnect_after_ms: Number = 0
+    alternatives: list[str] = []
+
+
 LaneToWorker = (
     LaneOpen
     | LaneReport
@@ -216,4 +227,13 @@ LaneToWorker = (
     | LanePong
     | Error
 )
-LaneToNode = LaneAccepted | Assign | TurnGranted | NodeResultAck | CancelJob | LanePing | Error
+LaneToNode = (
+    LaneAccepted
+    | Assign
+    | TurnGranted
+    | NodeResultAck
+    | CancelJob
+    | LanePing
+    | LaneGoingAway
+    | Error
+)

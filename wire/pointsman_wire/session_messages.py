@@ -298,9 +298,13 @@ class SessionClosed(Message, tag="session_closed", frozen=True, kw_only=True):
 
 
 class GoingAway(Message, tag="going_away", frozen=True, kw_only=True):
-    """The worker is stopping: submit no more here, connect again after the delay."""
+    """The worker is stopping: submit no more here, connect again after the delay.
+
+    The same place is dialled again.  Only when nobody is there for a while: one of the others.
+    """
 
     reconnect_after_ms: Number = 0
+    alternatives: list[str] = []
 
 
 ToWorker = (

@@ -75,7 +75,11 @@ class AgentCore:
         self._entropy = setup.entropy
         self._new_purpose = count(1).__next__  # of dials
         self._control = ControlLink(
-            setup.register, setup.entropy, self._new_purpose, lambda: len(self.jobs.running)
+            setup.register,
+            setup.entropy,
+            self._new_purpose,
+            lambda: len(self.jobs.running),
+            lambda: (place for lane in self._lanes for place in lane.alternatives),
         )
         self._work = LaneWork(self.jobs, EpochTable(setup.epochs), self._why_none)
         self._lanes: list[Lane] = []
@@ -101,7 +105,7 @@ class AgentCore:
             PartialMade: self._partial_made,
             ProgressMade: self._progress_made,
             ResourcesMeasured: self._resources_measured,
-            ServicesChanged: self._services_changed,
+            ServicesChanged: lambda event: self._control.change_services(event.services),
             PauseWished: self._pause_wished,
             RenewWished: lambda wish: self._out.extend(self._control.renew(wish.request)),
             DrainWished: self._drain_wished,
@@ -235,7 +239,8 @@ class AgentCore:
         self._is_ready_told = False
         self._out += self._work.join(message)
         self._lanes = [
-            stays.get(shard) or Lane(shard, message, self._entropy, self._new_purpose)
+            stays.get(shard)
+            or Lane(shard, message, self._entropy, self._new_purpose, self._control.address)
             for shard in range(message.worker_count)
         ]
 
@@ -283,9 +288,6 @@ class AgentCore:
 
     def _resources_measured(self, event: ResourcesMeasured) -> None:
         self._control.figures = event
-
-    def _services_changed(self, event: ServicesChanged) -> None:
-        self._control.change_services(event.services)
 
     def _pause_wished(self, event: PauseWished) -> None:
         self._out += self._control.pause(self._now_ns, event)

@@ -9,13 +9,14 @@
 What it hears and does not hear keeps or ends the node's lease (lease.py).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import msgspec
 
 from pointsman.backoff import NS_PER_S, Backoff, Entropy, Patience, even_share
 from pointsman.node_core.events import Notice, PauseWished, ResourcesMeasured, StateChanged
 from pointsman.node_core.lease import Lease
+from pointsman.secure.elsewhere import Elsewhere
 from pointsman_wire.control_messages import (
     Heartbeat,
     HeartbeatAck,
@@ -51,6 +52,7 @@ class ControlLink:
         entropy: Entropy,
         new_purpose: Callable[[], int],
         running_count: Callable[[], int],
+        alternatives: Callable[[], Iterable[str]] = tuple,
     ) -> None:
         self.register = register
         self.connection: Connection | None = None
@@ -66,6 +68,10 @@ class ControlLink:
         self._entropy = entropy
         self._new_purpose = new_purpose
         self._running_count = running_count
+        # What stopping workers named, and where the service is that this node is at.
+        self._alternatives = alternatives
+        self._elsewhere = Elsewhere()
+        self.address = ""
         self._interval_ns = NS_PER_S
         # After so many without an answer the server must think this node dead.
         self._offline_intervals = Registered().offline_intervals
@@ -106,6 +112,7 @@ class ControlLink:
     def stand(self, now_ns: int, registered: Registered) -> list[object]:
         """Take the registration's answer: from now on heartbeats are due."""
         self.registered = registered
+        self.address = self._elsewhere.arrived()
         self._patience.answered()
         self.register = msgspec.structs.replace(
             self.register, node_id=registered.node_id, key=registered.key or self.register.key
@@ -134,7 +141,8 @@ class ControlLink:
         if self.registered:
             # Other errors answer single messages, such as one that this server does not know.
             return error.code in FATAL_LATER and not error.retryable
-        return not error.retryable
+        # What another instance refuses says nothing of the node's own.
+        return not error.retryable and not self._elsewhere.is_away
 
     def refused(self, now_ns: int, error: ErrorInfo) -> list[object]:
         """Take an error that is not fatal: the registration waits, anything else is only told."""
@@ -219,7 +227,9 @@ class ControlLink:
             self._dial_at_ns = None
             self.purpose = self._new_purpose()
             self._answer_by_ns = now_ns + int(DIAL_TIMEOUT_S * NS_PER_S)
-            return [Dial(self.purpose, Preamble(Role.CONTROL, None))], False
+            self._elsewhere.tell(self._alternatives())
+            address = self._elsewhere.choose(now_ns, self.address)
+            return [Dial(self.purpose, Preamble(Role.CONTROL, None), address)], False
         return [], False
 
     def next_deadline_ns(self) -> int | None:
@@ -247,6 +257,7 @@ class ControlLink:
     def _wait(self, now_ns: int, reason: str, retry_after_ms: int | None = None) -> list[object]:
         self.registered = None
         self.lease.fall()
+        self._elsewhere.lost(now_ns)
         self._answer_by_ns = self._heartbeat_at_ns = self._silent_by_ns = None
         self._dial_at_ns = now_ns + self._backoff.next_delay_ns(retry_after_ms)
         return [StateChanged("connecting", reason)]

@@ -21,7 +21,7 @@ import msgspec
 from pointsman.backoff import NS_PER_S, Backoff, Entropy, Patience
 from pointsman.node_core.job_table import HeldResult, listed
 from pointsman_wire.control_messages import Registered
-from pointsman_wire.lane_messages import AssignAck, JobFence, LaneOpen, LaneReport
+from pointsman_wire.lane_messages import AssignAck, JobFence, LaneGoingAway, LaneOpen, LaneReport
 from pointsman_wire.link import Close, Connection, Dial, Send
 from pointsman_wire.preamble import Preamble, Role
 
@@ -33,6 +33,8 @@ ANSWER_TIMEOUT_S = 10.0
 ANSWER_TIMEOUT_MAX_S = 60.0
 RENEWAL_TIMEOUT_S = 5.0
 STOOD_S = 5.0
+# Whatever a worker that goes asks for: no longer than this until its lane is dialled again.
+AWAY_MAX_MS = 30_000
 # More than this cannot wait on one lane: the job table holds no more results.
 UNACKED_MAX = 8_192
 
@@ -41,7 +43,12 @@ class Lane:
     """One lane of one registration."""
 
     def __init__(
-        self, shard: int, registered: Registered, entropy: Entropy, new_purpose: Callable[[], int]
+        self,
+        shard: int,
+        registered: Registered,
+        entropy: Entropy,
+        new_purpose: Callable[[], int],
+        address: str = "",
     ) -> None:
         self.shard = shard
         self.connection: Connection | None = None
@@ -53,6 +60,11 @@ class Lane:
         self.place = -1
         self.epoch = -1
         self.last_read = 0
+        # What a worker that is stopping named; empty again once a worker is there.
+        self.alternatives: list[str] = []
+        self._address = address
+        # Set from its word that it is stopping until the lane ends.
+        self._away_after_ms: int | None = None
         self._registered = registered
         self._backoff = Backoff(entropy, first_s=BACKOFF_FIRST_S, cap_s=BACKOFF_CAP_S)
         self._patience = Patience(first_s=ANSWER_TIMEOUT_S, cap_s=ANSWER_TIMEOUT_MAX_S)
@@ -129,6 +141,7 @@ class Lane:
         self._up_since_ns = now_ns
         self._answer_by_ns = None
         self._patience.answered()
+        self.alternatives = []
         report = LaneReport(running=running, held=listed(held))
         out: list[object] = [Send(self.connection, report)]
         for result in held:
@@ -139,11 +152,23 @@ class Lane:
         """Wait and dial again; numbers start anew."""
         if self.is_up and now_ns - self._up_since_ns >= STOOD_S * NS_PER_S:
             self._backoff.reset()
+        if self._away_after_ms is not None:  # no failure: it said so, and when to come
+            self._backoff.reset()
+            retry_after_ms = max(retry_after_ms or 0, self._away_after_ms)
+            self._away_after_ms = None
         self.purpose = self.connection = self._answer_by_ns = None
         self.is_up = False
         self.last_read = self._last_acked = self._results_sent = 0
         self._unacked.clear()
         self._dial_at_ns = now_ns + self._backoff.next_delay_ns(retry_after_ms)
+
+    def going_away(self, message: LaneGoingAway) -> None:
+        """The worker is stopping: what runs goes on, the lane is dialled again when it has ended.
+
+        It stays up until then: what still runs there can deliver.
+        """
+        self._away_after_ms = min(message.reconnect_after_ms, AWAY_MAX_MS)
+        self.alternatives = message.alternatives
 
     def drop(self, now_ns: int, reason: str, retry_after_ms: int | None = None) -> list[object]:
         """End the connection and dial again after a wait."""
@@ -199,7 +224,7 @@ class Lane:
             self._dial_at_ns = None
             self.purpose = self._new_purpose()
             self._answer_by_ns = now_ns + int(DIAL_TIMEOUT_S * NS_PER_S)
-            return [Dial(self.purpose, Preamble(Role.LANE, self.shard))]
+            return [Dial(self.purpose, Preamble(Role.LANE, self.shard), self._address)]
         return []
 
     def next_deadline_ns(self) -> int | None:

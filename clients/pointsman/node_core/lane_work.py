@@ -30,6 +30,7 @@ from pointsman_wire.lane_messages import (
     CancelJob,
     JobRefused,
     LaneAccepted,
+    LaneGoingAway,
     LanePing,
     LanePong,
     NodePartial,
@@ -62,6 +63,7 @@ class LaneWork:
             CancelJob: self._cancelled,
             TurnGranted: self._granted,
             LaneAccepted: self._accepted,
+            LaneGoingAway: self._going_away,
             Error: self._refused,
             Unreadable: self._unreadable,
         }
@@ -139,6 +141,10 @@ class LaneWork:
     def _pinged(self, _now_ns: int, lane: Lane, message: LanePing, _: bytes) -> list[object]:
         assert lane.connection is not None
         return [Send(lane.connection, LanePong(number=message.number, last_read=lane.last_read))]
+
+    def _going_away(self, _: int, lane: Lane, message: LaneGoingAway, __: bytes) -> list[object]:
+        lane.going_away(message)
+        return [Notice(f"worker {lane.shard} is stopping; its lane is dialled again")]
 
     # ---- lone runs
 

@@ -191,7 +191,8 @@ class ClientCore:
         if link.is_leaving:
             left_ns = max(0, link.due.get("leave", book.now_ns) - book.now_ns)
             retry_after_ms = max(retry_after_ms or 0, left_ns // 1_000_000)
-        if link.error and not link.error.retryable and not link.by_number:
+        is_final = link.error and not link.error.retryable and not link.elsewhere.is_away
+        if link.error and is_final and not link.by_number:
             opening.fail_unopened(book, link, link.error)
         links.hang_up(book, link, reason)
         for session in [*link.sessions.values()]:
@@ -275,7 +276,10 @@ class ClientCore:
         opening_session = link.sessions.get(message.ref)
         session = link.by_number.get(message.session_number)
         if opening_session is not None and opening_session.state is SessionState.OPENING:
-            opening.refused(self._book, opening_session, error)
+            if opening.shall_look_further(link, error):
+                self._lost(link, f"{error.code}: {error.message}")
+            else:
+                opening.refused(self._book, opening_session, error)
         elif session is not None and error.code in opening.LOST_CODES:
             opening.lost(self._book, session)
         elif session is not None and message.request_id:

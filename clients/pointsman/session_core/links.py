@@ -37,7 +37,8 @@ def dial(book: Book, link: Link) -> None:
     link.purpose = book.new_purpose()
     book.by_purpose[link.purpose] = link
     book.timers.set(link, "dial_end", book.now_ns + int(DIAL_TIMEOUT_S * NS_PER_S))
-    book.out.append(Dial(link.purpose, Preamble(link.role, link.key), link.address))
+    address = link.elsewhere.choose(book.now_ns, link.address)
+    book.out.append(Dial(link.purpose, Preamble(link.role, link.key), address))
 
 
 def stand(book: Book, link: Link, connection: Connection) -> None:
@@ -70,6 +71,7 @@ def forget_connection(book: Book, link: Link) -> None:
 
 def wait_to_dial(book: Book, link: Link, retry_after_ms: int | None = None) -> None:
     """Dial again after a wait, if a session needs the link."""
+    link.elsewhere.lost(book.now_ns)
     if link.sessions:
         delay_ns = link.backoff.next_delay_ns(retry_after_ms)
         book.timers.set(link, "dial", book.now_ns + delay_ns)
@@ -111,7 +113,8 @@ def is_silent(book: Book, link: Link) -> bool:
 
 
 def going_away(book: Book, link: Link, message: GoingAway) -> None:
-    """Take the worker's word that it is stopping."""
+    """Take the worker's word that it is stopping, and where else there may be one."""
+    link.elsewhere.tell(message.alternatives)
     start_leaving(book, link, message.reconnect_after_ms)
 
 

@@ -147,6 +147,7 @@ def acknowledged(book: Book, link: Link, ack: SessionInitAck) -> None:
     if not ack.resumed:
         session.last_result = 0
     link.by_number[session.number] = session
+    link.address = link.elsewhere.arrived()
     _learn_place(book, link, ack)
     links.set_interval(book, link, ack.heartbeat_interval_s)
     book.out.append(SessionOpened(session.handle, ack, session.was_open))
@@ -194,11 +195,13 @@ def moved(book: Book, link: Link, message: Moved) -> None:
 def _go(book: Book, session: Session, message: Moved) -> None:
     link = session.link
     _leave(book, session)
+    # A worker that names no address means one of its own instance, wherever that was found.
+    address = message.address or link.elsewhere.dialled
     if link.role is Role.TRUNK:
-        _put_on(book, session, _trunk(book, message.shard, message.address))
+        _put_on(book, session, _trunk(book, message.shard, address))
         return
     links.hang_up(book, link, "moved")
-    link = links.new_link(book, Role.SESSION, message.shard, message.address)
+    link = links.new_link(book, Role.SESSION, message.shard, address)
     _put_on(book, session, link)
 
 
@@ -221,6 +224,12 @@ def _leave(book: Book, session: Session) -> None:
     link.sessions.pop(session.handle, None)
     forget_number(session)
     session.state = SessionState.WAITING
+
+
+def shall_look_further(link: Link, error: ErrorInfo) -> bool:
+    """Is this the no of an alternative, which says nothing of the session's own service?"""
+    is_no = not error.retryable and error.code not in LOST_CODES
+    return is_no and link.elsewhere.is_away
 
 
 def refused(book: Book, session: Session, error: ErrorInfo) -> None:

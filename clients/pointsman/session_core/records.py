@@ -11,6 +11,7 @@ from enum import Enum
 import msgspec
 
 from pointsman.backoff import Backoff
+from pointsman.secure.elsewhere import Elsewhere
 from pointsman.session_core.events import ClientSetup
 from pointsman.session_core.timers import Timers
 from pointsman_wire.link import Connection
@@ -114,6 +115,7 @@ class Link(msgspec.Struct, kw_only=True, eq=False):
     key: int | None
     backoff: Backoff
     address: str = ""
+    elsewhere: Elsewhere = msgspec.field(default_factory=Elsewhere)
     connection: Connection | None = None
     purpose: int | None = None
     sessions: dict[int, Session] = {}

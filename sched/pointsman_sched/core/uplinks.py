@@ -41,6 +41,7 @@ def _hello(state: ManagementState, worker_index: int, message: WorkerHello) -> N
     state.outbox.wish(TellWorker(worker_index, welcome))
     if state.federation is not None:
         state.outbox.wish(TellWorker(worker_index, state.federation.shares.message()))
+        state.outbox.wish(TellWorker(worker_index, state.federation.elsewhere.message))
 
 
 def _model_unavailable(

@@ -32,7 +32,7 @@ from pointsman_sched.core.federation.rounds import FLEET_REQUESTS
 from pointsman_sched.core.federation.settings import FederationSettings
 from pointsman_sched.core.manager_core import ManagerCore
 from pointsman_sched.core.setup import ManagerSetup, SharedMemory
-from pointsman_sched.manager.authority import open_authority
+from pointsman_sched.manager.authority import open_authority, reachable
 from pointsman_sched.manager.garbage import GarbageKeeper
 from pointsman_sched.manager.orders import OrderDesk
 from pointsman_sched.manager.redis_options import FleetUnfit, redis_of
@@ -201,7 +201,7 @@ class ManagerProcess:
             instance=options.paths.instance,
             instance_uid=read_instance_uid(options.paths),
             server_version=version("pointsman"),
-            address=options.address,
+            address=options.address and reachable(options.address, options.config.tls),
             process_id=os.getpid(),
             registry=self._registry.entries(),
             wall_clock_offset_ns=wall_clock_offset_ns(),

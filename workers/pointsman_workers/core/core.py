@@ -10,7 +10,7 @@ memory is a set of buffers.  A week of a shard is a list of events.
 from collections.abc import Callable, Sequence
 
 from pointsman_shm.memory.stats_names import Counter, Gauge, Timing
-from pointsman_shm.uplink import PairingAnswered, RateShares
+from pointsman_shm.uplink import Alternatives, PairingAnswered, RateShares
 from pointsman_wire import lane_messages as lane
 from pointsman_wire import session_messages as client
 from pointsman_wire.errors import Code
@@ -58,6 +58,7 @@ from pointsman_workers.desks.waiting.overload import OverloadDesk
 from pointsman_workers.desks.waiting.serving import ServingDesk
 from pointsman_workers.explain.answering import Explainer
 from pointsman_workers.operating.orders import OperatorDesk
+from pointsman_workers.operating.parting import PartingDesk
 from pointsman_workers.ordering.serial import SerialDesk
 from pointsman_workers.sharing.sharing import Sharing
 from pointsman_workers.talk.desk import TalkDesk
@@ -89,6 +90,7 @@ class WorkerCore:
         self._talk = TalkDesk(shard, self._jobs, self._sessions)
         self._settling = SettlingDesk(shard, self._take_over, self._jobs)
         self._sharing = self._shared()
+        self._parting = PartingDesk(shard)
         self._explainer = Explainer(shard, placing.refusals)
         self._late_ns = 0  # how long this process has not run in all: the core's time lacks it
         self._started_ns, self._is_born = -1, False
@@ -256,18 +258,6 @@ class WorkerCore:
         kept = sum(job.is_open and job.hold is None for job in self.shard.shelved)
         return self.shard.open_job_count == kept
 
-    def _shelve(self) -> None:
-        """Leave waiting jobs that the journal has to the next life of this shard."""
-        waiting = self.shard.waiting
-        queued = [job for kind in waiting.kinds for job in waiting.jobs(kind)]
-        shelved = [job for job in queued if job.segment]
-        for job in shelved:
-            waiting.remove(job)
-        # Asked to stop once more, those of before are no longer queued.
-        self.shard.shelved += shelved
-        if self._sharing is not None:
-            self._sharing.leave(shelved)
-
     # -- events ------------------------------------------------------------------------------
 
     def _received(self, event: Received) -> None:
@@ -333,15 +323,18 @@ class WorkerCore:
             self._sessions.pairing.answered(event.message)
         elif isinstance(event.message, RateShares):
             self.shard.tenants.share(event.message)
+        elif isinstance(event.message, Alternatives):
+            self._parting.alternatives = event.message
 
     def _stop(self, event: StopWished) -> None:
         shard = self.shard
         shard.is_stopping = True
         self._stop_at_ns = event.deadline_ns - self._late_ns
-        self._shelve()
+        shelved = self._parting.shelve()
+        if self._sharing is not None:
+            self._sharing.leave(shelved)
         self._chores_at_ns = shard.now_ns
-        for connection in shard.peers:
-            shard.outbox.send(connection, client.GoingAway(reconnect_after_ms=500))
+        self._parting.tell(self._lanes.secured)
 
     # -- small requests ----------------------------------------------------------------------
 

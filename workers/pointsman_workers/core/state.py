@@ -41,6 +41,7 @@ class Peer(msgspec.Struct, eq=False, kw_only=True):
     is_trunk: bool
     address: str = ""  # where it dialled from, without the port
     sessions: dict[int, "Session"] = {}
+    is_tls: bool = False
     must_prove: bool = False  # without a token it gets no session
     is_congested: bool = False  # too much waits for it to read: results are held
     next_number: int = 0

@@ -52,7 +52,7 @@ class LaneDesk:
         self._grace_ns = int(shard.config.jobs.lane_grace_s * SECOND_NS)
         self._words = b""  # the standing words as they were at the last check of rows
         self._unchecked: set[int] = set()  # rows whose lane was opened since
-        self._secured: dict[Connection, Secured] = {}  # of the connections that came over TLS
+        self.secured: dict[Connection, Secured] = {}  # of the connections that came over TLS
 
     def handlers(self) -> dict[type, Callable[..., None]]:
         """What a node says on its lane -> who handles (lane, message, payload)."""
@@ -72,7 +72,7 @@ class LaneDesk:
         """A node dialled in; its lane is open once it has said whose it is."""
         self.shard.lanes_by_connection[connection] = None
         if secured is not None:
-            self._secured[connection] = secured
+            self.secured[connection] = secured
 
     def open(self, connection: Connection, message: LaneOpen) -> None:
         """A node presents its ticket; its lane stands once it has reported."""
@@ -146,7 +146,7 @@ class LaneDesk:
 
     def _refusal(self, connection: Connection, message: LaneOpen) -> str:
         shard = self.shard
-        if fault := lane_fault(shard, self._secured.get(connection), message):
+        if fault := lane_fault(shard, self.secured.get(connection), message):
             return fault
         lane = shard.lanes.get(message.row)
         if lane is None:
@@ -182,7 +182,7 @@ class LaneDesk:
     def disconnected(self, connection: Connection) -> None:
         """A lane's connection is gone; the node has the grace period to come back."""
         lane = self.shard.lanes_by_connection.pop(connection)
-        self._secured.pop(connection, None)
+        self.secured.pop(connection, None)
         if lane is not None and lane.connection == connection:
             self.cut(lane)
 

@@ -57,6 +57,7 @@ class SessionDesk:
             connection=event.connection,
             is_trunk=is_trunk,
             address=event.peer,
+            is_tls=is_tls,
             must_prove=needs_token(is_tls=is_tls, loopback=self.shard.config.auth.loopback),
         )
 

@@ -41,6 +41,7 @@ class Followed:
         self.worker_count = worker_count
         self.software = ""
         self.addresses: tuple[str, ...] = ()
+        self.tls_addresses: tuple[str, ...] = ()
         self.settings_version = 0
         self.shares: tuple[TenantShare, ...] = ()
         # The count of its last presence, and when we first saw it (core's clock).
@@ -81,6 +82,7 @@ class Followed:
         self.is_alive, self.is_aged = True, False
         self.worker_count = presence.worker_count
         self.software, self.addresses = presence.software, presence.addresses
+        self.tls_addresses = presence.tls_addresses
         self.settings_version = presence.settings_version
         self.shares = presence.shares
         self.shown = presence.pages

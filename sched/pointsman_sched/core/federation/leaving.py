@@ -8,11 +8,19 @@ Whoever reads the last word takes the nodes for Offline at once, and the name is
 be said within a second, the presence lapses by time.
 """
 
+from collections.abc import Sequence
+from itertools import chain, zip_longest
+
+from pointsman_sched.core.events import TellWorkers
+from pointsman_sched.core.federation.followed import Followed
 from pointsman_sched.core.state import ManagementState
+from pointsman_shm.uplink import Alternatives
 
 # The end of the last worker, and the order to stop that follows it, come by different ways.
 WORKERS_NS = 200_000_000
 LEAVE_NS = 1_000_000_000
+# Of other instances, named to those who are at a worker that stops.
+ALTERNATIVES_MAX = 8
 
 
 class Leaving:
@@ -37,3 +45,35 @@ class Leaving:
 
 def _has_workers(state: ManagementState) -> bool:
     return state.workers.connected_count > 0
+
+
+class Elsewhere:
+    """Where clients and nodes are let in while this service is away, as workers were told it.
+
+    One address of each living instance before a second of any, and not the same one first from all.
+    """
+
+    def __init__(self) -> None:
+        self.message = Alternatives()
+
+    def heard(self, state: ManagementState, living: Sequence[Followed]) -> None:
+        """The presences of the others were read: tell workers what is new in them."""
+        setup = state.setup
+        after = [other for other in living if other.name > setup.instance]
+        before = [other for other in living if other.name < setup.instance]
+        others = [other for other in (*after, *before) if not other.is_aged]
+        own_tls = setup.authority.address if setup.authority else ""
+        message = Alternatives(
+            plain=_spread([other.addresses for other in others], setup.address),
+            tls=_spread([other.tls_addresses for other in others], own_tls),
+        )
+        if message != self.message:
+            self.message = message
+            state.outbox.wish(TellWorkers(message))
+
+
+def _spread(addresses: Sequence[Sequence[str]], own: str) -> tuple[str, ...]:
+    """Return the first of each instance, then the second: each address once, and not our own."""
+    found = dict.fromkeys(chain.from_iterable(zip_longest(*addresses, fillvalue=own)))
+    found.pop(own, None)
+    return tuple(found)[:ALTERNATIVES_MAX]

@@ -10,7 +10,7 @@ as it is away, the others are judged by our clock alone.
 """
 
 from pointsman_sched.core.events import Alarm, Stopped
-from pointsman_sched.core.federation.leaving import Leaving
+from pointsman_sched.core.federation.leaving import Elsewhere, Leaving
 from pointsman_sched.core.federation.neighbours import Neighbours
 from pointsman_sched.core.federation.rate_shares import RateShares
 from pointsman_sched.core.federation.settings import FederationSettings
@@ -70,6 +70,7 @@ class Federation:
         self._asked_at_ns = now_ns
         self._next_ask_ns = now_ns
         self._next_tell_ns = now_ns
+        self.elsewhere = Elsewhere()
         self._told_count = 0  # of the presence that the store has, as far as we know
         self._is_namesake_told = False
         self._leaving: Leaving | None = None  # once the manager was told to stop
@@ -170,6 +171,7 @@ class Federation:
         if self.neighbours.is_met:
             self.settings.heard(state, heard, is_alone=not self.neighbours.living)
             self.shares.heard(state, self.neighbours.living)
+            self.elsewhere.heard(state, self.neighbours.living)
         if not self.neighbours.is_reading:
             self.neighbours.take_slice(state)
             self._go_on(state)
@@ -216,6 +218,7 @@ class Federation:
             shares=self.shares.claims(state),
             is_leaving=self._leaving is not None,
             revoked=told_revocations(state),
+            tls_addresses=(setup.authority.address,) if setup.authority else (),
         )
 
     # ---- the end

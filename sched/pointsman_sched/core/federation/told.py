@@ -92,6 +92,8 @@ class Presence(msgspec.Struct, frozen=True, array_like=True, gc=False):
     is_leaving: bool = False
     # The latest that were revoked there.
     revoked: Annotated[tuple[RevokedTold, ...], msgspec.Meta(max_length=TOLD_MAX)] = ()
+    # The same as `addresses`, for those who speak TLS.
+    tls_addresses: Annotated[tuple[Text, ...], msgspec.Meta(max_length=ADDRESSES_MAX)] = ()
 
 
 class NodeTold(msgspec.Struct, frozen=True, array_like=True, gc=False):
