@@ -8,6 +8,7 @@ import asyncio
 import socket
 from typing import Any
 
+import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
@@ -22,22 +23,35 @@ SEND_BYTES = 64 * 1024
 STALL_S = 20.0
 
 
-class _Visitor(H11Protocol):
-    """One connection; its first request must be there within `request_s`.
+_IS_WHOLE = frozenset({h11.DONE, h11.MUST_CLOSE, h11.CLOSED, h11.ERROR})
 
-    It is cut when it takes nothing of an answer for `stall_s`.
+
+class _Visitor(H11Protocol):
+    """One connection; each request must be there, its body too, `request_s` after its first byte.
+
+    uvicorn forgets its own limit, that of an idle connection, with every byte that comes.  The
+    connection is cut when it takes nothing of an answer for `stall_s`.
     """
 
     request_s = 10.0
     stall_s = STALL_S
+    _deadline: asyncio.TimerHandle | None = None
     _stalled: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)  # type: ignore[arg-type]
-        self._deadline = self.loop.call_later(self.request_s, self._give_up)
+        self._expect()  # nothing has come: who says nothing is not kept either
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        state = self.conn.their_state
+        if state in _IS_WHOLE or (state is h11.IDLE and not self.conn.trailing_data[0]):
+            self._relax()
+        elif self._deadline is None:
+            self._expect()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._deadline.cancel()
+        self._relax()
         if self._stalled is not None:
             self._stalled.cancel()
         super().connection_lost(exc)
@@ -51,8 +65,17 @@ class _Visitor(H11Protocol):
             self._stalled.cancel()
         super().resume_writing()
 
+    def _expect(self) -> None:
+        self._deadline = self.loop.call_later(self.request_s, self._give_up)
+
+    def _relax(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
     def _give_up(self) -> None:
-        if self.cycle is None and self.transport is not None:
+        self._deadline = None
+        if self.transport is not None:
             self.transport.close()
 
 
