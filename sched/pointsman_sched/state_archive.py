@@ -9,13 +9,16 @@ drop what they run for the old one.
 """
 
 import argparse
+import gzip
 import os
 import shutil
 import sys
 import tarfile
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path, PurePosixPath
+from typing import IO
 
 import msgspec
 
@@ -23,7 +26,7 @@ from pointsman_sched.supervisor.grounds import predecessor
 from pointsman_shm.logs.saying import say
 from pointsman_shm.memory.ownership import LockHeld, acquire_lock
 from pointsman_shm.paths import InstancePaths, PathError, resolve_paths
-from pointsman_shm.state_files import StateFileError, replace_file
+from pointsman_shm.state_files import StateFileError
 from pointsman_shm.state_identity import RESTORED, read_identity, write_identity
 from pointsman_shm.versions.state_format import (
     MARKER,
@@ -35,6 +38,7 @@ from pointsman_shm.versions.state_format import (
 LEFT_OUT = (".lock", ".new")
 ROOM_NAME = "next.segment"
 MEMBERS_MAX = 100_000
+PIECE_BYTES = 1024 * 1024
 
 
 class ArchiveError(Exception):
@@ -124,13 +128,10 @@ def restore(paths: InstancePaths, file: Path) -> str:
 
 
 def _extract(file: Path, paths: InstancePaths) -> None:
-    with tarfile.open(file, "r:gz") as archive:
-        for member in _safe(archive):
-            path = paths.state_dir / member.name
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            content = archive.extractfile(member)
-            assert content is not None, member.name
-            replace_file(path, content.read())
+    try:
+        _unpack(file, paths.state_dir)
+    except (EOFError, zlib.error) as error:
+        raise ArchiveError(f"it is damaged, take another one: {error}") from None
     try:
         marker = read_marker(paths.state_dir)
         if marker is None:
@@ -140,6 +141,33 @@ def _extract(file: Path, paths: InstancePaths) -> None:
         raise ArchiveError(str(error)) from None
     identity = read_identity(paths)
     write_identity(paths, msgspec.structs.replace(identity, home=RESTORED))
+
+
+def _unpack(file: Path, directory: Path) -> None:
+    with gzip.open(file) as packed, tarfile.open(fileobj=packed, mode="r:") as archive:
+        for member in _safe(archive):
+            path = directory / member.name
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            content = archive.extractfile(member)
+            assert content is not None, member.name
+            _put(path, content)
+        # Behind the last member stands the checksum of all of them.
+        while packed.read(PIECE_BYTES):
+            continue
+
+
+def _put(path: Path, content: IO[bytes]) -> None:
+    """Write a file (mode 0600) in pieces: what an archive says of its sizes may be a lie."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+    with open(os.open(path, flags, 0o600), "wb") as file:
+        shutil.copyfileobj(content, file, PIECE_BYTES)
+        file.flush()
+        os.fsync(file.fileno())
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
 
 
 def _kept(directory: Path) -> Iterator[Path]:
@@ -153,7 +181,8 @@ def _safe(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
     """Return the members.  Raises ArchiveError for one that backup would not have written."""
     for count, member in enumerate(archive):
         name = PurePosixPath(member.name)
-        if count >= MEMBERS_MAX or not member.isfile() or name.is_absolute() or ".." in name.parts:
+        is_plain = member.isfile() and not member.issparse()
+        if count >= MEMBERS_MAX or not is_plain or name.is_absolute() or ".." in name.parts:
             raise ArchiveError(f"{member.name[:80]!r} in it was not put there by backup")
         yield member
 

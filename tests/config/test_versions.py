@@ -1,6 +1,8 @@
 """What a version finds of another one's: state directories are migrated or refused, memory fits."""
 
+import gzip
 import os
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -80,6 +82,40 @@ def test_a_damaged_marker_is_refused(tmp_path: Path) -> None:
     (tmp_path / "format").write_text("what?\n")
     with pytest.raises(FormatRefused, match="which is no number"):
         read_marker(tmp_path)
+
+
+@pytest.mark.parametrize("offset", [-1, -6], ids=["cut off", "another checksum"])
+def test_a_damaged_backup_is_refused_and_leaves_nothing(
+    paths: InstancePaths, tmp_path: Path, offset: int
+) -> None:
+    as_format_1(paths)
+    backup(paths, tmp_path / "whole.tar.gz")
+    content = (tmp_path / "whole.tar.gz").read_bytes()
+    if offset == -1:
+        content = content[: len(content) // 2]
+    else:
+        content = content[:offset] + bytes([content[offset] ^ 1]) + content[offset + 1 :]
+    (tmp_path / "damaged.tar.gz").write_bytes(content)
+    elsewhere = InstancePaths(paths.instance, tmp_path / "s2", tmp_path / "r2")
+    with pytest.raises((ArchiveError, OSError), match=r"damaged|CRC"):
+        restore(elsewhere, tmp_path / "damaged.tar.gz")
+    assert not [*tmp_path.glob("s2*")]
+
+
+def test_an_archive_of_a_kilobyte_that_says_it_holds_terabytes_is_refused(
+    paths: InstancePaths, tmp_path: Path
+) -> None:
+    """Nor is anything of it taken into memory."""
+    member = tarfile.TarInfo("format")
+    member.type = tarfile.GNUTYPE_SPARSE
+    header = bytearray(member.tobuf(tarfile.GNU_FORMAT))
+    size = b"\x80" + (1 << 42).to_bytes(11, "big")  # where its only piece begins, and its end
+    header[386:410], header[483:495] = size + b"\x80" + bytes(11), size
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    (tmp_path / "lie.tar.gz").write_bytes(gzip.compress(bytes(header) + bytes(1024)))
+    with pytest.raises(ArchiveError, match="not put there by backup"):
+        restore(paths, tmp_path / "lie.tar.gz")
 
 
 def test_a_backup_of_an_older_form_is_restored_and_one_of_a_newer_form_is_not(
