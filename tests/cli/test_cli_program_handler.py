@@ -12,7 +12,7 @@ from pointsman import Job, JobError
 from pointsman.cli import program_handler
 from pointsman.cli.endings import Trouble
 from pointsman.cli.program_handler import NoSuchProgram, ProgramHandler, split_command
-from pointsman.cli.running.program_user import find_user
+from pointsman.cli.running.program_user import ProgramUser, environment_for, find_user
 
 
 def shell(script: str, **options: int) -> ProgramHandler:
@@ -152,7 +152,9 @@ async def test_cancelling_a_program_whose_output_nobody_reads_ends_it_at_once(
 ) -> None:
     monkeypatch.setattr(program_handler, "KILLED_S", 600.0)
     note = tmp_path / "pid"
-    running = asyncio.create_task(shell(f"echo $$ > {note}; exec yes")(Job()))
+    # Else it may have written too much before it is cancelled, which ends it as well.
+    handler = ProgramHandler(["sh", "-c", f"echo $$ > {note}; exec yes"], output_bytes_max=2**40)
+    running = asyncio.ensure_future(handler(Job()))
     await until_written(note)
     running.cancel()
     await asyncio.wait([running], timeout=10)
@@ -175,6 +177,17 @@ async def test_a6_a_program_gets_no_secret_of_the_node_in_its_environment(
     assert b"POINTSMAN_SRC=en" in reply.payload
     assert b"a-secret" not in reply.payload
     assert b"CREDENTIALS" not in reply.payload
+
+
+def test_g1_another_user_is_given_nothing_of_the_environment_that_may_be_a_secret() -> None:
+    """Root's own tokens, agents and proxies are not for whoever may submit."""
+    found = {"PATH": "/bin", "LC_ALL": "C", "CUDA_VISIBLE_DEVICES": "1"}
+    secrets = {"HF_TOKEN": "a", "SSH_AUTH_SOCK": "b", "HTTPS_PROXY": "c", "NOTIFY_SOCKET": "d"}
+    user = ProgramUser(65_534, 65_534, "nobody", "/nonexistent")
+    given = environment_for(user, found | secrets, {"POINTSMAN_SRC": "en"})
+    names = {"HOME": "/nonexistent", "USER": "nobody", "LOGNAME": "nobody"}
+    assert given == found | names | {"POINTSMAN_SRC": "en"}
+    assert "NOTIFY_SOCKET" not in environment_for(None, secrets, {}), "that is the node's alone"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can run programs as another user")

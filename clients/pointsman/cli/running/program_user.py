@@ -3,6 +3,8 @@
 A program is the node's owner's, but what it is fed is not: a fault in it is in the hands of whoever
 may submit.  As another user it cannot read the node's key, whose directory is the node's alone, nor
 the environment in which the node got its token; and no secret of ours is in its own in any case.
+Whoever starts the node may have secrets of others in his environment, and addresses of his agents:
+another user is given none of it but where programs are, the language, and which devices to use.
 """
 
 import os
@@ -15,7 +17,10 @@ import msgspec
 from pointsman.cli.endings import USAGE, Trouble
 
 OURS = "POINTSMAN_"
-CREDENTIALS = "CREDENTIALS_DIRECTORY"
+# What systemd tells the node, and nobody else.
+_OF_THE_UNIT = ("CREDENTIALS_DIRECTORY", "NOTIFY_SOCKET", "WATCHDOG_", "LISTEN_")
+_FOR_ANOTHER_USER = ("CUDA_", "NVIDIA_", "HIP_", "ROCR_", "LC_")
+_FOR_ANOTHER_USER_EXACTLY = frozenset({"PATH", "LANG", "LANGUAGE", "TZ"})
 
 
 class ProgramUser(msgspec.Struct, frozen=True):
@@ -55,12 +60,19 @@ def find_user(name: str) -> ProgramUser:
 def environment_for(
     user: ProgramUser | None, environment: Mapping[str, str], told: Mapping[str, str]
 ) -> dict[str, str]:
-    """Return a program's environment: the node's without its secrets, and what it is told."""
+    """Return a program's environment: the node's without its secrets, and what it is told.
+
+    Another user's has only what is harmless.
+    """
     kept = {
         name: value
         for name, value in environment.items()
-        if not name.startswith(OURS) and name != CREDENTIALS
+        if (_is_harmless(name) if user is not None else not name.startswith((OURS, *_OF_THE_UNIT)))
     }
     if user is not None:
         kept |= {"HOME": user.home, "USER": user.name, "LOGNAME": user.name}
     return {**kept, **told}
+
+
+def _is_harmless(name: str) -> bool:
+    return name in _FOR_ANOTHER_USER_EXACTLY or name.startswith(_FOR_ANOTHER_USER)
