@@ -63,6 +63,7 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "prometheus_client": ("sched/pointsman_sched/console/observing/",),
     "opentelemetry": ("workers/pointsman_workers/shell/tracing/otlp.py",),
     "uvicorn": ("sched/pointsman_sched/console/hall.py",),
+    "h11": ("sched/pointsman_sched/console/hall.py",),
 }
 ONE_FILE_PER_PACKAGE = {"psutil", "uvloop"}
 
