@@ -99,3 +99,27 @@ def test_e6_an_instance_that_comes_later_hears_of_it_and_a_newer_word_holds() ->
     epoch = c.core.state.identities.epoch_of("alpha")
     instances.advance(4 * SECOND)
     assert c.core.state.identities.epoch_of("alpha") == epoch, "taken once"
+
+
+def test_e6_a_node_that_registers_again_and_again_elsewhere_does_not_outrun_its_revocation() -> (
+    None
+):
+    """Nor does one do so by accident, while its instance has no Redis."""
+    instances = fleet()
+    a, b = instances["a"], instances["b"]
+    serving(b)
+    instances.advance(3 * SECOND)
+    instances.frozen.add("b")
+    for _ in range(40):
+        for core in (a, b):
+            core.now_ns += 600 * SECOND  # who comes and goes more often is kept away
+        serving(b)
+    heard, real = (core.core.state.identities.epoch_of("alpha") for core in (a, b))
+    assert real > heard + 20, "it has registered more often than anybody was told"
+    a.feed(RevokeOrdered(1, "alpha"))
+    instances.frozen.clear()
+    instances.advance(4 * SECOND)
+    for core in (a, b):
+        assert shown(core, "alpha") is NodeState.OFFLINE
+        come(core)
+        assert is_refused(core)

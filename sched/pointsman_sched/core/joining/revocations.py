@@ -5,7 +5,7 @@
     another instance's presence --> the same here, recorded, unless something newer is known
 
 Which of two words about a name is newer tells its epoch.  The node may have registered elsewhere
-since it was last told of, each time one epoch higher: so a revocation steps over some.
+since it was last told of, each time one epoch higher: so a revocation steps over many.
 """
 
 from typing import Annotated
@@ -23,7 +23,8 @@ from pointsman_wire.errors import Code
 
 KEY_BYTES = 32
 TOLD_MAX = 256
-EPOCHS_STEPPED_OVER = 16
+# More than a node can register before its certificate is over, were nobody told of it meanwhile.
+EPOCHS_STEPPED_OVER = 2**20
 
 
 class RevokedTold(msgspec.Struct, frozen=True, array_like=True, gc=False):
