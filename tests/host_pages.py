@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from pointsman_shm.config import Config
+from pointsman_shm.config_live import live_settings
 from pointsman_shm.memory.catalog_layout import CatalogLayout
 from pointsman_shm.rules.pool_planner import PoolPlanner
 from pointsman_shm.snapshot import codec
@@ -37,6 +38,7 @@ class HostPages(NamedTuple):
                     require_gpu=config.nodes.require_gpu,
                     pools=config.pools,
                     catalogue=config.catalogue,
+                    live=live_settings(config),
                 )
             ),
             layout.marks: codec.encode_marks(self.marks),

@@ -6,9 +6,8 @@ from typing import Any
 import msgspec
 
 from pointsman_shm.config import Config
+from pointsman_shm.config_live import with_hot
 
-# The sections that a running service can change; all others are read once, at the start.
-HOT_SECTIONS = ("pools", "catalogue")
 NOTHING = "(none)"
 _ABSENT = object()
 
@@ -18,10 +17,19 @@ def differences(old: Config, new: Config) -> list[str]:
     return list(_compare("", msgspec.to_builtins(old), msgspec.to_builtins(new)))
 
 
-def hot_differences(changes: list[str]) -> tuple[list[str], list[str]]:
-    """Return (what can change while the service runs, what needs a restart)."""
-    hot = [change for change in changes if change.partition(".")[0] in HOT_SECTIONS]
-    return hot, [change for change in changes if change not in hot]
+def hot_differences(
+    old: Config, new: Config, *, is_alone: bool = True
+) -> tuple[list[str], list[str]]:
+    """Return (what can change while the service runs, what needs a restart).
+
+    `is_alone`: the service shares its fleet with no other instance.
+    """
+    applied = with_hot(old, new, is_alone=is_alone)
+    cold = differences(applied, new)
+    if not cold and applied != new:  # their order only: by it they have places in shared memory
+        before, after = ([tenant.name for tenant in c.tenants.listed] for c in (applied, new))
+        cold = [f"tenants.listed: {_words(before)} -> {_words(after)}"]
+    return differences(old, applied), cold
 
 
 def _compare(key: str, old: Any, new: Any) -> Iterator[str]:

@@ -1,10 +1,12 @@
 """What differs between two configurations, told key by key."""
 
 import pytest
+from msgspec.structs import replace
 
-from pointsman_shm.config import Config
+from pointsman_shm.config import Config, TenantConfig
 from pointsman_shm.config_difference import differences, hot_differences
-from pointsman_shm.config_load import parse_config
+from pointsman_shm.config_live import HOT_KEYS, HOT_SECTIONS
+from pointsman_shm.config_load import all_keys, parse_config
 
 TWO_POOLS = """
 [pools]
@@ -80,8 +82,89 @@ def test_there_and_back_are_the_same_keys() -> None:
     assert [c.split(":")[0] for c in there] == [c.split(":")[0] for c in back]
 
 
-def test_only_pools_and_catalogue_can_change_while_a_service_runs() -> None:
-    text = "[pools]\nspread = true\n[catalogue]\nservices = ['chat']\n[nodes]\nmax_nodes = 5\n"
-    hot, cold = hot_differences(differences(Config(), parse_config(text, "new")))
-    assert [change.split(".")[0] for change in hot] == ["pools", "catalogue"]
-    assert cold == ["nodes.max_nodes: 10000 -> 5"]
+def test_p13_what_can_change_while_a_service_runs_is_told_from_what_cannot() -> None:
+    """P13: the keys that workers follow, and by name what needs a restart."""
+    text = """
+[pools]
+spread = true
+[catalogue]
+services = ['chat']
+[nodes]
+max_nodes = 5
+drain_s = 5.0
+[jobs]
+wait_busy_s = 5.0
+window_s = 5.0
+[limits]
+queued_per_shard_max = 5
+frame_arrival_s = 5.0
+[tenants.others]
+jobs_per_s = 5.0
+[[tenants.listed]]
+name = "acme"
+"""
+    hot, cold = hot_differences(Config(), parse_config(text, "new"))
+    assert [change.split(":")[0] for change in hot] == [
+        "nodes.drain_s",
+        "pools.spread",
+        "jobs.wait_busy_s",
+        "limits.queued_per_shard_max",
+        "tenants.others.jobs_per_s",
+        "catalogue.services",
+    ]
+    assert [change.split(":")[0] for change in cold] == [
+        "nodes.max_nodes",
+        "jobs.window_s",
+        "limits.frame_arrival_s",
+        "tenants.listed.acme",
+    ]
+
+
+def test_limits_of_a_listed_tenant_change_and_who_is_listed_does_not() -> None:
+    one = '[[tenants.listed]]\nname = "acme"\njobs_per_s = 5.0\n'
+    other = one.replace("5.0", "7.0")
+    more = other + '[[tenants.listed]]\nname = "bolt"\n'
+    start = parse_config(one, "old")
+    found = ["tenants.listed.acme.jobs_per_s: 5.0 -> 7.0"]
+    assert hot_differences(start, parse_config(other, "new")) == (found, [])
+    assert hot_differences(start, parse_config(other, "new"), is_alone=False) == ([], found)
+    told, cold = hot_differences(start, parse_config(more, "new"))
+    assert told == found
+    assert [change.split(":")[0] for change in cold] == ["tenants.listed.bolt"]
+
+
+def test_who_is_listed_in_another_order_needs_a_restart() -> None:
+    """Their places in shared memory are by their order, which every process must agree on."""
+    acme, bolt = ('[[tenants.listed]]\nname = "acme"\n', '[[tenants.listed]]\nname = "bolt"\n')
+    one, other = parse_config(acme + bolt, "old"), parse_config(bolt + acme, "new")
+    assert hot_differences(one, other) == ([], ["tenants.listed: [acme, bolt] -> [bolt, acme]"])
+
+
+def test_every_key_is_either_live_or_said_to_need_a_restart() -> None:
+    known = set(all_keys())
+    for section, keys in HOT_KEYS.items():
+        assert {f"{section}.{key}" for key in keys} <= known
+    for path in known:
+        section, key = path.split(".")
+        if section in HOT_SECTIONS or path == "tenants.listed":
+            continue  # their values bind one another; they have tests above
+        part = getattr(Config(), section)
+        try:
+            changed = replace(part, **{key: another(getattr(part, key))})
+        except ValueError:  # keys of TLS that go together
+            assert section not in HOT_KEYS, path
+            continue
+        hot, cold = hot_differences(Config(), replace(Config(), **{section: changed}))
+        is_live = key in HOT_KEYS.get(section, ())
+        assert (len(hot), len(cold)) == ((1, 0) if is_live else (0, 1)), path
+
+
+def another(value: object) -> object:
+    """Another value of about the same kind; nothing checks it."""
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, int | float):
+        return value + 1
+    if isinstance(value, TenantConfig):
+        return replace(value, weight=2.0)
+    return "other"

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from live.journal import Journal
 from live.nodes import live_node
 from live.service import CONFIG, PATIENCE_S, LiveService, live_service
 
-from pointsman import Code, SessionError, blocking, connect
+from pointsman import Code, JobRefused, Session, SessionError, blocking, connect
 from pointsman_wire.admin_messages import SnapshotQuery, SnapshotView
 from pointsman_wire.order_messages import ConfigDiff, ConfigDiffQuery, PairingCode, PairOrder
 from pointsman_wire.sockets.admin import give_order
@@ -203,14 +204,49 @@ async def test_a_diff_tells_and_changes_nothing_and_a_fault_changes_nothing(
     ended = await told(service, "reload")
     assert ended.returncode == 2
     assert "unknown key pools.modus" in ended.stderr
-    reloaded.write("[pools]\nsample_size = 3\n[sessions]\nidle_s = 9.0\n")
+    reloaded.write(
+        "[pools]\nsample_size = 3\n[tenants.others]\nweight = 2.0\n[sessions]\nidle_s = 9.0\n"
+    )
     ended = await told(service, "reload")
     assert ended.returncode == 1
     assert "sessions.idle_s: 60.0 -> 9.0" in ended.stderr
     socket = service.here.runtime_dir / "admin-manager.sock"
     asked = await give_order(socket, ConfigDiffQuery(str(reloaded.path)))
     assert isinstance(asked, ConfigDiff)
-    assert asked.changes == ["pools.sample_size: 8 -> 3"], "nothing was applied"
+    assert asked.changes == [
+        "pools.sample_size: 8 -> 3",
+        "tenants.others.weight: 1.0 -> 2.0",
+    ], "nothing was applied"
+
+
+async def test_a_rate_of_tenants_holds_in_every_worker_at_a_reload(
+    reloaded: ReloadedService, journal: Journal
+) -> None:
+    """P13: the first submits after it, at each of the workers, are judged by the new rate."""
+    service = reloaded.service
+    bounded = "[tenants.others]\njobs_per_s = 0.01\nburst = 1\n"
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(live_node(service.address, journal, "rt"))
+        sessions: dict[int, Session] = {}
+        while len(sessions) < 2:  # a place at each worker
+            opening = connect(service.address, src="en", tgt="rt")
+            session = await stack.enter_async_context(opening)
+            sessions[session.shard] = session
+        for more, refused in ((bounded, [False, True]), ("", [False, False])):
+            reloaded.write(more)
+            ended = await told(service, "reload")
+            assert ended.returncode == 0, ended.stderr
+            for session in sessions.values():
+                assert [await is_over_rate(session) for _ in range(2)] == refused
+
+
+async def is_over_rate(session: Session) -> bool:
+    """Submit a job: was it refused for its tenant's rate?"""
+    try:
+        await session.submit("more", services=NMT)
+    except JobRefused as refused:
+        return refused.code == Code.RATE_LIMITED
+    return False
 
 
 async def test_a_storm_of_sighup_ends_with_the_newest_file(reloaded: ReloadedService) -> None:

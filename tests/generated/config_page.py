@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 import msgspec
 
 from pointsman_shm.config import Config
-from pointsman_shm.config_difference import HOT_SECTIONS
+from pointsman_shm.config_live import HOT_KEYS, HOT_SECTIONS
 
 MEANINGS = Path(__file__).with_name("config_meanings.toml")
 
@@ -30,8 +30,13 @@ must not be writable by group or others.
 
 `pointsman reload`, or SIGHUP to the manager (`systemctl reload pointsman-manager`), has the file
 read again. It is judged whole; then either all that differs is in force, in one version of the
-snapshot, or nothing is and the answer says why. The sections {hot} change while the service runs;
-a change of any other needs a restart, and a file with such a change is not applied.
+snapshot, or nothing is and the answer says why. Keys that the tables call live change while the
+service runs, in every worker with the same version; a change of any other needs a restart, and a
+file with such a change is not applied at all. What was accepted goes on: a lower limit refuses
+what comes, and `jobs_max` of a tenant that had none counts jobs from then on. Which tenants are
+listed, and in which order, needs a restart; so does all of `[tenants]` where instances share a
+fleet through Redis. `pointsman log-level` changes how much is logged, `pointsman tokens` who may
+come, both at once.
 
 No secret stands in the file: it names files that hold them, and those of Redis may come from the
 environment (`POINTSMAN_REDIS_PASSWORD`, `POINTSMAN_SENTINEL_PASSWORD`, `POINTSMAN_CLUSTER_KEY`).
@@ -43,8 +48,7 @@ This page is made from the code (`shm/pointsman_shm/config.py` and the files tha
 
 def config_page(_: str) -> str:
     """Return the whole page."""
-    hot = " and ".join(f"`[{name}]`" for name in HOT_SECTIONS)
-    parts = [OPENING.format(hot=hot)]
+    parts = [OPENING]
     told = tomllib.loads(MEANINGS.read_text("utf-8"))
     for field in msgspec.structs.fields(Config):
         parts += _section(field.name, field.type, told)
@@ -53,8 +57,7 @@ def config_page(_: str) -> str:
 
 
 def _section(name: str, section: type[msgspec.Struct], told: dict[str, str]) -> Iterator[str]:
-    effect = "at a reload" if name in HOT_SECTIONS else "after a restart"
-    yield f"## [{name}]\n\n{inspect.getdoc(section)} Changes hold {effect}.\n"
+    yield f"## [{name}]\n\n{inspect.getdoc(section)}\n"
     yield from _table(name, section, told)
     yield ""
     for field in msgspec.structs.fields(section):
@@ -66,15 +69,25 @@ def _section(name: str, section: type[msgspec.Struct], told: dict[str, str]) -> 
 
 def _table(name: str, section: type[msgspec.Struct], told: dict[str, str]) -> Iterator[str]:
     meanings = _meanings(section)
-    yield "| key | type and bounds | default | meaning |"
-    yield "|---|---|---|---|"
+    yield "| key | type and bounds | default | change | meaning |"
+    yield "|---|---|---|---|---|"
     hints = get_type_hints(section, include_extras=True)
     for field in msgspec.structs.fields(section):
         cells = [f"`{field.name}`", _type(hints[field.name]), _default(field)]
         meaning = meanings.get(field.name) or told.pop(f"{name}.{field.name}", "")
         assert meaning, f"{name}.{field.name}: say what it means beside it or in {MEANINGS.name}"
-        cells.append(meaning)
+        cells += [_change(f"{name}.{field.name}"), meaning]
         yield "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _change(path: str) -> str:
+    """Return when a change of a key holds: "live" at a reload."""
+    section, key = path.split(".")[:2]
+    if section in HOT_SECTIONS:
+        return "live"
+    if path == "tenants.listed.name" or key not in HOT_KEYS.get(section, ()):
+        return "restart"
+    return "live"
 
 
 def _meanings(section: type[msgspec.Struct]) -> dict[str, str]:

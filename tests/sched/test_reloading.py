@@ -8,9 +8,10 @@ import pytest
 from manager_harness import MS, SECOND, WORKERS, Harness, registration
 from manager_invariants import check_published
 
-from pointsman_sched.core.events import Answer, ConfigOffered
+from pointsman_sched.core.events import Answer, ConfigOffered, OrderGiven
 from pointsman_sched.core.orders import rebuild
 from pointsman_shm.config import Config, JobsConfig, NodesConfig, PoolConfig, PoolsConfig
+from pointsman_shm.memory.rows import RowFlag
 from pointsman_shm.rules.catalogue import Catalogue
 from pointsman_shm.rules.pools import PoolMode, capability_pools, hash_pool, satisfied_pools
 from pointsman_shm.snapshot.records import ConfigPage
@@ -19,6 +20,7 @@ from pointsman_wire.errors import Code
 from pointsman_wire.link import Received
 from pointsman_wire.messages import Error
 from pointsman_wire.order_messages import ConfigDiff
+from pointsman_wire.queries.operating_messages import DrainOrder
 
 BUCKETS = PoolsConfig(auto_language_pools=False)
 OTHER_BUCKETS = PoolsConfig(auto_language_pools=False, pool_count=5, hash_seed=3)
@@ -203,13 +205,45 @@ def test_what_needs_a_restart_says_so_and_nothing_else_is_applied(
 ) -> None:
     r = Reloads(monkeypatch)
     r.join(3)
-    told = r.outcome(r.offer(config(SINGLE, jobs=JobsConfig(timeout_s=5.0))))
+    told = r.outcome(r.offer(config(SINGLE, jobs=JobsConfig(window_s=5.0))))
     assert isinstance(told, ConfigDiff)
-    assert told.needs_restart == ["jobs.timeout_s: 30.0 -> 5.0"]
+    assert told.needs_restart == ["jobs.window_s: 300.0 -> 5.0"]
     assert told.changes == ["pools.mode: two_level -> single_level"]
     assert not told.applied
     assert r.h.core.state.rebuild is None
     assert r.h.core.state.config.pools.mode == "two_level"
+
+
+def test_what_the_manager_decides_itself_is_decided_by_the_new_keys(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """P13: of [nodes], what is asked at a registration, a heartbeat and a drain."""
+    r = Reloads(monkeypatch)
+    connection = r.h.make_ready(registration("n-1", max_concurrency=8))
+    strict = NodesConfig(
+        max_nodes=600,
+        max_concurrency_max=4,
+        require_gpu=True,
+        drain_s=7.0,
+        resource_threshold_percent=50,
+    )
+    told = r.applied(config(nodes=strict))
+    assert [change.partition(":")[0] for change in told.changes] == [
+        "nodes.max_concurrency_max",
+        "nodes.require_gpu",
+        "nodes.drain_s",
+        "nodes.resource_threshold_percent",
+    ]
+    assert r.config_page().require_gpu
+    assert r.config_page().resource_threshold_percent == 50
+    r.h.join(registration("n-2", max_concurrency=8))
+    assert r.h.refusal()[0] == Code.INVALID_CAPABILITY_SCHEMA
+    r.h.join(registration("n-3", max_concurrency=4))
+    assert r.h.refusal()[0] == Code.NO_GPU_AVAILABLE
+    r.h.beat(connection, cpu_percent=60.0)
+    assert r.h.node("n-1").flags & RowFlag.OVERLOADED
+    commands = r.h.feed(OrderGiven(99, DrainOrder(node_id="n-1")))
+    assert [c.message.left_s for c in commands if isinstance(c, Answer)] == [7.0]  # type: ignore[attr-defined]
 
 
 def test_the_same_configuration_is_no_change(monkeypatch: pytest.MonkeyPatch) -> None:

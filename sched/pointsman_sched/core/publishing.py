@@ -15,6 +15,7 @@ from pointsman_sched.core.orders.rebuild import Rebuild
 from pointsman_sched.core.orders.standing import orders_record
 from pointsman_sched.core.state import ManagementState
 from pointsman_shm.config import Config
+from pointsman_shm.config_live import live_settings
 from pointsman_shm.memory.catalog_layout import (
     CLASSES_PER_PAGE,
     PUBLISH_INTERVAL_NS,
@@ -145,6 +146,7 @@ def config_page(config: Config) -> ConfigPage:
         resource_threshold_percent=config.nodes.resource_threshold_percent,
         pools=config.pools,
         catalogue=config.catalogue,
+        live=live_settings(config),
     )
 
 

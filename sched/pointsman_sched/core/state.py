@@ -85,7 +85,7 @@ class ManagementState:
 
     def __init__(self, setup: ManagerSetup) -> None:
         config = setup.config
-        # The configuration in force; pools and catalogue of it may change while we run.
+        # The configuration in force; what config_live.py names of it may change while we run.
         self.config = config
         self.config_version = 1
         # Another one that is being put in force.

@@ -105,12 +105,13 @@ class PoolsPage(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class ConfigPage(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """The part of the configuration that a placement reads."""
+    """The part of the configuration that a placement reads, and what workers follow."""
 
     require_gpu: bool = False
     resource_threshold_percent: int = 85
     pools: PoolsConfig = PoolsConfig()
     catalogue: Catalogue = Catalogue()
+    live: bytes = b""  # keys that change while workers run (config_live.py); b"": none is told
 
 
 class MarkRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):

@@ -217,6 +217,7 @@ class WorkerCore:
         began_ns = shard.setup.stopwatch()
         if fleet.refresh():
             has_semantic = fleet.snapshot.pool_view.has_type_online("semantic")
+            shard.follow(fleet.config.live)
             shard.kinds.configure(fleet.config, is_semantic_present=has_semantic)
             for kind in shard.waiting.kinds:
                 fleet.prepare(kind)

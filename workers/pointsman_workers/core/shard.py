@@ -6,6 +6,7 @@ time.  There is no other mutator and no other thread.
 
 from collections.abc import Callable
 
+from pointsman_shm.config_live import with_live
 from pointsman_shm.memory.stats_names import Counter, Timing
 from pointsman_wire.link import Connection
 from pointsman_wire.messages import ErrorInfo
@@ -55,23 +56,23 @@ class Shard:
     # A slot of a row is free, and whose turn it would be here: did a borrower get it?  None: there
     # are no other instances.
     wanted_by_others: Callable[[int, Turn | None, bool], bool] | None = None
+    _live = b""  # what the manager said last of keys that change while this worker runs
 
     def __init__(self, setup: WorkerSetup) -> None:
-        memory = setup.memory
+        memory, jobs = setup.memory, setup.config.jobs
         self.setup = setup
-        self.config = setup.config
-        self.worker_index = setup.worker_index
-        self.worker_count = setup.worker_count
-        self.now_ns = 0
+        # As this process began, with the manager's word for what may change while it runs.
+        self.config, self.now_ns = setup.config, 0
+        self._set_times()
+        self.worker_index, self.worker_count = setup.worker_index, setup.worker_count
         self.outbox, self.reasons = Outbox(), ReasonCounts()
         self.fleet = Fleet(memory, seed=int.from_bytes(setup.entropy(8), "little"))
         self.kinds = Kinds(self.fleet.config)
         self.recorder = Recorder(self.fleet, setup.config.explain.bytes_max)
         self.timers: Timers[Timed] = Timers()
         self.journal = JournalBook(setup.config.journal, setup.journal)
-        self.withheld = WithheldResults(self.outbox)
-        self.held = HeldResults(setup.config.jobs.window_jobs_max)
-        self.window = Window(setup.config.jobs, self._left_window)
+        self.withheld, self.held = WithheldResults(self.outbox), HeldResults(jobs.window_jobs_max)
+        self.window = Window(jobs, self._left_window)
         words, index = memory.waiting, setup.worker_index
         own_words = words.own(index)
         self.tenants = Tenants(setup.config.tenants, words, own_words, index)
@@ -106,11 +107,28 @@ class Shard:
         self.talks: dict[Key, Said] = {}  # jobs of utterances that have not been told,
         self.talk = Watcher()  # and who is told what becomes of them
         self._id_pool, self._id_at = "", 0
+        self.follow(self.fleet.config.live)
 
     @property
     def is_traced(self) -> bool:
         """Is a collector told of ended jobs?"""
         return bool(self.config.otel.endpoint)
+
+    def follow(self, live: bytes) -> None:
+        """Take up what the manager says of keys that may change while this worker runs."""
+        if not live or live == self._live:
+            return
+        self._live = live
+        config = self.config = with_live(self.setup.config, live)
+        self._set_times()
+        self.tenants.configure(config.tenants)
+        self.waiting.configure(config.limits)
+        self.crowd.configure(config.sessions, config.limits)
+
+    def _set_times(self) -> None:
+        jobs = self.config.jobs
+        self.ack_ns = int(jobs.ack_s * SECOND_NS)
+        self.timeout_ns = int(jobs.timeout_s * SECOND_NS)
 
     def file(self, entry: Timed, deadline_ns: int) -> None:
         """See to it that the entry's timer fires no later than this; an earlier one is kept."""

@@ -54,8 +54,6 @@ class PlacingDesk:
     def __init__(self, shard: Shard) -> None:
         self.shard = shard
         self.refusals = Refusals(shard.fleet, self._free_in_ns)
-        self._ack_ns = int(shard.config.jobs.ack_s * SECOND_NS)
-        self._timeout_ns = int(shard.config.jobs.timeout_s * SECOND_NS)
         jobs = shard.config.jobs
         self.hedging = HedgePlan(jobs) if jobs.hedge_after_percentile else None
         self._silence_ms = int(shard.config.sessions.serial_silence_s * 1e3)
@@ -250,7 +248,7 @@ class PlacingDesk:
         if submit.timeout_s is not None:
             return int(submit.timeout_s * SECOND_NS)
         if submit.expected_duration_ms is None:
-            return self._timeout_ns
+            return self.shard.timeout_ns
         jobs = self.shard.config.jobs
         wanted_s = jobs.duration_base_s + jobs.duration_factor * submit.expected_duration_ms / 1e3
         clamped_s = min(max(wanted_s, jobs.duration_timeout_min_s), jobs.duration_timeout_max_s)
@@ -356,8 +354,9 @@ class PlacingDesk:
         if hold.is_started:
             return hold.alive_at_ns + job.timeout_ns
         since_ns = max(hold.sent_at_ns, hold.lane.read_at_ns)
-        window_ns = min(self._ack_ns, job.timeout_ns) + int(len(job.payload) * self._byte_ns)
-        return min(since_ns + window_ns, hold.sent_at_ns + max(self._ack_ns, job.timeout_ns))
+        ack_ns = self.shard.ack_ns
+        window_ns = min(ack_ns, job.timeout_ns) + int(len(job.payload) * self._byte_ns)
+        return min(since_ns + window_ns, hold.sent_at_ns + max(ack_ns, job.timeout_ns))
 
     def rearm(self, job: Job) -> None:
         """See to it that the job's timer fires when something must happen to it."""
@@ -378,8 +377,8 @@ class PlacingDesk:
         elif hold.is_started:
             due_ns = hold.alive_at_ns + job.timeout_ns
         else:
-            timeout_ns = job.timeout_ns
-            due_ns = hold.sent_at_ns + (timeout_ns if timeout_ns < self._ack_ns else self._ack_ns)
+            timeout_ns, ack_ns = job.timeout_ns, self.shard.ack_ns
+            due_ns = hold.sent_at_ns + (timeout_ns if timeout_ns < ack_ns else ack_ns)
             if due_ns <= self.shard.now_ns:  # not overdue if the node is still reading
                 due_ns = self.due_ns(job, hold)
         if job.hedge is not None:

@@ -36,12 +36,11 @@ class PoisonDesk:
         self.shard = shard
         self.total = 0
         self._kept: deque[PoisonJob] = deque(maxlen=KEPT_MAX)
-        self._failures = shard.config.jobs.poison_failures
-        self._crashes = shard.config.jobs.poison_crashes
 
     def is_poison(self, job: Job) -> bool:
         """Has it failed on enough nodes, or brought enough of them down?"""
-        return job.crash_count >= self._crashes or len(job.blamed_on) >= self._failures
+        jobs = self.shard.config.jobs
+        return job.crash_count >= jobs.poison_crashes or len(job.blamed_on) >= jobs.poison_failures
 
     def note(self, job: Job) -> ErrorInfo:
         """Keep the job for the operator; return what its client is told."""
@@ -59,7 +58,7 @@ class PoisonDesk:
             attempts=[reason[:REASON_LENGTH_MAX] for reason in job.reasons],
         )
         self._kept.append(PoisonJob(line, self.shard.now_ns))
-        if job.crash_count >= self._crashes:
+        if job.crash_count >= self.shard.config.jobs.poison_crashes:
             text = f"nodes went down {job.crash_count} times while they ran this job"
         else:
             text = f"this job failed on each of {len(job.blamed_on)} nodes"

@@ -46,7 +46,6 @@ class SerialDesk:
         self.shard = shard
         self.placing = placing
         self._count = 0  # of jobs in all lines; those that ended there are counted until their turn
-        self._count_max = shard.config.limits.queued_per_shard_max
         self._fence_ns = int(shard.config.sessions.serial_silence_s * SECOND_NS) + ENDING_NS
         self._sure_at_ns = 0  # until then a node may be at work that has not reported to us
 
@@ -61,7 +60,7 @@ class SerialDesk:
     @property
     def is_full(self) -> bool:
         """Do as many jobs stand in lines as may wait in a worker?"""
-        return self._count >= self._count_max
+        return self._count >= self.shard.config.limits.queued_per_shard_max
 
     def append(self, line: Line, job: Job) -> None:
         """Put an accepted job at the end of the line."""

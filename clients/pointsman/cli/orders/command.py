@@ -70,7 +70,7 @@ def reload(
 ) -> None:
     """Have the service read its configuration file again.
 
-    Pools and catalogue change while it runs, all at once; a file with a fault,
+    What docs/config.md calls live changes while it runs, all at once; a file with a fault,
     or with a change that needs a restart, changes nothing.
     """
     answer = give(find_service(instance, runtime_dir), MANAGER, ReloadOrder(), ConfigDiff)

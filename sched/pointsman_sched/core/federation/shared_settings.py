@@ -17,7 +17,7 @@ from pointsman_sched.core.orders.answering import page_trouble
 from pointsman_sched.core.orders.rebuild import NOBODY, Rebuild
 from pointsman_sched.core.state import ManagementState
 from pointsman_shm.config import Config, PoolsConfig
-from pointsman_shm.config_difference import differences, hot_differences
+from pointsman_shm.config_difference import hot_differences
 from pointsman_shm.rules.catalogue import Catalogue
 from pointsman_wire.coordination.fleet_requests import FleetHeard, FleetSettle
 from pointsman_wire.order_messages import ConfigDiff
@@ -114,7 +114,7 @@ class SharedSettings:
         if isinstance(told, str) or isinstance(config, str):
             self.refuse(state, str(config))
             return
-        changes, needs_restart = hot_differences(differences(state.config, config))
+        changes, needs_restart = hot_differences(state.config, config)
         source = f"version {told.version} of instance {told.by}"
         if not changes and not needs_restart:
             self.version, self.by, self.trouble = told.version, told.by, ""

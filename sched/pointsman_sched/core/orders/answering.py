@@ -13,7 +13,7 @@ from pointsman_sched.core.orders.standing import ORDERS_BYTES_MAX
 from pointsman_sched.core.publishing import config_page, policy_page
 from pointsman_sched.core.state import ManagementState
 from pointsman_shm.config import Config
-from pointsman_shm.config_difference import differences, hot_differences
+from pointsman_shm.config_difference import hot_differences
 from pointsman_wire.errors import Code
 from pointsman_wire.messages import Error, error_info
 from pointsman_wire.order_messages import ConfigDiff, PairingCode
@@ -45,7 +45,8 @@ def pair_ordered(state: ManagementState, event: PairOrdered) -> None:
 
 def config_offered(state: ManagementState, event: ConfigOffered) -> None:
     """Tell what another configuration would change; unless it is a trial, begin to apply it."""
-    changes, needs_restart = hot_differences(differences(state.config, event.config))
+    is_alone = state.federation is None
+    changes, needs_restart = hot_differences(state.config, event.config, is_alone=is_alone)
     told = ConfigDiff(
         source=event.source,
         changes=changes,
@@ -75,7 +76,10 @@ def page_trouble(state: ManagementState, config: Config) -> str:
         if page == layout.policy:
             size_max -= ORDERS_BYTES_MAX
         if size > size_max:
-            return f"pools and catalogue take {size} bytes in shared memory, at most {size_max} fit"
+            return (
+                f"pools, catalogue and tenants take {size} bytes in shared memory, "
+                f"at most {size_max} fit"
+            )
     return ""
 
 

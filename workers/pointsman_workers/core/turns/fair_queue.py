@@ -29,7 +29,6 @@ class Share(msgspec.Struct, eq=False, kw_only=True):
     """One place with waiting jobs."""
 
     place: int
-    cost: int
     # By rank: the kinds that have jobs of this priority, with the arrival of the oldest, sorted.
     heads: tuple[list[tuple[int, Kind]], ...] = msgspec.field(
         default_factory=lambda: tuple([] for _ in range(RANK_COUNT))
@@ -51,10 +50,10 @@ class FairQueue:
         """A kind's oldest job of a priority is now the one of this arrival."""
         share = self._shares.get(rules.place)
         if share is None:
-            share = self._shares[rules.place] = Share(place=rules.place, cost=rules.cost)
+            share = self._shares[rules.place] = Share(place=rules.place)
         heads = share.heads[rank]
         if not heads:
-            self._begin(share, rank)
+            self._begin(share, rules.cost, rank)
         insort(heads, (arrival, kind))
 
     def leave(self, place: int, rank: int, arrival: int) -> None:
@@ -67,12 +66,13 @@ class FairQueue:
             if not any(share.heads):
                 del self._shares[place]
 
-    def serve(self, place: int, rank: int) -> None:
+    def serve(self, rules: Rules, rank: int) -> None:
         """A waiting job of this place, which still stands in the order, gets its slot."""
+        place = rules.place
         share = self._shares[place]
         tag = self._words.served(place, rank)
         owed = self._words.clock(rank) - LAG_MAX - tag
-        pay = share.cost + max(0, owed)
+        pay = rules.cost + max(0, owed)
         self._own.charge(place, rank, pay)
         self._own.move_clock(rank, tag)
         self._stand_out(share, rank)
@@ -109,9 +109,9 @@ class FairQueue:
                 yield share
                 at += 1
 
-    def _begin(self, share: Share, rank: int) -> None:
+    def _begin(self, share: Share, cost: int, rank: int) -> None:
         """It has nothing owed from before, nor much to pay back."""
-        self._stand_in(share, rank, self._settle(share.place, share.cost, rank))
+        self._stand_in(share, rank, self._settle(share.place, cost, rank))
 
     def _settle(self, place: int, cost: int, rank: int) -> int:
         """Bring the virtual time of a place that begins to wait near the clock; return it."""

@@ -69,12 +69,32 @@ class Tenants:
         self._words = words
         self._own = own
         self._worker_index = worker_index
-        listed = config.listed
         self._listed = {
             tenant.name: _rules(tenant, place, is_listed=True)
-            for place, tenant in enumerate(listed)
+            for place, tenant in enumerate(config.listed)
         }
-        self._first_shared = len(listed)
+        self._first_shared = len(self._listed)
+        self._holders: frozenset[str] = frozenset()  # tenants of whom there is a token
+        self._buckets: dict[str, Bucket] = {}
+        self.configure(config)
+        self._forget_at_ns = 0
+        self._shared_bucket = Bucket(self._others[0].burst, 0)
+        # What of the rates is this instance's; None while it has no others.
+        self._shares: RateShares | None = None
+        self._share_by_name: dict[str, float] = {}
+        self._open: dict[str, int] = {}  # of tenants with jobs_max: accepted here, not ended
+
+    def configure(self, config: TenantsConfig) -> None:
+        """Other rules hold from now on, for tenants that were listed at the start and all others.
+
+        Places stay: what was counted in them still counts.  Open jobs of a tenant that had no
+        `jobs_max` are not counted afterwards.
+        """
+        self._listed |= {
+            tenant.name: _rules(tenant, self._listed[tenant.name].place, is_listed=True)
+            for tenant in config.listed
+            if tenant.name in self._listed
+        }
         self._others = [
             _rules(config.others, place, is_listed=False)
             for place in range(self._first_shared, PLACE_COUNT)
@@ -82,23 +102,14 @@ class Tenants:
         self._with_tokens = [
             _rules(config.with_tokens, rules.place, is_listed=False) for rules in self._others
         ]
-        self._holders: frozenset[str] = frozenset()  # tenants of whom there is a token
         # Those of the listed stand from the start: what others admit from now on counts.
-        self._buckets = {
-            name: Bucket(rules.burst, 0, self._admitted_elsewhere(rules))
-            for name, rules in self._listed.items()
-            if rules.jobs_per_s is not None
-        }
+        for name, rules in self._listed.items():
+            if rules.jobs_per_s is not None and name not in self._buckets:
+                self._buckets[name] = Bucket(rules.burst, 0, self._admitted_elsewhere(rules))
         self._at_hand = dict(self._listed)  # by name
         # Is there anybody whose open jobs are counted?
-        all_rules = (*listed, config.others, config.with_tokens)
+        all_rules = (*config.listed, config.others, config.with_tokens)
         self.has_counted = any(tenant.jobs_max is not None for tenant in all_rules)
-        self._forget_at_ns = 0
-        self._shared_bucket = Bucket(self._others[0].burst, 0)
-        # What of the rates is this instance's; None while it has no others.
-        self._shares: RateShares | None = None
-        self._share_by_name: dict[str, float] = {}
-        self._open: dict[str, int] = {}  # of tenants with jobs_max: accepted here, not ended
 
     def rules(self, tenant: str) -> Rules:
         """Return what holds for a tenant; a name that is not listed never fails."""

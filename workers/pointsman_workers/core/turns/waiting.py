@@ -62,6 +62,10 @@ class Waiting:
         self.bytes = 0
         self.left_count = 0  # jobs that have left the queue, however: what it drains by
 
+    def configure(self, limits: LimitsConfig) -> None:
+        """Other bounds hold from now on; what waits goes on waiting."""
+        self._limits = limits
+
     def full(self, tenant: str, size: int) -> str:
         """Say which bound one more job of this tenant and size would pass, "" if none."""
         limits = self._limits
@@ -124,8 +128,8 @@ class Waiting:
 
     def serve(self, job: Job) -> None:
         """Take a job out that has got a slot: its tenant has had a turn."""
-        place = self._tenants.rules(job.key[0]).place
-        self._order.serve(place, PRIORITY_RANK[job.submit.priority])
+        rules = self._tenants.rules(job.key[0])
+        self._order.serve(rules, PRIORITY_RANK[job.submit.priority])
         self.remove(job)
 
     def jobs(self, kind: Kind) -> Iterator[Job]:
@@ -268,7 +272,7 @@ class Waiting:
         if not held[0]:
             del self._by_tenant[tenant]
         rules = self._tenants.rules(tenant)
-        if rules.queued_bytes_max is not None:
+        if rules.is_listed:  # limited or not: it may be while the job waits
             self._own.use(rules.place, Usage.QUEUED_BYTES, size)
         self._told_dirty[job.kind.bucket] = None
 

@@ -12,11 +12,15 @@ class Crowd:
     """Counts; what is at 0 is forgotten, so it is as large as what it counts at most."""
 
     def __init__(self, sessions: SessionsConfig, limits: LimitsConfig) -> None:
-        self._sessions_max = sessions.sessions_max
+        self.configure(sessions, limits)
         self._count = 0
-        self._per_address_max = limits.sessions_per_address_max
         self._by_tenant: dict[str, int] = {}  # sessions, those that may be resumed included
         self._by_address: dict[str, int] = {}  # sessions that are on a connection
+
+    def configure(self, sessions: SessionsConfig, limits: LimitsConfig) -> None:
+        """Other bounds hold from now on; who is here stays."""
+        self._sessions_max = sessions.sessions_max
+        self._per_address_max = limits.sessions_per_address_max
 
     def opened(self, tenant: str) -> None:
         """A session of the tenant stands."""
