@@ -10,6 +10,9 @@ const PROTOCOL = "pointsman.v1";
 const BACKOFF_FIRST_MS = 500;
 const BACKOFF_MAX_MS = 30_000;
 const HEARTBEAT_MS = 15_000;
+const ELSEWHERE_MS = 10_000; // so long a service may be away before another one is dialled
+const ALTERNATIVES_MAX = 8;
+const PLACE = /^(?:[A-Za-z0-9_.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\]):[0-9]{1,5}$/;
 const UNFINISHED_MAX = 100; // named in session_init; a repeated submit finds the others
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
@@ -26,6 +29,10 @@ export class PointsmanError extends Error {
     this.breakdown = info.breakdown ?? null;
     this.result = result;
   }
+}
+
+function isPlace(place) {
+  return PLACE.test(place) && Number(place.slice(place.lastIndexOf(":") + 1)) < 65_536;
 }
 
 /** The bytes of a binary frame: length of the JSON, JSON, payload. */
@@ -63,6 +70,10 @@ export class Session extends EventTarget {
   #lastResult = 0;
   #lastRequest = 0;
   #attempts = 0;
+  #others = []; // HOST:PORT of other instances, named by a worker that was stopping
+  #lostAt = null;
+  #turn = 0;
+  #dialled = "";
   #isWanted = true;
   #retryTimer = null;
   #beatTimer = null;
@@ -181,7 +192,8 @@ export class Session extends EventTarget {
 
   #dial() {
     this.#become("connecting");
-    const url = new URL(this.#url);
+    this.#dialled = this.#place();
+    const url = new URL(this.#dialled);
     if (this.#init.session_id) url.searchParams.set("id", this.#init.session_id);
     const socket = (this.#socket = new WebSocket(url, PROTOCOL));
     socket.binaryType = "arraybuffer";
@@ -189,6 +201,16 @@ export class Session extends EventTarget {
     socket.onmessage = (event) => this.#received(socket, event.data);
     socket.onclose = (event) => this.#lost(socket, event.reason);
     socket.onerror = () => {}; // onclose follows, and says what there is to say
+  }
+
+  /** Its own, until that is away for ELSEWHERE_MS; then the others and its own in turn. */
+  #place() {
+    const isAway = this.#lostAt !== null && Date.now() - this.#lostAt >= ELSEWHERE_MS;
+    if (!isAway || this.#others.length === 0) return this.#url;
+    const url = new URL(this.#url);
+    const places = [...this.#others, url.host];
+    url.host = places[this.#turn++ % places.length];
+    return url.href;
   }
 
   #initMessage() {
@@ -202,6 +224,7 @@ export class Session extends EventTarget {
     this.#move = null; // the room tells it again
     clearInterval(this.#beatTimer);
     if (!this.#isWanted) return;
+    this.#lostAt ??= Date.now();
     this.#become("lost", { reason });
     // Full jitter: a thousand pages that lost the same service do not come back at once.
     const most = Math.min(BACKOFF_MAX_MS, BACKOFF_FIRST_MS * 2 ** this.#attempts++);
@@ -240,12 +263,22 @@ export class Session extends EventTarget {
       progress: () => this.#tell("progress", { message }),
       error: () => this.#refused(message),
       session_closed: () => this.#end(message.reason || "closed by the service"),
-      going_away: () => setTimeout(() => socket.close(1000), message.reconnect_after_ms ?? 0),
+      going_away: () => this.#goingAway(socket, message),
     };
     handlers[message.type]?.();
   }
 
+  #goingAway(socket, message) {
+    const places = (message.alternatives ?? []).filter(isPlace);
+    this.#others = places.slice(0, ALTERNATIVES_MAX);
+    setTimeout(() => socket.close(1000), message.reconnect_after_ms ?? 0);
+  }
+
   #stands(ack) {
+    this.#url = this.#dialled;
+    this.#others = [];
+    this.#lostAt = null;
+    this.#turn = 0;
     this.#number = ack.session_number ?? 0;
     Object.assign(this.#init, { session_id: ack.session_id, resume_token: ack.resume_token });
     if (!ack.resumed) this.#lastResult = 0;
@@ -300,11 +333,10 @@ export class Session extends EventTarget {
   }
 
   #goTo(message) {
-    if (message.address) {
-      const url = new URL(this.#url);
-      url.host = message.address;
-      this.#url = url.href;
-    }
+    const url = new URL(this.#dialled);
+    if (message.address) url.host = message.address;
+    this.#url = url.href;
+    this.#lostAt = null;
     this.#init.session_id = message.session_id;
     this.#attempts = 0;
     this.#socket?.close(1000);
@@ -356,7 +388,10 @@ export class Session extends EventTarget {
       this.#tell("room", { message: { members: [] }, error });
     }
     this.#tell("error", { error, requestId: message.request_id ?? "" });
-    if (!job && this.state !== "open" && !error.retryable) this.#end(error.message);
+    if (job || this.state === "open" || error.retryable) return;
+    // What another instance refuses says nothing of its own.
+    if (this.#dialled === this.#url) this.#end(error.message);
+    else this.#socket?.close(1000);
   }
 
   // ---- small things

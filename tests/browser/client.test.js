@@ -47,8 +47,8 @@ class FakeSocket {
   }
 }
 
-function session(t) {
-  t.mock.timers.enable({ apis: ["setTimeout", "setInterval"] });
+function session(t, apis = []) {
+  t.mock.timers.enable({ apis: ["setTimeout", "setInterval", ...apis] });
   globalThis.WebSocket = FakeSocket;
   const made = new Session("ws://127.0.0.1:1/session", { src_lang: "en", tgt_lang: "es" });
   t.after(() => made.close());
@@ -99,6 +99,34 @@ test("after a lost connection the session is resumed, and sends again what does 
     socket.hear({ type: "result", request_id: id, number: at + 1 });
   }
   await Promise.all(promises);
+});
+
+function placesDialledFrom(count) {
+  return dialled.slice(count).map((socket) => new URL(socket.url).host);
+}
+
+test("a service that is stopping is dialled again first, and another one when it stays away", async (t) => {
+  const made = session(t, ["Date"]);
+  dialled.at(-1).stand();
+  const count = dialled.length;
+  const alternatives = ["http://evil/", "b:99999", "10.0.0.2:7400"];
+  dialled.at(-1).hear({ type: "going_away", reconnect_after_ms: 500, alternatives });
+  t.mock.timers.tick(500);
+  t.mock.timers.tick(2_000);
+  assert.deepEqual(placesDialledFrom(count), ["127.0.0.1:1"]);
+  t.mock.timers.tick(10_000);
+  dialled.at(-1).lose();
+  t.mock.timers.tick(30_000);
+  assert.deepEqual(placesDialledFrom(count), ["127.0.0.1:1", "10.0.0.2:7400"]);
+  dialled.at(-1).onopen();
+  dialled.at(-1).hear({ type: "error", error: { code: "UNAUTHORIZED", message: "not here" } });
+  t.mock.timers.tick(30_000);
+  assert.equal(placesDialledFrom(count).at(-1), "127.0.0.1:1");
+  dialled.at(-1).stand();
+  assert.equal(made.state, "open");
+  dialled.at(-1).lose();
+  t.mock.timers.tick(30_000);
+  assert.equal(placesDialledFrom(count).at(-1), "127.0.0.1:1");
 });
 
 test("what nobody can do is rejected with its breakdown", async (t) => {

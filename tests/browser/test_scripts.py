@@ -13,7 +13,7 @@ CLIENT = ROOT / "clients/web"
 NODE = shutil.which("node")
 TYPES = ROOT / ".venv/web/node_modules/.bin/tsc"
 LINES_MAX = 400
-CLIENT_LINES_MAX = 450  # one file, so that people can take it as it is
+CLIENT_LINES_MAX = 475  # one file, so that people can take it as it is
 
 
 def run(*command: str | Path, cwd: Path = ROOT) -> None:

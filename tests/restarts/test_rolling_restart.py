@@ -84,7 +84,7 @@ class Load:
 
 
 async def test_every_process_is_restarted_and_no_submit_fails_and_nothing_runs_twice(
-    service: LiveService, tmp_path: Path
+    service: LiveService, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """I1, I2, I3, I4, P13: under load; what clients and the node wrote down is judged."""
     before = service.process.pids()
@@ -101,6 +101,8 @@ async def test_every_process_is_restarted_and_no_submit_fails_and_nothing_runs_t
     await asyncio.gather(serving, return_exceptions=True)
     assert status == 0, said
     assert load_of.failures == []
+    for shard in range(2):  # its node was told before each of them went
+        assert f"worker {shard} is stopping; its lane is dialled again" in caplog.text
     after = service.process.pids()
     assert {name for name in PROCESSES if after[name] != before[name]} == set(PROCESSES)
     assert [line.split(":")[0] for line in said.splitlines() if "ready again" in line] == [
