@@ -37,6 +37,10 @@ def fault(
         ("", False),
         ("[::1", False),
         ("localhost@rebound.example", False),
+        ("rebound.example:80\\@localhost", False),
+        ("user@localhost", False),
+        ("localhost/rebound.example", False),
+        ("[::1]rebound.example", False),
     ],
 )
 @pytest.mark.parametrize("client", [HERE, THERE])

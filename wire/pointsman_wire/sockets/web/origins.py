@@ -8,11 +8,14 @@ Host agree.  So Host must be a name that no page can take: localhost, a number, 
 service is told to have.  Over TLS the certificate sees to that.
 """
 
+import re
 from collections.abc import Iterable
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 _PORTS = {"http": 80, "https": 443}
+# A name or a number, and a port; in what looks otherwise readers find different names.
+_HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
 
 
 def is_origin_allowed(
@@ -50,6 +53,8 @@ def is_host_allowed(host: str | None, hosts: Iterable[str]) -> bool:
     """Is what a Host header names a name of this service?  Who sends none is no browser."""
     if host is None:
         return True
+    if not _HOST.fullmatch(host):
+        return False
     try:
         name = urlsplit(f"http://{host}").hostname or ""
     except ValueError:
