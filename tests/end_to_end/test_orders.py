@@ -97,7 +97,7 @@ async def test_a_blocking_session_can_be_paired_too(service: LiveService, journa
 
 def test_a_node_that_nobody_knows_cannot_be_paired_with(service: LiveService) -> None:
     ended = pointsman(service, "pair", "nobody")
-    assert ended.returncode == 1
+    assert ended.returncode == 2
     assert "nobody" in ended.stderr
 
 
