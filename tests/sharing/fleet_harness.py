@@ -220,6 +220,6 @@ def awaited(fleet: Fleet, node: Node, within_s: float) -> Assign:
     raise AssertionError(f"no job within {within_s} s")
 
 
-def count(member: Member, counter: Counter) -> int:
+def count(member: WorkerHarness, counter: Counter) -> int:
     """What a worker has counted."""
     return member.core.shard.setup.memory.stats.read().counters[counter.name.lower()]

@@ -2,8 +2,11 @@
 
 from typing import Any
 
+from fleet_harness import count
 from several import Several
 
+from pointsman_shm.memory.rows import NodeState
+from pointsman_shm.memory.stats_names import Counter
 from pointsman_wire.lane_messages import (
     CancelJob,
     JobRefused,
@@ -162,3 +165,21 @@ def test_a_refused_guest_does_not_make_its_lane_look_stuck() -> None:
     node.end(again)
     instances.carry()
     assert {result.status for result in client.all(Result)} == {"completed"}
+
+
+def test_a_node_that_has_left_its_home_costs_no_attempt_before_the_catalog_tells_of_it() -> None:
+    """Catalogs follow within a second; the home itself tells all borrowers at once."""
+    instances = two()
+    home, borrower = instances["A"], instances["B"]
+    host = instances.hosts["A"]
+    host.stand(3, state=NodeState.OFFLINE)
+    host.publish(instances.now_ns)
+    instances.run(0.1)
+    client = borrower.open_session()
+    client.submit("b-1", wait_none_s=60.0)
+    instances.run(0.5)
+    assert not client.all(Result)
+    assert count(home, Counter.GUESTS_REFUSED) == 0
+    instances.node(5, "B")
+    job = borrower.node(5).assignment()
+    assert (job.request_id, job.attempt) == ("b-1", 1)

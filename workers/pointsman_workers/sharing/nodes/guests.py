@@ -293,16 +293,17 @@ class GuestDesk:
         self._gone(hold, Code.NODE_UNAVAILABLE, "the node does not have it any more")
 
     def lost(self, lane: Lane, reason: str) -> None:
-        """A node of ours is given up, and its guests with it."""
+        """A node of ours is given up, and its guests with it.
+
+        All borrowers hear of it: who has nothing there now would try it until its catalog follows.
+        """
         if lane.link is not None:
             return
         self.wants.forget_row(lane.row, is_released=True)
-        told = {b: None for b in self.borrowers.all() if lane.node_id in b.pending}
         for hold in lane.holds.values():
             if hold.guest is not None:
                 self._drop(hold.guest)
-                told[hold.guest.borrower] = None
-        for borrower in told:
+        for borrower in self.borrowers.all():
             self._tell_gone(borrower, lane.node_id, reason, is_leaving=lane.is_leaving)
 
     def _tell_gone(
