@@ -7,6 +7,7 @@ says, for each connection.
 """
 
 import os
+import shutil
 import socket
 import struct
 import sys
@@ -88,7 +89,7 @@ def listen_for_groups(path: Path, groups: Groups) -> socket.socket:
     sock = listen_at(path)
     try:
         if path.stat().st_gid != group:
-            os.chown(path, -1, group)
+            shutil.chown(path, group=group)
         path.chmod(0o660)
     except OSError as error:
         close_at(sock, path)
@@ -100,7 +101,7 @@ def _let_group_in(directory: Path, group: int) -> None:
     status = directory.stat()
     try:
         if status.st_gid != group:
-            os.chown(directory, -1, group)
+            shutil.chown(directory, group=group)
         if status.st_mode & 0o077 != 0o050:
             directory.chmod(0o750)
     except OSError as error:

@@ -98,7 +98,9 @@ def find_service(instance: str, runtime_dir: Path | None) -> Service:
         if processes := processes_in(found):
             return Service(instance, found, processes)
     if runtime_dir is None and shared.is_dir() and not os.access(shared, os.R_OK | os.X_OK):
-        group = "its group" if sys.platform == "win32" else shared.group()
+        group = "its group"
+        if sys.platform != "win32":
+            group = shared.group()
         todo = f"become a member of {group} (usermod --append --groups), and log in anew"
         raise Trouble(f"{shared} is closed to this user", todo=todo)
     raise no_service(f"no service {instance!r} is running: nothing listens in {place}", place)
