@@ -88,5 +88,6 @@ def with_live(config: Config, live: bytes) -> Config:
 
 
 def _with_keys(section: msgspec.Struct, told: dict[str, Any]) -> msgspec.Struct:
-    known = {key: value for key, value in told.items() if key in section.__struct_fields__}
-    return msgspec.convert(msgspec.to_builtins(section) | known, type(section))
+    types = {field.name: field.type for field in msgspec.structs.fields(section)}
+    known = {key: msgspec.convert(told[key], types[key]) for key in told.keys() & types.keys()}
+    return replace(section, **known)
