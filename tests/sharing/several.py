@@ -1,5 +1,7 @@
 """Several instances, each a worker core on its own memory, joined by inbox streams in memory.
 
+A second worker of an instance shares its memory, hears its rings, and has no stream of its own.
+
 The clock is one.  What an instance sends is framed, kept in the receiver's stream and read from
 there a millisecond later; a story may cut an instance off from its stream, stop it for a while, or
 kill it and start its next life.
@@ -19,9 +21,11 @@ from pointsman_wire.lane_messages import Assign, AssignAck
 from pointsman_wire.link import Connection, LoopWasLate, Send
 from pointsman_wire.messages import Message
 from pointsman_workers.core.events import (
+    BellRang,
     Coordinate,
     Coordinated,
     InstanceSaid,
+    RingWorker,
     SendInstance,
 )
 from pointsman_workers.core.setup import SharingSettings
@@ -34,7 +38,7 @@ _decode = HeaderDecoder[Message](BetweenInstances).decode
 
 
 class Instance(WorkerHarness):
-    """One instance with one worker."""
+    """A worker of one instance, mostly the only one."""
 
     def __init__(
         self, name: str, host: Host, model: Model, *, now_ns: int, **setup: object
@@ -77,10 +81,12 @@ class Instance(WorkerHarness):
 class Several:
     """All of them, by name."""
 
-    def __init__(self, *names: str, **config: object) -> None:
+    def __init__(self, *names: str, workers: int = 1, **config: object) -> None:
         self.now_ns = SECOND_NS
         self.model = Model()
-        self.hosts = {name: Host(shared_config(**config)) for name in names}
+        self.hosts = {name: Host(shared_config(**config), worker_count=workers) for name in names}
+        self.seconds: dict[str, Instance] = {}
+        self._rings_seen: dict[int, int] = {}  # by id of a worker: its commands that were read
         self.streams: dict[str, deque[Letter]] = {name: deque(maxlen=10_000) for name in names}
         for name in names:
             self.introduce(name)
@@ -114,6 +120,28 @@ class Several:
         instance.feed()
         return instance
 
+    def second(self, name: str) -> Instance:
+        """Start the second worker of an instance."""
+        self.seconds[name] = worker = Instance(
+            name, self.hosts[name], self.model, now_ns=self.now_ns, worker_index=1
+        )
+        worker.feed()
+        return worker
+
+    def _everybody(self) -> list[Instance]:
+        return [*self.all.values(), *self.seconds.values()]
+
+    def _ring(self) -> None:
+        """Workers of one instance hear each other's rings."""
+        for name, second in self.seconds.items():
+            first = self.all[name]
+            for ringer, rung in ((first, second), (second, first)):
+                seen = self._rings_seen.get(id(ringer), 0)
+                self._rings_seen[id(ringer)] = len(ringer.commands)
+                for command in ringer.commands[seen:]:
+                    if isinstance(command, RingWorker):
+                        rung.feed(BellRang(command.worker_index, command.class_number))
+
     def kill(self, name: str) -> None:
         """An instance is gone, and with it what it had not sent."""
         del self.all[name]
@@ -128,14 +156,17 @@ class Several:
                 host.records[row] = replace(host.records[row], instance=home)
                 host.stand(row, flags=RowFlag.PUBLIC | RowFlag.REMOTE)
         self.publish()
-        for instance in self.all.values():
+        for instance in self._everybody():
             instance.feed()
-        self[home].open_lane(row)
+        for worker in self._everybody():
+            if worker.name == home:
+                worker.open_lane(row)
         self.run(0.2)
 
     def carry(self) -> None:
         """Bring what was sent into the streams, and what is in them to its readers."""
         for _ in range(20):
+            self._ring()
             for instance in self.all.values():
                 self._send(instance)
             if not sum(self._read(instance) for instance in tuple(self.all.values())):
@@ -163,7 +194,7 @@ class Several:
         end_ns = self.now_ns + int(seconds * SECOND_NS)
         while self.now_ns < end_ns:
             self.now_ns = min(self.now_ns + STEP_NS, end_ns)
-            for instance in tuple(self.all.values()):
+            for instance in self._everybody():
                 if not instance.is_stopped:
                     instance.advance((self.now_ns - instance.now_ns) / SECOND_NS)
                     instance.now_ns = self.now_ns

@@ -3,7 +3,8 @@
 from collections import Counter, deque
 
 import pytest
-from several import Several
+from several import Instance, Several
+from worker_harness import Node
 
 from pointsman_shm.config import ListedTenant, TenantsConfig
 from pointsman_wire.lane_messages import Assign
@@ -16,19 +17,17 @@ ROUND_S = 0.02
 ROUNDS = 600
 WARM_UP = 100  # rounds that do not count
 
-Running = deque[tuple[int, int, Assign]]  # the round in which it ends, its node's row
+HEAVY = TenantsConfig(listed=(ListedTenant(name="heavy", weight=4.0),))
+
+Running = deque[tuple[int, Node, Assign]]  # the round in which it ends
 
 
-def play(instances: Several, rows: dict[int, str]) -> Counter[str]:
-    """Light work comes in at A, heavy at B, always more than is done; who had how many jobs."""
-    clients = {
-        "light": instances["A"].open_session(tenant="light"),
-        "heavy": instances["B"].open_session(tenant="heavy"),
-    }
-    nodes = {row: instances[home].node(row) for row, home in rows.items()}
+def play(tenants: dict[str, Instance], nodes: list[Node], instances: Several) -> Counter[str]:
+    """Work of each tenant comes in at one worker, always more than is done; who had how much."""
+    clients = {name: worker.open_session(tenant=name) for name, worker in tenants.items()}
     served: Counter[str] = Counter()
     waiting: Counter[str] = Counter()
-    running: Running = deque(maxlen=SLOTS * len(rows))
+    running: Running = deque(maxlen=SLOTS * len(nodes))
     number = 0
     for now in range(ROUNDS):
         for tenant, client in clients.items():
@@ -37,13 +36,13 @@ def play(instances: Several, rows: dict[int, str]) -> Counter[str]:
                 client.submit(f"r-{number}", wait_busy_s=3_600.0)
             waiting[tenant] = DEPTH
         while running and running[0][0] <= now:
-            _, row, job = running.popleft()
-            nodes[row].end(job)
+            _, node, job = running.popleft()
+            node.end(job)
             waiting[job.tenant] -= 1
             served[job.tenant] += now >= WARM_UP
         instances.run(ROUND_S)
-        for row, node in nodes.items():
-            running.extend((now + JOB_ROUNDS, row, job) for job in node.assignments())
+        for node in nodes:
+            running.extend((now + JOB_ROUNDS, node, job) for job in node.assignments())
     for client in clients.values():
         assert {result.status for result in client.all(Result)} == {"completed"}
     return served
@@ -54,12 +53,28 @@ def test_t19_four_to_one_stays_four_to_one_wherever_jobs_and_nodes_come_in(
     rows: dict[int, str],
 ) -> None:
     """T19: within 5 %, with nodes where one of the tenants is, or at both."""
-    tenants = TenantsConfig(listed=(ListedTenant(name="heavy", weight=4.0),))
-    instances = Several("A", "B", tenants=tenants)
+    instances = Several("A", "B", tenants=HEAVY)
     for row, home in rows.items():
         instances.node(row, home, slots=SLOTS)
-    served = play(instances, rows)
+    nodes = [instances[home].node(row) for row, home in rows.items()]
+    served = play({"light": instances["A"], "heavy": instances["B"]}, nodes, instances)
+    judge(served, len(rows))
+
+
+def test_t19_four_to_one_holds_where_the_home_has_a_worker_that_the_other_instance_never_asks() -> (
+    None
+):
+    """T19: all light work comes in at that worker, and it frees most of the slots."""
+    instances = Several("A", "B", workers=2, tenants=HEAVY)
+    second = instances.second("A")
+    instances.node(3, "A", slots=SLOTS)
+    nodes = [instances["A"].node(3), second.node(3)]
+    served = play({"light": second, "heavy": instances["B"]}, nodes, instances)
+    judge(served, 1)
+
+
+def judge(served: Counter[str], node_count: int) -> None:
     share = served["heavy"] / served.total()
     assert abs(share - 0.8) <= 0.8 * 0.05, served
     # The slots are used, although offers travel.
-    assert served.total() >= 0.8 * len(rows) * SLOTS * (ROUNDS - WARM_UP) / JOB_ROUNDS
+    assert served.total() >= 0.8 * node_count * SLOTS * (ROUNDS - WARM_UP) / JOB_ROUNDS

@@ -189,6 +189,10 @@ class OwnLedger:
             cells[cell] = count - 1  # RELEASE: as above
         return _CHANGED if standing_column[row] != standing_word else _BACKED_OFF
 
+    def has_room(self, row: int, standing_word: int) -> bool:
+        """Would a slot of the row be free just now?"""
+        return self._held(row) < standing_word & SLOTS_MASK
+
     def release(self, row: int) -> bool:
         """Give one slot of the row back; False, and counted, when this worker holds none."""
         count = self.counts[row]

@@ -13,7 +13,8 @@ So who frees a slot can offer it in turn, and limits of a tenant hold over all w
     | 8 .. 15                                  | spare        |                                   |
     | 16 + 4 bucket                            | count        | that worker, last when it grows   |
     | 16 + 4 bucket + 1                        | oldest since | that worker: monotonic ns         |
-    | 16 + 4 bucket + 2                        | best         | that worker: rank << 16, place    |
+    | 16 + 4 bucket + 2                        | best         | that worker: rank << 16, place,   |
+    |                                          |              | bit 32 if only borrowers wait     |
     | 16 + 4 bucket + 3                        | classes      | that worker: bit = class % 64     |
     | 272 + 8 place + rank                     | served       | that worker: virtual time that it |
     |                                          |              | gave to this place, signed        |
@@ -43,6 +44,7 @@ LAYOUT = 3
 BUCKET_COUNT = 64
 RANK_COUNT = 4
 PLACE_COUNT = 512
+BORROWERS = 1 << 32
 _BUCKET_WORDS = 4
 _PLACE_WORDS = 8
 _BLOCK_HEAD_WORDS = 16
@@ -76,9 +78,14 @@ class Waiting(NamedTuple):
     class_mask: int
 
     @property
+    def is_borrowers(self) -> bool:
+        """Do only jobs of other instances wait, which have had their turn to ask?"""
+        return bool(self.best & BORROWERS)
+
+    @property
     def rank(self) -> int:
         """The priority of the best job in the bucket."""
-        return self.best >> 16
+        return self.best >> 16 & 0xFFFF
 
     @property
     def place(self) -> int:

@@ -4,7 +4,7 @@ Desks (sessions, jobs, lanes) are the functions; this is the state they all writ
 time.  There is no other mutator and no other thread.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from pointsman_shm.config_live import with_live
 from pointsman_shm.memory.stats_names import Counter, Timing
@@ -56,6 +56,8 @@ class Shard:
     # A slot of a row is free, and whose turn it would be here: did a borrower get it?  None: there
     # are no other instances.
     wanted_by_others: Callable[[int, Turn | None, bool], bool] | None = None
+    # Which rows of this class have a free slot that a borrower wants?
+    rows_wanted: Callable[[int], Iterable[int]] | None = None
     _live = b""  # what the manager said last of keys that change while this worker runs
 
     def __init__(self, setup: WorkerSetup) -> None:

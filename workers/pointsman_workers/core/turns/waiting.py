@@ -11,12 +11,18 @@ the lowest priority moves on under any load, and no stream of new jobs starves a
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import NamedTuple
 
 from pointsman_shm.config import LimitsConfig
-from pointsman_shm.memory.waiting import OwnWaiting, Usage, WaitingWords
+from pointsman_shm.memory.waiting import (
+    BORROWERS,
+    BUCKET_COUNT,
+    OwnWaiting,
+    Usage,
+    WaitingWords,
+)
 from pointsman_workers.core.state import Job
 from pointsman_workers.core.turns.fair_queue import FairQueue
 from pointsman_workers.core.turns.tenants import Tenants
@@ -34,6 +40,15 @@ class Turn(NamedTuple):
     virtual_time: int
     since_ns: int
     worker: int
+
+
+class Wanted(NamedTuple):
+    """What waits at other instances for slots of one row of ours."""
+
+    want_count: int
+    best: Turn
+    place: int  # of the tenant of the best
+    class_mask: int
 
 
 class Waiting:
@@ -56,6 +71,8 @@ class Waiting:
         self.kinds: dict[Kind, None] = {}  # kinds with waiting jobs, in order of arrival
         self._by_tenant: dict[str, list[int]] = {}  # [jobs, bytes]
         self._by_bucket: dict[int, dict[Kind, None]] = {}
+        self._wanted: dict[int, dict[int, Wanted]] = {}  # by bucket and row
+        self._bucket_by_row: dict[int, int] = {}
         self._told_dirty: dict[int, None] = {}
         self._turns = 0
         self.count = 0
@@ -200,6 +217,34 @@ class Waiting:
         """A job of this tenant, which waited at another instance, has had its turn here."""
         self._order.serve_elsewhere(self._tenants.rules(tenant), rank)
 
+    def want_row(self, row: int, class_number: int, wants: Iterable[tuple[str, int, int]]) -> None:
+        """Tell the other workers who waits elsewhere for this row; wants: tenant, rank, since."""
+        if (bucket := self._bucket_by_row.pop(row, None)) is not None:
+            rows = self._wanted[bucket]
+            del rows[row]
+            if not rows:
+                del self._wanted[bucket]
+            self._told_dirty[bucket] = None
+        places = [
+            (Turn(rank, self.tag_of(tenant, rank), since_ns, self._worker_index), tenant)
+            for tenant, rank, since_ns in wants
+        ]
+        if places:
+            best, tenant = min(places)
+            bucket = self._bucket_by_row[row] = class_number % BUCKET_COUNT
+            place = self._tenants.rules(tenant).place
+            wanted = Wanted(len(places), best, place, 1 << (class_number & 63))
+            self._wanted.setdefault(bucket, {})[row] = wanted
+            self._told_dirty[bucket] = None
+
+    def is_queued_elsewhere(self, class_number: int) -> bool:
+        """Does a job of this instance wait for this class at another worker?"""
+        bit = 1 << (class_number & 63)
+        return self.is_waited_elsewhere(bit) and any(
+            there.class_mask & bit and not there.is_borrowers
+            for there in self._words.others(self._worker_index)
+        )
+
     def is_waited_elsewhere(self, class_bits: int) -> bool:
         """Does another worker wait for any of these classes (bit = number modulo 64)?"""
         words, own = self._words, self._worker_index
@@ -237,14 +282,17 @@ class Waiting:
             return
         self._own.queued(self.count)
         for bucket in self._told_dirty:
-            kinds = self._by_bucket.get(bucket)
-            if kinds is None:
-                self._own.publish(bucket, 0, 0, 0, 0)
+            kinds = self._by_bucket.get(bucket, {})
+            wanted = self._wanted.get(bucket, {})
+            if kinds or wanted:
+                self._publish_bucket(bucket, kinds, wanted.values())
             else:
-                self._publish_bucket(bucket, kinds)
+                self._own.publish(bucket, 0, 0, 0, 0)
         self._told_dirty.clear()
 
-    def _publish_bucket(self, bucket: int, kinds: dict[Kind, None]) -> None:
+    def _publish_bucket(
+        self, bucket: int, kinds: dict[Kind, None], wanted: Iterable[Wanted]
+    ) -> None:
         count = mask = 0
         since = 1 << 63
         best: Turn | None = None
@@ -255,8 +303,15 @@ class Waiting:
             turn = self.turn_of(kind)
             if best is None or turn < best:
                 best, place = turn, self._tenants.rules(kind.requirement.tenant).place
+        for row in wanted:
+            count += row.want_count
+            mask |= row.class_mask
+            since = min(since, row.best.since_ns)
+            if best is None or row.best < best:
+                best, place = row.best, row.place
         assert best is not None, bucket
-        self._own.publish(bucket, count, since, best.rank << 16 | place, mask)
+        borrowers = 0 if kinds else BORROWERS
+        self._own.publish(bucket, count, since, borrowers | best.rank << 16 | place, mask)
 
     # -- keeping the order -------------------------------------------------------------------
 

@@ -78,6 +78,8 @@ class ServingDesk:
 
     def rung(self, class_number: int) -> None:
         """Another worker freed a slot of this class and it is our turn: look at once."""
+        if self.shard.rows_wanted is not None:
+            self.shard.freed_rows.update(dict.fromkeys(self.shard.rows_wanted(class_number)))
         for kind in self.shard.waiting.kinds:
             self.shard.fleet.prepare(kind)
             if can_do(kind, class_number):

@@ -23,6 +23,7 @@ class NodesDesk:
         self.guests = lanes.guests
         self.links = LinkDesk(shard, lanes)
         shard.wanted_by_others = self.guests.wants.offer
+        shard.rows_wanted = self.guests.wants.rows_wanted
         self._version = 0  # of the snapshot that was followed last
 
     def handlers(self) -> dict[type, Callable[[InstanceSaid], None]]:

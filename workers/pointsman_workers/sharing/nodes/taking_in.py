@@ -52,7 +52,7 @@ def _is_waited_for(shard: Shard, class_number: int) -> bool:
     waiting = shard.waiting
     if any(can_do(kind, class_number) for kind in waiting.kinds):
         return True
-    return waiting.is_waited_elsewhere(1 << class_number % 64)
+    return waiting.is_queued_elsewhere(class_number)
 
 
 def dispatch(shard: Shard, lane: Lane, guest: Guest, assign: Assign, payload: bytes) -> None:

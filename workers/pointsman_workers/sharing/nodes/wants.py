@@ -3,7 +3,9 @@
 A refusal is a demand: the borrower's job waits at its own instance.  When a slot is freed here, the
 tenants of such jobs stand in the order of all that wait, by what they were served on this host;
 whose turn it is gets the slot reserved and is told so.  It has OFFER_NS to use it, for whatever job
-of its own is next there.  So a weight is a weight, wherever the jobs of a tenant come in.
+of its own is next there.  So a weight is a weight, wherever the jobs of a tenant come in.  The
+other workers of this host are told as they are of jobs that wait here: who frees a slot that is a
+borrower's turn rings the worker that the borrower has asked.
 
 A job's age is its age, too: assignments say how long their jobs have waited, so those of one tenant
 are served in the order in which they came, and the turn of the oldest (core/turns/waiting.py) is
@@ -13,6 +15,7 @@ that of the oldest of all instances.
 import msgspec
 
 from pointsman_shm.memory.ledger import Reserve
+from pointsman_shm.memory.rows import CLASS_MASK, CLASS_SHIFT
 from pointsman_wire.coordination.instance_messages import ForNode, Offer
 from pointsman_wire.lane_messages import Assign
 from pointsman_workers.core.shard import MILLISECOND_NS, SECOND_NS, Shard
@@ -71,9 +74,35 @@ class Wants:
             wants[key] = Want(borrower, node_id, assign.tenant, rank, since_ns, until_ns)
             self._count += 1
             self._shard.waiting.begin_elsewhere(assign.tenant, rank)
+        self._tell(row)
 
     def _accepted_at_ns(self, message: ForNode) -> int:
         return self._shard.now_ns - message.waited_ms * MILLISECOND_NS
+
+    def _tell(self, row: int) -> None:
+        wants = self._by_row.get(row, {}).values()
+        self._shard.waiting.want_row(
+            row, self._class_of(row), ((w.tenant, w.rank, w.since_ns) for w in wants)
+        )
+
+    def _class_of(self, row: int) -> int:
+        return self._shard.fleet.standing[row] >> CLASS_SHIFT & CLASS_MASK
+
+    def _forget(self, row: int, key: tuple[Borrower, str, int]) -> None:
+        wants = self._by_row[row]
+        del wants[key]
+        self._count -= 1
+        if not wants:
+            del self._by_row[row]
+        self._tell(row)
+
+    def rows_wanted(self, class_number: int) -> list[int]:
+        """Rows of a class that have a free slot and are wanted."""
+        return [row for row in self._free_rows() if self._class_of(row) == class_number]
+
+    def _free_rows(self) -> list[int]:
+        fleet = self._shard.fleet
+        return [row for row in self._by_row if fleet.own.has_room(row, fleet.standing[row])]
 
     def offer(self, row: int, best: Turn | None, oldest_first: bool) -> bool:
         """A slot of this row is free, and here it would be the turn of `best`: is it theirs?"""
@@ -119,6 +148,7 @@ class Wants:
         want.until_ns = self._shard.now_ns + WANT_NS
         rank = PRIORITY_RANK.get(assign.priority, RANK_USUAL)
         self._shard.waiting.serve_elsewhere(assign.tenant, rank)
+        self._tell(offered.row)
         return True
 
     def declined(self, borrower: Borrower, node_id: str) -> None:
@@ -142,17 +172,20 @@ class Wants:
             if offers[0].until_ns <= now_ns or not borrower.is_open:
                 self.declined(*place)
         for row, wants in tuple(self._by_row.items()):
-            for key, want in tuple(wants.items()):
-                if want.until_ns <= now_ns or not want.borrower.is_open:
-                    del wants[key]
-                    self._count -= 1
-            if not wants:
-                del self._by_row[row]
+            over = [
+                key
+                for key, want in wants.items()
+                if want.until_ns <= now_ns or not want.borrower.is_open
+            ]
+            for key in over:
+                self._forget(row, key)
+        # A ring that was lost, or a slot that was freed before it was wanted here.
+        self._shard.freed_rows.update(dict.fromkeys(self._free_rows()))
 
     def _withdraw(self, offered: Offered) -> None:
         shard, want = self._shard, offered.want
-        wants = self._by_row.get(offered.row, {})
-        if wants.pop((want.borrower, want.tenant, want.rank), None) is not None:
-            self._count -= 1
+        key = (want.borrower, want.tenant, want.rank)
+        if key in self._by_row.get(offered.row, {}):
+            self._forget(offered.row, key)
         if shard.fleet.release(offered.row):
             shard.freed_rows[offered.row] = None
