@@ -135,12 +135,16 @@ class Several:
         """Workers of one instance hear each other's rings."""
         for name, second in self.seconds.items():
             first = self.all[name]
-            for ringer, rung in ((first, second), (second, first)):
-                seen = self._rings_seen.get(id(ringer), 0)
-                self._rings_seen[id(ringer)] = len(ringer.commands)
-                for command in ringer.commands[seen:]:
-                    if isinstance(command, RingWorker):
-                        rung.feed(BellRang(command.worker_index, command.class_number))
+            for ring in self._new_rings(first):
+                second.feed(ring)
+            for ring in self._new_rings(second):
+                first.feed(ring)
+
+    def _new_rings(self, ringer: Instance) -> list[BellRang]:
+        seen = self._rings_seen.get(id(ringer), 0)
+        self._rings_seen[id(ringer)] = len(ringer.commands)
+        rings = [c for c in ringer.commands[seen:] if isinstance(c, RingWorker)]
+        return [BellRang(ring.worker_index, ring.class_number) for ring in rings]
 
     def kill(self, name: str) -> None:
         """An instance is gone, and with it what it had not sent."""
