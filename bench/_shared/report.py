@@ -163,6 +163,13 @@ def _first(lines: Iterable[str], start: str) -> str:
 
 
 def _commit() -> str:
-    command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty"]
+    """The commit, `-dirty` where code differs; docs, which benches write themselves, may."""
+    git = ["git", "-C", str(ROOT)]
+    named = _said([*git, "describe", "--always"])
+    is_dirty = _said([*git, "status", "--porcelain", "--untracked-files=no", "--", ".", ":!docs"])
+    return f"{named}-dirty" if named and is_dirty else named or "unknown"
+
+
+def _said(command: list[str]) -> str:
     ended = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
-    return ended.stdout.strip() or "unknown"
+    return ended.stdout.strip()
