@@ -42,6 +42,7 @@ async def test_nodes_outlive_a_killed_redis_and_a_service_that_is_cut_off(tmp_pa
             await asyncio.to_thread(server.start)
             await until_so(lambda told: not told.trouble, there, "it is heard again")
             await until_node(there, "n-far", "ready")
+            await until_so(lambda told: len(told.instances) == 2, here, "both are told anew")
             os.unlink(other_way)
             assert server.command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes") >= 1
             await until_node(there, "n-far", "offline")
