@@ -7,13 +7,14 @@ import pty
 import subprocess
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
 from live.commands import pointsman
+from live.nodes import talking_node
 
-from pointsman import Job, Node, Reply, Session, connect
+from pointsman import Job, Reply, Session, connect
 from pointsman.cli.endings import NOT_TAKEN, STOPPED
 from pointsman.cli.talk.conversation import Conversation
 from pointsman.cli.talk.given import Given, Order, SoundFile, Words
@@ -41,21 +42,9 @@ async def work(job: Job) -> Reply:
     return Reply(text.encode(), meta=meta, content_type="text/plain")
 
 
-@asynccontextmanager
-async def fleet(service: RunningService, name: str) -> AsyncIterator[None]:
+def fleet(service: RunningService, name: str) -> AbstractAsyncContextManager[None]:
     """One node that hears, translates and speaks."""
-    pairs = [(src, tgt) for src in KNOWN for tgt in KNOWN if src != tgt]
-    services = ["asr", "nmt", "tts"]
-    node = Node(service.address, node_id=name, services=services, asr=KNOWN, nmt=pairs, tts=KNOWN)
-    node.handler(work)
-    running = asyncio.create_task(node.run())
-    try:
-        async with asyncio.timeout(PATIENCE_S):
-            await node.wait_ready()
-            yield
-    finally:
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
+    return talking_node(service.address, name, KNOWN, work)
 
 
 async def started(service: RunningService, *options: str, **pipes: Any) -> Process:

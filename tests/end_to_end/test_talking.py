@@ -3,11 +3,12 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from functools import wraps
 from typing import Any
 
 import pytest
+from live.nodes import talking_node
 from live.service import PATIENCE_S, LiveService
 from live.sessions import session_ids
 
@@ -17,7 +18,6 @@ from pointsman import (
     JobFailed,
     JobPartial,
     JobRefused,
-    Node,
     Reply,
     RoomState,
     Session,
@@ -56,22 +56,9 @@ async def work(job: Job) -> Reply:
     return Reply(text.encode(), meta=meta, content_type="text/plain")
 
 
-@asynccontextmanager
-async def speaker(service: LiveService, name: str, *languages: str) -> AsyncIterator[None]:
+def speaker(service: LiveService, name: str, *languages: str) -> AbstractAsyncContextManager[None]:
     """A node for this test: between English and these."""
-    known = ["en", *languages]
-    pairs = [(src, tgt) for src in known for tgt in known if src != tgt]
-    services = ["asr", "nmt", "tts"]
-    node = Node(service.address, node_id=name, services=services, asr=known, nmt=pairs, tts=known)
-    node.handler(work)
-    running = asyncio.create_task(node.run())
-    try:
-        async with asyncio.timeout(PATIENCE_S):
-            await node.wait_ready()
-        yield
-    finally:
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
+    return talking_node(service.address, name, ["en", *languages], work)
 
 
 def patient(story: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:

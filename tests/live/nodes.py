@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from live.service import PATIENCE_S
 from supervised_service import wait_until
 
 from pointsman import Node
+from pointsman.handlers import Handler
 from pointsman_wire.sockets.crash_points import VARIABLE
 
 TESTS = Path(__file__).resolve().parents[1]
@@ -30,11 +31,31 @@ async def live_node(
     node_id = node_id or f"n-{tgt}"
     node = Node(address, services=["nmt"], nmt=[("en", tgt)], node_id=node_id, **options)
     node.handler(worker(journal, node_id))
+    async with running_node(node):
+        yield node
+
+
+@asynccontextmanager
+async def talking_node(
+    address: str, node_id: str, known: Sequence[str], work: Handler
+) -> AsyncIterator[None]:
+    """A node that hears, translates and speaks these languages, is ready, and leaves at the end."""
+    pairs = [(src, tgt) for src in known for tgt in known if src != tgt]
+    services = ["asr", "nmt", "tts"]
+    node = Node(address, node_id=node_id, services=services, asr=known, nmt=pairs, tts=known)
+    node.handler(work)
+    async with running_node(node):
+        yield
+
+
+@asynccontextmanager
+async def running_node(node: Node) -> AsyncIterator[None]:
+    """Runs it, and waits until it is ready."""
     running = asyncio.create_task(node.run())
     try:
         async with asyncio.timeout(PATIENCE_S):
             await node.wait_ready()
-        yield node
+        yield
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)

@@ -5,9 +5,9 @@ from manager_harness import SECOND, Harness, registration
 
 from pointsman_sched.core.events import Answer, PairOrdered, TellWorker, WorkerSaid
 from pointsman_sched.core.joining.identities import Refusal
+from pointsman_sched.core.joining.open_secrets import OPEN_MAX
 from pointsman_sched.core.joining.pairing import (
     ALPHABET,
-    OPEN_MAX,
     USED_MAX,
     Claim,
     PairingCodes,

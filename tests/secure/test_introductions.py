@@ -8,13 +8,13 @@ from pointsman_sched.core.joining.guesses import WRONG_IN_ALL_MAX, WRONG_PER_ADD
 from pointsman_sched.core.joining.identities import Refusal
 from pointsman_sched.core.joining.introductions import (
     CODE_LASTS_NS,
-    OPEN_MAX,
     TOKEN_LASTS_MAX_NS,
     TOKEN_LASTS_NS,
     Claim,
     Introductions,
     Wish,
 )
+from pointsman_sched.core.joining.open_secrets import OPEN_MAX
 from pointsman_sched.core.joining.pairing import ALPHABET
 from pointsman_sched.manager.authority import reachable
 from pointsman_shm.tls.config import TlsConfig
@@ -62,7 +62,7 @@ def test_e2_a_token_has_128_bits_and_is_kept_only_as_a_digest() -> None:
     secret = desk.issue()
     digits = secret.removeprefix("enrol-")
     assert len(bytes.fromhex(digits)) == 16
-    kept = [value for known in desk.introductions._open for value in (known.digest, known.wish)]
+    kept = [value for known in desk.introductions._open for value in (known.digest, known.purpose)]
     assert not any(digits in repr(value) or bytes.fromhex(digits) == value for value in kept)
 
 

@@ -145,14 +145,16 @@ def payload_of(file: Path | None, text: str | None) -> tuple[bytes, str]:
         assert file is not None
         payload = read_input(file)
         content_type = type_of(payload)
-    if len(payload) > PAYLOAD_BYTES_MAX:
-        raise Trouble(
-            f"{file or 'the text'} has {len(payload) / 2**20:.1f} MiB, a job holds "
-            f"{PAYLOAD_BYTES_MAX / 2**20:g} MiB",
-            todo="cut it; for speech, 16 kHz mono is enough",
-            code=USAGE,
-        )
+    check_size(str(file or "the text"), payload, todo="cut it; for speech, 16 kHz mono is enough")
     return payload, content_type
+
+
+def check_size(what: str, payload: bytes, *, todo: str) -> None:
+    """Raise Trouble when it is more than a job holds."""
+    if len(payload) > PAYLOAD_BYTES_MAX:
+        mebibytes, holds = len(payload) / 2**20, PAYLOAD_BYTES_MAX / 2**20
+        words = f"{what} has {mebibytes:.1f} MiB, a job holds {holds:g} MiB"
+        raise Trouble(words, todo=todo, code=USAGE)
 
 
 def read_input(file: Path) -> bytes:

@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pointsman.cli.endings import USAGE, Trouble
-from pointsman.cli.submitting import read_input
+from pointsman.cli.submitting import check_size, read_input
 from pointsman.cli.talk.cutting import VoiceCutter
 from pointsman.talking.options import WAV_START
-from pointsman_wire.limits import PAYLOAD_BYTES_MAX
 
 READ_BYTES = 32_768
 LINE_BYTES_MAX = 65_536
@@ -60,13 +59,7 @@ def sound_file(named: str | Path) -> SoundFile:
     if not sound.startswith(WAV_START):
         todo = "ffmpeg -i IN -ac 1 -ar 16000 OUT.wav makes one"
         raise Trouble(f"{path} is no WAV file", todo=todo, code=USAGE)
-    if len(sound) > PAYLOAD_BYTES_MAX:
-        raise Trouble(
-            f"{path} has {len(sound) / 2**20:.1f} MiB, an utterance holds "
-            f"{PAYLOAD_BYTES_MAX / 2**20:g} MiB",
-            todo="cut it, or make it 16 kHz mono",
-            code=USAGE,
-        )
+    check_size(str(path), sound, todo="cut it, or make it 16 kHz mono")
     return SoundFile(path.name, sound)
 
 

@@ -12,7 +12,8 @@ from pointsman_sched.core.events import Answer, EnrolOrdered, RegistryEntry, Rev
 from pointsman_sched.core.fleet.health import Verb
 from pointsman_sched.core.joining.certified import key_of, life_fault, overdue_at_s
 from pointsman_sched.core.joining.identities import Refusal, hash_key
-from pointsman_sched.core.joining.introductions import OPEN_MAX, Claim
+from pointsman_sched.core.joining.introductions import Claim
+from pointsman_sched.core.joining.open_secrets import OPEN_MAX
 from pointsman_sched.core.joining.revocations import revoke
 from pointsman_sched.core.lifecycle import change
 from pointsman_sched.core.state import ManagementState, Peer

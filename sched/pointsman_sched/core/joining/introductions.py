@@ -6,18 +6,16 @@
 
 A token has 128 random bits and comes by copying; a code has 40 and is read out, so guesses at codes
 are few: five wrong ones burn every open code for where they come from (see guesses.py), and a
-minute has only so many.  Neither is kept as it
-is, only as a keyed digest, and neither outlives the process.  What is wrong is not told apart.
+minute has only so many.  What is wrong is not told apart.
 """
 
 from collections.abc import Callable
-from hashlib import blake2b
-from hmac import compare_digest
 
 import msgspec
 
-from pointsman_sched.core.joining.guesses import Guesses, Tries
+from pointsman_sched.core.joining.guesses import Guesses
 from pointsman_sched.core.joining.identities import Refusal
+from pointsman_sched.core.joining.open_secrets import OpenSecrets
 from pointsman_sched.core.joining.pairing import CODE_BYTES, read, spell
 from pointsman_wire.errors import Code
 from pointsman_wire.secure.grants import Grant, Labels
@@ -27,7 +25,6 @@ TOKEN_BYTES = 16
 TOKEN_LASTS_NS = 300_000_000_000
 TOKEN_LASTS_MAX_NS = 1_800_000_000_000
 CODE_LASTS_NS = 600_000_000_000
-OPEN_MAX = 256
 WRONG_WORDS = (
     "this introduction is wrong, was used before, is over, or is for another name or pool: ask "
     "for a new one (pointsman enrol)"
@@ -65,15 +62,9 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     pool: str = ""
     address: str = ""
 
-
-class _Open:
-    __slots__ = ("digest", "ends_at_ns", "tries", "wish")
-
-    def __init__(self, digest: bytes, wish: Wish, ends_at_ns: int) -> None:
-        self.digest = digest
-        self.wish = wish
-        self.ends_at_ns = ends_at_ns
-        self.tries = Tries()
+    def is_of(self, wish: Wish) -> bool:
+        """Does it come as whom the operator meant?"""
+        return (wish.name, wish.pool) == (self.name, self.pool)
 
 
 class Introductions:
@@ -81,21 +72,18 @@ class Introductions:
 
     def __init__(self, entropy: Callable[[int], bytes]) -> None:
         self._entropy = entropy
-        self._key = b""  # drawn with the first secret
-        self._open: list[_Open] = []  # bounded by OPEN_MAX
+        self._open = OpenSecrets[Wish](entropy)
         self._guesses = Guesses()
 
     def issue(self, wish: Wish, now_ns: int) -> str | None:
         """Return a new secret; None when too many are open."""
-        self._drop_lapsed(now_ns)
-        if len(self._open) >= OPEN_MAX:
+        if self._open.is_full(now_ns):
             return None
-        self._key = self._key or self._entropy(32)
         if wish.is_code:
             secret = spell(self._entropy(CODE_BYTES))
         else:
             secret = TOKEN_PREFIX + self._entropy(TOKEN_BYTES).hex()
-        self._open.append(_Open(self._digest(secret), wish, now_ns + wish.span_ns))
+        self._open.add(secret, wish, now_ns + wish.span_ns)
         return secret
 
     def redeem(self, claim: Claim, now_ns: int) -> Wish | Refusal:
@@ -104,34 +92,12 @@ class Introductions:
         refusal = None if is_token else self._guesses.too_often(now_ns, claim.address)
         if refusal is not None:
             return refusal
-        self._drop_lapsed(now_ns)
-        digest = self._digest(claim.secret if is_token else read(claim.secret))
-        found: _Open | None = None
-        for candidate in self._open:  # all of them: how long it takes tells nothing
-            is_right = compare_digest(candidate.digest, digest)
-            if is_right and not candidate.tries.is_burned_for(claim.address):
-                found = candidate
-        is_theirs = found is not None and (found.wish.name, found.wish.pool) == (
-            claim.name,
-            claim.pool,
-        )
-        if found is None or not is_theirs:
+        secret = claim.secret if is_token else read(claim.secret)
+        found = self._open.find(secret, claim.address, now_ns)
+        if found is None or not claim.is_of(found.purpose):
             if not is_token:
-                self._wrong_code(claim, now_ns)
+                self._guesses.note(now_ns, claim.address)
+                self._open.note_wrong(claim.address, lambda wish: wish.is_code)
             return Refusal(Code.UNAUTHORIZED, WRONG_WORDS)
-        self._open.remove(found)
-        return found.wish
-
-    def _wrong_code(self, claim: Claim, now_ns: int) -> None:
-        self._guesses.note(now_ns, claim.address)
-        for candidate in self._open:
-            if candidate.wish.is_code:
-                candidate.tries.note(claim.address)
-        self._open = [known for known in self._open if not known.tries.is_burned()]
-
-    def _drop_lapsed(self, now_ns: int) -> None:
-        self._open = [known for known in self._open if known.ends_at_ns > now_ns]
-
-    def _digest(self, secret: str) -> bytes:
-        words = secret[:128].encode("utf-8", "surrogatepass")
-        return blake2b(words, key=self._key, digest_size=32).digest()
+        self._open.drop(found.digest)
+        return found.purpose

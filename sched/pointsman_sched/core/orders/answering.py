@@ -7,7 +7,8 @@ change that needs a restart, changes nothing.
 import msgspec
 
 from pointsman_sched.core.events import Answer, ConfigOffered, PairOrdered
-from pointsman_sched.core.joining.pairing import CODE_LASTS_NS, CODE_LENGTH, OPEN_MAX
+from pointsman_sched.core.joining.open_secrets import OPEN_MAX
+from pointsman_sched.core.joining.pairing import CODE_LASTS_NS, CODE_LENGTH
 from pointsman_sched.core.orders.rebuild import Rebuild
 from pointsman_sched.core.orders.standing import ORDERS_BYTES_MAX
 from pointsman_sched.core.publishing import config_page, policy_page

@@ -122,32 +122,32 @@ def _blob(value: Any) -> bytes:
     return value
 
 
+def _outcome(reply: list[Any], otherwise: str) -> Any:
+    """Return the word that says how it went: done, or that which the script has for it was not."""
+    word = reply[0].decode()
+    if word not in ("done", otherwise):
+        raise ValueError(f"{word!r} is no outcome")
+    return word
+
+
 def told(request: FleetTell, reply: list[Any]) -> FleetTold:
     """What a FleetTell is answered."""
-    outcomes = {b"done": "done", b"taken": "taken"}
-    outcome: Any = outcomes[reply[0]]
-    return FleetTold(number=request.number, outcome=outcome)
+    return FleetTold(number=request.number, outcome=_outcome(reply, "taken"))
 
 
 def settled(request: FleetSettle, reply: list[Any]) -> FleetSettled:
     """What a FleetSettle is answered."""
-    outcomes = {b"done": "done", b"behind": "behind"}
-    outcome: Any = outcomes[reply[0]]
-    return FleetSettled(number=request.number, outcome=outcome)
+    return FleetSettled(number=request.number, outcome=_outcome(reply, "behind"))
 
 
 def left(request: FleetLeave, reply: list[Any]) -> FleetLeft:
     """What a FleetLeave is answered."""
-    outcomes = {b"done": "done", b"taken": "taken"}
-    outcome: Any = outcomes[reply[0]]
-    return FleetLeft(number=request.number, outcome=outcome)
+    return FleetLeft(number=request.number, outcome=_outcome(reply, "taken"))
 
 
 def paired(request: FleetPair, reply: list[Any]) -> FleetPaired:
     """What a FleetPair is answered."""
-    outcomes = {b"done": "done", b"taken": "taken"}
-    outcome: Any = outcomes[reply[0]]
-    return FleetPaired(number=request.number, outcome=outcome)
+    return FleetPaired(number=request.number, outcome=_outcome(reply, "taken"))
 
 
 def redeemed(request: FleetRedeem, reply: list[Any]) -> FleetRedeemed:
