@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from pointsman.cli.words import checked_language, checked_languages
+
 Server = Annotated[str, typer.Option(help="HOST:PORT of the service.")]
 TokenFile = Annotated[
     Path | None,
@@ -25,8 +27,10 @@ Services = Annotated[
 
 # ---- of a job
 
-Source = Annotated[str, typer.Option(help="Language of the input; auto is allowed.")]
-Target = Annotated[str, typer.Option(help="Language of the output.")]
+Source = Annotated[
+    str, typer.Option(callback=checked_language, help="Language of the input; auto is allowed.")
+]
+Target = Annotated[str, typer.Option(callback=checked_language, help="Language of the output.")]
 InputFile = Annotated[
     Path | None, typer.Option(help="Input file: a WAV, a text; - is standard input.")
 ]
@@ -109,12 +113,18 @@ ProgramUserName = Annotated[
     str, typer.Option("--exec-user", help="As whom the program runs; root alone can choose.")
 ]
 Asr = Annotated[
-    list[str] | None, typer.Option(help="Languages it recognises: en,fr.", metavar="LIST")
+    list[str] | None,
+    typer.Option(
+        callback=checked_languages, help="Languages it recognises: en,fr.", metavar="LIST"
+    ),
 ]
 Nmt = Annotated[
     list[str] | None, typer.Option(help="Pairs it translates: en:es,es:en.", metavar="LIST")
 ]
-Tts = Annotated[list[str] | None, typer.Option(help="Languages it speaks: es.", metavar="LIST")]
+Tts = Annotated[
+    list[str] | None,
+    typer.Option(callback=checked_languages, help="Languages it speaks: es.", metavar="LIST"),
+]
 NodeId = Annotated[str, typer.Option(help="Its name; without one the server makes one.")]
 MaxConcurrency = Annotated[
     int | None, typer.Option(min=1, max=4096, help="Jobs at a time; 4 if not said.")

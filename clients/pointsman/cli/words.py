@@ -1,12 +1,17 @@
-"""Option values that are more than one word: lists, pairs, labels, addresses."""
+"""Option values that have a form of their own: languages, lists, pairs, labels, addresses."""
 
+import re
 from collections.abc import Iterable, Sequence
 
 from pointsman.cli.endings import USAGE, Trouble
 from pointsman_wire.sockets.tcp import AddressError, split_address
 
 DEFAULT_SERVER = "127.0.0.1:7400"
+AUTO = "auto"
 SESSION_SCHEMES = ("tls", "ws", "wss")
+# A language, then script, region or variant: en, pt-br, zh-hant.
+LANGUAGE = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*")
+LANGUAGE_LENGTH_MAX = 16
 
 
 def listed(values: Iterable[str] | None) -> list[str]:
@@ -24,8 +29,31 @@ def language_pairs(values: Iterable[str] | None) -> list[tuple[str, str]]:
             raise Trouble(
                 f"--nmt {word!r} is no pair of languages", todo="write --nmt en:es", code=USAGE
             )
-        pairs.append((source, target))
+        pairs.append((checked_language(source), checked_language(target)))
     return pairs
+
+
+def checked_languages(values: list[str] | None) -> list[str] | None:
+    """Return an option that takes lists of languages unchanged.  Raises Trouble."""
+    for word in listed(values):
+        checked_language(word)
+    return values
+
+
+def checked_language(word: str) -> str:
+    """Return a language, or auto, or nothing, unchanged.
+
+    Raises Trouble for what no service would ever match: it would be taken, and nothing come of it.
+    """
+    is_code = LANGUAGE.fullmatch(word) and len(word) <= LANGUAGE_LENGTH_MAX
+    if word and word != AUTO and not is_code:
+        raise Trouble(
+            f"{word!r} is no code of a language",
+            todo="write codes of two or three letters, as en or yue, with a region or script "
+            "behind a hyphen where it matters, as pt-br",
+            code=USAGE,
+        )
+    return word
 
 
 def labels(values: Iterable[str] | None) -> dict[str, str]:

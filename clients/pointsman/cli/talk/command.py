@@ -33,7 +33,13 @@ from pointsman.cli.talk.keeping import Keeper
 from pointsman.cli.talk.told import Opened, line_of, object_of
 from pointsman.cli.talk.wishes import Languages, Manner, manner_of, session_languages
 from pointsman.cli.tokens.given import given_token
-from pointsman.cli.words import DEFAULT_SERVER, SESSION_SCHEMES, checked_address, listed
+from pointsman.cli.words import (
+    DEFAULT_SERVER,
+    SESSION_SCHEMES,
+    checked_address,
+    checked_language,
+    listed,
+)
 from pointsman.errors import PointsmanError
 from pointsman.options import ConnectOptions
 from pointsman.session import connect
@@ -92,7 +98,9 @@ def talk(
         server=checked_address(server, SESSION_SCHEMES),
         session={
             **languages,
-            **ConnectOptions(token=given_token(token_file), pin=pin, ca=ca, hears=hears),
+            **ConnectOptions(
+                token=given_token(token_file), pin=pin, ca=ca, hears=checked_language(hears)
+            ),
             **ConnectOptions(room=room, order=order.value, connect_timeout_s=CONNECT_S),
         },
         manner=manner_of(tgt, listed(services), listeners, is_sound_wanted=has_hearers),

@@ -4,11 +4,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from pointsman.cli.endings import USAGE, Trouble
-from pointsman.cli.words import language_pairs, listed
+from pointsman.cli.words import AUTO, checked_language, language_pairs, listed
 from pointsman.options import ConnectOptions
 from pointsman.talking.options import TalkOptions
-
-AUTO = "auto"
 
 
 class Languages(NamedTuple):
@@ -21,7 +19,9 @@ class Languages(NamedTuple):
 
 def session_languages(named: Languages, *, room: str) -> ConnectOptions:
     """Return the languages of a session: one way, two ways, or auto.  Raises Trouble."""
-    spoken, wanted = listed([named.src]), listed([named.tgt])
+    spoken, wanted = (
+        [checked_language(word) for word in listed([words])] for words in (named.src, named.tgt)
+    )
     if named.between:
         return _two_ways(named, wanted, room=room)
     if not wanted and not room:
