@@ -1,6 +1,7 @@
 """The doctor says of each thing how it is and, where it is not well, what to do."""
 
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from pointsman_sched.doctor.judging import (
     Verdict,
     judge,
 )
+from pointsman_sched.supervisor.grounds import claim_name
 
 MINE = DirectoryFacts(path="/s", exists=True, mode=0o700, owner=7)
 WELL = HostFacts(
@@ -87,6 +89,16 @@ def test_what_a_running_service_uses_is_no_trouble() -> None:
     assert finding("shared memory", memory_free_bytes=0, is_running=True).verdict is Verdict.OK
 
 
+def test_a_service_that_runs_elsewhere_is_told_and_nobody_is_advised_to_remove_its_segments() -> (
+    None
+):
+    found = finding("service", holder="process 7", leftovers=LEFT)
+    assert found.verdict is Verdict.WARN
+    assert "process 7" in found.words
+    assert "--runtime-dir" in found.todo
+    assert finding("leftovers", holder="process 7", leftovers=LEFT).todo == ""
+
+
 def test_u4_the_groups_that_may_ask_or_order_are_told() -> None:
     """U4: a directory that is open to the group of operators, and to nobody else, is well."""
     operators = OperatorFacts(operators="ops", readers="wall", members=("ann",))
@@ -109,7 +121,7 @@ def test_a_user_who_can_log_out_loses_shared_memory() -> None:
 
 def test_the_command_looks_at_this_host_and_ends_with_a_code(tmp_path: Path) -> None:
     config = tmp_path / "c.toml"
-    with place() as made, socket.socket() as taken:
+    with place() as made, socket.socket() as taken, claim_name(made.instance):
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
@@ -124,3 +136,4 @@ def test_the_command_looks_at_this_host_and_ends_with_a_code(tmp_path: Path) -> 
     assert found["port"]["verdict"] == "bad"
     assert found["directory"]["verdict"] == "ok"
     assert found["python"]["verdict"] == "ok"
+    assert f"process {os.getpid()}" in found["service"]["words"]

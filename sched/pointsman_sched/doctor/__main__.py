@@ -18,7 +18,7 @@ from pointsman_sched.doctor.looking import look
 from pointsman_sched.manager.redis_options import redis_of
 from pointsman_shm.config import Config
 from pointsman_shm.config_load import ConfigError, load_config
-from pointsman_shm.logs.saying import say
+from pointsman_shm.logs.saying import answer, say
 from pointsman_shm.paths import PathError, resolve_paths
 from pointsman_wire.places import PlaceError, check_instance, default_runtime_dir
 
@@ -41,9 +41,9 @@ def main(arguments: Sequence[str]) -> int:
     is_bad = any(finding.verdict is Verdict.BAD for finding in findings)
     if given.json:
         told = {"bad": is_bad, "findings": msgspec.to_builtins(findings)}
-        print(json.dumps(told, indent=2, ensure_ascii=False))
+        answer(json.dumps(told, indent=2, ensure_ascii=False))
     else:
-        print("\n".join(_lines(findings)))
+        answer("\n".join(_lines(findings)))
     return 1 if is_bad else 0
 
 

@@ -55,7 +55,9 @@ class OperatorFacts(msgspec.Struct, frozen=True, kw_only=True):
 class HostFacts(msgspec.Struct, frozen=True, kw_only=True):
     """What was read of the host; None stands for what could not be read."""
 
+    instance: str = "default"
     is_running: bool
+    holder: str = ""  # who has its name, where nobody answers in the directory that was named
     descriptors_max: int
     nodes_max: int
     worker_count: int
@@ -86,6 +88,7 @@ def judge(facts: HostFacts) -> list[Finding]:
     return [
         _python(facts),
         _libraries(facts),
+        _instance(facts),
         _descriptors(facts),
         _memory(facts),
         _leftovers(facts),
@@ -117,6 +120,15 @@ def _libraries(facts: HostFacts) -> Finding:
     return Finding("libraries", Verdict.OK, words)
 
 
+def _instance(facts: HostFacts) -> Finding:
+    name, words = "service", f"instance {facts.instance}"
+    if not facts.holder:
+        return Finding(name, Verdict.OK, f"{words} {'runs' if facts.is_running else 'is free'}")
+    words += f" runs ({facts.holder}), but does not answer in the directory that is looked at"
+    todo = "name what it was given: --config, --runtime-dir, --state-dir"
+    return Finding(name, Verdict.WARN, words, todo)
+
+
 def _descriptors(facts: HostFacts) -> Finding:
     # Each worker and the manager have a connection of every node.
     needed = facts.nodes_max + DESCRIPTORS_SPARE
@@ -138,7 +150,7 @@ def _memory(facts: HostFacts) -> Finding:
 
 def _leftovers(facts: HostFacts) -> Finding:
     count = len(facts.leftovers)
-    if facts.is_running or not count:
+    if facts.is_running or facts.holder or not count:
         return Finding("leftovers", Verdict.OK, "none" if not count else f"{count} segments in use")
     words = f"{count} segments of a service that does not run: {', '.join(facts.leftovers[:3])}"
     todo = "start the service, which takes them over; or rm them if it will not run here again"

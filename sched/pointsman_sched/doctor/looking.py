@@ -12,6 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from pointsman_sched.doctor.judging import DirectoryFacts, HostFacts, OperatorFacts
+from pointsman_sched.supervisor.grounds import holder_of
 from pointsman_shm.auditing.config_admin import AdminConfig
 from pointsman_shm.auditing.operators import given_to, named_groups
 from pointsman_shm.config import Config
@@ -37,7 +38,10 @@ def look(config: Config, paths: InstancePaths, *, host: str, port: int) -> HostF
     operators = _operators(config.admin, paths.runtime_dir)
     statvfs = os.statvfs(SHARED_MEMORY) if SHARED_MEMORY.is_dir() else None
     return HostFacts(
+        instance=paths.instance,
         is_running=is_running,
+        # It may run with other directories than those that were named here.
+        holder="" if is_running else holder_of(paths.instance),
         descriptors_max=resource.getrlimit(resource.RLIMIT_NOFILE)[1],
         nodes_max=config.nodes.max_nodes,
         worker_count=config.server.workers,

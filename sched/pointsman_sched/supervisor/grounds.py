@@ -71,7 +71,7 @@ def take_directories(paths: InstancePaths) -> ExitStack:
 
 def claim_name(instance: str) -> socket.socket:
     """Have the name on this host as long as the socket is open.  Raises GroundError."""
-    address = f"\0pointsman-instance/{instance}"
+    address = _address_of(instance)
     claim = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         claim.bind(address)
@@ -80,21 +80,33 @@ def claim_name(instance: str) -> socket.socket:
         claim.close()
         if error.errno != errno.EADDRINUSE:
             raise
+        who = _listener_at(address, "another process")
         raise GroundError(
-            f"instance {instance!r} is running already ({_listener_at(address)}): stop it, or "
-            "start this one with another --instance"
+            f"instance {instance!r} is running already ({who}): stop it, or start "
+            "this one with another --instance"
         ) from None
     return claim
 
 
-def _listener_at(address: str) -> str:
+def holder_of(instance: str) -> str:
+    """Say which process has the name on this host, whatever its directories; "" for none."""
+    return _listener_at(_address_of(instance), "")
+
+
+def _address_of(instance: str) -> str:
+    return f"\0pointsman-instance/{instance}"
+
+
+def _listener_at(address: str, unknown: str) -> str:
     """Say which process listens there: the kernel knows who asked to."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
         sock.setblocking(False)
         try:
             sock.connect(address)
             credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-        except OSError:  # it is ending, or was asked too often
+        except ConnectionRefusedError:
+            return unknown
+        except OSError:  # it was asked too often
             return "another process"
     process_id, _, _ = _CREDENTIALS.unpack(credentials)
     return f"process {process_id}"
