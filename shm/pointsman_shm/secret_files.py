@@ -1,6 +1,7 @@
 """Secrets from files or the environment; never from an argument, never into a log."""
 
 import os
+import resource
 import stat
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +11,15 @@ from pointsman_shm.config_load import ConfigError
 from pointsman_shm.config_redis import RedisConfig
 
 SECRET_BYTES_MAX = 4_096
+
+
+def write_no_cores() -> None:
+    """Let this process, and those it starts, leave no core file, which would hold every secret.
+
+    The units say so as well; this is for who starts a service in a shell that lets programs.
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, hard))
 
 
 class RedisSecrets(NamedTuple):

@@ -16,6 +16,7 @@ from time import monotonic
 
 import psutil
 import pytest
+from entrance.searching import places_with, processes_with
 from secure.system_calls import IS_POSSIBLE, UNIT, allowed, filtered_python
 
 from pointsman import Job, Node, NodeRefused, SessionError, Unreachable, connect
@@ -190,6 +191,36 @@ async def test_e1_no_introduction_no_registration_and_none_is_good_twice(
             await door.node("beta", tmp_path / "again", enrol=secret).run()
         await node.drain()
         await serving
+
+
+async def test_a6_no_secret_lies_where_others_could_come_upon_it(
+    door: Door, tmp_path: Path
+) -> None:
+    """An introduction that was used, one that was not, and a client's token that was shown."""
+    used = await door.introduce("delta")
+    secrets = [used, await door.introduce("epsilon")]
+    node = door.node("delta", tmp_path, enrol=used)
+    serving = asyncio.create_task(node.run())
+    async with asyncio.timeout(60):
+        await node.wait_ready()
+        token = await door.token()
+        async with connect(door.address, pin=door.pin, token=token) as session:
+            assert (await session.submit(b"abc", services=["nmt"])).payload == b"cba"
+            secrets.append(token.rpartition("_")[2])
+            service = door.service
+            held = await asyncio.to_thread(
+                places_with,
+                secrets,
+                instance=service.instance,
+                folders=[service.state_dir, service.runtime_dir, tmp_path],
+                address=service.address,
+            )
+        await node.drain()
+        await serving
+    first = psutil.Process(service.process.pid)
+    pids = [process.pid for process in (first, *first.children(recursive=True))]
+    assert held + processes_with(secrets, pids) == []
+    assert not [line for line in service.output if any(secret in line for secret in secrets)]
 
 
 async def test_x1_over_tls_nobody_comes_without_a_token(door: Door) -> None:

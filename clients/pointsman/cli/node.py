@@ -42,7 +42,7 @@ from pointsman.cli.options import (
     Tts,
 )
 from pointsman.cli.owner_policy import PauseFiles, PauseWhenCpu, QuietHourWindows, owner_policy
-from pointsman.cli.screen import facts, say, tell_trouble
+from pointsman.cli.screen import err, facts, say, tell_trouble
 from pointsman.cli.tokens.given import given_token
 from pointsman.cli.words import DEFAULT_SERVER, checked_address, labels, language_pairs, listed
 from pointsman.errors import HandlerUnstoppable, NodeRefused
@@ -118,13 +118,34 @@ def proofs(pin: str, ca: Path | None, enrol: str, pool: str) -> NodeOptions:
 
 def asked_introduction() -> str:
     """Ask for an introduction, so that it does not stand in the list of processes."""
-    return str(typer.prompt("introduction", hide_input=sys.stdin.isatty(), err=True))
+    try:
+        given = str(typer.prompt("introduction", hide_input=sys.stdin.isatty(), err=True))
+    except typer.Abort:
+        given = ""
+    if not given:
+        err.print()
+        raise Trouble(
+            "no introduction was given",
+            todo="`pointsman enrol` at the service prints one",
+            code=USAGE,
+        )
+    return given
 
 
 def _begin(address: str, offer: Offer, personal: NodeOptions) -> None:
+    _write_no_cores()
     made = _made(address, offer, personal)
     _show_offer(offer)
     asyncio.run(_serve(made, offer))
+
+
+def _write_no_cores() -> None:
+    """Leave no core file: it would hold the node's key, its token and what users sent."""
+    if sys.platform != "win32":
+        import resource
+
+        _, hard = resource.getrlimit(resource.RLIMIT_CORE)
+        resource.setrlimit(resource.RLIMIT_CORE, (0, hard))
 
 
 def _made(address: str, offer: Offer, personal: NodeOptions) -> Node:

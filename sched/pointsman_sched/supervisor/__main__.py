@@ -13,6 +13,7 @@ from pointsman_shm.logs.process_log import ProcessLog, process_log
 from pointsman_shm.logs.saying import say
 from pointsman_shm.memory.segment import SegmentForeign
 from pointsman_shm.paths import PathError
+from pointsman_shm.secret_files import write_no_cores
 from pointsman_shm.state_files import StateFileError
 from pointsman_wire.places import PlaceError
 
@@ -24,6 +25,7 @@ def main(arguments: Sequence[str]) -> int:
     except (ConfigError, PathError, PlaceError, UsageError) as error:
         say("pointsman", str(error))
         return 2
+    write_no_cores()
     instance = options.paths.instance
     with process_log(options.config.logs, process="supervisor", instance=instance) as log:
         try:

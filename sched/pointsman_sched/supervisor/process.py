@@ -69,6 +69,15 @@ def has_terminal() -> bool:
     return True
 
 
+def _trust(options: ServiceOptions) -> str:
+    """Say who may come at the plaintext port, and with what."""
+    is_token_needed = options.config.auth.loopback == "required"
+    if options.is_open_beyond_loopback:
+        beside = ", tokens needed" if is_token_needed else " and tokens"
+        return f"OPEN TO THE NETWORK without TLS{beside}"
+    return f"open on loopback, {'tokens' if is_token_needed else 'no tokens'} needed"
+
+
 class Supervisor:
     """Runs one service until it is stopped or cannot go on; `run` returns the exit status."""
 
@@ -292,9 +301,7 @@ class Supervisor:
         """Return the one line that says where the service is to be found."""
         options = self._options
         count = options.worker_count
-        trust = "open on loopback, no tokens needed"
-        if options.is_open_beyond_loopback:
-            trust = "OPEN TO THE NETWORK without TLS and tokens"
+        trust = _trust(options)
         if self._tls_listener is not None:
             files = tls_files(options.paths, options.config.tls)
             trust += f"; TLS at {address_text(self._tls_listener)}, {check_pin(files.certificate)}"
