@@ -49,6 +49,20 @@ class Visitor:
 
 
 @pytest.mark.parametrize(
+    "nonsense", [ASKED + b"Bad Header\r\n\r\n", b"GET /\x01\x02 HTTP/1.1\r\n\r\n"]
+)
+async def test_who_says_nonsense_is_told_so_and_nobody_else_is(
+    hall: Hall, nonsense: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A stranger must not be able to fill the log of the service, line by line."""
+    visitor = Visitor(hall)
+    await visitor.say(nonsense)
+    assert (await visitor.hear()).startswith(b"HTTP/1.1 400 ")
+    visitor.sock.close()
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(
     ("first", "rest"),
     [
         (ASKED + b"\r\n", b"GET / HTTP/1.1\r\nX-Slow: "),

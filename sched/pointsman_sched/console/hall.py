@@ -89,6 +89,7 @@ class Hall:
             ws="none",
             lifespan="off",
             log_config=None,
+            log_level="error",  # what a stranger says wrongly is his trouble, and no line of ours
             access_log=False,
             proxy_headers=False,
             server_header=False,
