@@ -22,7 +22,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from pointsman_sched.wall_clock import wall_clock_s
-from pointsman_shm.logs.saying import say
+from pointsman_shm.logs.saying import answer, say
 from pointsman_shm.paths import PathError, prepare_state_directory, resolve_paths
 from pointsman_shm.state_files import StateFileError
 from pointsman_shm.tokens.judging import ID_BYTES, SCOPE_NAMES, digest_of, make_token
@@ -88,7 +88,7 @@ def main(arguments: Sequence[str]) -> int:
     except (OSError, StateFileError, TokenError, msgspec.ValidationError) as error:
         say("pointsman", f"cannot {given.act} tokens: {error}")
         return FAILED
-    sys.stdout.write(told)
+    answer(told.removesuffix("\n"))
     return DONE
 
 

@@ -10,6 +10,7 @@ drop what they run for the old one.
 
 import argparse
 import gzip
+import json
 import os
 import shutil
 import sys
@@ -23,7 +24,7 @@ from typing import IO
 import msgspec
 
 from pointsman_sched.supervisor.grounds import predecessor
-from pointsman_shm.logs.saying import say
+from pointsman_shm.logs.saying import answer, say
 from pointsman_shm.memory.ownership import LockHeld, acquire_lock
 from pointsman_shm.paths import InstancePaths, PathError, resolve_paths
 from pointsman_shm.state_files import StateFileError
@@ -46,12 +47,13 @@ class ArchiveError(Exception):
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Back up or restore: 0 done, 1 failed, 2 wrong usage."""
+    """Back up or restore: 0 done, 1 failed, 2 wrong usage or no such archive."""
     parser = argparse.ArgumentParser(prog="pointsman_sched.state_archive", allow_abbrev=False)
     parser.add_argument("act", choices=("backup", "restore"))
     parser.add_argument("file", type=Path)
     parser.add_argument("--instance", default="default")
     parser.add_argument("--state-dir", default=None)
+    parser.add_argument("--json", action="store_true")
     given = parser.parse_args(arguments)
     try:
         paths = resolve_paths(
@@ -65,10 +67,16 @@ def main(arguments: Sequence[str]) -> int:
     except PathError as error:
         say("pointsman", str(error))
         return 2
+    except (FileNotFoundError, IsADirectoryError) as error:
+        say("pointsman", f"cannot {given.act} {given.file}: {error.strerror}")
+        return 2
     except (ArchiveError, OSError, StateFileError, tarfile.TarError) as error:
         say("pointsman", f"cannot {given.act} {given.file}: {error}")
         return 1
-    say("pointsman", done)
+    if given.json:
+        told = {"done": given.act, "file": str(given.file), "state_dir": str(paths.state_dir)}
+        done = json.dumps({**told, "bytes": given.file.stat().st_size, "words": done}, indent=2)
+    answer(done)
     return 0
 
 
@@ -110,6 +118,8 @@ def restore(paths: InstancePaths, file: Path) -> str:
     It must not exist, or be empty.  It is filled beside its place and then renamed.
     """
     directory = paths.state_dir
+    with open(file, "rb"):  # it is there and can be read, before anything else is asked for
+        pass
     if directory.is_dir() and any(directory.iterdir()):
         raise ArchiveError(f"{directory} has something in it: move it out of the way first")
     directory.parent.mkdir(parents=True, exist_ok=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 from pointsman_shm.config import Config
 from pointsman_shm.config_difference import differences
 from pointsman_shm.config_load import ConfigError, load_config
+from pointsman_shm.logs.saying import answer
 
 JSON_OPTION = "--json"
 
@@ -28,11 +29,12 @@ def main(arguments: Sequence[str]) -> int:
         fault = str(error)
     if as_json:
         said = {"file": str(path), "valid": not fault, "fault": fault, "changes": changes}
-        print(json.dumps(said, indent=2, ensure_ascii=False))
+        answer(json.dumps(said, indent=2, ensure_ascii=False))
     elif fault:
         print(f"pointsman: {fault}", file=sys.stderr)
     else:
-        print(*changes, f"{path} is valid; it changes {len(changes)} of the defaults", sep="\n")
+        last = f"{path} is valid; it changes {len(changes)} of the defaults"
+        answer("\n".join([*changes, last]))
     return 2 if fault else 0
 
 

@@ -4,13 +4,15 @@ A command that is added must be put into one of the tables here: a test says whi
 """
 
 import json
+import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import typer.main
-from live.commands import invoke, run, started_node
+from live.commands import invoke, pointsman, run, started_node
 
 from pointsman.cli.endings import CODES_HELP, FAILED, NOT_TAKEN, USAGE
 from pointsman.cli.main import app
@@ -60,13 +62,11 @@ CHANGING = {
         "inbox redrive",
     ),
     *("inbox drop", "drain", "undrain", "pause", "resume", "quarantine", "release", "cancel"),
-    *("rolling-restart", "tokens add", "tokens revoke", "chaos"),
+    *("rolling-restart", "tokens add", "tokens revoke", "chaos", "backup", "restore"),
+    *("systemd install", "systemd uninstall", "node install", "node uninstall"),
 }
-# They go on until they are stopped, or write files; what they say is for people.
-FOR_PEOPLE = {
-    *("serve", "node", "demo", "backup", "restore", "systemd install", "systemd uninstall"),
-    *("node install", "node uninstall"),
-}
+# They go on until they are stopped; what they say is for people.
+FOR_PEOPLE = {"serve", "node", "demo"}
 
 
 def commands() -> dict[str, Any]:
@@ -160,6 +160,50 @@ def test_what_other_programs_show_is_json_too(words: str, file: str, tmp_path: P
     assert json.loads(ended.stdout)
 
 
+@pytest.mark.parametrize("words", SHOWING_BY_PROGRAMS)
+def test_who_reads_no_further_is_told_no_more_and_of_no_trouble(
+    words: str, file: str, tmp_path: Path
+) -> None:
+    """As `pointsman doctor | head -1` does."""
+    more = [{"FILE": file, "FOLDER": str(tmp_path)}.get(w, w) for w in SHOWING_BY_PROGRAMS[words]]
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as unread:
+        ended = subprocess.run(
+            pointsman(*words.split(), *more),
+            stdout=unread,
+            stderr=subprocess.PIPE,
+            timeout=60,
+            check=False,
+        )
+    assert ended.returncode in (0, FAILED if words == "doctor" else 0)
+    assert not ended.stderr
+
+
+def test_what_writes_units_says_in_json_what_it_wrote(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pointsman.cli.units.surroundings.check_for_system", lambda _: False)
+    root = ["--root", str(tmp_path), "--json"]
+    node = ["--name", "a", "--connect", "h:1", "--exec", "cat", "--services", "x"]
+    service = told("systemd", "install", "--workers", "3", *root)
+    assert (service["workers"], service["started"]) == (3, False)
+    assert {*service["units"]} == {p.name for p in Path(service["folder"]).iterdir()}
+    assert all(Path(file).is_file() for file in told("node", "install", *node, *root)["files"])
+    assert told("node", "uninstall", "--name", "a", *root)["name"] == "a"
+    gone = told("systemd", "uninstall", *root)["removed"]
+    assert len(gone) == len(service["units"]) + 2  # of users and of directories
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def told(*words: str) -> dict[str, Any]:
+    """What a command says in JSON."""
+    ended = invoke(*words)
+    assert ended.exit_code == 0, ended.output
+    said: dict[str, Any] = json.loads(ended.stdout)
+    return said
+
+
 def test_a_faulty_file_is_told_in_json_and_by_the_exit_code(tmp_path: Path) -> None:
     path = tmp_path / "bad.toml"
     path.write_text("[pools]\nmode = 'three'\n")
@@ -191,7 +235,7 @@ def test_every_code_has_the_heading_to_which_its_page_points(code: Code) -> None
     assert error_page("SOMETHING_NEWER") == ""
 
 
-@pytest.mark.parametrize("code", ["0", "1", "2", "3", "75", "130"])
+@pytest.mark.parametrize("code", ["0", "1", "2", "3", "75", "130", "143"])
 def test_every_exit_code_is_in_the_help(code: str) -> None:
     shown = " ".join(invoke("--help").stdout.split())
     assert f" {code} " in CODES_HELP

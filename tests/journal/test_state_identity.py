@@ -1,5 +1,6 @@
 """A state directory and its copies are told apart; backups are restored as new instances."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -59,7 +60,7 @@ def journal_place(paths: InstancePaths) -> JournalPlace:
 
 def archive(act: str, paths: InstancePaths, file: Path) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-m", "pointsman", act, str(file), "--instance", "t"]
-    command += ["--state-dir", str(paths.state_dir)]
+    command += ["--state-dir", str(paths.state_dir), "--json"]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 
@@ -136,14 +137,15 @@ async def test_a_backup_is_restored_with_all_that_it_held_as_a_new_instance(
     abandon(shard)
     file = tmp_path / "backup.tar.gz"
     ended = archive("backup", paths, file)
-    assert (ended.returncode, "backed up" in ended.stderr) == (0, True), ended.stderr
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert json.loads(ended.stdout)["bytes"] == file.stat().st_size
     assert file.stat().st_mode & 0o777 == 0o600
     assert file.stat().st_size < 100_000  # allocated room is not in it
     uid, key = read_instance_uid(paths), read_ticket_key(paths)
     shutil.rmtree(paths.state_dir)
     ended = archive("restore", paths, file)
     assert ended.returncode == 0, ended.stderr
-    assert "new instance" in ended.stderr
+    assert "new instance" in json.loads(ended.stdout)["words"]
     assert settle_identity(paths, os.urandom)
     assert read_instance_uid(paths) != uid
     assert read_ticket_key(paths) == key
@@ -165,6 +167,9 @@ def test_backup_wants_a_stopped_service_and_restore_an_empty_place(
     ended = archive("restore", paths, file)
     assert (ended.returncode, "has something in it" in ended.stderr) == (1, True), ended.stderr
     assert sorted(path.name for path in paths.state_dir.iterdir()) == before
+    missing = archive("restore", paths, tmp_path / "none.tar.gz")
+    assert missing.returncode == 2
+    assert "none.tar.gz: No such file" in missing.stderr
 
 
 @pytest.mark.parametrize("name", ["../outside", "/absolute"])

@@ -261,7 +261,7 @@ def test_the_client_says_why_it_was_refused(server: Server) -> None:
         worker.receive(sessions.SessionInit)
         worker.send(Error(error_info(Code.UNAUTHORIZED, "who are you?")))
         _, err = client.communicate(timeout=TIMEOUT_S)
-        assert "UNAUTHORIZED: who are you? Send a valid token." in err
+        assert "UNAUTHORIZED: who are you? Send a valid token; nodes are enrolled" in err
         assert client.returncode == 1
 
 

@@ -102,6 +102,8 @@ MEANINGS: dict[Code, Meaning] = {
     Code.PAUSED: Meaning(
         True, Fault.OPERATOR, "An operator has paused the service; try again later."
     ),
-    Code.UNAUTHORIZED: Meaning(False, Fault.CLIENT, "Send a valid token."),
+    Code.UNAUTHORIZED: Meaning(
+        False, Fault.CLIENT, "Send a valid token; nodes are enrolled (`pointsman enrol`)."
+    ),
     Code.NOT_FOUND: Meaning(False, Fault.CLIENT, "Check the id; it may have expired."),
 }

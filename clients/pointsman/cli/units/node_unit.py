@@ -18,7 +18,8 @@ from typer.main import get_command
 from pointsman.cli import node
 from pointsman.cli.endings import USAGE, Commands, Trouble
 from pointsman.cli.node import asked_introduction
-from pointsman.cli.screen import say
+from pointsman.cli.options import Json
+from pointsman.cli.screen import say, say_json
 from pointsman.cli.units import surroundings
 from pointsman.cli.units.service import ForUser, Root
 from pointsman.cli.units.writing import NODE_FILE, Installation, node_unit, text_of
@@ -46,6 +47,7 @@ def install(
     root: Root = None,
     user: ForUser = False,
     start: Annotated[bool, typer.Option(help="Start it.")] = True,
+    as_json: Json = False,
 ) -> None:
     """Run a node from now on, by systemd: all other options are those of `pointsman node`.
 
@@ -66,22 +68,25 @@ def install(
         state_dir=str(surroundings.users_state() / "pointsman" / "nodes") if user else "",
     )
     unit, file = _write(made, root, name, offer_text(words, secrets))
-    say(f"wrote {unit} and {file}")
-    if root is not None:
-        return
-    if not user:
-        surroundings.run("systemd-sysusers", f"/{SYSUSERS}")
+    if not as_json:
+        say(f"wrote {unit} and {file}")
     instance = f"pointsman-node@{name}.service"
-    _control(user, "daemon-reload")
-    _control(user, "enable", instance)
-    if start:
+    is_started = start and root is None
+    if root is None:
+        _enable(instance, is_users=user)
+    if is_started:
         _control(user, "restart", instance)
+    if as_json:
+        say_json({"unit": instance, "files": [str(unit), str(file)], "started": is_started})
+    elif is_started:
         follow = f"journalctl {'--user ' if user else ''}-f -u {instance}"
         say(f"{instance} runs; `{follow}` tells when it is ready")
 
 
 @app.command("node uninstall")
-def uninstall(*, name: NodeName, root: Root = None, user: ForUser = False) -> None:
+def uninstall(
+    *, name: NodeName, root: Root = None, user: ForUser = False, as_json: Json = False
+) -> None:
     """Let a node end its jobs and leave, and remove its unit; its key stays."""
     _check_name(name)
     folder, files = _places(root, is_users=user)
@@ -97,7 +102,10 @@ def uninstall(*, name: NodeName, root: Root = None, user: ForUser = False) -> No
             ((root or Path("/")) / SYSUSERS).unlink(missing_ok=True)
     if root is None:
         _control(user, "daemon-reload")
-    say(f"removed the node {name} from {folder}")
+    if as_json:
+        say_json({"name": name, "folder": str(folder)})
+    else:
+        say(f"removed the node {name} from {folder}")
 
 
 def without_secrets(words: list[str]) -> tuple[list[str], dict[str, str]]:
@@ -162,6 +170,13 @@ def _places(root: Path | None, *, is_users: bool) -> tuple[Path, Path]:
         return folder, folder.parents[1] / "pointsman"
     base = surroundings.system_folder(root)
     return base / UNITS, base / "etc" / "pointsman"
+
+
+def _enable(instance: str, *, is_users: bool) -> None:
+    if not is_users:
+        surroundings.run("systemd-sysusers", f"/{SYSUSERS}")
+    _control(is_users, "daemon-reload")
+    _control(is_users, "enable", instance)
 
 
 def _check_name(name: str) -> None:

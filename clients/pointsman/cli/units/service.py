@@ -10,7 +10,8 @@ import msgspec
 import typer
 
 from pointsman.cli.endings import USAGE, Commands, Trouble
-from pointsman.cli.screen import say
+from pointsman.cli.options import Json
+from pointsman.cli.screen import say, say_json
 from pointsman.cli.units import surroundings
 from pointsman.cli.units.writing import (
     SERVICE_FILES,
@@ -63,6 +64,7 @@ def install(
         bool, typer.Option("--insecure-plaintext", help="Open to the network, without TLS.")
     ] = False,
     start: Annotated[bool, typer.Option(help="Start it, and wait until it is ready.")] = True,
+    as_json: Json = False,
 ) -> None:
     """Write the units of the service for this Python, enable them, and start.
 
@@ -87,17 +89,11 @@ def install(
         is_users=user,
     )
     folder, made = _write(made, root)
-    say(f"wrote {len(SERVICE_FILES)} units to {folder}")
-    if root is not None:
-        return
-    _enable(made, folder)
-    if start:
-        _control(made, "restart", "pointsman.target")
-        say(f"pointsman ready: {_ports(made)}, {made.worker_count} workers, by systemd")
+    _begin(made, folder, is_real=root is None, start=start, as_json=as_json)
 
 
 @app.command()
-def uninstall(*, root: Root = None, user: ForUser = False) -> None:
+def uninstall(*, root: Root = None, user: ForUser = False, as_json: Json = False) -> None:
     """Stop the service, and remove its units; its state and user stay."""
     made = Installation(python=Path(sys.executable), is_users=user)
     base = surroundings.system_folder(root) if not user else Path("/")
@@ -110,11 +106,37 @@ def uninstall(*, root: Root = None, user: ForUser = False) -> None:
         _remove_tls(made, folder)
         _set_workers(made, folder, 0)
     others = [] if user else [base / USERS_FILE, base / DIRECTORIES_FILE]
-    for path in [*(folder / name for name in (*SERVICE_FILES, TLS_FILE)), *others]:
-        path.unlink(missing_ok=True)
+    files = [*(folder / name for name in (*SERVICE_FILES, TLS_FILE)), *others]
+    removed = [path for path in files if path.exists()]
+    for path in removed:
+        path.unlink()
     if root is None:
         _control(made, "daemon-reload")
-    say(f"removed the units from {folder}; the state is kept")
+    if as_json:
+        say_json({"folder": str(folder), "removed": [str(path) for path in removed]})
+    else:
+        say(f"removed the units from {folder}; the state is kept")
+
+
+def _begin(made: Installation, folder: Path, *, is_real: bool, start: bool, as_json: bool) -> None:
+    """Enable and start what was written, where it is this system's, and tell."""
+    units = [*SERVICE_FILES, *([TLS_FILE] if made.tls_place else [])]
+    if not as_json:
+        say(f"wrote {len(units)} units to {folder}")
+    is_started = start and is_real
+    if is_real:
+        _enable(made, folder)
+    if is_started:
+        _control(made, "restart", "pointsman.target")
+    if as_json:
+        say_json({"folder": str(folder), "units": units, "started": is_started, **_facts(made)})
+    elif is_started:
+        say(f"pointsman ready: {_ports(made)}, {made.worker_count} workers, by systemd")
+
+
+def _facts(made: Installation) -> dict[str, str | int]:
+    address = f"{made.host}:{made.port}"
+    return {"address": address, "tls": made.tls_place, "workers": made.worker_count}
 
 
 def worker_count(wish: str, configured: int | None = None) -> int:
