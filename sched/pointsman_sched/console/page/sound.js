@@ -3,7 +3,10 @@
 const RATE = 16_000;
 const LONGEST_S = 20;
 
-/** Bytes of a WAV file. @param {Int16Array} samples 16 kHz mono */
+/**
+ * Bytes of a WAV file.
+ * @param {Int16Array} samples 16 kHz mono
+ */
 export function wavOf(samples) {
   const header = new DataView(new ArrayBuffer(44));
   /** @param {number} at @param {string} text */

@@ -21,17 +21,26 @@ const REASONS = {
   no_slots: "busy",
 };
 
-/** Seconds or milliseconds, short. @param {number} ms */
+/**
+ * Seconds or milliseconds, short.
+ * @param {number} ms
+ */
 export function duration(ms) {
   return ms < 9_999.5 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`;
 }
 
-/** Some pools are named after a hundred languages. @param {string} name */
+/**
+ * Some pools are named after a hundred languages.
+ * @param {string} name
+ */
 function short(name) {
   return name.length > 40 ? `${name.slice(0, 39)}…` : name;
 }
 
-/** Where a job was done and what that took. @param {Result["message"]} message */
+/**
+ * Where a job was done and what that took.
+ * @param {Result["message"]} message
+ */
 export function placementWords(message) {
   const { node_id, placement, placement_us, queued_ms, failovers } = message;
   const pool = placement?.pool ? `, pool ${short(placement.pool)}` : "";
@@ -51,7 +60,10 @@ export class Travel {
   #said;
   #way;
   isEnded = false;
-  /** Tells who said it that it is played here. @type {(event: string) => void} */
+  /**
+   * Tells who said it that it is played here.
+   * @type {(event: string) => void}
+   */
   played = () => {};
 
   /**
@@ -78,7 +90,10 @@ export class Travel {
     this.#way.setAttribute("aria-label", "The way of this utterance");
   }
 
-  /** A step that the service tells. @param {Record<string, any>} message a ui_event */
+  /**
+   * A step that the service tells.
+   * @param {Record<string, any>} message a ui_event
+   */
   event({ event, text, node_id, pool }) {
     const where = `${node_id ?? ""}${pool ? `, pool ${short(pool)}` : ""}`;
     if (event === "ASR_PARTIAL" || event === "ASR_FINAL") this.heard(text ?? "");
@@ -98,12 +113,18 @@ export class Travel {
     if (said) this.step(`${event} ${node_id ?? ""}`, said);
   }
 
-  /** What was recognised, or is being. @param {string} text */
+  /**
+   * What was recognised, or is being.
+   * @param {string} text
+   */
   heard(text) {
     if (text.trim()) this.words.textContent = text.trim();
   }
 
-  /** The translation, or what there is of it. @param {string} text */
+  /**
+   * The translation, or what there is of it.
+   * @param {string} text
+   */
   translated(text) {
     this.#done.textContent = text.trim();
   }
@@ -125,7 +146,10 @@ export class Travel {
     this.#way.append(item);
   }
 
-  /** It came through. @param {Result} result @param {boolean} isAloud play its sound at once */
+  /**
+   * It came through.
+   * @param {Result} result @param {boolean} isAloud play its sound at once
+   */
   ended(result, isAloud) {
     const { message, payload } = result;
     const meta = /** @type {{heard?: string, translation?: string}} */ (message.meta ?? {});
@@ -139,7 +163,10 @@ export class Travel {
     if (isSound && payload.length) this.#play(payload, isAloud);
   }
 
-  /** It did not. @param {PointsmanError} error */
+  /**
+   * It did not.
+   * @param {PointsmanError} error
+   */
   failed(error) {
     this.#stop();
     const reason = REFUSALS[error.code] ?? (error.message || error.code);

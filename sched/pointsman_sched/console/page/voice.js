@@ -13,7 +13,10 @@ const QUIET_CHUNKS = 7;
 const LONGEST_CHUNKS = 190; // a second below what the service takes as one utterance
 const LOUDNESS_MIN = 0.008;
 
-/** How loud: root of the mean square, 1 is full scale. @param {Int16Array} samples */
+/**
+ * How loud: root of the mean square, 1 is full scale.
+ * @param {Int16Array} samples
+ */
 export function loudness(samples) {
   let sum = 0;
   for (const sample of samples) sum += sample * sample;

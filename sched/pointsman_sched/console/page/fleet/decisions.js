@@ -7,6 +7,8 @@ import { explanation } from "./why.js";
 
 /** @typedef {import("./feed.js").Feed} Feed */
 
+const PATIENCE_MS = 10_000;
+
 export class Decisions {
   #feed;
   /** @type {Rows<any>} */
@@ -67,12 +69,16 @@ export class Decisions {
 
 /** @param {string} request @returns {Promise<HTMLElement[]>} */
 async function answerTo(request) {
+  const patience = new AbortController();
+  const timer = setTimeout(() => patience.abort(), PATIENCE_MS);
   try {
-    const signal = AbortSignal.timeout(10_000);
-    const answer = await fetch(`why?${new URLSearchParams({ request })}`, { signal, cache: "no-store" });
+    const asked = { signal: patience.signal, cache: /** @type {RequestCache} */ ("no-store") };
+    const answer = await fetch(`why?${new URLSearchParams({ request })}`, asked);
     if (!answer.ok) return [element("p", "trouble", await answer.text())];
     return explanation(await answer.json());
   } catch {
     return [element("p", "trouble", "The service does not answer; try again.")];
+  } finally {
+    clearTimeout(timer);
   }
 }

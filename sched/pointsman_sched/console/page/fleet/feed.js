@@ -50,12 +50,18 @@ export class Feed extends EventTarget {
     return found;
   }
 
-  /** One of the figures of now. @param {string} name */
+  /**
+   * One of the figures of now.
+   * @param {string} name
+   */
   now(name) {
     return this.table("now").get(name);
   }
 
-  /** Seconds since an instant of the service's clock. @param {number} second */
+  /**
+   * Seconds since an instant of the service's clock.
+   * @param {number} second
+   */
   age(second) {
     return Math.max(0, (this.now("second") ?? second) - second);
   }

@@ -45,7 +45,10 @@ class Lines {
   }
 }
 
-/** What a job asks for, in words. @param {{services?: string[], src_lang?: string, tgt_lang?: string, tenant?: string}} job */
+/**
+ * What a job asks for, in words.
+ * @param {{services?: string[], src_lang?: string, tgt_lang?: string, tenant?: string}} job
+ */
 export function askedWords(job) {
   const pair = [job.src_lang, job.tgt_lang].filter(Boolean).join(" → ");
   const services = (job.services ?? []).join("+");

@@ -106,7 +106,10 @@ export class Nodes {
     });
   }
 
-  /** Show only nodes with these words. @param {string} words */
+  /**
+   * Show only nodes with these words.
+   * @param {string} words
+   */
   find(words) {
     this.#words.value = words;
     this.#state.value = "";

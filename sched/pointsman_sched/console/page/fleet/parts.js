@@ -20,12 +20,18 @@ export function element(name, className = "", ...children) {
   return made;
 }
 
-/** Write a text where it is another one. @param {Element} where @param {string} text */
+/**
+ * Write a text where it is another one.
+ * @param {Element} where @param {string} text
+ */
 export function say(where, text) {
   if (where.textContent !== text) where.textContent = text;
 }
 
-/** A share of a whole as a bar with its figures beside it. @param {HTMLElement} where */
+/**
+ * A share of a whole as a bar with its figures beside it.
+ * @param {HTMLElement} where
+ */
 export function bar(where, /** @type {number} */ part, /** @type {number} */ whole, words = `${count(part)} of ${count(whole)}`) {
   let [track, text] = where.children;
   if (!track || !text) {
@@ -83,7 +89,10 @@ export class Rows {
   }
 }
 
-/** A row of so many cells, the first of which is its header. @param {number} cells */
+/**
+ * A row of so many cells, the first of which is its header.
+ * @param {number} cells
+ */
 export function tableRow(cells) {
   const row = element("tr", "", element("th"));
   row.firstElementChild?.setAttribute("scope", "row");
