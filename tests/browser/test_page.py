@@ -230,7 +230,9 @@ async def test_two_people_in_a_room_hear_each_other_in_their_own_language(
             await expect(ann.locator("#members")).to_have_text("The other person speaks Spanish.")
             await type_in(ann, "good morning")
             card = luis.locator(".card").first
-            await expect(card.locator(".who")).to_contain_text("The other person")
+            await expect(card.locator(".said")).to_have_text(
+                "The other person, English: good morning"
+            )
             await expect(card.locator(".done")).to_have_text("GOOD MORNING")
             await expect(card.get_by_label("The translation, spoken in Spanish")).to_be_visible()
             way = ann.locator(".card .way").first
@@ -240,3 +242,20 @@ async def test_two_people_in_a_room_hear_each_other_in_their_own_language(
             await expect(ann.locator(".card .done").first).to_have_text("HOLA")
             await luis.get_by_role("button", name="Leave").click()
             await expect(ann.locator("#members")).to_contain_text("Nobody else is here yet")
+
+
+async def test_after_its_worker_was_killed_a_room_waits_for_who_is_not_back_yet(
+    service: LiveService, browser: Browser, desk: SpeakingNode
+) -> None:
+    async with page_of(browser, url(service)) as ann:
+        await ann.get_by_role("button", name="Talk with somebody").click()
+        link = await ann.get_by_label("The link for the other person").input_value()
+        async with page_of(browser, link) as luis:
+            await expect(luis.locator("#members")).to_have_text("The other person speaks English.")
+        killed = service.kill("worker-0", "worker-1")
+        await service.has_replaced(killed)
+        await expect(ann.locator("#members")).to_contain_text("what you say waits for them")
+        await type_in(ann, "are you back?")
+        async with page_of(browser, link) as luis:
+            await expect(luis.locator(".card .done").first).to_have_text("ARE YOU BACK?")
+        await expect(ann.locator(".card .done").first).to_have_text("ARE YOU BACK?")

@@ -63,12 +63,15 @@ class Talker:
         return [(member.lang, member.connected) for member in state.members]
 
 
-def yard(slots: int = 8, **config: object) -> tuple[WorkerHarness, Node]:
-    """A worker, and a node that does everything between English, Spanish and French."""
+def yard(slots: int = 8, epoch: int = 1, **config: object) -> tuple[WorkerHarness, Node]:
+    """A worker, and a node that does everything between English, Spanish and French.
+
+    An `epoch` above 1: it has begun anew.
+    """
     host = Host(Config(**config))  # type: ignore[arg-type]
     host.node(3, speech_class("en", "es", "fr"), slots=slots)
     host.publish(SECOND_NS)
-    harness = WorkerHarness(host)
+    harness = WorkerHarness(host, epoch=epoch)
     harness.feed()
     return harness, harness.open_lane(3)
 

@@ -35,7 +35,7 @@ def test_pieces_become_one_job_with_the_final_one() -> None:
         ann.speak(seq, bytes([seq, seq]) * 100, is_final=seq == 2)
     assert sounds(node) == [b"".join(bytes([seq, seq]) * 100 for seq in range(3))]
     assert ann.client.one(JobAccepted).jobs[0].request_id == "u-1"
-    assert h.core._talk.hearing.held_bytes == 0
+    assert h.core._talk.hearing.memory.held_bytes == 0
 
 
 def test_pieces_out_of_order_twice_and_late_are_one_utterance() -> None:
@@ -98,7 +98,7 @@ def test_closing_with_flush_says_what_was_spoken_and_without_drops_it() -> None:
     assert sounds(node) == [b"aaaa"]
     node.end(node.assignment())
     assert [r.request_id for r in ann.results()] == ["u-1"]
-    assert h.core._talk.hearing.held_bytes == 0
+    assert h.core._talk.hearing.memory.held_bytes == 0
     assert h.core._talk.voices.by_session == {}
 
 
@@ -118,7 +118,7 @@ def test_memory_of_a_session_and_of_a_worker_is_bounded_and_others_go_on() -> No
     ben.speak(1, b"", is_final=True)
     assert sounds(node) == [TENTH * 2]
     assert ben.errors() == []
-    assert h.core._talk.hearing.held_bytes == 0
+    assert h.core._talk.hearing.memory.held_bytes == 0
     ann.speak(0, TENTH, "u-2", is_final=True)
     assert len(sounds(node)) == 2
 
@@ -177,7 +177,7 @@ def test_nothing_of_the_sound_is_kept_when_it_is_over(ending: str) -> None:
         ann.client.hang_up()
         h.advance(40)
     assert all(hearing.sound.as_file() == b"" for hearing in hearings() if hearing.is_over)
-    assert h.core._talk.hearing.held_bytes == 0
+    assert h.core._talk.hearing.memory.held_bytes == 0
 
 
 def test_all_jobs_of_an_utterance_are_named_first_and_again_to_who_repeats_it() -> None:

@@ -144,8 +144,12 @@ class RoomMember(msgspec.Struct, omit_defaults=True, frozen=True, gc=False, kw_o
 
 
 class RoomState(Message, tag="room_state", frozen=True, kw_only=True):
-    """Who is in the room now; without members for one who has left it."""
+    """Who is in the room now; without members for one who has left it.
+
+    `awaiting`: the worker has begun anew and others may come back; what is said waits for them.
+    """
 
     session_number: Number = 0
     room: str = ""
     members: list[RoomMember] = []
+    awaiting: bool = False

@@ -62,7 +62,7 @@ from pointsman_workers.operating.parting import PartingDesk
 from pointsman_workers.ordering.serial import SerialDesk
 from pointsman_workers.sharing.sharing import Sharing
 from pointsman_workers.talk.desk import TalkDesk
-from pointsman_workers.talk.nouns import Hearing
+from pointsman_workers.talk.nouns import Hearing, Room
 
 CHORES_NS = 100_000_000
 NO_LANE = "a lane begins with lane_open; nothing else is heard before, or after its end"
@@ -93,7 +93,7 @@ class WorkerCore:
         self._parting = PartingDesk(shard)
         self._explainer = Explainer(shard, placing.refusals)
         self._late_ns = 0  # how long this process has not run in all: the core's time lacks it
-        self._started_ns, self._is_born = -1, False
+        self._is_born = False
         self._chores_at_ns = self._mend_at_ns = self._stop_at_ns = 0
         self._absorb: dict[type, Callable[..., None]] = {
             Received: self._received,
@@ -199,8 +199,8 @@ class WorkerCore:
         shard.fleet.now_ns = shard.now_ns
         shard.fleet.clock_ns = clock_ns
         shard.fleet.sample = None
-        if self._started_ns < 0:
-            self._started_ns = shard.now_ns
+        if shard.started_ns < 0:  # the first step
+            shard.started_ns = shard.now_ns
 
     def _was_late(self, event: LoopWasLate) -> None:
         """This process did not run: its deadlines move by as much."""
@@ -233,7 +233,7 @@ class WorkerCore:
         shard.fleet.paces.tick(shard.now_ns)
         self._lanes.watch.look()
         if not shard.is_settled:
-            self._settling.settle_if_time(shard.now_ns - self._started_ns)
+            self._settling.settle_if_time(shard.now_ns - shard.started_ns)
         may_end = shard.is_stopping and (self._is_drained() or shard.now_ns >= self._stop_at_ns)
         if self._sharing is not None:
             self._sharing.tick()
@@ -384,7 +384,7 @@ class WorkerCore:
             self._sessions.utterances.timed(entry)
         elif isinstance(entry, Pairing):
             self._sessions.pairing.timed(entry)
-        elif isinstance(entry, Hearing):
+        elif isinstance(entry, (Hearing, Room)):
             self._talk.timed(entry)
         elif isinstance(entry, Postponed):
             self._sessions.tokens.timed(entry)

@@ -40,9 +40,9 @@ from pointsman_workers.operating.reasons import ReasonCounts
 from pointsman_workers.placement.fleet import Fleet
 from pointsman_workers.placement.kinds import Kinds
 from pointsman_workers.talk.hooks import Watcher
-from pointsman_workers.talk.nouns import Hearing, Said
+from pointsman_workers.talk.nouns import Hearing, Room, Said
 
-Timed = Job | Session | Lane | Orphan | Pairing | Line | Utterances | Hearing | Postponed
+Timed = Job | Session | Lane | Orphan | Pairing | Line | Utterances | Hearing | Room | Postponed
 ID_POOL_BYTES = 4096
 JOB_ID_LENGTH = 32
 MILLISECOND_NS = 1_000_000
@@ -64,7 +64,7 @@ class Shard:
         memory, jobs = setup.memory, setup.config.jobs
         self.setup = setup
         # As this process began, with the manager's word for what may change while it runs.
-        self.config, self.now_ns = setup.config, 0
+        self.config, self.now_ns, self.started_ns = setup.config, 0, -1
         self._set_times()
         self.worker_index, self.worker_count = setup.worker_index, setup.worker_count
         self.outbox, self.reasons = Outbox(), ReasonCounts()

@@ -21,7 +21,7 @@ from pointsman_workers.desks.jobs import JobDesk
 from pointsman_workers.desks.sessions import SessionDesk
 from pointsman_workers.talk.hearing import HearingDesk
 from pointsman_workers.talk.hooks import Watcher
-from pointsman_workers.talk.nouns import Hearing, Said, Voice
+from pointsman_workers.talk.nouns import Hearing, Room, Said, Voice
 from pointsman_workers.talk.rooms import RoomDesk
 from pointsman_workers.talk.saying import SayingDesk
 from pointsman_workers.talk.telling import TellingDesk, shown
@@ -42,7 +42,7 @@ class TalkDesk(Watcher):
         self.telling = TellingDesk(shard, sessions.delivery)
         self.saying = SayingDesk(shard, jobs, self.voices, self.telling)
         self.hearing = HearingDesk(shard, self.voices, self.saying, self.telling)
-        self.rooms = RoomDesk(shard, self.voices, sessions.new_session_id)
+        self.rooms = RoomDesk(shard, self.voices, self.saying.awaiting, sessions.new_session_id)
         shard.talk = self
 
     def handlers(self) -> dict[type, Callable[..., None]]:
@@ -96,18 +96,24 @@ class TalkDesk(Watcher):
             if other is not session:
                 self.telling.show(other, event)
 
-    def timed(self, hearing: Hearing) -> None:
-        """Somebody may have stopped speaking."""
-        self.hearing.timed(hearing)
+    def timed(self, entry: Hearing | Room) -> None:
+        """Somebody may have stopped speaking, or will not come back any more."""
+        if isinstance(entry, Hearing):
+            self.hearing.timed(entry)
+        else:
+            self.rooms.timed(entry)
 
     def closing(self, session: Session, *, flush: bool) -> None:
         """Its client is done: what it was saying is said, or dropped."""
         voice = self.voices.by_session.get(session)
-        for hearing in [*voice.hearing.values()] if voice is not None else ():
+        if voice is None:
+            return
+        for hearing in [*voice.hearing.values()]:
             if flush:
                 self.hearing.end(hearing)
             else:
                 self.hearing.forget(hearing)
+        self.saying.awaiting.give_up(voice)
 
     # -- sessions -----------------------------------------------------------------------------
 

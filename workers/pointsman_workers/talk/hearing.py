@@ -9,14 +9,10 @@ from pointsman_wire.messages import ErrorInfo, error_info
 from pointsman_wire.talk.talk_messages import AudioChunk, EventName, UiEvent, Utterance
 from pointsman_workers.core.shard import SECOND_NS, Shard
 from pointsman_workers.core.state import Session
-from pointsman_workers.talk.nouns import Hearing, Voice
-from pointsman_workers.talk.saying import RETRY_AFTER_MS, SayingDesk, Turn
-from pointsman_workers.talk.sound import (
-    PIECE_OVERHEAD_BYTES,
-    SoundBounds,
-    SoundBuffer,
-    UnknownSound,
-)
+from pointsman_workers.talk.memory import RETRY_AFTER_MS
+from pointsman_workers.talk.nouns import Hearing, Turn, Voice
+from pointsman_workers.talk.saying import SayingDesk
+from pointsman_workers.talk.sound import SoundBounds, SoundBuffer, UnknownSound
 from pointsman_workers.talk.telling import TellingDesk
 from pointsman_workers.talk.voices import Voices
 
@@ -39,10 +35,8 @@ class HearingDesk:
         talk = shard.config.talk
         self._bounds = SoundBounds(talk.sound_bytes_max, talk.sound_s)
         self._silence_ns = int(talk.silence_s * SECOND_NS)
-        self._session_bytes_max = talk.session_bytes_max
-        self._worker_bytes_max = talk.worker_bytes_max
         self._pieces_max = talk.pieces_per_second_max
-        self.held_bytes = 0  # of all that is being heard
+        self.memory = saying.memory
 
     def chunk(self, session: Session, message: AudioChunk, payload: bytes) -> None:
         """A piece of an utterance came."""
@@ -60,12 +54,13 @@ class HearingDesk:
                 return
         hearing.piece_at_ns = self.shard.now_ns
         sound = hearing.sound
-        if sound.is_new(message.seq) and (full := self._full(voice, len(payload))):
-            self._give_up(hearing, full)
+        if sound.is_new(message.seq) and (full := self.memory.refusal(voice, len(payload))):
+            self.forget(hearing)  # what came of it goes, the others stay
+            self._saying.refuse(voice, message.utterance_id, full)
             return
         before_bytes = sound.held_bytes
         sound.add(message.seq, payload, is_final=message.is_final)
-        self._count(voice, sound.held_bytes - before_bytes)
+        self.memory.count(voice, sound.held_bytes - before_bytes)
         if sound.is_over:
             self.end(hearing)
 
@@ -119,27 +114,6 @@ class HearingDesk:
             return listeners
         return self._saying.too_many(voice, message.utterance_id)
 
-    # -- memory -------------------------------------------------------------------------------
-
-    def _full(self, voice: Voice, piece_bytes: int) -> str:
-        """Whose memory has no room for one more piece; "" if there is room."""
-        more = piece_bytes + PIECE_OVERHEAD_BYTES
-        if voice.sound_bytes + more > self._session_bytes_max:
-            return "the session's"
-        return "this worker's" if self.held_bytes + more > self._worker_bytes_max else ""
-
-    def _count(self, voice: Voice, more_bytes: int) -> None:
-        voice.sound_bytes += more_bytes
-        self.held_bytes += more_bytes
-
-    def _give_up(self, hearing: Hearing, whose: str) -> None:
-        """There is no room for more: what came of the utterance goes, the others stay."""
-        voice = hearing.voice
-        text = f"{whose} memory for sound is full; the utterance was dropped, say it again"
-        error = error_info(Code.QUEUE_FULL, text, retry_after_ms=RETRY_AFTER_MS)
-        self.forget(hearing)
-        self._saying.refuse(voice, hearing.first.utterance_id, error)
-
     # -- the end ------------------------------------------------------------------------------
 
     def timed(self, hearing: Hearing) -> None:
@@ -171,7 +145,7 @@ class HearingDesk:
         hearing.is_over = True
         del voice.hearing[utterance_id]
         voice.end(utterance_id)
-        self._count(voice, -hearing.sound.held_bytes)
+        self.memory.count(voice, -hearing.sound.held_bytes)
         hearing.sound.clear()
 
     def _tell(self, hearing: Hearing, name: EventName) -> None:

@@ -27,6 +27,7 @@ class Room(msgspec.Struct, eq=False, kw_only=True):
 
     key: tuple[str, str]  # tenant, name
     members: "dict[Session, Voice]" = {}
+    filed_ns: int = 0
 
 
 class Voice(msgspec.Struct, eq=False, kw_only=True):
@@ -39,6 +40,7 @@ class Voice(msgspec.Struct, eq=False, kw_only=True):
     # Those that have ended, newest last: what comes late of them is dropped.
     ended: "dict[str, Ending]" = {}
     said: "dict[Key, Said]" = {}  # jobs that have not been told
+    awaiting: "dict[str, Turn]" = {}  # utterances that wait for somebody to hear them, by id
     sound_bytes: int = 0
     window_at_ns: int = 0  # the second in which pieces are counted
     piece_count: int = 0
@@ -54,6 +56,18 @@ class Voice(msgspec.Struct, eq=False, kw_only=True):
             if len(self.ended) > ENDED_KEPT_MAX:
                 del self.ended[next(iter(self.ended))]
         return ending
+
+
+class Turn(msgspec.Struct, frozen=True, kw_only=True):
+    """An utterance that becomes jobs: its text, or its sound as a WAV file."""
+
+    voice: Voice
+    wanted: Utterance
+    sound: bytes = b""
+    began_ns: int
+
+    def __repr__(self) -> str:
+        return f"Turn({self.wanted.utterance_id!r}, {len(self.sound)} bytes of sound)"
 
 
 class Hearing(msgspec.Struct, eq=False, kw_only=True):
@@ -76,6 +90,7 @@ class Said(msgspec.Struct, eq=False, kw_only=True):
     lang: str
     began_ns: int
     listeners: tuple[Session, ...] = ()
+    words: str = ""  # what was typed, for those who listen
     # Told already, of its present attempt.
     is_accepted: bool = False
     is_heard: bool = False

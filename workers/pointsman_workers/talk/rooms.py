@@ -14,6 +14,7 @@ from pointsman_wire.shards import shard_of
 from pointsman_wire.talk.talk_messages import RoomJoin, RoomMember, RoomState
 from pointsman_workers.core.shard import Shard
 from pointsman_workers.core.state import Session
+from pointsman_workers.talk.awaiting import AwaitingDesk
 from pointsman_workers.talk.nouns import Room, Voice
 from pointsman_workers.talk.voices import Voices
 
@@ -24,9 +25,16 @@ class RoomDesk:
     `session_id_for` makes a session id that falls on a worker.
     """
 
-    def __init__(self, shard: Shard, voices: Voices, session_id_for: Callable[[int], str]) -> None:
+    def __init__(
+        self,
+        shard: Shard,
+        voices: Voices,
+        awaiting: AwaitingDesk,
+        session_id_for: Callable[[int], str],
+    ) -> None:
         self.shard = shard
         self._voices = voices
+        self._awaiting = awaiting
         self._session_id_for = session_id_for
         self._members_max = shard.config.talk.room_members_max
         self._rooms_max = shard.config.talk.rooms_max
@@ -64,6 +72,15 @@ class RoomDesk:
         voice.room, voice.lang, voice.name = room, lang, message.name
         room.members[session] = voice
         self.tell(room)
+        if self._awaiting.is_open(room):
+            self.shard.file(room, self._awaiting.until_ns)
+        self._awaiting.look(room)
+
+    def timed(self, room: Room) -> None:
+        """Who has not come back by now will not."""
+        if self.rooms.get(room.key) is room:
+            self._awaiting.look(room)
+            self.tell(room)
 
     def _send_away(self, session: Session, message: RoomJoin, owner: int) -> None:
         if session.peer is not None:
@@ -86,6 +103,7 @@ class RoomDesk:
         room = voice.room
         if room is None:
             return
+        self._awaiting.give_up(voice)
         voice.room, voice.lang, voice.name = None, "", ""
         del room.members[voice.session]
         if room.members:
@@ -113,7 +131,13 @@ class RoomDesk:
             )
             for session, voice in room.members.items()
         ]
+        is_awaited = self._awaiting.is_open(room)
         for session in room.members:
             if session.peer is not None:
-                state = RoomState(session_number=session.number, room=room.key[1], members=members)
+                state = RoomState(
+                    session_number=session.number,
+                    room=room.key[1],
+                    members=members,
+                    awaiting=is_awaited,
+                )
                 self.shard.outbox.send(session.peer.connection, state)

@@ -5,7 +5,6 @@ usual durability is.  A session whose client is away says what it has spoken so 
 its results wait for the client to come back.
 """
 
-import msgspec
 from msgspec.structs import replace
 
 from pointsman_shm.rules.languages import AUTO
@@ -18,29 +17,18 @@ from pointsman_workers.core.lifecycle import JobState
 from pointsman_workers.core.shard import Shard
 from pointsman_workers.core.state import Job, Key, Peer, Session
 from pointsman_workers.desks.jobs import JobDesk
-from pointsman_workers.talk.nouns import Said, Voice
+from pointsman_workers.talk.awaiting import AwaitingDesk
+from pointsman_workers.talk.memory import RETRY_AFTER_MS, SoundMemory
+from pointsman_workers.talk.nouns import Said, Turn, Voice
 from pointsman_workers.talk.plans import Leg, directed, is_two_way, legs_of
 from pointsman_workers.talk.sound import UnknownSound, sound_file
-from pointsman_workers.talk.telling import TellingDesk
+from pointsman_workers.talk.telling import TellingDesk, shown
 from pointsman_workers.talk.voices import Voices
 
 TEXT_TYPE = "text/plain; charset=utf-8"
 WAV_TYPE = "audio/wav"
 NOBODY = Connection(-1)
 ASR_SUFFIX = ":asr"
-RETRY_AFTER_MS = 1_000
-
-
-class Turn(msgspec.Struct, frozen=True, kw_only=True):
-    """An utterance that becomes jobs: its text, or its sound as a WAV file."""
-
-    voice: Voice
-    wanted: Utterance
-    sound: bytes = b""
-    began_ns: int
-
-    def __repr__(self) -> str:
-        return f"Turn({self.wanted.utterance_id!r}, {len(self.sound)} bytes of sound)"
 
 
 class SayingDesk:
@@ -52,6 +40,8 @@ class SayingDesk:
         self._voices = voices
         self._telling = telling
         self._open_max = shard.config.talk.utterances_open_max
+        self.memory = SoundMemory(shard.config.talk)
+        self.awaiting = AwaitingDesk(shard, self.memory, say=self.say, refuse=self.refuse)
 
     def utterance(self, session: Session, message: Utterance, payload: bytes) -> None:
         """Somebody says something whole."""
@@ -79,9 +69,9 @@ class SayingDesk:
 
     def too_many(self, voice: Voice, utterance_id: str) -> ErrorInfo | None:
         """Is a session at work on as many utterances as it may, this one not among them?"""
-        if len(voice.said) + len(voice.hearing) < self._open_max:
+        if len(voice.said) + len(voice.hearing) + len(voice.awaiting) < self._open_max:
             return None
-        if self.is_known(voice.session, utterance_id):
+        if self.is_known(voice.session, utterance_id) or utterance_id in voice.awaiting:
             return None
         if any(said.utterance_id == utterance_id for said in voice.said.values()):
             return None
@@ -98,6 +88,9 @@ class SayingDesk:
         listeners = self._voices.listeners(voice, wanted.to)
         if isinstance(listeners, ErrorInfo):
             self.refuse(voice, wanted.utterance_id, listeners)
+            return
+        if not listeners and self.awaiting.is_for_others(voice, wanted):
+            self.awaiting.keep(turn)
             return
         line = voice.session.utterances
         if wanted.utterance_index is None and line is not None:
@@ -169,20 +162,8 @@ class SayingDesk:
         self.say(Turn(voice=said.voice, wanted=wanted, began_ns=said.began_ns))
 
     def _submit(self, turn: Turn, leg: Leg, then: Utterance | None = None) -> None:
-        voice, wanted, sound = turn.voice, turn.wanted, turn.sound
-        session = voice.session
-        key = _key(session, leg.request_id)
-        known = self.shard.window.find(key)
-        if key not in self.shard.talks and (known is None or known.is_open):
-            said = Said(
-                voice=voice,
-                utterance_id=wanted.utterance_id,
-                lang=leg.tgt,
-                began_ns=turn.began_ns,
-                listeners=leg.listeners,
-                then=then,
-            )
-            self.shard.talks[key] = voice.said[key] = said
+        self._follow(turn, leg, then)
+        session, wanted, sound = turn.voice.session, turn.wanted, turn.sound
         submit = Submit(
             session_number=session.number,
             request_id=leg.request_id,
@@ -199,6 +180,26 @@ class SayingDesk:
             trace_id=wanted.trace_id,
         )
         self._jobs.create_job(peer_of(session), submit, sound or wanted.text.encode())
+
+    def _follow(self, turn: Turn, leg: Leg, then: Utterance | None) -> None:
+        """Have it told what becomes of the job, unless that is or has been told already."""
+        voice, wanted = turn.voice, turn.wanted
+        key = _key(voice.session, leg.request_id)
+        known = self.shard.window.find(key)
+        if key in self.shard.talks or not (known is None or known.is_open):
+            return
+        said = Said(
+            voice=voice,
+            utterance_id=wanted.utterance_id,
+            lang=leg.tgt,
+            began_ns=turn.began_ns,
+            listeners=leg.listeners,
+            words="" if turn.sound else shown(wanted.text),
+            then=then,
+        )
+        self.shard.talks[key] = voice.said[key] = said
+        if said.words:
+            self._telling.typed(said, leg.src)
 
     def refuse(self, voice: Voice, utterance_id: str, error: ErrorInfo) -> None:
         """Answer an utterance that gets no job."""

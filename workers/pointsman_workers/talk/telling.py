@@ -34,6 +34,18 @@ class TellingDesk:
         """Tell a step of a job to who speaks and who hears it."""
         self._of(said, job.key[2], event)
 
+    def typed(self, said: Said, lang: str) -> None:
+        """Tell those who listen what was typed; who typed it knows."""
+        event = UiEvent(
+            utterance_id=said.utterance_id,
+            event="INPUT_ENDED",
+            speaker=said.voice.session.session_id,
+            lang=lang,
+            text=said.words,
+        )
+        for listener in said.listeners:
+            self.show(listener, event)
+
     def failed(self, said: Said, request_id: str, error: ErrorInfo) -> None:
         """Tell that a job of an utterance came to nothing."""
         self._of(said, request_id, UiEvent(event="ERROR", lang=said.lang, error=error))
@@ -70,9 +82,9 @@ class TellingDesk:
             return
         for listener in said.listeners:
             if not listener.is_closed:
-                self._give(listener, said.voice.session, job)
+                self._give(listener, said, job)
 
-    def _give(self, listener: Session, speaker: Session, job: Job) -> None:
+    def _give(self, listener: Session, said: Said, job: Job) -> None:
         if self._has_enough(listener, job):
             listener.forgotten += 1
             return
@@ -82,7 +94,8 @@ class TellingDesk:
             session_number=listener.number,
             number=listener.next_result,
             utterance_index=None,
-            speaker=speaker.session_id,
+            speaker=said.voice.session.session_id,
+            meta={**(job.result.meta or {}), "said": said.words} if said.words else job.result.meta,
         )
         listener.next_result += 1
         copy = Job(

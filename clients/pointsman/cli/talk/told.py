@@ -132,7 +132,8 @@ def _room(state: RoomState) -> str:
         f"{member.name or member.session} ({member.lang}{'' if member.connected else ', away'})"
         for member in state.members
     ]
-    return f"in the room {state.room}: {', '.join(who)}"
+    awaited = "; what you say waits for who is not back yet" if state.awaiting else ""
+    return f"in the room {state.room}: {', '.join(who)}{awaited}"
 
 
 def _missing(missing: MissingResult) -> str:

@@ -134,14 +134,14 @@ function begin(shown, isSound) {
   keep(utterance_id, travel);
   const services = languages.services(isSound, aloud.checked, tgt);
   // In a room the others decide what it is translated into.
-  const target = room.others.length ? {} : { tgt_lang: tgt };
+  const target = room.isShared ? {} : { tgt_lang: tgt };
   return { travel, fields: { utterance_id, src_lang: src, ...target, services, explain: true } };
 }
 
 /** @param {Travel} travel @param {Promise<Result>} promise */
 async function follow(travel, promise) {
   try {
-    travel.ended(await promise, aloud.checked && !room.others.length);
+    travel.ended(await promise, aloud.checked && !room.isShared);
   } catch (error) {
     if (!(error instanceof PointsmanError)) throw error;
     travel.failed(error);

@@ -20,6 +20,8 @@ export class Room {
   name = "";
   /** @type {RoomMember[]} */
   others = [];
+  /** The service has begun anew, and what is said waits for who is not back yet. */
+  #isAwaiting = false;
   #session;
   #languages;
   #part;
@@ -49,6 +51,11 @@ export class Room {
     this.#show([]);
   }
 
+  /** Is what is said here for somebody else? */
+  get isShared() {
+    return this.others.length > 0 || this.#isAwaiting;
+  }
+
   #lang = "";
 
   /** Tell the service which language is ours, when it is another one. */
@@ -70,7 +77,7 @@ export class Room {
     this.#part.invite.focus();
   }
 
-  /** @param {{message: {members?: RoomMember[]}, error: Error | null}} told */
+  /** @param {{message: {members?: RoomMember[], awaiting?: boolean}, error: Error | null}} told */
   #told({ message, error }) {
     if (error) {
       this.name = "";
@@ -78,11 +85,12 @@ export class Room {
       this.#part.members.textContent = `The room cannot be entered: ${error.message}`;
       return;
     }
-    if (this.name) this.#show(message.members ?? []);
+    if (this.name) this.#show(message.members ?? [], message.awaiting);
   }
 
-  /** @param {RoomMember[]} members */
-  #show(members) {
+  /** @param {RoomMember[]} members @param {boolean} isAwaiting */
+  #show(members, isAwaiting = false) {
+    this.#isAwaiting = isAwaiting;
     const us = this.#session.welcome?.session_id;
     this.others = members.filter((member) => member.session !== us);
     this.#part.room.hidden = !this.name;
@@ -91,8 +99,13 @@ export class Room {
       const away = connected === false ? " (away for the moment)" : "";
       return `The other person speaks ${nameOf(lang ?? "")}${away}.`;
     });
-    const alone = this.name ? "Nobody else is here yet. Send the link to somebody, or open it in another tab." : "";
-    this.#part.members.textContent = words.join(" ") || alone;
+    this.#part.members.textContent = words.join(" ") || this.#alone();
+  }
+
+  #alone() {
+    if (!this.name) return "";
+    if (this.#isAwaiting) return "Nobody else is back yet; what you say waits for them.";
+    return "Nobody else is here yet. Send the link to somebody, or open it in another tab.";
   }
 
   async #copy() {

@@ -97,6 +97,7 @@ export class Travel {
   event({ event, text, node_id, pool }) {
     const where = `${node_id ?? ""}${pool ? `, pool ${short(pool)}` : ""}`;
     if (event === "ASR_PARTIAL" || event === "ASR_FINAL") this.heard(text ?? "");
+    if (event === "INPUT_ENDED" && text) this.heard(text); // somebody else has typed it
     if (event === "NMT_DONE") this.translated(text ?? "");
     /** @type {Record<string, string>} */
     const words = {
@@ -152,9 +153,9 @@ export class Travel {
    */
   ended(result, isAloud) {
     const { message, payload } = result;
-    const meta = /** @type {{heard?: string, translation?: string}} */ (message.meta ?? {});
+    const meta = /** @type {{heard?: string, said?: string, translation?: string}} */ (message.meta ?? {});
     const isSound = (message.content_type ?? "").startsWith("audio/");
-    if (meta.heard) this.heard(meta.heard);
+    this.heard(meta.heard ?? meta.said ?? "");
     if (meta.translation || !isSound) this.translated(meta.translation ?? result.text());
     this.step("end", placementWords(message));
     this.#stop();
