@@ -4,7 +4,8 @@ Each heartbeat costs the manager some 50 µs, and in a large fleet they are most
 On a machine that gives it less than that, answers come late, nodes take it for silent and register
 anew, and that costs more than their heartbeats did.  So a manager whose loop is late says so in its
 answers: the interval doubles, and again while it stays late, and comes down step by step when it
-has been in time for longer.  How soon a silent node is missed follows from its own interval.
+has been in time for longer.  How soon a silent node is missed follows from its own interval: so
+one pause alone, which the machine may have made, is no reason; late is who is late twice running.
 """
 
 NANOSECONDS = 1_000_000_000
@@ -23,6 +24,7 @@ class Relief:
         self._step = 0
         self._changed_at_ns = 0
         self._late_at_ns = 0
+        self._is_late = False
 
     @property
     def factor(self) -> int:
@@ -31,9 +33,11 @@ class Relief:
 
     def observe(self, clock_ns: int, lag_ns: int) -> None:
         """Take one measurement."""
-        if lag_ns >= LATE_NS:
+        was_late, self._is_late = self._is_late, lag_ns >= LATE_NS
+        if self._is_late:
             self._late_at_ns = clock_ns
-            if self._step == 0 or clock_ns - self._changed_at_ns >= RISE_NS << self._step:
+            is_rise_over = clock_ns - self._changed_at_ns >= RISE_NS << self._step
+            if was_late and (self._step == 0 or is_rise_over):
                 self._move(clock_ns, min(STEPS_MAX, self._step + 1))
             return
         calm_since_ns = max(self._late_at_ns, self._changed_at_ns)
