@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import ExitStack
 from functools import partial
 from itertools import count
@@ -43,6 +43,7 @@ PATIENCE_S = 60.0
 HEALTHY_AFTER_S = 10.5
 # What looking costs: a promise is called missed only beyond it.
 LOOKING_S = 0.1
+WINDOW_S = 1.0  # in which the other shard is looked at, calm or from a kill on
 NODES = ("node-0", "node-1")
 
 
@@ -84,7 +85,9 @@ class Room:
         self.numbers = count()
         self.answered: list[float] = []
         self.came_back: list[float] = []
-        self.others: list[float] = []
+        # Of the other shard: before a worker is killed, and from then on.
+        self.calm: list[float] = []
+        self.struck: list[float] = []
         for name in NODES:
             self.start_node(name)
 
@@ -139,27 +142,37 @@ async def shard_answers(room: Room, plan: Plan) -> list[float]:
     for _ in range(plan.rounds):
         # A death soon after another one is answered later: the supervisor backs off.
         await asyncio.sleep(HEALTHY_AFTER_S)
-        usual = sorted([await paced(room) for _ in range(100)])
-        jobs = [asyncio.create_task(room.submit(0, 0.3)) for _ in range(8)]
+        room.calm += await paced(room)
+        jobs = [room.submit(0, 0.3) for _ in range(8)]
+        coming_back = asyncio.create_task(together(jobs))
         await asyncio.sleep(0.1)
         began_s = monotonic()
         killed = room.service.kill("worker-0")
         answering = asyncio.create_task(answers(room, 0))
-        during = [await paced(room)]
-        while not answering.done():
-            during.append(await paced(room))
-        room.answered.append(answering.result())
-        await asyncio.gather(*jobs)
-        room.came_back.append(monotonic() - began_s)
-        room.others.append(sorted(during)[-1 - len(during) // 100] / usual[-3])
+        room.struck += await paced(room)
+        room.answered.append(await answering)
+        room.came_back.append(await coming_back - began_s)
         await room.service.has_replaced(killed)
     return room.answered
 
 
-async def paced(room: Room) -> float:
-    """A job of the other shard, at a pace that leaves the machine to who comes back."""
-    await asyncio.sleep(PROBE_S)
-    return await room.submit(1)
+async def together(jobs: Sequence[Coroutine[None, None, float]]) -> float:
+    """Wait for all jobs; return when the last one had ended."""
+    await asyncio.gather(*jobs)
+    return monotonic()
+
+
+async def paced(room: Room) -> list[float]:
+    """Jobs of the other shard for a while, at a pace that leaves the machine to who comes back.
+
+    Returns the seconds that each took.
+    """
+    taken = []
+    until_s = monotonic() + WINDOW_S
+    while monotonic() < until_s:
+        await asyncio.sleep(PROBE_S)
+        taken.append(await room.submit(1))
+    return taken
 
 
 async def jobs_come_back(room: Room, plan: Plan) -> list[float]:
@@ -168,8 +181,13 @@ async def jobs_come_back(room: Room, plan: Plan) -> list[float]:
 
 
 async def others_meanwhile(room: Room, plan: Plan) -> list[float]:
-    """p99 of the other shard during it, as a multiple of that before."""
-    return room.others
+    """p99 of the other shard in the seconds that begin with a kill, by that of calm seconds."""
+    return [p99_of(room.struck) / p99_of(room.calm)]
+
+
+def p99_of(values: Sequence[float]) -> float:
+    """Return the p99 of some hundred values."""
+    return sorted(values)[len(values) * 99 // 100]
 
 
 async def manager_away(room: Room, plan: Plan) -> list[float]:

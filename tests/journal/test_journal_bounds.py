@@ -3,9 +3,12 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from journal.journal_samples import accepted, shard_in, until
 
 from pointsman_shm.config import JournalConfig
+from pointsman_workers.journal.segment_files import PIECE_BYTES, read_written
 
 MIB = 1 << 20
 BODY = b"b" * 60_000
@@ -30,3 +33,20 @@ async def test_above_its_bound_a_journal_gets_no_more_room_until_segments_are_dr
         shard.drop(shard.store.state().segment)
         await until(lambda: shard.store._ahead.room is not None, "there is room again")
         assert shard.store.state().held_bytes == MIB
+
+
+ZEROS = st.sampled_from([1, 1000, PIECE_BYTES - 1, PIECE_BYTES, 2 * PIECE_BYTES]).map(bytes)
+STRETCHES = st.lists(st.one_of(ZEROS, st.binary(min_size=1, max_size=50)), max_size=6)
+
+
+@given(stretches=STRETCHES)
+def test_a_file_is_read_up_to_its_last_byte_that_says_something(
+    tmp_path_factory: pytest.TempPathFactory, stretches: list[bytes]
+) -> None:
+    """Whatever zeros are within it stay; those behind are read no further than their piece."""
+    whole = b"".join(stretches)
+    path = tmp_path_factory.mktemp("segment") / "0000000001.segment"
+    path.write_bytes(whole)
+    found, written = read_written(path), whole.rstrip(b"\0")
+    assert whole.startswith(found)
+    assert len(written) <= len(found) <= -(-len(written) // PIECE_BYTES) * PIECE_BYTES

@@ -9,6 +9,7 @@ Whatever touches the disk goes through `Disk`, so that a test can let it fail.
 import errno
 import os
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -26,6 +27,9 @@ SUFFIX = ".segment"
 NEXT_NAME = "next" + SUFFIX
 SEGMENT_BYTES_MIN = 256 * 1024
 NO_ROOM = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
+# Files are read in such pieces: what was allocated and never written costs little.
+PIECE_BYTES = 256 * 1024
+_ZEROS = bytes(PIECE_BYTES)
 _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
 _WRITE = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
 
@@ -77,19 +81,36 @@ def find_segments(directory: Path) -> list[SegmentFile]:
     found = []
     for path in directory.glob("*" + SUFFIX):
         if path.stem.isascii() and path.stem.isdecimal():
-            head = read_file(path, HEADER_BYTES)
-            found.append(SegmentFile(int(path.stem), str(path), head, _loader(path)))
+            head = read_head(path)
+            found.append(SegmentFile(int(path.stem), str(path), head, partial(read_written, path)))
     return sorted(found, key=lambda file: file.number)
 
 
-def _loader(path: Path) -> Callable[[], bytes]:
-    return lambda: read_file(path, -1)
-
-
-def read_file(path: Path, size: int) -> bytes:
-    """Return the first bytes of a file, or all of them for -1."""
+def read_head(path: Path) -> bytes:
+    """Return the bytes of a file that may be a header."""
     with open(os.open(path, _READ), "rb") as file:
-        return file.read(size)
+        return file.read(HEADER_BYTES)
+
+
+def read_written(path: Path) -> bytes:
+    """Return a file up to its last byte that is not 0, or some more.
+
+    A segment whose writer was killed is as long as what was allocated, which is mostly zeros: to
+    read it at one go and to look for its end byte by byte took longer than all else of a start.
+    """
+    written = bytearray()
+    piece, zeros = bytearray(PIECE_BYTES), 0
+    with open(os.open(path, _READ), "rb", buffering=0) as file:
+        while size := file.readinto(piece):
+            found = piece if size == PIECE_BYTES else piece[:size]
+            if found == _ZEROS[:size]:
+                zeros += size
+                continue
+            if zeros:
+                written += bytes(zeros)
+                zeros = 0
+            written += found
+    return bytes(written)
 
 
 def take_room(directory: Path, size: int, disk: Disk) -> Room:

@@ -15,6 +15,7 @@ from pointsman_shm.units.process_options import (
     process_parser,
 )
 from pointsman_shm.units.under_systemd import Listeners, Unit, handed_listeners, unit_of
+from pointsman_workers.shell.settling_in import settle_garbage_collector
 
 
 class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,6 +78,7 @@ def read_index(given: argparse.Namespace) -> int:
 
     Everything that changes while the service runs is read after that; the program has been read.
     """
+    settle_garbage_collector()
     if given.ready_fd >= 0:
         os.write(given.ready_fd, b"at hand\n")
     with open(given.spare_fd, encoding="ascii") as orders:

@@ -14,7 +14,6 @@ import socket
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from functools import partial
-from importlib.metadata import version
 from time import monotonic_ns
 from typing import Any
 
@@ -90,7 +89,7 @@ from pointsman_workers.shell.pressure import PressureGauge, memory_share_bytes
 from pointsman_workers.shell.pulse import Pulse, scheduling_observer
 from pointsman_workers.shell.secure.entrance import Entrance
 from pointsman_workers.shell.secure.wiring import open_entrance
-from pointsman_workers.shell.settling_in import START_ERRORS, settle_garbage_collector
+from pointsman_workers.shell.settling_in import START_ERRORS, VERSION, settle_garbage_collector
 from pointsman_workers.shell.sharing.outgoing import Sender
 from pointsman_workers.shell.sharing.wiring import SHARED_COMMANDS, SharedShell
 from pointsman_workers.shell.status import StatusDesk
@@ -206,7 +205,7 @@ class WorkerProcess:
             ticket_key=ticket_key_for(read_ticket_key(options.paths), memory.catalog.identity),
             address=address,
             sharing=self._shared.core_settings(),
-            server_version=version("pointsman"),
+            server_version=VERSION,
             entropy=os.urandom,
             stopwatch=monotonic_ns,
         )
