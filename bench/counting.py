@@ -1,7 +1,8 @@
-"""Instructions and calls of the system for one job of a worker, at 1 to 512 in flight.
+"""Instructions and calls of the system for one job of a worker, and for a node's heartbeat.
 
-Instructions are callgrind's count of what the worker does for a job, all but the event loop and
-the kernel (`turns.py`); with one seed they are the same in every run, whatever else the machine
+Instructions are callgrind's count of what the worker does for a job at 1 to 512 in flight, and
+the manager for a heartbeat, all but the event loop and the kernel (`turns.py`, `beats.py`); with
+one seed they are the same in every run, whatever else the machine
 does.  They need a CPython with symbols.  Calls are counted by strace, of a real worker under load
 (not with --quick), beside those of the floor, which gathers frames in the same way.
 """
@@ -11,6 +12,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,35 +22,34 @@ from _load.systems import floor, pointsman
 from _shared.report import Options, Row, report, run
 
 JOBS = {1: 200, 8: 320, 64: 640, 512: 1_024}
+# Nodes that beat once a second, and for how long.
+BEATING_NODES = 1_000
+BEAT_S = 1
 BENCH = Path(__file__).resolve().parent
 
 
-def count_instructions() -> dict[int, float]:
-    """Return the instructions for each job, by depth.  Ends the process when callgrind cannot."""
-    wanted = [f"{depth}={jobs}" for depth, jobs in JOBS.items()]
+def count_instructions(module: str, wanted: Sequence[str]) -> list[int]:
+    """Return the instructions of each part that a module plays; ends the process without."""
     with TemporaryDirectory() as directory:
         out = Path(directory) / "out"
         options = ["--toggle-collect=_operator_call", "--dump-before=_operator_length_hint"]
         command = ["valgrind", "--tool=callgrind", *options, f"--callgrind-out-file={out}"]
-        command += [sys.executable, "-m", "_counting.turns", *wanted]
+        command += [sys.executable, "-m", module, *wanted]
         path = os.pathsep.join(filter(None, (str(BENCH), os.environ.get("PYTHONPATH", ""))))
         environment = {**os.environ, "PYTHONPATH": path, "PYTHONHASHSEED": "0"}
         ended = subprocess.run(
             command, cwd=BENCH, env=environment, capture_output=True, text=True, check=False
         )
-        # One part ends before what is measured at a depth, and the next one after it.
-        parts = [Path(f"{out}.{2 * number}") for number in range(1, 1 + len(JOBS))]
-        if ended.returncode or not all(part.exists() for part in parts):
+        # One dump ends before what is measured of a part, and the next one after it.
+        dumps = [Path(f"{out}.{2 * number}") for number in range(1, 1 + len(wanted))]
+        if ended.returncode or not all(dump.exists() for dump in dumps):
             sys.exit(f"callgrind counted nothing:\n{ended.stderr[-2000:]}")
-        return {
-            depth: _total(part) / jobs
-            for part, (depth, jobs) in zip(parts, JOBS.items(), strict=True)
-        }
+        return [_total(dump) for dump in dumps]
 
 
-def _total(part: Path) -> int:
-    found = re.search(r"^(?:summary|totals): (\d+)", part.read_text(encoding="ascii"), re.MULTILINE)
-    assert found is not None, part
+def _total(dump: Path) -> int:
+    found = re.search(r"^(?:summary|totals): (\d+)", dump.read_text(encoding="ascii"), re.MULTILINE)
+    assert found is not None, dump
     return int(found[1])
 
 
@@ -72,11 +73,14 @@ def main(options: Options) -> None:
         print(f"counts nothing without {', '.join(missing)}")
         return
     rows: list[Row] = [] if options.is_quick else count_calls()
-    instructions = count_instructions()
-    for depth, count in instructions.items():
-        rows.append({"system": "pointsman core", "depth": depth, "instructions": count})
+    counts = count_instructions("_counting.turns", [f"{depth}={n}" for depth, n in JOBS.items()])
+    for (depth, jobs), count in zip(JOBS.items(), counts, strict=True):
+        rows.append({"system": "pointsman core", "depth": depth, "instructions": count / jobs})
+    [count] = count_instructions("_counting.beats", [f"{BEATING_NODES}={BEAT_S}"])
+    beat: Row = {"system": "manager core", "nodes": BEATING_NODES}
+    rows.append(beat | {"instructions": count / (BEATING_NODES * BEAT_S)})
     report("counting", rows, options)
 
 
 if __name__ == "__main__":
-    run("Instructions and calls of the system for one job.", main)
+    run("Instructions and calls of the system for one job, and for a heartbeat.", main)

@@ -60,7 +60,7 @@ class Fleet:
         self._catalog = bytearray(self._layout.size)
         self._rows = bytearray(NodeRows.size(node_count))
         self._ledger = bytearray(Ledger.size(max_nodes=node_count, worker_count=1))
-        self._core = ManagerCore(self._setup())
+        self.core = ManagerCore(self._setup())
 
     def _setup(self) -> ManagerSetup:
         count = self.node_count
@@ -100,12 +100,12 @@ class Fleet:
         for start in range(0, self.node_count, NODES_PER_TURN):
             numbers = range(start, min(start + NODES_PER_TURN, self.node_count))
             dialled = [Accepted(_control(n), Preamble(Role.CONTROL, None)) for n in numbers]
-            self._core.step(self.now_ns, dialled)
+            self.core.step(self.now_ns, dialled)
             self._say_all(
                 [(n, [self._declaration(n, 4), LanesReady(), Heartbeat()]) for n in numbers]
             )
             self._publish()
-        while self._core.state.dirty:
+        while self.core.state.dirty:
             self._publish()
 
     def change_one(self, number: int, slots: int) -> tuple[int, int]:
@@ -121,20 +121,20 @@ class Fleet:
 
     def offer(self, config: Config) -> None:
         """Offer another configuration, which the core puts in force in the turns that follow."""
-        self._core.step(self.now_ns, [ConfigOffered(1, "bench", config)])
+        self.core.step(self.now_ns, [ConfigOffered(1, "bench", config)])
         assert self.is_rebuilding, "there was nothing to be rebuilt"
 
     @property
     def is_rebuilding(self) -> bool:
         """Is a configuration offered that is not in force yet?"""
-        return self._core.state.rebuild is not None
+        return self.core.state.rebuild is not None
 
     def beat(self, numbers: Sequence[int]) -> int:
         """Let these nodes beat in one turn, a millisecond later; return its nanoseconds."""
         self.now_ns += MILLISECOND_NS
         beats = [Received(_control(n), [(Heartbeat(cpu_percent=10.0), b"")]) for n in numbers]
         began_ns = thread_time_ns()
-        self._core.step(self.now_ns, beats)
+        self.core.step(self.now_ns, beats)
         return thread_time_ns() - began_ns
 
     def _declaration(self, number: int, slots: int) -> Register:
@@ -156,7 +156,7 @@ class Fleet:
             for number, messages in said
         ]
         began_ns = thread_time_ns()
-        commands = self._core.step(self.now_ns, events)
+        commands = self.core.step(self.now_ns, events)
         self.event_turns_ns.append(thread_time_ns() - began_ns)
         self._keep_keys(commands)
 
@@ -165,7 +165,7 @@ class Fleet:
         records = [command.number for command in commands if isinstance(command, Record)]
         if not records:
             return
-        for command in self._core.step(self.now_ns, [Recorded(records[-1])]):
+        for command in self.core.step(self.now_ns, [Recorded(records[-1])]):
             message = command.message if isinstance(command, Send) else None
             if isinstance(command, Send) and isinstance(message, Registered) and message.key:
                 self._keys[command.connection - 1] = message.key
@@ -174,7 +174,7 @@ class Fleet:
         """Let the time pass after which the core may publish again."""
         self.now_ns += PUBLISH_NS
         began_ns = thread_time_ns()
-        commands = self._core.step(self.now_ns, ())
+        commands = self.core.step(self.now_ns, ())
         self.publish_turns_ns.append(thread_time_ns() - began_ns)
         self._keep_keys(commands)
 

@@ -68,6 +68,10 @@ def _hear(state: ManagementState, connection: Connection, frames: Sequence[Frame
     for at, (message, _payload) in enumerate(frames):
         if peer.is_ended:
             return
+        handler = NODE_HANDLERS.get(type(message))
+        if handler is not None and peer.node is not None and state.now_ns < peer.look_at_ns:
+            handler(state, connection, peer.node, message)
+            continue
         if isinstance(message, Register) and not state.lobby.may_enter():
             _let_wait(state, connection, frames[at:])
             return

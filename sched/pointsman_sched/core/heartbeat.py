@@ -2,17 +2,21 @@
 
 Nothing is published for a heartbeat as such; the load and heartbeat words are plain stores.  Only
 what *differs* is a change: a list of services that equals the old one is none.
+
+Thousands come in a second, and they are most of what an idle service does.  So what holds for all
+of a turn was worked out when it began, and the ordinary heartbeat of a node that is well makes few
+calls: what is rare has functions of its own.
 """
 
 from pointsman_sched.core.fleet.class_interner import ClassesFull
 from pointsman_sched.core.fleet.health import Verb
+from pointsman_sched.core.fleet.intervals import STEPS
 from pointsman_sched.core.fleet.node import Node
 from pointsman_sched.core.joining.declaration import check_class_size, check_services, with_services
 from pointsman_sched.core.joining.identities import Refusal
 from pointsman_sched.core.lifecycle import change, settle_if_able
 from pointsman_sched.core.state import ManagementState
 from pointsman_shm.memory.rows import PERCENT_UNKNOWN, NodeState, RowFlag, pack_load
-from pointsman_shm.memory.stats_names import Counter
 from pointsman_shm.rules.load import foreign_load
 from pointsman_wire.control_messages import Heartbeat, HeartbeatAck, LanesReady, Service
 from pointsman_wire.errors import Code
@@ -22,6 +26,8 @@ OUT_OF_RANGE = -1
 # As plain numbers: the operators of enum flags cost microseconds, at every heartbeat.
 PAUSED = int(RowFlag.PAUSED)
 OVERLOADED = int(RowFlag.OVERLOADED)
+READY = NodeState.READY
+DRAINING = NodeState.DRAINING
 STEADY_FLAGS = ~(PAUSED | OVERLOADED)
 STATE_NAMES = {state: state.name.lower() for state in NodeState}
 
@@ -30,19 +36,24 @@ def take_heartbeat(
     state: ManagementState, connection: Connection, node: Node, message: Heartbeat
 ) -> None:
     """Judge a heartbeat, show what it says, and answer it."""
-    state.stats.add(Counter.HEARTBEATS)
-    hear(state, node)
-    is_bad = False
+    state.heartbeat_count += 1
+    node.heard_at_ns = state.clock_ns
+    if node.is_silent or not node.is_proven:
+        hear(state, node)
     services = message.services
-    if services is not None and tuple(services) != node.declared_services:
-        is_bad = not _change_services(state, connection, node, tuple(services))
-    is_bad |= "running" not in [service.status for service in node.declared_services]
-    is_bad |= not _write_load(state, node, message)
+    is_taken = (
+        services is None
+        or tuple(services) == node.declared_services
+        or _change_services(state, connection, node, tuple(services))
+    )
+    is_sound = _write_load(state, node, message)
+    is_bad = not (is_taken and node.is_serving and is_sound)
     node.was_good = not is_bad
-    node.bad_window = state.bad_window.push(node.bad_window, is_bad=is_bad)
+    if is_bad or node.bad_window:
+        node.bad_window = state.bad_window.push(node.bad_window, is_bad=is_bad)
     if is_bad:
         _weigh_bad_one(state, node)
-    else:
+    elif node.state is not READY:
         settle_if_able(state, node)
     _answer(state, connection, node, message.number)
 
@@ -67,11 +78,17 @@ def hear(state: ManagementState, node: Node) -> None:
     state.set_silent(node, False)
 
 
-def percent_of(value: float | None) -> int:
-    """Return a percentage as its row word has it: rounded down, 255 unknown, -1 out of range."""
-    if value is None:
-        return PERCENT_UNKNOWN
-    return int(value) if 0 <= value <= 100 else OUT_OF_RANGE
+def percents_of(message: Heartbeat) -> list[int]:
+    """Return cpu, gpu, gpu memory and memory: rounded down, 255 unknown, -1 out of range."""
+    return [
+        PERCENT_UNKNOWN if part is None else int(part) if 0 <= part <= 100 else OUT_OF_RANGE
+        for part in (
+            message.cpu_percent,
+            message.gpu_percent,
+            message.gpu_memory_percent,
+            message.memory_percent,
+        )
+    ]
 
 
 def _write_load(state: ManagementState, node: Node, message: Heartbeat) -> bool:
@@ -79,22 +96,23 @@ def _write_load(state: ManagementState, node: Node, message: Heartbeat) -> bool:
     memory = state.setup.memory
     row = node.row
     memory.rows.heartbeat_at_ns[row] = state.now_ns
-    cpu = percent_of(message.cpu_percent)
-    gpu = percent_of(message.gpu_percent)
-    gpu_memory = percent_of(message.gpu_memory_percent)
-    used = percent_of(message.memory_percent)
+    cpu, gpu, gpu_memory, used = parts = percents_of(message)
     flags = node.flags & STEADY_FLAGS
     if message.pause:
         flags |= PAUSED
         node.pause_reason = message.pause_reason
-    is_sound = min(cpu, gpu, gpu_memory, used, message.running) >= 0
+    is_sound = OUT_OF_RANGE not in parts and message.running >= 0
     if is_sound:
         foreign = foreign_load(message.running, memory.ledger.held(row))
         memory.rows.load[row] = pack_load(
             cpu=cpu, gpu=gpu, gpu_memory=gpu_memory, memory=used, foreign=foreign
         )
-        threshold = state.config.nodes.resource_threshold_percent
-        if threshold and any(threshold <= part != PERCENT_UNKNOWN for part in (cpu, gpu, used)):
+        threshold = state.config.nodes.resource_threshold_percent or PERCENT_UNKNOWN
+        if (
+            threshold <= cpu < PERCENT_UNKNOWN
+            or threshold <= gpu < PERCENT_UNKNOWN
+            or threshold <= used < PERCENT_UNKNOWN
+        ):
             flags |= OVERLOADED
     if flags != node.flags:
         node.flags = flags
@@ -115,12 +133,12 @@ def _change_services(
     if refusal is not None:
         # What it has now is not what its class says: no jobs until it can be said again.
         state.outbox.complain(connection, refusal.code, refusal.words)
-        node.declared_services = ()
-        if node.state is NodeState.READY:
+        node.declare(())
+        if node.state is READY:
             change(state, node, Verb.AIL, refusal.words)
         return False
     assert isinstance(number, int)
-    node.declared_services = services
+    node.declare(services)
     if number == node.class_number:
         return True
     node.class_number, node.capability = number, capability
@@ -133,19 +151,18 @@ def _change_services(
 def _weigh_bad_one(state: ManagementState, node: Node) -> None:
     if node.state is NodeState.SUSPECT:
         settle_if_able(state, node)
-    elif node.state is NodeState.READY and state.bad_window.is_too_many(node.bad_window):
+    elif node.state is READY and state.bad_window.is_too_many(node.bad_window):
         change(state, node, Verb.AIL, "bad heartbeats: no service runs, or a number is off")
 
 
 def _answer(state: ManagementState, connection: Connection, node: Node, number: int) -> None:
-    node.interval_ns = state.interval_ns(node.row)
-    wall_ns = state.now_ns + state.setup.wall_clock_offset_ns
+    interval_ns = node.interval_ns = state.intervals_ns[node.row % STEPS]
     answer = HeartbeatAck(
         number=number,
         state=STATE_NAMES[node.state],
-        desired="drain" if node.state is NodeState.DRAINING else "run",
+        desired="drain" if node.state is DRAINING else "run",
         config_version=state.config_version,
-        heartbeat_interval_s=node.interval_ns / 1e9,
-        server_time_ms=wall_ns // 1_000_000,
+        heartbeat_interval_s=interval_ns / 1e9,
+        server_time_ms=state.wall_ms,
     )
     state.outbox.send(connection, answer)

@@ -67,11 +67,13 @@ class ManagerCore:
     def step(self, now_ns: int, events: Sequence[object]) -> list[object]:
         """Take the events of one turn and return every command they lead to, in order."""
         state = self.state
-        assert now_ns >= state.now_ns, "the clock is monotonic"
-        state.now_ns = now_ns
+        state.begin_turn(now_ns)
         admit(state)
         for event in events:
             HANDLERS[type(event)](state, event)
+        if state.heartbeat_count:
+            state.stats.add(Counter.HEARTBEATS, state.heartbeat_count)
+            state.heartbeat_count = 0
         sweep_nodes(state)
         sweep_marks(state)
         if state.rebuild is not None:
@@ -115,7 +117,7 @@ def _advance_rebuild(state: ManagementState, rebuild: Rebuild) -> None:
 
 
 def _loop_was_late(state: ManagementState, event: LoopWasLate) -> None:
-    state.late_ns += event.late_ns
+    state.was_late(event.late_ns)
     state.stats.add(Counter.LOOP_LATE)
 
 

@@ -15,7 +15,7 @@ from pointsman_sched.core.fleet.class_interner import ClassesFull, ClassInterner
 from pointsman_sched.core.fleet.damping import RegistrationDamping
 from pointsman_sched.core.fleet.health import BadWindow
 from pointsman_sched.core.fleet.homecoming import Homecoming
-from pointsman_sched.core.fleet.intervals import Intervals, to_ns
+from pointsman_sched.core.fleet.intervals import STEPS, Intervals, to_ns
 from pointsman_sched.core.fleet.model_marks import ModelMarks
 from pointsman_sched.core.fleet.node import Node
 from pointsman_sched.core.fleet.node_table import NodeTable
@@ -97,9 +97,7 @@ class ManagementState:
         self.setup = setup
         self.layout = memory.layout
         self.stats = memory.stats
-        self.now_ns = setup.started_at_ns
-        # How long this process did not run while it should have; deadlines do not count it.
-        self.late_ns = 0
+        self._begin_time(setup.started_at_ns)
         self.outbox = Outbox()
         self.peers: dict[Connection, Peer] = {}
         # Those that have not registered yet.
@@ -116,6 +114,7 @@ class ManagementState:
         self.planner = PoolPlanner(config.pools)
         self.timers = NodeTimers()
         self.intervals = Intervals(nodes)
+        self.intervals_ns = self.intervals.by_step_ns(0, 1)  # as of the begin of the turn
         self.relief = Relief()
         self.homecoming = Homecoming(to_ns(nodes.mass_loss_hold_s))
         self._set_patience(nodes)
@@ -130,6 +129,16 @@ class ManagementState:
         self.federation: Federation | None = None
         # Pages of the catalog that no longer say what is true.
         self.dirty: set[int] = set()
+
+    def _begin_time(self, now_ns: int) -> None:
+        """What `begin_turn` sets anew."""
+        self.now_ns = now_ns
+        # How long this process did not run while it should have; deadlines do not count it.
+        self.late_ns = 0
+        # The core's clock: it stands still while the process was late.
+        self.clock_ns = now_ns
+        self.wall_ms = 0  # the wall clock, as nodes are told it
+        self.heartbeat_count = 0  # of this turn, counted when it ends
 
     def _set_patience(self, nodes: NodesConfig) -> None:
         """What is borne of nodes before something follows from it."""
@@ -158,10 +167,18 @@ class ManagementState:
             window_ns=to_ns(nodes.model_marks_window_s),
         )
 
-    @property
-    def clock_ns(self) -> int:
-        """Return the core's clock: it stands still while the process was late."""
-        return self.now_ns - self.late_ns
+    def begin_turn(self, now_ns: int) -> None:
+        """Note what holds for all of a turn, however many nodes beat in it."""
+        assert now_ns >= self.now_ns, "the clock is monotonic"
+        self.now_ns = now_ns
+        self.clock_ns = now_ns - self.late_ns
+        self.wall_ms = (now_ns + self.setup.wall_clock_offset_ns) // 1_000_000
+        self.intervals_ns = self._by_step_ns()
+
+    def was_late(self, late_ns: int) -> None:
+        """This process did not run for so long."""
+        self.late_ns += late_ns
+        self.clock_ns -= late_ns
 
     @property
     def wall_s(self) -> int:
@@ -170,11 +187,13 @@ class ManagementState:
 
     def interval_ns(self, row: int) -> int:
         """Return how often a node shall beat: more rarely while a process has too much to do."""
+        return self._by_step_ns()[row % STEPS]
+
+    def _by_step_ns(self) -> tuple[int, ...]:
         factor = self.relief.factor
         if self.workers.is_any_pressed(self.clock_ns):
             factor = max(factor, 2)
-        interval_ns = self.intervals.assigned_ns(self.nodes.live_count, row)
-        return self.intervals.relieved_ns(interval_ns, factor) if factor > 1 else interval_ns
+        return self.intervals.by_step_ns(self.nodes.live_count, factor)
 
     def intern_class(self, capability: CapabilityClass, node_id: str) -> int | ClassesFull:
         """Return the number of a class; a new one is published with whatever comes next."""

@@ -14,11 +14,12 @@ def sweep_nodes(state: ManagementState) -> None:
     """Look at nodes whose deadline may have come; some may be left for the next turn."""
     now_ns = state.clock_ns
     for node in state.timers.take_due(now_ns, NODES_PER_TURN):
-        if deadline_ns(state, node) <= now_ns:
+        due_ns = deadline_ns(state, node)
+        if due_ns <= now_ns:
             _expire(state, node)
             state.setup.crash("manager-mid-sweep")
         elif node.state is not NodeState.FREE:
-            refile(state, node)
+            state.timers.file(node, due_ns)
 
 
 def sweep_marks(state: ManagementState) -> None:

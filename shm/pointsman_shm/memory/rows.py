@@ -118,9 +118,12 @@ def unpack_standing(word: int) -> Standing:
 
 def pack_load(*, cpu: int, gpu: int, gpu_memory: int, memory: int, foreign: int) -> int:
     """Return the load word; `foreign` above its field counts as the most that fits."""
-    assert max(cpu, gpu, gpu_memory, memory) <= PERCENT_UNKNOWN, "a percentage, or 255 for unknown"
-    assert min(cpu, gpu, gpu_memory, memory, foreign) >= 0, "no part is negative"
-    return cpu << 56 | gpu << 48 | gpu_memory << 40 | memory << 32 | min(foreign, FOREIGN_MAX) << 16
+    # One byte each exactly when none has a bit above, or the sign's.
+    assert 0 <= cpu | gpu | gpu_memory | memory <= PERCENT_UNKNOWN, "a percentage, or 255"
+    assert foreign >= 0, "no part is negative"
+    shown = foreign if foreign < FOREIGN_MAX else FOREIGN_MAX
+    # From the top down: most steps on small numbers, as every heartbeat takes them.
+    return (((cpu << 8 | gpu) << 8 | gpu_memory) << 8 | memory) << 32 | shown << 16
 
 
 def unpack_load(word: int) -> Load:

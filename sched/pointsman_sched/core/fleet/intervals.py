@@ -4,6 +4,8 @@ from pointsman_shm.config import NodesConfig
 
 NANOSECONDS = 1_000_000_000
 JITTER_PERCENT = 10
+# So many nodes in a row have intervals of their own, then it begins again.
+STEPS = 2 * JITTER_PERCENT
 LONGEST_NS = 30 * NANOSECONDS  # an interval is not doubled beyond this
 
 
@@ -22,6 +24,20 @@ class Intervals:
         self.offline_intervals = config.offline_intervals
         self.warm_up_ns = to_ns(config.warm_up_s)
         self.remember_ns = to_ns(config.remember_offline_s)
+        # What was asked last, as every turn asks it anew; no fleet has less than no node.
+        self._known = (-1, 1)
+        self._by_step_ns: tuple[int, ...] = ()
+
+    def by_step_ns(self, live_count: int, factor: int) -> tuple[int, ...]:
+        """Return the intervals of a fleet of `live_count`, of each row modulo STEPS.
+
+        `factor` is above 1 while a process has too much to do.
+        """
+        if self._known != (live_count, factor):
+            self._known = (live_count, factor)
+            assigned = [self.assigned_ns(live_count, step) for step in range(STEPS)]
+            self._by_step_ns = tuple(self.relieved_ns(each, factor) for each in assigned)
+        return self._by_step_ns
 
     def relieved_ns(self, interval_ns: int, factor: int) -> int:
         """Return what an interval becomes while a process has too much to do."""
@@ -38,4 +54,4 @@ class Intervals:
             return self._shortest_ns
         # Two of a hundred steps at least: a fleet that grows by one tells nobody a new interval.
         rounded_ns = -(-needed_ns // 50_000_000) * 50_000_000
-        return rounded_ns + rounded_ns * (row * 37 % (2 * JITTER_PERCENT) - JITTER_PERCENT) // 100
+        return rounded_ns + rounded_ns * (row * 37 % STEPS - JITTER_PERCENT) // 100

@@ -13,8 +13,8 @@ class Node:
         "bad_window", "capability", "class_number", "connection", "declared_services",
         "drain_deadline_ns", "epoch", "filed_tick", "flags", "generation", "heard_at_ns",
         "instance", "interval_ns", "is_drained_by_operator", "is_lanes_ready", "is_proven",
-        "is_silent", "node_id", "pause_reason", "reason", "record", "row", "slots_max", "state",
-        "state_since_ns", "was_good",
+        "is_serving", "is_silent", "node_id", "pause_reason", "reason", "record", "row",
+        "slots_max", "state", "state_since_ns", "was_good",
     )  # fmt: skip
 
     def __init__(self, node_id: str, row: int, generation: int, now_ns: int) -> None:
@@ -31,6 +31,7 @@ class Node:
         # Why its owner wants no jobs; meaningful while PAUSED is in its flags.
         self.pause_reason = ""
         self.declared_services: tuple[Service, ...] = ()
+        self.is_serving = False  # whether one of those runs
         # What the node page holds of it; None while it has to be built anew.
         self.record: NodeRecord | None = None
 
@@ -56,6 +57,11 @@ class Node:
         self.is_drained_by_operator = False
         # The coarse timer that will look at this node; 0 = none.
         self.filed_tick = 0
+
+    def declare(self, services: tuple[Service, ...]) -> None:
+        """Note the services that the node says it has."""
+        self.declared_services = services
+        self.is_serving = any(service.status == "running" for service in services)
 
     @property
     def is_ready(self) -> bool:

@@ -117,7 +117,7 @@ def _try_register(
     node = known if known is not None and is_here else _place(state, admission)
     if isinstance(node, Refusal):
         return node
-    node.declared_services = tuple(message.services)
+    node.declare(tuple(message.services))
     node.slots_max = message.max_concurrency
     node.flags = int(flags_of(capability))
     node.class_number, node.capability = number, capability

@@ -1,0 +1,117 @@
+"""Heartbeats of a fleet at the manager's driver, connections and core, without sockets.
+
+    python -m _counting.beats NODES=SECONDS...
+
+Every node beats once a second and ten in each turn, as a loop finds them; whatever falls due beside
+them (the manager's own beats, nodes looked at) is in it.  The nodes are played by this very
+process, outside of what is counted: see turns.py, which marks it in the same way.
+"""
+
+import asyncio
+import sys
+from functools import partial
+from operator import call, length_hint
+
+from _shared.fleet import Fleet
+
+from _counting.turns import TurnedByHand, Wire
+from pointsman_sched.manager.garbage import GarbageKeeper
+from pointsman_shm.config import NodesConfig
+from pointsman_shm.memory.stats_names import Timing
+from pointsman_wire.control_messages import Heartbeat, ToManager
+from pointsman_wire.framing import encode_frame
+from pointsman_wire.limits import FRAME_BYTES_MAX
+from pointsman_wire.link import Accepted, Connection
+from pointsman_wire.preamble import Preamble, Role
+from pointsman_wire.sockets import driver as drivers
+from pointsman_wire.sockets.bounds import ConnectionLimits
+from pointsman_wire.sockets.connections import FrameConnection, _State
+from pointsman_wire.sockets.reading import MessageReader
+
+BEATS_A_TURN = 10
+SECOND_NS = 1_000_000_000
+WARM_S = 1
+
+
+class BeatingFleet(Fleet):
+    """A fleet whose nodes beat as often as they are told to."""
+
+    @property
+    def nodes_config(self) -> NodesConfig:
+        """What the configuration says of nodes: the default interval."""
+        return NodesConfig(max_nodes=self.node_count)
+
+
+class Beats:
+    """The manager, and the connections of its nodes."""
+
+    def __init__(self, node_count: int) -> None:
+        self._fleet = BeatingFleet(node_count, has_equal_nodes=True)
+        self._fleet.join_all()
+        self._now_ns = self._fleet.now_ns
+        drivers.__dict__["monotonic_ns"] = lambda: self._now_ns
+        driver = self._driver = TurnedByHand(self._fleet.core, unions={}, execute=_nothing)
+        stats = self._fleet.core.state.stats
+        driver.observe_turn = partial(stats.observe, Timing.TURN)
+        driver.observe_wait = partial(stats.observe, Timing.MANAGEMENT_WAIT)
+        reader = MessageReader(ToManager)
+        self._wires = [Wire() for _ in range(node_count)]
+        self._nodes = [
+            self._connect(Connection(number + 1), wire, reader)
+            for number, wire in enumerate(self._wires)
+        ]
+        self._beats = 0
+        self._turn_ns = SECOND_NS * BEATS_A_TURN // node_count
+
+    def _connect(self, number: Connection, wire: Wire, reader: MessageReader) -> FrameConnection:
+        opening = Accepted(number, Preamble(Role.CONTROL, None))
+        connection = FrameConnection(self._driver, opening, reader, ConnectionLimits())
+        connection._transport = wire
+        connection._state = _State.OPEN
+        connection._is_stranger = connection._is_careful = False
+        connection._decoder.frame_bytes_max = FRAME_BYTES_MAX
+        self._driver._connections[number] = connection
+        return connection
+
+    def turn(self) -> None:
+        """Some nodes beat, and the manager has its turn."""
+        self._now_ns += self._turn_ns
+        for _ in range(BEATS_A_TURN):
+            at = self._beats % len(self._nodes)
+            self._beats += 1
+            beat = Heartbeat(
+                number=self._beats // len(self._nodes),
+                cpu_percent=float(self._beats % 50),
+                memory_percent=40.5,
+                running=self._beats % 3,
+            )
+            call(self._nodes[at].data_received, encode_frame(beat))
+        if self._now_ns >= self._driver._timer_at_ns:
+            call(self._driver._fire)
+        call(self._driver._turn)
+        answered = [wire.take() for wire in self._wires if wire.written]
+        assert len(answered) == BEATS_A_TURN, "every heartbeat is answered"
+
+
+def _nothing(command: object) -> None:
+    """What is wished beside answers has nobody to do it."""
+
+
+async def main(wanted: dict[int, int]) -> None:
+    """Let each fleet beat for so long; say how many heartbeats were counted."""
+    for node_count, seconds in wanted.items():
+        beats = Beats(node_count)
+        GarbageKeeper().settle()
+        turns = node_count // BEATS_A_TURN
+        for _ in range(WARM_S * turns):
+            beats.turn()
+        length_hint(())
+        for _ in range(seconds * turns):
+            beats.turn()
+        length_hint(())
+        print(seconds * turns * BEATS_A_TURN)
+
+
+if __name__ == "__main__":
+    pairs = [word.partition("=") for word in sys.argv[1:]]
+    asyncio.run(main({int(nodes): int(seconds) for nodes, _, seconds in pairs}))
