@@ -59,6 +59,7 @@ demo-cluster: redis  ## Two instances over one Redis; one is killed, and its job
 	PYTHONPATH=tests $(PYTHON) -m cluster.demo
 
 cluster-faults: redis  ## Fleets in trouble, Redis and instances: make cluster-faults MINUTES=30 LEDGER=runs.jsonl
+	@scripts/setup.sh faults
 	PYTHONPATH=tests $(PYTHON) -m cluster --minutes $(MINUTES) $(LEDGER:%=--ledger %)
 
 redis-races: redis  ## Two members bind the same requests at once: make redis-races MINUTES=10

@@ -3,6 +3,9 @@
     PYTHONPATH=tests python -m cluster --minutes 30 --ledger ledger.jsonl
     PYTHONPATH=tests python -m cluster --only fail_over,cut_off --keep folder
 
+Every third fleet has its instances in networks of their own, whose links are cut (cuts.py); that
+needs root.  The others reach Redis through proxies, which delay, hold and lose what passes.
+
 A fleet that lost a job, broke a promise or did not recover is bad for the trouble in which that
 was seen, or for all that it met when only the history shows it.
 """
@@ -12,12 +15,16 @@ import asyncio
 import sys
 import traceback
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 from time import monotonic
 
+from cluster.cuts import CUTS
 from cluster.fleet import Fleet, Plan, fleet
-from cluster.troubles import TROUBLES, Trouble, kept_at, meet
+from cluster.refusals import REFUSALS
+from cluster.troubles import TROUBLES, Trouble, kept_at, meet, named
+from faults.namespaces import why_not
 from redis_yard.programs import NONE_FOUND, redis_program
 
 from pointsman_sim.campaign_ledger import Tally, append
@@ -25,24 +32,41 @@ from pointsman_sim.campaign_ledger import Tally, append
 TROUBLES_PER_FLEET = 6
 # Instances, and where the nodes are.
 SHAPES = ((2, (0, 0)), (2, (0, 1)), (3, (0, 1)), (3, (0, 1, 2)))
+APART_EVERY = 3
+# What befalls fleets with networks of their own besides cuts: all that needs no proxy.
+WITH_CUTS = ("ask_everywhere", "kill_worker", "kill_instance", "kill_redis", "flush_redis")
+APART = (*CUTS, *(named(name) for name in WITH_CUTS))
 
 
 class Campaign:
     """Counts what was met, and what was bad."""
 
-    def __init__(self, program: str, troubles: list[Trouble], keep: Path | None) -> None:
+    def __init__(self, program: str, names: set[str], keep: Path | None) -> None:
+        def chosen(troubles: Sequence[Trouble]) -> list[Trouble]:
+            return [trouble for trouble in troubles if not names or trouble.name in names]
+
         self.runs: Counter[str] = Counter()
         self.bad: Counter[str] = Counter()
         self.names: Counter[str] = Counter()
         self.fleets = self.bad_fleets = self.jobs = 0
         self._program = program
-        self._troubles = troubles
+        self._troubles = chosen((*TROUBLES, *REFUSALS))
+        self._troubles_apart = [] if why_not() else chosen(APART)
         self._keep = keep
+
+    @property
+    def has_any(self) -> bool:
+        """Is there a trouble of these names that can be made here?"""
+        return bool(self._troubles or self._troubles_apart)
 
     async def one_fleet(self, seed: int) -> None:
         """Have one fleet meet its share of troubles, and judge it."""
         dice = Random(seed)
         instances, homes = SHAPES[seed % len(SHAPES)]
+        is_apart = not self._troubles or (
+            bool(self._troubles_apart) and seed % APART_EVERY == APART_EVERY - 1
+        )
+        choice = self._troubles_apart if is_apart else self._troubles
         plan = Plan(
             program=self._program,
             instances=instances,
@@ -52,15 +76,15 @@ class Campaign:
             travellers=2 * instances,
             starts_at=tuple(range(instances)),
             durability=dice.choice(("journal", "journal", "redis")),
+            is_apart=is_apart,
         )
-        troubles = [self._troubles[dice.randrange(len(self._troubles))] for _ in range(6)]
         met: list[Trouble] = []
         self.fleets += 1
         async with fleet(plan) as stage:
             stage.set_out()
             await stage.ends_more(10)
             try:
-                for trouble in troubles[:TROUBLES_PER_FLEET]:
+                for trouble in dice.choices(choice, k=TROUBLES_PER_FLEET):
                     met.append(trouble)
                     await meet(stage, trouble, dice)
                 await stage.rest()
@@ -107,9 +131,12 @@ def main() -> int:
     if program is None:
         print(NONE_FOUND, file=sys.stderr)
         return 2
-    names = {word for word in given.only.split(",") if word}
-    troubles = [trouble for trouble in TROUBLES if not names or trouble.name in names]
-    campaign = Campaign(program, troubles, given.keep)
+    campaign = Campaign(program, {word for word in given.only.split(",") if word}, given.keep)
+    if reason := why_not():
+        print(f"without networks of their own: {reason}")
+    if not campaign.has_any:
+        print("no such trouble can be made here", file=sys.stderr)
+        return 2
     began_s, seed = monotonic(), given.seed
     try:
         while monotonic() < began_s + 60 * given.minutes:

@@ -13,25 +13,24 @@ from time import monotonic, monotonic_ns
 from typing import Any
 
 import msgspec
-from cluster.instances import Instance, Shared, free_port, write_key
+from cluster.instances import Instance, Shared, free_port, write_key, write_password
+from cluster.networks import Network, networks, options_to_reach
 from cluster.travellers import Traveller, Trip
+from cluster.views import LOOK_AGAIN_S, PATIENCE_S, holds_no_slot, shows_ready
 from faults.proxy import Proxy
 from redis_yard.fleets import wait_until
+from redis_yard.rights import acl_line
 from redis_yard.server import RedisServer, running
 
 from pointsman import Job, Node
 from pointsman.recording.facts import Fact
 from pointsman.recording.history_file import HistoryFile
+from pointsman_sim.chaos.processes import Spot
 from pointsman_sim.checker.judging import Judgement, judge
 from pointsman_sim.checker.recording import load
 from pointsman_sim.checker.verdicts import Limits
-from pointsman_wire.admin_messages import Nodes, NodesQuery
-from pointsman_wire.places import admin_socket
 from pointsman_wire.session_messages import Durability
-from pointsman_wire.sockets.admin import AdminError, ask
 
-PATIENCE_S = 40.0
-LOOK_AGAIN_S = 0.05
 END_S = 20.0
 
 
@@ -50,15 +49,20 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     durability: Durability = "journal"
     policy: str = "fail_closed"
     redis_options: tuple[str, ...] = ("appendonly yes", "appendfsync always")
+    is_apart: bool = False  # each instance in a network of its own, which needs root
 
 
 class Fleet:
     """What stands; `judged` ends the story."""
 
-    def __init__(self, plan: Plan, directory: Path, redis: RedisServer) -> None:
+    def __init__(
+        self, plan: Plan, directory: Path, redis: RedisServer, apart: Sequence[Network] = ()
+    ) -> None:
         self.plan = plan
         self.directory = directory
         self.redis = redis
+        self.redis_options = tuple(redis.options)
+        self.networks = apart
         self.replica: RedisServer | None = None
         self.servers = [redis]
         self.ways: list[Proxy] = []
@@ -66,7 +70,10 @@ class Fleet:
         self.nodes: list[Node] = []
         self.travellers: list[Traveller] = []
         self._shared = Shared(
-            key_file=write_key(directory), policy=plan.policy, workers=plan.workers
+            key_file=write_key(directory),
+            password_file=write_password(directory),
+            policy=plan.policy,
+            workers=plan.workers,
         )
         self._ports = [free_port() for _ in range(plan.instances)]
         self._running: list[asyncio.Task[None]] = []
@@ -83,8 +90,11 @@ class Fleet:
     # ---- starting
 
     async def open_ways(self) -> None:
-        """Give each instance a way of its own to Redis, which weather and cuts may befall."""
-        for number in range(self.plan.instances):
+        """Give each instance a way of its own to Redis, which weather and cuts may befall.
+
+        Not in networks of their own, which have links instead.
+        """
+        for number in range(0 if self.networks else self.plan.instances):
             way = Proxy(self.redis.port, number)
             await way.open()
             self.ways.append(way)
@@ -100,7 +110,7 @@ class Fleet:
         self._replicas += 1
         folder = self.directory / f"redis-{self._replicas}"
         folder.mkdir()
-        follows = [*self.plan.redis_options, f"replicaof 127.0.0.1 {self.redis.port}"]
+        follows = [*self.redis_options, f"replicaof 127.0.0.1 {self.redis.port}"]
         self.replica = RedisServer(self.plan.program, folder, follows)
         self.servers.append(self.replica.start())
         info = self.replica.command
@@ -109,16 +119,19 @@ class Fleet:
     async def start_instance(self, number: int) -> Instance:
         """Start it, where it was before if it was there, and wait until it is ready."""
         name = "abcdef"[number]
-        made = Instance(
-            name,
-            self.directory / name,
-            self._ports[number],
-            f"redis://{self.ways[number].address}",
-            self._shared,
-        )
+        made = Instance(name, self.directory / name, *self._spot(number), self._shared)
         self.instances[number : number + 1] = [made]
         await asyncio.to_thread(made.wait_ready)
         return made
+
+    def _spot(self, number: int) -> tuple[Spot, str]:
+        """Return where an instance listens, and the url by which it comes to Redis."""
+        port = self._ports[number]
+        if not self.networks:
+            return Spot(port=port), f"redis://{self.ways[number].address}"
+        front, back = self.networks[number]
+        spot = Spot(port=port, host=front.address, before=front.command())
+        return spot, f"redis://{back.host_address}:{self.redis.port}"
 
     def start_node(self, number: int, home: int) -> Node:
         """Start a node that turns payloads round, at its home."""
@@ -199,6 +212,17 @@ class Fleet:
             lambda: self.ended_count >= before + count, f"{count} more jobs", patience_s
         )
 
+    async def goes_on_without(self, number: int) -> None:
+        """Wait until every traveller at another instance got more, if there are nodes for it."""
+        if set(self.plan.homes) == {number}:
+            return
+        away = self.instances[number].address
+        before = {t: len(t.results) for t in self.travellers if t.address != away and t.open_ids}
+        await self.becomes(
+            lambda: all(len(t.results) >= count + 2 for t, count in before.items()),
+            "who is at another instance gets more results",
+        )
+
     @property
     def open_jobs(self) -> list[tuple[Traveller, str]]:
         """What travellers wait for now."""
@@ -214,24 +238,18 @@ class Fleet:
     async def all_know_all(self, numbers: Sequence[int] | None = None) -> None:
         """Wait until these instances (or all) show all nodes as ready, at their workers too."""
         wanted = {node.node_id for node in self.nodes}
-        until_s = monotonic() + PATIENCE_S
         processes = ("manager", *(f"worker-{number}" for number in range(self.plan.workers)))
         for number in range(len(self.instances)) if numbers is None else numbers:
             for process in processes:
-                while (known := await self.ready_at(number, process)) < wanted:
-                    who = f"{self.instances[number].nickname} {process}"
-                    assert monotonic() < until_s, f"{who} knows {known} of {wanted}"
-                    await asyncio.sleep(LOOK_AGAIN_S)
+                await shows_ready(self.instances[number], wanted, process)
 
-    async def ready_at(self, number: int, process: str = "manager") -> set[str]:
-        """Return the nodes that a process of an instance shows as ready."""
-        place = admin_socket(self.instances[number].runtime_dir, process)
-        try:
-            told = await ask(place, NodesQuery(limit=1000))
-        except AdminError:
-            return set()
-        assert isinstance(told, Nodes)
-        return {line.node_id for line in told.nodes if line.state == "ready"}
+    async def holds_nothing(self) -> None:
+        """I10: wait until no slot is held anywhere; every key in Redis has a life or a bound."""
+        for instance in self.instances:
+            if instance.is_alive:
+                await holds_no_slot(instance)
+        lasting = self.redis.lasting_keys()
+        assert all(key.endswith(":bucket") for key in lasting), lasting
 
     # ---- harm
 
@@ -279,6 +297,7 @@ class Fleet:
             await asyncio.gather(*self._journeys)
         for traveller in self.travellers:
             await traveller.close()
+        await self.holds_nothing()
         self.note("rest")
 
     def judged(self) -> Judgement:
@@ -314,10 +333,14 @@ async def turn_round(job: Job) -> bytes:
 @contextlib.asynccontextmanager
 async def fleet(plan: Plan) -> AsyncIterator[Fleet]:
     """A fleet that stands, and is gone afterwards."""
-    with TemporaryDirectory(prefix="pm-") as name:
+    with (
+        TemporaryDirectory(prefix="pm-") as name,
+        networks(plan.instances if plan.is_apart else 0) as apart,
+    ):
         directory = Path(name)
-        with running(plan.program, directory / "redis", plan.redis_options) as server:
-            made = Fleet(plan, directory, server)
+        options = [*plan.redis_options, acl_line(), *options_to_reach(apart)]
+        with running(plan.program, directory / "redis", options) as server:
+            made = Fleet(plan, directory, server, apart)
             try:
                 await made.rise()
                 made.end_on_signals()

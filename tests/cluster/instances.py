@@ -1,4 +1,7 @@
-"""Instances of a fleet as processes: each may be killed whole, and comes back at its own port."""
+"""Instances of a fleet as processes: each may be killed whole, and comes back at its own port.
+
+They come to Redis as the user of docs/redis.md, with no more rights than that page gives.
+"""
 
 import os
 import secrets
@@ -7,8 +10,9 @@ import socket
 from pathlib import Path
 
 import msgspec
+from redis_yard.rights import PASSWORD, USER
 
-from pointsman_sim.chaos.processes import Service
+from pointsman_sim.chaos.processes import Service, Spot
 
 # Short lives, so that a run of seconds sees them end; all nodes share one busy machine.
 CONFIG = """
@@ -19,6 +23,8 @@ heartbeat_interval_s = 0.5
 lane_grace_s = 1.0
 [redis]
 url = "{url}"
+username = "{user}"
+password_file = "{password_file}"
 binding_lease_s = {lease_s}
 presence_s = {presence_s}
 policy = "{policy}"
@@ -30,6 +36,8 @@ class Shared(msgspec.Struct, frozen=True, kw_only=True):
     """What the instances of a fleet have in common."""
 
     key_file: Path
+    password_file: Path
+    user: str = USER
     lease_s: float = 4.0
     presence_s: float = 4.0
     policy: str = "fail_closed"
@@ -39,13 +47,16 @@ class Shared(msgspec.Struct, frozen=True, kw_only=True):
 class Instance(Service):
     """A service in a directory, which takes part in the fleet of the Redis at a url."""
 
-    def __init__(self, name: str, directory: Path, port: int, url: str, shared: Shared) -> None:
+    def __init__(self, name: str, directory: Path, spot: Spot, url: str, shared: Shared) -> None:
         directory.mkdir(parents=True, exist_ok=True)
-        config = CONFIG.format(url=url, **msgspec.structs.asdict(shared))
         self.nickname = name
-        self.address = f"127.0.0.1:{port}"
+        self.address = f"{spot.host}:{spot.port}"
         super().__init__(
-            directory, shared.workers, config=config, instance=f"{name}-{os.getpid()}", port=port
+            directory,
+            shared.workers,
+            config=CONFIG.format(url=url, **msgspec.structs.asdict(shared)),
+            instance=f"{name}-{os.getpid()}",
+            spot=spot,
         )
 
     def kill_whole(self) -> None:
@@ -70,8 +81,16 @@ class Instance(Service):
 
 def write_key(directory: Path) -> Path:
     """Make the key under which the instances of one fleet sign what they say."""
-    path = directory / "cluster-key"
-    path.write_text(secrets.token_hex(32))
+    return _secret(directory / "cluster-key", secrets.token_hex(32))
+
+
+def write_password(directory: Path) -> Path:
+    """Write down the password of Redis' user."""
+    return _secret(directory / "redis-password", PASSWORD)
+
+
+def _secret(path: Path, text: str) -> Path:
+    path.write_text(text)
     path.chmod(0o600)
     return path
 

@@ -5,7 +5,8 @@ from random import Random
 import pytest
 from cluster.demo import play
 from cluster.fleet import Plan, fleet
-from cluster.troubles import DEPENDENCY, meet, named
+from cluster.refusals import REFUSALS
+from cluster.troubles import DEPENDENCY, TROUBLES, meet, named
 from redis_yard.programs import needed, redis_program
 
 from pointsman_sim.checker.verdicts import State
@@ -17,19 +18,20 @@ TOUR = (
     "lose_answers",
     "kill_worker",
     "slow_redis",
-    "pause_redis",
-    "cut_off",
+    "refuse_busy",
+    "refuse_oom",
     "kill_redis",
     "flush_redis",
     "fail_over",
 )
+KINDS = (*TROUBLES, *REFUSALS)
 JUDGED = ("I1", "I2", "I3", "I4", "I11")
 
 
 async def test_three_instances_outlive_all_that_befalls_their_redis() -> None:
-    """R1-R8, N11, T22, I1-I4: scripts and answers lost, slow, paused, cut off for one instance,
-    killed, flushed, failed over to a replica that lags; one request asked everywhere at once; and
-    P2, R10: one of six workers killed."""
+    """R1 to R6, R8, R11, N11, T22, I1 to I4, I10: scripts and answers lost, slow, busy with
+    somebody's script, out of memory, killed, flushed, failed over to a replica that lags; one
+    request asked everywhere at once; and P2, R10: one of six workers killed."""
     plan = Plan(
         program=needed(redis_program()),
         instances=3,
@@ -42,7 +44,7 @@ async def test_three_instances_outlive_all_that_befalls_their_redis() -> None:
         stage.set_out()
         await stage.ends_more(6)
         for name in TOUR:
-            await meet(stage, named(name), Random(name))
+            await meet(stage, named(name, KINDS), Random(name))
         await stage.rest()
         assert {code for t in stage.travellers for code in t.refused} <= {DEPENDENCY}
         judgement = stage.judged()

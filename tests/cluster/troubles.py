@@ -4,7 +4,7 @@ After each, every traveller gets results again; what all have recorded is judged
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from random import Random
 
@@ -160,7 +160,7 @@ async def fail_over(fleet: Fleet, dice: Random) -> None:
     former: RedisServer = fleet.redis
     former.kill()
     fleet.redis, fleet.replica = fleet.replica, None
-    fleet.redis.options = [*fleet.plan.redis_options]  # when started again it follows nobody
+    fleet.redis.options = [*fleet.redis_options]  # when started again it follows nobody
     fleet.lead_to(fleet.redis)
     fleet.healed(fault)
 
@@ -204,9 +204,9 @@ TROUBLES = (
 )
 
 
-def named(name: str) -> Trouble:
+def named(name: str, among: Sequence[Trouble] = TROUBLES) -> Trouble:
     """Return the trouble of that name."""
-    return next(trouble for trouble in TROUBLES if trouble.name == name)
+    return next(trouble for trouble in among if trouble.name == name)
 
 
 async def meet(fleet: Fleet, trouble: Trouble, dice: Random) -> None:

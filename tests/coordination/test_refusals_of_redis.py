@@ -179,6 +179,21 @@ async def test_a_server_that_stands_still_costs_the_time_limit_and_is_unknown(
         await answers_again(asked)
 
 
+async def test_while_the_breaker_is_open_the_cause_is_told(redis_server: RedisServer) -> None:
+    """R11: a primary that became a replica answers, so nobody shall hear that it does not."""
+    redis_server.command("FLUSHALL")
+    async with backing_on(redis_server, breaker_failures=2, breaker_s=60.0) as asked:
+        await opened(asked)
+        assert redis_server.command("REPLICAOF", "127.0.0.1", "1") == b"OK"
+        try:
+            errors = [(await bound(asked, bind(ALICE))).error for _ in range(4)]
+        finally:
+            assert redis_server.command("REPLICAOF", "NO", "ONE") == b"OK"
+        assert "breaker" not in errors[0]
+        assert "breaker" in errors[-1]
+        assert all("no primary" in error for error in errors), errors
+
+
 async def answers_again(asked: AskedRedis) -> None:
     async with asyncio.timeout(30):
         for _ in range(600):

@@ -74,7 +74,7 @@ async def one_way_loss(yard: Yard, network: Namespace, *, is_mute: bool) -> Figu
     half = await inside_node(yard, network, "half")
     session = await yard.session(1)
     await asyncio.gather(*yard.submit(session, 2))
-    network.lose(towards_node=not is_mute, from_node=is_mute)
+    network.lose(inwards=not is_mute, outwards=is_mute)
     await yard.node("spare", max_concurrency=8)
     began_s = monotonic()
     await asyncio.gather(*yard.submit(session, 6))

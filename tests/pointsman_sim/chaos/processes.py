@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from time import monotonic, sleep
 
+import msgspec
+
 READY = re.compile(r"^pointsman ready: (\S+?),? ")
 READY_S = 60.0
 END_S = 45.0
@@ -29,12 +31,13 @@ class ChaosTrouble(Exception):
 class Child:
     """One process that was started here; its last lines are kept."""
 
-    def __init__(self, name: str, command: Sequence[str]) -> None:
+    def __init__(self, name: str, command: Sequence[str], before: Sequence[str] = ()) -> None:
+        """Start a module of Python; `before` it come the words that run a program elsewhere."""
         self.name = name
         self.lines: deque[str] = deque(maxlen=LINES_KEPT_MAX)
         # A session of its own: Ctrl-C reaches this program alone, which ends the others.
         self.process = subprocess.Popen(
-            [sys.executable, *command],
+            [*before, sys.executable, *command],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -76,8 +79,19 @@ class Child:
         return status
 
 
+class Spot(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a service listens; port 0 is any free one."""
+
+    port: int = 0
+    host: str = "127.0.0.1"
+    before: Sequence[str] = ()  # the words that run a program there, if it is not simply here
+
+
+HERE = Spot()
+
+
 class Service(Child):
-    """A service in a directory, on a free port."""
+    """A service in a directory."""
 
     def __init__(
         self,
@@ -86,7 +100,7 @@ class Service(Child):
         *,
         config: str = CONFIG,
         instance: str = "",
-        port: int = 0,
+        spot: Spot = HERE,
     ) -> None:
         self.instance = instance or f"chaos-{os.getpid()}-{os.urandom(3).hex()}"
         self.runtime_dir = directory / "run"
@@ -94,11 +108,13 @@ class Service(Child):
         path = directory / "pointsman.toml"
         path.write_text(config)
         path.chmod(0o600)
-        command = ["-m", "pointsman_sched.supervisor", "--port", str(port), "--no-console"]
+        command = ["-m", "pointsman_sched.supervisor", "--port", str(spot.port), "--no-console"]
         command += ["--instance", self.instance, "--workers", str(workers)]
         command += ["--state-dir", str(directory / "state")]
         command += ["--runtime-dir", str(self.runtime_dir), "--config", str(path)]
-        super().__init__("service", command)
+        if spot.host != HERE.host:
+            command += ["--host", spot.host, "--insecure-plaintext"]
+        super().__init__("service", command, spot.before)
 
     def wait_ready(self) -> str:
         """Return the address once it takes connections.  Raises ChaosTrouble."""

@@ -188,7 +188,7 @@ class RedisBacking:
     ) -> list[Answer | Again]:
         server = self._server(route.address)
         if not server.breaker.lets_through(time.monotonic_ns()):
-            return self._not_reached(requests, f"Redis at {route.address} does not answer: breaker")
+            return self._not_reached(requests, f"not asked (breaker): {server.failure}")
         sent = False
         try:
             async with asyncio.timeout_at(deadline_s):
@@ -198,11 +198,13 @@ class RedisBacking:
         except (NotReached, Unanswered, TimeoutError) as error:
             server.breaker.failed(time.monotonic_ns())
             words = str(error) or f"Redis at {route.address} did not answer in time"
+            server.failure = words
             if not sent or isinstance(error, NotReached):
                 return self._not_reached(requests, words)
             return self._unanswered(requests, words)
-        except BaseException:
+        except BaseException as error:
             server.breaker.failed(time.monotonic_ns())
+            server.failure = f"a call was given up: {type(error).__name__}"
             raise
         server.breaker.succeeded()
         pairs = zip(requests, replies, strict=True)

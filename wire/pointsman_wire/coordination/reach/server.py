@@ -43,6 +43,7 @@ class Server:
         self._opening = asyncio.Lock()
         self._met = False
         self.reigns_met = 0
+        self.failure = ""  # in words, what the latest call failed by that was not answered
 
     @property
     def reign(self) -> str:
