@@ -58,7 +58,7 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "pocketsphinx": ("clients/pointsman/engines/recognition.py",),
     "websockets": ("wire/pointsman_wire/sockets/web/",),
     "redis": ("wire/pointsman_wire/coordination/connection.py",),
-    "hiredis": ("wire/pointsman_wire/coordination/connection.py",),
+    "hiredis": ("wire/pointsman_wire/coordination/scripting/resp.py",),
     "starlette": ("sched/pointsman_sched/console/",),
     "prometheus_client": ("sched/pointsman_sched/console/observing/",),
     "opentelemetry": ("workers/pointsman_workers/shell/tracing/otlp.py",),

@@ -24,7 +24,7 @@ from redis_yard.rights import acl_line
 from redis_yard.server import RedisServer, running
 
 from pointsman_wire.coordination.backing import RedisBacking
-from pointsman_wire.coordination.connection import Command, Line, NotReached, main_address, slot_of
+from pointsman_wire.coordination.connection import Line, NotReached, main_address, slot_of
 from pointsman_wire.coordination.errors import Refusal
 from pointsman_wire.coordination.inbox_requests import Place, Send
 from pointsman_wire.coordination.keys import BUCKET_COUNT, Keys, bucket_of
@@ -39,6 +39,7 @@ from pointsman_wire.coordination.requests import (
     Touch,
     Touched,
 )
+from pointsman_wire.coordination.scripting.resp import Command, pack
 from pointsman_wire.coordination.settings import NO_SECRET, RedisSettings, Secret
 
 pytestmark = pytest.mark.slow
@@ -263,8 +264,8 @@ async def test_d1_the_user_of_the_page_may_do_nothing_else(redis_server: RedisSe
         ("HGET", "other:key", "field"),
         ("ACL", "LIST"),
     ]
-    replies = await line.exchange(forbidden)
-    await line.close()
+    replies = await line.exchange([pack(words) for words in forbidden])
+    line.close()
     codes = [reply.code if isinstance(reply, Refusal) else reply for reply in replies]
     assert codes == ["NOPERM"] * len(forbidden)
 

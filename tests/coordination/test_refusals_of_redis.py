@@ -22,9 +22,10 @@ from redis_yard.server import RedisServer
 from pointsman_wire.coordination.backing import RedisBacking
 from pointsman_wire.coordination.errors import TROUBLES, refusal
 from pointsman_wire.coordination.keys import bucket_of
-from pointsman_wire.coordination.reach import server as server_module
 from pointsman_wire.coordination.requests import Bound, Lookup, RequestKey, Touch, Touched
+from pointsman_wire.coordination.scripting.packing import Packer
 from pointsman_wire.coordination.scripting.replies import BadReply, decode
+from pointsman_wire.coordination.scripting.resp import pack
 
 
 @contextlib.asynccontextmanager
@@ -111,7 +112,7 @@ async def test_whatever_redis_refuses_is_answered_and_the_next_call_works(
     async with backing_on(redis_server) as asked:
         await opened(asked)
         with monkeypatch.context() as patch:
-            patch.setattr(server_module, "_command", lambda call: ("EVALSHA", sha, 0))
+            patch.setattr(Packer, "pack", lambda packer, request: pack(("EVALSHA", sha, 0)))
             (refused,) = await asked.ask(bind(ALICE))
         assert isinstance(refused, Bound)
         assert refused.outcome == "down"

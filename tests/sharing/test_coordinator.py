@@ -36,6 +36,10 @@ class SlowBacking:
         self.error: Exception | None = None
         self.is_closed = False
 
+    def begin(self, requests: Sequence[Request], done: object) -> bool:
+        """It can only be awaited."""
+        return False
+
     async def execute(self, requests: Sequence[Request]) -> list[Answer]:
         """Wait, then say that all is done."""
         self.pipelines.append(len(requests))

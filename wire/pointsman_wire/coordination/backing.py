@@ -7,8 +7,9 @@ answered `down` or `unknown`.  Nothing here raises for what the network or a ser
 
 import asyncio
 import time
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import NamedTuple, cast
 
 import msgspec
 
@@ -24,6 +25,7 @@ from pointsman_wire.coordination.scripting.replies import BadReply, decode
 from pointsman_wire.coordination.settings import RedisSettings
 
 WATCH_S = 1.0
+TURNS_MAX = 2  # so often is a request asked at most
 
 
 class Tally(msgspec.Struct):
@@ -53,6 +55,9 @@ class Route(NamedTuple):
     address: Address
     asking: bool
     loading: bool
+
+
+Told = Callable[[list[Answer] | Awaitable[list[Answer]]], None]
 
 
 class RedisBacking:
@@ -94,7 +99,7 @@ class RedisBacking:
             self._watcher.cancel()
             await asyncio.wait([self._watcher])
         for server in self._servers.values():
-            await server.line.close()
+            server.line.close()
 
     def servers(self) -> list[Server]:
         """The servers that have been asked so far."""
@@ -104,13 +109,70 @@ class RedisBacking:
     def _limit_s(self) -> float:
         return self.settings.timeout_ms / 1000
 
+    def begin(self, requests: Sequence[Request], done: Told) -> bool:
+        """Ask at once, and without a task, when one server that is ready answers for everything.
+
+        `done` is then told the answers, in order and within the time limit; or, when some of the
+        requests are to be asked again, what is to be awaited for them.  False: use `execute`.
+        """
+        server = self._ready_server()
+        if server is None:
+            return False
+        deadline_s = asyncio.get_running_loop().time() + self._limit_s
+        try:
+            came = partial(self._came, server, requests, deadline_s, done)
+            server.begin(requests, came, deadline_s)
+        except NotReached:  # too much waits
+            return False
+        self.tally.calls += 1
+        self.tally.requests += len(requests)
+        return True
+
+    def _ready_server(self) -> Server | None:
+        if self.settings.cluster or self._routes.stale:
+            return None
+        address = self._routes.address_for("")
+        server = None if address is None else self._servers.get(address)
+        if server is None or not server.is_ready or not server.breaker.is_closed:
+            return None
+        return server
+
+    def _came(
+        self,
+        server: Server,
+        requests: Sequence[Request],
+        deadline_s: float,
+        done: Told,
+        replies: list[object] | Unanswered,
+    ) -> None:
+        found: list[Answer | Again]
+        if isinstance(replies, Unanswered):
+            server.breaker.failed(time.monotonic_ns())
+            found = self._unanswered(requests, str(replies))
+        else:
+            server.breaker.succeeded()
+            pairs = zip(requests, replies, strict=True)
+            found = [self._answer(server, request, reply) for request, reply in pairs]
+        if Again in map(type, found):
+            done(self._execute_rest(requests, found, deadline_s, 1))
+        else:
+            done(cast(list[Answer], found))
+
     async def execute(self, requests: Sequence[Request]) -> list[Answer]:
         """Answer all requests, in order, within the time limit."""
         self.tally.calls += 1
         self.tally.requests += len(requests)
         deadline_s = asyncio.get_running_loop().time() + self._limit_s
-        found: list[Answer | Again] = [Again("")] * len(requests)
-        for turn in range(2):
+        return await self._execute_rest(requests, [Again("")] * len(requests), deadline_s, 0)
+
+    async def _execute_rest(
+        self,
+        requests: Sequence[Request],
+        found: list[Answer | Again],
+        deadline_s: float,
+        turns_done: int,
+    ) -> list[Answer]:
+        for turn in range(turns_done, TURNS_MAX):
             left = [i for i, answer in enumerate(found) if isinstance(answer, Again)]
             if not left:
                 break
@@ -143,7 +205,7 @@ class RedisBacking:
                 await self._routes.find()
             wanted = self._routes.addresses()
             for address in [a for a in self._servers if a not in wanted]:
-                await self._servers.pop(address).line.close()
+                self._servers.pop(address).line.close()
 
     def _server(self, address: Address) -> Server:
         server = self._servers.get(address)
@@ -220,7 +282,7 @@ class RedisBacking:
             return [Again(words) for _ in requests]
         return [failed(request, "down", words) for request in requests]
 
-    def _unanswered(self, requests: list[Request], words: str) -> list[Answer | Again]:
+    def _unanswered(self, requests: Sequence[Request], words: str) -> list[Answer | Again]:
         self.tally.unanswered += 1
         self.last_trouble = words
         self._routes.stale = self._routes.may_change

@@ -38,6 +38,11 @@ class Breaker:
         opened_for_ns = now_ns - self._opened_at_ns
         return State.HALF_OPEN if opened_for_ns >= self._open_ns else State.OPEN
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether all calls pass."""
+        return self._opened_at_ns is None
+
     def lets_through(self, now_ns: int) -> bool:
         """Whether a call may be made now; who is let through reports how it went."""
         state = self.state(now_ns)

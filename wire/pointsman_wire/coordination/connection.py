@@ -1,17 +1,17 @@
 """Connections to Redis servers: the one place where redis-py is used.
 
 A `Line` is one connection.  Exchanges on it are pipelines; several may be under way, and replies
-come in order.  An exchange that fails or is cancelled closes the line, because what would come next
-is the answer to something else.
+come in order.  redis-py connects and logs in; then its transport is taken over (`reach.pipelines`),
+because a stream costs a task for each pipeline and several turns of the loop.
 """
 
 import asyncio
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, cast
 from urllib.parse import unquote, urlsplit
 
-import hiredis
 from redis import crc
 from redis.asyncio.connection import (
     AbstractConnection,
@@ -38,12 +38,13 @@ from redis.exceptions import (
 
 from pointsman_wire.coordination.errors import Refusal, refusal
 from pointsman_wire.coordination.reach.greeting import Address
+from pointsman_wire.coordination.reach.pipelines import NEVER_S, Broken, Pipelines, Replies
 from pointsman_wire.coordination.settings import RedisSettings
 
 PORT = 6379
 SENTINEL_PORT = 26379
 
-Command = tuple[str | int | float | bytes, ...]
+Told = Callable[["list[object] | Unanswered"], None]
 
 # redis-py takes the code off the words; the more special class stands before its parent.
 _CODES: tuple[tuple[type[RedisError], str], ...] = (
@@ -108,12 +109,11 @@ class Line:
         self.address = address
         self._settings = settings
         self._sentinel = sentinel
-        self._connection: AbstractConnection | None = None
-        self._last: asyncio.Event | None = None  # set when the last exchange has read
+        self._pipelines: Pipelines | None = None
 
     @property
     def is_open(self) -> bool:
-        return self._connection is not None
+        return self._pipelines is not None and not self._pipelines.is_over
 
     async def open(self) -> None:
         """Connect and log in.  Raises NotReached."""
@@ -126,7 +126,8 @@ class Line:
         except BaseException:
             await connection.disconnect(nowait=True)
             raise
-        self._connection, self._last = connection, None
+        self.close()
+        self._pipelines = Pipelines(_taken(connection))
 
     def _made(self) -> AbstractConnection:
         settings, (host, port) = self._settings, self.address
@@ -153,52 +154,67 @@ class Line:
             **options,
         )
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """Hang up; whoever waits for a reply is told that none came."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            await connection.disconnect(nowait=True)
+        pipelines, self._pipelines = self._pipelines, None
+        if pipelines is not None:
+            pipelines.give_up("we hung up")
 
-    async def exchange(self, commands: Sequence[Command]) -> list[object]:
-        """Send commands as one pipeline and return the replies, refusals as `Refusal`.
+    def send(
+        self,
+        packed: bytes,
+        count: int,
+        done: Told,
+        until_s: float = NEVER_S,
+    ) -> None:
+        """Send so many commands as one pipeline; `done` is told the replies, or that none came.
+
+        What is not answered at until_s, by the loop's clock, breaks the line.  Refusals are
+        replies.  Raises NotReached when the line is not open.
+        """
+        pipelines = self._pipelines
+        if pipelines is None or not pipelines.send(
+            packed, count, partial(self._tell, done), until_s
+        ):
+            raise NotReached(f"Redis at {self.address}: not connected")
+
+    def _tell(self, done: Told, replies: Replies) -> None:
+        if isinstance(replies, Broken):
+            done(Unanswered(f"Redis at {self.address}: {replies.why}"))
+        else:
+            done(replies)
+
+    async def exchange(self, commands: Sequence[bytes]) -> list[object]:
+        """Send packed commands as one pipeline and return the replies, refusals as `Refusal`.
 
         Raises NotReached when the line is not open, Unanswered when it broke.
         """
-        connection = self._connection
-        if connection is None:
-            raise NotReached(f"Redis at {self.address}: not connected")
-        before, mine = self._last, asyncio.Event()
-        self._last = mine
+        replies: asyncio.Future[list[object]] = asyncio.get_running_loop().create_future()
+
+        def done(found: list[object] | Unanswered) -> None:
+            if replies.done():
+                return
+            if isinstance(found, Unanswered):
+                replies.set_exception(found)
+            else:
+                replies.set_result(found)
+
+        self.send(b"".join(commands), len(commands), done)
+        asked = self._pipelines
         try:
-            # Sends without giving way first, so that replies come in the order of `_last`.
-            packed = b"".join([hiredis.pack_command(cast(Any, c)) for c in commands])
-            await connection.send_packed_command(packed, check_health=False)
-            if before is not None:
-                await before.wait()
-            return [await _reply(connection) for _ in commands]
-        except (RedisError, OSError, ssl.SSLError) as error:
-            await self._break(connection)
-            raise Unanswered(f"Redis at {self.address}: {error}") from error
-        except BaseException:
-            await self._break(connection)
+            return await replies
+        except asyncio.CancelledError:
+            if asked is not None:
+                asked.give_up("a call was given up")
             raise
-        finally:
-            mine.set()
-
-    async def _break(self, connection: AbstractConnection) -> None:
-        if self._connection is connection:
-            self._connection = None
-        await connection.disconnect(nowait=True)
 
 
-async def _reply(connection: AbstractConnection) -> object:
-    try:
-        reply: object = await connection.read_response(
-            disable_decoding=True, disconnect_on_error=False
-        )
-    except (ResponseError, BusyLoadingError, AuthenticationError) as error:
-        return _refusal(error)
-    return reply
+def _taken(connection: AbstractConnection) -> asyncio.StreamWriter:
+    """The stream of a connection that is logged in; redis-py leaves it alone from now on."""
+    stream = connection._writer
+    assert stream is not None, "a connection that was made has a stream"
+    connection._reader = connection._writer = None
+    return stream
 
 
 def _words(error: Exception) -> str:

@@ -8,12 +8,13 @@ predecessor was given and did not acknowledge is claimed at the start.
 import asyncio
 from typing import Any, NamedTuple
 
-from pointsman_wire.coordination.connection import Command, NotReached, Unanswered
+from pointsman_wire.coordination.connection import NotReached, Unanswered
 from pointsman_wire.coordination.errors import Refusal
 from pointsman_wire.coordination.inbox_requests import GROUP, Entry, Place
 from pointsman_wire.coordination.keys import Keys
 from pointsman_wire.coordination.reach.routes import Routes
 from pointsman_wire.coordination.reach.server import Server
+from pointsman_wire.coordination.scripting.resp import Command, pack
 from pointsman_wire.coordination.settings import RedisSettings
 from pointsman_wire.coordination.terms import INBOX_MS
 
@@ -76,14 +77,14 @@ class InboxReader:
     async def close(self) -> None:
         """Hang up."""
         if self._server is not None:
-            await self._server.line.close()
+            self._server.line.close()
 
     async def _asked(self, commands: list[Command], *, wait_s: float = 0.0) -> list[Any]:
         limit_s = self._settings.timeout_ms / 1000
         try:
             async with asyncio.timeout(wait_s + 2 * limit_s):
                 server = await self._ready()
-                replies = await server.line.exchange(commands)
+                replies = await server.line.exchange([pack(words) for words in commands])
         except (TimeoutError, Unanswered, NotReached) as error:
             self._routes.stale = self._routes.may_change
             await self.close()
@@ -109,8 +110,8 @@ class InboxReader:
             await self._server.ready()
         if not self._has_group:
             # Refused where the group exists already, which is as good.
-            create: Command = ("XGROUP", "CREATE", self._key, GROUP, "0", "MKSTREAM")
-            await self._server.line.exchange([create, ("PEXPIRE", self._key, INBOX_MS)])
+            create = pack(("XGROUP", "CREATE", self._key, GROUP, "0", "MKSTREAM"))
+            await self._server.line.exchange([create, pack(("PEXPIRE", self._key, INBOX_MS))])
             self._has_group = True
         return self._server
 

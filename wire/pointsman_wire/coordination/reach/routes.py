@@ -12,6 +12,7 @@ from pointsman_wire.coordination.connection import (
 )
 from pointsman_wire.coordination.errors import Refusal
 from pointsman_wire.coordination.reach.greeting import Address
+from pointsman_wire.coordination.scripting.resp import pack
 from pointsman_wire.coordination.settings import RedisSettings
 
 SERVERS_MAX = 1_000
@@ -68,7 +69,7 @@ class Routes:
                 self.stale = False
                 return
             finally:
-                await line.close()
+                line.close()
         raise NotReached("; ".join(troubles)[:1_000])
 
     def _whom(self) -> list[Address]:
@@ -80,14 +81,15 @@ class Routes:
     async def _learn(self, line: Line) -> None:
         if self._asked:
             service = self._settings.service
-            (reply,) = await line.exchange([("SENTINEL", "GET-MASTER-ADDR-BY-NAME", service)])
+            words = pack(("SENTINEL", "GET-MASTER-ADDR-BY-NAME", service))
+            (reply,) = await line.exchange([words])
             if isinstance(reply, Refusal):
                 raise NotReached(f"the Sentinel at {line.address}: {reply}")
             if not isinstance(reply, list):
                 raise NotReached(f"the Sentinel at {line.address} knows no service {service!r}")
             self._main = Address(reply[0].decode(), int(reply[1]))
             return
-        (reply,) = await line.exchange([("CLUSTER", "SLOTS")])
+        (reply,) = await line.exchange([pack(("CLUSTER", "SLOTS"))])
         if isinstance(reply, Refusal) or not isinstance(reply, list) or not reply:
             raise NotReached(f"{line.address} has no map of a Cluster: {reply}")
         self._slots = [_range(row, line.address) for row in reply[:SERVERS_MAX]]

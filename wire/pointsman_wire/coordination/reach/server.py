@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 
 from pointsman_wire.coordination.breaker import Breaker
-from pointsman_wire.coordination.connection import Command, Line, NotReached
+from pointsman_wire.coordination.connection import Line, NotReached, Told
 from pointsman_wire.coordination.errors import Refusal
 from pointsman_wire.coordination.keys import Keys
 from pointsman_wire.coordination.reach.greeting import (
@@ -14,14 +14,17 @@ from pointsman_wire.coordination.reach.greeting import (
     read_greeting,
 )
 from pointsman_wire.coordination.requests import Request
-from pointsman_wire.coordination.scripting.call import Call, Site
+from pointsman_wire.coordination.scripting.call import Site
 from pointsman_wire.coordination.scripting.calls import encode
 from pointsman_wire.coordination.scripting.files import SCRIPT_FILES
+from pointsman_wire.coordination.scripting.packing import Packer
+from pointsman_wire.coordination.scripting.resp import pack
 from pointsman_wire.coordination.settings import RedisSettings
 from pointsman_wire.coordination.terms import Terms
 
-INFO: tuple[Command, ...] = (("INFO", "server"), ("INFO", "replication"), ("INFO", "memory"))
-LOADS: tuple[Command, ...] = tuple(("SCRIPT", "LOAD", f.text) for f in SCRIPT_FILES.values())
+INFO = [pack(("INFO", section)) for section in ("server", "replication", "memory")]
+LOADS = [pack(("SCRIPT", "LOAD", file.text)) for file in SCRIPT_FILES.values()]
+ASKING = pack(("ASKING",))
 
 
 class Unfit(NotReached):
@@ -40,6 +43,7 @@ class Server:
         terms = Terms(int(settings.binding_lease_s * 1000), settings.inbox_max)
         self._keys, self._terms = Keys(settings.prefix), terms
         self._site = Site(self._keys, terms, "")
+        self._packer = Packer(self._site)
         self._opening = asyncio.Lock()
         self._met = False
         self.reigns_met = 0
@@ -61,14 +65,14 @@ class Server:
             if self.is_ready:
                 return
             self._met = False
-            await self.line.close()
+            self.line.close()
             await self.line.open()
             try:
                 greeting = await self._greet([*INFO, *LOADS])
                 if found := complaint(greeting, self.address):
                     raise Unfit(found)
             except NotReached:
-                await self.line.close()
+                self.line.close()
                 raise
             self._rule(greeting)
             self._met = True
@@ -82,7 +86,7 @@ class Server:
         """It said that it is not the one to ask (any more): meet it anew before the next call."""
         self._met = False
 
-    async def _greet(self, commands: Sequence[Command]) -> Greeting:
+    async def _greet(self, commands: Sequence[bytes]) -> Greeting:
         replies = await self.line.exchange(commands)
         refused = next((reply for reply in replies if isinstance(reply, Refusal)), None)
         if refused is not None:
@@ -98,6 +102,7 @@ class Server:
         if greeting.reign != self.reign:
             self.reigns_met += 1
             self._site = Site(self._keys, self._terms, greeting.reign)
+            self._packer = Packer(self._site)
 
     async def watch(self) -> None:
         """Look whether it is still the same primary in the same reign; else hang up."""
@@ -105,7 +110,7 @@ class Server:
             return
         greeting = await self._greet(INFO)
         if greeting.reign != self.reign:
-            await self.line.close()
+            self.line.close()
             raise NotReached(f"Redis at {self.address} has begun a new reign")
 
     async def call(
@@ -115,16 +120,21 @@ class Server:
 
         `asking` as ASK wants; `loading` brings the scripts along, for a server that lost them.
         """
-        calls = [encode(request, self._site) for request in requests]
-        commands = [_command(call) for call in calls]
+        loads: list[bytes] = []
+        if loading:
+            scripts = sorted({encode(request, self._site).script for request in requests})
+            loads = [pack(("SCRIPT", "LOAD", SCRIPT_FILES[name].text)) for name in scripts]
+        commands = [self._packer.pack(request) for request in requests]
         if asking:
-            doubled = [part for command in commands for part in (("ASKING",), command)]
-            return (await self.line.exchange(doubled))[1::2]
-        scripts = sorted({call.script for call in calls}) if loading else []
-        loads: list[Command] = [("SCRIPT", "LOAD", SCRIPT_FILES[name].text) for name in scripts]
-        return (await self.line.exchange([*loads, *commands]))[len(loads) :]
+            commands = [part for command in commands for part in (ASKING, command)]
+        replies = await self.line.exchange([*loads, *commands])
+        return replies[1::2] if asking else replies[len(loads) :]
 
+    def begin(self, requests: Sequence[Request], done: Told, until_s: float) -> None:
+        """As `call`, but at once and without a task; unanswered until_s, the line is given up.
 
-def _command(call: Call) -> Command:
-    sha = SCRIPT_FILES[call.script].sha
-    return ("EVALSHA", sha, len(call.keys), *call.keys, *call.values)
+        Raises NotReached when the line is not open; else `done` is told the replies.
+        """
+        pack_one = self._packer.pack
+        packed = b"".join([pack_one(request) for request in requests])
+        self.line.send(packed, len(requests), done, until_s)

@@ -71,7 +71,8 @@ def first_key(request: Request, keys: Keys) -> str:
             raise TypeError(request)
 
 
-def _owner_text(owner: Owner) -> str:
+def owner_text(owner: Owner) -> str:
+    """An owner as it stands in a binding."""
     return f"{owner.instance}/{owner.uid}/{owner.shard}"
 
 
@@ -88,7 +89,7 @@ def _bind(request: Bind, site: Site) -> Call:
     names = site.keys.request(request.key)
     keys = [names.bucket, names.binding, names.kept]
     values = _asker(request.owner, site, request.seen)
-    values += [_owner_text(request.owner), request.job_id, request.body, _fence(request.fence)]
+    values += [owner_text(request.owner), request.job_id, request.body, _fence(request.fence)]
     values += [site.terms.lease_ms, site.terms.binding_ms, names.packed, request.keep or ""]
     return Call("bind", keys, values)
 
@@ -97,20 +98,21 @@ def _lookup(request: Lookup, site: Site) -> Call:
     names = site.keys.request(request.key)
     keys = [names.bucket, names.binding]
     values = _asker(request.owner, site, request.seen)
-    return Call("lookup", keys, [*values, _owner_text(request.owner), site.terms.lease_ms])
+    return Call("lookup", keys, [*values, owner_text(request.owner), site.terms.lease_ms])
 
 
 def _end(request: End, site: Site) -> Call:
     names = site.keys.request(request.key)
     keys = [names.bucket, names.binding, names.kept]
     values = _asker(request.owner, site, request.seen)
-    values += [_owner_text(request.owner), request.fence]
+    values += [owner_text(request.owner), request.fence]
     values += ["RELEASED" if request.released else "FINISHED", int(request.ok)]
-    values += [_milliseconds(request.keep_s), int(request.result is not None)]
+    values += [milliseconds(request.keep_s), int(request.result is not None)]
     return Call("end", keys, [*values, request.result or ""])
 
 
-def _milliseconds(seconds: float) -> int:
+def milliseconds(seconds: float) -> int:
+    """A life in Redis, where none is no life."""
     return max(1, int(seconds * 1000))
 
 
@@ -118,7 +120,7 @@ def _release(request: Release, site: Site) -> Call:
     names = site.keys.request(request.key)
     keys = [names.bucket, names.binding, names.kept]
     values = _asker(request.owner, site, request.seen)
-    return Call("release", keys, [*values, _owner_text(request.owner), request.fence])
+    return Call("release", keys, [*values, owner_text(request.owner), request.fence])
 
 
 def _renew(request: Renew, site: Site) -> Call:
@@ -127,7 +129,7 @@ def _renew(request: Renew, site: Site) -> Call:
     keys += [site.keys.binding(held.key) for held in request.held]
     values = _asker(request.owner, site, request.seen)
     age_ms = site.terms.lease_ms if request.lapses else 0
-    values += [_owner_text(request.owner), site.terms.binding_ms, age_ms]
+    values += [owner_text(request.owner), site.terms.binding_ms, age_ms]
     return Call("renew", keys, [*values, *(held.fence for held in request.held)])
 
 
@@ -135,7 +137,7 @@ def _move(request: Move, site: Site) -> Call:
     names = site.keys.request(request.key)
     keys = [names.bucket, names.binding]
     values = _asker(request.owner, site, request.seen)
-    values += [_owner_text(request.owner), request.fence, request.attempt, request.to]
+    values += [owner_text(request.owner), request.fence, request.attempt, request.to]
     return Call("move", keys, values)
 
 
@@ -161,7 +163,7 @@ def _republish(request: Republish, site: Site) -> Call:
     keys = [site.keys.bucket(request.bucket), site.keys.kept(request.bucket)]
     keys += [site.keys.binding(binding.key) for binding in request.bindings]
     values = _asker(request.owner, site, NOTHING_SEEN)
-    values += [_owner_text(request.owner), request.generation, int(request.last)]
+    values += [owner_text(request.owner), request.generation, int(request.last)]
     values.append(site.terms.binding_ms)
     for binding in request.bindings:
         values += _binding(binding)
@@ -171,7 +173,7 @@ def _republish(request: Republish, site: Site) -> Call:
 def _binding(binding: Binding) -> list[Value]:
     values: list[Value] = [packed(binding.key), binding.job_id, binding.body]
     values += [_fence(binding.fence), binding.state, binding.attempt, int(binding.ok)]
-    values += [_milliseconds(binding.keep_s), int(binding.keep is not None), binding.keep or ""]
+    values += [milliseconds(binding.keep_s), int(binding.keep is not None), binding.keep or ""]
     return [*values, int(binding.result is not None), binding.result or ""]
 
 

@@ -101,21 +101,23 @@ def _owner(value: bytes) -> Owner:
 
 
 BOUND = frozenset({"mine", "taken_over", "follows", "ended", "conflict", "lapsed"})
-UNBOUND = frozenset({"won", "frozen", "missing"})
+UNBOUND = frozenset({"frozen", "missing"})
 
 
 def _bound(request: Bind | Lookup, reply: list[Any]) -> Bound:
-    head = _outcome(reply, BOUND | UNBOUND)
-    if head["outcome"] == "won":
+    if reply[0] == b"won":  # nearly always
         assert isinstance(request, Bind), "a Lookup wins nothing"
         return Bound(
             number=request.number,
+            outcome="won",
+            generation=reply[1].decode(),
+            counter=int(reply[2]),
             job_id=request.job_id,
             owner=request.owner,
             fence=request.fence,
             body=request.body,
-            **head,
         )
+    head = _outcome(reply, BOUND | UNBOUND)
     if head["outcome"] in UNBOUND:
         return Bound(number=request.number, **head)
     return Bound(
@@ -145,6 +147,9 @@ DONE = frozenset({"done"})
 
 
 def _ended(request: Request, reply: list[Any]) -> Ended:
+    if reply[0] == b"done":  # nearly always
+        number, generation = request.number, reply[1].decode()
+        return Ended(number=number, outcome="done", generation=generation, counter=int(reply[2]))
     return Ended(number=request.number, **_outcome(reply, ENDED))
 
 

@@ -1,13 +1,14 @@
 """Carries what the core asks of Redis to it, and the answers back, beside the loop's other work.
 
-One command is one pipeline.  While many are under way, what comes joins the next one; so a slow
-Redis gets fewer, larger pipelines, and nothing grows without bound.  Every request is answered:
-by Redis within the time limit, else here.
+One command is one pipeline, and costs no task as long as Redis is well.  While many are under way,
+what comes joins the next one; so a slow Redis gets fewer, larger pipelines, and nothing grows
+without bound.  Every request is answered: by Redis within the time limit, else here.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from time import monotonic_ns
 from typing import Protocol
 
@@ -24,6 +25,13 @@ _FAILED = ("down", "unknown")
 
 class Backing(Protocol):
     """Who answers (pointsman_wire.coordination.backing)."""
+
+    def begin(
+        self,
+        requests: Sequence[Request],
+        done: Callable[[list[Answer] | Awaitable[list[Answer]]], None],
+    ) -> bool:
+        """Ask at once, if that can be done; `done` is told the answers, or what to await."""
 
     async def execute(self, requests: Sequence[Request]) -> list[Answer]:
         """Answer all requests, in order, within the time limit."""
@@ -51,11 +59,14 @@ class Coordinator:
         self._wait_ns = int(wait_s * 1e9)
         self._loop = asyncio.get_running_loop()
         self._running: set[asyncio.Task[None]] = set()
+        self._begun_count = 0  # pipelines without a task
+        self._is_closed = False
         # What waits for a pipeline to end, and since when.
         self._waiting: deque[tuple[int, Request]] = deque(maxlen=WAITING_MAX)
 
     async def close(self) -> None:
         """Give up what is under way, and hang up."""
+        self._is_closed = True
         running = [*self._running]
         for task in running:
             task.cancel()
@@ -70,7 +81,7 @@ class Coordinator:
     def ask(self, command: Coordinate) -> None:
         """Send the requests now, or with those that wait."""
         requests = command.requests
-        if not self._waiting and len(self._running) < PIPELINES_MAX:
+        if not self._waiting and self._begun_count + len(self._running) < PIPELINES_MAX:
             self._start(requests)
         elif len(self._waiting) + len(requests) > WAITING_MAX:
             self._refuse(requests, f"{WAITING_MAX} requests wait for Redis")
@@ -79,17 +90,33 @@ class Coordinator:
             self._waiting.extend((now_ns, request) for request in requests)
 
     def _start(self, requests: list[Request]) -> None:
-        task = self._loop.create_task(self._run(requests))
+        began_ns = monotonic_ns()
+        self._begun_count += 1
+        if not self._backing.begin(requests, partial(self._came, began_ns)):
+            self._begun_count -= 1
+            self._await(self._backing.execute(requests), began_ns)
+
+    def _came(self, began_ns: int, answers: list[Answer] | Awaitable[list[Answer]]) -> None:
+        self._begun_count -= 1
+        if not isinstance(answers, list):
+            self._await(answers, began_ns)
+        elif not self._is_closed:
+            self._answered(answers, began_ns)
+            self._go_on()
+
+    def _await(self, answers: Awaitable[list[Answer]], began_ns: int) -> None:
+        task = self._loop.create_task(self._run(answers, began_ns))
         self._running.add(task)
         task.add_done_callback(self._ended)
 
-    async def _run(self, requests: list[Request]) -> None:
-        began_ns = monotonic_ns()
-        answers = await self._backing.execute(requests)
+    async def _run(self, answers: Awaitable[list[Answer]], began_ns: int) -> None:
+        self._answered(await answers, began_ns)
+
+    def _answered(self, answers: list[Answer], began_ns: int) -> None:
         stats = self._stats
         stats.observe(Timing.REDIS, monotonic_ns() - began_ns)
         stats.add(Counter.REDIS_PIPELINES)
-        stats.add(Counter.REDIS_REQUESTS, len(requests))
+        stats.add(Counter.REDIS_REQUESTS, len(answers))
         self._give(answers)
 
     def _give(self, answers: list[Answer]) -> None:
