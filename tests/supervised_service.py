@@ -115,6 +115,15 @@ class Service:
     def text(self) -> str:
         return "\n".join(self.said)
 
+    def text_so_far(self) -> str:
+        """All that has been said by now; no `wait_for` comes upon it any more."""
+        while not self._lines.empty():
+            line = self._lines.get()
+            if line is None:
+                break
+            self.said.append(line)
+        return self.text()
+
     def close(self) -> None:
         """End whatever still runs."""
         self.pids()

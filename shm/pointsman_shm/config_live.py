@@ -41,6 +41,8 @@ HOT_KEYS: dict[str, tuple[str, ...]] = {
     ),
     # What holds for tenants; who is listed has a place in shared memory, made at the start.
     "tenants": ("others", "with_tokens", "listed"),
+    # Told to each process by an order, as operators give them.
+    "logs": ("level",),
 }
 # Sections of which workers take what is hot; the manager has its own keys at hand.
 WORKER_SECTIONS = ("jobs", "sessions", "limits", "tenants")

@@ -219,6 +219,24 @@ async def test_a_diff_tells_and_changes_nothing_and_a_fault_changes_nothing(
     ], "nothing was applied"
 
 
+async def test_the_level_of_the_log_follows_the_file_in_every_process(
+    reloaded: ReloadedService,
+) -> None:
+    """P13: and what was told to a single process stands until the file says something else."""
+    service = reloaded.service
+    # The supervisor speaks for the service as a whole, by no name.
+    everybody = ("pointsman", "pointsman manager", "pointsman worker 0", "pointsman worker 1")
+    for more, words in (('[logs]\nlevel = "debug"\n', "debug now"), ("", "info now")):
+        reloaded.write(more)
+        ended = await told(service, "reload")
+        assert ended.returncode == 0, ended.stderr
+        left = set(everybody)
+        while left:
+            line = rf"Z ({'|'.join(left)}): the level of this log is {words}"
+            found = await asyncio.to_thread(service.process.wait_for, line)
+            left.remove(found[1])
+
+
 async def test_a_rate_of_tenants_holds_in_every_worker_at_a_reload(
     reloaded: ReloadedService, journal: Journal
 ) -> None:

@@ -99,4 +99,6 @@ def assert_nowhere(service: LiveService, secrets: list[str]) -> None:
     assert not processes_with(
         secrets, [service.process.process.pid, *service.process.pids().values()]
     )
-    assert not any(secret in service.process.text() for secret in secrets)
+    said = service.process.text_so_far()
+    assert "auth.failed" in said, "who came with a wrong token is told of"
+    assert not any(secret in said for secret in secrets)

@@ -35,8 +35,8 @@ service runs, in every worker with the same version; a change of any other needs
 file with such a change is not applied at all. What was accepted goes on: a lower limit refuses
 what comes, and `jobs_max` of a tenant that had none counts jobs from then on. Which tenants are
 listed, and in which order, needs a restart; so does all of `[tenants]` where instances share a
-fleet through Redis. `pointsman log-level` changes how much is logged, `pointsman tokens` who may
-come, both at once.
+fleet through Redis. `pointsman log-level` changes how much is logged for a while: until the
+process ends, or the file asks for another `logs.level`. `pointsman tokens` says who may come.
 
 No secret stands in the file: it names files that hold them, and those of Redis may come from the
 environment (`POINTSMAN_REDIS_PASSWORD`, `POINTSMAN_SENTINEL_PASSWORD`, `POINTSMAN_CLUSTER_KEY`).

@@ -18,6 +18,7 @@ from pointsman_sched.core.events import (
 )
 from pointsman_sched.core.joining.introductions import Wish
 from pointsman_sched.core.orders.rebuild import NOBODY
+from pointsman_shm.config import Config
 from pointsman_shm.config_load import ConfigError, load_config
 from pointsman_wire.errors import Code
 from pointsman_wire.messages import Error, error_info
@@ -35,7 +36,10 @@ from pointsman_wire.order_messages import (
 
 
 class OrderDesk:
-    """Takes orders for one manager; `post` tells its core, `say` its log."""
+    """Takes orders for one manager; `post` tells its core, `say` its log.
+
+    `in_force` is told of each configuration that was loaded here and applied.
+    """
 
     def __init__(
         self,
@@ -43,8 +47,10 @@ class OrderDesk:
         *,
         post: Callable[[object], None],
         say: Callable[[str], None],
+        in_force: Callable[[Config], None],
     ) -> None:
         self._config_path = config_path
+        self._in_force = in_force
         self._post = post
         self._say = say
         self._last_ticket = 0
@@ -121,11 +127,14 @@ class OrderDesk:
             config = await asyncio.to_thread(load_config, path)
         except ConfigError as error:
             return _refusal(str(error))
-        return await self._through_core(
+        answer = await self._through_core(
             lambda ticket: ConfigOffered(
                 ticket=ticket, source=str(path), config=config, is_trial=is_trial
             )
         )
+        if isinstance(answer, ConfigDiff) and answer.applied:
+            self._in_force(config)
+        return answer
 
     async def _through_core(self, order: Callable[[int], object]) -> OrderAnswer:
         self._last_ticket += 1

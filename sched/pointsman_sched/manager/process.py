@@ -34,6 +34,7 @@ from pointsman_sched.core.manager_core import ManagerCore
 from pointsman_sched.core.setup import ManagerSetup, SharedMemory
 from pointsman_sched.manager.authority import open_authority, reachable
 from pointsman_sched.manager.garbage import GarbageKeeper
+from pointsman_sched.manager.log_levels import LogLevels
 from pointsman_sched.manager.orders import OrderDesk
 from pointsman_sched.manager.redis_options import FleetUnfit, redis_of
 from pointsman_sched.manager.registry_file import RegistryFile
@@ -53,6 +54,7 @@ from pointsman_shm.memory.ownership import LockHeld, OwnerLock, acquire_lock
 from pointsman_shm.memory.segment import SegmentForeign, SegmentsFull
 from pointsman_shm.memory.stats import StatsPage
 from pointsman_shm.memory.stats_names import Counter, Timing
+from pointsman_shm.paths import worker_process
 from pointsman_shm.state_files import (
     StateFileError,
     read_instance_uid,
@@ -159,9 +161,7 @@ class ManagerProcess:
         driver = self._driver = self._drive(core, memory, stack)
         self._uplinks = UplinkServer(paths.manager_uplink, options.worker_count, driver.post)
         stack.push_async_callback(self._uplinks.close)
-        tell_reload = self._log.about(Event.CONFIG_RELOAD)
-        orders = self._orders = OrderDesk(options.config_path, post=driver.post, say=tell_reload)
-        stack.push_async_callback(orders.close)
+        orders = self._orders = self._open_orders(driver, stack)
         self._open_admin(core, orders, stack)
         receiver = HandoverReceiver(paths.manager_handover, driver.adopt)
         stack.callback(receiver.close)
@@ -272,6 +272,26 @@ class ManagerProcess:
     def _post(self, event: object) -> None:
         assert self._driver is not None, "who asks nothing yet is not answered"
         self._driver.post(event)
+
+    def _open_orders(self, driver: Driver, stack: AsyncExitStack) -> OrderDesk:
+        options, say = self._options, self._log.about(Event.CONFIG_RELOAD)
+        others = ["supervisor", "console", *map(worker_process, range(options.worker_count))]
+        places = [options.paths.admin(name) for name in others]
+        levels = LogLevels(
+            options.config.logs.level,
+            places=lambda: [place for place in places if place.is_socket()],
+            own=self._log.set_level,
+            say=say,
+        )
+        stack.callback(levels.close)
+        orders = OrderDesk(
+            options.config_path,
+            post=driver.post,
+            say=say,
+            in_force=lambda config: levels.follow(config.logs.level),
+        )
+        stack.push_async_callback(orders.close)
+        return orders
 
     def _open_admin(self, core: ManagerCore, orders: OrderDesk, stack: AsyncExitStack) -> None:
         paths = self._options.paths
