@@ -339,7 +339,9 @@ export class Session extends EventTarget {
     this.#lostAt = null;
     this.#init.session_id = message.session_id;
     this.#attempts = 0;
-    this.#socket?.close(1000);
+    const left = this.#socket;
+    if (message.room) this.#dial(); // at once: we go by ourselves, nothing was lost
+    left?.close(1000);
   }
 
   #became(message) {

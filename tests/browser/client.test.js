@@ -206,12 +206,16 @@ test("a room of another worker is gone to once what was sent is answered, and no
   here.say("after", { utterance_id: "u-2" });
   assert.equal(first.said("utterance").length, 1);
   assert.equal(first.said("session_close").length, 0);
+  const states = []; // a page that says "lost" would alarm people
+  here.addEventListener("state", ({ detail }) => states.push(detail.state));
   first.hear({ type: "result", request_id: "u-1", number: 1 });
   await before;
   assert.equal(first.said("session_close").length, 1);
-  const socket = reconnected(t);
+  const socket = dialled.at(-1);
+  assert.notEqual(socket, first);
   assert.match(socket.url, /\?id=s-2$/);
   socket.stand({ session_id: "s-2" });
+  assert.deepEqual(states, ["connecting", "open"]);
   assert.equal(socket.said("session_init")[0][0].resume_token, undefined);
   assert.deepEqual(socket.said("utterance").map(([message]) => message.text), ["after"]);
   assert.equal(socket.said("room_join").length, 1);

@@ -111,6 +111,7 @@ async def test_what_is_said_into_the_microphone_ends_with_a_pause_and_is_transla
         await page.get_by_role("button", name="Speak").click()
         await expect(page.locator("#listening-words")).to_contain_text("Listening")
         await expect(page.locator(".card .done").first).to_contain_text("SECONDS OF SOUND")
+        await expect(page.locator(".card .way").first).to_contain_text("the service hears you")
         await expect(page.locator(".card .way").first).to_contain_text("kept in memory")
         await page.get_by_role("button", name="Stop").click()
         await expect(page.locator("#listening")).to_be_hidden()

@@ -94,7 +94,7 @@ export class Travel {
    * A step that the service tells.
    * @param {Record<string, any>} message a ui_event
    */
-  event({ event, text, node_id, pool }) {
+  event({ event = "INPUT_STARTED", text, node_id, pool }) { // a default is left out of the message
     const where = `${node_id ?? ""}${pool ? `, pool ${short(pool)}` : ""}`;
     if (event === "ASR_PARTIAL" || event === "ASR_FINAL") this.heard(text ?? "");
     if (event === "INPUT_ENDED" && text) this.heard(text); // somebody else has typed it
