@@ -22,7 +22,7 @@ from pointsman.errors import JobFailed, JobRefused
 from pointsman.options import ConnectOptions, SubmitOptions
 from pointsman.results import JobPartial, JobResult
 from pointsman.talking.hearing import Happening, Heard
-from pointsman.talking.options import TalkOptions
+from pointsman.talking.options import SpeechOptions, TalkOptions
 from pointsman.talking.saying import Saying, Step
 from pointsman_wire.session_messages import MissingResult, Order
 from pointsman_wire.talk.talk_messages import RoomState
@@ -202,12 +202,12 @@ class BlockingSession:
         saying = self._thread.do(lambda: self._session.say(words, **options))
         return BlockingSaying(saying, self._thread)
 
-    def speak(self, **options: Unpack[TalkOptions]) -> BlockingSaying:
+    def speak(self, **options: Unpack[SpeechOptions]) -> BlockingSaying:
         """Say something while it is spoken: push() its sound piece by piece, then end()."""
         saying = self._thread.do(lambda: self._session.speak(**options))
         return BlockingSaying(saying, self._thread)
 
-    def audio(self, chunks: Iterable[bytes], **options: Unpack[TalkOptions]) -> BlockingSaying:
+    def audio(self, chunks: Iterable[bytes], **options: Unpack[SpeechOptions]) -> BlockingSaying:
         """Say what these pieces of sound are, as they come; returns when they have ended.
 
         What reading them raises is raised here, and what was said so far is cancelled.

@@ -31,7 +31,12 @@ from pointsman.options import (
 from pointsman.results import JobPartial, JobResult, job_partial, job_result, request_error
 from pointsman.talking.backlog import Backlog
 from pointsman.talking.hearing import Happening, Heard
-from pointsman.talking.options import TalkOptions, chunk_message, utterance_message
+from pointsman.talking.options import (
+    SpeechOptions,
+    TalkOptions,
+    chunk_message,
+    utterance_message,
+)
 from pointsman.talking.saying import Chunks, Saying
 from pointsman_wire.messages import ErrorInfo
 from pointsman_wire.session_messages import (
@@ -233,14 +238,14 @@ class Session:
         self._shell.say(self._opened.handle, message, sound, saying)
         return saying
 
-    def speak(self, **options: Unpack[TalkOptions]) -> Saying:
+    def speak(self, **options: Unpack[SpeechOptions]) -> Saying:
         """Say something while it is spoken: Saying.push() its sound piece by piece, then end()."""
         message = chunk_message(options)
         saying = Saying(self._shell, message.utterance_id)
         self._shell.say(self._opened.handle, message, b"", saying)
         return saying
 
-    def audio(self, chunks: Chunks, **options: Unpack[TalkOptions]) -> Saying:
+    def audio(self, chunks: Chunks, **options: Unpack[SpeechOptions]) -> Saying:
         """Say what these pieces of sound are, as they come.
 
         What reading them raises, results() raises.

@@ -141,6 +141,12 @@ export interface UtteranceFields {
   trace_id?: string;
 }
 
+/** Of one that is said while it is spoken. */
+export interface SpeechFields extends UtteranceFields {
+  /** Recognise it meanwhile, as far as there is room: ASR_PARTIAL before its end. */
+  partials?: boolean;
+}
+
 export interface Speech {
   readonly utterance_id: string;
   readonly result: Promise<Result>;
@@ -184,7 +190,7 @@ export declare class Session extends EventTarget {
   ready(): Promise<SessionInitAck>;
   submit(payload?: string | ArrayBuffer | Uint8Array, fields?: SubmitFields): Promise<Result>;
   say(words: string | ArrayBuffer | Uint8Array, fields?: UtteranceFields): Promise<Result>;
-  speak(fields?: UtteranceFields): Speech;
+  speak(fields?: SpeechFields): Speech;
   joinRoom(room: string, member?: { lang?: string; name?: string }): void;
   leaveRoom(): void;
   cancel(requestId: string): void;

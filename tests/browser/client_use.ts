@@ -6,7 +6,7 @@ export async function say(url: string, sound: Uint8Array): Promise<string> {
   const session = new Session(url, { src_lang: "en", tgt_lang: "es", hears: "en" });
   session.addEventListener("state", () => console.log(session.state));
   const { session_id, resumed = false } = await session.ready();
-  const speech: Speech = session.speak({ tgt_langs: ["es", "fr"], content_type: "audio/wav" });
+  const speech: Speech = session.speak({ tgt_langs: ["es", "fr"], content_type: "audio/wav", partials: true });
   speech.push(sound);
   speech.end();
   session.joinRoom("kitchen", { lang: "en" });

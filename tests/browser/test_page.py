@@ -104,15 +104,29 @@ async def test_a_sound_file_is_heard_and_translated(
         await expect(page.get_by_role("alert")).to_contain_text("letter.wav is no sound")
 
 
+EARLY = """() => {
+  globalThis.early = [];
+  const look = () => {
+    const [said, way] = [".said", ".way"].map((part) => document.querySelector(`.card ${part}`));
+    if (said && !way.textContent.includes("has ended")) early.push(said.lastChild.textContent);
+  };
+  const what = { subtree: true, childList: true, characterData: true };
+  new MutationObserver(look).observe(document.body, what);
+}"""
+
+
 async def test_what_is_said_into_the_microphone_ends_with_a_pause_and_is_translated(
     service: LiveService, browser: Browser, desk: SpeakingNode
 ) -> None:
     async with page_of(browser, url(service), microphone=True) as page:
+        await page.evaluate(EARLY)
         await page.get_by_role("button", name="Speak").click()
         await expect(page.locator("#listening-words")).to_contain_text("Listening")
         await expect(page.locator(".card .done").first).to_contain_text("SECONDS OF SOUND")
         await expect(page.locator(".card .way").first).to_contain_text("the service hears you")
         await expect(page.locator(".card .way").first).to_contain_text("kept in memory")
+        early = await page.evaluate("early")
+        assert any("seconds of sound" in words for words in early), "recognised while it is spoken"
         await page.get_by_role("button", name="Stop").click()
         await expect(page.locator("#listening")).to_be_hidden()
 

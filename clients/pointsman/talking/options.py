@@ -27,6 +27,12 @@ class TalkOptions(TypedDict, total=False):
     explain: bool
 
 
+class SpeechOptions(TalkOptions, total=False):
+    """How something is said while it is spoken."""
+
+    partials: bool  # recognise it meanwhile, as far as there is room for that
+
+
 def utterance_message(words: str | bytes, options: Mapping[str, Any]) -> tuple[Utterance, bytes]:
     """Return what says a text, or a sound, as a whole.  Raises TypeError, ValueError."""
     fields = _fields(options)

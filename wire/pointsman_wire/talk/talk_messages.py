@@ -93,6 +93,7 @@ class AudioChunk(Message, tag="audio_chunk", frozen=True, kw_only=True):
     preferred_node: Name = ""
     explain: bool = False
     trace_id: Name = ""
+    partials: bool = False
 
 
 class UiEvent(Message, tag="ui_event", frozen=True, kw_only=True):

@@ -216,6 +216,7 @@ class Job(msgspec.Struct, eq=False, kw_only=True, gc=False):
     is_result_gone: bool = False  # the journal knows of the end, and has no output of it
     ended_at_ns: int = 0
     dispatched: JobDispatched | None = None  # as the journal has it last, while it is open
+    is_own: bool = False  # made by this worker for itself: nobody can ask for it
     bond: Bond | None = None  # how it stands to its key in the fleet; None: there is no Redis
 
     def __repr__(self) -> str:

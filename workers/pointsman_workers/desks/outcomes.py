@@ -103,7 +103,7 @@ class OutcomeDesk:
         if error is not None and job.attempt == 0 and is_fault_of_service(error):
             shard.count(Counter.SUBMITS_FAILED)
         # In an utterance session its key is free once it was told (UtteranceDesk).
-        if is_void and session.utterances is None:
+        if job.is_own or (is_void and session.utterances is None):
             self._forget(job)
         else:
             shard.window.keep(job, len(payload))

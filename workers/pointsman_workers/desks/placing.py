@@ -174,7 +174,7 @@ class PlacingDesk:
         shard, fleet, kind = self.shard, self.shard.fleet, job.kind
         plan = self.hedging
         fleet.prepare(kind)
-        if plan is None or not plan.has_budget or kind.waiting_count or self._wait_elsewhere(kind):
+        if plan is None or not plan.has_budget or kind.waiting_count or self.wait_elsewhere(kind):
             return False
         assert job.hold is not None, job.job_id
         decided = decide_second(fleet, job, job.hold.lane.row)
@@ -188,7 +188,7 @@ class PlacingDesk:
         job.hedge, job.is_hedged = self._send(job, shard.lanes[decided.choice.row]), True
         return True
 
-    def _wait_elsewhere(self, kind: Kind) -> bool:
+    def wait_elsewhere(self, kind: Kind) -> bool:
         """Do jobs wait at other workers that the same nodes could do?"""
         shard, words = self.shard, self.shard.setup.memory.waiting
         return any(

@@ -15,7 +15,7 @@ from pointsman_wire.talk.talk_messages import (
     UiEvent,
     Utterance,
 )
-from pointsman_workers.core.shard import MILLISECOND_NS, Shard
+from pointsman_workers.core.shard import Shard
 from pointsman_workers.core.state import Job, Key, Lane, Peer, Session
 from pointsman_workers.desks.jobs import JobDesk
 from pointsman_workers.desks.sessions import SessionDesk
@@ -24,11 +24,9 @@ from pointsman_workers.talk.hooks import Watcher
 from pointsman_workers.talk.nouns import Hearing, Room, Said, Voice
 from pointsman_workers.talk.rooms import RoomDesk
 from pointsman_workers.talk.saying import SayingDesk
-from pointsman_workers.talk.telling import TellingDesk, shown
+from pointsman_workers.talk.telling import PARTIAL_EVERY_NS, TellingDesk, shown
 from pointsman_workers.talk.voices import Voices
 
-# Nobody reads faster: what is recognised so far is shown at most so often, and then ASR_FINAL.
-PARTIAL_EVERY_NS = 100 * MILLISECOND_NS
 PLAYED = ("TTS_PLAY_STARTED", "TTS_PLAY_ENDED")
 
 
@@ -168,6 +166,8 @@ class TalkDesk(Watcher):
     def dispatched(self, job: Job, pool_id: int | None) -> None:
         """The job was handed to a node."""
         said = self.shard.talks[job.key]
+        if said.hearing is not None:
+            return
         pools = self.shard.fleet.snapshot.pool_view.pools
         pool = pools.get(pool_id) if pool_id is not None else None
         said.is_accepted = said.is_heard = said.is_translated = False
@@ -180,7 +180,7 @@ class TalkDesk(Watcher):
     def started(self, job: Job) -> None:
         """The node has taken it."""
         said = self.shard.talks[job.key]
-        if not said.is_accepted:
+        if not said.is_accepted and said.hearing is None:
             said.is_accepted = True
             node_id = job.hold.lane.node_id if job.hold is not None else ""
             self.telling.step(said, job, UiEvent(event="NODE_ACCEPTED", node_id=node_id))
@@ -201,6 +201,9 @@ class TalkDesk(Watcher):
     def _piece(self, job: Job, meta: dict[str, Any], payload: bytes) -> None:
         said = self.shard.talks[job.key]
         text = payload.decode(errors="replace")
+        if said.hearing is not None:
+            self.hearing.interim.piece(said, text, str(meta.get("src_lang", "")))
+            return
         match meta.get("stage"):
             case "asr_partial":
                 if self.shard.now_ns >= said.partial_at_ns + PARTIAL_EVERY_NS:
@@ -237,6 +240,9 @@ class TalkDesk(Watcher):
         """It has a result, which may wait for those before it."""
         said, result = self.shard.talks[job.key], job.result
         assert result is not None, job.job_id
+        if said.hearing is not None:
+            self.hearing.interim.finished(said, job)
+            return
         if result.error is not None:
             self.telling.failed(said, job.key[2], result.error)
         meta = result.meta or {}

@@ -9,6 +9,7 @@ from pointsman_wire.messages import ErrorInfo, error_info
 from pointsman_wire.talk.talk_messages import AudioChunk, EventName, UiEvent, Utterance
 from pointsman_workers.core.shard import SECOND_NS, Shard
 from pointsman_workers.core.state import Session
+from pointsman_workers.talk.interim import InterimDesk
 from pointsman_workers.talk.memory import RETRY_AFTER_MS
 from pointsman_workers.talk.nouns import Hearing, Turn, Voice
 from pointsman_workers.talk.saying import SayingDesk
@@ -37,6 +38,7 @@ class HearingDesk:
         self._silence_ns = int(talk.silence_s * SECOND_NS)
         self._pieces_max = talk.pieces_per_second_max
         self.memory = saying.memory
+        self.interim = InterimDesk(shard, saying.jobs, voices, self.memory, telling)
 
     def chunk(self, session: Session, message: AudioChunk, payload: bytes) -> None:
         """A piece of an utterance came."""
@@ -63,6 +65,8 @@ class HearingDesk:
         self.memory.count(voice, sound.held_bytes - before_bytes)
         if sound.is_over:
             self.end(hearing)
+        else:
+            self.interim.consider(hearing)
 
     def _is_in_time(self, voice: Voice, utterance_id: str) -> bool:
         """Count the pieces of a second; those above the rate are dropped, and told once."""
@@ -143,6 +147,7 @@ class HearingDesk:
         """Let go of its sound."""
         voice, utterance_id = hearing.voice, hearing.first.utterance_id
         hearing.is_over = True
+        self.interim.forget(hearing)
         del voice.hearing[utterance_id]
         voice.end(utterance_id)
         self.memory.count(voice, -hearing.sound.held_bytes)

@@ -8,7 +8,7 @@ import msgspec
 from pointsman_wire.link import Connection
 from pointsman_wire.messages import ErrorInfo
 from pointsman_wire.talk.talk_messages import AudioChunk, Utterance
-from pointsman_workers.core.state import Key, Session
+from pointsman_workers.core.state import Job, Key, Session
 from pointsman_workers.talk.sound import SoundBuffer
 
 ENDED_KEPT_MAX = 64
@@ -80,6 +80,11 @@ class Hearing(msgspec.Struct, eq=False, kw_only=True):
     piece_at_ns: int  # when the last piece came
     filed_ns: int = 0
     is_over: bool = False
+    # What is recognised of it meanwhile, where it asks for that.
+    look: Job | None = None  # the one that is under way
+    look_bytes: int = 0  # what that costs in memory
+    look_at_bytes: int = 0  # with so much sound the next one is due; 0: the first
+    shown: str = ""  # the words that were shown last
 
 
 class Said(msgspec.Struct, eq=False, kw_only=True):
@@ -98,3 +103,4 @@ class Said(msgspec.Struct, eq=False, kw_only=True):
     partial_at_ns: int = 0  # when it was shown last what is recognised so far
     # It only recognises: what comes of it is said into one language of the pair.
     then: Utterance | None = None
+    hearing: Hearing | None = None  # it is a look into what is being spoken

@@ -36,7 +36,7 @@ class SayingDesk:
 
     def __init__(self, shard: Shard, jobs: JobDesk, voices: Voices, telling: TellingDesk) -> None:
         self.shard = shard
-        self._jobs = jobs
+        self.jobs = jobs
         self._voices = voices
         self._telling = telling
         self._open_max = shard.config.talk.utterances_open_max
@@ -179,7 +179,7 @@ class SayingDesk:
             explain=wanted.explain,
             trace_id=wanted.trace_id,
         )
-        self._jobs.create_job(peer_of(session), submit, sound or wanted.text.encode())
+        self.jobs.create_job(peer_of(session), submit, sound or wanted.text.encode())
 
     def _follow(self, turn: Turn, leg: Leg, then: Utterance | None) -> None:
         """Have it told what becomes of the job, unless that is or has been told already."""

@@ -19,6 +19,8 @@ from pointsman_workers.ordering.delivering import DeliveryDesk
 from pointsman_workers.talk.nouns import Said, Voice
 
 TEXT_SHOWN_MAX = 4_096
+# Nobody reads faster: what is recognised so far is shown at most so often, and then ASR_FINAL.
+PARTIAL_EVERY_NS = 100 * MILLISECOND_NS
 _FORGOTTEN = Submit()
 
 

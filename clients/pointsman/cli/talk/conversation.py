@@ -107,7 +107,7 @@ class Conversation:
             return
         if self._speaking is None:
             await self._room.acquire()
-            self._speaking = self._session.speak(**self._manner.sounds)
+            self._speaking = self._session.speak(**self._manner.sounds, partials=True)
             self._follow("(sound)", self._speaking)
         self._speaking.push(piece)
 

@@ -235,7 +235,7 @@ async function listen() {
   opened.addEventListener("level", (event) => showLevel(detailOf(event)));
   opened.addEventListener("starts", (event) => {
     const { travel, fields } = begin("(you speak)", true);
-    speech = session.speak({ ...fields, content_type: "audio/pcm;rate=16000" });
+    speech = session.speak({ ...fields, content_type: "audio/pcm;rate=16000", partials: true });
     void follow(travel, speech.result);
     for (const chunk of detailOf(event)) speech.push(bytesOf(chunk));
     listening("I hear you…");

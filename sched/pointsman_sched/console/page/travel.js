@@ -59,6 +59,7 @@ export class Travel {
   #done;
   #said;
   #way;
+  #soFar = "";
   isEnded = false;
   /**
    * Tells who said it that it is played here.
@@ -96,7 +97,8 @@ export class Travel {
    */
   event({ event = "INPUT_STARTED", text, node_id, pool }) { // a default is left out of the message
     const where = `${node_id ?? ""}${pool ? `, pool ${short(pool)}` : ""}`;
-    if (event === "ASR_PARTIAL" || event === "ASR_FINAL") this.heard(text ?? "");
+    if (event === "ASR_PARTIAL") this.#heardSoFar(text ?? "");
+    if (event === "ASR_FINAL") this.heard(text ?? "");
     if (event === "INPUT_ENDED" && text) this.heard(text); // somebody else has typed it
     if (event === "NMT_DONE") this.translated(text ?? "");
     /** @type {Record<string, string>} */
@@ -120,6 +122,16 @@ export class Travel {
    */
   heard(text) {
     if (text.trim()) this.words.textContent = text.trim();
+  }
+
+  /**
+   * It is recognised from its beginning again and again; words that were shown stay meanwhile.
+   * @param {string} text
+   */
+  #heardSoFar(text) {
+    if (text.length < this.#soFar.length) return;
+    this.#soFar = text;
+    this.heard(text);
   }
 
   /**
