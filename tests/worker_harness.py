@@ -4,6 +4,7 @@ Time is a number that `advance` moves.  `feed` gives the core events and returns
 what it sends is kept by connection, so a story reads: the client submits, the node gets.
 """
 
+from collections.abc import Iterable
 from itertools import count
 from mmap import mmap
 from random import Random
@@ -351,24 +352,23 @@ class Node:
 
     def end(self, job: Assign, payload: bytes = b"hola", **fields: object) -> None:
         """Give a result."""
-        result = NodeResult(
-            number=next(self._results),
-            job_id=job.job_id,
-            epoch=fields.pop("epoch", self.harness.epoch),  # type: ignore[arg-type]
-            dispatch=job.dispatch,
-            **fields,  # type: ignore[arg-type]
-        )
+        result = self._result(job.job_id, job.dispatch, **fields)
         self.harness.receive(self.connection, result, payload)
+
+    def end_together(self, jobs: Iterable[Assign]) -> None:
+        """Give results that the worker reads in one step."""
+        results = [(self._result(job.job_id, job.dispatch), b"hola") for job in jobs]
+        self.harness.feed(Received(self.connection, [*results]))
 
     def end_fence(self, fence: JobFence, payload: bytes) -> None:
         """Give the result of a dispatch, of this worker or of its predecessor."""
-        result = NodeResult(
-            number=next(self._results),
-            job_id=fence.job_id,
-            epoch=fence.epoch,
-            dispatch=fence.dispatch,
-        )
+        result = self._result(fence.job_id, fence.dispatch, epoch=fence.epoch)
         self.harness.receive(self.connection, result, payload)
+
+    def _result(self, job_id: str, dispatch: int, **fields: object) -> NodeResult:
+        fields = {"epoch": self.harness.epoch, **fields}
+        number = next(self._results)
+        return NodeResult(number=number, job_id=job_id, dispatch=dispatch, **fields)  # type: ignore[arg-type]
 
     def acknowledgement(self) -> NodeResultAck:
         """What the node hears of its results within the time that this may take."""

@@ -3,8 +3,8 @@
 A second worker of an instance shares its memory, hears its rings, and has no stream of its own.
 
 The clock is one.  What an instance sends is framed, kept in the receiver's stream and read from
-there a millisecond later; a story may cut an instance off from its stream, stop it for a while, or
-kill it and start its next life.
+there at once, or as long after it was sent as a story says; a story may cut an instance off from
+its stream, stop it for a while, or kill it and start its next life.
 """
 
 from collections import deque
@@ -88,6 +88,8 @@ class Several:
         self.seconds: dict[str, Instance] = {}
         self._rings_seen: dict[int, int] = {}  # by id of a worker: its commands that were read
         self.streams: dict[str, deque[Letter]] = {name: deque(maxlen=10_000) for name in names}
+        self.way_ns = 0  # how long what is sent takes to the stream
+        self._on_way: deque[tuple[int, str, Letter]] = deque(maxlen=10_000)  # there at, whither
         for name in names:
             self.introduce(name)
         self.all: dict[str, Instance] = {}
@@ -173,6 +175,9 @@ class Several:
             self._ring()
             for instance in self.all.values():
                 self._send(instance)
+            while self._on_way and self._on_way[0][0] <= self.now_ns:
+                _, name, letter = self._on_way.popleft()
+                self.streams[name].append(letter)
             if not sum(self._read(instance) for instance in tuple(self.all.values())):
                 return
 
@@ -181,8 +186,11 @@ class Several:
             return
         told, instance.told = instance.told, []
         for command in told:
-            frame = encode_frame(command.message, command.payload)
-            self.streams[command.instance].append((instance.name, 0, frame))
+            letter = (instance.name, 0, encode_frame(command.message, command.payload))
+            if self.way_ns:
+                self._on_way.append((self.now_ns + self.way_ns, command.instance, letter))
+            else:
+                self.streams[command.instance].append(letter)
 
     def _read(self, instance: Instance) -> bool:
         stream = self.streams[instance.name]

@@ -153,18 +153,24 @@ class NodeGone(Message, tag="node_gone", frozen=True, kw_only=True):
 
 
 class Offer(Message, tag="offer", frozen=True, kw_only=True):
-    """A slot of the node is reserved for the borrower, for 500 ms: it was this tenant's turn."""
+    """A slot of the node is reserved for the borrower, for 500 ms: it was this tenant's turn.
+
+    The borrower's next assignment for that node after `read` takes it, unless an offer before this
+    one has that.
+    """
 
     link: Number
     node_id: str
     tenant: str = ""
+    read: Number = 0  # the last assignment for that node that had come
 
 
 class OfferDeclined(Message, tag="offer_declined", frozen=True, kw_only=True):
-    """The borrower has no job for that node any more."""
+    """The borrower has no job of this tenant for that node any more: one offer is free again."""
 
     link: Number
     node_id: str
+    tenant: str = ""
 
 
 class Attach(Message, tag="attach", frozen=True, kw_only=True):

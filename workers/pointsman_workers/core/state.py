@@ -260,6 +260,8 @@ class Hold(msgspec.Struct, eq=False, kw_only=True, gc=False):
     sent_at_ns: int = 0
     alive_at_ns: int = 0  # when it started or last made progress
     guest: Guest | None = None  # whose it is, when it came from another instance
+    # Its tenant was charged a turn here for a node of another instance, which may have no slot.
+    is_our_turn: bool = False
 
 
 class Lane(msgspec.Struct, eq=False, kw_only=True):
@@ -292,6 +294,7 @@ class Lane(msgspec.Struct, eq=False, kw_only=True):
     link: Link | None = None  # set exactly when the node is another instance's
     full_until_ns: int = 0  # its home had no room for us: until then it gets nothing, 0 = it may
     full_count: int = 0  # how often that was so in a row
+    is_offered: bool = False  # its home has a slot for us, in its order: for who is placed just now
 
 
 class Orphan(msgspec.Struct, eq=False, kw_only=True):

@@ -31,6 +31,7 @@ from pointsman_workers.desks.outcomes import OutcomeDesk
 from pointsman_workers.desks.placing import NEVER_NS
 from pointsman_workers.desks.poison import PoisonDesk
 from pointsman_workers.ordering.serial import SerialDesk
+from pointsman_workers.placement.kinds import PRIORITY_RANK
 
 CAPACITY_REFUSALS_MAX = 100
 
@@ -201,6 +202,8 @@ class AttemptDesk:
         self.shard.count(Counter.HOME_REFUSALS)
         job = hold.job
         assert job is not None, hold.job_id
+        if hold.is_our_turn:
+            self.shard.waiting.unserve(job.key[0], PRIORITY_RANK[job.submit.priority])
         if self._goes_on_elsewhere(hold, job):
             return
         job.attempt -= 1

@@ -119,14 +119,16 @@ class PlacingDesk:
         shard = self.shard
         lane, now_ns = shard.lanes[choice.row], shard.now_ns
         state = moved(job.state, "assign")
-        if job.is_queued and lane.link is None:
+        is_our_turn = job.is_queued and not lane.is_offered
+        if is_our_turn:
             shard.waiting.serve(job)
         elif job.is_queued:
-            shard.waiting.remove(job)  # whose turn it was, its home has counted
+            shard.waiting.remove(job)  # whose turn it was, the home of the node has counted
         job.queued_ns = queued_ns = now_ns - job.accepted_at_ns
         job.attempt += 1
         job.session.last_node_id = lane.node_id
         job.hold = self._send(job, lane)
+        job.hold.is_our_turn = is_our_turn and lane.link is not None
         job.state = moved(state, "dispatch")
         if queued_ns:
             shard.observe(Timing.SUBMIT_TO_ASSIGN, queued_ns)

@@ -7,8 +7,8 @@ Queueing, SIGCOMM 1996), with a job as the unit and tags on the flow's head inst
 packet, as stride scheduling has it (Waldspurger, Weihl 1995).  Virtual times stand in the waiting
 words: what another worker serves a tenant counts here as well.
 
-Served is only added to, so a stale tag is too low and never too high: it is put right when its
-turn seems to have come.
+A stale tag is too low, and put right when its turn seems to have come; it is too high only for a
+turn that another worker gave and took back, until the place is served next.
 """
 
 from bisect import bisect_left, insort
@@ -93,6 +93,14 @@ class FairQueue:
         tag = self._words.served(rules.place, rank)
         self._own.charge(rules.place, rank, rules.cost)
         self._own.move_clock(rank, tag)
+
+    def unserve(self, rules: Rules, rank: int) -> None:
+        """A turn that a place was given, here or elsewhere, came to nothing."""
+        self._own.charge(rules.place, rank, -rules.cost)
+        share = self._shares.get(rules.place)
+        if share is not None and share.heads[rank]:
+            self._stand_out(share, rank)
+            self._stand_in(share, rank, self._words.served(rules.place, rank))
 
     def in_turn(self, rank: int) -> Iterator[Share]:
         """The places of one priority, next first; nothing may change while this is walked."""

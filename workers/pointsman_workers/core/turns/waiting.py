@@ -217,6 +217,10 @@ class Waiting:
         """A job of this tenant, which waited at another instance, has had its turn here."""
         self._order.serve_elsewhere(self._tenants.rules(tenant), rank)
 
+    def unserve(self, tenant: str, rank: int) -> None:
+        """A turn that this tenant was given came to nothing: it was no turn."""
+        self._order.unserve(self._tenants.rules(tenant), rank)
+
     def want_row(self, row: int, class_number: int, wants: Iterable[tuple[str, int, int]]) -> None:
         """Tell the other workers who waits elsewhere for this row; wants: tenant, rank, since."""
         if (bucket := self._bucket_by_row.pop(row, None)) is not None:

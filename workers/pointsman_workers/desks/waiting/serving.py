@@ -7,7 +7,7 @@ rung     another worker offers a slot: look at once
 
 from collections.abc import Iterator
 from heapq import heapify, heappop, heapreplace
-from itertools import islice
+from itertools import chain, islice
 
 from pointsman_shm.memory.rows import CLASS_MASK, CLASS_SHIFT
 from pointsman_shm.memory.stats_names import Timing
@@ -17,6 +17,7 @@ from pointsman_workers.core.state import Job
 from pointsman_workers.core.turns.waiting import can_do
 from pointsman_workers.desks.placing import PlacingDesk
 from pointsman_workers.placement.kinds import Kind
+from pointsman_workers.placement.ranking import NO_ROOM_FOR_US
 from pointsman_workers.placement.selection import FULL_MEMORY_NS
 
 LOOKS_A_STEP_MAX = 256
@@ -91,17 +92,24 @@ class ServingDesk:
         freed, shard.freed_rows = shard.freed_rows, {}
         if shard.waiting.count or shard.worker_count > 1 or shard.wanted_by_others is not None:
             for row in freed:
-                self._offer(row)
+                if shard.fleet.lane_generations[row] != NO_ROOM_FOR_US:  # its home offers slots
+                    self._offer_all(row)
 
-    def _offer(self, row: int) -> None:
-        """One slot of this row is free: whose turn it is gets it."""
+    def _offer_all(self, row: int) -> None:
+        """Give every slot of this row that is free, each in its turn: a step may free several."""
+        fleet = self.shard.fleet
+        while self._offer(row) and fleet.own.has_room(row, fleet.standing[row]):
+            pass
+
+    def _offer(self, row: int) -> bool:
+        """One slot of this row is free: whose turn it is gets it; False if nobody here did."""
         shard = self.shard
         waiting = shard.waiting
         is_oldest = waiting.next_turn_is_oldest()
         if not waiting.count and not waiting.is_waited_elsewhere(-1):
-            if shard.wanted_by_others is not None:
-                shard.wanted_by_others(row, None, is_oldest)
-            return
+            return shard.wanted_by_others is not None and shard.wanted_by_others(
+                row, None, is_oldest
+            )
         number = shard.fleet.standing[row] >> CLASS_SHIFT & CLASS_MASK
         best = [*islice(waiting.candidates(number, oldest_first=is_oldest), CANDIDATES_MAX)]
         ours = [waiting.turn_of_job(job, oldest_first=is_oldest) for job in best[:1]]
@@ -109,19 +117,17 @@ class ServingDesk:
         if shard.wanted_by_others is not None:
             best_here = min((turn for turn in (elsewhere, *ours) if turn is not None), default=None)
             if shard.wanted_by_others(row, best_here, is_oldest):
-                return
+                return True
         if elsewhere is not None and (not ours or elsewhere < ours[0]):
             shard.outbox.commands.append(RingWorker(elsewhere.worker, number))
             self._rung.append(number)
-            return
-        for job in best:
+            return False
+        for job in chain(best, self._behind(best)):
             if self.placing.place_on(job, row):
                 self._note_served(job)
-                return
-        for job in self._behind(best):
-            if self.placing.place_on(job, row):
-                self._note_served(job)
-                return
+                return True
+        # None of ours can have it, whoever stands before others: they need not wait for that.
+        return shard.wanted_by_others is not None and shard.wanted_by_others(row, None, is_oldest)
 
     def _behind(self, heads: list[Job]) -> Iterator[Job]:
         """A few of those who wait behind a head that could not have the slot: perhaps they can."""

@@ -60,7 +60,7 @@ class NodesDesk:
         assert isinstance(message, OfferDeclined), message
         borrower = self.guests.borrowers.find(event.instance, event.shard, message.link)
         if borrower is not None:
-            self.guests.wants.declined(borrower, message.node_id)
+            self.guests.wants.declined(borrower, message.node_id, message.tenant)
 
     def _on_our_link(self, event: InstanceSaid) -> None:
         message: Message = event.message

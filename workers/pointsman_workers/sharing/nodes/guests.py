@@ -79,6 +79,7 @@ class GuestDesk:
         if borrower.uid != message.uid:  # it lost its state: nothing here is its own any more
             self._dismiss(borrower, "the state of its instance is another one")
             borrower.uid = message.uid
+        self.wants.closed(borrower)
         self.borrowers.open(borrower, message)
         self._tell_results(borrower)
 

@@ -110,6 +110,7 @@ class LinkDesk:
         link.strangers.clear()
         link.pending.clear()
         link.assigned.clear()
+        link.offered.clear()
         link.running, link.held = [], []
         link.ping_number = link.pong_number = 0
         link.asking.clear()
@@ -182,7 +183,7 @@ class LinkDesk:
             link.strangers.add(message.node_id)
             return
         frame = message.frame
-        if type(frame) is AssignAck:
+        if type(frame) is AssignAck and not lane.full_until_ns:
             lane.full_count = 0
         self._from_nodes[type(frame)](lane, frame, payload)
 
@@ -192,17 +193,24 @@ class LinkDesk:
 
     def _offered(self, link: Link, message: Offer, _: bytes) -> None:
         """A slot there is ours for a moment: for whoever is next here."""
-        lane = link.lanes.get(message.node_id)
-        if lane is not None and lane.is_up and not link.is_congested:
-            lane.full_count = 0
-            self.remote.has_room(lane)
-            if self._use(lane, message.tenant):
-                return
-        self._send(link, OfferDeclined(link=link.number, node_id=message.node_id))
+        node_id, tenant = message.node_id, message.tenant
+        lane = link.lanes.get(node_id)
+        last = max(link.offered.get(node_id, 0), message.read)
+        if lane is not None and last + 1 < lane.next_assignment:
+            link.offered[node_id] = last + 1  # one that is under way takes it
+        elif lane is not None and lane.is_up and not link.is_congested and self._use(lane, tenant):
+            link.offered[node_id] = lane.next_assignment - 1
+        else:
+            self._send(link, OfferDeclined(link=link.number, node_id=node_id, tenant=tenant))
 
     def _use(self, lane: Lane, tenant: str) -> bool:
-        """Give the slot to the next of this tenant's jobs that may have it."""
+        """Give the slot to the next of this tenant's jobs that may have it.
+
+        For all others the node stays as full as it was, while some wait: they stand in their turn
+        there.
+        """
         shard = self._shard
+        self.remote.show_once(lane)
         number = shard.fleet.class_number(lane.row)
         is_oldest = shard.waiting.next_turn_is_oldest()
         jobs = [
@@ -210,7 +218,9 @@ class LinkDesk:
             for job in shard.waiting.candidates(number, oldest_first=is_oldest)
             if job.key[0] == tenant
         ]
-        return any(self._placing.place_on(job, lane.row) for job in jobs[:OFFERED_TO_MAX])
+        is_used = any(self._placing.place_on(job, lane.row) for job in jobs[:OFFERED_TO_MAX])
+        self.remote.show_again(lane, is_wanted=shard.waiting.count > 0)
+        return is_used
 
     # -- time ----------------------------------------------------------------------------------
 

@@ -185,6 +185,20 @@ class RemoteLanes:
         """Its home says that there is a slot for us."""
         self._lanes.watch.has_room(lane)
 
+    def show_once(self, lane: Lane) -> None:
+        """Its home has a slot for one of us, full as it is."""
+        if not lane.is_stuck:
+            lane.is_offered = True
+            self._shard.fleet.set_lane(lane.row, lane.generation)
+
+    def show_again(self, lane: Lane, *, is_wanted: bool) -> None:
+        """That one has it: the others see the lane as before, and newcomers may try."""
+        lane.is_offered = False
+        if is_wanted:
+            self._lanes.watch.show(lane)
+        else:
+            self._lanes.watch.has_room(lane)
+
     def gone(self, link: Link, message: NodeGone) -> None:
         """The home gave a node up, and what we have on it."""
         lane = link.lanes.get(message.node_id)

@@ -2,10 +2,15 @@
 
 A refusal is a demand: the borrower's job waits at its own instance.  When a slot is freed here, the
 tenants of such jobs stand in the order of all that wait, by what they were served on this host;
-whose turn it is gets the slot reserved and is told so.  It has OFFER_NS to use it, for whatever job
-of its own is next there.  So a weight is a weight, wherever the jobs of a tenant come in.  The
+whose turn it is gets the slot reserved and is told so.  It has had its turn with that, so what is
+freed while the offer travels is the next one's.  It has OFFER_NS to use it, for whatever job of its
+own is next there.  So a weight is a weight, wherever the jobs of a tenant come in.  The
 other workers of this host are told as they are of jobs that wait here: who frees a slot that is a
 borrower's turn rings the worker that the borrower has asked.
+
+Offers and assignments cross on their way.  An assignment takes the offer that it meets, whether it
+was sent for it or not, so an offer says what had been read when it was made: a borrower with later
+ones under way knows that they take it, and neither sends another nor declines.
 
 A job's age is its age, too: assignments say how long their jobs have waited, so those of one tenant
 are served in the order in which they came, and the turn of the oldest (core/turns/waiting.py) is
@@ -58,6 +63,7 @@ class Wants:
         self._by_row: dict[int, dict[tuple[Borrower, str, int], Want]] = {}
         self._count = 0
         self._offers: dict[tuple[Borrower, str], list[Offered]] = {}
+        self._left_free: frozenset[int] = frozenset()  # rows that nobody had taken at the last look
 
     def note(self, borrower: Borrower, row: int, message: ForNode, assign: Assign) -> None:
         """A job was refused for want of a slot."""
@@ -75,6 +81,8 @@ class Wants:
             self._count += 1
             self._shard.waiting.begin_elsewhere(assign.tenant, rank)
         self._tell(row)
+        if self._has_room(row):
+            self._shard.freed_rows[row] = None  # refused for the sake of others: who is next?
 
     def _accepted_at_ns(self, message: ForNode) -> int:
         return self._shard.now_ns - message.waited_ms * MILLISECOND_NS
@@ -101,8 +109,11 @@ class Wants:
         return [row for row in self._free_rows() if self._class_of(row) == class_number]
 
     def _free_rows(self) -> list[int]:
+        return [row for row in self._by_row if self._has_room(row)]
+
+    def _has_room(self, row: int) -> bool:
         fleet = self._shard.fleet
-        return [row for row in self._by_row if fleet.own.has_room(row, fleet.standing[row])]
+        return fleet.own.has_room(row, fleet.standing[row])
 
     def offer(self, row: int, best: Turn | None, oldest_first: bool) -> bool:
         """A slot of this row is free, and here it would be the turn of `best`: is it theirs?"""
@@ -119,11 +130,15 @@ class Wants:
         if fleet.own.reserve(row, fleet.standing, fleet.standing[row]) is not Reserve.OK:
             return False
         fleet.change_room(row, -1)
-        offered = Offered(want, row, now_ns + OFFER_NS)
-        self._offers.setdefault((want.borrower, want.node_id), []).append(offered)
-        borrower = want.borrower
+        borrower, node_id = want.borrower, want.node_id
+        self._offers.setdefault((borrower, node_id), []).append(
+            Offered(want, row, now_ns + OFFER_NS)
+        )
+        self._shard.waiting.serve_elsewhere(want.tenant, want.rank)
+        self._tell(row)
+        read = borrower.lanes[node_id].read if node_id in borrower.lanes else 0
         self._borrowers.send(
-            borrower, Offer(link=borrower.link, node_id=want.node_id, tenant=want.tenant)
+            borrower, Offer(link=borrower.link, node_id=node_id, tenant=want.tenant, read=read)
         )
         return True
 
@@ -135,26 +150,50 @@ class Wants:
 
     def use(self, borrower: Borrower, message: ForNode, assign: Assign) -> bool:
         """Is a slot reserved for this assignment?  It is its own then, and its tenant's turn."""
-        node_id = message.node_id
-        offers = self._offers.get((borrower, node_id))
-        if not offers:
+        offered = self._take(borrower, message.node_id, assign.tenant)
+        if offered is None:
             return False
-        offered = offers.pop(0)
-        if not offers:
-            del self._offers[borrower, node_id]
         want = offered.want
         # The next one there came after this one, and hardly later where many wait.
         want.since_ns = self._accepted_at_ns(message)
         want.until_ns = self._shard.now_ns + WANT_NS
         rank = PRIORITY_RANK.get(assign.priority, RANK_USUAL)
-        self._shard.waiting.serve_elsewhere(assign.tenant, rank)
+        if (want.tenant, want.rank) != (assign.tenant, rank):
+            self._shard.waiting.unserve(want.tenant, want.rank)
+            self._shard.waiting.serve_elsewhere(assign.tenant, rank)
         self._tell(offered.row)
         return True
 
-    def declined(self, borrower: Borrower, node_id: str) -> None:
-        """It has nothing for that node any more."""
-        for offered in self._offers.pop((borrower, node_id), ()):
+    def _take(self, borrower: Borrower, node_id: str, tenant: str) -> Offered | None:
+        """Return the oldest offer to that tenant, else the oldest; it is not on offer any more."""
+        offers = self._offers.get((borrower, node_id))
+        if not offers:
+            return None
+        offered = next((o for o in offers if o.want.tenant == tenant), offers[0])
+        offers.remove(offered)
+        if not offers:
+            del self._offers[borrower, node_id]
+        return offered
+
+    def declined(self, borrower: Borrower, node_id: str, tenant: str) -> None:
+        """It has nothing of this tenant for that node any more."""
+        offered = self._take(borrower, node_id, tenant)
+        if offered is not None:
             self._withdraw(offered)
+
+    def closed(self, borrower: Borrower) -> None:
+        """Its link is another one: what was offered on the one before was not heard of."""
+        for place in [place for place in self._offers if place[0] is borrower]:
+            self._keep(place, [])
+
+    def _keep(self, place: tuple[Borrower, str], kept: list[Offered]) -> None:
+        """Take back all other offers of a borrower and node."""
+        offers = self._offers.pop(place)
+        if kept:
+            self._offers[place] = kept
+        for offered in offers:
+            if offered not in kept:
+                self._withdraw(offered)
 
     def forget_row(self, row: int, *, is_released: bool) -> None:
         """Its node has begun anew, or is gone: nothing of it is on offer."""
@@ -168,9 +207,7 @@ class Wants:
         """Take back what was not used in time, and forget who did not ask again."""
         now_ns = self._shard.now_ns
         for place, offers in tuple(self._offers.items()):
-            borrower = place[0]
-            if offers[0].until_ns <= now_ns or not borrower.is_open:
-                self.declined(*place)
+            self._keep(place, [o for o in offers if o.until_ns > now_ns and place[0].is_open])
         for row, wants in tuple(self._by_row.items()):
             over = [
                 key
@@ -180,10 +217,16 @@ class Wants:
             for key in over:
                 self._forget(row, key)
         # A ring that was lost, or a slot that was freed before it was wanted here.
-        self._shard.freed_rows.update(dict.fromkeys(self._free_rows()))
+        free = self._free_rows()
+        for row in free:
+            if row in self._left_free:  # it was somebody's turn who has not taken it
+                self.offer(row, None, oldest_first=False)
+        self._left_free = frozenset(free)
+        self._shard.freed_rows.update(dict.fromkeys(free))
 
     def _withdraw(self, offered: Offered) -> None:
         shard, want = self._shard, offered.want
+        shard.waiting.unserve(want.tenant, want.rank)
         key = (want.borrower, want.tenant, want.rank)
         if key in self._by_row.get(offered.row, {}):
             self._forget(offered.row, key)
