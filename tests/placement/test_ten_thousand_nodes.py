@@ -61,8 +61,13 @@ def test_t21_a_decision_among_10000_nodes_takes_what_one_among_100_takes() -> No
 
 
 def listed(h: Harness, query: NodesQuery) -> tuple[Nodes, int]:
+    return answered(partial(answer, h.core.state), query)
+
+
+def answered(ask: Callable[[NodesQuery], object], query: NodesQuery) -> tuple[Nodes, int]:
+    """Return the page, and the calls that it took."""
     found: list[object] = []
-    count = calls_of(lambda: found.append(answer(h.core.state, query)))
+    count = calls_of(lambda: found.append(ask(query)))
     (page,) = found
     assert isinstance(page, Nodes)
     return page, count
@@ -78,5 +83,25 @@ def test_t21_a_page_of_the_node_list_of_10000_takes_what_one_of_100_takes() -> N
         page, count = listed(h, NodesQuery(limit=50, after="n000040"))
         assert [line.node_id for line in page.nodes] == [f"n{41 + n:06}" for n in range(50)]
         assert (page.total, page.more) == (size, True)
+        counts.append(count)
+    assert counts[1] <= 1.1 * counts[0]
+
+
+@pytest.mark.slow
+def test_t21_without_a_manager_only_the_first_page_of_a_workers_list_looks_at_the_whole_fleet() -> (
+    None
+):
+    counts = []
+    for size in (FEW, MANY):
+        yard = Yard(max_nodes=size)
+        yard.add(*[EN_ES] * size, slots=4)
+        core = yard.harness.core
+        first, _ = answered(core.answer, NodesQuery(limit=50))
+        page, count = answered(core.answer, NodesQuery(limit=50, after=first.nodes[-1].node_id))
+        names = [line.node_id for line in (*first.nodes, *page.nodes)]
+        assert names == sorted(f"node-{row}" for row in range(size))[:100]
+        assert (page.total, page.more) == (size, size > 100)
+        one, _ = answered(core.answer, NodesQuery(limit=1, node_id=names[7]))
+        assert ([line.node_id for line in one.nodes], one.more) == ([names[7]], False)
         counts.append(count)
     assert counts[1] <= 1.1 * counts[0]

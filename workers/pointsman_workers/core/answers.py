@@ -38,6 +38,7 @@ from pointsman_wire.queries.work_messages import (
 from pointsman_workers.core.shard import MILLISECOND_NS, Shard
 from pointsman_workers.core.state import Session
 from pointsman_workers.explain.answering import Explainer
+from pointsman_workers.explain.names import find_record
 from pointsman_workers.operating.listing import list_decisions, list_jobs, list_queues
 
 MANAGER_SILENT_MS = 1_000.0
@@ -76,16 +77,14 @@ def _about_work(shard: Shard, query: Message) -> Message:
 
 def _nodes(shard: Shard, query: NodesQuery) -> Nodes:
     snapshot = shard.fleet.snapshot
-    records = [record for page in snapshot.node_pages for record in page if record is not None]
+    found, total = shard.fleet.nodes_by_name.after(snapshot, query.after, query.limit + 1)
     if query.node_id:
-        later = [record for record in records if record.node_id == query.node_id]
-    else:
-        later = [record for record in records if record.node_id > query.after]
-    chosen = nsmallest(query.limit, later, key=lambda record: record.node_id)
+        named = find_record(snapshot, query.node_id)
+        found = [named] if named is not None else []
     return Nodes(
-        nodes=[_node_line(shard, record) for record in chosen],
-        total=len(records),
-        more=len(later) > len(chosen),
+        nodes=[_node_line(shard, record) for record in found[: query.limit]],
+        total=total,
+        more=len(found) > query.limit,
         snapshot_version=snapshot.version,
         snapshot_age_ms=shard.fleet.age_ns() / MILLISECOND_NS,
     )

@@ -1,5 +1,6 @@
 """Names of nodes by row and generation, also of those whose row somebody else has now."""
 
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Sequence
 
@@ -40,6 +41,34 @@ class FormerNames:
         if record is not None and record.generation & GENERATION_MASK == generation:
             return record.node_id
         return self._names.get((row, generation), "")
+
+
+class NodesByName:
+    """The nodes of a snapshot in the order of their ids, for lists that are asked for in pages.
+
+    Sorted once for each version that is asked about, so that a page costs what it shows: a fleet
+    whose manager is dead, when workers are asked, has one version for all of them.
+    """
+
+    def __init__(self) -> None:
+        self._version = (0, 0)  # none: the first version is 1
+        self._records: list[NodeRecord] = []
+
+    def after(
+        self, snapshot: RuntimeSnapshot, node_id: str, limit: int
+    ) -> tuple[list[NodeRecord], int]:
+        """Return the first so many nodes whose ids are greater, and how many there are in all."""
+        if (version := (snapshot.version, snapshot.published_at_ns)) != self._version:
+            pages = (page for page in snapshot.node_pages if page is not EMPTY_NODE_PAGE)
+            records = (record for page in pages for record in page if record is not None)
+            self._records = sorted(records, key=_name_of)
+            self._version = version
+        first = bisect_right(self._records, node_id, key=_name_of)
+        return self._records[first : first + limit], len(self._records)
+
+
+def _name_of(record: NodeRecord) -> str:
+    return record.node_id
 
 
 def find_record(snapshot: RuntimeSnapshot, node_id: str) -> NodeRecord | None:

@@ -21,7 +21,7 @@ from pointsman_shm.snapshot.fleet_index import FEASIBLE, FleetIndex
 from pointsman_shm.snapshot.records import CapabilityClass, ConfigPage
 from pointsman_shm.snapshot.snapshot import RuntimeSnapshot, decode_pages, empty_snapshot
 from pointsman_workers.core.setup import WorkerMemory
-from pointsman_workers.explain.names import FormerNames
+from pointsman_workers.explain.names import FormerNames, NodesByName
 from pointsman_workers.placement.draws import Draws
 from pointsman_workers.placement.kinds import Kind
 from pointsman_workers.placement.paces import Paces
@@ -59,6 +59,7 @@ class Fleet:
         self.is_blind = False  # it is so for so long that only nodes that answer us get jobs
         self.draws = Draws(seed)
         self.former_names = FormerNames()
+        self.nodes_by_name = NodesByName()
         self.trail: list[Leg] = []  # what the decision that is being made has looked at
         self.sample: Sample | None = None  # of this turn, for the next job of its kind
         self.tally: dict[int, int] = defaultdict(int)  # what this step counts, by counter
