@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 from starlette.applications import Starlette
 from starlette.types import Message
 
@@ -178,6 +179,35 @@ def test_where_this_machine_needs_tokens_it_is_not_shown_the_dashboard_without()
     ):
         said = {"auth": {"loopback": loopback}, "console": {"fleet": fleet}}
         assert fleet_access(msgspec.convert(said, Config)) == access
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"sec-fetch-site": "cross-site"}, HTTPStatus.FORBIDDEN),  # an image, a script, a fetch
+        ({"sec-fetch-site": "same-site"}, HTTPStatus.FORBIDDEN),  # another port of this host
+        ({"origin": "http://evil.example", "host": "10.0.0.7:7400"}, HTTPStatus.FORBIDDEN),
+        ({"origin": "null", "host": "10.0.0.7:7400"}, HTTPStatus.FORBIDDEN),
+        ({"sec-fetch-site": "same-origin"}, HTTPStatus.OK),
+        ({"sec-fetch-site": "none"}, HTTPStatus.OK),  # typed by somebody
+        ({"origin": "http://10.0.0.7:7400", "host": "10.0.0.7:7400"}, HTTPStatus.OK),
+        ({}, HTTPStatus.OK),  # a program
+    ],
+)
+async def test_a_page_of_another_site_gets_no_place_and_has_nobody_asked(
+    tmp_path: Path, headers: dict[str, str], status: HTTPStatus
+) -> None:
+    """Whatever page somebody has open on this host would be a peer on loopback."""
+    async with dashboard(tmp_path, viewers_max=1) as (sampler, app):
+        viewer = Viewer(app, **headers)
+        await until(lambda: viewer.status)
+        assert viewer.status == status
+        assert sampler.viewer_count == (status is HTTPStatus.OK)
+        why = Viewer(app, "/fleet/why?request=r-1", **headers)
+        await why.task
+        assert (why.status == HTTPStatus.FORBIDDEN) == (status is HTTPStatus.FORBIDDEN)
+        sampler.close()
+        await viewer.task
 
 
 async def test_why_answers_in_words_when_no_worker_does_or_nothing_is_asked(

@@ -13,7 +13,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from pointsman_wire.sockets.bounds import is_loopback
-from pointsman_wire.sockets.web.origins import is_host_allowed
+from pointsman_wire.sockets.web.origins import is_host_allowed, is_origin_allowed
 
 FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip")
 # Whether the service is well may be asked by whoever decides where jobs go, proxies above all.
@@ -26,6 +26,18 @@ PROXIED = (
     "A proxy on this host sends others here as if they were of this host, who need no token: let "
     'them come directly, or set auth.loopback = "required".\n'
 )
+
+
+def is_of_another_site(request: Request) -> bool:
+    """Has a page that is not ours its browser ask?  It could not read what it is answered.
+
+    Browsers say so of each request to this host (Sec-Fetch-Site), and of what scripts ask of any
+    other where it is not their own (Origin); programs say neither.
+    """
+    site = request.headers.get("sec-fetch-site")
+    if site is not None:
+        return site not in ("same-origin", "none")
+    return not is_origin_allowed(request.headers.get("origin"), request.headers.get("host"), ())
 
 
 class Guard(msgspec.Struct, frozen=True):

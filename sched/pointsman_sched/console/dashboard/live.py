@@ -20,6 +20,7 @@ from pointsman_sched.console.admin.problems import ApiError
 from pointsman_sched.console.admin.reading import Reading
 from pointsman_sched.console.admin.views import ExplainedView
 from pointsman_sched.console.dashboard.sampler import Sampler
+from pointsman_sched.console.guard import is_of_another_site
 from pointsman_sched.console.observing.routes import Access, may_see
 from pointsman_wire.queries.explain_messages import ExplainQuery
 
@@ -27,6 +28,7 @@ NOT_HERE = (
     "the dashboard is shown on the service's own machine only, and not there where auth.loopback "
     "asks for tokens; console.fleet can change that"
 )
+ANOTHER_SITE = "the dashboard's own page is told this, and no page of another site"
 TOO_MANY = "as many pages watch already as console.viewers_max allows"
 
 
@@ -35,16 +37,24 @@ def dashboard_routes(
 ) -> list[Route]:
     """Return the routes."""
 
-    async def live(request: Request) -> Response:
+    def _refusal(request: Request) -> Response | None:
         if not may_see(request, access):
             return PlainTextResponse(NOT_HERE, HTTPStatus.FORBIDDEN)
+        # It would hold a viewer's place, or have workers look, without being told anything.
+        if is_of_another_site(request):
+            return PlainTextResponse(ANOTHER_SITE, HTTPStatus.FORBIDDEN)
+        return None
+
+    async def live(request: Request) -> Response:
+        if refusal := _refusal(request):
+            return refusal
         if sampler.viewer_count >= viewers_max:
             return PlainTextResponse(TOO_MANY, HTTPStatus.SERVICE_UNAVAILABLE)
         return LiveResponse(sampler)
 
     async def why(request: Request) -> Response:
-        if not may_see(request, access):
-            return PlainTextResponse(NOT_HERE, HTTPStatus.FORBIDDEN)
+        if refusal := _refusal(request):
+            return refusal
         try:
             asked = {"request_id": request.query_params.get("request", "")}
             explained = await reading.explain(msgspec.convert(asked, ExplainQuery))
