@@ -10,7 +10,8 @@ const PROTOCOL = "pointsman.v1";
 const BACKOFF_FIRST_MS = 500;
 const BACKOFF_MAX_MS = 30_000;
 const HEARTBEAT_MS = 15_000;
-const ELSEWHERE_MS = 10_000; // so long a service may be away before another one is dialled
+const ELSEWHERE_MS = 10_000; // so long a service may be away before another one is dialled,
+const ELSEWHERE_MAX_MS = 60_000; // unless it says how long itself
 const ALTERNATIVES_MAX = 8;
 const PLACE = /^(?:[A-Za-z0-9_.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\]):[0-9]{1,5}$/;
 const UNFINISHED_MAX = 100; // named in session_init; a repeated submit finds the others
@@ -71,6 +72,7 @@ export class Session extends EventTarget {
   #lastRequest = 0;
   #attempts = 0;
   #others = []; // HOST:PORT of other instances, named by a worker that was stopping
+  #elsewhereMs = ELSEWHERE_MS;
   #lostAt = null;
   #turn = 0;
   #dialled = "";
@@ -203,9 +205,9 @@ export class Session extends EventTarget {
     socket.onerror = () => {}; // onclose follows, and says what there is to say
   }
 
-  /** Its own, until that is away for ELSEWHERE_MS; then the others and its own in turn. */
+  /** Its own, until that is away for too long; then the others and its own in turn. */
   #place() {
-    const isAway = this.#lostAt !== null && Date.now() - this.#lostAt >= ELSEWHERE_MS;
+    const isAway = this.#lostAt !== null && Date.now() - this.#lostAt >= this.#elsewhereMs;
     if (!isAway || this.#others.length === 0) return this.#url;
     const url = new URL(this.#url);
     const places = [...this.#others, url.host];
@@ -271,6 +273,7 @@ export class Session extends EventTarget {
   #goingAway(socket, message) {
     const places = (message.alternatives ?? []).filter(isPlace);
     this.#others = places.slice(0, ALTERNATIVES_MAX);
+    this.#elsewhereMs = Math.min(message.elsewhere_after_ms ?? ELSEWHERE_MS, ELSEWHERE_MAX_MS);
     setTimeout(() => socket.close(1000), message.reconnect_after_ms ?? 0);
   }
 
@@ -383,6 +386,7 @@ export class Session extends EventTarget {
 
   #refused(message) {
     const error = new PointsmanError(message.error);
+    if (error.code === "SHUTTING_DOWN" && this.#leaveToSuccessor(message)) return;
     const job = this.#take(message.request_id ?? "");
     job?.reject(error);
     if (this.#room && message.request_id === this.#room.room) {
@@ -394,6 +398,16 @@ export class Session extends EventTarget {
     // What another instance refuses says nothing of its own.
     if (this.#dialled === this.#url) this.#end(error.message);
     else this.#socket?.close(1000);
+  }
+
+  /** A stopping worker takes it no more: it is submitted again on the next connection. */
+  #leaveToSuccessor({ request_id, error }) {
+    const job = this.#jobs.get(request_id ?? "");
+    const socket = this.#socket;
+    if (!job || !socket) return false;
+    job.isSent = false;
+    setTimeout(() => socket.close(1000), error.retry_after_ms ?? 0);
+    return true;
   }
 
   // ---- small things

@@ -14,7 +14,7 @@ from pointsman_shm.config_redis import RedisConfig
 from pointsman_shm.logs.config_logs import LogsConfig
 from pointsman_shm.logs.config_otel import OtelConfig
 from pointsman_shm.rules.catalogue import Catalogue
-from pointsman_shm.tls.config import TlsConfig
+from pointsman_shm.tls.config import Place, TlsConfig
 from pointsman_shm.tokens.settings import AuthConfig
 
 KIB = 1024
@@ -63,6 +63,9 @@ class ServerConfig(Section, frozen=True):
     instance: InstanceName = "default"
     host: Annotated[str, msgspec.Meta(min_length=1, max_length=255)] = "127.0.0.1"
     port: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 7400  # 0: any free port
+    # HOST or HOST:PORT under which clients and nodes of the fleet's other instances reach this
+    # port.  None: as it listens, and nobody is sent to a loopback address.
+    advertise: Place | None = None
     workers: Annotated[int, msgspec.Meta(ge=1, le=64)] = 2
 
 

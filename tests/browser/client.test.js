@@ -129,6 +129,25 @@ test("a service that is stopping is dialled again first, and another one when it
   assert.equal(placesDialledFrom(count).at(-1), "127.0.0.1:1");
 });
 
+test("the sessions of a drained service go to another one at once, jobs and all", async (t) => {
+  const promise = session(t, ["Date"]).submit("hello", { request_id: "r-1" });
+  const socket = dialled.at(-1);
+  socket.stand();
+  const alternatives = ["10.0.0.2:7400"];
+  const going = { type: "going_away", reconnect_after_ms: 500, alternatives, elsewhere_after_ms: 0 };
+  socket.hear(going);
+  const error = { code: "SHUTTING_DOWN", message: "no", retryable: true, retry_after_ms: 500 };
+  socket.hear({ type: "error", request_id: "r-1", error });
+  const count = dialled.length;
+  t.mock.timers.tick(500);
+  t.mock.timers.tick(2_000);
+  assert.deepEqual(placesDialledFrom(count), ["10.0.0.2:7400"]);
+  dialled.at(-1).stand();
+  assert.equal(dialled.at(-1).said("submit").length, 1);
+  dialled.at(-1).hear({ type: "result", request_id: "r-1", number: 1 });
+  await promise;
+});
+
 test("what nobody can do is rejected with its breakdown", async (t) => {
   const promise = session(t).submit("hello", { request_id: "r-1" });
   dialled.at(-1).stand();

@@ -80,6 +80,28 @@ def test_an_order_goes_to_the_process_that_carries_it_out(
     assert "2 jobs run there still" in result.stdout
 
 
+@pytest.mark.parametrize("wish", ["drain", "undrain"])
+def test_the_whole_service_is_all_its_workers(processes: Processes, wish: str) -> None:
+    obedient(processes, worker={JobsQuery: Jobs(total=0)})
+    wait = ["--wait"] if wish == "drain" else []
+    result = called(processes, wish, "--service", *wait)
+    assert result.exit_code == 0, result.output
+    kind = DrainWorkerOrder if wish == "drain" else UndrainWorkerOrder
+    assert sorted(name for name, _ in processes.orders) == ["worker-0", "worker-1"]
+    assert {type(order) for _, order in processes.orders} == {kind}
+    assert "worker-1: it was done" in result.stdout
+
+
+def test_of_a_service_that_obeys_in_part_the_fault_is_told(processes: Processes) -> None:
+    obedient(processes)
+    refusal = Error(error_info(Code.CONFLICT, "this worker is not drained"))
+    processes.add("worker-0", {UndrainWorkerOrder: refusal})
+    result = called(processes, "undrain", "--service")
+    assert result.exit_code == 1
+    assert "this worker is not drained" in result.stderr
+    assert ("worker-1", UndrainWorkerOrder()) in processes.orders
+
+
 def test_a_job_is_cancelled_by_the_worker_of_its_session(processes: Processes) -> None:
     obedient(processes)
     owners = set()
@@ -112,7 +134,14 @@ def test_what_was_not_done_ends_with_a_code(
 
 
 @pytest.mark.parametrize(
-    "words", ["drain", "drain pc-1 --pool 3", "undrain --pool 1 --worker 1", "drain --worker 7"]
+    "words",
+    [
+        "drain",
+        "drain pc-1 --pool 3",
+        "undrain --pool 1 --worker 1",
+        "drain --worker 7",
+        "drain --worker 0 --service",
+    ],
 )
 def test_a_target_that_is_none_or_two_is_wrong_usage(processes: Processes, words: str) -> None:
     obedient(processes)

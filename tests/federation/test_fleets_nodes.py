@@ -16,7 +16,8 @@ from pointsman_wire.preamble import Secured
 class Everybodys:
     """An authority that several instances have."""
 
-    pin, address, lasts_s, is_shared = "sha256:pin", "10.0.0.9:7443", 86_400, True
+    pin, lasts_s, is_shared = "sha256:pin", 86_400, True
+    address = advertised = "10.0.0.9:7443"
 
     def sign(self, request: bytes, grant: object, now_s: int) -> bytes | None:
         return request

@@ -118,7 +118,7 @@ def test_workers_know_where_the_other_living_instances_let_in() -> None:
     fleet = Instances("a", "b", "c")
     for name, core in fleet.cores.items():
         setup = core.core.state.setup
-        core.core.state.setup = msgspec.structs.replace(setup, address=f"{name}.example:7400")
+        core.core.state.setup = msgspec.structs.replace(setup, advertised=f"{name}.example:7400")
     assert told(fleet["a"]) == Alternatives()
     fleet.advance(3 * SECOND)
     assert told(fleet["a"]).plain == ("b.example:7400", "c.example:7400")

@@ -21,24 +21,28 @@ from federation.services import (
 from live.commands import invoke
 from live.journal import Journal
 from live.nodes import live_node
-from live.service import PATIENCE_S, LiveService, live_service
+from live.service import PATIENCE_S, LiveService, live_service, until
 from supervised_service import place
 
-from pointsman import SessionError, connect
+from pointsman import PointsmanError, SessionError, connect
+from pointsman.recording.facts import Fact
 from pointsman_sim.checker.judging import judge
 from pointsman_sim.checker.recording import load
-from pointsman_wire.admin_messages import Status, StatusQuery
+from pointsman_wire.admin_messages import Sessions, SessionsQuery, Status, StatusQuery
 from pointsman_wire.errors import Code
 from pointsman_wire.order_messages import PairingCode, PairOrder
 from pointsman_wire.sockets.admin import give_order
 
 Pair = tuple[LiveService, LiveService]
 SESSIONS_MAX = 32
+SESSIONS = 4
+# Both are on this host, so each may send people to the other's loopback address.
+ADVERTISE = '[server]\nadvertise = "127.0.0.1"\n'
 
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
-    with two_services(tmp_path_factory.mktemp("fleet"), workers=2) as services:
+    with two_services(tmp_path_factory.mktemp("fleet"), ADVERTISE, workers=2) as services:
         yield services
 
 
@@ -174,6 +178,92 @@ async def test_a_manager_that_is_killed_loses_no_remote_node(pair: Pair, journal
         await here.has_replaced(here.kill("manager"))
         await until_node(there, "n-kept", "ready")
         await until_so(lambda told: told.instances[1].state == "alive", here, "it is heard again")
+
+
+class Load:
+    """Sessions that each submit one job after the other; what fails is kept."""
+
+    def __init__(self, address: str, history: Path) -> None:
+        self.failures: list[str] = []
+        self.done_count = 0
+        self.is_over = False
+        self._address = address
+        self._history = history
+
+    async def ask(self, number: int) -> None:
+        options = {"src": "en", "tgt": "da", "session_id": f"s-load-{number}"}
+        async with connect(self._address, history=self._history, **options) as session:  # type: ignore[arg-type]
+            while not self.is_over:
+                try:
+                    await session.submit(b"abc", services=["nmt"], meta={"sleep_s": 0.1 * number})
+                    self.done_count += 1
+                except PointsmanError as error:
+                    self.failures.append(repr(error))
+
+    async def goes_on(self) -> None:
+        """Wait until each session has had more results."""
+        enough = self.done_count + 4 * SESSIONS
+        await until(lambda: self.done_count >= enough, "more results")
+
+
+async def test_a_service_that_is_drained_and_stopped_hands_its_sessions_and_nodes_to_the_other(
+    pair: Pair, journal: Journal, tmp_path: Path
+) -> None:
+    """I1, I2, P13: told where to go, nobody's submit fails, and every job runs once.
+
+    The last test of these two services: one of them is gone after it.
+    """
+    here, there = pair
+    parts = [tmp_path / "node.jsonl", tmp_path / "clients.jsonl"]
+    load_of = Load(here.address, parts[1])
+    async with live_node(here.address, journal, "da", node_id="n-goes", history=parts[0]):
+        await until_node(there, "n-goes", "ready")
+        asking = [asyncio.create_task(load_of.ask(number)) for number in range(SESSIONS)]
+        await load_of.goes_on()
+        place = ("--instance", here.here.instance, "--runtime-dir", str(here.here.runtime_dir))
+        drained = await asyncio.to_thread(invoke, "drain", "--service", "--wait", *place)
+        assert drained.exit_code == 0, drained.output
+        await nobody_is_at(here)
+        await load_of.goes_on()  # at the other one, with the node still where it was
+        await asyncio.to_thread(here.stop)
+        await is_own(there, "n-goes")
+        await load_of.goes_on()
+        load_of.is_over = True
+        await asyncio.gather(*asking)
+    assert load_of.failures == []
+    several = Fact(at_ns=0, by="nemesis", who="test", what="instances", number=len(pair))
+    judgement = judge([several, *load(parts)])
+    assert judgement.is_kept, judgement.verdicts
+    assert judgement.starts == judgement.accepted == load_of.done_count
+
+
+async def is_own(service: LiveService, node_id: str) -> None:
+    """Wait until a node is registered at this service itself, and ready."""
+    async with asyncio.timeout(PATIENCE_S):
+        while True:
+            line = (await service.nodes())[node_id]
+            if line.instance == "" and line.state == "ready":
+                return
+            await asyncio.sleep(0.05)
+
+
+async def nobody_is_at(service: LiveService) -> None:
+    """Wait until no session is connected; some may be kept to be resumed."""
+    async with asyncio.timeout(PATIENCE_S):
+        while True:
+            if not await connected_at(service):
+                return
+            await asyncio.sleep(0.05)
+
+
+async def connected_at(service: LiveService) -> list[str]:
+    """The sessions that are on a connection."""
+    found: list[str] = []
+    for number in range(service.worker_count):
+        told = await service.ask(f"worker-{number}", SessionsQuery())
+        assert isinstance(told, Sessions)
+        found += [line.session_id for line in told.sessions if line.connected]
+    return found
 
 
 def test_a_second_instance_of_one_name_refuses_to_start(tmp_path: Path) -> None:

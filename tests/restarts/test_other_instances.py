@@ -8,7 +8,7 @@ from agent_harness import started as jobs_started
 from client_harness import ClientHarness
 
 from pointsman.node_core.events import GiveUp
-from pointsman.secure.elsewhere import ALTERNATIVES_MAX, ELSEWHERE_S, sound
+from pointsman.secure.elsewhere import ALTERNATIVES_MAX, ELSEWHERE_MAX_S, sound
 from pointsman.session_core.events import SessionEnded
 from pointsman_wire.errors import Code
 from pointsman_wire.lane_messages import LaneGoingAway, LaneReport
@@ -17,6 +17,7 @@ from pointsman_wire.messages import Error, error_info
 from pointsman_wire.preamble import Role
 from pointsman_wire.session_messages import GoingAway, Moved, Submit
 
+ELSEWHERE_S = GoingAway().elsewhere_after_ms / 1e3
 OTHERS = ["b.example:7400", "c.example:7400"]
 NO = Error(error_info(Code.UNAUTHORIZED, "not here"), ref=1)
 
@@ -43,11 +44,12 @@ def refused(h: ClientHarness | AgentHarness, seconds: float, role: Role) -> list
     return places
 
 
-def gone_client(*others: str) -> ClientHarness:
+def gone_client(*others: str, after_ms: int = 10_000) -> ClientHarness:
     """Return a client whose worker named others and is gone."""
     h = ClientHarness()
     h.open()
-    h.say(GoingAway(reconnect_after_ms=500, alternatives=[*others]))
+    going = GoingAway(reconnect_after_ms=500, alternatives=[*others], elsewhere_after_ms=after_ms)
+    h.say(going)
     h.lose()
     return h
 
@@ -60,6 +62,16 @@ def test_a_session_dials_its_own_place_alone_until_the_wait_is_over_and_then_the
     first = refused(h, ELSEWHERE_S, Role.SESSION)
     assert len(first) > 2
     assert set(first) == {""}
+    assert set(refused(h, 120, Role.SESSION)) == {"", *OTHERS}
+
+
+def test_from_a_service_that_is_drained_a_session_goes_elsewhere_at_once() -> None:
+    assert next_dials(gone_client(*OTHERS, after_ms=0), Role.SESSION)[0].address == OTHERS[0]
+
+
+def test_a_worker_cannot_have_a_session_wait_for_ever_for_its_own_place() -> None:
+    h = gone_client(*OTHERS, after_ms=2**62)
+    assert set(refused(h, ELSEWHERE_MAX_S, Role.SESSION)) == {""}
     assert set(refused(h, 120, Role.SESSION)) == {"", *OTHERS}
 
 
@@ -106,12 +118,13 @@ def test_the_no_of_an_alternative_does_not_end_a_session() -> None:
     assert [c for c in h.say(NO) if isinstance(c, SessionEnded)]
 
 
-def node_at_work() -> AgentHarness:
+def node_at_work(after_ms: int = 10_000) -> AgentHarness:
     """Return a node that runs job-1 and was told that its worker is stopping."""
     h = AgentHarness()
     h.join()
     assert jobs_started(h.assign("job-1")) == ["job-1"]
-    h.say(h.lanes[0], LaneGoingAway(reconnect_after_ms=500, alternatives=OTHERS))
+    going = LaneGoingAway(reconnect_after_ms=500, alternatives=OTHERS, elsewhere_after_ms=after_ms)
+    h.say(h.lanes[0], going)
     return h
 
 
@@ -154,6 +167,13 @@ def test_a_node_whose_whole_service_stops_registers_at_another_one_after_the_wai
     h.dial([there])
     (lane,) = dials(h.register(uid="uid-b"), Role.LANE)
     assert lane.address == OTHERS[0]
+
+
+def test_a_node_of_a_drained_service_that_stops_goes_elsewhere_at_once() -> None:
+    h = node_at_work(after_ms=0)
+    h.lose(h.lanes[0])
+    h.lose(h.control)
+    assert next_dials(h, Role.CONTROL)[0].address == OTHERS[0]
 
 
 def test_the_no_of_an_alternative_does_not_end_a_node() -> None:

@@ -26,7 +26,7 @@ class Signs:
     """An authority whose requests are the names of keys, and whose certificates say it all."""
 
     pin = "sha256:pin"
-    address = "10.0.0.9:7443"
+    address = advertised = "10.0.0.9:7443"
     lasts_s = LIFE_S
 
     def __init__(self, *, is_shared: bool = False) -> None:

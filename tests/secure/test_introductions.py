@@ -2,6 +2,7 @@
 
 import secrets
 
+import msgspec
 import pytest
 
 from pointsman_sched.core.joining.guesses import WRONG_IN_ALL_MAX, WRONG_PER_ADDRESS_MAX
@@ -16,7 +17,8 @@ from pointsman_sched.core.joining.introductions import (
 )
 from pointsman_sched.core.joining.open_secrets import OPEN_MAX
 from pointsman_sched.core.joining.pairing import ALPHABET
-from pointsman_sched.manager.authority import reachable
+from pointsman_sched.manager.authority import reachable, told_to_others
+from pointsman_shm.config import Config
 from pointsman_shm.tls.config import TlsConfig
 from pointsman_wire.errors import Code
 
@@ -160,3 +162,32 @@ def test_nodes_are_told_a_name_of_a_port_that_listens_at_all_addresses(everywher
     assert host not in ("", "0.0.0.0", "[::]")
     assert port == "7443"
     assert reachable("10.0.0.1:7443", named) == "10.0.0.1:7443"
+
+
+@pytest.mark.parametrize(
+    ("listens", "advertise", "told"),
+    [
+        ("10.0.0.1:7400", None, "10.0.0.1:7400"),
+        ("127.0.0.1:7400", None, ""),
+        ("[::1]:7400", None, ""),
+        ("localhost:7400", None, ""),
+        ("127.0.0.1:7400", "127.0.0.1", "127.0.0.1:7400"),
+        ("10.0.0.1:7400", "jobs.example.org", "jobs.example.org:7400"),
+        ("10.0.0.1:7400", "jobs.example.org:80", "jobs.example.org:80"),
+        ("10.0.0.1:7400", "[fd00::1]", "[fd00::1]:7400"),
+        ("10.0.0.1:7400", "[fd00::1]:80", "[fd00::1]:80"),
+    ],
+)
+def test_other_instances_send_nobody_to_a_loopback_address_that_was_not_named(
+    listens: str, advertise: str | None, told: str
+) -> None:
+    """On their hosts it is somebody else's."""
+    address = reachable(listens, TlsConfig(), advertise)
+    assert told_to_others(address, advertise) == told
+
+
+@pytest.mark.parametrize("words", ["", "a b", "http://a", "a/b", "u@a", "a:b", "[x]", "a:123456"])
+def test_what_is_no_place_is_not_advertised(words: str) -> None:
+    for section in ("server", "tls"):
+        with pytest.raises(msgspec.ValidationError):
+            msgspec.toml.decode(f'[{section}]\nadvertise = "{words}"', type=Config)

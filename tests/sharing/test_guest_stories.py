@@ -4,6 +4,7 @@ from typing import Any
 
 from fleet_harness import count
 from several import Several
+from worker_harness import SECOND_NS
 
 from pointsman_shm.memory.rows import NodeState
 from pointsman_shm.memory.stats_names import Counter
@@ -15,6 +16,7 @@ from pointsman_wire.lane_messages import (
     NodeResultAck,
 )
 from pointsman_wire.session_messages import JobAccepted, Partial, Progress, Result
+from pointsman_workers.core.events import HearingChanged, Stopped, StopWished
 
 
 def two(slots: int = 1) -> Several:
@@ -92,6 +94,58 @@ def test_a_node_that_is_full_refuses_a_guest_and_that_is_no_failover() -> None:
     instances.carry()
     result = client.one(Result)
     assert (result.failovers, result.attempts) == (0, [])
+
+
+def test_a_home_that_is_stopped_waits_until_its_last_borrower_has_its_result() -> None:
+    """I2: a job that ran on a node here does not run again because its way home has ended."""
+    instances = two()
+    home, borrower = instances["A"], instances["B"]
+    client = borrower.open_session()
+    client.submit("r-1")
+    instances.carry()
+    node = home.node(3)
+    job = node.assignment()
+    node.acknowledge(job.number)
+    home.feed(StopWished(home.now_ns + 25 * SECOND_NS))
+    instances.run(5.0)
+    assert not any(isinstance(command, Stopped) for command in home.commands), "it still runs"
+    node.end(job, b"hola")
+    instances.run(2.0)
+    result = client.one(Result)
+    assert (result.status, result.failovers) == ("completed", 0)
+    assert any(isinstance(command, Stopped) for command in home.commands)
+
+
+def test_a_home_that_is_stopped_offers_its_slots_to_no_borrower() -> None:
+    """Who has a slot of it in their turn again and again would keep it from its end."""
+    instances = two()
+    home, borrower = instances["A"], instances["B"]
+    client = borrower.open_session()
+    for number in range(3):
+        client.submit(f"r-{number}")
+    instances.carry()
+    node = home.node(3)
+    job = node.assignment()
+    node.acknowledge(job.number)
+    home.feed(StopWished(home.now_ns + 25 * SECOND_NS))
+    node.end(job)
+    instances.run(2.0)
+    assert not node.assignments()
+    assert [result.request_id for result in client.all(Result)] == ["r-0"]
+    assert any(isinstance(command, Stopped) for command in home.commands)
+
+
+def test_a_home_that_is_stopped_does_not_wait_for_a_borrower_that_cannot_be_told() -> None:
+    instances = two()
+    home, borrower = instances["A"], instances["B"]
+    borrower.open_session().submit("r-1")
+    instances.carry()
+    job = home.node(3).assignment()
+    home.node(3).acknowledge(job.number)
+    home.feed(HearingChanged(can_hear=False))
+    home.feed(StopWished(home.now_ns + 25 * SECOND_NS))
+    instances.run(0.2)
+    assert any(isinstance(command, Stopped) for command in home.commands)
 
 
 def test_a_cancelled_guest_keeps_its_slot_until_the_node_confirms() -> None:

@@ -1,25 +1,29 @@
 """What operators order of a worker: cancel, drain, undrain, and a pause of the whole service."""
 
-from msgspec.structs import replace
-from worker_harness import Client, WorkerHarness, one_node
+from collections import Counter
 
+from msgspec.structs import replace
+from worker_harness import Client, Host, WorkerHarness, one_node
+
+from pointsman_shm.config import Config
 from pointsman_shm.memory.catalog_writer import CatalogWriter
 from pointsman_shm.memory.stats_names import Gauge
 from pointsman_shm.snapshot.codec import encode_policy
 from pointsman_shm.snapshot.records import OrdersRecord, PolicyPage
+from pointsman_shm.uplink import Alternatives
 from pointsman_wire.errors import Code
-from pointsman_wire.lane_messages import CancelJob
+from pointsman_wire.lane_messages import CancelJob, LaneGoingAway
 from pointsman_wire.link import Connection
 from pointsman_wire.messages import Error, Message
-from pointsman_wire.preamble import Role
+from pointsman_wire.preamble import Role, Secured
 from pointsman_wire.queries.operating_messages import (
     CancelOrder,
     DrainWorkerOrder,
     OrderDone,
     UndrainWorkerOrder,
 )
-from pointsman_wire.session_messages import JobAccepted, Result, SessionInit
-from pointsman_workers.core.events import OrderAnswered, OrderGiven
+from pointsman_wire.session_messages import GoingAway, JobAccepted, Moved, Result, SessionInit
+from pointsman_workers.core.events import ManagerSaid, OrderAnswered, OrderGiven, StopWished
 
 
 def order(h: WorkerHarness, wish: Message) -> Message:
@@ -79,6 +83,44 @@ def test_a_drained_worker_takes_nothing_new_and_lets_what_runs_end() -> None:
     assert h.one(stranger, Error).error.code == Code.SHUTTING_DOWN
     node.end(job)
     assert client.one(Result).status == "completed"
+
+
+def test_the_sessions_of_a_drained_worker_are_sent_to_other_instances_some_after_others() -> None:
+    """Lame duck: at once, by turns, only to where they can speak; nodes when it stops."""
+    _, h = one_node()
+    node = h.open_lane(3)
+    clients = [h.open_session(f"s-{number}") for number in range(1001)]
+    others = ("10.0.0.2:7400", "10.0.0.3:7400")
+    h.feed(ManagerSaid(Alternatives(plain=others)))
+    told = done(h, DrainWorkerOrder())
+    assert "sends 1001 sessions to other instances" in told.words
+    going = [client.one(GoingAway) for client in clients]
+    assert {message.elsewhere_after_ms for message in going} == {0}
+    assert Counter(message.alternatives[0] for message in going).most_common()[-1][1] >= 500
+    assert going[-1].reconnect_after_ms - going[0].reconnect_after_ms == 2000
+    assert not h.take(node.connection, LaneGoingAway)
+    h.feed(StopWished(h.now_ns))
+    assert h.one(node.connection, LaneGoingAway).elsewhere_after_ms == 0
+
+
+def test_who_comes_to_a_drained_worker_is_told_where_else_to_go_if_there_is_a_place() -> None:
+    _, h = one_node()
+    h.feed(ManagerSaid(Alternatives(plain=("10.0.0.2:7400",))))
+    done(h, DrainWorkerOrder())
+    plain, over_tls = h.dial(Role.SESSION), h.dial(Role.SESSION, Secured())
+    assert h.one(plain, GoingAway).alternatives == ["10.0.0.2:7400"]
+    assert not h.take(over_tls, GoingAway)
+
+
+def test_a_drained_worker_has_the_next_one_take_new_sessions() -> None:
+    host = Host(Config(), worker_count=2)
+    host.publish(10**9)
+    h = WorkerHarness(host, worker_index=1)
+    h.feed()
+    done(h, DrainWorkerOrder())
+    connection = h.dial(Role.SESSION)
+    h.receive(connection, SessionInit())
+    assert h.one(connection, Moved).shard == 0
 
 
 def test_an_undrained_worker_takes_jobs_again() -> None:

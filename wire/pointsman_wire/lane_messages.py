@@ -213,6 +213,7 @@ class LaneGoingAway(Message, tag="lane_going_away", frozen=True, kw_only=True):
 
     reconnect_after_ms: Number = 0
     alternatives: list[str] = []
+    elsewhere_after_ms: Number = 10_000
 
 
 LaneToWorker = (

@@ -301,10 +301,12 @@ class GoingAway(Message, tag="going_away", frozen=True, kw_only=True):
     """The worker is stopping: submit no more here, connect again after the delay.
 
     The same place is dialled again.  Only when nobody is there for a while: one of the others.
+    Where nobody will be there, as an operator drains the service, that while is none at all.
     """
 
     reconnect_after_ms: Number = 0
     alternatives: list[str] = []
+    elsewhere_after_ms: Number = 10_000
 
 
 ToWorker = (

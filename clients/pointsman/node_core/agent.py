@@ -79,7 +79,7 @@ class AgentCore:
             setup.entropy,
             self._new_purpose,
             lambda: len(self.jobs.running),
-            lambda: (place for lane in self._lanes for place in lane.alternatives),
+            lambda: next((lane.going for lane in self._lanes if lane.going is not None), None),
         )
         self._work = LaneWork(self.jobs, EpochTable(setup.epochs), self._why_none)
         self._lanes: list[Lane] = []

@@ -9,7 +9,7 @@
 What it hears and does not hear keeps or ends the node's lease (lease.py).
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import msgspec
 
@@ -26,6 +26,7 @@ from pointsman_wire.control_messages import (
     Service,
 )
 from pointsman_wire.errors import Code
+from pointsman_wire.lane_messages import LaneGoingAway
 from pointsman_wire.link import Close, Connection, Dial, Send
 from pointsman_wire.messages import ErrorInfo
 from pointsman_wire.preamble import Preamble, Role
@@ -52,7 +53,7 @@ class ControlLink:
         entropy: Entropy,
         new_purpose: Callable[[], int],
         running_count: Callable[[], int],
-        alternatives: Callable[[], Iterable[str]] = tuple,
+        going_away: Callable[[], LaneGoingAway | None] = lambda: None,
     ) -> None:
         self.register = register
         self.connection: Connection | None = None
@@ -68,8 +69,8 @@ class ControlLink:
         self._entropy = entropy
         self._new_purpose = new_purpose
         self._running_count = running_count
-        # What stopping workers named, and where the service is that this node is at.
-        self._alternatives = alternatives
+        # What the workers say that are stopping, and where the service is that this node is at.
+        self._going_away = going_away
         self._elsewhere = Elsewhere()
         self.address = ""
         self._interval_ns = NS_PER_S
@@ -227,7 +228,8 @@ class ControlLink:
             self._dial_at_ns = None
             self.purpose = self._new_purpose()
             self._answer_by_ns = now_ns + int(DIAL_TIMEOUT_S * NS_PER_S)
-            self._elsewhere.tell(self._alternatives())
+            going = self._going_away() or LaneGoingAway()
+            self._elsewhere.tell(going.alternatives, going.elsewhere_after_ms)
             address = self._elsewhere.choose(now_ns, self.address)
             return [Dial(self.purpose, Preamble(Role.CONTROL, None), address)], False
         return [], False

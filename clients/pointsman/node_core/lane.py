@@ -60,8 +60,8 @@ class Lane:
         self.place = -1
         self.epoch = -1
         self.last_read = 0
-        # What a worker that is stopping named; empty again once a worker is there.
-        self.alternatives: list[str] = []
+        # What a worker said that is stopping; None again once a worker is there.
+        self.going: LaneGoingAway | None = None
         self._address = address
         # Set from its word that it is stopping until the lane ends.
         self._away_after_ms: int | None = None
@@ -141,7 +141,7 @@ class Lane:
         self._up_since_ns = now_ns
         self._answer_by_ns = None
         self._patience.answered()
-        self.alternatives = []
+        self.going = None
         report = LaneReport(running=running, held=listed(held))
         out: list[object] = [Send(self.connection, report)]
         for result in held:
@@ -168,7 +168,7 @@ class Lane:
         It stays up until then: what still runs there can deliver.
         """
         self._away_after_ms = min(message.reconnect_after_ms, AWAY_MAX_MS)
-        self.alternatives = message.alternatives
+        self.going = message
 
     def drop(self, now_ns: int, reason: str, retry_after_ms: int | None = None) -> list[object]:
         """End the connection and dial again after a wait."""

@@ -114,7 +114,7 @@ def is_silent(book: Book, link: Link) -> bool:
 
 def going_away(book: Book, link: Link, message: GoingAway) -> None:
     """Take the worker's word that it is stopping, and where else there may be one."""
-    link.elsewhere.tell(message.alternatives)
+    link.elsewhere.tell(message.alternatives, message.elsewhere_after_ms)
     start_leaving(book, link, message.reconnect_after_ms)
 
 

@@ -55,6 +55,8 @@ class ManagerSetup(msgspec.Struct, frozen=True, kw_only=True):
     server_version: str = ""
     # Where clients dial in, for people who ask.
     address: str = ""
+    # Where other instances may send their clients and nodes; "": nowhere.
+    advertised: str = ""
     process_id: int = 0
     # The registry file, oldest entry first; a later entry of a node id replaces an earlier one.
     registry: tuple[RegistryEntry, ...] = ()

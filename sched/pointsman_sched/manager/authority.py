@@ -1,5 +1,6 @@
 """The authority of a service, with its key: signs what the manager's core has decided."""
 
+import re
 import socket
 from hashlib import sha256
 
@@ -9,8 +10,10 @@ from pointsman_shm.tls.files import tls_files
 from pointsman_wire.secure.certificates import Issued, Life, request_key, sign_request
 from pointsman_wire.secure.grants import Grant
 from pointsman_wire.secure.pins import pin_of_file
+from pointsman_wire.sockets.bounds import is_loopback
 
 ANY_HOST = frozenset({"0.0.0.0", "::", "[::]", ""})  # noqa: S104 - compared with, not bound to
+_HAS_PORT = re.compile(r"(?:^[^:]+|\]):[0-9]+$")
 
 
 class FileAuthority:
@@ -21,7 +24,9 @@ class FileAuthority:
         files = tls_files(options.paths, config)
         self._issued = Issued(files.authority_key.read_bytes(), files.authority.read_bytes())
         self.pin = pin_of_file(files.certificate)
-        self.address = reachable(options.tls_address or f"{config.host}:{config.port}", config)
+        address = options.tls_address or f"{config.host}:{config.port}"
+        self.address = reachable(address, config, config.advertise)
+        self.advertised = told_to_others(self.address, config.advertise)
         self.is_shared = config.authority is not None
         self.lasts_s = int(config.node_certificate_s)
 
@@ -35,12 +40,26 @@ class FileAuthority:
         return None if key is None else sha256(key).digest()
 
 
-def reachable(address: str, config: TlsConfig) -> str:
-    """Return an address to give to others, where the port listens at all addresses of the host."""
+def reachable(address: str, config: TlsConfig, advertise: str | None = None) -> str:
+    """Return an address to give to others, where the port listens at all addresses of the host.
+
+    `advertise` is what the configuration names instead, with a port or without.
+    """
     host, _, port = address.rpartition(":")
+    if advertise is not None:
+        return advertise if _HAS_PORT.search(advertise) else f"{advertise}:{port}"
     if host not in ANY_HOST:
         return address
     return f"{config.names[0] if config.names else socket.gethostname()}:{port}"
+
+
+def told_to_others(address: str, advertise: str | None) -> str:
+    """Return where other instances may send their clients and nodes, "" for nowhere.
+
+    On another host a loopback address is somebody else: it is told only where it was named.
+    """
+    host = address.rpartition(":")[0].strip("[]")
+    return "" if advertise is None and (host == "localhost" or is_loopback(host)) else address
 
 
 def open_authority(options: ProcessOptions) -> FileAuthority | None:

@@ -32,7 +32,7 @@ from pointsman_sched.core.federation.rounds import FLEET_REQUESTS
 from pointsman_sched.core.federation.settings import FederationSettings
 from pointsman_sched.core.manager_core import ManagerCore
 from pointsman_sched.core.setup import ManagerSetup, SharedMemory
-from pointsman_sched.manager.authority import open_authority, reachable
+from pointsman_sched.manager.authority import open_authority, reachable, told_to_others
 from pointsman_sched.manager.garbage import GarbageKeeper
 from pointsman_sched.manager.log_levels import LogLevels
 from pointsman_sched.manager.orders import OrderDesk
@@ -191,6 +191,8 @@ class ManagerProcess:
 
     def _setup(self, memory: SharedMemory) -> ManagerSetup:
         options = self._options
+        tls, advertise = options.config.tls, options.config.server.advertise
+        address = options.address and reachable(options.address, tls, advertise)
         return ManagerSetup(
             config=options.config,
             memory=memory,
@@ -201,7 +203,8 @@ class ManagerProcess:
             instance=options.paths.instance,
             instance_uid=read_instance_uid(options.paths),
             server_version=version("pointsman"),
-            address=options.address and reachable(options.address, options.config.tls),
+            address=address,
+            advertised=told_to_others(address, advertise),
             process_id=os.getpid(),
             registry=self._registry.entries(),
             wall_clock_offset_ns=wall_clock_offset_ns(),

@@ -5,6 +5,11 @@ from typing import Annotated
 import msgspec
 
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
+# HOST, or HOST:PORT where it is another port than the one that is listened at.
+Place = Annotated[
+    str,
+    msgspec.Meta(pattern=r"^([A-Za-z0-9_.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(:[0-9]{1,5})?$"),
+]
 FilePath = Annotated[str, msgspec.Meta(min_length=1, max_length=4_096)]
 
 
@@ -14,6 +19,8 @@ class TlsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     enabled: bool = False
     host: Annotated[str, msgspec.Meta(min_length=1, max_length=255)] = "0.0.0.0"  # noqa: S104
     port: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 7443  # 0: any free port
+    # The same of this port; None: as it listens, the first of `names`, or the host's name.
+    advertise: Place | None = None
     # Under which it is reached, for its own certificate; clients with a pin do not look.
     names: Annotated[
         tuple[Annotated[str, msgspec.Meta(min_length=1, max_length=255)], ...],

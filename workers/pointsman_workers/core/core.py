@@ -107,7 +107,7 @@ class WorkerCore:
             TokensChanged: self._sessions.tokens.changed,
             JournalState: shard.journal.told,
             JournalSynced: lambda event: shard.journal.synced(event.number),
-            OrderGiven: OperatorDesk(shard, self._attempts).ordered,
+            OrderGiven: OperatorDesk(shard, self._attempts, self._parting).ordered,
             **self._delivery.handlers(),
             **(self._sharing.handlers() if self._sharing is not None else {}),
         }
@@ -254,7 +254,7 @@ class WorkerCore:
 
     def _is_drained(self) -> bool:
         """Does nothing run, and wait nothing that would be lost?  The journal keeps what waits."""
-        if self._sharing is not None and self._sharing.is_telling:
+        if self._sharing is not None and (self._sharing.is_telling or self._lanes.guests.is_busy()):
             return False
         kept = sum(job.is_open and job.hold is None for job in self.shard.shelved)
         return self.shard.open_job_count == kept
@@ -308,6 +308,8 @@ class WorkerCore:
             self._lanes.connected(event.connection, event.preamble.secured)
         else:
             self._sessions.connected(event)
+            if self.shard.is_drained:
+                self._parting.meet(self.shard.peers[event.connection])
 
     def _closed(self, event: Closed) -> None:
         if event.connection in self.shard.peers:

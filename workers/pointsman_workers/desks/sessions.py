@@ -98,6 +98,9 @@ class SessionDesk:
             )
             shard.outbox.send(peer.connection, moved)
             return
+        if shard.is_drained:
+            shard.outbox.send(peer.connection, _going(message))
+            return
         message = replace(message, session_id=session_id)
         session = shard.sessions.get((message.tenant, session_id))
         paired_code = session.pairing_code if session is not None else ""
@@ -149,9 +152,8 @@ class SessionDesk:
         if session is not None and session.open_jobs and session.order != message.order:
             text = f"the session has open jobs in order {session.order!r}, which stays until then"
             return Error(error_info(Code.CONFLICT, text), ref=message.ref)
-        if self.shard.is_stopping or self.shard.is_drained:
-            text = "this worker is stopping"
-            return Error(error_info(Code.SHUTTING_DOWN, text, retry_after_ms=500), ref=message.ref)
+        if self.shard.is_stopping:
+            return _going(message)
         if (error := self.refusal_for_load()) is not None:
             return Error(error, ref=message.ref)
         if peer.sessions and not peer.is_trunk:
@@ -180,9 +182,10 @@ class SessionDesk:
     def _id_near(self, room: str) -> str:
         """Make an id of this very shard, so that a new session never has to cross; or a room's."""
         shard = self.shard
-        return self.new_session_id(
-            shard_of(room, shard.worker_count) if room else shard.worker_index
-        )
+        if room:
+            return self.new_session_id(shard_of(room, shard.worker_count))
+        # A drained worker has the next one take it.
+        return self.new_session_id((shard.worker_index + shard.is_drained) % shard.worker_count)
 
     def new_session_id(self, owner: int) -> str:
         """Make an id of a shard."""
@@ -390,3 +393,8 @@ class SessionDesk:
                 for job in jobs:
                     self.shard.let_go(job)
         session.restored = []
+
+
+def _going(message: SessionInit) -> Error:
+    text = "this worker is stopping, or an operator drains it"
+    return Error(error_info(Code.SHUTTING_DOWN, text, retry_after_ms=500), ref=message.ref)

@@ -12,13 +12,15 @@ from pointsman_wire.queries.operating_messages import (
 from pointsman_workers.core.events import OrderAnswered, OrderGiven
 from pointsman_workers.core.shard import Shard
 from pointsman_workers.desks.attempts import AttemptDesk
+from pointsman_workers.operating.parting import PartingDesk
 
 
 class OperatorDesk:
     """Obeys, one order at a time."""
 
-    def __init__(self, shard: Shard, attempts: AttemptDesk) -> None:
+    def __init__(self, shard: Shard, attempts: AttemptDesk, parting: PartingDesk) -> None:
         self.shard = shard
+        self._parting = parting
         self._attempts = attempts
 
     def ordered(self, event: OrderGiven) -> None:
@@ -48,8 +50,11 @@ class OperatorDesk:
         shard = self.shard
         shard.is_drained = True
         shard.setup.memory.stats.gauge(Gauge.DRAINING, 1)
+        words = "this worker takes no new sessions and jobs until it is undrained or restarted"
+        if sent_count := self._parting.send_away():
+            words += f"; sends {sent_count} sessions to other instances"
         return OrderDone(
-            words="this worker takes no new sessions and jobs until it is undrained or restarted",
+            words=words,
             sessions=len(shard.sessions),
             jobs=shard.open_job_count,
         )

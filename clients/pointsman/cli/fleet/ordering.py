@@ -16,10 +16,15 @@ AnswerKind = TypeVar("AnswerKind")
 def give(service: Service, process: str, order: Order, kind: type[AnswerKind]) -> AnswerKind:
     """Have one process carry out an order.  Raises Trouble when it did not."""
     (heard,) = asyncio.run(order_each(service, [process], order))
+    return done_by(heard, kind)
+
+
+def done_by(heard: Heard, kind: type[AnswerKind]) -> AnswerKind:
+    """Return what a process says of an order that it has carried out; else raises Trouble."""
     if heard.error is not None:
         raise refused(heard.error)
     if heard.answer is None:
-        raise Trouble(f"{process} cannot be told: {heard.fault}")
+        raise Trouble(f"{heard.process} cannot be told: {heard.fault}")
     assert isinstance(heard.answer, kind), heard.answer
     return heard.answer
 

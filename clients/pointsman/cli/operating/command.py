@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from pointsman.cli.endings import FAILED, Commands, Trouble
 from pointsman.cli.fleet.asking import MANAGER, Service, ask_each, find_service, of_kind
-from pointsman.cli.fleet.ordering import give
+from pointsman.cli.fleet.ordering import done_by, give, order_each
 from pointsman.cli.operating.targets import Target, jobs_left, worker_named
 from pointsman.cli.options import Instance, Json, Limit, RuntimeDir
 from pointsman.cli.screen import complete, say, say_json, show, table
@@ -43,6 +43,7 @@ AnyNode = Annotated[str | None, typer.Argument(metavar="[NODE_ID]", help="A node
 Node = Annotated[str, typer.Argument(metavar="NODE_ID", help="A node, as `nodes` lists it.")]
 Pool = Annotated[int | None, typer.Option(min=0, help="All nodes of the pool of this number.")]
 Worker = Annotated[int | None, typer.Option(min=0, help="The worker of this number.")]
+Whole = Annotated[bool, typer.Option("--service", help="All workers.")]
 Reason = Annotated[str, typer.Option(help="Why; `nodes` shows it.")]
 
 
@@ -52,6 +53,7 @@ def drain(
     *,
     pool: Pool = None,
     worker: Worker = None,
+    whole: Whole = False,
     deadline: Annotated[
         float | None, typer.Option(min=0, max=86_400, help="Seconds; else nodes.drain_s.")
     ] = None,
@@ -64,17 +66,18 @@ def drain(
     """Give a node, the nodes of a pool, or a worker nothing new; what runs goes on.
 
     Nodes are offline when the time is up. A worker refuses new sessions and
-    jobs until it is undrained or restarted.
+    jobs until it is undrained or restarted; where the fleet has other
+    instances, its sessions are sent there.
     """
-    target = Target(node_id, pool, worker)
+    target = Target(node_id, pool, worker, is_all=whole)
     service = find_service(instance, runtime_dir)
-    if worker is not None:
-        done = give(service, worker_named(service, worker), DrainWorkerOrder(), OrderDone)
+    if workers := target.workers(service):
+        done = _give_all(service, workers, DrainWorkerOrder())
     else:
         order = DrainOrder(node_id=target.node_id, pool=pool, deadline_s=deadline, reason=reason)
         done = give(service, MANAGER, order, OrderDone)
     if wait:
-        until_s = monotonic() + done.left_s if worker is None else None
+        until_s = None if workers else monotonic() + done.left_s
         left = _wait(service, target, until_s, is_quiet=as_json)
         if left:
             raise Trouble(f"{left} jobs still ran when the time was up", code=FAILED)
@@ -88,15 +91,16 @@ def undrain(
     *,
     pool: Pool = None,
     worker: Worker = None,
+    whole: Whole = False,
     instance: Instance = "default",
     runtime_dir: RuntimeDir = None,
     as_json: Json = False,
 ) -> None:
     """Take a drain back."""
-    target = Target(node_id, pool, worker)
+    target = Target(node_id, pool, worker, is_all=whole)
     service = find_service(instance, runtime_dir)
-    if worker is not None:
-        done = give(service, worker_named(service, worker), UndrainWorkerOrder(), OrderDone)
+    if workers := target.workers(service):
+        done = _give_all(service, workers, UndrainWorkerOrder())
     else:
         done = give(service, MANAGER, UndrainOrder(node_id=target.node_id, pool=pool), OrderDone)
     tell(done, as_json=as_json)
@@ -200,6 +204,25 @@ def audit(
     else:
         heads = ("when", "process", "order", "who", "outcome")
         show(table(heads, [_row(line) for line in lines]))
+
+
+def _give_all(
+    service: Service, workers: list[str], order: DrainWorkerOrder | UndrainWorkerOrder
+) -> OrderDone:
+    """Have each of these carry it out; what is left is that of all.
+
+    Raises Trouble for the first that has not, once all were told.
+    """
+    heard = asyncio.run(order_each(service, workers, order))
+    told = [done_by(one, OrderDone) for one in heard]
+    if len(told) == 1:
+        return told[0]
+    words = (f"{worker}: {one.words}" for worker, one in zip(workers, told, strict=True))
+    return OrderDone(
+        words="\n".join(words),
+        sessions=sum(one.sessions for one in told),
+        jobs=sum(one.jobs for one in told),
+    )
 
 
 def _row(line: AuditLine) -> tuple[str, str, str, str, str]:

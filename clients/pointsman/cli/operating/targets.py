@@ -1,32 +1,41 @@
-"""What an operator's order is about: a node, a pool or a worker; and what still runs there."""
+"""What an order is about: a node, a pool, a worker or all of them; and what still runs there."""
 
 import asyncio
-from typing import TypeVar
 
 from pointsman.cli.endings import USAGE, Trouble
-from pointsman.cli.fleet.asking import MANAGER, Service, ask_each, ask_fleet
+from pointsman.cli.fleet.asking import MANAGER, Service, ask_each, ask_fleet, of_kind
 from pointsman_wire.queries.fleet_messages import Pools, PoolsQuery
 from pointsman_wire.queries.work_messages import Jobs, JobsQuery
 
 NODES_MAX = 1_000_000
 
-Kind = TypeVar("Kind")
-
 
 class Target:
-    """What is drained: a node, a pool or a worker; exactly one of them."""
+    """What is drained: a node, a pool, a worker or all workers; exactly one of them."""
 
-    def __init__(self, node_id: str | None, pool: int | None, worker: int | None) -> None:
-        named = [what for what in (node_id, pool, worker) if what is not None]
+    def __init__(
+        self, node_id: str | None, pool: int | None, worker: int | None, *, is_all: bool
+    ) -> None:
+        named = [what for what in (node_id, pool, worker, is_all or None) if what is not None]
         if len(named) != 1:
             raise Trouble(
-                "name one thing: a node, a pool or a worker",
-                todo="write NODE_ID, or --pool NUMBER, or --worker NUMBER",
+                "name one thing: a node, a pool, a worker or the service",
+                todo="write NODE_ID, or --pool NUMBER, or --worker NUMBER, or --service",
                 code=USAGE,
             )
         self.node_id = node_id or ""
         self.pool = pool
         self.worker = worker
+        self.is_all = is_all
+
+    def workers(self, service: Service) -> list[str]:
+        """Return the processes that are told, none where it is the manager's business.
+
+        Raises Trouble when the service has no such worker.
+        """
+        if self.worker is not None:
+            return [worker_named(service, self.worker)]
+        return [*service.workers] if self.is_all else []
 
 
 def worker_named(service: Service, worker: int) -> str:
@@ -40,22 +49,17 @@ def worker_named(service: Service, worker: int) -> str:
 
 def jobs_left(service: Service, target: Target) -> int | None:
     """Return how many jobs run there still, None when that cannot be asked."""
-    if target.worker is not None:
-        process = worker_named(service, target.worker)
-        found = _one(service, process, JobsQuery(limit=1), Jobs)
-        return None if found is None else found.total
+    if workers := target.workers(service):
+        heard = asyncio.run(ask_each(service.runtime_dir, workers, JobsQuery(limit=1)))
+        found = of_kind(heard, Jobs)
+        is_whole = len(found) == len(workers)
+        return sum(jobs.total for jobs in found.values()) if is_whole else None
     fleet = asyncio.run(ask_fleet(service, lines_max=NODES_MAX))
     if target.pool is None:
         return sum(node.held for node in fleet.nodes if node.node_id == target.node_id)
-    pools = _one(service, MANAGER, PoolsQuery(), Pools)
-    if pools is None:
+    (heard_one,) = asyncio.run(ask_each(service.runtime_dir, [MANAGER], PoolsQuery()))
+    pools = heard_one.answer
+    if not isinstance(pools, Pools):
         return None
     names = {line.name for line in pools.pools if line.id == target.pool}
     return sum(node.held for node in fleet.nodes if names & set(node.pools))
-
-
-def _one(
-    service: Service, process: str, query: JobsQuery | PoolsQuery, kind: type[Kind]
-) -> Kind | None:
-    (heard,) = asyncio.run(ask_each(service.runtime_dir, [process], query))
-    return heard.answer if isinstance(heard.answer, kind) else None

@@ -62,9 +62,9 @@ class Elsewhere:
         after = [other for other in living if other.name > setup.instance]
         before = [other for other in living if other.name < setup.instance]
         others = [other for other in (*after, *before) if not other.is_aged]
-        own_tls = setup.authority.address if setup.authority else ""
+        own_tls = setup.authority.advertised if setup.authority else ""
         message = Alternatives(
-            plain=_spread([other.addresses for other in others], setup.address),
+            plain=_spread([other.addresses for other in others], setup.advertised),
             tls=_spread([other.tls_addresses for other in others], own_tls),
         )
         if message != self.message:

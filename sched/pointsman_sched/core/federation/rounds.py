@@ -211,14 +211,14 @@ class Federation:
             count=self._count,
             worker_count=setup.worker_count,
             software=setup.server_version,
-            addresses=(setup.address,) if setup.address else (),
+            addresses=_if_told(setup.advertised),
             node_count=state.nodes.live_count,
             settings_version=self.settings.version,
             pages=self.shown.versions(),
             shares=self.shares.claims(state),
             is_leaving=self._leaving is not None,
             revoked=told_revocations(state),
-            tls_addresses=(setup.authority.address,) if setup.authority else (),
+            tls_addresses=_if_told(setup.authority.advertised if setup.authority else ""),
         )
 
     # ---- the end
@@ -277,6 +277,10 @@ class Federation:
             count = 0
         if count < self._told_count or heard.own_part_count < self.shown.part_count:
             self.shown.note_all()
+
+
+def _if_told(address: str) -> tuple[str, ...]:
+    return (address,) if address else ()
 
 
 def fleet_answered(state: ManagementState, answer: Answer) -> None:

@@ -27,7 +27,8 @@ class Authority(Protocol):
     """Signs certificates of nodes; the key is the shell's."""
 
     pin: str  # of the server, for those who enrol
-    address: str  # of the TLS port
+    address: str  # of the TLS port,
+    advertised: str  # for clients and nodes of other instances; "": they are not sent here
     lasts_s: int  # a node's certificate
     is_shared: bool  # several instances have it
 

@@ -48,6 +48,14 @@ class Borrowers:
             self._table[instance, shard_index] = borrower
         return borrower
 
+    def are_awaiting(self) -> bool:
+        """Does a job of any of them run here, or its result wait to be taken?"""
+        return any(
+            guest.hold is not None or borrower.is_open
+            for borrower in self._table.values()
+            for guest in borrower.guests.values()
+        )
+
     def _forget_one(self) -> None:
         idle = (key for key, borrower in self._table.items() if not borrower.guests)
         del self._table[next(idle, next(iter(self._table)))]

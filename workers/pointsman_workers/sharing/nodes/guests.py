@@ -144,9 +144,9 @@ class GuestDesk:
     ) -> Lane | tuple[Code, str]:
         """The slot that was offered for it, or a free one."""
         lane = own_lane(self.shard, message.node_id)
-        if lane is None or not lane.is_up or not self.wants.use(borrower, message, assign):
-            return reserve(self.shard, message)
-        return lane
+        is_open = lane is not None and lane.is_up and not self.shard.is_stopping
+        is_offered = is_open and self.wants.use(borrower, message, assign)
+        return lane if lane is not None and is_offered else reserve(self.shard, message)
 
     def _cancelled(self, borrower: Borrower, node_id: str, message: CancelJob) -> None:
         place = (message.epoch, message.dispatch)
@@ -313,6 +313,10 @@ class GuestDesk:
         borrower.pending.pop(node_id, None)
         gone = NodeGone(link=borrower.link, node_id=node_id, reason=reason, is_leaving=is_leaving)
         self.borrowers.send(borrower, gone)
+
+    def is_busy(self) -> bool:
+        """Does a guest run here, or wait to be fetched, whose borrower can be told of its end?"""
+        return self._can_hear and self.borrowers.are_awaiting()
 
     # -- time ----------------------------------------------------------------------------------
 

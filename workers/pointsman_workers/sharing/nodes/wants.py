@@ -66,7 +66,9 @@ class Wants:
         self._left_free: frozenset[int] = frozenset()  # rows that nobody had taken at the last look
 
     def note(self, borrower: Borrower, row: int, message: ForNode, assign: Assign) -> None:
-        """A job was refused for want of a slot."""
+        """A job was refused for want of a slot; while this worker stops none becomes free."""
+        if self._shard.is_stopping:
+            return
         rank = PRIORITY_RANK.get(assign.priority, RANK_USUAL)
         key = (borrower, assign.tenant, rank)
         since_ns = self._accepted_at_ns(message)
@@ -118,7 +120,7 @@ class Wants:
     def offer(self, row: int, best: Turn | None, oldest_first: bool) -> bool:
         """A slot of this row is free, and here it would be the turn of `best`: is it theirs?"""
         wants = self._by_row.get(row)
-        if not wants:
+        if not wants or self._shard.is_stopping:
             return False
         turn, want = min(
             ((self._turn(want, oldest_first), want) for want in wants.values()),
