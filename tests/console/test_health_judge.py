@@ -28,6 +28,7 @@ class Watch:
         self.manager_beat_at_ns = START_NS
         self.workers = {0: WorkerSigns(beat_at_ns=0), 1: WorkerSigns(beat_at_ns=0)}
         self.silent: set[int] = set()
+        self.is_redis_unfit = False
         self.change(0)
         self.change(1)
         self.look()
@@ -44,7 +45,8 @@ class Watch:
             self.manager_beat_at_ns = self.now_ns
         for worker in {*self.workers} - self.silent:
             self.change(worker, beat_at_ns=self.now_ns)
-        return self.judge.look(self.now_ns, Signs(self.manager_beat_at_ns, dict(self.workers)))
+        signs = Signs(self.manager_beat_at_ns, dict(self.workers), self.is_redis_unfit)
+        return self.judge.look(self.now_ns, signs)
 
     def pass_time(self, seconds: float) -> Verdict:
         verdict = self.judge.verdict
@@ -106,6 +108,17 @@ def test_a_redis_that_is_down_matters_where_nothing_is_taken_without_it(needs_re
     watch = Watch(needs_redis=needs_redis)
     watch.change(0, is_redis_down=True)
     assert watch.look().is_ready is not needs_redis
+
+
+def test_a_redis_that_may_drop_keys_is_told_of_and_takes_no_readiness_away() -> None:
+    watch = Watch(needs_redis=True)
+    watch.is_redis_unfit = True
+    verdict = watch.look()
+    assert verdict.is_ready
+    assert verdict.reasons == []
+    assert [check.name for check in verdict.checks if "noeviction" in check.reason] == ["redis"]
+    watch.is_redis_unfit = False
+    assert not any(check.reason for check in watch.look().checks)
 
 
 @pytest.mark.parametrize(("failed", "placed"), [(1, 0), (1000, 0), (10, 9)])

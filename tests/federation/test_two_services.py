@@ -22,6 +22,7 @@ from live.commands import invoke
 from live.journal import Journal
 from live.nodes import live_node
 from live.service import PATIENCE_S, LiveService, live_service, until
+from redis_yard.server import RedisServer
 from supervised_service import place
 
 from pointsman import PointsmanError, SessionError, connect
@@ -279,25 +280,48 @@ def test_a_second_instance_of_one_name_refuses_to_start(tmp_path: Path) -> None:
         here.remove_segments()
 
 
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RedisServer, LiveService]]:
+    """A service that has its Redis for itself."""
+    directory = tmp_path_factory.mktemp("alone")
+    with redis_at(directory / "redis") as server:
+        config = config_for(server, directory, more="timeout_ms = 100\n")
+        with live_service(config=config, workers=1) as service:
+            yield server, service
+
+
 async def test_a_redis_that_is_paused_stalls_no_manager_and_is_heard_again(
-    tmp_path: Path, journal: Journal
+    alone: tuple[RedisServer, LiveService], journal: Journal
 ) -> None:
     """R6: while Redis does not answer at all, heartbeats are taken as before."""
-    with redis_at(tmp_path / "redis") as server:
-        config = config_for(server, tmp_path, more="timeout_ms = 100\n")
-        with live_service(config=config, workers=1) as service:
-            async with live_node(service.address, journal, "pt", node_id="n-own"):
-                await until_so(lambda told: told.settings_version == 1, service, "it is heard")
-                assert server.command("CLIENT", "PAUSE", "4000", "ALL") == b"OK"
-                await until_so(lambda told: bool(told.trouble), service, "it is missed")
-                before = await _heartbeats(service)
-                await asyncio.sleep(1.5)  # what is counted is what happens in this time
-                assert await _heartbeats(service) > before
-                assert (await service.nodes())["n-own"].state == "ready"
-                await until_so(lambda told: not told.trouble, service, "it is heard again")
+    server, service = alone
+    async with live_node(service.address, journal, "pt", node_id="n-own"):
+        await until_so(lambda told: told.settings_version == 1, service, "it is heard")
+        assert server.command("CLIENT", "PAUSE", "4000", "ALL") == b"OK"
+        await until_so(lambda told: bool(told.trouble), service, "it is missed")
+        before = (await _status(service)).counters["heartbeats"]
+        await asyncio.sleep(1.5)  # what is counted is what happens in this time
+        assert (await _status(service)).counters["heartbeats"] > before
+        assert (await service.nodes())["n-own"].state == "ready"
+        await until_so(lambda told: not told.trouble, service, "it is heard again")
 
 
-async def _heartbeats(service: LiveService) -> int:
+async def test_a_redis_that_is_set_up_to_drop_keys_while_in_use_is_told_of_until_it_is_not(
+    alone: tuple[RedisServer, LiveService],
+) -> None:
+    """R3: keys that vanish by themselves are bindings that vanish; the words say what to do."""
+    server, service = alone
+    assert "redis_unfit" not in (await _status(service)).gauges
+    server.command("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+    words = "maxmemory-policy is allkeys-lru.*CONFIG SET maxmemory-policy noeviction"
+    await asyncio.to_thread(service.process.wait_for, words)
+    assert (await _status(service)).gauges["redis_unfit"] == 1
+    server.command("CONFIG", "SET", "maxmemory-policy", "noeviction")
+    await asyncio.to_thread(service.process.wait_for, "it drops no keys")
+    assert "redis_unfit" not in (await _status(service)).gauges
+
+
+async def _status(service: LiveService) -> Status:
     status = await service.ask("manager", StatusQuery())
     assert isinstance(status, Status)
-    return status.counters["heartbeats"]
+    return status

@@ -37,7 +37,10 @@ PAIRING = "fleet/pairing/"
 
 
 class FederationLink:
-    """Carries out fleet requests; `post` gets each answer, `broken` a bug of ours."""
+    """Carries out fleet requests; `post` gets each answer, `broken` a bug of ours.
+
+    `warn` is told when Redis was set up so, while in use, that it would be refused at a start.
+    """
 
     def __init__(
         self,
@@ -45,12 +48,15 @@ class FederationLink:
         *,
         post: Callable[[Answer], None],
         say: Callable[[str], None],
+        warn: Callable[[str], None],
         broken: Callable[[str], None],
     ) -> None:
         self._signer = _signer_of(settings)
         self._backing = RedisBacking(settings)
         self._post = post
         self._say = say
+        self._warn = warn
+        self._flaw = ""  # of Redis, as it was told last
         self._broken = broken
         self._tasks: set[asyncio.Task[None]] = set()
         self._unsigned: set[str] = set()
@@ -82,6 +88,14 @@ class FederationLink:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._backing.close()
+
+    def is_redis_unfit(self) -> bool:
+        """Look how Redis is set up now; what has changed is said."""
+        flaw = self._backing.flaw
+        if flaw != self._flaw:
+            self._flaw = flaw
+            self._warn(flaw or "Redis is set up again as it has to be: it drops no keys")
+        return bool(flaw)
 
     def ask(self, request: Request) -> None:
         """Begin a request; its answer is posted."""

@@ -53,7 +53,7 @@ from pointsman_shm.logs.process_log import ProcessLog
 from pointsman_shm.memory.ownership import LockHeld, OwnerLock, acquire_lock
 from pointsman_shm.memory.segment import SegmentForeign, SegmentsFull
 from pointsman_shm.memory.stats import StatsPage
-from pointsman_shm.memory.stats_names import Counter, Timing
+from pointsman_shm.memory.stats_names import Counter, Gauge, Timing
 from pointsman_shm.paths import worker_process
 from pointsman_shm.state_files import (
     StateFileError,
@@ -259,6 +259,7 @@ class ManagerProcess:
             redis,
             post=self._post,
             say=self._log.about(Event.REDIS_DOWN),
+            warn=self._log.about(Event.REDIS_UNFIT),
             broken=partial(self._life.end, 1),
         )
         claim = FleetAsk(
@@ -356,6 +357,8 @@ class ManagerProcess:
         stats.add(Counter.LOG_LINES_LOST, self._log.look())
         if self._driver is not None:
             self._driver.post(LagMeasured(lag_ns))
+        if self._federation is not None:
+            stats.gauge(Gauge.REDIS_UNFIT, int(self._federation.is_redis_unfit()))
         self._garbage.look(stats.read().counters["registrations"])
         lost = segments.lost()
         if lost:

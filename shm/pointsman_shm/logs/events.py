@@ -42,6 +42,7 @@ class Event(StrEnum):
     FLEET_ALARM = "fleet.alarm"
     INSTANCES = "instances"
     REDIS_DOWN = "redis.down"
+    REDIS_UNFIT = "redis.unfit"
     JOB_DUPLICATE = "job.duplicate"
     OVERLOAD = "overload"
     JOURNAL_TROUBLE = "journal.trouble"
@@ -80,6 +81,7 @@ KINDS: dict[Event, Kind] = {
     Event.FLEET_ALARM: Kind(Level.ERROR, "Too many nodes went silent at once to be believed."),
     Event.INSTANCES: Kind(Level.INFO, "Another instance came, went, or is not heard."),
     Event.REDIS_DOWN: Kind(Level.ERROR, "Redis does not answer; the policy for that holds."),
+    Event.REDIS_UNFIT: Kind(Level.ERROR, "Redis in use was set up to drop keys, or no more."),
     Event.JOB_DUPLICATE: Kind(Level.ERROR, "One request ran twice while Redis did not answer."),
     Event.OVERLOAD: Kind(Level.WARNING, "A worker went up or down a step of overload."),
     Event.JOURNAL_TROUBLE: Kind(Level.ERROR, "The journal is damaged or cannot be written."),

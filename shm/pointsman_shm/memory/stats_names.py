@@ -141,6 +141,7 @@ class Gauge(_Position):
     DRAINING = auto()  # 1: told to stop
     REDIS_DOWN = auto()  # 1: nothing of the last that was asked of Redis was answered
     INBOXES_FILLING = auto()  # inboxes, ours or others', that are nearly full
+    REDIS_UNFIT = auto()  # 1: it was set up, while in use, so that it may drop what it was told
 
 
 class Timing(_Position):

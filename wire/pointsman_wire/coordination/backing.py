@@ -106,6 +106,14 @@ class RedisBacking:
         return list(self._servers.values())
 
     @property
+    def flaw(self) -> str:
+        """Why a server that is in use must not be, and what to do; "" while all are fit.
+
+        Somebody has set it up anew since it was met.  Jobs go on; what it drops may run twice.
+        """
+        return next((server.flaw for server in self._servers.values() if server.flaw), "")
+
+    @property
     def _limit_s(self) -> float:
         return self.settings.timeout_ms / 1000
 

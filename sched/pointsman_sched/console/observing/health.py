@@ -3,7 +3,8 @@
     manager    its last sign of life is younger than what counts as stale
     workers    each has taken a turn lately, for each has sessions that nobody else serves
     draining   none was told to stop
-    redis      it answers, where nothing is taken without it
+    redis      it answers, where nothing is taken without it; that it may drop keys is told, and
+               does not take readiness away: no instance could do better
     submits    not more of them failed than got a node, again and again for two seconds: such that
                fail by no fault of their clients.  When nobody submits any more, nothing is known
                and, after a while, nothing is held against the service.
@@ -21,6 +22,10 @@ LOOK_NS = SECOND_NS // 2
 # Failing for longer than 2 s must show at 2 s, whenever between two looks it began.
 FAILING_NS = 2 * SECOND_NS - LOOK_NS
 QUIET_NS = 10 * SECOND_NS
+DROPS_KEYS = (
+    "redis: it may drop keys when its memory is full, and jobs may run twice: set its "
+    "maxmemory-policy to noeviction (the manager's log has the command)"
+)
 
 
 class WorkerSigns(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,6 +43,7 @@ class Signs(msgspec.Struct, frozen=True):
 
     manager_beat_at_ns: int
     workers: Mapping[int, WorkerSigns]  # those whose page can be read
+    is_redis_unfit: bool = False
 
 
 class Rules(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,7 +55,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Check(msgspec.Struct, frozen=True):
-    """One of the five; the reason is empty when all is well."""
+    """One of the five; the reason is empty when all is well, and a warning when it is ok."""
 
     name: str
     ok: bool
@@ -125,7 +131,7 @@ class HealthJudge:
                 self._manager(now_ns, signs.manager_beat_at_ns),
                 self._workers(now_ns, signs.workers),
                 self._draining(signs.workers),
-                self._redis(signs.workers),
+                self._redis(signs),
                 self._submitting(signs.workers),
             )
         )
@@ -153,10 +159,12 @@ class HealthJudge:
         told = [str(number) for number, seen in workers.items() if seen.is_draining]
         return _check("draining", not told, f"told to stop: worker {', '.join(told)}")
 
-    def _redis(self, workers: Mapping[int, WorkerSigns]) -> Check:
-        down = self._rules.needs_redis and any(seen.is_redis_down for seen in workers.values())
-        words = "it does not answer, and nothing is taken without it (redis.policy fail_closed)"
-        return _check("redis", not down, words)
+    def _redis(self, signs: Signs) -> Check:
+        down = any(seen.is_redis_down for seen in signs.workers.values())
+        if self._rules.needs_redis and down:
+            words = "it does not answer, and nothing is taken without it (redis.policy fail_closed)"
+            return _check("redis", False, words)
+        return Check("redis", True, DROPS_KEYS if signs.is_redis_unfit else "")
 
     def _submitting(self, workers: Mapping[int, WorkerSigns]) -> Check:
         failing = [str(n) for n in workers if self._submits[n].is_failing]

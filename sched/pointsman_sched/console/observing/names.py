@@ -166,6 +166,7 @@ GAUGES: dict[Gauge, Sample] = {
     Gauge.ENDS_UNTOLD: _one(_W, "ends_untold", "Ends that Redis has not heard of"),
     Gauge.DRAINING: _one(_W, "draining", "1 while the worker stops"),
     Gauge.REDIS_DOWN: _one(_W, "redis_down", "1 while Redis does not answer"),
+    Gauge.REDIS_UNFIT: _one(_M, "redis_unfit", "1 while Redis is set up to drop keys"),
     Gauge.INBOXES_FILLING: _one(_W, "inboxes_filling", "Inboxes that are nearly full"),
 }
 

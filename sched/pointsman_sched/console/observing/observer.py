@@ -74,9 +74,11 @@ class Observer(Collector):
         self._looked_at_ns = now_ns
         paths = self._options.paths
         catalog = read_catalog(paths, self._max_nodes, has_pools=False)
+        manager = read_stats(paths, "manager")
         signs = Signs(
             manager_beat_at_ns=catalog.beat_at_ns if catalog is not None else 0,
             workers={number: _signs_of(view) for number, view in self._workers().items()},
+            is_redis_unfit=manager is not None and bool(manager.gauges["redis_unfit"]),
         )
         self._judge.look(now_ns, signs)
 

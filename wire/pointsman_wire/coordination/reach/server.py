@@ -48,6 +48,7 @@ class Server:
         self._met = False
         self.reigns_met = 0
         self.failure = ""  # in words, what the latest call failed by that was not answered
+        self.flaw = ""  # why it must not be used, since it was met; it is used all the same
 
     @property
     def reign(self) -> str:
@@ -75,7 +76,7 @@ class Server:
                 self.line.close()
                 raise
             self._rule(greeting)
-            self._met = True
+            self._met, self.flaw = True, ""
 
     @property
     def is_ready(self) -> bool:
@@ -109,6 +110,7 @@ class Server:
         if not (self._met and self.line.is_open):
             return
         greeting = await self._greet(INFO)
+        self.flaw = complaint(greeting, self.address) or ""
         if greeting.reign != self.reign:
             self.line.close()
             raise NotReached(f"Redis at {self.address} has begun a new reign")
