@@ -78,7 +78,7 @@ def cut(session: Session) -> None:
         connection.abort("cut")
 
 
-async def heard_until(happenings: AsyncIterator[Happening], kind: type[Any], text: str = "") -> Any:
+async def heard_until(happenings: AsyncIterator[Any], kind: type[Any], text: str = "") -> Any:
     """The next happening of this kind, with this event or text in it."""
     async for happening in happenings:
         said = getattr(happening, "event", "") or getattr(happening, "text", "")
@@ -132,6 +132,11 @@ async def test_sound_is_heard_while_it_is_spoken_and_as_a_whole(
         async with session.speak(services=["asr"]) as half:
             half.push(second[:16_000])
         assert (await half.result()).text == "0.5 s"
+        async with session.speak(services=["asr"], partials=True) as live:
+            live.push(second)
+            early = await heard_until(aiter(live), UiEvent, "ASR_PARTIAL")
+        assert early.text in ("half", "1 s"), "told before its end"
+        assert (await live.result()).text == "1 s"
         whole = session.say(audio.tone(duration_s=2.0), services=["asr"])
         assert (await whole.result()).text == "2 s"
 
