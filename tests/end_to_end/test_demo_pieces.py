@@ -1,10 +1,16 @@
 """The demo's cheap parts; the demo itself is a stage of what every change must pass."""
 
+import os
+import signal
+import sys
 from pathlib import Path
 
 import pytest
 
-from pointsman.cli.demo.tour import cast_of, services_of, title_of
+from pointsman.cli.demo import command
+from pointsman.cli.demo.pictures import Pictures
+from pointsman.cli.demo.processes import Stage
+from pointsman.cli.demo.tour import Record, cast_of, services_of, title_of
 from pointsman.cli.demo.utterances import from_file, gather, slug
 from pointsman.cli.endings import Trouble
 from pointsman.engines import audio
@@ -82,3 +88,56 @@ def test_a_file_that_is_no_sound_is_refused_by_name(tmp_path: Path) -> None:
 def test_names_become_file_names() -> None:
     assert slug("Where is the train station?") == "where-is-the-train-station"
     assert slug("¿?") == "sound"
+
+
+class Terminal:
+    """The demo's ends without its tour: what it would have come to is given."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *problems: str, is_terminal: bool) -> None:
+        self.problems = problems
+        self.visits = 0
+
+        async def prepare(*_: object) -> None:
+            return None
+
+        monkeypatch.setattr(command, "_prepare", prepare)
+        monkeypatch.setattr(command, "_perform", self._perform)
+        monkeypatch.setattr(Pictures, "busy", self._busy)
+        for stream in (sys.stdin, sys.stdout):
+            monkeypatch.setattr(stream, "isatty", lambda: is_terminal, raising=False)
+
+    async def _perform(self, stage: Stage, _: Pictures, record: Record, __: object) -> Path:
+        stage.address = "127.0.0.1:1"
+        record.problems += self.problems
+        return Path("1.en.wav")
+
+    def _busy(self, what: str) -> None:
+        if what.startswith("serving until"):
+            self.visits += 1
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.mark.parametrize(("problems", "code"), [((), 0), (("one was lost",), 1)])
+async def test_in_a_terminal_it_serves_its_page_until_ctrl_c(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    problems: tuple[str, ...],
+    code: int,
+) -> None:
+    terminal = Terminal(monkeypatch, *problems, is_terminal=True)
+    assert await command._until_stopped([], tmp_path) == code
+    assert terminal.visits == 1
+    shown = capsys.readouterr().out
+    assert "http://127.0.0.1:1/" in shown
+    assert all(problem in shown for problem in problems)
+
+
+async def test_without_a_terminal_it_ends_by_itself_and_says_whether_all_came_through(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    terminal = Terminal(monkeypatch, is_terminal=False)
+    assert await command._until_stopped([], tmp_path) == 0
+    Terminal(monkeypatch, "one was lost", is_terminal=False)
+    assert await command._until_stopped([], tmp_path) == 1
+    assert terminal.visits == 0
