@@ -11,6 +11,7 @@ from array import array
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from live.service import CONFIG, LiveService, started
 from playwright.async_api import Browser, Page, async_playwright
@@ -31,6 +32,8 @@ port = 0
 allowed_hosts = ["{ELSEWHERE}"]
 """
 TLS_READY = re.compile(r"; TLS at \S+:(\d+), sha256:([^;\s]+)")
+CONTROLS = {"button", "checkbox", "combobox", "link", "slider", "spinbutton", "textbox"}
+FEW = 5  # any page of ours has more controls than that
 # What the microphone hears: silence, somebody who speaks for a second, silence.
 RATE = audio.RECOGNITION_RATE
 
@@ -94,19 +97,36 @@ async def chromium(sound: Path, *more: str) -> AsyncIterator[Browser]:
 
 @asynccontextmanager
 async def page_of(browser: Browser, url: str, *, microphone: bool = False) -> AsyncIterator[Page]:
-    """A page in a context of its own, connected; no error of a script goes unseen."""
+    """A page in a context of its own, connected; no error of a script goes unseen.
+
+    It may ask no other host for anything.
+    """
     context = await browser.new_context(permissions=["microphone"] if microphone else [])
     context.set_default_timeout(PATIENCE_MS)
     page = await context.new_page()
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
+    asked: set[str | None] = set()
+    page.on("request", lambda request: asked.add(urlsplit(request.url).hostname))
     try:
         await page.goto(url)
         await page.get_by_text("Connected", exact=True).wait_for()
         yield page
         assert errors == []
+        assert asked <= {urlsplit(url).hostname, None}, "blobs have no host"
     finally:
         await context.close()
+
+
+async def nameless_controls(page: Page) -> list[str]:
+    """Roles of what can be operated and has no name that a screen reader could say."""
+    client = await page.context.new_cdp_session(page)
+    tree = await client.send("Accessibility.getFullAXTree")
+    await client.detach()
+    shown = [node for node in tree["nodes"] if not node.get("ignored")]
+    found = [(node["role"]["value"], node.get("name", {}).get("value", "")) for node in shown]
+    assert len([role for role, _ in found if role in CONTROLS]) > FEW, found
+    return [role for role, name in found if role in CONTROLS and not name.strip()]
 
 
 class SpeakingNode:

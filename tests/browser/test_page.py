@@ -14,6 +14,7 @@ from browser.browser_harness import (
     ELSEWHERE,
     SpeakingNode,
     chromium,
+    nameless_controls,
     new_token,
     page_of,
     service_with_pages,
@@ -82,9 +83,12 @@ async def test_typed_words_are_read_and_heard_and_their_way_is_shown(
         await expect(card.locator(".way")).to_contain_text("heard aloud")
         await expect(page.locator("#news")).to_have_text("Spanish: GOOD MORNING")
         await page.get_by_role("button", name="Swap the languages").click()
-        await type_in(page, "buenos días")
+        await page.get_by_label("What do you want to say?").press_sequentially("buenos días")
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_label("What do you want to say?")).to_be_focused()
         await expect(page.locator(".card").first).to_contain_text("You, Spanish: buenos días")
         await expect(page.locator(".card .done").first).to_have_text("BUENOS DÍAS")
+        assert await nameless_controls(page) == []
 
 
 async def test_a_sound_file_is_heard_and_translated(
