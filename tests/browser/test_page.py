@@ -186,20 +186,24 @@ async def test_a_microphone_that_is_not_allowed_is_explained(
         await expect(page.get_by_role("alert")).to_contain_text("offers no microphone")
 
 
-async def test_when_its_node_is_killed_another_one_does_it(
+async def test_when_its_node_is_killed_while_somebody_speaks_another_one_does_it(
     service: LiveService, browser: Browser, tmp_path: Path
 ) -> None:
     async with (
         speaking_node(service, "first", "fr", gate=tmp_path / "never") as first,
-        page_of(browser, url(service, "fr")) as page,
+        page_of(browser, url(service, "fr"), microphone=True) as page,
     ):
         await type_in(page, "hold the line")
         await first.says("working")
+        await page.get_by_role("button", name="Speak").click()
+        await first.says("working")  # on what is being spoken
         async with speaking_node(service, "second", "fr"):
             first.kill()
-            card = page.locator(".card").first
-            await expect(card.locator(".done")).to_have_text("HOLD THE LINE")
-            await expect(card.locator(".way")).to_contain_text("done by second")
+            spoken, typed = (page.locator(".card").nth(at) for at in range(2))
+            await expect(typed.locator(".done")).to_have_text("HOLD THE LINE")
+            await expect(typed.locator(".way")).to_contain_text("done by second")
+            await expect(spoken.locator(".done")).to_contain_text("SECONDS OF SOUND")
+            await expect(spoken.locator(".way")).to_contain_text("done by second")
 
 
 async def test_when_its_worker_is_killed_the_page_comes_back_and_nothing_is_lost(
