@@ -9,7 +9,7 @@ SOURCE begins the addresses to dial from (127.0.1), as each has ports of its own
 from SRC into TGT (en-es).  Orders, a line each:
 
   mark    forget what was counted; answers "marked"
-  count   answers how many nodes were called ready since the mark
+  count   answers how many nodes have registered and were called ready since the mark
   told    answers, as JSON, what happened since the mark: retries by cause, the longest stall
   lanes   answers how many lanes are up
   anew N  from now on N nodes a second register anew, in turn; answers "anew"
@@ -17,15 +17,13 @@ from SRC into TGT (en-es).  Orders, a line each:
 
 import itertools
 import json
-import os
 import random
 import resource
-import select
 import socket
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from _load.lean.raw_connection import BUCKET_S, Crowd, RawConnection
 from _load.lean.waits import CONTROL_FIRST_S, DIAL_S, LANE_FIRST_S, RENEWAL_S, Backoff
@@ -74,6 +72,7 @@ class Agent:
         "_heard_at_s",
         "_host_at_s",
         "_interval_s",
+        "_is_of_before",
         "_lanes",
         "_offline_intervals",
         "_place",
@@ -88,6 +87,7 @@ class Agent:
     def __init__(self, crowd: Crowd, node_id: str, pair: tuple[str, str]) -> None:
         self.crowd = crowd
         self.is_ready = self.is_registered = False
+        self._is_of_before = False  # its registration is of before the mark
         self._backoff = Backoff(CONTROL_FIRST_S)
         self._interval_s = 1.0
         self._offline_intervals = 5
@@ -107,8 +107,7 @@ class Agent:
         hello = encode_preamble(Role.CONTROL) + encode_frame(self._register)
         self.is_registered = False
         wire = self._wire = RawConnection(self.crowd, hello, self._told, self._lost)
-        self.crowd.later(DIAL_S, wire.give_up_dialling)
-        self.crowd.later(self._backoff.patience_s(), lambda: self._give_up(wire))
+        wire.limit(DIAL_S, self._backoff.patience_s(), lambda: self._give_up(wire))
 
     def lanes_changed(self) -> None:
         """When all lanes stand, jobs may come."""
@@ -155,9 +154,9 @@ class Agent:
             self._heard_at_s = time.monotonic()
             if message.heartbeat_interval_s:
                 self._interval_s = message.heartbeat_interval_s
-            self.is_ready |= message.state.lower() == "ready"
+            self._called(message.state)
         elif isinstance(message, NodeStateChanged):
-            self.is_ready |= message.state.lower() == "ready"
+            self._called(message.state)
         elif isinstance(message, Registered):
             self._stand(wire, message)
         elif isinstance(message, Error):
@@ -165,9 +164,18 @@ class Agent:
             if not self.is_registered:
                 wire.lose(message.error.code, message.error.retry_after_ms)
 
+    def forget(self) -> None:
+        """It has to register anew before it is called ready again."""
+        self.is_ready = False
+        self._is_of_before = True
+
+    def _called(self, state: str) -> None:
+        self.is_ready |= state.lower() == "ready" and not self._is_of_before
+
     def _stand(self, wire: RawConnection, message: Registered) -> None:
         now_s = time.monotonic()
         self.is_registered = True
+        self._is_of_before = False
         self._backoff.answered()
         self._since_s = self._heard_at_s = now_s
         self._interval_s = message.heartbeat_interval_s
@@ -255,12 +263,10 @@ class Lane:
         """Connect, and show the ticket."""
         if not self._opening:
             return
-        crowd = self._agent.crowd
         self._last_result = 0
         hello = encode_preamble(Role.LANE, self._index) + self._opening
-        wire = self._wire = RawConnection(crowd, hello, self._told, self._lost)
-        crowd.later(DIAL_S, wire.give_up_dialling)
-        crowd.later(self._backoff.patience_s(), lambda: self._give_up(wire))
+        wire = self._wire = RawConnection(self._agent.crowd, hello, self._told, self._lost)
+        wire.limit(DIAL_S, self._backoff.patience_s(), lambda: self._give_up(wire))
 
     def end(self) -> None:
         """Close it: the node has registered anew."""
@@ -325,7 +331,7 @@ def obey(crowd: Crowd, agents: list[Agent], line: str) -> str:
     """Carry out one order and return the answer."""
     if line == "mark":
         for agent in agents:
-            agent.is_ready = False
+            agent.forget()
         crowd.told = Counter()
         crowd.stall_max_s = 0.0
         return "marked"
@@ -363,24 +369,6 @@ def begin(crowd: Crowd, agents: list[Agent], per_second: float) -> None:
     print("ready", flush=True)
 
 
-def serve(crowd: Crowd, answer: Callable[[str], str]) -> None:
-    """Obey standard input until it ends."""
-    os.set_blocking(sys.stdin.fileno(), False)
-    heard = b""
-    crowd.epoll.register(sys.stdin.fileno(), select.EPOLLIN)
-    while True:
-        crowd.turn()
-        try:
-            data = os.read(sys.stdin.fileno(), 4096)
-        except BlockingIOError:
-            continue
-        if not data:
-            os._exit(0)  # thousands of farewells would take longer than all of the bench
-        *lines, heard = (heard + data).split(b"\n")
-        for line in lines:
-            print(answer(line.decode()), flush=True)
-
-
 def main(words: Sequence[str]) -> None:
     """Let all join, say so, and obey."""
     address, prefix, count, per_second, source, *rest = words
@@ -391,7 +379,7 @@ def main(words: Sequence[str]) -> None:
     crowd = Crowd((socket.gethostbyname(host), int(port)), source)
     agents = [Agent(crowd, f"{prefix}-{number}", (src, tgt)) for number in range(int(count))]
     begin(crowd, agents, float(per_second))
-    serve(crowd, lambda line: obey(crowd, agents, line))
+    crowd.serve(lambda line: obey(crowd, agents, line))
 
 
 if __name__ == "__main__":

@@ -5,9 +5,11 @@ Timers are as exact as a bucket is wide, which is what lets ten thousand of them
 
 import errno
 import itertools
+import os
 import select
 import socket
 import struct
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -62,6 +64,23 @@ class Crowd:
                 act()
         self.stall_max_s = max(self.stall_max_s, time.monotonic() - began_s)
 
+    def serve(self, answer: Callable[[str], str]) -> None:
+        """Obey standard input until it ends."""
+        os.set_blocking(sys.stdin.fileno(), False)
+        heard = b""
+        self.epoll.register(sys.stdin.fileno(), select.EPOLLIN)
+        while True:
+            self.turn()
+            try:
+                data = os.read(sys.stdin.fileno(), 4096)
+            except BlockingIOError:
+                continue
+            if not data:
+                os._exit(0)  # thousands of farewells would take longer than all of the bench
+            *lines, heard = (heard + data).split(b"\n")
+            for line in lines:
+                print(answer(line.decode()), flush=True)
+
 
 class RawConnection:
     """One socket; what cannot be sent at once waits for room."""
@@ -72,6 +91,7 @@ class RawConnection:
         "_is_waiting",
         "_lost",
         "_out",
+        "_patience",
         "_sock",
         "_take",
         "is_connected",
@@ -79,6 +99,7 @@ class RawConnection:
 
     def __init__(self, crowd: Crowd, hello: bytes, take: Take, lost: Lost) -> None:
         self.is_connected = False
+        self._patience: tuple[float, Callable[[], object]] | None = None
         self._is_waiting = True  # for room to send
         self._crowd = crowd
         self._take = take
@@ -96,8 +117,12 @@ class RawConnection:
         if failed not in (0, errno.EINPROGRESS):
             crowd.later(0, lambda: self.lose(errno.errorcode[failed]))
 
-    def give_up_dialling(self) -> None:
-        """End it, unless it stands."""
+    def limit(self, dial_s: float, answer_s: float, give_up: Callable[[], object]) -> None:
+        """Lose it unless it stands by then; call `give_up` so long after it stood."""
+        self._patience = (answer_s, give_up)
+        self._crowd.later(dial_s, self._give_up_dialling)
+
+    def _give_up_dialling(self) -> None:
         if not self.is_connected:
             self.lose("dial")
 
@@ -131,6 +156,9 @@ class RawConnection:
             return
         if mask & select.EPOLLOUT:
             self.is_connected = True
+            patience, self._patience = self._patience, None
+            if patience is not None:
+                self._crowd.later(*patience)
             self._push()
         if mask & (select.EPOLLIN | select.EPOLLHUP | select.EPOLLERR):
             self._read()
