@@ -1,5 +1,7 @@
 """One fault at a time, in a calm cluster of polite nodes: what its users see of it."""
 
+from functools import partial
+
 import pytest
 
 from pointsman_sim.faults import ACTS
@@ -8,7 +10,7 @@ from pointsman_sim.parts.worker_part import WorkerProcess
 from pointsman_sim.quiescence import what_is_left
 from pointsman_sim.settings import FAULTS, Settings
 from pointsman_sim.simulation import Simulation
-from pointsman_sim.world.dice import S
+from pointsman_sim.world.dice import MS, S
 from pointsman_wire.preamble import Role
 
 GOOD_ANSWERS = ("completed", "completed_no_text")
@@ -91,6 +93,27 @@ def test_a_stalled_manager_declares_nobody_dead() -> None:
     nodes = manager.core.state.nodes.by_id.values()
     assert [node.state.name for node in nodes] == ["READY"] * 3
     assert simulation.cluster.history.counts["LoopWasLate"] == 1
+    to_the_end(simulation)
+
+
+def test_p12_who_runs_a_tenth_of_the_time_declares_nobody_dead_and_gets_over_it() -> None:
+    """P12, I13: for 40 s everybody of one machine has a slice of 400 ms in each 4 s."""
+    simulation = at_work()
+    cluster = simulation.cluster
+    manager = cluster.instance.manager
+    assert manager is not None
+    nodes = manager.core.state.nodes
+    places = {node.node_id: (node.row, node.generation) for node in nodes.by_id.values()}
+    for _ in range(10):
+        for order, process in enumerate(cluster.processes()):
+            cluster.schedule.after(order * 400 * MS, partial(process.freeze, 3_600 * MS))
+        simulation.advance(4.0)
+    simulation.advance(3.0)
+    after = {node.node_id: (node.row, node.generation) for node in nodes.by_id.values()}
+    assert after == places
+    assert {node.state.name for node in nodes.by_id.values()} == {"READY"}
+    assert cluster.instance.manager is manager
+    assert cluster.history.counts["LoopWasLate"] > 40, "they did stand still"
     to_the_end(simulation)
 
 
