@@ -14,7 +14,7 @@ SEED    ?= 0
 SHARE ?= 1.0
 LEDGER ?=
 
-.PHONY: lock sbom audit admin-fuzz systemd-test redis browser redis-races demo-cluster cluster-faults demo test check crash weather mutants soak faults fuzz torn-reads bench bench-quick clean setup speech
+.PHONY: lock sbom audit admin-fuzz again systemd-test redis browser redis-races demo-cluster cluster-faults demo test check crash weather mutants soak faults fuzz torn-reads bench bench-quick clean setup speech
 
 demo: speech  ## Speak a few sentences, and hear them translated: make demo WAV="one.wav two.wav"
 	$(PYTHON) -m pointsman demo $(WAV)
@@ -54,6 +54,11 @@ systemd-test: setup  ## The service under a real systemd, booted for it (needs r
 
 torn-reads: setup  ## Readers against a writer of shared memory: make torn-reads MINUTES=10
 	PYTHONPATH=tests:tests/shm $(PYTHON) -m campaigns.torn_reads --minutes $(MINUTES) $(LEDGER:%=--ledger %)
+
+# Which ids; without any, all that a release wants runs of and that were never counted.
+IDS ?=
+again: speech redis browser  ## The tests of ids, again and again, counted: make again IDS=P8,P9 MINUTES=10 LEDGER=runs.jsonl
+	PYTHONPATH=tests $(PYTHON) -m campaigns.again --minutes $(MINUTES) --ids "$(IDS)" $(LEDGER:%=--ledger %)
 
 demo-cluster: redis  ## Two instances over one Redis; one is killed, and its jobs come back
 	PYTHONPATH=tests $(PYTHON) -m cluster.demo

@@ -37,7 +37,8 @@ HEAD = """# Reliability: what is shown, and how often
 
 Every promise and every fault has an id. A test shows an id by naming it. Long runs (`make crash`,
 `make faults`, `make weather` and others, with `LEDGER=docs/reliability.jsonl`) count how often a
-fault was made and how often anything was bad afterwards, and their counts add up. "At most" is the
+fault was made and how often anything was bad afterwards, and their counts add up; `make again`
+counts the tests that make a fault which has no long form of its own. "At most" is the
 95 % upper bound of the share of bad ones: 3/n with none bad of n. This page is written by
 `python -m campaigns.page`.
 """

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+from campaigns.again import is_named, lacking_runs, read_outcomes
 from campaigns.page import read_promises, render
 from campaigns.shown_by import ids_in, told_by_id
 
@@ -65,3 +66,23 @@ def test_the_page_that_is_kept_tells_every_id_that_tests_show() -> None:
     shown = set(told_by_id(ROOT / "tests", promises))
     how = "write it anew: PYTHONPATH=tests python -m campaigns.page"
     assert (rows, missing) == (shown, set(promises) - shown), how
+
+
+def test_runs_that_a_release_wants_are_told_less_those_that_were_done() -> None:
+    """What is wanted in words is there once it was run."""
+    lacking = lacking_runs({"P4": Tally(1_601, 0), "P8": Tally(50, 0), "S9": Tally(1, 0)})
+    assert lacking["P4"] == 1_399
+    assert (lacking["P9"], lacking["S5"]) == (20, 1)
+    assert not {"P8", "S9", "I1"} & set(lacking)
+
+
+def test_tests_are_counted_that_name_an_id_and_were_not_skipped() -> None:
+    told = """<testsuites><testsuite>
+        <testcase classname="tests.shm.test_a" name="test_s5_it_wraps[1]"/>
+        <testcase classname="tests.shm.test_a" name="test_b"><failure message="no"/></testcase>
+        <testcase classname="tests.test_c" name="test_d"><skipped message="not here"/></testcase>
+    </testsuite></testsuites>"""
+    found = dict(read_outcomes(told, "tests"))
+    assert found == {"shm/test_a.py: test_s5_it_wraps": True, "shm/test_a.py: test_b": False}
+    assert is_named(["shm/test_a.py"], "shm/test_a.py: test_b")
+    assert not is_named(["shm/test_a.py: test_s5_it_wraps"], "shm/test_a.py: test_b")
