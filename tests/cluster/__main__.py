@@ -28,6 +28,7 @@ from faults.namespaces import why_not
 from redis_yard.programs import NONE_FOUND, redis_program
 
 from pointsman_sim.campaign_ledger import Tally, append
+from pointsman_sim.chaos.processes import ChaosTrouble
 
 TROUBLES_PER_FLEET = 6
 # Instances, and where the nodes are.
@@ -140,7 +141,11 @@ def main() -> int:
     began_s, seed = monotonic(), given.seed
     try:
         while monotonic() < began_s + 60 * given.minutes:
-            asyncio.run(campaign.one_fleet(seed))
+            try:
+                asyncio.run(campaign.one_fleet(seed))
+            except (AssertionError, ChaosTrouble):  # before anything befell it
+                traceback.print_exc()
+                campaign.bad_fleets += 1
             seed += 1
     except KeyboardInterrupt:
         print("interrupted")

@@ -20,12 +20,7 @@ from redis_yard.server import RedisServer
 
 State = Callable[[RedisServer], AbstractAsyncContextManager[None]]
 NOWHERE = "REPLICAOF 127.0.0.1 1"
-# So slow that a few hundred keys take seconds, and it answers meanwhile.
-SLOW_TO_LOAD = (
-    "appendonly no",
-    "key-load-delay 5000",
-    "loading-process-events-interval-bytes 1024",
-)
+LOADS_FOR_S = 3.0
 
 
 def _order(server: RedisServer, *orders: str) -> None:
@@ -82,17 +77,23 @@ async def endless_script(server: RedisServer) -> AsyncIterator[None]:
 async def slow_start(server: RedisServer) -> AsyncIterator[None]:
     """It was started anew, and reads its data."""
     keeps_all = server.command("CONFIG", "GET", "appendonly")[1] == b"yes"
-    options = server.options
+    options, keys = server.options, server.command("DBSIZE")
     _order(server, "SAVE")
     server.kill()
-    server.options = [*options, *SLOW_TO_LOAD]
+    server.options = [
+        *options,
+        "appendonly no",
+        f"key-load-delay {int(LOADS_FOR_S * 1e6) // max(1, keys)}",
+        "loading-process-events-interval-bytes 1024",  # it answers between keys
+    ]
     starting = asyncio.create_task(asyncio.to_thread(server.start))
     try:
         yield
     finally:
         await starting
         server.options = options
-        _order(server, "CONFIG SET appendonly yes") if keeps_all else None
+        if keeps_all:
+            _order(server, "CONFIG SET appendonly yes")
 
 
 STATES: dict[str, State] = {
@@ -122,8 +123,8 @@ STATES: dict[str, State] = {
 }
 
 
-# What an instance tells instead: it has looked for the primary, and found none.
-TOLD = {"READONLY": "no primary"}
+# What an instance may tell instead: it has looked for the primary, and found none.
+TOLD = {"READONLY": "no primary", "MASTERDOWN": "no primary"}
 
 
 async def refuse(fleet: Fleet, dice: Random, *, code: str) -> None:
@@ -131,8 +132,8 @@ async def refuse(fleet: Fleet, dice: Random, *, code: str) -> None:
     parts = [instance.parts() for instance in fleet.instances]
     fault = fleet.fault(f"redis-refuses-{code}", "redis")
     async with STATES[code](fleet.redis):
-        for instance in fleet.instances:
-            await tells_trouble(instance, TOLD.get(code, code))
+        words = {code, TOLD.get(code, code)}
+        await asyncio.gather(*(tells_trouble(one, words) for one in fleet.instances))
         await asyncio.sleep(SHORT_S * dice.random())
     await fleet.come_back(fleet.open_jobs)
     for instance, before in zip(fleet.instances, parts, strict=True):

@@ -36,7 +36,7 @@ async def shows_ready(instance: Instance, wanted: set[str], process: str = "mana
         shown = await ready_at(instance, process)
         return shown == wanted, shown
 
-    await _until(look, f"{instance.nickname} {process} shows {wanted}")
+    await _until(look, instance, f"{process} shows {wanted}")
 
 
 async def misses_redis(instance: Instance) -> None:
@@ -44,9 +44,11 @@ async def misses_redis(instance: Instance) -> None:
     await _tells(instance, lambda told: bool(told.trouble), "misses Redis")
 
 
-async def tells_trouble(instance: Instance, words: str) -> None:
-    """Wait until an instance says with these words why it does not hear Redis."""
-    await _tells(instance, lambda told: words in told.trouble, f"tells of {words}")
+async def tells_trouble(instance: Instance, words: set[str]) -> None:
+    """Wait until an instance says, with one of these words, why it does not hear Redis."""
+    await _tells(
+        instance, lambda told: any(word in told.trouble for word in words), f"tells of {words}"
+    )
 
 
 async def shows_as(instance: Instance, other: Instance, state: str) -> None:
@@ -67,7 +69,7 @@ async def holds_no_slot(instance: Instance) -> None:
         is_so = isinstance(told, SnapshotView) and not any(told.slots_held)
         return is_so, told.slots_held if isinstance(told, SnapshotView) else told
 
-    await _until(look, f"{instance.nickname} holds no slot")
+    await _until(look, instance, "holds no slot")
 
 
 async def _tells(instance: Instance, is_so: Callable[[Instances], bool], what: str) -> None:
@@ -75,7 +77,7 @@ async def _tells(instance: Instance, is_so: Callable[[Instances], bool], what: s
         told = await _told(instance, "manager", InstancesQuery())
         return isinstance(told, Instances) and is_so(told), told
 
-    await _until(look, f"{instance.nickname} {what}")
+    await _until(look, instance, what)
 
 
 async def _told(instance: Instance, process: str, query: AdminQuery) -> AdminAnswer | None:
@@ -86,11 +88,16 @@ async def _told(instance: Instance, process: str, query: AdminQuery) -> AdminAns
         return None
 
 
-async def _until(look: Callable[[], Awaitable[tuple[bool, object]]], what: str) -> None:
+async def _until(
+    look: Callable[[], Awaitable[tuple[bool, object]]], instance: Instance, what: str
+) -> None:
     until_s = monotonic() + PATIENCE_S
     while True:
         is_so, seen = await look()
         if is_so:
             return
-        assert monotonic() < until_s, f"not within {PATIENCE_S:g} s: {what}; instead {seen}"
+        if monotonic() > until_s:
+            said = "\n  ".join([*instance.lines][-8:])
+            words = f"not within {PATIENCE_S:g} s: {instance.nickname} {what}; instead {seen}"
+            raise AssertionError(f"{words}; it said\n  {said}")
         await asyncio.sleep(LOOK_AGAIN_S)

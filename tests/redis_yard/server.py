@@ -58,17 +58,6 @@ def free_port() -> int:
     raise RuntimeError("no free pair of ports")
 
 
-LASTING = """
-local found = {}
-for _, key in ipairs(redis.call('KEYS', '*')) do
-  if redis.call('PTTL', key) == -1 then
-    found[#found + 1] = key
-  end
-end
-return found
-"""
-
-
 class RedisServer:
     """One process; `command` speaks to it as the administrator."""
 
@@ -140,10 +129,6 @@ class RedisServer:
     def keys(self) -> list[str]:
         """Every key there is."""
         return sorted(key.decode() for key in self.command("KEYS", "*"))
-
-    def lasting_keys(self) -> list[str]:
-        """Every key that does not go by itself."""
-        return sorted(key.decode() for key in self.command("EVAL", LASTING, 0))
 
     def pass_time(self, by_ms: int) -> None:
         """Let time pass for everything that is stored."""

@@ -13,7 +13,15 @@ from pointsman_shm.config import Config
 from pointsman_shm.memory.stats_names import Counter
 from pointsman_shm.snapshot.records import InstanceRecord
 from pointsman_wire.coordination.model import Model
-from pointsman_wire.coordination.requests import Answer, Request, failed
+from pointsman_wire.coordination.requests import (
+    Answer,
+    Bound,
+    Lookup,
+    Owner,
+    Request,
+    RequestKey,
+    failed,
+)
 from pointsman_wire.lane_messages import Assign
 from pointsman_workers.core.events import (
     Coordinate,
@@ -109,6 +117,14 @@ class Fleet:
         for name in names:
             self.add(name)
         self.advance(1.0)
+
+    def bound(self, request_id: str = "r-1") -> Bound:
+        """What is stored of a request's key."""
+        key = RequestKey("", SESSION, request_id)
+        looks = Lookup(number=0, key=key, owner=Owner("who-looks", "0", 0))
+        (answer,) = self.model.answer([looks], self.redis_ms())
+        assert isinstance(answer, Bound), answer
+        return answer
 
     def redis_ms(self) -> int:
         """What the clock of Redis says."""

@@ -3,7 +3,7 @@
 from fleet_harness import LEASE_S, Fleet, awaited, count, opened, started
 
 from pointsman_shm.memory.stats_names import Counter
-from pointsman_wire.coordination.requests import Bind, End, Lookup, Release, Renew
+from pointsman_wire.coordination.requests import Bind, End, Lookup, Move, Release, Renew
 from pointsman_wire.errors import Code
 from pointsman_wire.lane_messages import CancelJob
 from pointsman_wire.messages import Error
@@ -175,6 +175,39 @@ def test_a_job_of_a_dead_instance_is_taken_over_under_the_same_job_id() -> None:
     assert again.job_id == job.job_id
     node_b.end(again)
     assert client_b.one(Result).status == "completed"
+
+
+def stood(fleet: Fleet) -> tuple[str, int]:
+    """Where the job stands, and in which attempt, as Redis has it."""
+    bound = fleet.bound()
+    return bound.state, bound.attempt
+
+
+def test_where_a_job_stands_is_told_when_its_lease_is_renewed_and_its_attempts_go_on() -> None:
+    """I11: as CREATED, RUNNING, then of the next attempt, at the next owner, after a flush."""
+    fleet = Fleet("a", "b")
+    a, b = fleet["a"], fleet["b"]
+    node_a, client_a = opened(a)
+    job = started(a, node_a, client_a)
+    fleet.advance(1.0)
+    assert stood(fleet) == ("CREATED", 0)
+    fleet.advance(LEASE_S / 3)
+    assert stood(fleet) == ("RUNNING", 1)
+    fleet.model.flush()
+    fleet.advance(2.0)
+    assert stood(fleet) == ("RUNNING", 1)
+    fleet.advance(LEASE_S)
+    assert a.count_of(Move) == 2, "nothing has changed since"
+    a.kill()
+    fleet.tell_members()
+    node_b, client_b = opened(b)
+    client_b.submit("r-1", timeout_s=3600.0)
+    again = awaited(fleet, node_b, LEASE_S + 10)
+    fleet.advance(LEASE_S)
+    assert stood(fleet) == ("RUNNING", 2)
+    node_b.end(again)
+    assert stood(fleet) == ("RELEASED", 2)
+    assert fleet.bound().job_id == job.job_id
 
 
 def test_a_result_that_comes_after_the_lease_was_lost_does_not_count() -> None:

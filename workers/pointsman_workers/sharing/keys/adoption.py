@@ -81,12 +81,8 @@ class AdoptionDesk:
             return  # its client has come meanwhile
         self.shard.count(Counter.JOBS_ADOPTED)
         job = self._job((key.tenant, key.session_id, key.request_id), kept, answer)
-        job.bond = Bond(
-            standing=Standing.BOUND,
-            bucket=bucket,
-            fence=answer.fence,
-            leased_at_ns=asked_at_ns,
-        )
+        job.bond = Bond(standing=Standing.BOUND, bucket=bucket)
+        job.bond.take(answer, asked_at_ns, job.attempt)
         self.shard.window.bind(job)
         self.sharing.leases.add(job)
         self.sharing.jobs.take_up(job)

@@ -192,12 +192,8 @@ class BindingDesk:
         """The key is ours: go on with the job as if nobody else were there."""
         job = pending.job
         job.job_id = answer.job_id
-        job.bond = Bond(
-            standing=Standing.BOUND,
-            bucket=pending.bucket,
-            fence=answer.fence,
-            leased_at_ns=pending.asked_at_ns,
-        )
+        job.bond = Bond(standing=Standing.BOUND, bucket=pending.bucket)
+        job.bond.take(answer, pending.asked_at_ns, job.attempt)
         self._start(pending)
 
     def _start(self, pending: Pending) -> None:
@@ -248,5 +244,5 @@ def down(answer: Bound) -> ErrorInfo:
     if answer.outcome == "frozen":
         text = "Redis has forgotten bindings, which are being published again"
     else:
-        text = f"Redis does not answer: {answer.error or 'it was not asked'}"
+        text = f"Redis is needed, and not to be had: {answer.error or 'it was not asked'}"
     return error_info(Code.SCHEDULER_DEPENDENCY_DOWN, text, retry_after_ms=RETRY_MS)

@@ -17,7 +17,7 @@ from enum import IntEnum
 
 import msgspec
 
-from pointsman_wire.coordination.requests import Owner
+from pointsman_wire.coordination.requests import Bound, Owner, State
 from pointsman_wire.session_messages import Submit
 
 
@@ -40,11 +40,22 @@ class Bond(msgspec.Struct, eq=False, kw_only=True):
     owner: Owner | None = None  # while FOLLOWING: whose job it is
     leased_at_ns: int = 0  # by the clock: the lease counts from here at the earliest
     is_renewing: bool = False
+    state: State = "CREATED"  # as Redis was told last, of which attempt
+    attempt: int = 0
+    attempts_before: int = 0  # those of former owners, and of our former lives
     is_cancelled: bool = False  # while FOLLOWING: its client wants no result any more
     ended_since_ns: int = 0  # while FOLLOWING: known to have ended since, and no result is here
     # While its end waits for its answer: what it takes to run it again, if that comes out so.
     submit: Submit | None = None
     payload: bytes = b""
+
+    def take(self, answer: Bound, asked_at_ns: int, attempt: int) -> None:
+        """The key is ours by this answer, and the job is in this attempt of ours."""
+        self.standing, self.owner = Standing.BOUND, None
+        self.fence, self.leased_at_ns = answer.fence, asked_at_ns
+        self.state, self.attempt = answer.state, answer.attempt
+        is_new = answer.outcome == "taken_over"
+        self.attempts_before = answer.attempt if is_new else max(0, answer.attempt - attempt)
 
     @property
     def is_following(self) -> bool:

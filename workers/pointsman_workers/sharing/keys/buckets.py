@@ -257,6 +257,8 @@ class BucketDesk:
                     job_id=job.job_id,
                     body=job.body,
                     fence=bond.fence,
+                    state=bond.state,
+                    attempt=bond.attempt,
                     keep=encode_kept(job) if is_kept else None,
                 )
         now_ns = self.shard.now_ns

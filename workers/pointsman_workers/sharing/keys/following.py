@@ -208,8 +208,7 @@ class FollowingDesk:
     def _take_up(self, job: Job, bond: Bond, answer: Bound, asked_at_ns: int) -> None:
         """The job is ours now."""
         self.shard.count(Counter.JOBS_TAKEN_OVER)
-        bond.standing, bond.owner = Standing.BOUND, None
-        bond.fence, bond.leased_at_ns = answer.fence, asked_at_ns
+        bond.take(answer, asked_at_ns, job.attempt)
         job.job_id = answer.job_id
         self.sharing.jobs.take_up(job)
         self.sharing.leases.add(job)

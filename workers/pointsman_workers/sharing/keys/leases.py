@@ -1,7 +1,8 @@
 """Leases: keys of jobs that live long are renewed, and those that nobody is sure of bound again.
 
-A binding is renewed when a third of its lease is over.  A job is unsure after a restart (its
-journal knows it, Redis may know better), when its key was missing, and when it was accepted
+A binding is renewed when a third of its lease is over, and with it goes where its job stands, if
+that has changed: a job that is done sooner costs nothing more.  A job is unsure after a restart
+(its journal knows it, Redis may know better), when its key was missing, and when it was accepted
 without Redis.  It goes on meanwhile; but what is to be dispatched *anew* waits for the answer, or
 for as long as a submit may wait.
 """
@@ -21,10 +22,14 @@ from pointsman_wire.coordination.requests import (
     Bind,
     Bound,
     Held,
+    Move,
+    Moved,
+    MoveTarget,
     Renew,
     Renewed,
     RequestKey,
 )
+from pointsman_workers.core.lifecycle import JobState
 from pointsman_workers.core.shard import SECOND_NS, Shard
 from pointsman_workers.core.state import Job, Key
 from pointsman_workers.journal.book import REDIS
@@ -38,6 +43,13 @@ if TYPE_CHECKING:
 ASKED_A_TICK_MAX = 1_000
 SECOND_TICKS = 10
 WAIT_NS = 300_000_000  # so long something new waits for a key that is unsure
+# A node starts what it accepts: what Redis calls ACCEPTED is passed over.
+SHARED_STATES: dict[JobState, MoveTarget] = {
+    JobState.PENDING: "CREATED",
+    JobState.ASSIGNED: "CREATED",
+    JobState.DISPATCHED: "DISPATCHED",
+    JobState.RUNNING: "RUNNING",
+}
 
 
 class Doubt(msgspec.Struct, eq=False, kw_only=True):
@@ -183,8 +195,7 @@ class LeaseDesk:
         self._act(doubt)
 
     def _is_ours(self, job: Job, bond: Bond, answer: Bound, asked_at_ns: int) -> None:
-        bond.standing = Standing.BOUND
-        bond.fence, bond.leased_at_ns = answer.fence, asked_at_ns
+        bond.take(answer, asked_at_ns, job.attempt)
         if job.is_open:
             self.add(job)
         else:
@@ -266,6 +277,30 @@ class LeaseDesk:
         self.shard.count(Counter.LEASES_RENEWED, len(jobs))
         act: deque[Job] = deque(jobs, maxlen=len(jobs))
         book.ask(request, partial(self._renewed, act, self.shard.fleet.clock_ns), bucket)
+        for job in jobs:
+            self._tell_state(job, bucket)
+
+    def _tell_state(self, job: Job, bucket: int) -> None:
+        """Tell where the job stands, if that is not what was told last."""
+        bond, book = job.bond, self.sharing.book
+        assert bond is not None, job.job_id
+        attempt, state = bond.attempts_before + job.attempt, SHARED_STATES.get(job.state)
+        if state is None:
+            return  # it has ended, and that is told in a way of its own
+        targets: list[MoveTarget] = ["CREATED"] if attempt != bond.attempt else []
+        if state != "CREATED" and (targets or state != bond.state):
+            targets.append(state)
+        for target in targets:
+            request = Move(
+                book.next_number(),
+                key=RequestKey(*job.key),
+                owner=book.owner,
+                fence=bond.fence,
+                attempt=attempt,
+                to=target,
+                seen=book.seen(bucket),
+            )
+            book.ask(request, partial(_moved, bond, attempt), bucket)
 
     def _renewed(self, jobs: deque[Job], asked_at_ns: int, answer: Renewed) -> None:
         gone: set[Key] = {*answer.lost, *answer.missing}
@@ -280,6 +315,12 @@ class LeaseDesk:
             self._leased[job.key] = self._leased.pop(job.key)
         for key in gone:
             self.lost((key[0], key[1], key[2]))
+
+
+def _moved(bond: Bond, attempt: int, answer: Moved) -> None:
+    """Note what Redis knows now; what it refused is another's, as the renewal finds out."""
+    if answer.outcome == "done":
+        bond.state, bond.attempt = answer.state, attempt
 
 
 def _no_matter(_: Renewed) -> None:
