@@ -291,7 +291,7 @@ class LimitsConfig(Section, frozen=True):
     frame_arrival_s: Seconds = 10.0
     unauthenticated_max: SmallCount = 256
     unauthenticated_per_address_max: SmallCount = 8
-    sessions_per_address_max: JobCount = 1_000  # per worker; from loopback any number
+    sessions_per_address_max: JobCount = 1_000  # at all workers; from loopback any number
     node_queue_bytes_max: Bytes = 8 * MIB
     node_queue_frames_max: JobCount = 8_192
     node_stall_s: Seconds = 5.0
@@ -321,7 +321,7 @@ class TenantConfig(Section, frozen=True):
     burst: JobCount | None = None  # jobs at once; None: what two seconds of the rate make
     jobs_max: JobCount | None = None  # accepted and not ended
     queued_bytes_max: Bytes | None = None  # payloads that wait
-    sessions_max: JobCount | None = None  # per worker, those that may be resumed included
+    sessions_max: JobCount | None = None  # those that may be resumed included
 
     def __post_init__(self) -> None:
         if self.burst is not None and self.jobs_per_s is None:

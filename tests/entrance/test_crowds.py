@@ -1,7 +1,7 @@
 """How many sessions one may have: per address, per tenant, per worker; counted to the end."""
 
 import pytest
-from entrance.tokens_at_hand import ACME, RIVAL, dialled, refusal, strict_worker
+from entrance.tokens_at_hand import ACME, RIVAL, dialled, refusal, strict_worker, strict_workers
 from worker_harness import WorkerHarness
 
 from pointsman_shm.config import LimitsConfig, SessionsConfig, TenantConfig, TenantsConfig
@@ -10,8 +10,10 @@ from pointsman_wire.link import Closed
 from pointsman_wire.messages import Error
 from pointsman_wire.preamble import Role
 from pointsman_wire.session_messages import SessionClose, SessionInit, SessionInitAck
+from pointsman_wire.shards import shard_of
 
 FEW = LimitsConfig(sessions_per_address_max=2)
+NAMES = [f"s-{number}" for number in range(40)]
 TWO_A_TENANT = TenantsConfig(with_tokens=TenantConfig(sessions_max=2))
 
 
@@ -74,3 +76,29 @@ def test_a_tenant_has_at_most_so_many_sessions_those_that_may_be_resumed_include
     worker.advance(31)
     assert opened(worker, "10.0.0.1", "s-3") is None
     assert worker.core.shard.setup.memory.stats.read().counters["sessions_refused"] == 1
+
+
+# ---- over all workers of a host
+
+
+def test_the_sessions_of_an_address_and_of_a_tenant_are_those_at_all_workers() -> None:
+    """A2: two of one shard and two of the other, and not a third anywhere."""
+    for limits in ({"limits": FEW}, {"tenants": TWO_A_TENANT}):
+        here, there = strict_workers(**limits)
+        ids = [[i for i in NAMES if shard_of(i, 2) == worker] for worker in range(2)]
+        assert opened(here, "10.0.0.1", ids[0][0]) is None
+        assert opened(there, "10.0.0.1", ids[1][0]) is None
+        for worker, (_, second, *_more) in zip((here, there), ids, strict=True):
+            refused = opened(worker, "10.0.0.1", second)
+            assert refused is not None
+            assert refused.error.code == Code.RATE_LIMITED
+        assert opened(there, "10.0.0.2", ids[1][2], RIVAL) is None
+
+
+def test_a_place_is_free_at_all_workers_when_a_session_has_ended_at_one() -> None:
+    here, there = strict_workers(tenants=TWO_A_TENANT)
+    ids = [[i for i in NAMES if shard_of(i, 2) == worker] for worker in range(2)]
+    clients = [here.open_session(name, token=ACME) for name in ids[0][:2]]
+    assert opened(there, "10.0.0.1", ids[1][0]) is not None
+    here.receive(clients[0].connection, SessionClose(session_number=clients[0].ack.session_number))
+    assert opened(there, "10.0.0.1", ids[1][0]) is None

@@ -49,6 +49,16 @@ def strict_worker(
     return worker
 
 
+def strict_workers(*, auth: AuthConfig = STRICT, **config: object) -> list[WorkerHarness]:
+    """Two settled workers of one host, which want a token of everybody."""
+    host = Host(Config(auth=auth, **config), worker_count=2)  # type: ignore[arg-type]
+    host.publish(SECOND_NS)
+    workers = [WorkerHarness(host, worker_index=index, tokens=KNOWN) for index in range(2)]
+    for worker in workers:
+        worker.feed()
+    return workers
+
+
 def dialled(worker: WorkerHarness, address: str, role: Role = Role.SESSION) -> Connection:
     """Somebody dials in from an address."""
     connection = Connection(next(worker._connections))

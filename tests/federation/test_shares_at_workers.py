@@ -3,6 +3,7 @@
 from pointsman_shm.config import ListedTenant, TenantConfig, TenantsConfig
 from pointsman_shm.memory.waiting import Usage, WaitingWords
 from pointsman_shm.uplink import RateShares
+from pointsman_workers.core.turns.names import NamedCounts
 from pointsman_workers.core.turns.tenants import Tenants
 
 SECOND = 1_000_000_000
@@ -14,7 +15,8 @@ CONFIG = TenantsConfig(
 
 def tenants() -> tuple[Tenants, WaitingWords]:
     words = WaitingWords(bytearray(WaitingWords.size(worker_count=1)), worker_count=1, create=True)
-    return Tenants(CONFIG, words, words.own(0), 0), words
+    own = words.own(0)
+    return Tenants(CONFIG, words, own, 0, NamedCounts(words, own, 0, b"key")), words
 
 
 def admitted(found: Tenants, tenant: str, *, seconds: int) -> int:

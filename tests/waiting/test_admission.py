@@ -1,5 +1,6 @@
 """What is refused before it is accepted: rates, quotas, and the bounds of the queue, each at it."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from pointsman_shm.memory.waiting import WaitingWords
 from pointsman_wire.messages import Error, ErrorInfo
 from pointsman_wire.session_messages import Cancel, JobAccepted
 from pointsman_workers.core.turns import tenants as tenants_module
+from pointsman_workers.core.turns.names import NamedCounts
 from pointsman_workers.core.turns.tenants import Tenants
 
 
@@ -51,6 +53,13 @@ class Door:
 def listed(**limits: Any) -> Config:
     tenant = ListedTenant(name="acme", **limits)
     return Config(tenants=TenantsConfig(listed=(tenant,)))
+
+
+def unlisted(**limits: Any) -> Config:
+    return Config(tenants=TenantsConfig(others=TenantConfig(**limits)))
+
+
+whether_listed = pytest.mark.parametrize("config", [listed, unlisted])
 
 
 # ---- rates
@@ -103,7 +112,8 @@ def test_t16_a_million_names_cost_no_more_than_the_bound(monkeypatch: pytest.Mon
         others=TenantConfig(jobs_per_s=1, burst=2),
         listed=(ListedTenant(name="acme", jobs_per_s=1, burst=2),),
     )
-    tenants = Tenants(config, words, words.own(0), 0)
+    own = words.own(0)
+    tenants = Tenants(config, words, own, 0, NamedCounts(words, own, 0, b"key"))
 
     def is_admitted(name: str) -> bool:
         return tenants.over_rate(name, tenants.rules(name), SECOND_NS) is None
@@ -117,11 +127,35 @@ def test_t16_a_million_names_cost_no_more_than_the_bound(monkeypatch: pytest.Mon
     assert len(tenants._at_hand) <= 1 + 100
 
 
+def test_a2_the_rate_of_a_tenant_that_is_not_listed_holds_over_all_workers() -> None:
+    """Each worker adds a part of a burst when it first hears of the tenant, and no rate."""
+    door = Door(unlisted(jobs_per_s=10, burst=8), workers=4)
+    clients = [door.client("acme", worker) for worker in range(4)]
+    at_once = [door.accepted(client, 8) for client in clients]
+    assert at_once == [8, 2, 2, 2]
+    door.pass_time(1.0)
+    assert sum(door.accepted(client, 8) for client in clients) <= 10
+    stranger = [door.client("other", worker) for worker in range(2)]
+    assert door.accepted(stranger[0], 9) == 8, "what others had is not theirs"
+
+
+def test_a_worker_that_has_died_holds_nothing_of_a_tenants_limit_when_it_is_back() -> None:
+    door = Door(unlisted(jobs_max=3), workers=2)
+    assert door.accepted(door.client("acme", 0), 3) == 3
+    there = door.client("acme", 1)
+    assert door.accepted(there, 1) == 0
+    WorkerHarness(door.host, worker_index=0, epoch=2).feed()
+    assert door.accepted(there, 1) == 1
+
+
 # ---- quotas
 
 
-def test_a_tenant_has_no_more_open_jobs_than_it_may_over_all_workers() -> None:
-    door = Door(listed(jobs_max=3), workers=2)
+@whether_listed
+def test_a_tenant_has_no_more_open_jobs_than_it_may_over_all_workers(
+    config: Callable[..., Config],
+) -> None:
+    door = Door(config(jobs_max=3), workers=2)
     here, there = door.client("acme", 0), door.client("acme", 1)
     assert door.accepted(here, 2) == 2
     assert door.accepted(there, 3) == 1
@@ -132,8 +166,11 @@ def test_a_tenant_has_no_more_open_jobs_than_it_may_over_all_workers() -> None:
     assert door.accepted(there, 2) == 1
 
 
-def test_a_tenants_waiting_bytes_are_bounded_over_all_workers() -> None:
-    door = Door(listed(queued_bytes_max=4_096), workers=2)
+@whether_listed
+def test_a_tenants_waiting_bytes_are_bounded_over_all_workers(
+    config: Callable[..., Config],
+) -> None:
+    door = Door(config(queued_bytes_max=4_096), workers=2)
     here, there = door.client("acme", 0), door.client("acme", 1)
     assert door.accepted(here, 3, payload=b"x" * 1_500) == 3, "one runs, two wait"
     error = door.submit(there, payload=b"x" * 1_500)

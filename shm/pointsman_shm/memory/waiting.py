@@ -2,7 +2,7 @@
 
 So who frees a slot can offer it in turn, and limits of a tenant hold over all workers.
 
-      word (per worker, from 8 + 4368 worker)  field           written by
+      word (per worker, from 8 + 41232 worker) field           written by
     +------------------------------------------+--------------+-----------------------------------+
     | 0                                        | class mask   | that worker: OR of its buckets'   |
     | 1                                        | bucket bits  | that worker: buckets with a count |
@@ -23,6 +23,7 @@ So who frees a slot can offer it in turn, and limits of a tenant hold over all w
     | 272 + 8 place + 6                        | queued bytes | that worker: payloads that wait   |
     | 272 + 8 place + 7                        | asked        | that worker: jobs that came, of a |
     |                                          |              | tenant with a rate                |
+    | 4368 ..                                  | named counts | that worker: named_counts.py      |
     +------------------------------------------+--------------+-----------------------------------+
 
 A place belongs to one listed tenant, or to all others whose names fall into it; a rank is a
@@ -32,15 +33,16 @@ milliseconds is the net.  Served, admitted and asked only count on: who succeeds
 keeps them.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from enum import IntEnum
 from functools import reduce
 from operator import or_
 from typing import NamedTuple
 
 from pointsman_shm.memory.header import HEADER_WORDS, Shape, open_words
+from pointsman_shm.memory.named_counts import NAMED_WORDS, PASSING_WORDS, NamedCount, add, read
 
-LAYOUT = 3
+LAYOUT = 4
 BUCKET_COUNT = 64
 RANK_COUNT = 4
 PLACE_COUNT = 512
@@ -49,7 +51,9 @@ _BUCKET_WORDS = 4
 _PLACE_WORDS = 8
 _BLOCK_HEAD_WORDS = 16
 _PLACES = _BLOCK_HEAD_WORDS + BUCKET_COUNT * _BUCKET_WORDS
-_BLOCK_WORDS = _PLACES + PLACE_COUNT * _PLACE_WORDS
+_NAMED = _PLACES + PLACE_COUNT * _PLACE_WORDS
+_BLOCK_WORDS = _NAMED + NAMED_WORDS
+_NOTHING_NAMED = memoryview(bytes(8 * PASSING_WORDS)).cast("Q")
 _CLASS_MASK = 0
 _BUCKET_BITS = 1
 _QUEUED = 2
@@ -124,8 +128,9 @@ class WaitingWords:
         for word in range(_BLOCK_HEAD_WORDS, _PLACES):
             block[word] = 0
         for usage in (Usage.OPEN, Usage.QUEUED_BYTES):
-            for word in range(_PLACES + usage, _BLOCK_WORDS, _PLACE_WORDS):
+            for word in range(_PLACES + usage, _NAMED, _PLACE_WORDS):
                 block[word] = 0
+        block[_NAMED : _NAMED + PASSING_WORDS] = _NOTHING_NAMED
 
     def worker_mask(self, worker: int) -> int:
         """Return the classes (bit = class number modulo 64) that the worker waits for."""
@@ -171,6 +176,14 @@ class WaitingWords:
         """Return what all workers have counted for a place; wraps at 64 bits."""
         offset = _PLACES + place * _PLACE_WORDS + usage
         return sum(self._words[at + offset] for at in self._blocks) & _WORD_MASK
+
+    def named_elsewhere(
+        self, worker_index: int, kind: NamedCount, cells: Sequence[int]
+    ) -> tuple[int, ...]:
+        """Return what all workers but one say of a name, by row."""
+        own_at = self._blocks[worker_index]
+        starts = [at + _NAMED for at in self._blocks if at != own_at]
+        return read(self._words, starts, kind, cells)
 
     def _block(self, worker: int) -> memoryview:
         assert 0 <= worker < self.worker_count, worker
@@ -244,3 +257,7 @@ class OwnWaiting:
         count: int = self._block[at] + change & _WORD_MASK
         self._block[at] = count
         return count
+
+    def count_named(self, kind: NamedCount, cells: Sequence[int], change: int) -> None:
+        """Count for a name, whose cells these are."""
+        add(self._block, _NAMED, kind, cells, change)

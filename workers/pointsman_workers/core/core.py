@@ -239,6 +239,7 @@ class WorkerCore:
             self._sharing.tick()
         if shard.now_ns >= self._mend_at_ns:
             self._mend_at_ns = shard.now_ns + MEND_NS
+            self._sessions.tokens.tidy()
             shard.fleet.own.mend()
             lane_count = sum(lane.is_up for lane in shard.lanes.values())
             shard.setup.memory.stats.gauge(Gauge.LANES, lane_count)

@@ -28,6 +28,7 @@ from pointsman_workers.core.state import (
     Utterances,
 )
 from pointsman_workers.core.timers import Timers
+from pointsman_workers.core.turns.names import NamedCounts
 from pointsman_workers.core.turns.tenants import Tenants
 from pointsman_workers.core.turns.waiting import Turn, Waiting
 from pointsman_workers.core.window import Window
@@ -58,6 +59,7 @@ class Shard:
     wanted_by_others: Callable[[int, Turn | None, bool], bool] | None = None
     # Which rows of this class have a free slot that a borrower wants?
     rows_wanted: Callable[[int], Iterable[int]] | None = None
+    _id_pool, _id_at = "", 0
     _live = b""  # what the manager said last of keys that change while this worker runs
 
     def __init__(self, setup: WorkerSetup) -> None:
@@ -66,7 +68,8 @@ class Shard:
         # As this process began, with the manager's word for what may change while it runs.
         self.config, self.now_ns, self.started_ns = setup.config, 0, -1
         self._set_times()
-        self.worker_index, self.worker_count = setup.worker_index, setup.worker_count
+        index = self.worker_index = setup.worker_index
+        self.worker_count, words = setup.worker_count, memory.waiting
         self.outbox, self.reasons = Outbox(), ReasonCounts()
         self.fleet = Fleet(memory, seed=int.from_bytes(setup.entropy(8), "little"))
         self.kinds = Kinds(self.fleet.config)
@@ -75,13 +78,13 @@ class Shard:
         self.journal = JournalBook(setup.config.journal, setup.journal)
         self.withheld, self.held = WithheldResults(self.outbox), HeldResults(jobs.window_jobs_max)
         self.window = Window(jobs, self._left_window)
-        words, index = memory.waiting, setup.worker_index
         own_words = words.own(index)
-        self.tenants = Tenants(setup.config.tenants, words, own_words, index)
+        names = self.names = NamedCounts(words, own_words, index, setup.ticket_key)
+        self.tenants = Tenants(setup.config.tenants, words, own_words, index, names)
         self.waiting = Waiting(words, own_words, index, setup.config.limits, self.tenants)
         self.peers: dict[Connection, Peer] = {}
         self.sessions: dict[tuple[str, str], Session] = {}
-        self.crowd = Crowd(setup.config.sessions, setup.config.limits)
+        self.crowd = Crowd(setup.config.sessions, setup.config.limits, names)
         self.lanes: dict[int, Lane] = {}  # by row
         self.distant_count = 0  # of them, those of other instances' nodes
         self.rows_by_node = self.fleet.rows_by_node
@@ -108,7 +111,6 @@ class Shard:
         self.session_placed: Callable[[Session], None] | None = None
         self.talks: dict[Key, Said] = {}  # jobs of utterances that have not been told,
         self.talk = Watcher()  # and who is told what becomes of them
-        self._id_pool, self._id_at = "", 0
         self.follow(self.fleet.config.live)
 
     @property

@@ -3,7 +3,8 @@
 A listed tenant has a place of its own in the waiting words, so what it may do counts over all
 workers of the host: each worker keeps its own count there and adds the others'.  All other tenants
 share the remaining places by their names, which bounds what any number of names can cost; their
-limits are counted by each worker for itself.
+limits hold over all workers as well, by counts of names that may come out a little too high
+(names.py).
 
 Rates are token buckets: `burst` jobs at once, then `jobs_per_s`.  Every worker fills the same
 bucket by the same clock and takes out what the others' counters say that they have admitted.
@@ -14,10 +15,14 @@ from zlib import crc32
 import msgspec
 
 from pointsman_shm.config import TenantConfig, TenantsConfig
+from pointsman_shm.memory.named_counts import NamedCount
 from pointsman_shm.memory.waiting import PLACE_COUNT, OwnWaiting, Usage, WaitingWords
 from pointsman_shm.uplink import RateShares
+from pointsman_workers.core.turns.names import NamedCounts
 from pointsman_workers.placement.kinds import PRIORITY_RANK
 
+# What is counted of tenants that are not listed.
+RATE, JOBS, QUEUED = "rate", "jobs", "queued"
 # Virtual time that one job costs at weight 1.
 JOB_COST = 1 << 16
 # Buckets of tenants that are not listed; beyond so many, newcomers share one.
@@ -50,7 +55,8 @@ class Bucket(msgspec.Struct):
 
     tokens: float
     at_ns: int
-    admitted_elsewhere: int = 0  # what the others' counters said then
+    admitted_elsewhere: int = 0  # what the others' counters said then,
+    named_elsewhere: tuple[int, ...] = ()  # or, of a tenant that is not listed, theirs by row
 
 
 class Over(msgspec.Struct, frozen=True):
@@ -64,10 +70,16 @@ class Tenants:
     """Rules by tenant, and what each has used."""
 
     def __init__(
-        self, config: TenantsConfig, words: WaitingWords, own: OwnWaiting, worker_index: int
+        self,
+        config: TenantsConfig,
+        words: WaitingWords,
+        own: OwnWaiting,
+        worker_index: int,
+        names: NamedCounts,
     ) -> None:
         self._words = words
         self._own = own
+        self._names = names
         self._worker_index = worker_index
         self._listed = {
             tenant.name: _rules(tenant, place, is_listed=True)
@@ -145,6 +157,10 @@ class Tenants:
             elsewhere = self._admitted_elsewhere(rules)
             bucket.tokens -= elsewhere - bucket.admitted_elsewhere & _WORD_MASK
             bucket.admitted_elsewhere = elsewhere
+        elif bucket.named_elsewhere:
+            rows = self._names.rows_elsewhere(NamedCount.ADMITTED, RATE, tenant)
+            bucket.tokens -= _passed(bucket.named_elsewhere, rows)
+            bucket.named_elsewhere = rows
         if bucket.tokens < 1:
             text = f"tenant {tenant!r} may submit {rate:g} jobs a second, {burst:g} at once"
             if self._shares is not None:
@@ -153,6 +169,8 @@ class Tenants:
             return Over(text, int(after_s * 1e9))
         bucket.tokens -= 1
         self._own.use(rules.place, Usage.ADMITTED, 1)
+        if not rules.is_listed:
+            self._names.add(NamedCount.ADMITTED, RATE, tenant, 1)
         return None
 
     def share(self, told: RateShares) -> None:
@@ -169,7 +187,11 @@ class Tenants:
         """Would one more job pass what the tenant may have open?"""
         if rules.jobs_max is None:
             return None
-        count = self._used(rules, Usage.OPEN, self._open.get(tenant, 0))
+        count = self._open.get(tenant, 0)
+        if rules.is_listed:
+            count += self._used_elsewhere(rules, Usage.OPEN)
+        else:
+            count += self._names.elsewhere(NamedCount.HELD, JOBS, tenant)
         if count < rules.jobs_max:
             return None
         return Over(f"tenant {tenant!r} has {count} open jobs, at most {rules.jobs_max} may be")
@@ -178,7 +200,11 @@ class Tenants:
         """Would a payload of this size pass what the tenant may have waiting?"""
         if rules.queued_bytes_max is None:
             return None
-        held = self._used(rules, Usage.QUEUED_BYTES, waiting_bytes)
+        held = waiting_bytes
+        if rules.is_listed:
+            held += self._used_elsewhere(rules, Usage.QUEUED_BYTES)
+        else:
+            held += self._names.elsewhere(NamedCount.BYTES, QUEUED, tenant)
         if held + size <= rules.queued_bytes_max:
             return None
         return Over(
@@ -192,7 +218,7 @@ class Tenants:
         if rules.jobs_max is None:
             return False
         self._open[tenant] = self._open.get(tenant, 0) + 1
-        self._own.use(rules.place, Usage.OPEN, 1)
+        self._use_open(tenant, rules, 1)
         return True
 
     def ended(self, tenant: str) -> None:
@@ -202,12 +228,23 @@ class Tenants:
             self._open[tenant] = left
         else:
             del self._open[tenant]
-        self._own.use(self.rules(tenant).place, Usage.OPEN, -1)
+        self._use_open(tenant, self.rules(tenant), -1)
 
-    def _used(self, rules: Rules, usage: Usage, here: int) -> int:
+    def _use_open(self, tenant: str, rules: Rules, change: int) -> None:
+        self._own.use(rules.place, Usage.OPEN, change)
         if not rules.is_listed:
-            return here
-        return here + self._words.used_elsewhere(self._worker_index, rules.place, usage)
+            self._names.add(NamedCount.HELD, JOBS, tenant, change)
+
+    def queued(self, tenant: str, change_bytes: int) -> None:
+        """Payloads of the tenant wait, or do no more; limited or not: it may be meanwhile."""
+        rules = self.rules(tenant)
+        if rules.is_listed:
+            self._own.use(rules.place, Usage.QUEUED_BYTES, change_bytes)
+        else:
+            self._names.add(NamedCount.BYTES, QUEUED, tenant, change_bytes)
+
+    def _used_elsewhere(self, rules: Rules, usage: Usage) -> int:
+        return self._words.used_elsewhere(self._worker_index, rules.place, usage)
 
     def _bucket(self, tenant: str, rules: Rules, now_ns: int) -> Bucket:
         bucket = self._buckets.get(tenant)
@@ -218,11 +255,15 @@ class Tenants:
             self._forget_full(now_ns)
         if len(self._buckets) >= BUCKETS_MAX:
             return self._shared_bucket
-        bucket = self._buckets[tenant] = Bucket(rules.burst, now_ns)
+        rows = self._names.rows_elsewhere(NamedCount.ADMITTED, RATE, tenant)
+        # Who is known to others has had their burst: not one more from each worker.
+        share = self._names.worker_count if min(rows, default=0) else 1
+        bucket = Bucket(max(1.0, rules.burst / share), now_ns, named_elsewhere=rows)
+        self._buckets[tenant] = bucket
         return bucket
 
     def _admitted_elsewhere(self, rules: Rules) -> int:
-        return self._words.used_elsewhere(self._worker_index, rules.place, Usage.ADMITTED)
+        return self._used_elsewhere(rules, Usage.ADMITTED)
 
     def _forget_full(self, now_ns: int) -> None:
         """Forget buckets that are full again by now: new ones would say the same."""
@@ -236,6 +277,11 @@ class Tenants:
     def _is_full(rules: Rules, bucket: Bucket, now_ns: int) -> bool:
         earned = (now_ns - bucket.at_ns) * (rules.jobs_per_s or 0.0) / 1e9
         return bucket.tokens + earned >= rules.burst
+
+
+def _passed(before: tuple[int, ...], now: tuple[int, ...]) -> int:
+    """Return by how much a count has grown, by the row in which fewest others share its cell."""
+    return min(new - old & _WORD_MASK for old, new in zip(before, now, strict=True))
 
 
 def _rules(config: TenantConfig, place: int, *, is_listed: bool) -> Rules:

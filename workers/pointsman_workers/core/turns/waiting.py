@@ -20,7 +20,6 @@ from pointsman_shm.memory.waiting import (
     BORROWERS,
     BUCKET_COUNT,
     OwnWaiting,
-    Usage,
     WaitingWords,
 )
 from pointsman_workers.core.state import Job
@@ -330,9 +329,7 @@ class Waiting:
         held[1] += size
         if not held[0]:
             del self._by_tenant[tenant]
-        rules = self._tenants.rules(tenant)
-        if rules.is_listed:  # limited or not: it may be while the job waits
-            self._own.use(rules.place, Usage.QUEUED_BYTES, size)
+        self._tenants.queued(tenant, size)
         self._told_dirty[job.kind.bucket] = None
 
     def _enter(self, job: Job, rank: int) -> None:

@@ -23,6 +23,7 @@ from hmac import compare_digest
 from msgspec.structs import replace
 
 from pointsman_shm.logs.events import Event
+from pointsman_shm.memory.named_counts import NamedCount
 from pointsman_shm.memory.stats_names import Counter
 from pointsman_shm.tokens.judging import KnownToken, Scope, Tokens, scope_words
 from pointsman_wire.errors import Code
@@ -34,9 +35,12 @@ from pointsman_wire.talk.talk_messages import AudioChunk, RoomJoin, UiEvent, Utt
 from pointsman_workers.core.events import Say, TokensChanged
 from pointsman_workers.core.shard import SECOND_NS, Shard
 from pointsman_workers.core.state import Peer, Postponed, Session
+from pointsman_workers.core.turns.names import NamedCounts
 
 MINUTE_NS = 60 * SECOND_NS
-ADDRESSES_MAX = 10_000
+# Wrong tokens of a minute that are kept in mind, whoever sent them.
+FAILURES_MAX = 100_000
+WRONG = "wrong"
 POSTPONED_MAX = 256
 NEEDED: dict[type, Scope] = {
     Submit: Scope.SUBMIT,
@@ -51,30 +55,43 @@ UNKNOWN = "the token is not known here: it is wrong, or was revoked"
 
 
 class Failures:
-    """Who was wrong lately: the last instants by address, those of the longest quiet go first."""
+    """Who was wrong within the last minute, over all workers: those of the longest ago go first."""
 
-    def __init__(self, count_max: int) -> None:
+    def __init__(self, count_max: int, names: NamedCounts) -> None:
         self._count_max = count_max
-        self._by_address: dict[str, deque[int]] = {}
+        self._names = names
+        self._counts: dict[str, int] = {}  # at this worker, by address
+        self._lately: deque[tuple[int, str]] = deque(maxlen=FAILURES_MAX)
 
     def note(self, address: str, now_ns: int) -> int:
-        """It was wrong once more; return how often it was within the last minute."""
+        """It was wrong once more; return how often it was here within the last minute."""
         place = whence(address)
-        instants = self._by_address.pop(place, None)
-        if instants is None:
-            instants = deque(maxlen=self._count_max)
-            if len(self._by_address) >= ADDRESSES_MAX:
-                del self._by_address[next(iter(self._by_address))]
-        instants.append(now_ns)
-        self._by_address[place] = instants
-        return sum(now_ns - at_ns < MINUTE_NS for at_ns in instants)
+        self.tidy(now_ns)
+        if len(self._lately) == FAILURES_MAX:
+            self._forget_one()
+        self._lately.append((now_ns, place))
+        count = self._counts[place] = self._counts.get(place, 0) + 1
+        self._names.add(NamedCount.HELD, WRONG, place, 1)
+        return count
 
     def is_too_many(self, address: str, now_ns: int) -> bool:
         """Was it wrong so often within the last minute that it has to wait?"""
-        instants = self._by_address.get(whence(address))
-        if instants is None or len(instants) < self._count_max:
-            return False
-        return now_ns - instants[0] < MINUTE_NS
+        self.tidy(now_ns)
+        place = whence(address)
+        elsewhere = self._names.elsewhere(NamedCount.HELD, WRONG, place)
+        return self._counts.get(place, 0) + elsewhere >= self._count_max
+
+    def tidy(self, now_ns: int) -> None:
+        """What was longer ago counts no more, for the other workers neither."""
+        while self._lately and now_ns - self._lately[0][0] >= MINUTE_NS:
+            self._forget_one()
+
+    def _forget_one(self) -> None:
+        _, place = self._lately.popleft()
+        self._counts[place] -= 1
+        if not self._counts[place]:
+            del self._counts[place]
+        self._names.add(NamedCount.HELD, WRONG, place, -1)
 
 
 class TokenDesk:
@@ -93,7 +110,7 @@ class TokenDesk:
         self._again = again
         self._leave = leave
         auth = shard.config.auth
-        self._failures = Failures(auth.failures_per_minute_max)
+        self._failures = Failures(auth.failures_per_minute_max, shard.names)
         self._delay_ns = int(auth.failure_delay_s * SECOND_NS)
         self._postponed_count = 0
         self._hold(shard.setup.tokens)
@@ -128,6 +145,10 @@ class TokenDesk:
         session.token_id = token.token_id if token is not None else ""
         session.scopes = token.scopes if token is not None else Scope.ALL
         session.may_read = Scope.READ in session.scopes
+
+    def tidy(self) -> None:
+        """Now and then: forget who was wrong long ago."""
+        self._failures.tidy(self.shard.now_ns)
 
     def timed(self, entry: Postponed) -> None:
         """It has waited: judge it now, if who sent it is still there."""
