@@ -25,6 +25,10 @@ JOBS = {1: 200, 8: 320, 64: 640, 512: 1_024}
 # Nodes that beat once a second, and for how long.
 BEATING_NODES = 1_000
 BEAT_S = 1
+COUNTED = {
+    "pointsman core": "_counting.turns",
+    "pointsman core, through Redis": "_counting.shared_turns",
+}
 BENCH = Path(__file__).resolve().parent
 
 
@@ -73,9 +77,10 @@ def main(options: Options) -> None:
         print(f"counts nothing without {', '.join(missing)}")
         return
     rows: list[Row] = [] if options.is_quick else count_calls()
-    counts = count_instructions("_counting.turns", [f"{depth}={n}" for depth, n in JOBS.items()])
-    for (depth, jobs), count in zip(JOBS.items(), counts, strict=True):
-        rows.append({"system": "pointsman core", "depth": depth, "instructions": count / jobs})
+    for system, module in COUNTED.items():
+        counts = count_instructions(module, [f"{depth}={n}" for depth, n in JOBS.items()])
+        for (depth, jobs), count in zip(JOBS.items(), counts, strict=True):
+            rows.append({"system": system, "depth": depth, "instructions": count / jobs})
     [count] = count_instructions("_counting.beats", [f"{BEATING_NODES}={BEAT_S}"])
     beat: Row = {"system": "manager core", "nodes": BEATING_NODES}
     rows.append(beat | {"instructions": count / (BEATING_NODES * BEAT_S)})

@@ -11,6 +11,7 @@ step for each look at the clock, so that each run does the same.
 import asyncio
 import gc
 import sys
+from collections.abc import Callable
 from itertools import count
 from operator import call, length_hint
 from pathlib import Path
@@ -125,8 +126,8 @@ class Peer:
 class Turns:
     """The worker, its peers, and the jobs in flight."""
 
-    def __init__(self, store: JournalStore) -> None:
-        world = self._world = Journalled(store)
+    def __init__(self, store: JournalStore, world: Journalled) -> None:
+        self._world = world
         clock = count(world.now_ns, CLOCK_STEP_NS).__next__
         drivers.__dict__["monotonic_ns"] = clock
         world.stopwatch = clock
@@ -207,7 +208,12 @@ class Turns:
         self._turn()
 
 
-async def main(wanted: dict[int, int]) -> None:
+def alone(store: JournalStore) -> Turns:
+    """A worker without others."""
+    return Turns(store, Journalled(store))
+
+
+async def play(wanted: dict[int, int], make: Callable[[JournalStore], Turns]) -> None:
     """Play so many jobs at each depth, and say how many writes and turns there were for them."""
     with TemporaryDirectory() as directory:
         place = JournalPlace(
@@ -218,21 +224,21 @@ async def main(wanted: dict[int, int]) -> None:
             ended_max=100,
         )
         store, _ = JournalStore.open(place)
-        turns = Turns(store)
+        turns = make(store)
         store.start(turns.driver.post, _failed)
         settle_garbage_collector()
         for depth, job_count in wanted.items():
-            await _play(turns, depth, WARM_JOBS)
+            await _jobs(turns, depth, WARM_JOBS)
             length_hint(())
             before = turns.write_count, turns.turn_count
-            await _play(turns, depth, job_count)
+            await _jobs(turns, depth, job_count)
             length_hint(())
             print(turns.write_count - before[0], turns.turn_count - before[1])
         gc.disable()
         store.close()
 
 
-async def _play(turns: Turns, depth: int, job_count: int) -> None:
+async def _jobs(turns: Turns, depth: int, job_count: int) -> None:
     for _ in range(0, job_count, depth):
         turns.round(depth)
         await asyncio.sleep(0)  # the journal's next segment is allocated beside
@@ -244,4 +250,4 @@ def _failed(error: Exception) -> None:
 
 if __name__ == "__main__":
     pairs = [word.partition("=") for word in sys.argv[1:]]
-    asyncio.run(main({int(depth): int(jobs) for depth, _, jobs in pairs}))
+    asyncio.run(play({int(depth): int(jobs) for depth, _, jobs in pairs}, alone))

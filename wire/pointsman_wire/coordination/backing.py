@@ -21,7 +21,7 @@ from pointsman_wire.coordination.reach.routes import SERVERS_MAX, Routes
 from pointsman_wire.coordination.reach.server import Server, Unfit
 from pointsman_wire.coordination.requests import Answer, Request, failed
 from pointsman_wire.coordination.scripting.calls import first_key
-from pointsman_wire.coordination.scripting.replies import BadReply, decode
+from pointsman_wire.coordination.scripting.replies import BadReply, decode, decode_all
 from pointsman_wire.coordination.settings import RedisSettings
 
 WATCH_S = 1.0
@@ -153,12 +153,15 @@ class RedisBacking:
         done: Told,
         replies: list[object] | Unanswered,
     ) -> None:
-        found: list[Answer | Again]
         if isinstance(replies, Unanswered):
             server.breaker.failed(time.monotonic_ns())
             found = self._unanswered(requests, str(replies))
         else:
             server.breaker.succeeded()
+            answers = decode_all(requests, replies)
+            if answers is not None:  # nearly always
+                done(answers)
+                return
             pairs = zip(requests, replies, strict=True)
             found = [self._answer(server, request, reply) for request, reply in pairs]
         if Again in map(type, found):

@@ -40,6 +40,12 @@ def _digest(text: bytes) -> str:
     return hashlib.blake2b(text, digest_size=16).hexdigest()
 
 
+def place_of(key: RequestKey) -> tuple[int, str, bytes]:
+    """The bucket of a request, the digest in its names, and its packed key: packed once."""
+    text = packed(key)
+    return _bucket(text), _digest(text), text
+
+
 def digest_of(key: SessionKey) -> str:
     """What stands for a session where its id must not."""
     return _digest(packed(key))
@@ -66,10 +72,13 @@ class Keys:
         self._jobs = [f"{tag}:job:" for tag in tags]
 
     def request(self, key: RequestKey) -> RequestNames:
-        """Everything about a request's key at once: it is packed only once."""
-        text = packed(key)
-        bucket = _bucket(text)
-        binding = self._jobs[bucket] + _digest(text)
+        """Everything about a request's key at once."""
+        bucket, digest, text = place_of(key)
+        return self.names_of(bucket, digest, text)
+
+    def names_of(self, bucket: int, digest: str, text: bytes = b"") -> RequestNames:
+        """The same for a request of that digest in that bucket."""
+        binding = self._jobs[bucket] + digest
         return RequestNames(self._buckets[bucket], binding, self._kept[bucket], text)
 
     def bucket(self, bucket: int) -> str:

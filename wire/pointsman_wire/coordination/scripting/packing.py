@@ -7,12 +7,14 @@ against each other.
 
 from typing import cast
 
+from pointsman_wire.coordination.keys import BUCKET_COUNT, place_of
 from pointsman_wire.coordination.requests import FENCE_MAX, Bind, End, Owner, Request, RequestKey
 from pointsman_wire.coordination.scripting.call import Call, Site
 from pointsman_wire.coordination.scripting.calls import encode, milliseconds, owner_text
 from pointsman_wire.coordination.scripting.files import SCRIPT_FILES
 from pointsman_wire.coordination.scripting.resp import pack
 
+DIGEST = "\0" * 32  # stands for one
 NAMES_MAX = 10_000  # of requests whose end has not come yet
 _NOTHING = b"$0\r\n\r\n"
 _NO_RESULT = b"$1\r\n0\r\n$0\r\n\r\n"
@@ -39,6 +41,12 @@ def _head(script: str, key_count: int, value_count: int) -> str:
     return f"{count}{_word('EVALSHA')}{_word(sha)}{_word(str(key_count))}"
 
 
+# By whether its slot is free, and whether it went well.
+_ENDED = [[_word(state) + _word(ok) for ok in "01"] for state in ("FINISHED", "RELEASED")]
+# What stands before a short word of ASCII, by its length.
+_LENGTH = [f"${length}\r\n" for length in range(64)]
+
+
 class Packer:
     """Packs requests for one server, in one reign."""
 
@@ -49,20 +57,24 @@ class Packer:
         self._reign = _word(site.reign)
         self._owner: Owner | None = None
         self._member = self._owner_word = ""
+        self._keep_s, self._keep_word = 0.0, _word("1")
+        # What stands before and after the digest of a request in its names, by bucket.
+        all_names = [site.keys.names_of(bucket, DIGEST) for bucket in range(BUCKET_COUNT)]
+        words = [_word(n.bucket) + _word(n.binding) + _word(n.kept) for n in all_names]
+        self._around = [tuple(three.split(DIGEST)) for three in words]
         # The names of a request, ready to be sent, and its packed key: from its Bind to its End.
         self._names: dict[RequestKey, tuple[str, bytes]] = {}
 
     def pack(self, request: Request) -> bytes:
         """The command that a request is."""
         kind = type(request)
-        # Lengths of words count bytes, here those of ASCII.
         if kind is Bind:
             bind = cast(Bind, request)
-            if bind.job_id.isascii() and bind.seen.generation.isascii():
+            if _is_short(bind.seen.generation) and _is_short(bind.job_id):
                 return self._bind(bind)
         elif kind is End:
             end = cast(End, request)
-            if end.seen.generation.isascii():
+            if _is_short(end.seen.generation):
                 return self._end(end)
         return pack_call(encode(request, self._site))
 
@@ -75,12 +87,13 @@ class Packer:
         words, key = names
         seen, job_id, fence = request.seen, request.job_id, request.fence
         assert 0 <= fence <= FENCE_MAX, f"fence {fence} does not fit into a Lua number"
-        counter, body, fence_text = str(seen.counter), str(request.body), str(fence)
+        generation, counter = seen.generation, str(seen.counter)
+        body, fence_text = str(request.body), str(fence)
         text = (
-            f"{self._bind_head}{words}{self._member}"
-            f"${len(seen.generation)}\r\n{seen.generation}\r\n${len(counter)}\r\n{counter}\r\n"
-            f"{self._owner_word}${len(job_id)}\r\n{job_id}\r\n${len(body)}\r\n{body}\r\n"
-            f"${len(fence_text)}\r\n{fence_text}\r\n{self._bind_terms}${len(key)}\r\n"
+            f"{self._bind_head}{words}{self._member}{_LENGTH[len(generation)]}{generation}\r\n"
+            f"{_LENGTH[len(counter)]}{counter}\r\n{self._owner_word}"
+            f"{_LENGTH[len(job_id)]}{job_id}\r\n{_LENGTH[len(body)]}{body}\r\n"
+            f"{_LENGTH[len(fence_text)]}{fence_text}\r\n{self._bind_terms}${len(key)}\r\n"
         )
         keep = _NOTHING if request.keep is None else _blob(request.keep)
         return b"%b%b\r\n%b" % (text.encode(), key, keep)
@@ -88,16 +101,17 @@ class Packer:
     def _end(self, request: End) -> bytes:
         if request.owner is not self._owner:
             self._know(request.owner)
-        known = self._names
-        words, _ = known.pop(request.key) if request.key in known else self._named(request.key)
-        seen, state = request.seen, "RELEASED" if request.released else "FINISHED"
-        counter, fence = str(seen.counter), str(request.fence)
-        keep_ms = str(milliseconds(request.keep_s))
+        known, key = self._names, request.key
+        words, _ = known.pop(key) if key in known else self._named(key)
+        if request.keep_s != self._keep_s:
+            self._keep_s, self._keep_word = request.keep_s, _word(str(milliseconds(request.keep_s)))
+        generation, counter = request.seen.generation, str(request.seen.counter)
+        fence = str(request.fence)
         text = (
-            f"{self._end_head}{words}{self._member}"
-            f"${len(seen.generation)}\r\n{seen.generation}\r\n${len(counter)}\r\n{counter}\r\n"
-            f"{self._owner_word}${len(fence)}\r\n{fence}\r\n$8\r\n{state}\r\n"
-            f"$1\r\n{request.ok:d}\r\n${len(keep_ms)}\r\n{keep_ms}\r\n"
+            f"{self._end_head}{words}{self._member}{_LENGTH[len(generation)]}{generation}\r\n"
+            f"{_LENGTH[len(counter)]}{counter}\r\n{self._owner_word}"
+            f"{_LENGTH[len(fence)]}{fence}\r\n{_ENDED[request.released][request.ok]}"
+            f"{self._keep_word}"
         )
         if request.result is None:
             return text.encode() + _NO_RESULT
@@ -109,5 +123,11 @@ class Packer:
         self._owner_word = _word(owner_text(owner))
 
     def _named(self, key: RequestKey) -> tuple[str, bytes]:
-        names = self._site.keys.request(key)
-        return _word(names.bucket) + _word(names.binding) + _word(names.kept), names.packed
+        bucket, digest, text = place_of(key)
+        before, after = self._around[bucket]
+        return f"{before}{digest}{after}", text
+
+
+def _is_short(text: str) -> bool:
+    """Does it have as many bytes as characters, and few?"""
+    return text.isascii() and len(text) < len(_LENGTH)

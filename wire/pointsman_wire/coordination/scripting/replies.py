@@ -4,7 +4,7 @@ Values from Redis are judged like network input: a reply of another form than th
 `BadReply`, whoever wrote it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, cast, get_args
 
 import msgspec
@@ -63,6 +63,10 @@ STATES = frozenset(get_args(State))
 BUCKET_STATES = frozenset(get_args(BucketState))
 
 
+_RETURNED = frozenset({list})
+_UNFIT = (ValueError, TypeError, IndexError, AttributeError, msgspec.DecodeError)
+
+
 class BadReply(ValueError):
     """A reply that none of the scripts makes."""
 
@@ -73,10 +77,23 @@ def decode(request: Request, reply: object) -> Answer:
         if not isinstance(reply, list):
             raise TypeError("not a list")
         return REPLIES[type(request)](request, reply)
-    except (ValueError, TypeError, IndexError, AttributeError, msgspec.DecodeError) as error:
+    except _UNFIT as error:
         raise BadReply(
             f"Redis answered {type(request).__name__} with {str(reply)[:200]!r}: {error}"
         ) from error
+
+
+def decode_all(requests: Sequence[Request], replies: list[object]) -> list[Answer] | None:
+    """The answers that replies are, where all are what scripts return; else None: look at each."""
+    if not _RETURNED.issuperset(map(type, replies)):
+        return None
+    try:
+        return [
+            REPLIES[type(request)](request, cast(list[Any], reply))
+            for request, reply in zip(requests, replies, strict=True)
+        ]
+    except _UNFIT:
+        return None
 
 
 def _text(value: Any, allowed: frozenset[str] | None = None) -> str:

@@ -42,6 +42,7 @@ class Pending(msgspec.Struct, eq=False, kw_only=True):
 
     peer: Peer
     job: Job
+    key: RequestKey
     bucket: int
     fence: int
     asked_at_ns: int = 0  # by the clock: a lease counts from here
@@ -87,14 +88,18 @@ class BindingDesk:
             error = error_info(Code.QUEUE_FULL, text, retry_after_ms=RETRY_MS)
             self.sharing.jobs.refuse(peer, job.submit, error)
             return
-        bucket = bucket_of(RequestKey(*job.key))
+        key = RequestKey(*job.key)
+        bucket = bucket_of(key)
         job.job_id = self.sharing.unknown.proposal(job.key) or job.job_id
-        pending = Pending(peer=peer, job=job, bucket=bucket, fence=self.next_fence())
+        pending = Pending(peer=peer, job=job, key=key, bucket=bucket, fence=self.next_fence())
         self._pending[job.key] = pending
         line = pending.line = job.session.line
         if line is not None:
             self._lines.setdefault(line, deque(maxlen=PENDING_MAX)).append(pending)
-        self.sharing.buckets.when_open(bucket, partial(self._ask, pending))
+        if self.sharing.buckets.is_open(bucket):  # nearly always
+            self._ask(pending, True)
+        else:
+            self.sharing.buckets.when_open(bucket, partial(self._ask, pending))
 
     def _ask(self, pending: Pending, is_open: bool) -> None:
         if not is_open:
@@ -104,7 +109,7 @@ class BindingDesk:
         pending.asked_at_ns = self.shard.fleet.clock_ns
         request = Bind(
             book.next_number(),
-            key=RequestKey(*job.key),
+            key=pending.key,
             job_id=job.job_id,
             body=job.body,
             owner=book.owner,

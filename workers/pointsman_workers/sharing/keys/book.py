@@ -54,12 +54,13 @@ class CoordinationBook:
         self.is_up = answer.outcome not in ("down", "unknown")  # type: ignore[attr-defined]
         if bucket < 0 or not self.is_up:
             return
-        seen = self._seen.get(bucket)
-        if not answer.generation:
-            pass  # the bucket is missing
-        elif seen is None or seen.generation != answer.generation or seen.counter < answer.counter:
-            self._seen[bucket] = Seen(answer.generation, answer.counter)
-        self.met(bucket, answer.generation)
+        seen, generation = self._seen.get(bucket), answer.generation
+        if seen is not None and seen.generation == generation:  # nearly always
+            if seen.counter < answer.counter:
+                self._seen[bucket] = Seen(generation, answer.counter)
+        elif generation:  # else the bucket is missing
+            self._seen[bucket] = Seen(generation, answer.counter)
+        self.met(bucket, generation)
 
     @property
     def waiting_count(self) -> int:

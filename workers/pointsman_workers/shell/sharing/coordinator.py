@@ -120,11 +120,11 @@ class Coordinator:
         self._give(answers)
 
     def _give(self, answers: list[Answer]) -> None:
-        failures = sum(answer.outcome in _FAILED for answer in answers)  # type: ignore[attr-defined]
+        failures = [a for a in answers if a.outcome in _FAILED]  # type: ignore[attr-defined]
         if answers:
-            self._stats.gauge(Gauge.REDIS_DOWN, failures == len(answers))
+            self._stats.gauge(Gauge.REDIS_DOWN, len(failures) == len(answers))
         if failures:
-            self._stats.add(Counter.REDIS_FAILURES, failures)
+            self._stats.add(Counter.REDIS_FAILURES, len(failures))
         self._post(Coordinated(answers))
 
     def _ended(self, task: asyncio.Task[None]) -> None:
