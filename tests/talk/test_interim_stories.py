@@ -191,6 +191,22 @@ def test_a_node_that_goes_takes_its_look_with_it() -> None:
     assert nothing_is_left(h)
 
 
+def test_nothing_of_what_was_said_is_printed_or_kept() -> None:
+    h, node = yard()
+    ann = talker(h)
+    secret = b"what-was-said-in-confidence."
+    ann.speak(0, secret + SECOND_OF_SOUND, partials=True)
+    [hearing] = h.core._talk.voices.of(h.core.shard.sessions["", "s-1"]).hearing.values()
+    look = hearing.look
+    assert look is not None
+    tell(node, node.assignment(), "asr_partial", secret.decode())
+    printed = repr((hearing, look, h.core.shard.talks, hearing.voice, hearing.sound))
+    assert secret.decode() not in printed
+    h.receive(ann.client.connection, SessionClose(flush=False))
+    assert (look.payload, look.output, look.is_open) == (b"", b"", False)
+    assert h.core.shard.window.find(look.key) is None
+
+
 def test_in_a_room_the_language_of_who_speaks_is_recognised() -> None:
     h, node = yard()
     ben = talker(h, "s-2", src_lang="", tgt_lang="")

@@ -1,6 +1,6 @@
 """The nouns of talk: voices, what is being heard, what was said, and rooms.
 
-Only the desks of talk change them, inside a step.  None shows any sound when it is printed.
+Only the desks of talk change them, inside a step.  None shows sound or words when it is printed.
 """
 
 import msgspec
@@ -86,6 +86,10 @@ class Hearing(msgspec.Struct, eq=False, kw_only=True):
     look_at_bytes: int = 0  # with so much sound the next one is due; 0: the first
     shown: str = ""  # the words that were shown last
 
+    def __repr__(self) -> str:
+        """What was said shows in no trace and no log."""
+        return f"Hearing({self.first.utterance_id!r}, {self.sound.sound_bytes} bytes of sound)"
+
 
 class Said(msgspec.Struct, eq=False, kw_only=True):
     """One job of an utterance, on its way."""
@@ -104,3 +108,7 @@ class Said(msgspec.Struct, eq=False, kw_only=True):
     # It only recognises: what comes of it is said into one language of the pair.
     then: Utterance | None = None
     hearing: Hearing | None = None  # it is a look into what is being spoken
+
+    def __repr__(self) -> str:
+        """What was typed shows in no trace and no log."""
+        return f"Said({self.utterance_id!r}, into {self.lang!r})"
