@@ -38,6 +38,9 @@ def test_a_node_that_can_do_nothing_stays_at_home() -> None:
 
 def test_nodes_offer_the_languages_of_the_demo_only() -> None:
     options = cast_of(ALL)[0].options()
+    assert options[-6:] == ["--asr", "en", "--nmt", "en:es,es:en", "--tts", "es,en"]
+    one_way = Abilities(asr=("en",), nmt=(("en", "es"),), tts=("es",))
+    options = cast_of(one_way)[0].options()
     assert options[-6:] == ["--asr", "en", "--nmt", "en:es", "--tts", "es"]
     assert services_of(ALL) == ["asr", "nmt", "tts"]
 

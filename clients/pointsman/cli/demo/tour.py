@@ -26,10 +26,14 @@ class NodePlan:
 
     name: str
     services: list[str]
+    is_two_way: bool = False  # also back, in writing: so that two can talk on the page
 
     def options(self) -> list[str]:
         """Return how the command line says it; only the languages of the demo are offered."""
-        languages = {"asr": ["--asr", SRC], "nmt": ["--nmt", f"{SRC}:{TGT}"], "tts": ["--tts", TGT]}
+        pairs, spoken = f"{SRC}:{TGT}", TGT
+        if self.is_two_way:
+            pairs, spoken = f"{pairs},{TGT}:{SRC}", f"{TGT},{SRC}"
+        languages = {"asr": ["--asr", SRC], "nmt": ["--nmt", pairs], "tts": ["--tts", spoken]}
         # One machine plays all the nodes, and maybe others: how busy it is must not matter.
         words = ["--engines", "speech", "--no-report-load", "--services", ",".join(self.services)]
         return words + [word for service in self.services for word in languages[service]]
@@ -39,8 +43,13 @@ def cast_of(there: Abilities) -> list[NodePlan]:
     """Return the nodes with what can be offered here; one that can do nothing stays at home."""
     able = services_of(there)
     cast = [("studio", ["asr", "nmt", "tts"]), ("desk", ["nmt", "tts"]), ("ears", ["asr"])]
+    is_two_way = (TGT, SRC) in there.nmt and SRC in there.tts
     plans = [
-        NodePlan(name=name, services=[service for service in services if service in able])
+        NodePlan(
+            name=name,
+            services=[service for service in services if service in able],
+            is_two_way=is_two_way,
+        )
         for name, services in cast
     ]
     return [plan for plan in plans if plan.services]
