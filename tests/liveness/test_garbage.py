@@ -31,6 +31,32 @@ def test_nodes_that_come_and_go_leave_no_cycles_behind() -> None:
         gc.enable()
 
 
+def test_no_look_at_a_fleet_that_joins_takes_more_than_a_small_piece_of_it() -> None:
+    """A walk of 25,000 objects is seven milliseconds, in the middle of a turn."""
+    h = Harness(config_with(max_nodes=1_024), is_checked=False)
+    walked: list[int] = []
+
+    def note(phase: str, info: dict[str, int]) -> None:
+        if phase == "start":
+            ages = range(info["generation"] + 1)
+            walked.append(sum(len(gc.get_objects(age)) for age in ages))
+
+    thresholds = gc.get_threshold()
+    GarbageKeeper().settle()
+    gc.callbacks.append(note)
+    try:
+        for number in range(1, 1_001):
+            connection = Connection(number)
+            h.feed(Accepted(connection, Preamble(Role.CONTROL, None), ""))
+            h.feed(Received(connection, [(registration(f"n{number}"), b"")]))
+    finally:
+        gc.callbacks.remove(note)
+        gc.set_threshold(*thresholds)
+        gc.unfreeze()
+    assert walked
+    assert max(walked) < 6_000
+
+
 def test_what_a_burst_has_left_is_frozen_once_and_a_trickle_is_not() -> None:
     keeper = GarbageKeeper()
     before = gc.get_freeze_count()

@@ -3,15 +3,16 @@
 The registry makes no cycles of references, and neither do connections on uvloop: what is dropped
 is freed at once, and a collection finds nothing.  But a full one walks every node there is, which
 takes some 0.3 s at 100,000 nodes, in the middle of a turn.  So young objects are looked at in small
-portions, and what a burst of registrations has left is put out of the collector's sight at the next
-look, after one last cheap look at the young ones.
+portions, and so are the middle-aged, as what has just joined ends up there; and what a burst of
+registrations has left is put out of the collector's sight at the next look, after one last cheap
+look at the young ones.
 """
 
 import gc
 
-# Net allocations until the young are looked at (about 0.5 ms), and how many such looks until the
-# middle-aged are (about 3 ms).  The old wait for the next freeze.
-THRESHOLDS = (5_000, 5, 100_000)
+# Net allocations until the young are looked at (about 0.3 ms), and how many such looks until the
+# middle-aged are with them (about 1 ms: 4,000 objects).  The old wait for the next freeze.
+THRESHOLDS = (2_000, 1, 100_000)
 # So many registrations are a burst, or what is left of one.
 BURST = 200
 
