@@ -5,11 +5,13 @@ from manager_harness import MS, NMT, SECOND, Harness, config_with, registration
 
 from pointsman_sched.core.events import WorkerSaid
 from pointsman_sched.core.fleet.intervals import Intervals
+from pointsman_sched.manager.patience import TOGETHER_MAX, Patience
 from pointsman_shm.memory.rows import NodeState as S
 from pointsman_shm.memory.rows import RowFlag, unpack_load, unpack_standing
 from pointsman_shm.uplink import WorkerPressed
 from pointsman_wire.control_messages import Heartbeat, HeartbeatAck, Registered, Service
 from pointsman_wire.errors import Code
+from pointsman_wire.link import Connection, LoopWasLate, Received, Waited
 from pointsman_wire.messages import Error
 
 
@@ -120,3 +122,48 @@ def test_while_a_worker_is_overloaded_nodes_beat_half_as_often() -> None:
 def test_no_interval_is_doubled_beyond_half_a_minute(given_s: int, relieved_s: int) -> None:
     intervals = Intervals(config_with().nodes)
     assert intervals.relieved_ns(given_s * 1_000_000_000, 2) == relieved_s * 1_000_000_000
+
+
+def said(connection: Connection, message: Heartbeat) -> Received:
+    return Received(connection, [(message, b"")])
+
+
+def test_only_the_ordinary_heartbeat_of_a_node_that_is_well_may_wait() -> None:
+    h = Harness()
+    connection = h.join()
+    may_wait = h.core.may_wait
+    assert not may_wait(said(connection, Heartbeat())), "the first one makes it Ready"
+    ready = h.make_ready(registration("n2"))
+    assert may_wait(said(ready, Heartbeat(cpu_percent=5.0, running=3)))
+    assert not may_wait(said(ready, Heartbeat(services=[NMT])))
+    assert not may_wait(said(ready, Heartbeat(pause=True)))
+    assert not may_wait(Received(ready, [(Heartbeat(), b""), (Heartbeat(), b"")]))
+    assert not may_wait(said(Connection(99), Heartbeat())), "it is gone by now"
+    h.beat(ready, pause=True)
+    assert may_wait(said(ready, Heartbeat(pause=True)))
+    h.beat(ready, cpu_percent=-1.0)
+    assert not may_wait(said(ready, Heartbeat())), "after a bad one"
+
+
+def test_a_heartbeat_that_waited_counts_from_when_it_came() -> None:
+    """A node that falls silent is found out no later because its last word had to wait."""
+    h = Harness()
+    connection = h.make_ready()
+    came_at_ns = h.now_ns + 10 * MS
+    h.advance(100 * MS)
+    h.turn(Waited(came_at_ns, said(connection, Heartbeat())))
+    assert h.node().heard_at_ns == came_at_ns
+    h.turn(said(connection, Heartbeat()))
+    assert h.node().heard_at_ns == h.core.state.clock_ns
+    h.now_ns += 5 * SECOND
+    h.turn(LoopWasLate(5 * SECOND), Waited(h.now_ns - 5 * SECOND, said(connection, Heartbeat())))
+    assert h.node().heard_at_ns == h.core.state.clock_ns, "never before it was said"
+
+
+def test_no_more_heartbeats_wait_than_a_turn_takes_in_good_time() -> None:
+    patience = Patience(lambda event: event == "beat")
+    assert [patience.may_wait("beat") for _ in range(TOGETHER_MAX)].count(False) == 1
+    assert not patience.may_wait("beat")
+    patience.turned()
+    assert patience.may_wait("beat")
+    assert not patience.may_wait("anything else")

@@ -6,7 +6,7 @@ from typing import Any
 
 from shells.socket_harness import NotingCore, accepted, beat, driving, until
 
-from pointsman_wire.link import Accepted, LoopWasLate, Received
+from pointsman_wire.link import Accepted, LoopWasLate, Received, Waited
 from pointsman_wire.sockets.bounds import ConnectionLimits
 from pointsman_wire.sockets.driver import DriverSettings
 
@@ -64,6 +64,35 @@ async def test_the_timer_is_armed_anew_only_when_the_deadline_came_nearer() -> N
         driver.post("near again")
         await until(lambda: len(core.steps) == 7)
         assert driver._timer is not timer
+
+
+async def test_what_may_wait_brings_no_turn_and_is_taken_with_what_does() -> None:
+    core = NotingCore()
+    async with driving(core) as driver:
+        await until(lambda: len(core.steps) == 1)
+        driver.may_wait = lambda event: event == "patient"
+        waits_ns: list[int] = []
+        driver.observe_wait = waits_ns.append
+        before_ns = time.monotonic_ns()
+        driver.post("patient")
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert len(core.steps) == 1
+        driver.post("now")
+        driver.post("patient")
+        await until(lambda: len(core.steps) == 2)
+        at_ns, [waited, *others] = core.steps[-1]
+        assert isinstance(waited, Waited)
+        assert waited.event == "patient"
+        assert before_ns <= waited.came_at_ns <= at_ns
+        assert others == ["now", "patient"], "a turn is coming: nothing has to wait for one"
+        core.deadline_ns = time.monotonic_ns() + 10 * MS
+        driver.post("arm")
+        await until(lambda: len(core.steps) == 3)
+        driver.post("patient")
+        await until(lambda: len(core.steps) == 4)
+        assert [type(event) for event in core.steps[-1][1]] == [Waited]
+        assert len(waits_ns) == 2, "who may wait is not said to have been kept waiting"
 
 
 async def test_a_core_without_deadline_is_not_woken() -> None:

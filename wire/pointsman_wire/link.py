@@ -46,6 +46,13 @@ class Received(msgspec.Struct, frozen=True, gc=False):
     frames: list[Frame]
 
 
+class Waited(msgspec.Struct, frozen=True, gc=False):
+    """What came at this instant and could wait for the turn that something else brought."""
+
+    came_at_ns: int
+    event: Any
+
+
 class Closed(msgspec.Struct, frozen=True, gc=False):
     """The connection is gone, whoever ended it; told once, also after Close."""
 

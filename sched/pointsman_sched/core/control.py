@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from pointsman_sched.core.fleet.health import Verb
 from pointsman_sched.core.fleet.intervals import to_ns
 from pointsman_sched.core.fleet.node import Node
-from pointsman_sched.core.heartbeat import hear, take_heartbeat, take_lanes_ready
+from pointsman_sched.core.heartbeat import hear, is_ordinary, take_heartbeat, take_lanes_ready
 from pointsman_sched.core.joining.enrolment import enrol, judge_life, renew
 from pointsman_sched.core.joining.registration import lose_connection, register, tell_refused
 from pointsman_sched.core.lifecycle import change, drain
@@ -22,7 +22,7 @@ from pointsman_wire.control_messages import (
 )
 from pointsman_wire.errors import Code
 from pointsman_wire.framing import Unreadable
-from pointsman_wire.link import Accepted, Closed, Connection, Frame, Received
+from pointsman_wire.link import Accepted, Closed, Connection, Frame, Received, Waited
 from pointsman_wire.messages import Message
 from pointsman_wire.preamble import Role
 
@@ -61,6 +61,24 @@ def received(state: ManagementState, event: Received) -> None:
         _let_wait(state, event.connection, event.frames)
     else:
         _hear(state, event.connection, event.frames)
+
+
+def waited(state: ManagementState, event: Waited) -> None:
+    """Take a heartbeat that came a moment ago, as of then."""
+    state.beat_at_ns = state.instant_of(event.came_at_ns)
+    received(state, event.event)
+    state.beat_at_ns = state.clock_ns
+
+
+def may_wait(state: ManagementState, event: object) -> bool:
+    """Is this nothing but an ordinary heartbeat?"""
+    if type(event) is not Received or len(event.frames) != 1:
+        return False
+    message = event.frames[0][0]
+    peer = state.peers.get(event.connection)
+    if type(message) is not Heartbeat or peer is None or peer.node is None:
+        return False
+    return is_ordinary(peer.node, message)
 
 
 def _hear(state: ManagementState, connection: Connection, frames: Sequence[Frame]) -> None:

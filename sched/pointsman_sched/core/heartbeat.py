@@ -37,7 +37,7 @@ def take_heartbeat(
 ) -> None:
     """Judge a heartbeat, show what it says, and answer it."""
     state.heartbeat_count += 1
-    node.heard_at_ns = state.clock_ns
+    node.heard_at_ns = state.beat_at_ns
     if node.is_silent or not node.is_proven:
         hear(state, node)
     services = message.services
@@ -56,6 +56,17 @@ def take_heartbeat(
     elif node.state is not READY:
         settle_if_able(state, node)
     _answer(state, connection, node, message.number)
+
+
+def is_ordinary(node: Node, message: Heartbeat) -> bool:
+    """Would it be no news if this heartbeat was taken a moment later?"""
+    return (
+        node.state is READY
+        and node.was_good
+        and not node.is_silent
+        and message.services is None
+        and message.pause is bool(node.flags & PAUSED)
+    )
 
 
 def take_lanes_ready(

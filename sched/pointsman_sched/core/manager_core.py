@@ -7,7 +7,7 @@ itself was late, so a stalled manager declares nobody dead.
 
 from collections.abc import Callable, Sequence
 
-from pointsman_sched.core.control import accepted, admit, closed, received
+from pointsman_sched.core.control import accepted, admit, closed, may_wait, received, waited
 from pointsman_sched.core.events import (
     ConfigOffered,
     DrainWished,
@@ -48,7 +48,7 @@ from pointsman_wire.coordination.fleet_requests import (
     FleetSettled,
     FleetTold,
 )
-from pointsman_wire.link import Accepted, Closed, LoopWasLate, Received
+from pointsman_wire.link import Accepted, Closed, LoopWasLate, Received, Waited
 from pointsman_wire.messages import Message
 
 # Of a planner that is no more: a fraction of a microsecond each.
@@ -56,7 +56,7 @@ MEMBERS_PER_TURN = 1_000
 
 
 class ManagerCore:
-    """`step`, `next_deadline_ns`, `answer`: all there is to it."""
+    """`step`, `next_deadline_ns`, `may_wait`, `answer`: all there is to it."""
 
     def __init__(self, setup: ManagerSetup) -> None:
         self.state = ManagementState(setup)
@@ -101,6 +101,13 @@ class ManagerCore:
         if state.federation is not None:
             deadlines.append(state.federation.next_deadline_ns(state) + state.late_ns)
         return min(deadlines)
+
+    def may_wait(self, event: object) -> bool:
+        """Say whether an event is well taken with the next turn, whenever that is; no change.
+
+        A turn comes for the sign of life at the latest, within a tenth of a second.
+        """
+        return may_wait(self.state, event)
 
     def answer(self, query: object) -> Message:
         """Return the answer to an admin query; nothing is changed."""
@@ -152,6 +159,7 @@ def _stop_wished(state: ManagementState, event: StopWished) -> None:
 HANDLERS: dict[type, Callable[..., None]] = {
     Accepted: accepted,
     Received: received,
+    Waited: waited,
     Closed: closed,
     LoopWasLate: _loop_was_late,
     LagMeasured: _lag_measured,

@@ -36,6 +36,7 @@ from pointsman_sched.manager.authority import open_authority, reachable, told_to
 from pointsman_sched.manager.garbage import GarbageKeeper
 from pointsman_sched.manager.log_levels import LogLevels
 from pointsman_sched.manager.orders import OrderDesk
+from pointsman_sched.manager.patience import Patience
 from pointsman_sched.manager.redis_options import FleetUnfit, redis_of
 from pointsman_sched.manager.registry_file import RegistryFile
 from pointsman_sched.manager.registry_sync import RegistryHooks, RegistrySync
@@ -240,7 +241,14 @@ class ManagerProcess:
         )
         stats = memory.stats
         watching = self._watchdog.watching
-        driver.observe_turn = watching(lambda turn_ns: stats.observe(Timing.TURN, turn_ns))
+        patience = Patience(core.may_wait)
+        driver.may_wait = patience.may_wait
+
+        def observe_turn(turn_ns: int) -> None:
+            patience.turned()
+            stats.observe(Timing.TURN, turn_ns)
+
+        driver.observe_turn = watching(observe_turn)
         stack.callback(GarbageWatch(stats).close)
         driver.observe_wait = partial(_observe_wait, stats)
         self._life.hangs_on(driver)

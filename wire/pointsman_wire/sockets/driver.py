@@ -33,6 +33,7 @@ from pointsman_wire.link import (
     Dialled,
     LoopWasLate,
     Send,
+    Waited,
 )
 from pointsman_wire.preamble import PREAMBLE_BYTES, Preamble, Role, encode_preamble
 from pointsman_wire.sockets.bounds import ConnectionLimits, Strangers
@@ -83,8 +84,9 @@ class Driver:
         self.settings = settings or DriverSettings()
         self.strangers = strangers or Strangers()
         self.observe_turn: Callable[[int], None] | None = None  # told a step's nanoseconds
-        # Told how long the first event of a turn has waited until the step was over.
+        # Told how long the first event of a turn, but for those that may, has waited until its end.
         self.observe_wait: Callable[[int], None] | None = None
+        self.may_wait: Callable[[object], bool] | None = None  # for a turn that others bring
         self.refused_count = 0  # connections that were too many
         self._core = core
         self._loop = asyncio.get_running_loop()
@@ -92,7 +94,7 @@ class Driver:
         self._execute = execute
         self._readers = {role: MessageReader(union) for role, union in unions.items()}
         self._inbox: list[Any] = []
-        self._told_at_ns = 0  # when the first of them came
+        self._told_at_ns = 0  # when the first of them came that may not wait, 0 before
         self._is_scheduled = False  # a turn will come by itself
         self._is_over = False
         self._numbers = count(1)
@@ -121,11 +123,13 @@ class Driver:
 
     def post(self, event: object) -> None:
         """Tell the core something in the coming turn."""
-        if not self._inbox:
-            self._told_at_ns = monotonic_ns()
+        if self.may_wait is not None and not self._is_scheduled and self.may_wait(event):
+            event = Waited(monotonic_ns(), event)
+        else:
+            self._told_at_ns = self._told_at_ns or monotonic_ns()
+            if not self._is_scheduled:
+                self._schedule()
         self._inbox.append(event)
-        if not self._is_scheduled:
-            self._schedule()
 
     def adopt(
         self, sock: socket.socket, preamble: Preamble, peer: str = "", came_at_ns: int = 0
@@ -237,15 +241,13 @@ class Driver:
     def _late_turn(self, late_ns: int) -> None:
         self._is_scheduled = False
         now_ns = monotonic_ns()
-        if not self._inbox:
-            self._told_at_ns = now_ns
         self._inbox.insert(0, LoopWasLate(late_ns))
         self._step(now_ns)
 
     def _step(self, now_ns: int) -> None:
         if self._is_over:
             return
-        events, self._inbox, told_at_ns = self._inbox, [], self._told_at_ns
+        events, self._inbox, told_at_ns, self._told_at_ns = self._inbox, [], self._told_at_ns, 0
         resting, self._resting = self._resting, []
         try:
             while len(events) > (share := self.settings.step_events_max):
@@ -263,7 +265,7 @@ class Driver:
             self._arm(self._deadline_ns)
         for connection in resting:
             connection.read_on()
-        if events and self.observe_wait is not None:
+        if told_at_ns and self.observe_wait is not None:
             self.observe_wait(monotonic_ns() - told_at_ns)
 
     def _step_once(self, now_ns: int, events: Sequence[Any]) -> None:
