@@ -5,7 +5,13 @@ from pathlib import Path
 
 from pointsman_wire.sockets.slowness import close_slowest
 from pointsman_workers.core.overload import Pressure
-from pointsman_workers.shell.pressure import LAGS, PressureGauge, memory_share_bytes
+from pointsman_workers.shell.pressure import (
+    BEATS_PER_LOOK,
+    LAGS,
+    PressureGauge,
+    descriptor_count,
+    memory_share_bytes,
+)
 
 MIB = 1024 * 1024
 
@@ -40,8 +46,17 @@ async def test_memory_and_descriptors_are_shares_of_what_there_is() -> None:
     assert tight.memory > 1
 
 
+def test_descriptors_are_counted_without_touching_them(tmp_path: Path) -> None:
+    before = descriptor_count()
+    files = [(tmp_path / str(number)).open("w") for number in range(10)]
+    assert descriptor_count() == before + 10
+    for file in files:
+        file.close()
+    assert descriptor_count() == before
+
+
 async def test_only_a_lag_that_stands_for_a_second_counts() -> None:
-    looks = LAGS // 5 + 1
+    looks = LAGS // BEATS_PER_LOOK + 1
     free = await measured(1024 * MIB, 1)
     assert free[0].loop_lag_ns == 0, "there is no second to look back at yet"
     held_up = await measured(1024 * MIB, looks, block_s=0.15)
