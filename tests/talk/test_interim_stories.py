@@ -207,6 +207,22 @@ def test_nothing_of_what_was_said_is_printed_or_kept() -> None:
     assert h.core.shard.window.find(look.key) is None
 
 
+def test_a_look_that_fails_is_tried_nowhere_else_and_is_the_last() -> None:
+    """Sound that brings nodes down must not be shown to one after the other."""
+    h, node = yard()
+    h.host.node(4, h.host.classes[0], slots=8)
+    h.host.publish(h.now_ns)
+    other = h.open_lane(4)
+    ann = talker(h)
+    speak(ann, tenths=10)
+    [(holder, [look])] = [(n, found) for n in (node, other) if (found := n.assignments())]
+    holder.end(look, b"", status="failed", code="INTERNAL_ERROR")
+    speak(ann, tenths=50, first=10)
+    assert node.assignments() == [] == other.assignments()
+    ann.speak(60, b"", is_final=True)
+    assert [job.request_id for n in (node, other) for job in n.assignments()] == ["u-1"]
+
+
 def test_in_a_room_the_language_of_who_speaks_is_recognised() -> None:
     h, node = yard()
     ben = talker(h, "s-2", src_lang="", tgt_lang="")

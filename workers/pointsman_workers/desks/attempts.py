@@ -155,7 +155,7 @@ class AttemptDesk:
 
     def _try_again(self, job: Job, failure: Failure) -> None:
         shard = self.shard
-        if job.failovers >= shard.config.jobs.failovers_max:
+        if job.is_own or job.failovers >= shard.config.jobs.failovers_max:
             text = f"the job failed on {job.attempt} attempts, last: {failure.reason}"
             error = error_info(failure.code, text, attempts=[*job.reasons])
             self.outcomes.finish(job, "fail", error=error)

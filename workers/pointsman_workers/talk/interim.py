@@ -4,7 +4,8 @@ An utterance that asks for it (`partials`) is recognised from its beginning when
 is there, and again whenever a quarter more has come, and a second: so all its looks together hear
 at most five times its sound.  A look is a job of the worker's own on a slot that is free while
 nobody waits at this worker; it is never queued, bound, journalled or remembered, and is cancelled
-when the utterance ends.  What it comes to is shown as ASR_PARTIAL and kept nowhere.
+when the utterance ends; one that fails is the last.  What it comes to is shown as ASR_PARTIAL and
+kept nowhere.
 """
 
 from pointsman_shm.memory.stats_names import Counter
@@ -26,6 +27,7 @@ from pointsman_workers.talk.voices import Voices
 ASR = "asr"
 WAV_TYPE = "audio/wav"
 GROWTH = 4  # a look is worth it when a quarter more than last time has come
+NEVER_BYTES = 1 << 62
 LASTS_NS = 10 * SECOND_NS
 
 
@@ -159,6 +161,8 @@ class InterimDesk:
             meta = (job.result.meta if job.result is not None else None) or {}
             said.partial_at_ns = 0
             self.piece(said, job.output.decode(errors="replace"), str(meta.get("src_lang", "")))
+        elif job.state is JobState.FAILED:
+            hearing.look_at_bytes = NEVER_BYTES  # its job at the end tries other nodes; a look none
         self._memory.count(said.voice, -hearing.look_bytes)
         hearing.look = None
 

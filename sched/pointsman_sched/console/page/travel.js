@@ -60,6 +60,7 @@ export class Travel {
   #said;
   #way;
   #soFar = "";
+  #isOurs;
   isEnded = false;
   /**
    * Tells who said it that it is played here.
@@ -75,6 +76,7 @@ export class Travel {
     const { src, tgt, words, who } = utterance;
     this.announce = announce;
     this.tgt = tgt;
+    this.#isOurs = !who;
     this.element = document.createElement("li");
     this.element.className = "card pending";
     this.#said = this.#add("p", "said", "");
@@ -103,7 +105,7 @@ export class Travel {
     if (event === "NMT_DONE") this.translated(text ?? "");
     /** @type {Record<string, string>} */
     const words = {
-      INPUT_STARTED: "the service hears you",
+      INPUT_STARTED: `the service hears ${this.#isOurs ? "you" : "them"}`,
       INPUT_ENDED: "the sentence has ended",
       DISPATCHED: `given to ${where}`,
       NODE_ACCEPTED: `${node_id} has begun`,
