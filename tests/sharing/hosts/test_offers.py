@@ -92,6 +92,25 @@ def test_all_slots_that_one_step_frees_are_offered_and_those_without_use_come_ba
     assert [result.status for result in there.all(Result)].count("completed") == 1
 
 
+def test_who_stands_behind_others_at_the_borrower_has_its_turn_at_the_home() -> None:
+    """Others have all that B asks, and stand before it there; the home's order is another one."""
+    instances, node, running = busy_at_a(2)
+    first, own = instances["B"].open_session(tenant="first"), instances["A"].open_session()
+    for number in range(100):
+        first.submit(f"first-{number}", wait_busy_s=LONG_S)
+        own.submit(f"a-{10 + number}", wait_busy_s=LONG_S)
+    instances.run(1.0)
+    instances["B"].open_session(tenant="late").submit("late", wait_busy_s=LONG_S)
+    served: list[str] = []
+    while "late" not in served:
+        assert len(served) < 30, served
+        node.end_together(running)
+        instances.run(0.2)
+        running = node.assignments()
+        served += [job.request_id for job in running]
+    assert any(name.startswith("first") for name in served), served
+
+
 def test_an_offer_that_was_not_heard_of_is_the_nodes_again_when_the_link_is_opened_anew() -> None:
     """R12: what stands in the ledger for nobody would be lost for good."""
     instances, node, running = busy_at_a(1)

@@ -12,6 +12,8 @@ and everything said on a link names it, so that what an older link left in a str
     for_node {assign | cancel_job | node_result_ack | turn_granted} -->
              <-- from_node {assign_ack | job_refused | turn_ask | node_result | node_partial |
                             node_progress}
+    waits {tenants} -->      <-- offer {a slot of a node}
+    offer_declined -->
     link_ping -->            <-- link_pong
 
 What travels in for_node and from_node is what travels on a lane: the borrower speaks as the node's
@@ -39,6 +41,7 @@ from pointsman_wire.messages import Message, Number
 from pointsman_wire.session_messages import Result
 
 FENCES_MAX = 1_000  # in one link_report; what is more comes in further ones
+WAITERS_MAX = 64  # in one waits, those whose turn is next
 
 
 class GuestFence(msgspec.Struct, frozen=True, gc=False, array_like=True):
@@ -152,6 +155,22 @@ class NodeGone(Message, tag="node_gone", frozen=True, kw_only=True):
     is_leaving: bool = False  # it drained: that it went is no job's fault
 
 
+class Waiter(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """Jobs that wait at the borrower: [tenant, priority, waited_ms], of the oldest of them."""
+
+    tenant: str
+    priority: str
+    waited_ms: Number = 0
+
+
+class Waits(Message, tag="waits", frozen=True, kw_only=True):
+    """Whose jobs wait for that node, which had no slot for one of them: all stand in its order."""
+
+    link: Number
+    node_id: str
+    waiters: list[Waiter]
+
+
 class Offer(Message, tag="offer", frozen=True, kw_only=True):
     """A slot of the node is reserved for the borrower, for 500 ms: it was this tenant's turn.
 
@@ -204,6 +223,7 @@ BetweenInstances = (
     | ForNode
     | FromNode
     | NodeGone
+    | Waits
     | Offer
     | OfferDeclined
     | Attach

@@ -203,6 +203,10 @@ class LaneWatch:
         lane.full_until_ns = 0
         self.show(lane)
 
+    def full_lanes(self) -> tuple[Lane, ...]:
+        """Those of nodes of other instances that had no room for us lately."""
+        return tuple(self._full)
+
     def ask_again(self) -> None:
         """Nodes of other instances that were full may not be any more."""
         now_ns = self._shard.now_ns

@@ -3,16 +3,20 @@
 from collections.abc import Callable
 
 from pointsman_wire.coordination.instance_messages import (
+    WAITERS_MAX,
     ForNode,
     LinkOpen,
     LinkPing,
     OfferDeclined,
+    Waits,
 )
 from pointsman_wire.messages import Message
 from pointsman_workers.core.events import HearingChanged, InstanceMissed, InstanceSaid, WayChanged
 from pointsman_workers.core.shard import Shard
 from pointsman_workers.desks.lanes import LaneDesk
+from pointsman_workers.sharing.nodes.demand import Demand
 from pointsman_workers.sharing.nodes.links import LinkDesk
+from pointsman_workers.sharing.nodes.taking_in import own_lane
 
 
 class NodesDesk:
@@ -22,6 +26,7 @@ class NodesDesk:
         self._shard = shard
         self.guests = lanes.guests
         self.links = LinkDesk(shard, lanes)
+        self._demand = Demand(shard, lanes.watch)
         shard.wanted_by_others = self.guests.wants.offer
         shard.rows_wanted = self.guests.wants.rows_wanted
         self._version = 0  # of the snapshot that was followed last
@@ -33,6 +38,7 @@ class NodesDesk:
             ForNode: self._for_node,
             LinkPing: self._pinged,
             OfferDeclined: self._declined,
+            Waits: self._waits,
             **dict.fromkeys(self.links.handlers, self._on_our_link),
         }
 
@@ -62,6 +68,15 @@ class NodesDesk:
         if borrower is not None:
             self.guests.wants.declined(borrower, message.node_id, message.tenant)
 
+    def _waits(self, event: InstanceSaid) -> None:
+        message = event.message
+        assert isinstance(message, Waits), message
+        borrower = self.guests.borrowers.find(event.instance, event.shard, message.link)
+        lane = own_lane(self._shard, message.node_id)
+        if borrower is not None and lane is not None:
+            for waiter in message.waiters[:WAITERS_MAX]:
+                self.guests.wants.note(borrower, lane, waiter)
+
     def _on_our_link(self, event: InstanceSaid) -> None:
         message: Message = event.message
         self.links.said(event.instance, event.shard, message, event.payload)
@@ -90,6 +105,7 @@ class NodesDesk:
 
     def tick(self) -> None:
         """Ten times a second."""
+        self._demand.look()  # before lanes that are full for a moment may be tried again
         self.links.look()
         self.guests.look()
 

@@ -28,6 +28,7 @@ from pointsman_wire.coordination.instance_messages import (
     LinkPing,
     LinkPong,
     NodeGone,
+    Waiter,
 )
 from pointsman_wire.errors import Code
 from pointsman_wire.lane_messages import (
@@ -121,7 +122,8 @@ class GuestDesk:
         real = self._slot_for(borrower, message, assign)
         if not isinstance(real, Lane):
             if real[0] is Code.NODE_OVERLOADED and (own := own_lane(self.shard, node_id)):
-                self.wants.note(borrower, own.row, message, assign)
+                waiter = Waiter(assign.tenant, assign.priority, message.waited_ms)
+                self.wants.note(borrower, own, waiter)
             self.shard.count(Counter.GUESTS_REFUSED)
             self._refuse(borrower, node_id, (assign.job_id, *place), *real)
             return

@@ -1,6 +1,7 @@
 """Wants: borrowers that were refused a slot, and the slots that are offered to them in their turn.
 
-A refusal is a demand: the borrower's job waits at its own instance.  When a slot is freed here, the
+A refusal is a demand: the borrower's job waits at its own instance.  Who else waits there for the
+node is told (demand.py), as only who stands first there asks.  When a slot is freed here, the
 tenants of such jobs stand in the order of all that wait, by what they were served on this host;
 whose turn it is gets the slot reserved and is told so.  It has had its turn with that, so what is
 freed while the offer travels is the next one's.  It has OFFER_NS to use it, for whatever job of its
@@ -21,9 +22,10 @@ import msgspec
 
 from pointsman_shm.memory.ledger import Reserve
 from pointsman_shm.memory.rows import CLASS_MASK, CLASS_SHIFT
-from pointsman_wire.coordination.instance_messages import ForNode, Offer
+from pointsman_wire.coordination.instance_messages import ForNode, Offer, Waiter
 from pointsman_wire.lane_messages import Assign
 from pointsman_workers.core.shard import MILLISECOND_NS, SECOND_NS, Shard
+from pointsman_workers.core.state import Lane
 from pointsman_workers.core.turns.waiting import Turn
 from pointsman_workers.placement.kinds import PRIORITY_RANK
 from pointsman_workers.sharing.nodes.borrowers import Borrowers
@@ -65,29 +67,28 @@ class Wants:
         self._offers: dict[tuple[Borrower, str], list[Offered]] = {}
         self._left_free: frozenset[int] = frozenset()  # rows that nobody had taken at the last look
 
-    def note(self, borrower: Borrower, row: int, message: ForNode, assign: Assign) -> None:
-        """A job was refused for want of a slot; while this worker stops none becomes free."""
+    def note(self, borrower: Borrower, lane: Lane, waiter: Waiter) -> None:
+        """A job was refused for want of a slot, or waits where another was.
+
+        While this worker stops none becomes free.
+        """
         if self._shard.is_stopping:
             return
-        rank = PRIORITY_RANK.get(assign.priority, RANK_USUAL)
-        key = (borrower, assign.tenant, rank)
-        since_ns = self._accepted_at_ns(message)
-        until_ns = self._shard.now_ns + WANT_NS
+        tenant, row, now_ns = waiter.tenant, lane.row, self._shard.now_ns
+        rank = PRIORITY_RANK.get(waiter.priority, RANK_USUAL)
+        key = (borrower, tenant, rank)
+        since_ns, until_ns = now_ns - waiter.waited_ms * MILLISECOND_NS, now_ns + WANT_NS
         wants = self._by_row.setdefault(row, {})
         want = wants.get(key)
         if want is not None:
             want.since_ns, want.until_ns = since_ns, until_ns
         elif self._count < WANTS_MAX:
-            node_id = message.node_id
-            wants[key] = Want(borrower, node_id, assign.tenant, rank, since_ns, until_ns)
+            wants[key] = Want(borrower, lane.node_id, tenant, rank, since_ns, until_ns)
             self._count += 1
-            self._shard.waiting.begin_elsewhere(assign.tenant, rank)
+            self._shard.waiting.begin_elsewhere(tenant, rank)
         self._tell(row)
         if self._has_room(row):
             self._shard.freed_rows[row] = None  # refused for the sake of others: who is next?
-
-    def _accepted_at_ns(self, message: ForNode) -> int:
-        return self._shard.now_ns - message.waited_ms * MILLISECOND_NS
 
     def _tell(self, row: int) -> None:
         wants = self._by_row.get(row, {}).values()
@@ -157,7 +158,7 @@ class Wants:
             return False
         want = offered.want
         # The next one there came after this one, and hardly later where many wait.
-        want.since_ns = self._accepted_at_ns(message)
+        want.since_ns = self._shard.now_ns - message.waited_ms * MILLISECOND_NS
         want.until_ns = self._shard.now_ns + WANT_NS
         rank = PRIORITY_RANK.get(assign.priority, RANK_USUAL)
         if (want.tenant, want.rank) != (assign.tenant, rank):
