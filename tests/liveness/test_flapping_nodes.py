@@ -183,15 +183,15 @@ def test_n9_a_turn_takes_a_share_of_registrations_and_the_rest_waits_in_order() 
         assert h.core.next_deadline_ns() == h.now_ns, "it wants to be stepped at once"
         h.feed()
         counts.append(len(h.sent(Registered)))
-    assert counts == [32, 32, 32, 4]
+    assert counts == [16, 16, 16, 16, 16, 16, 4]
     assert [*h.core.state.nodes.by_id] == [f"n{c:03}" for c in connections]
 
 
 def test_n9_what_follows_a_waiting_registration_waits_behind_it() -> None:
     h = Harness(config_with(max_nodes=256), is_checked=False)
-    connections = [h.dial() for _ in range(66)]
+    connections = [h.dial() for _ in range(34)]
     h.feed(*(Received(c, [(registration(f"n{c}"), b"")]) for c in connections))
-    assert len(h.core.state.lobby) == 34
+    assert len(h.core.state.lobby) == 18
     first, second = connections[-2:]
     h.feed(Closed(second, "gone"), Received(first, [(LanesReady(), b""), (Heartbeat(), b"")]))
     h.feed()
@@ -202,7 +202,7 @@ def test_n9_what_follows_a_waiting_registration_waits_behind_it() -> None:
 
 def test_n9_a_lobby_that_is_full_sends_the_next_one_away_for_a_moment() -> None:
     h = Harness(config_with(max_nodes=2_048), is_checked=False)
-    connections = [Connection(n) for n in range(1, 32 + 1_024 + 3)]
+    connections = [Connection(n) for n in range(1, 16 + 1_024 + 3)]
     for connection in connections:
         h.core.step(h.now_ns, [Accepted(connection, CONTROL, "10.0.0.1")])
         h.core.state.strangers.discard(connection)
