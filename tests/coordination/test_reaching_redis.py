@@ -3,7 +3,8 @@
 import asyncio
 import contextlib
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,12 +12,14 @@ from coordination.asking import (
     ALICE,
     BOB,
     BUCKET,
+    PATIENT_MS,
     AskedRedis,
     bind,
     bound,
     opened,
     settings_for,
 )
+from faults.proxy import Weather, proxy_to
 from msgspec.structs import replace
 from redis_yard.fleets import certificates, cluster, wait_until, watched
 from redis_yard.programs import needed, redis_program
@@ -95,6 +98,47 @@ async def moves_a_slot(asked: AskedRedis, servers: list[RedisServer]) -> None:
 def owns(server: RedisServer, slot: int) -> bool:
     rows = server.command("CLUSTER", "SLOTS")
     return any(low <= slot <= high and node[1] == server.port for low, high, node, *_ in rows)
+
+
+async def test_a_server_far_away_is_reached_again_when_its_connections_broke(
+    tmp_path: Path,
+) -> None:
+    """R6: to connect takes longer than a call may, here, as on a machine that is very busy."""
+    with running(needed(redis_program()), tmp_path, [acl_line()]) as server:
+        async with proxy_to(server.port) as way:
+            settings = settings_for(server, url=f"redis://{way.address}", timeout_ms=250)
+            async with reached(server, replace(settings, timeout_ms=PATIENT_MS)) as near:
+                await opened(near)
+            async with reached(server, settings) as asked:
+                reader = InboxReader(settings, Place("alice", 0))
+                way.down.weather = Weather(latency_s=0.1)
+                await both_answer(asked, reader)
+                way.cut()
+                await both_answer(asked, reader)
+                await reader.close()
+
+
+async def both_answer(asked: AskedRedis, reader: InboxReader) -> None:
+    await answers(partial(bound, asked, bind(ALICE)))
+    assert await answers(partial(reader.receive, block_ms=1)) == []
+
+
+async def answers(ask: Callable[[], Awaitable[object]]) -> object:
+    """Ask until Redis is heard."""
+    for _ in range(600):
+        if (answer := await heard(ask)) is not None:
+            return answer
+        await asyncio.sleep(0.05)
+    raise AssertionError("Redis is not reached again")
+
+
+async def heard(ask: Callable[[], Awaitable[object]]) -> object | None:
+    """What Redis answers; None when it is not heard."""
+    try:
+        answer = await ask()
+    except NotReached:
+        return None
+    return None if getattr(answer, "outcome", "") in ("down", "unknown") else answer
 
 
 async def test_a_sentinels_new_primary_is_found_and_its_buckets_are_frozen(tmp_path: Path) -> None:

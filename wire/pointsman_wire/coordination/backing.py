@@ -17,6 +17,7 @@ from pointsman_wire.coordination.connection import NotReached, Unanswered
 from pointsman_wire.coordination.errors import Refusal
 from pointsman_wire.coordination.keys import Keys
 from pointsman_wire.coordination.reach.greeting import Address, settings_complaint
+from pointsman_wire.coordination.reach.joint import Joint
 from pointsman_wire.coordination.reach.routes import SERVERS_MAX, Routes
 from pointsman_wire.coordination.reach.server import Server, Unfit
 from pointsman_wire.coordination.requests import Answer, Request, failed
@@ -70,7 +71,7 @@ class RedisBacking:
         self._keys = Keys(settings.prefix)
         self._routes = Routes(settings)
         self._servers: dict[Address, Server] = {}
-        self._finding = asyncio.Lock()
+        self._finding = Joint(self._find, "whoever knows where Redis is", self._limit_s)
         self._watcher: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
@@ -84,7 +85,7 @@ class RedisBacking:
         self._watcher = asyncio.create_task(self._watch())
         try:
             async with asyncio.timeout(max(1.0, self._limit_s)):
-                await self._find()
+                await self._finding.done()
                 for address in self._routes.addresses():
                     await self._server(address).ready()
         except Unfit:
@@ -98,8 +99,9 @@ class RedisBacking:
         if self._watcher is not None:
             self._watcher.cancel()
             await asyncio.wait([self._watcher])
+        await self._finding.close()
         for server in self._servers.values():
-            server.line.close()
+            await server.close()
 
     def servers(self) -> list[Server]:
         """The servers that have been asked so far."""
@@ -155,7 +157,8 @@ class RedisBacking:
     ) -> None:
         if isinstance(replies, Unanswered):
             server.breaker.failed(time.monotonic_ns())
-            found = self._unanswered(requests, str(replies))
+            server.failure = str(replies)
+            found = self._unanswered(requests, server.failure)
         else:
             server.breaker.succeeded()
             answers = decode_all(requests, replies)
@@ -204,19 +207,18 @@ class RedisBacking:
             return ""
         try:
             async with asyncio.timeout_at(deadline_s):
-                await self._find()
+                await self._finding.done()
         except (NotReached, TimeoutError) as error:
             self.last_trouble = str(error) or "Redis did not answer in time"
             return self.last_trouble
         return ""
 
     async def _find(self) -> None:
-        async with self._finding:
-            if self._routes.stale:
-                await self._routes.find()
-            wanted = self._routes.addresses()
-            for address in [a for a in self._servers if a not in wanted]:
-                self._servers.pop(address).line.close()
+        if self._routes.stale:
+            await self._routes.find()
+        wanted = self._routes.addresses()
+        for address in [a for a in self._servers if a not in wanted]:
+            await self._servers.pop(address).close()
 
     def _server(self, address: Address) -> Server:
         server = self._servers.get(address)
@@ -265,7 +267,7 @@ class RedisBacking:
         sent = False
         try:
             async with asyncio.timeout_at(deadline_s):
-                await server.ready()
+                await self._meet(server, deadline_s)
                 sent = True
                 replies = await server.call(requests, asking=route.asking, loading=route.loading)
         except (NotReached, Unanswered, TimeoutError) as error:
@@ -282,6 +284,17 @@ class RedisBacking:
         server.breaker.succeeded()
         pairs = zip(requests, replies, strict=True)
         return [self._answer(server, request, reply) for request, reply in pairs]
+
+    async def _meet(self, server: Server, deadline_s: float) -> None:
+        """Have it ready.  Raises NotReached when too little is left of the call's time by then.
+
+        To send all the same would mean to give the connection up again for want of an answer.
+        """
+        if server.is_ready:
+            return
+        await server.ready()
+        if asyncio.get_running_loop().time() > deadline_s - self._limit_s / 2:
+            raise NotReached(f"Redis at {server.address} was met too late for this call")
 
     # ---- what comes back
 

@@ -12,6 +12,7 @@ from pointsman_wire.coordination.connection import NotReached, Unanswered
 from pointsman_wire.coordination.errors import Refusal
 from pointsman_wire.coordination.inbox_requests import GROUP, Entry, Place
 from pointsman_wire.coordination.keys import Keys
+from pointsman_wire.coordination.reach.joint import Joint
 from pointsman_wire.coordination.reach.routes import Routes
 from pointsman_wire.coordination.reach.server import Server
 from pointsman_wire.coordination.scripting.resp import Command, pack
@@ -36,6 +37,9 @@ class InboxReader:
         self._settings = settings
         self._key = Keys(settings.prefix).inbox(place.instance, place.shard)
         self._routes = Routes(settings)
+        self._finding = Joint(
+            self._routes.find, "whoever knows where the inbox is", self._patience_s
+        )
         self._server: Server | None = None
         self._has_group = False
 
@@ -76,18 +80,19 @@ class InboxReader:
 
     async def close(self) -> None:
         """Hang up."""
+        await self._finding.close()
         if self._server is not None:
-            self._server.line.close()
+            await self._server.close()
 
     async def _asked(self, commands: list[Command], *, wait_s: float = 0.0) -> list[Any]:
-        limit_s = self._settings.timeout_ms / 1000
         try:
-            async with asyncio.timeout(wait_s + 2 * limit_s):
-                server = await self._ready()
+            server = await self._ready()
+            async with asyncio.timeout(wait_s + self._patience_s):
                 replies = await server.line.exchange([pack(words) for words in commands])
         except (TimeoutError, Unanswered, NotReached) as error:
             self._routes.stale = self._routes.may_change
-            await self.close()
+            if self._server is not None and self._server.is_ready:
+                self._server.line.close()  # it is not opened just now: that may go on
             raise NotReached(str(error) or "Redis did not answer in time") from error
         refused = next((reply for reply in replies if isinstance(reply, Refusal)), None)
         if refused is not None:
@@ -96,23 +101,35 @@ class InboxReader:
             raise NotReached(str(refused))
         return replies
 
+    @property
+    def _patience_s(self) -> float:
+        return 2 * self._settings.timeout_ms / 1000
+
     async def _ready(self) -> Server:
+        async with asyncio.timeout(self._patience_s):
+            server = await self._met()
+        if not self._has_group:
+            # Refused where the group exists already, which is as good.
+            create = pack(("XGROUP", "CREATE", self._key, GROUP, "0", "MKSTREAM"))
+            async with asyncio.timeout(self._patience_s):
+                await server.line.exchange([create, pack(("PEXPIRE", self._key, INBOX_MS))])
+            self._has_group = True
+        return server
+
+    async def _met(self) -> Server:
+        """The server that has the inbox, which may take longer than one wait for it."""
         if self._routes.stale:
-            await self._routes.find()
+            await self._finding.done()
         address = self._routes.address_for(self._key)
         if address is None:
             raise NotReached("no server is known for the inbox")
         if self._server is None or self._server.address != address:
-            await self.close()
+            if self._server is not None:
+                await self._server.close()
             self._server = Server(self._settings, address)
         if not self._server.is_ready:
             self._has_group = False
             await self._server.ready()
-        if not self._has_group:
-            # Refused where the group exists already, which is as good.
-            create = pack(("XGROUP", "CREATE", self._key, GROUP, "0", "MKSTREAM"))
-            await self._server.line.exchange([create, pack(("PEXPIRE", self._key, INBOX_MS))])
-            self._has_group = True
         return self._server
 
 

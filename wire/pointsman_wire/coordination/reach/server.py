@@ -1,6 +1,5 @@
 """One server: its line, its scripts, its reign, its breaker."""
 
-import asyncio
 from collections.abc import Sequence
 
 from pointsman_wire.coordination.breaker import Breaker
@@ -13,6 +12,7 @@ from pointsman_wire.coordination.reach.greeting import (
     complaint,
     read_greeting,
 )
+from pointsman_wire.coordination.reach.joint import Joint
 from pointsman_wire.coordination.requests import Request
 from pointsman_wire.coordination.scripting.call import Site
 from pointsman_wire.coordination.scripting.calls import encode
@@ -44,7 +44,7 @@ class Server:
         self._keys, self._terms = Keys(settings.prefix), terms
         self._site = Site(self._keys, terms, "")
         self._packer = Packer(self._site)
-        self._opening = asyncio.Lock()
+        self._opening = Joint(self._open, f"Redis at {address}", settings.timeout_ms / 1000)
         self._met = False
         self.reigns_met = 0
         self.failure = ""  # in words, what the latest call failed by that was not answered
@@ -58,25 +58,29 @@ class Server:
     async def ready(self) -> None:
         """Connect, judge and load the scripts, unless that is done.
 
-        Raises Unfit for what the operator must mend, NotReached for the rest.
+        Raises Unfit for what the operator must mend, NotReached or Unanswered for the rest.
         """
-        if self.is_ready:
-            return
-        async with self._opening:
-            if self.is_ready:
-                return
-            self._met = False
+        if not self.is_ready:
+            await self._opening.done()
+
+    async def _open(self) -> None:
+        self._met = False
+        self.line.close()
+        await self.line.open()
+        try:
+            greeting = await self._greet([*INFO, *LOADS])
+            if found := complaint(greeting, self.address):
+                raise Unfit(found)
+        except NotReached:
             self.line.close()
-            await self.line.open()
-            try:
-                greeting = await self._greet([*INFO, *LOADS])
-                if found := complaint(greeting, self.address):
-                    raise Unfit(found)
-            except NotReached:
-                self.line.close()
-                raise
-            self._rule(greeting)
-            self._met, self.flaw = True, ""
+            raise
+        self._rule(greeting)
+        self._met, self.flaw = True, ""
+
+    async def close(self) -> None:
+        """Hang up."""
+        await self._opening.close()
+        self.line.close()
 
     @property
     def is_ready(self) -> bool:
