@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from pointsman_shm.config import Config
-from pointsman_shm.config_live import live_settings
+from pointsman_shm.config_live import Places, live_settings
 from pointsman_shm.memory.catalog_layout import CatalogLayout
 from pointsman_shm.rules.pool_planner import PoolPlanner
 from pointsman_shm.snapshot import codec
@@ -26,6 +26,7 @@ class HostPages(NamedTuple):
     classes: list[CapabilityClass]
     marks: list[MarkRecord]
     instances: tuple[InstanceRecord, ...] = ()
+    places: Places = ()
 
     def encode(self, layout: CatalogLayout) -> dict[int, bytes]:
         """Return every page by its number."""
@@ -38,7 +39,7 @@ class HostPages(NamedTuple):
                     require_gpu=config.nodes.require_gpu,
                     pools=config.pools,
                     catalogue=config.catalogue,
-                    live=live_settings(config),
+                    live=live_settings(config, self.places),
                 )
             ),
             layout.marks: codec.encode_marks(self.marks),

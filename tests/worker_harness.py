@@ -15,6 +15,7 @@ from host_pages import HostPages
 from msgspec.structs import replace
 
 from pointsman_shm.config import Config
+from pointsman_shm.config_live import tenant_places
 from pointsman_shm.memory.catalog_layout import CatalogLayout
 from pointsman_shm.memory.catalog_reader import CatalogReader
 from pointsman_shm.memory.catalog_writer import CatalogWriter
@@ -67,6 +68,7 @@ class Host:
 
     def __init__(self, config: Config, *, worker_count: int = 1, max_nodes: int = 64) -> None:
         self.config = config
+        self.places = tenant_places(config.tenants.listed)
         self.worker_count = worker_count
         self.max_nodes = max_nodes
         self.layout = CatalogLayout(max_nodes)
@@ -146,8 +148,15 @@ class Host:
 
     def publish(self, now_ns: int) -> None:
         """Publish everything."""
+        self.places = tenant_places(self.config.tenants.listed, self.places)
         content = HostPages(
-            self.config, self.planner, self.records, self.classes, self.marks, self.instances
+            self.config,
+            self.planner,
+            self.records,
+            self.classes,
+            self.marks,
+            self.instances,
+            self.places,
         )
         pages = content.encode(self.layout)
         self.writer.publish(pages, now_ns)

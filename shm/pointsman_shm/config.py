@@ -328,6 +328,10 @@ class TenantConfig(Section, frozen=True):
             raise ValueError("burst means nothing without jobs_per_s")
 
 
+# Each has a place in the waiting words; more could not be counted over all workers.
+LISTED_MAX = 256
+
+
 class ListedTenant(TenantConfig, frozen=True, kw_only=True):
     """A tenant with limits of its own, by its name in session_init ("" is that of no name)."""
 
@@ -340,7 +344,7 @@ class TenantsConfig(Section, frozen=True):
     others: TenantConfig = TenantConfig()
     # Those that have a token and are not listed.
     with_tokens: TenantConfig = TenantConfig(jobs_per_s=100.0, burst=200, sessions_max=10_000)
-    listed: Annotated[tuple[ListedTenant, ...], msgspec.Meta(max_length=256)] = ()
+    listed: Annotated[tuple[ListedTenant, ...], msgspec.Meta(max_length=LISTED_MAX)] = ()
 
     def __post_init__(self) -> None:
         _refuse_repeats("tenants.listed.name", [tenant.name for tenant in self.listed])

@@ -25,11 +25,7 @@ def hot_differences(
     `is_alone`: the service shares its fleet with no other instance.
     """
     applied = with_hot(old, new, is_alone=is_alone)
-    cold = differences(applied, new)
-    if not cold and applied != new:  # their order only: by it they have places in shared memory
-        before, after = ([tenant.name for tenant in c.tenants.listed] for c in (applied, new))
-        cold = [f"tenants.listed: {_words(before)} -> {_words(after)}"]
-    return differences(old, applied), cold
+    return differences(old, applied), differences(applied, new)
 
 
 def _compare(key: str, old: Any, new: Any) -> Iterator[str]:

@@ -7,12 +7,13 @@ sizes of what is made at the start (segments, windows, journals), ports, directo
 what clients and nodes were told when they came (payload_bytes_max, idle_s, heartbeats).
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 from msgspec.structs import replace
 
-from pointsman_shm.config import Config
+from pointsman_shm.config import LISTED_MAX, Config, ListedTenant
 
 # All of these; then single keys of other sections.
 HOT_SECTIONS = ("pools", "catalogue")
@@ -39,7 +40,6 @@ HOT_KEYS: dict[str, tuple[str, ...]] = {
         "queued_per_host_max",
         "queued_bytes_max",
     ),
-    # What holds for tenants; who is listed has a place in shared memory, made at the start.
     "tenants": ("others", "with_tokens", "listed"),
     # Told to each process by an order, as operators give them.
     "logs": ("level",),
@@ -48,6 +48,10 @@ HOT_KEYS: dict[str, tuple[str, ...]] = {
 WORKER_SECTIONS = ("jobs", "sessions", "limits", "tenants")
 # In a fleet of several instances their shares of a rate are divided by what each began with.
 ALONE_SECTIONS = ("tenants",)
+
+# The names of listed tenants by their places in shared memory; None: nobody's at the moment.
+Places = tuple[str | None, ...]
+_PLACES = range(LISTED_MAX)
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(dict[str, dict[str, Any]]).decode
@@ -63,21 +67,38 @@ def with_hot(old: Config, new: Config, *, is_alone: bool = True) -> Config:
         if is_alone or name not in ALONE_SECTIONS:
             wanted = {key: getattr(getattr(new, name), key) for key in keys}
             sections[name] = replace(getattr(old, name), **wanted)
-    if is_alone:
-        told = {tenant.name: tenant for tenant in new.tenants.listed}
-        listed = tuple(told.get(tenant.name, tenant) for tenant in old.tenants.listed)
-        sections["tenants"] = replace(sections["tenants"], listed=listed)
     return replace(old, **sections)
 
 
-def live_settings(config: Config) -> bytes:
+def tenant_places(listed: Sequence[ListedTenant], before: Places = ()) -> Places:
+    """Give each listed tenant a place: who has one keeps it, who is new gets the lowest free."""
+    names = [tenant.name for tenant in listed]
+    places = [name if name in names else None for name in before]
+    for name in names:
+        if name in places:
+            continue
+        if None in places:
+            places[places.index(None)] = name
+        else:
+            places.append(name)
+    return tuple(places)
+
+
+def live_settings(config: Config, places: Places) -> bytes:
     """Return what workers are told of a configuration; equal settings are equal bytes."""
-    return _encode(
-        {
-            section: {key: getattr(getattr(config, section), key) for key in HOT_KEYS[section]}
-            for section in WORKER_SECTIONS
-        }
-    )
+    told: dict[str, dict[str, Any]] = {
+        section: {key: getattr(getattr(config, section), key) for key in HOT_KEYS[section]}
+        for section in WORKER_SECTIONS
+    }
+    told["places"] = {"listed": [places.index(tenant.name) for tenant in config.tenants.listed]}
+    return _encode(told)
+
+
+def live_places(live: bytes, listed: Sequence[ListedTenant]) -> Sequence[int]:
+    """Return the places of these tenants as they were told; by their order if they were not."""
+    told = _decode(live).get("places", {}).get("listed", [])
+    is_sound = len(told) == len(listed) == len({place for place in told if place in _PLACES})
+    return told if is_sound else range(len(listed))
 
 
 def with_live(config: Config, live: bytes) -> Config:

@@ -3,9 +3,15 @@
 import pytest
 from msgspec.structs import replace
 
-from pointsman_shm.config import Config, TenantConfig
+from pointsman_shm.config import Config, ListedTenant, TenantConfig, TenantsConfig
 from pointsman_shm.config_difference import differences, hot_differences
-from pointsman_shm.config_live import HOT_KEYS, HOT_SECTIONS
+from pointsman_shm.config_live import (
+    HOT_KEYS,
+    HOT_SECTIONS,
+    live_places,
+    live_settings,
+    tenant_places,
+)
 from pointsman_shm.config_load import all_keys, parse_config
 
 TWO_POOLS = """
@@ -110,34 +116,46 @@ name = "acme"
         "jobs.wait_busy_s",
         "limits.queued_per_shard_max",
         "tenants.others.jobs_per_s",
+        "tenants.listed.acme",
         "catalogue.services",
     ]
     assert [change.split(":")[0] for change in cold] == [
         "nodes.max_nodes",
         "jobs.window_s",
         "limits.frame_arrival_s",
-        "tenants.listed.acme",
     ]
 
 
-def test_limits_of_a_listed_tenant_change_and_who_is_listed_does_not() -> None:
+def test_tenants_are_listed_and_struck_off_while_the_service_runs_unless_it_shares_a_fleet() -> (
+    None
+):
+    """Instances divide a rate among themselves by what each began with."""
     one = '[[tenants.listed]]\nname = "acme"\njobs_per_s = 5.0\n'
-    other = one.replace("5.0", "7.0")
-    more = other + '[[tenants.listed]]\nname = "bolt"\n'
+    bolt = '[[tenants.listed]]\nname = "bolt"\n'
     start = parse_config(one, "old")
-    found = ["tenants.listed.acme.jobs_per_s: 5.0 -> 7.0"]
-    assert hot_differences(start, parse_config(other, "new")) == (found, [])
-    assert hot_differences(start, parse_config(other, "new"), is_alone=False) == ([], found)
-    told, cold = hot_differences(start, parse_config(more, "new"))
-    assert told == found
-    assert [change.split(":")[0] for change in cold] == ["tenants.listed.bolt"]
+    for text, keys in (
+        (one.replace("5.0", "7.0"), ["tenants.listed.acme.jobs_per_s"]),
+        (one + bolt, ["tenants.listed.bolt"]),
+        (bolt, ["tenants.listed.acme", "tenants.listed.bolt"]),
+    ):
+        hot, cold = hot_differences(start, parse_config(text, "new"))
+        assert ([change.split(":")[0] for change in hot], cold) == (keys, [])
+        assert hot_differences(start, parse_config(text, "new"), is_alone=False) == ([], hot)
+    both, turned = parse_config(one + bolt, "old"), parse_config(bolt + one, "new")
+    assert hot_differences(both, turned) == ([], []), "their order says nothing"
 
 
-def test_who_is_listed_in_another_order_needs_a_restart() -> None:
-    """Their places in shared memory are by their order, which every process must agree on."""
-    acme, bolt = ('[[tenants.listed]]\nname = "acme"\n', '[[tenants.listed]]\nname = "bolt"\n')
-    one, other = parse_config(acme + bolt, "old"), parse_config(bolt + acme, "new")
-    assert hot_differences(one, other) == ([], ["tenants.listed: [acme, bolt] -> [bolt, acme]"])
+def test_who_stays_listed_keeps_his_place_and_who_is_new_gets_the_lowest_free_one() -> None:
+    def listed(*names: str) -> tuple[ListedTenant, ...]:
+        return tuple(ListedTenant(name=name) for name in names)
+
+    places = tenant_places(listed("a", "b", "c"))
+    assert places == ("a", "b", "c")
+    assert tenant_places(listed("c", "a"), places) == ("a", None, "c")
+    assert tenant_places(listed("e", "c", "d", "a"), ("a", None, "c")) == ("a", "e", "c", "d")
+    told = live_settings(Config(tenants=TenantsConfig(listed=listed("c", "a"))), ("a", None, "c"))
+    assert [*live_places(told, listed("c", "a"))] == [2, 0]
+    assert [*live_places(told, listed("c"))] == [0], "what does not fit together is not believed"
 
 
 def test_every_key_is_either_live_or_said_to_need_a_restart() -> None:

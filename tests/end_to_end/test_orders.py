@@ -256,6 +256,15 @@ async def test_a_rate_of_tenants_holds_in_every_worker_at_a_reload(
             assert ended.returncode == 0, ended.stderr
             for session in sessions.values():
                 assert [await is_over_rate(session) for _ in range(2)] == refused
+        # Listed while it is here, it may do over both workers what it might at each.
+        reloaded.write("[[tenants.listed]]\nname = ''\njobs_per_s = 0.01\nburst = 3\n")
+        ended = await told(service, "reload")
+        assert ended.returncode == 0, ended.stderr
+        tried = [await is_over_rate(session) for session in [*sessions.values()] * 3]
+        assert tried.count(False) == 3
+        reloaded.write("")
+        assert (await told(service, "reload")).returncode == 0
+        assert not await is_over_rate(sessions[0])
 
 
 async def is_over_rate(session: Session) -> bool:

@@ -33,9 +33,9 @@ read again. It is judged whole; then either all that differs is in force, in one
 snapshot, or nothing is and the answer says why. Keys that the tables call live change while the
 service runs, in every worker with the same version; a change of any other needs a restart, and a
 file with such a change is not applied at all. What was accepted goes on: a lower limit refuses
-what comes, and `jobs_max` of a tenant that had none counts jobs from then on. Which tenants are
-listed, and in which order, needs a restart; so does all of `[tenants]` where instances share a
-fleet through Redis. `pointsman log-level` changes how much is logged for a while: until the
+what comes, and `jobs_max` of a tenant that had none counts jobs from then on. Tenants are listed
+and struck off with what they have waiting; all of `[tenants]` needs a restart where instances
+share a fleet through Redis. `pointsman log-level` changes how much is logged for a while: until the
 process ends, or the file asks for another `logs.level`. `pointsman tokens` says who may come.
 
 No secret stands in the file: it names files that hold them, and those of Redis may come from the

@@ -11,13 +11,23 @@ from msgspec.structs import replace
 from worker_harness import SECOND_NS, Client, Host, Node, WorkerHarness, chosen
 
 import pointsman_workers
-from pointsman_shm.config import Config, LimitsConfig, ListedTenant, TenantConfig, TenantsConfig
+from pointsman_shm.config import (
+    LISTED_MAX,
+    Config,
+    LimitsConfig,
+    ListedTenant,
+    TenantConfig,
+    TenantsConfig,
+)
 from pointsman_shm.config_live import HOT_KEYS, WORKER_SECTIONS, live_settings, with_live
-from pointsman_shm.memory.waiting import Usage
+from pointsman_shm.memory.named_counts import NamedCount
+from pointsman_shm.memory.waiting import Usage, WaitingWords
 from pointsman_wire.lane_messages import Assign
 from pointsman_wire.messages import Error
 from pointsman_wire.preamble import Role
 from pointsman_wire.session_messages import JobAccepted, Result, SessionInit, SessionInitAck
+from pointsman_workers.core.turns.names import NamedCounts
+from pointsman_workers.core.turns.tenants import JOBS, Tenants
 
 # What does not follow a reload by itself is told by Shard.follow.
 TOLD = {"tenants.py", "waiting.py", "crowd.py"}
@@ -136,16 +146,105 @@ def test_weights_and_priorities_hold_for_jobs_that_wait_already() -> None:
     assert served.count("acme") > 2 * served.count("bolt")
 
 
-def test_places_of_listed_tenants_stay_and_who_is_listed_too() -> None:
-    listed = (ListedTenant(name="acme", jobs_per_s=5.0), ListedTenant(name="bolt"))
-    r = Running(tenants=TenantsConfig(listed=listed))
+def test_who_is_listed_while_it_has_jobs_takes_along_what_waits_and_what_is_open() -> None:
+    """Into a place of its own, and back out of it; nothing is left behind in either."""
+    counted = TenantConfig(jobs_max=4)
+    r = Running(tenants=TenantsConfig(others=counted, listed=(ListedTenant(name="bolt"),)))
+    client = r.h.open_session(tenant="acme")
+    assert r.refused(client, 3, payload=b"x" * 1_024, wait_busy_s=3_600.0) == [""] * 3
+    tenants, words = r.h.core.shard.tenants, r.host.memory(0).waiting
+
+    def counts(place: int) -> tuple[int, int]:
+        return words.used(place, Usage.OPEN), words.used(place, Usage.QUEUED_BYTES)
+
+    shared = tenants.rules("acme").place
+    r.reload(tenants_listed=(ListedTenant(name="acme", jobs_max=4, queued_bytes_max=2_048),))
+    own = tenants.rules("acme").place
+    assert own < LISTED_MAX <= shared
+    assert counts(own) == (3, 2_048)
+    assert words.used(shared, Usage.OPEN) == 0
+    assert r.submit(client) == "QUEUE_FULL"
+    r.reload(tenants_listed=(ListedTenant(name="new"),))
+    assert (tenants.rules("acme").place, tenants.rules("new").place) == (shared, own)
+    assert counts(own) == (0, 0)
+    assert r.submit(client) == ""
+    assert r.submit(client) == "RATE_LIMITED"
+    for _ in range(4):
+        r.nodes[0].end(r.assigned())
+    assert [counts(place) for place in (own, shared)] == [(0, 0), (0, 0)]
+
+
+def test_who_is_listed_while_he_waits_has_his_share_from_then_on() -> None:
+    names = ("acme", "bolt")
+    r = Running()
+    r.submit(r.h.open_session())
+    clients = {name: r.h.open_session(tenant=name) for name in names}
+    for name in names:
+        r.refused(clients[name], 20, wait_busy_s=3_600.0)
+    r.reload(tenants_listed=(ListedTenant(name="bolt", weight=4.0),))
+    served = []
+    for _ in range(20):
+        r.nodes[0].end(r.nodes[0].assignment())
+        served += [name for name in names if clients[name].all(Result)]
+    assert 0 < 2 * served.count("acme") < served.count("bolt")
+
+
+def test_a_rate_of_who_is_newly_listed_counts_what_other_workers_admit_from_then_on() -> None:
+    """What they admitted in its place before, of whoever had it, is nothing to it."""
+    memory = bytearray(WaitingWords.size(worker_count=2))
+    words = WaitingWords(memory, worker_count=2, create=True)
+    own, other = words.own(0), words.own(1)
+    names = NamedCounts(words, own, 0, b"key")
+    tenants = Tenants(TenantsConfig(listed=(ListedTenant(name="old"),)), words, own, 0, names)
+    other.use(0, Usage.ADMITTED, 100)
+    new = ListedTenant(name="new", jobs_per_s=1.0, burst=3)
+    now_ns = 100 * SECOND_NS
+
+    def is_over() -> bool:
+        return tenants.over_rate("new", tenants.rules("new"), now_ns) is not None
+
+    assert not is_over(), "nobody bounds it yet"
+    tenants.configure(TenantsConfig(listed=(new,)), [0])
+    assert not is_over()
+    other.use(0, Usage.ADMITTED, 1)
+    assert [is_over(), is_over()] == [False, True]
+    tenants.configure(TenantsConfig(listed=(replace(new, burst=9),)), [0])
+    assert is_over(), "a reload that leaves it where it is gives it nothing"
+
+
+def test_what_other_workers_see_of_a_tenant_moves_with_it_into_a_place_and_out_of_it() -> None:
+    memory = bytearray(WaitingWords.size(worker_count=2))
+    words = WaitingWords(memory, worker_count=2, create=True)
+    hands = [words.own(index) for index in range(2)]
+    names = [NamedCounts(words, hand, index, b"key") for index, hand in enumerate(hands)]
+    counted = TenantConfig(jobs_max=9)
+    tenants = Tenants(TenantsConfig(others=counted), words, hands[0], 0, names[0])
+    assert [tenants.opened("acme") for _ in range(3)] == [True] * 3
+
+    def seen() -> tuple[int, int]:
+        return words.used_elsewhere(1, 0, Usage.OPEN), names[1].elsewhere(
+            NamedCount.HELD, JOBS, "acme"
+        )
+
+    assert seen() == (0, 3)
+    listed = TenantsConfig(others=counted, listed=(ListedTenant(name="acme", jobs_max=9),))
+    tenants.configure(listed, [0])
+    assert seen() == (3, 0)
+    tenants.ended("acme")
+    tenants.configure(TenantsConfig(others=counted), [])
+    assert seen() == (0, 2)
+    tenants.ended("acme")
+    tenants.ended("acme")
+    assert seen() == (0, 0)
+
+
+def test_tenants_that_nobody_lists_keep_their_places_however_many_are_listed() -> None:
+    r = Running()
     tenants = r.h.core.shard.tenants
-    before = {name: tenants.rules(name).place for name in ("acme", "bolt")}
-    new = (ListedTenant(name="new"), ListedTenant(name="bolt", jobs_per_s=2.0))
-    r.reload(tenants_listed=new)
-    assert {name: tenants.rules(name).place for name in ("acme", "bolt")} == before
-    assert (tenants.rules("acme").jobs_per_s, tenants.rules("bolt").jobs_per_s) == (5.0, 2.0)
-    assert not tenants.rules("new").is_listed
+    before = tenants.rules("nobody").place
+    r.reload(tenants_listed=tuple(ListedTenant(name=f"t-{n}") for n in range(LISTED_MAX)))
+    assert tenants.rules("nobody").place == before
+    assert {tenants.rules(f"t-{n}").place for n in range(LISTED_MAX)} == {*range(LISTED_MAX)}
 
 
 # ---- sessions and limits
@@ -278,7 +377,7 @@ def test_a_job_that_fails_is_given_up_sooner_after_a_reload(
 def test_what_is_not_live_stays_as_the_worker_began_with_it() -> None:
     mine = Config()
     told = Config(limits=LimitsConfig(payload_bytes_max=8_192, queued_per_shard_max=7))
-    seen = with_live(mine, live_settings(told))
+    seen = with_live(mine, live_settings(told, ()))
     assert seen.limits.payload_bytes_max == mine.limits.payload_bytes_max
     assert seen.limits.queued_per_shard_max == 7
 

@@ -15,7 +15,7 @@ from pointsman_sched.core.orders.rebuild import Rebuild
 from pointsman_sched.core.orders.standing import orders_record
 from pointsman_sched.core.state import ManagementState
 from pointsman_shm.config import Config
-from pointsman_shm.config_live import live_settings
+from pointsman_shm.config_live import Places, live_settings, tenant_places
 from pointsman_shm.memory.catalog_layout import (
     CLASSES_PER_PAGE,
     PUBLISH_INTERVAL_NS,
@@ -80,6 +80,7 @@ class Publisher:
         state = self._state
         state.retired = state.planner
         state.config, state.planner, state.rebuild = rebuild.config, rebuild.planner, None
+        state.tenant_places = tenant_places(state.config.tenants.listed, state.tenant_places)
         state.config_version += 1
         layout = state.layout
         state.dirty.update((layout.config, layout.pools, layout.policy))
@@ -124,7 +125,7 @@ class Publisher:
         if page == layout.pools:
             return _encode(state.planner.page())
         if page == layout.config:
-            return _encode(config_page(state.config))
+            return _encode(config_page(state.config, state.tenant_places))
         if page == layout.marks:
             return _encode(state.marks.page())
         assert page == layout.policy, page
@@ -139,14 +140,14 @@ class Publisher:
         return tuple(state.record_of(node) for node in found if node is not None)
 
 
-def config_page(config: Config) -> ConfigPage:
+def config_page(config: Config, places: Places) -> ConfigPage:
     """Return what placements read of a configuration."""
     return ConfigPage(
         require_gpu=config.nodes.require_gpu,
         resource_threshold_percent=config.nodes.resource_threshold_percent,
         pools=config.pools,
         catalogue=config.catalogue,
-        live=live_settings(config),
+        live=live_settings(config, places),
     )
 
 

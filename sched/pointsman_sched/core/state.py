@@ -32,6 +32,7 @@ from pointsman_sched.core.joining.pairing import PairingCodes
 from pointsman_sched.core.outbox import Outbox
 from pointsman_sched.core.setup import ManagerSetup
 from pointsman_shm.config import NodesConfig
+from pointsman_shm.config_live import tenant_places
 from pointsman_shm.logs.events import Event
 from pointsman_shm.mass_loss import MassLossGuard
 from pointsman_shm.memory.catalog_layout import CLASSES_PER_PAGE
@@ -88,6 +89,8 @@ class ManagementState:
         # The configuration in force; what config_live.py names of it may change while we run.
         self.config = config
         self.config_version = 1
+        # Where workers count what listed tenants do: who stays keeps his place.
+        self.tenant_places = tenant_places(config.tenants.listed)
         # Another one that is being put in force.
         self.rebuild: Rebuild | None = None
         # The planner that was in force before, while it is taken apart.

@@ -26,10 +26,10 @@ So who frees a slot can offer it in turn, and limits of a tenant hold over all w
     | 4368 ..                                  | named counts | that worker: named_counts.py      |
     +------------------------------------------+--------------+-----------------------------------+
 
-A place belongs to one listed tenant, or to all others whose names fall into it; a rank is a
-priority, 0 the highest.  The words of a bucket are not read as one.  They are hints: a mixed look
-costs one offer to a worker that no longer waits, or one look later, and the look every few
-milliseconds is the net.  Served, admitted and asked only count on: who succeeds a dead worker
+A place below 256 belongs to one listed tenant, any other to all those whose names fall into it; a
+rank is a priority, 0 the highest.  The words of a bucket are not read as one.  They are hints: a
+mixed look costs one offer to a worker that no longer waits, or one look later, and the look every
+few milliseconds is the net.  Served, admitted and asked only count on: who succeeds a dead worker
 keeps them.
 """
 

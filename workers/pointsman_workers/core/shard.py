@@ -6,7 +6,7 @@ time.  There is no other mutator and no other thread.
 
 from collections.abc import Callable, Iterable
 
-from pointsman_shm.config_live import with_live
+from pointsman_shm.config_live import live_places, with_live
 from pointsman_shm.memory.stats_names import Counter, Timing
 from pointsman_wire.link import Connection
 from pointsman_wire.messages import ErrorInfo
@@ -125,7 +125,7 @@ class Shard:
         self._live = live
         config = self.config = with_live(self.setup.config, live)
         self._set_times()
-        self.tenants.configure(config.tenants)
+        self.waiting.relist(config.tenants, live_places(live, config.tenants.listed))
         self.waiting.configure(config.limits)
         self.crowd.configure(config.sessions, config.limits)
 

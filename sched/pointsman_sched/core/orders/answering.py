@@ -15,6 +15,7 @@ from pointsman_sched.core.publishing import config_page, policy_page
 from pointsman_sched.core.state import ManagementState
 from pointsman_shm.config import Config
 from pointsman_shm.config_difference import hot_differences
+from pointsman_shm.config_live import tenant_places
 from pointsman_wire.errors import Code
 from pointsman_wire.messages import Error, error_info
 from pointsman_wire.order_messages import ConfigDiff, PairingCode
@@ -71,7 +72,8 @@ def page_trouble(state: ManagementState, config: Config) -> str:
     layout = state.layout
     federation = state.federation
     others = federation.neighbours.records() if federation is not None else ()
-    pages = {layout.config: config_page(config), layout.policy: policy_page(config, others)}
+    places = tenant_places(config.tenants.listed, state.tenant_places)
+    pages = {layout.config: config_page(config, places), layout.policy: policy_page(config, others)}
     for page, content in pages.items():
         size, size_max = len(_encode(content)), layout.payload_max(page)
         if page == layout.policy:

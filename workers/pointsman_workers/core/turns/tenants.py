@@ -10,11 +10,12 @@ Rates are token buckets: `burst` jobs at once, then `jobs_per_s`.  Every worker 
 bucket by the same clock and takes out what the others' counters say that they have admitted.
 """
 
+from collections.abc import Sequence
 from zlib import crc32
 
 import msgspec
 
-from pointsman_shm.config import TenantConfig, TenantsConfig
+from pointsman_shm.config import LISTED_MAX, TenantConfig, TenantsConfig
 from pointsman_shm.memory.named_counts import NamedCount
 from pointsman_shm.memory.waiting import PLACE_COUNT, OwnWaiting, Usage, WaitingWords
 from pointsman_shm.uplink import RateShares
@@ -81,47 +82,53 @@ class Tenants:
         self._own = own
         self._names = names
         self._worker_index = worker_index
-        self._listed = {
-            tenant.name: _rules(tenant, place, is_listed=True)
-            for place, tenant in enumerate(config.listed)
-        }
-        self._first_shared = len(self._listed)
+        self._listed: dict[str, Rules] = {}
         self._holders: frozenset[str] = frozenset()  # tenants of whom there is a token
         self._buckets: dict[str, Bucket] = {}
-        self.configure(config)
+        self._open: dict[str, int] = {}  # of tenants with jobs_max: accepted here, not ended
+        self.configure(config, range(len(config.listed)))
         self._forget_at_ns = 0
         self._shared_bucket = Bucket(self._others[0].burst, 0)
         # What of the rates is this instance's; None while it has no others.
         self._shares: RateShares | None = None
         self._share_by_name: dict[str, float] = {}
-        self._open: dict[str, int] = {}  # of tenants with jobs_max: accepted here, not ended
 
-    def configure(self, config: TenantsConfig) -> None:
-        """Other rules hold from now on, for tenants that were listed at the start and all others.
+    def configure(self, config: TenantsConfig, places: Sequence[int]) -> None:
+        """Other rules hold from now on; `places` are those of the listed, in their order.
 
-        Places stay: what was counted in them still counts.  Open jobs of a tenant that had no
+        Open jobs that are counted move along with who has them.  Those of a tenant that had no
         `jobs_max` are not counted afterwards.
         """
-        self._listed |= {
-            tenant.name: _rules(tenant, self._listed[tenant.name].place, is_listed=True)
-            for tenant in config.listed
-            if tenant.name in self._listed
+        for tenant, count in self._open.items():
+            self._use_open(tenant, self.rules(tenant), -count)
+        former = self._listed
+        self._listed = {
+            tenant.name: _rules(tenant, place, is_listed=True)
+            for tenant, place in zip(config.listed, places, strict=True)
         }
         self._others = [
             _rules(config.others, place, is_listed=False)
-            for place in range(self._first_shared, PLACE_COUNT)
+            for place in range(LISTED_MAX, PLACE_COUNT)
         ]
         self._with_tokens = [
             _rules(config.with_tokens, rules.place, is_listed=False) for rules in self._others
         ]
-        # Those of the listed stand from the start: what others admit from now on counts.
-        for name, rules in self._listed.items():
-            if rules.jobs_per_s is not None and name not in self._buckets:
-                self._buckets[name] = Bucket(rules.burst, 0, self._admitted_elsewhere(rules))
         self._at_hand = dict(self._listed)  # by name
+        for tenant, count in self._open.items():
+            self._use_open(tenant, self.rules(tenant), count)
+        self._follow_buckets(former)
         # Is there anybody whose open jobs are counted?
         all_rules = (*config.listed, config.others, config.with_tokens)
         self.has_counted = any(tenant.jobs_max is not None for tenant in all_rules)
+
+    def _follow_buckets(self, former: dict[str, Rules]) -> None:
+        """Who is listed from now on has a full bucket; what others admit counts from now on."""
+        for name in former.keys() | self._listed.keys():
+            rules, before = self._listed.get(name), former.get(name)
+            if rules is None or before is None or rules.place != before.place:
+                self._buckets.pop(name, None)  # what is counted in it, is counted elsewhere now
+            if rules is not None and rules.jobs_per_s is not None and name not in self._buckets:
+                self._buckets[name] = Bucket(rules.burst, 0, self._admitted_elsewhere(rules))
 
     def rules(self, tenant: str) -> Rules:
         """Return what holds for a tenant; a name that is not listed never fails."""

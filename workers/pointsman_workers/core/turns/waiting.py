@@ -11,11 +11,11 @@ the lowest priority moves on under any load, and no stream of new jobs starves a
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple
 
-from pointsman_shm.config import LimitsConfig
+from pointsman_shm.config import LimitsConfig, TenantsConfig
 from pointsman_shm.memory.waiting import (
     BORROWERS,
     BUCKET_COUNT,
@@ -81,6 +81,23 @@ class Waiting:
     def configure(self, limits: LimitsConfig) -> None:
         """Other bounds hold from now on; what waits goes on waiting."""
         self._limits = limits
+
+    def relist(self, config: TenantsConfig, places: Sequence[int]) -> None:
+        """Other rules hold for tenants; whoever has another place takes along what waits."""
+        before = {tenant: self._tenants.rules(tenant) for tenant in self._by_tenant}
+        for tenant, (_, held) in self._by_tenant.items():
+            self._tenants.queued(tenant, -held)
+        self._tenants.configure(config, places)
+        for tenant, (_, held) in self._by_tenant.items():
+            self._tenants.queued(tenant, held)
+        now = {tenant: self._tenants.rules(tenant) for tenant in before}
+        for kind in self.kinds:
+            for rank, queue in enumerate(kind.queues):
+                tenant = queue[0].key[0] if queue else ""
+                if queue and before[tenant].place != now[tenant].place:
+                    self._order.leave(before[tenant].place, rank, queue[0].arrival)
+                    self._enter(queue[0], rank)
+        self.retell()
 
     def full(self, tenant: str, size: int) -> str:
         """Say which bound one more job of this tenant and size would pass, "" if none."""
