@@ -12,7 +12,7 @@
 from typing import Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from pointsman.cli.screen import tell_trouble
 from pointsman_wire.errors import Code, Fault
@@ -59,11 +59,34 @@ def refused(error: ErrorInfo) -> Trouble:
     return Trouble(error.message, todo=todo, code=code, error_code=error.code)
 
 
+class FirstOfTwo(TyperCommand):
+    """A command beside which others stand whose names begin with its own, as `node install`."""
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
+        """Complete options of its own, and second words."""
+        found: list[Any] = super().shell_complete(ctx, incomplete)
+        group = ctx.parent.command if ctx.parent is not None else None
+        if isinstance(group, Commands):
+            found += group.second_words(ctx.parent, ctx.info_name, incomplete)
+        return found
+
+
 class Commands(TyperGroup):
     """The commands of an application, which end with words and a code where trouble arises.
 
     A command may have two words: `node install` stands beside `node`.
     """
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
+        """Complete a first word; the second of two is completed behind the first."""
+        return [item for item in super().shell_complete(ctx, incomplete) if " " not in item.value]
+
+    def second_words(self, ctx: Any, first: str, incomplete: str) -> list[Any]:
+        """Complete the second word of a command of two."""
+        found = super().shell_complete(ctx, f"{first} {incomplete}")
+        for item in found:
+            item.value = item.value.removeprefix(f"{first} ")
+        return found
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Find the command that was asked for."""

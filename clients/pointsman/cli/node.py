@@ -10,7 +10,7 @@ from typing import TextIO
 
 import typer
 
-from pointsman.cli.endings import FAILED, USAGE, Commands, Trouble
+from pointsman.cli.endings import FAILED, USAGE, Commands, FirstOfTwo, Trouble
 from pointsman.cli.offers import (
     Offer,
     Wish,
@@ -56,7 +56,7 @@ LANGUAGES_SHOWN = 8
 USUAL_JOBS = 4
 
 
-@app.command()
+@app.command(cls=FirstOfTwo)
 def node(
     *,
     server: Server = DEFAULT_SERVER,
