@@ -150,14 +150,8 @@ class Host:
         """Publish everything."""
         self.places = tenant_places(self.config.tenants.listed, self.places)
         content = HostPages(
-            self.config,
-            self.planner,
-            self.records,
-            self.classes,
-            self.marks,
-            self.instances,
-            self.places,
-        )
+            self.config, self.planner, self.records, self.classes, self.marks, self.instances
+        )._replace(places=self.places)
         pages = content.encode(self.layout)
         self.writer.publish(pages, now_ns)
 

@@ -63,6 +63,6 @@ def _words(value: Any) -> str:
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(_words, value))}]"
     if isinstance(value, dict):
-        inner = (f"{name} = {_words(item)}" for name, item in value.items())
+        inner = (f"{name} = {_words(item)}" for name, item in value.items() if item is not None)
         return f"{{{', '.join(inner)}}}"
     return str(value)

@@ -83,6 +83,13 @@ def test_a_difference_names_the_key_and_both_values(old: str, new: str, told: li
     assert changes(old, new) == told
 
 
+def test_of_what_is_new_nothing_is_told_that_is_not_set() -> None:
+    (told,) = changes("", '[[tenants.listed]]\nname = "acme"\njobs_per_s = 5.0\n')
+    assert told.startswith("tenants.listed.acme: (none) -> {")
+    assert "jobs_per_s = 5.0" in told
+    assert "burst" not in told
+
+
 def test_there_and_back_are_the_same_keys() -> None:
     there, back = changes("", TWO_POOLS), changes(TWO_POOLS, "")
     assert [c.split(":")[0] for c in there] == [c.split(":")[0] for c in back]

@@ -20,14 +20,11 @@ from pointsman_shm.config import (
     TenantsConfig,
 )
 from pointsman_shm.config_live import HOT_KEYS, WORKER_SECTIONS, live_settings, with_live
-from pointsman_shm.memory.named_counts import NamedCount
-from pointsman_shm.memory.waiting import Usage, WaitingWords
+from pointsman_shm.memory.waiting import Usage
 from pointsman_wire.lane_messages import Assign
 from pointsman_wire.messages import Error
 from pointsman_wire.preamble import Role
 from pointsman_wire.session_messages import JobAccepted, Result, SessionInit, SessionInitAck
-from pointsman_workers.core.turns.names import NamedCounts
-from pointsman_workers.core.turns.tenants import JOBS, Tenants
 
 # What does not follow a reload by itself is told by Shard.follow.
 TOLD = {"tenants.py", "waiting.py", "crowd.py"}
@@ -187,55 +184,6 @@ def test_who_is_listed_while_he_waits_has_his_share_from_then_on() -> None:
         r.nodes[0].end(r.nodes[0].assignment())
         served += [name for name in names if clients[name].all(Result)]
     assert 0 < 2 * served.count("acme") < served.count("bolt")
-
-
-def test_a_rate_of_who_is_newly_listed_counts_what_other_workers_admit_from_then_on() -> None:
-    """What they admitted in its place before, of whoever had it, is nothing to it."""
-    memory = bytearray(WaitingWords.size(worker_count=2))
-    words = WaitingWords(memory, worker_count=2, create=True)
-    own, other = words.own(0), words.own(1)
-    names = NamedCounts(words, own, 0, b"key")
-    tenants = Tenants(TenantsConfig(listed=(ListedTenant(name="old"),)), words, own, 0, names)
-    other.use(0, Usage.ADMITTED, 100)
-    new = ListedTenant(name="new", jobs_per_s=1.0, burst=3)
-    now_ns = 100 * SECOND_NS
-
-    def is_over() -> bool:
-        return tenants.over_rate("new", tenants.rules("new"), now_ns) is not None
-
-    assert not is_over(), "nobody bounds it yet"
-    tenants.configure(TenantsConfig(listed=(new,)), [0])
-    assert not is_over()
-    other.use(0, Usage.ADMITTED, 1)
-    assert [is_over(), is_over()] == [False, True]
-    tenants.configure(TenantsConfig(listed=(replace(new, burst=9),)), [0])
-    assert is_over(), "a reload that leaves it where it is gives it nothing"
-
-
-def test_what_other_workers_see_of_a_tenant_moves_with_it_into_a_place_and_out_of_it() -> None:
-    memory = bytearray(WaitingWords.size(worker_count=2))
-    words = WaitingWords(memory, worker_count=2, create=True)
-    hands = [words.own(index) for index in range(2)]
-    names = [NamedCounts(words, hand, index, b"key") for index, hand in enumerate(hands)]
-    counted = TenantConfig(jobs_max=9)
-    tenants = Tenants(TenantsConfig(others=counted), words, hands[0], 0, names[0])
-    assert [tenants.opened("acme") for _ in range(3)] == [True] * 3
-
-    def seen() -> tuple[int, int]:
-        return words.used_elsewhere(1, 0, Usage.OPEN), names[1].elsewhere(
-            NamedCount.HELD, JOBS, "acme"
-        )
-
-    assert seen() == (0, 3)
-    listed = TenantsConfig(others=counted, listed=(ListedTenant(name="acme", jobs_max=9),))
-    tenants.configure(listed, [0])
-    assert seen() == (3, 0)
-    tenants.ended("acme")
-    tenants.configure(TenantsConfig(others=counted), [])
-    assert seen() == (0, 2)
-    tenants.ended("acme")
-    tenants.ended("acme")
-    assert seen() == (0, 0)
 
 
 def test_tenants_that_nobody_lists_keep_their_places_however_many_are_listed() -> None:

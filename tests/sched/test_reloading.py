@@ -10,16 +10,7 @@ from manager_invariants import check_published
 
 from pointsman_sched.core.events import Answer, ConfigOffered, OrderGiven
 from pointsman_sched.core.orders import rebuild
-from pointsman_shm.config import (
-    Config,
-    JobsConfig,
-    ListedTenant,
-    NodesConfig,
-    PoolConfig,
-    PoolsConfig,
-    TenantsConfig,
-)
-from pointsman_shm.config_live import live_places
+from pointsman_shm.config import Config, JobsConfig, NodesConfig, PoolConfig, PoolsConfig
 from pointsman_shm.memory.rows import RowFlag
 from pointsman_shm.rules.catalogue import Catalogue
 from pointsman_shm.rules.pools import PoolMode, capability_pools, hash_pool, satisfied_pools
@@ -122,22 +113,6 @@ class Reloads:
     def config_page(self) -> ConfigPage:
         published = self.h.read()
         return msgspec.msgpack.decode(published.pages[published.layout.config], type=ConfigPage)
-
-
-def test_p13_tenants_are_listed_anew_and_who_stays_keeps_his_place(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    r = Reloads(monkeypatch)
-    r.h.settle()
-
-    def places(*names: str) -> list[int]:
-        listed = tuple(ListedTenant(name=name) for name in names)
-        r.applied(config(tenants=TenantsConfig(listed=listed)))
-        return [*live_places(r.config_page().live, listed)]
-
-    assert places("a", "b", "c") == [0, 1, 2]
-    assert places("d", "c", "a") == [1, 2, 0]
-    assert places("c") == [2]
 
 
 def test_a_knob_of_pools_changes_at_once_and_says_what_changed(

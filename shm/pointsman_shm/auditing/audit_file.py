@@ -37,7 +37,7 @@ class AuditFile:
             "outcome": outcome[:FIELD_LENGTH_MAX],
         }
         named = ", ".join(f"{name}={value}" for name, value in fields.items() if value)
-        self._say(_one_line(f"{who}: {order} {named}: {outcome}"))
+        self._say(_one_line(f"{who}: {order}{named and ' '}{named}: {outcome}"))
         try:
             self._append(json.dumps(record).encode() + b"\n")
         except OSError as error:
