@@ -260,6 +260,26 @@ async def test_x2_a_flood_of_handshakes_waits_in_the_kernel_and_is_served_in_tur
             (await dial)[1].close()
 
 
+async def test_x2_who_has_given_up_in_the_queue_costs_nobody_behind_them_a_handshake(
+    tmp_path: Path,
+) -> None:
+    """One a second and one at a time: with those that left there would be no turn for long."""
+    async with entrance(tmp_path, handshakes_per_s_max=1, handshakes_max=8) as place:
+        context = trusting_context(Trust(pin=place.pin))
+        (await place.dial(context))[1].close()  # the second's only one
+        hello = ssl.MemoryBIO()
+        with pytest.raises(ssl.SSLWantReadError):
+            context.wrap_bio(ssl.MemoryBIO(), hello, server_hostname="localhost").do_handshake()
+        said = hello.read()
+        for _ in range(40):
+            with socket.create_connection(place.address) as gone:
+                gone.sendall(said)
+        _, writer = await place.dial(context)
+        writer.close()
+        await until_ended(place, 2)
+        assert place.ended == [True, True]
+
+
 async def test_e5_the_certificate_that_a_node_shows_says_who_it_is(tmp_path: Path) -> None:
     async with entrance(tmp_path) as place:
         file, digest = place.node("alpha")

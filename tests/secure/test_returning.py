@@ -114,6 +114,25 @@ async def test_x2_clients_and_nodes_that_come_back_show_their_tickets(yard: Yard
         assert await come(port, anew) == ("nobody", False)
 
 
+async def test_x2_who_dials_several_times_at_once_comes_in_with_the_ticket_of_before(
+    yard: Yard,
+) -> None:
+    """As a node does, one lane for each worker: a handshake that is under way has none to show."""
+    context = trusting_context(Trust(pin=yard.pin))
+    async with serving(yard.server) as port:
+        begin_handshake(context)
+        assert await come(port, context) == ("nobody", False)
+        begin_handshake(context)
+        assert await come(port, context) == ("nobody", True)
+
+
+def begin_handshake(context: ssl.SSLContext) -> None:
+    """Dial, and hear nothing yet."""
+    made = context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_hostname="localhost")
+    with pytest.raises(ssl.SSLWantReadError):
+        made.do_handshake()
+
+
 async def test_e4_a_node_that_was_renewed_does_not_come_as_who_it_was(yard: Yard) -> None:
     context = trusting_context(Trust(pin=yard.pin, certificate=yard.node("old")))
     async with serving(yard.server) as port:

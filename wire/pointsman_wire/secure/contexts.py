@@ -18,6 +18,8 @@ import msgspec
 
 from pointsman_wire.secure.pins import PinError, key_digest_of, read_pin
 
+# Connections whose tickets are looked for: a node dials one lane for each worker, all at once.
+LATEST_MAX = 8
 _VERIFY_FAILED = "CERTIFICATE_VERIFY_FAILED"
 
 
@@ -67,13 +69,14 @@ def trusting_context(trust: Trust) -> ssl.SSLContext:
 
 
 class _Returning(ssl.SSLContext):
-    """Shows the ticket of its latest connection when it opens the next one to the same name.
+    """Shows the latest ticket that it was given when it opens the next connection to the same name.
 
-    Tickets come after the handshake, with what is read first; so the latest connection is kept and
-    asked when it matters.  One context is for one server.
+    Tickets come after the handshake, with what is read first; so the latest connections are kept
+    and asked when it matters: some are dialled at once, and have none yet.  One context is for one
+    server.
     """
 
-    _latest: ssl.SSLObject | None = None
+    _latest: tuple[ssl.SSLObject, ...] = ()
 
     def wrap_bio(
         self,
@@ -84,18 +87,26 @@ class _Returning(ssl.SSLContext):
         session: ssl.SSLSession | None = None,
     ) -> ssl.SSLObject:
         """Begin a connection; the event loops open all of theirs by this."""
-        latest = self._latest
-        if session is None and latest is not None and latest.server_hostname == server_hostname:
-            shown = latest.session
-            session = shown if shown is not None and shown.has_ticket else None
+        latest = [made for made in self._latest if made.server_hostname == server_hostname]
+        if session is None:
+            session = next(filter(None, map(_ticket_of, reversed(latest))), None)
         made = super().wrap_bio(incoming, outgoing, server_side, server_hostname, session)
-        self._latest = made
+        self._latest = (*latest[1 - LATEST_MAX :], made)
         return made
 
     def load_cert_chain(self, *files: Any, **options: Any) -> None:
         """Show another certificate, so no ticket: it would stand for the former one."""
-        self._latest = None
+        self._latest = ()
         super().load_cert_chain(*files, **options)
+
+
+def _ticket_of(made: ssl.SSLObject) -> ssl.SSLSession | None:
+    """Return what this connection can be resumed by, None while there is nothing."""
+    try:
+        shown = made.session
+    except ValueError:  # its handshake is under way
+        return None
+    return shown if shown is not None and shown.has_ticket else None
 
 
 def _pinned_object(digest: bytes) -> type[ssl.SSLObject]:

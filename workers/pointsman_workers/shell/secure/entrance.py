@@ -10,6 +10,7 @@ owner in another process gets the plain end; the relay goes on here, and ends wi
 
 import asyncio
 import errno
+import select
 import socket
 import ssl
 from collections.abc import Callable
@@ -115,6 +116,10 @@ class Entrance:
                     self._pause()
                 return  # nobody waits any more, or the peer was gone
             address = str(name[0])
+            if has_left(sock):
+                self._allowance.was_not_needed()
+                sock.close()
+                continue
             if not self._shaking.admit(address):
                 self._allowance.was_not_needed()
                 sock.close()
@@ -183,6 +188,17 @@ class Entrance:
         inner.meet(outer)
         outer.meet(inner)
         self._hooks.let_in(there, Origin(address, secured))
+
+
+def has_left(sock: socket.socket) -> bool:
+    """Has the peer hung up while it waited in the queue?
+
+    In a storm many have given up and dial anew.  What they have sent is still there to be read, and
+    without this look those who wait behind them would wait for signatures that nobody reads.
+    """
+    poller = select.poll()
+    poller.register(sock.fileno(), select.POLLRDHUP)
+    return bool(poller.poll(0))
 
 
 def secured_of(tls: ssl.SSLObject | None) -> Secured | None:
