@@ -4,7 +4,7 @@ import pytest
 from manager_harness import MS, NMT, SECOND, Harness, config_with, registration
 
 from pointsman_sched.core.events import WorkerSaid
-from pointsman_sched.core.fleet.intervals import Intervals
+from pointsman_sched.core.fleet.intervals import STEPS, Intervals
 from pointsman_sched.manager.patience import TOGETHER_MAX, Patience
 from pointsman_shm.memory.rows import NodeState as S
 from pointsman_shm.memory.rows import RowFlag, unpack_load, unpack_standing
@@ -167,3 +167,13 @@ def test_no_more_heartbeats_wait_than_a_turn_takes_in_good_time() -> None:
     patience.turned()
     assert patience.may_wait("beat")
     assert not patience.may_wait("anything else")
+
+
+@pytest.mark.parametrize("count", [0, 1, 4_999, 5_000, 5_001, 16_000])
+@pytest.mark.parametrize("factor", [1, 4])
+def test_the_intervals_of_a_turn_are_those_of_each_row(count: int, factor: int) -> None:
+    intervals = Intervals(config_with().nodes)
+    intervals.by_step_ns(7_777, 2)  # as the turn before had them
+    for row in (0, 1, 19, 20, 12_345):
+        wanted_ns = intervals.relieved_ns(intervals.assigned_ns(count, row), factor)
+        assert intervals.by_step_ns(count, factor)[row % STEPS] == wanted_ns

@@ -24,8 +24,8 @@ class Intervals:
         self.offline_intervals = config.offline_intervals
         self.warm_up_ns = to_ns(config.warm_up_s)
         self.remember_ns = to_ns(config.remember_offline_s)
-        # What was asked last, as every turn asks it anew; no fleet has less than no node.
-        self._known = (-1, 1)
+        # Of which interval and factor they are, as every turn and registration asks anew.
+        self._known = (0, 1)
         self._by_step_ns: tuple[int, ...] = ()
 
     def by_step_ns(self, live_count: int, factor: int) -> tuple[int, ...]:
@@ -33,8 +33,9 @@ class Intervals:
 
         `factor` is above 1 while a process has too much to do.
         """
-        if self._known != (live_count, factor):
-            self._known = (live_count, factor)
+        common_ns = self._common_ns(live_count)
+        if self._known != (common_ns, factor):
+            self._known = (common_ns, factor)
             assigned = [self.assigned_ns(live_count, step) for step in range(STEPS)]
             self._by_step_ns = tuple(self.relieved_ns(each, factor) for each in assigned)
         return self._by_step_ns
@@ -49,9 +50,15 @@ class Intervals:
         The configured interval as long as the fleet's beats stay below the configured rate, then
         as much longer, with a jitter by row so that a large fleet's beats spread out.
         """
+        common_ns = self._common_ns(live_count)
+        if common_ns == self._shortest_ns:
+            return common_ns
+        return common_ns + common_ns * (row * 37 % STEPS - JITTER_PERCENT) // 100
+
+    def _common_ns(self, live_count: int) -> int:
+        """Return the interval without jitter: the configured one, or a longer one."""
         needed_ns = live_count * NANOSECONDS // self._per_second_max
         if needed_ns <= self._shortest_ns:
             return self._shortest_ns
         # Two of a hundred steps at least: a fleet that grows by one tells nobody a new interval.
-        rounded_ns = -(-needed_ns // 50_000_000) * 50_000_000
-        return rounded_ns + rounded_ns * (row * 37 % STEPS - JITTER_PERCENT) // 100
+        return -(-needed_ns // 50_000_000) * 50_000_000
