@@ -179,10 +179,13 @@ def test_the_audit_of_all_processes_is_shown_the_newest_first(processes: Process
         order="drain_worker_order",
         outcome="done",
     )
+    newest = AuditLine(at="2026-01-03T00:00:00.000Z", process="supervisor", order="renew_order")
     processes.add("manager", {AuditQuery: Audit(lines=[older])})
     processes.add("worker-0", {AuditQuery: Audit(lines=[newer])})
+    processes.add("supervisor", {AuditQuery: Audit(lines=[newest])})
     told = json.loads(called(processes, "audit", "--json").stdout)
-    assert [line["order"] for line in told["lines"]] == ["drain_worker_order", "pause_order"]
+    orders = ["renew_order", "drain_worker_order", "pause_order"]
+    assert [line["order"] for line in told["lines"]] == orders
     shown = called(processes, "audit").stdout
     assert shown.index("drain_worker_order") < shown.index("pause_order")
     assert (

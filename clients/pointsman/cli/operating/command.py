@@ -189,8 +189,7 @@ def audit(
     """Show who ordered what of the service, the newest first."""
     service = find_service(instance, runtime_dir)
     query = AuditQuery(limit=min(limit, AUDIT_LINES_MAX))
-    processes = [process for process in service.processes if process != "supervisor"]
-    heard = asyncio.run(ask_each(service.runtime_dir, processes, query))
+    heard = asyncio.run(ask_each(service.runtime_dir, service.processes, query))
     found = of_kind(heard, Audit)
     if not found:
         raise Trouble("no process of the service answers", code=FAILED)

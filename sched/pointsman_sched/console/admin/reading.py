@@ -6,7 +6,7 @@ more than a page; what is summed up is asked of all at once.
 
 from msgspec.structs import replace
 
-from pointsman_sched.console.admin.asking import MANAGER, Processes
+from pointsman_sched.console.admin.asking import CONSOLE, MANAGER, Processes
 from pointsman_sched.console.admin.cursors import Cursor, decode_cursor, encode_cursor
 from pointsman_sched.console.admin.problems import ApiError, not_found
 from pointsman_sched.console.admin.views import (
@@ -132,8 +132,11 @@ class Reading:
 
     async def audit(self, limit: int = 100) -> AuditView:
         """Who ordered what of any process."""
-        names = [MANAGER, *self.processes.workers, "console"]
-        answers, faults = await self.processes.each(names, AuditQuery(limit=limit), Audit)
+        # Who should be there, and the supervisor where there is one.
+        names = dict.fromkeys(
+            [MANAGER, *self.processes.workers, CONSOLE, *self.processes.present()]
+        )
+        answers, faults = await self.processes.each([*names], AuditQuery(limit=limit), Audit)
         lines = [line for found in answers.values() for line in found.lines]
         lines.sort(key=lambda line: line.at, reverse=True)
         silent = {name: fault.detail for name, fault in faults.items()}
