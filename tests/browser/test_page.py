@@ -206,6 +206,16 @@ async def test_when_its_node_is_killed_while_somebody_speaks_another_one_does_it
             await expect(spoken.locator(".way")).to_contain_text("done by second")
 
 
+# Keeps a promise once the page has said so, for however short a time.
+LOST = """() => {
+  const line = document.querySelector("#state");
+  globalThis.lost = new Promise((keep) => {
+    const look = () => line.textContent.startsWith("Connection lost") && keep();
+    new MutationObserver(look).observe(line, { childList: true });
+  });
+}"""
+
+
 async def test_when_its_worker_is_killed_the_page_comes_back_and_nothing_is_lost(
     service: LiveService, browser: Browser, tmp_path: Path
 ) -> None:
@@ -216,8 +226,9 @@ async def test_when_its_worker_is_killed_the_page_comes_back_and_nothing_is_lost
     ):
         await type_in(page, "see you soon")
         await node.says("working")
+        await page.evaluate(LOST)
         killed = service.kill("worker-0", "worker-1")
-        await expect(page.locator("#state")).to_contain_text("Connection lost")
+        await asyncio.wait_for(page.evaluate("lost"), timeout=30)
         await type_in(page, "and this meanwhile")
         await service.has_replaced(killed)
         await expect(page.locator("#state")).to_have_text("Connected")
