@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from live.commands import invoke
@@ -11,15 +12,16 @@ from pointsman import __version__
 from pointsman.cli.endings import Trouble
 from pointsman.cli.node import short_list, usual_state_dir
 from pointsman.cli.offers import Wish, load_function, speech_offer
+from pointsman.cli.options import DurabilityName
 from pointsman.cli.placement_words import time_words
 from pointsman.cli.serve import refuse_where_impossible, supervisor_command
-from pointsman.cli.submit import what_came
+from pointsman.cli.submit import HELD_IN, what_came
 from pointsman.cli.submitting import Ended, session_id_of, type_of, usual_services
 from pointsman.cli.units.surroundings import write
 from pointsman.engines.abilities import Abilities
 from pointsman.results import job_result
 from pointsman_wire.limits import PAYLOAD_BYTES_MAX
-from pointsman_wire.session_messages import Result
+from pointsman_wire.session_messages import Durability, Result
 
 WRONG = {
     "no such command": (["fly"], "No such command"),
@@ -233,3 +235,9 @@ def test_u6_a_file_with_secrets_is_at_no_instant_readable_for_others(
     write(tmp_path / "node.conf", "POINTSMAN_TOKEN='x'\n", mode=0o600)
     assert seen == [0o600]
     assert not (tmp_path / "elsewhere").exists()
+
+
+def test_every_durability_of_the_protocol_can_be_asked_for_and_is_told_in_words() -> None:
+    levels = set(get_args(Durability))
+    assert {*DurabilityName} == levels
+    assert HELD_IN.keys() == levels

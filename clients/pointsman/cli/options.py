@@ -66,6 +66,7 @@ class DurabilityName(StrEnum):
     MEMORY = "memory"
     JOURNAL = "journal"
     FSYNC = "fsync"
+    REDIS = "redis"
 
 
 DurabilityLevel = Annotated[

@@ -59,6 +59,7 @@ HELD_IN = {
     "memory": "memory: it dies with its worker",
     "journal": "the journal: survives kill -9 of every process",
     "fsync": "the synced journal: survives a loss of power as well",
+    "redis": "Redis: survives the loss of the instance, another one runs it",
 }
 CONNECT_S = 3.0  # a service that restarts is back by then; longer, people think it hangs
 
