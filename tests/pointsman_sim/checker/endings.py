@@ -31,7 +31,7 @@ def every_accepted_job_ends(recording: Recording, limits: Limits) -> Verdict:
             verdict.skip(
                 "it ended before it ran, unheard: its key was free, and who asked again was refused"
             )
-        elif _is_given_up(recording, job):
+        elif _is_given_up(recording, limits, job):
             verdict.skip("its client left before the end")
         elif _is_answered_anew(recording, job):
             verdict.skip("its request was answered by a later job of the same life of its worker")
@@ -51,15 +51,16 @@ def _name(job: Job) -> str:
     return f"{job.session}/{job.request} ({job.job_id}, {job.level})"
 
 
-def _is_given_up(recording: Recording, job: Job) -> bool:
-    """Did its client close the session, cancel the job, or die before it was told?"""
+def _is_given_up(recording: Recording, limits: Limits, job: Job) -> bool:
+    """Did its client close the session, cancel the job, or die before it was told?
+
+    A client that lives writes down what it gave up.
+    """
     if job.missing is not None:
-        is_late = job.missing.status == "JOB_TIMEOUT" and bool(recording.strikes)
-        return is_late or job.missing.status in GIVEN_UP
+        if job.missing.status == "JOB_TIMEOUT":
+            return _is_struck(recording, limits, job)
+        return job.missing.status in GIVEN_UP
     assert job.accepted_at_ns is not None
-    closed = recording.closes.get(job.session)
-    if closed is not None and closed.at_ns >= job.accepted_at_ns:
-        return True
     # A client of a process is called after it, with a number; one that came back asks again.
     names = (job.who, job.who.rpartition("-")[0])
     gone = [s.fact.at_ns for s in recording.strikes if s.fact.node in names]
@@ -68,6 +69,16 @@ def _is_given_up(recording: Recording, job: Job) -> bool:
     if max(gone) >= recording.begins.get(job.who, 0):
         return True
     return _heir_of(recording, job) is not None or _is_given_up_anew(recording, job)
+
+
+def _is_struck(recording: Recording, limits: Limits, job: Job) -> bool:
+    """Did a fault, or the recovery from one, overlap the time in which its client waited?"""
+    assert job.missing is not None
+    recover_ns = int(limits.recover_s * S)
+    return any(
+        strike.fact.at_ns <= job.missing.at_ns and strike.until_ns + recover_ns >= job.asked_at_ns
+        for strike in recording.strikes
+    )
 
 
 def _is_given_up_anew(recording: Recording, job: Job) -> bool:

@@ -116,7 +116,6 @@ class Recording:
         self.attempts: list[Attempt] = []
         self.submits: dict[tuple[str, str], Fact] = {}  # the first of each session and request
         self.connects: dict[str, Fact] = {}  # the first of each session
-        self.closes: dict[str, Fact] = {}  # the last of each session
         self.begins: dict[str, int] = {}  # the last life of each recorder
         self.strikes: list[Strike] = []
         self.rest_at_ns: int | None = None
@@ -134,7 +133,6 @@ class Recording:
             "missing": self._missing,
             "cancel": self._cancel,
             "connect": lambda f: self.connects.setdefault(f.session, f),
-            "closed": lambda f: self.closes.__setitem__(f.session, f),
             "read": self._read,
             "started": self._started,
             "ended": self._ended,
