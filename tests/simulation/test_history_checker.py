@@ -104,20 +104,6 @@ def is_missing(story: Story) -> None:
     story.client("missing", status="NO_AVAILABLE_NODE")
 
 
-def is_unheard_by_a_client_that_lives_on(story: Story) -> None:
-    story.client("submit", kind="k")
-    story.client("accepted", level="journal")
-    story.tell("client", "closed", session="s")
-    story.tell("observer", "rest")
-
-
-def is_given_up_long_after_the_only_fault(story: Story) -> None:
-    story.fault(status="kill-worker", shard=0, level="journal")
-    story.client("submit", kind="k", after_s=11.0)
-    story.client("accepted", level="journal")
-    story.client("missing", status="JOB_TIMEOUT")
-
-
 def is_lost_with_a_worker_that_it_must_survive(story: Story) -> None:
     story.client("submit", kind="k")
     story.client("accepted", level="journal")
@@ -269,8 +255,6 @@ def is_only_said_to_be_struck(story: Story) -> None:
 BAD: list[tuple[str, Bad]] = [
     ("I1", never_ends),
     ("I1", is_missing),
-    ("I1", is_unheard_by_a_client_that_lives_on),
-    ("I1", is_given_up_long_after_the_only_fault),
     ("I1", ends_too_late),
     ("I2", starts_under_two_ids),
     ("I3", starts_one_dispatch_twice),

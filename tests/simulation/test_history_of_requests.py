@@ -1,5 +1,6 @@
-"""The history checker on requests that had more than one job."""
+"""The history checker on requests: with more than one job, and without an end."""
 
+import pytest
 from test_history_checker import Story
 
 from pointsman_sim.checker.judging import judge
@@ -16,3 +17,32 @@ def test_a_request_whose_first_job_ended_unheard_may_be_answered_by_another() ->
     story.node("read", job_id="other", dispatch=2)
     story.tell("observer", "rest")
     assert judge(story.facts).of("I1").state is not State.BROKEN
+
+
+def test_a_session_that_was_closed_excuses_no_job_whose_client_lived_on() -> None:
+    """I1: who gives a job up writes that down."""
+    story = Story()
+    story.begin()
+    story.client("submit", kind="k")
+    story.client("accepted", level="journal")
+    story.tell("client", "closed", session="s")
+    story.tell("observer", "rest")
+    assert judge(story.facts).of("I1").state is State.BROKEN
+
+
+@pytest.mark.parametrize(
+    ("after_s", "state"),
+    [(1.0, State.NOT_JUDGED), (11.0, State.BROKEN)],
+    ids=["amid", "long after"],
+)
+def test_a_job_that_took_too_long_is_excused_by_a_fault_that_met_it(
+    after_s: float, state: State
+) -> None:
+    """I1: not by one whose recovery was over when it came."""
+    story = Story()
+    story.begin()
+    story.fault(status="kill-worker", shard=0, level="journal")
+    story.client("submit", kind="k", after_s=after_s)
+    story.client("accepted", level="journal")
+    story.client("missing", status="JOB_TIMEOUT")
+    assert judge(story.facts).of("I1").state is state
