@@ -88,8 +88,8 @@ soak: setup  ## A trace through real processes, a fault every few seconds: make 
 	PYTHONPATH=tests $(PYTHON) -m pointsman_sim.chaos.soak --minutes $(MINUTES) --trace "$(TRACE)" $(LEDGER:%=--ledger %)
 
 # Arrivals that bench/trace.py replays; without a file it is left out.
-bench: setup  ## Every bench in full, an hour or two on a quiet machine; writes docs/performance.md: make bench TRACE=FILE
-	$(PYTHON) bench/_pages/everything.py $(TRACE:%=--trace %)
+bench: setup  ## Every bench in full, an hour or two on a quiet machine; writes docs/performance.md: make bench TRACE="FILE ..."
+	$(PYTHON) bench/_pages/everything.py $(if $(TRACE),--trace $(TRACE))
 
 bench-quick: setup  ## Ratios to the floor, budgets and aims, within three minutes on a quiet machine
 	$(PYTHON) bench/_pages/everything.py --glance

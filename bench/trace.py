@@ -1,9 +1,10 @@
 """How long jobs wait when a real service's arrivals meet a fleet of unlike nodes.
 
-    python bench/trace.py --trace FILE [--quick] [--json FILE]
+    python bench/trace.py --trace FILE [FILE ...] [--quick] [--json FILE]
 
-The same arrivals, warped to the same load, go to the real worker core and to simpler ways to
-choose, on a virtual clock: a quarter of the nodes is half as fast as most, a quarter twice as fast.
+The same arrivals of each file, warped to the same load, go to the real worker core and to simpler
+ways to choose, on a virtual clock: a quarter of the nodes is half as fast as most, a quarter twice
+as fast.
 `clairvoyant` is a bound that nobody can reach.  Rows of other sample sizes have a `variant`.
 """
 
@@ -57,11 +58,14 @@ def _ours(sample_size: int) -> Run:
     return lambda jobs, speeds: run_ours(jobs, speeds, sample_size)
 
 
-def measure(trace: list[Arrival], node_count: int, load: float, jobs: int) -> list[Row]:
+def measure(
+    name: str, trace: list[Arrival], *, node_count: int, load: float, jobs: int
+) -> list[Row]:
     """Run every system on one fleet at one load."""
     speeds = speeds_of(node_count)
     made = replay(trace, capacity=capacity_of(speeds), load=load, jobs=jobs)
-    return [row_of(made, node_count, load, system) for system in systems(node_count)]
+    arrivals: Row = {"trace": name}
+    return [arrivals | row_of(made, node_count, load, system) for system in systems(node_count)]
 
 
 def row_of(made: Replayed, node_count: int, load: float, system: tuple[str, str, Run]) -> Row:
@@ -81,18 +85,20 @@ def row_of(made: Replayed, node_count: int, load: float, system: tuple[str, str,
     return row
 
 
-def main(options: Options, path: Path | None) -> None:
+def main(options: Options, paths: Sequence[Path]) -> None:
     """Replay, and report."""
-    if path is None:
+    if not paths:
         print("without --trace FILE there is nothing to replay: give a CSV with the columns")
         print("TIMESTAMP, GeneratedTokens or t_s, session, output_tokens, gzipped or not")
         return
-    trace = read_trace(path)
+    traces = {path.name.partition(".")[0]: read_trace(path) for path in paths}
     rows: list[Row] = []
-    for node_count in QUICK_NODE_COUNTS if options.is_quick else NODE_COUNTS:
-        jobs = QUICK_JOBS if options.is_quick else min(JOBS_MAX, 5_000 + JOBS_PER_NODE * node_count)
-        for load in LOADS:
-            rows += measure(trace, node_count, load, jobs)
+    for name, trace in traces.items():
+        for node_count in QUICK_NODE_COUNTS if options.is_quick else NODE_COUNTS:
+            usual = min(JOBS_MAX, 5_000 + JOBS_PER_NODE * node_count)
+            jobs = QUICK_JOBS if options.is_quick else usual
+            for load in LOADS:
+                rows += measure(name, trace, node_count=node_count, load=load, jobs=jobs)
     report("trace", rows, options)
 
 
@@ -100,7 +106,9 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(
         description="Waits and slowdowns on a real service's arrivals."
     )
-    parser.add_argument("--trace", type=Path, metavar="FILE", help="a CSV of arrivals")
+    parser.add_argument(
+        "--trace", type=Path, metavar="FILE", nargs="+", default=[], help="CSVs of arrivals"
+    )
     parser.add_argument("--quick", action="store_true", help="the short run")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows here as well")
     found = parser.parse_args()

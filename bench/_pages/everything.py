@@ -1,6 +1,6 @@
 """Runs benches one after another, keeps what they measured, and writes docs/performance.md.
 
-    .venv/bin/python bench/_pages/everything.py [--only NAME ...] [--trace FILE] [--short]
+    .venv/bin/python bench/_pages/everything.py [--only NAME ...] [--trace FILE ...] [--short]
     .venv/bin/python bench/_pages/everything.py --glance
 
 `--short` takes the short form of each; `--glance` takes some of them, short, keeps and writes
@@ -71,17 +71,17 @@ def run_bench(name: str, more: Sequence[str], directory: Path) -> bool:
     return ended.returncode == 0
 
 
-def keep_all(names: Sequence[str], trace: Path | None, *, is_short: bool) -> int:
+def keep_all(names: Sequence[str], traces: Sequence[Path], *, is_short: bool) -> int:
     """Run benches, write the pages; return the exit status."""
     RESULTS.mkdir(parents=True, exist_ok=True)
     failed = []
     for name in names:
         more = ["--quick"] if is_short else []
         if name == "trace":
-            if trace is None:
+            if not traces:
                 print("== trace: left out, as no --trace FILE was given")
                 continue
-            more += ["--trace", str(trace.resolve())]
+            more += ["--trace", *(str(path.resolve()) for path in traces)]
         if not run_bench(name, more, RESULTS):
             failed.append(name)
     performance.main()
@@ -110,7 +110,9 @@ def main() -> int:
     """Read the options and do it."""
     parser = argparse.ArgumentParser(description="All benches, and the page of performance.")
     parser.add_argument("--only", nargs="+", choices=ORDER, default=ORDER, help="these alone")
-    parser.add_argument("--trace", type=Path, metavar="FILE", help="arrivals for trace.py")
+    parser.add_argument(
+        "--trace", type=Path, metavar="FILE", nargs="+", default=[], help="arrivals for trace.py"
+    )
     parser.add_argument("--short", action="store_true", help="the short form of each")
     parser.add_argument("--glance", action="store_true", help="ratios to the floor, soon")
     found = parser.parse_args()

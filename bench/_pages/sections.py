@@ -267,7 +267,7 @@ def journal(results: Results) -> str:
 
 def trace(results: Results) -> str:
     """A line for each system at each load."""
-    return _as_is(results["trace"], " --trace FILE")
+    return _as_is(results["trace"], " --trace FILE ...")
 
 
 def _as_is(result: Result, more: str = "") -> str:

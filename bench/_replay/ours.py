@@ -7,7 +7,7 @@ from _shared.dispatch import BEAT_NS, TRUNK, Dispatch
 
 from _replay.fleets import SLOTS, Done
 from _replay.traces import Arrival
-from pointsman_wire.lane_messages import Assign, AssignAck
+from pointsman_wire.lane_messages import Assign, AssignAck, LanePing, LanePong
 from pointsman_wire.link import Received, Send
 from pointsman_wire.session_messages import Result, ResultAck, Submit
 
@@ -70,6 +70,10 @@ class Replay(Dispatch):
                 self._begin(command)
             elif type(command) is Send and type(command.message) is Result:
                 self._read(command.message)
+            elif type(command) is Send and type(command.message) is LanePing:
+                ping = command.message
+                pong = LanePong(number=ping.number, last_read=ping.last_assigned)
+                self._step_at(at_ns, Received(command.connection, [(pong, b"")]))
 
     def _begin(self, assignment: Send) -> None:
         """The node has it, and takes its time."""

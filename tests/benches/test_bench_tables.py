@@ -59,6 +59,16 @@ for made in (hosts.end_to_end, hosts.coordination, promises.beyond, promises.bud
     print(made(results))
 """
 
+REPLAYING = """
+from _replay.fleets import speeds_of
+from _replay.ours import run_ours
+from _replay.traces import Arrival
+arrivals = [Arrival(at_s=n / 2, service_s=60.0, session=n) for n in range(240)]
+done = run_ours(arrivals, speeds_of(10), 8)
+assert all(job.came_s <= job.began_s < job.ended_s for job in done)
+print(len(done))
+"""
+
 
 def run_in_bench(*words: str) -> str:
     """Run Python in the folder of benches, with this tree; return what it says."""
@@ -92,6 +102,10 @@ def test_what_redis_costs_is_told_and_used_for_many_hosts_once_it_was_measured()
     assert "1.3 times the work of a worker for a job (measured)" in said
     assert "2 commands a job of 20 µs each (measured)" in said
     assert "| worker's CPU to coordinate a job at 64, µs | ≤ 25 | 38 | **missed** |" in said
+
+
+def test_every_job_of_a_trace_ends_however_long_it_waits_and_runs() -> None:
+    assert run_in_bench("-c", REPLAYING).strip() == "240"
 
 
 def test_tables_show_the_median_of_rounds_and_go_on_below_when_they_are_wide() -> None:
