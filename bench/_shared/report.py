@@ -22,6 +22,8 @@ Row = dict[str, Value]
 
 LACKS = "lacks"  # the key of what a system does not do, told below the table
 WIDTH_MAX = 150  # characters of a printed table
+# Options behind which there are paths of this machine.
+FILE_OPTIONS = ("--json", "--trace")
 LIBRARIES = ("pointsman", "msgspec", "uvloop")
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -145,11 +147,13 @@ def machine() -> Row:
 
 def _options() -> str:
     """Return what the command line said, but for where files are."""
-    words = [*sys.argv[1:]]
-    for option in ("--json", "--trace"):
-        if option in words:
-            at = words.index(option)
-            del words[at : at + 2]
+    words: list[str] = []
+    is_file = False
+    for word in sys.argv[1:]:
+        if word.startswith("--"):
+            is_file = word in FILE_OPTIONS
+        if not is_file:
+            words.append(word)
     return " ".join(words)
 
 
