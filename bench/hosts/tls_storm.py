@@ -1,6 +1,6 @@
 """All nodes come back over TLS: after the manager is killed, and after the whole service is.
 
-    PYTHONPATH=bench .venv/bin/python -m hosts.tls_storm [--quick] [--json FILE]
+    PYTHONPATH=bench:tests .venv/bin/python -m hosts.tls_storm [--quick] [--json FILE]
 
 Nodes are the product's own, each with a certificate of its own, in the bench's process.  They keep
 their lanes when the manager alone is new, so one handshake each brings them back; with workers that
@@ -11,9 +11,7 @@ have used for each, relaying and registering included.
 
 import asyncio
 import os
-import re
 import signal
-import sys
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,6 +19,7 @@ from tempfile import TemporaryDirectory
 import uvloop
 from _load.orders import cpu_of
 from _shared.report import Options, Row, report, run
+from live.commands import tls_place
 
 from pointsman import Job, Node
 from pointsman.testing import RunningService, running_service
@@ -40,7 +39,6 @@ WORKERS = ("worker-0", "worker-1")
 NODES, NODES_QUICK = 200, 60
 BACK_S = 180.0
 LOOK_S = 0.05
-READY = re.compile(r"; TLS at (\S+), (sha256:[A-Za-z0-9+/]{43}=)")
 CONFIG = """
 [nodes]
 resource_threshold_percent = 0
@@ -74,7 +72,7 @@ class Crowd:
     """All nodes, each with its certificate in a directory of its own."""
 
     def __init__(self, service: RunningService, folder: Path, authority: Issued, count: int):
-        place, pin = next(filter(None, map(READY.search, service.output))).groups()
+        place, pin = tls_place("\n".join(service.output))
         key, request = make_request(None, "a node of the bench")
         life = Life(int(time.time()) - 60, 86_400)
         self.nodes = []
@@ -170,4 +168,3 @@ def main(options: Options) -> None:
 
 if __name__ == "__main__":
     run(str(__doc__).partition("\n")[0], main)
-    sys.exit(0)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 BENCHES = sorted(path.name for path in (ROOT / "bench").glob("*.py"))
-MODULES = ("hosts.coordination", "hosts.end_to_end", "web_sessions.talking")
+MODULES = ("hosts.coordination", "hosts.end_to_end", "hosts.tls_storm", "web_sessions.talking")
 HELPING = """
 import runpy, sys
 for name in sys.argv[1:]:

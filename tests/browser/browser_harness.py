@@ -3,7 +3,6 @@
 import asyncio
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from live.commands import tls_place
 from live.service import CONFIG, LiveService, started
 from playwright.async_api import Browser, Page, async_playwright
 from supervised_service import place, wait_until
@@ -31,7 +31,6 @@ port = 0
 [web]
 allowed_hosts = ["{ELSEWHERE}"]
 """
-TLS_READY = re.compile(r"; TLS at \S+:(\d+), sha256:([^;\s]+)")
 CONTROLS = {"button", "checkbox", "combobox", "link", "slider", "spinbutton", "textbox"}
 FEW = 5  # any page of ours has more controls than that
 # What the microphone hears: silence, somebody who speaks for a second, silence.
@@ -60,9 +59,8 @@ def service_with_pages() -> Iterator[LiveService]:
 
 def tls_port_and_pin(service: LiveService) -> tuple[int, str]:
     """Where the TLS port is, and the digest of its key in base64, as Chromium writes it, too."""
-    found = TLS_READY.search(service.process.text())
-    assert found, service.process.text()
-    return int(found[1]), found[2]
+    place, pin = tls_place(service.process.text())
+    return int(place.rpartition(":")[2]), pin.removeprefix("sha256:")
 
 
 def new_token(service: LiveService) -> str:

@@ -1,6 +1,7 @@
 """The command line for tests: in this process, as a process, and with canned processes to ask."""
 
 import asyncio
+import re
 import shutil
 import subprocess
 import sys
@@ -20,7 +21,15 @@ from pointsman_wire.sockets.admin import AdminServer
 from pointsman_wire.sockets.unix_sockets import listen_at
 
 RUN_S = 90.0
+TLS_READY = re.compile(r"; TLS at (\S+), (sha256:[A-Za-z0-9+/]{43}=)")
 LEAVE_S = 60.0
+
+
+def tls_place(output: str) -> tuple[str, str]:
+    """Return where a service takes TLS, HOST:PORT, and its pin, from what it has said."""
+    found = TLS_READY.search(output)
+    assert found, output
+    return found[1], found[2]
 
 
 def invoke(*arguments: str, given: str = "") -> Result:

@@ -17,6 +17,7 @@ from time import monotonic
 import psutil
 import pytest
 from entrance.searching import places_with, processes_with
+from live.commands import tls_place
 from secure.system_calls import IS_POSSIBLE, UNIT, allowed, filtered_python
 
 from pointsman import Job, Node, NodeRefused, SessionError, Unreachable, connect
@@ -37,16 +38,14 @@ port = 0
 handshakes_per_s_max = 50
 node_certificate_s = {CERTIFICATE_S}
 """
-READY = re.compile(r"; TLS at (\S+), (sha256:[A-Za-z0-9+/]{43}=)")
 
 
 class Door:
     """Where the TLS port is, and how an operator orders things."""
 
     def __init__(self, service: RunningService) -> None:
-        found = next(filter(None, map(READY.search, service.output)))
         self.service = service
-        self.place, self.pin = found[1], found[2]
+        self.place, self.pin = tls_place("\n".join(service.output))
         self.address = f"tls://{self.place}"
 
     def order(self, *words: str, at: str = "runtime") -> dict[str, object]:

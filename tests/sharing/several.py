@@ -10,7 +10,7 @@ its stream, stop it for a while, or kill it and start its next life.
 from collections import deque
 
 from msgspec.structs import replace
-from worker_harness import SECOND_NS, Host, WorkerHarness, shared_config
+from worker_harness import SECOND_NS, Client, Host, Node, WorkerHarness, shared_config
 
 from pointsman_shm.memory.rows import RowFlag
 from pointsman_shm.snapshot.records import CapabilityClass, InstanceRecord
@@ -230,6 +230,24 @@ class Several:
         connection = self[name].core.shard.lanes[row].connection
         assert connection is not None
         return connection
+
+
+def two(slots: int = 1) -> Several:
+    """Home A has a node in row 3; B has none, and sessions."""
+    instances = Several("A", "B")
+    instances.node(3, "A", slots=slots)
+    return instances
+
+
+def guest(instances: Several, request_id: str = "b-1") -> tuple[Client, Node, Assign]:
+    """A job of B that has begun at the node of A: its client, the node, what the node was told."""
+    client = instances["B"].open_session()
+    client.submit(request_id)
+    instances.carry()
+    node = instances["A"].node(3)
+    job = node.assignment()
+    node.acknowledge(job.number)
+    return client, node, job
 
 
 def _read(letter: Letter) -> InstanceSaid:

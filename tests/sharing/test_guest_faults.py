@@ -1,6 +1,6 @@
 """Stories of guests whose node, home or borrower dies, stands still or is cut off."""
 
-from several import Several
+from several import guest, two
 
 from pointsman_shm.memory.rows import NodeState
 from pointsman_wire.lane_messages import (
@@ -10,13 +10,6 @@ from pointsman_wire.lane_messages import (
     NodeResultAck,
 )
 from pointsman_wire.session_messages import Result
-
-
-def two(slots: int = 1) -> Several:
-    """Home A has a node in row 3; B has none, and sessions."""
-    instances = Several("A", "B")
-    instances.node(3, "A", slots=slots)
-    return instances
 
 
 def test_a_guest_whose_node_dies_runs_again_where_its_session_is() -> None:
@@ -46,12 +39,7 @@ def test_a_guest_whose_node_dies_runs_again_where_its_session_is() -> None:
 def test_a_node_that_came_back_without_a_guest_is_told_of_as_one_that_lost_it() -> None:
     instances = two()
     home, borrower = instances["A"], instances["B"]
-    client = borrower.open_session()
-    client.submit("b-1")
-    instances.carry()
-    node = home.node(3)
-    guest = node.assignment()
-    node.acknowledge(guest.number)
+    client, node, _ = guest(instances)
     instances.carry()
     node.hang_up()
     node = home.open_lane(3)
@@ -185,13 +173,7 @@ def test_an_instance_that_is_known_to_be_gone_loses_its_jobs_at_once() -> None:
 def test_a_short_stop_of_the_home_changes_nothing() -> None:
     """P6."""
     instances = two()
-    home, borrower = instances["A"], instances["B"]
-    client = borrower.open_session()
-    client.submit("b-1")
-    instances.carry()
-    node = home.node(3)
-    job = node.assignment()
-    node.acknowledge(job.number)
+    client, node, job = guest(instances)
     instances.stop("A", 2.0)
     instances.run(1.0)
     node.end(job)
@@ -237,12 +219,7 @@ def test_a_borrower_that_stood_still_finds_its_jobs_where_they_were() -> None:
     """P6: its pings were missing, so the home closed the link; nothing was stopped."""
     instances = two()
     home, borrower = instances["A"], instances["B"]
-    client = borrower.open_session()
-    client.submit("b-1")
-    instances.carry()
-    node = home.node(3)
-    job = node.assignment()
-    node.acknowledge(job.number)
+    client, node, job = guest(instances)
     instances.carry()
     instances.stop("B", 10.0)
     instances.run(1.5)
@@ -257,11 +234,7 @@ def test_a_borrower_that_is_gone_holds_no_slot_after_its_lease() -> None:
     """R9: what runs for it is stopped, and the slot is free when the node says so."""
     instances = two()
     home = instances["A"]
-    instances["B"].open_session().submit("b-1")
-    instances.carry()
-    node = home.node(3)
-    job = node.assignment()
-    node.acknowledge(job.number)
+    _, node, job = guest(instances)
     instances.kill("B")
     instances.run(14.0)
     assert not home.take(node.connection, CancelJob)
@@ -278,13 +251,8 @@ def test_a_borrower_that_is_gone_holds_no_slot_after_its_lease() -> None:
 def test_a_borrower_cut_off_for_a_while_takes_the_result_that_waited() -> None:
     """R7: the result is kept, and the node keeps it too, until the borrower has it."""
     instances = two()
-    home, borrower = instances["A"], instances["B"]
-    client = borrower.open_session()
-    client.submit("b-1")
-    instances.carry()
-    node = home.node(3)
-    job = node.assignment()
-    node.acknowledge(job.number)
+    home = instances["A"]
+    client, node, job = guest(instances)
     instances.carry()
     home.is_cut = True
     node.end(job)

@@ -3,7 +3,7 @@
 from typing import Any
 
 from fleet_harness import count
-from several import Several
+from several import Several, guest, two
 from worker_harness import SECOND_NS
 
 from pointsman_shm.memory.rows import NodeState
@@ -17,13 +17,6 @@ from pointsman_wire.lane_messages import (
 )
 from pointsman_wire.session_messages import JobAccepted, Partial, Progress, Result
 from pointsman_workers.core.events import HearingChanged, Stopped, StopWished
-
-
-def two(slots: int = 1) -> Several:
-    """Home A has a node in row 3; B has none, and sessions."""
-    instances = Several("A", "B")
-    instances.node(3, "A", slots=slots)
-    return instances
 
 
 def test_a_job_of_one_instance_runs_on_a_node_of_another_and_its_result_comes_once() -> None:
@@ -99,13 +92,8 @@ def test_a_node_that_is_full_refuses_a_guest_and_that_is_no_failover() -> None:
 def test_a_home_that_is_stopped_waits_until_its_last_borrower_has_its_result() -> None:
     """I2: a job that ran on a node here does not run again because its way home has ended."""
     instances = two()
-    home, borrower = instances["A"], instances["B"]
-    client = borrower.open_session()
-    client.submit("r-1")
-    instances.carry()
-    node = home.node(3)
-    job = node.assignment()
-    node.acknowledge(job.number)
+    home = instances["A"]
+    client, node, job = guest(instances, "r-1")
     home.feed(StopWished(home.now_ns + 25 * SECOND_NS))
     instances.run(5.0)
     assert not any(isinstance(command, Stopped) for command in home.commands), "it still runs"
@@ -137,11 +125,8 @@ def test_a_home_that_is_stopped_offers_its_slots_to_no_borrower() -> None:
 
 def test_a_home_that_is_stopped_does_not_wait_for_a_borrower_that_cannot_be_told() -> None:
     instances = two()
-    home, borrower = instances["A"], instances["B"]
-    borrower.open_session().submit("r-1")
-    instances.carry()
-    job = home.node(3).assignment()
-    home.node(3).acknowledge(job.number)
+    home = instances["A"]
+    guest(instances)
     home.feed(HearingChanged(can_hear=False))
     home.feed(StopWished(home.now_ns + 25 * SECOND_NS))
     instances.run(0.2)
@@ -151,12 +136,7 @@ def test_a_home_that_is_stopped_does_not_wait_for_a_borrower_that_cannot_be_told
 def test_a_cancelled_guest_keeps_its_slot_until_the_node_confirms() -> None:
     instances = two()
     home, borrower = instances["A"], instances["B"]
-    client = borrower.open_session()
-    client.submit("b-1")
-    instances.carry()
-    node = home.node(3)
-    job = node.assignment()
-    node.acknowledge(job.number)
+    client, node, job = guest(instances)
     instances.carry()
     client.cancel("b-1")
     assert client.one(Result).status == "cancelled"

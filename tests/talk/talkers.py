@@ -76,6 +76,13 @@ def yard(slots: int = 8, epoch: int = 1, **config: object) -> tuple[WorkerHarnes
     return harness, harness.open_lane(3)
 
 
+def another_node(harness: WorkerHarness) -> Node:
+    """A second node like the first one."""
+    harness.host.node(4, harness.host.classes[0], slots=8)
+    harness.host.publish(harness.now_ns)
+    return harness.open_lane(4)
+
+
 def talker(harness: WorkerHarness, session_id: str = "s-1", **init: object) -> Talker:
     """Somebody who speaks English and wants it in Spanish, if nothing else is said."""
     wanted = {"src_lang": "en", "tgt_lang": "es", **init}

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from talkers import SECOND_OF_SOUND, Talker, talker, tell, yard
+from talkers import SECOND_OF_SOUND, Talker, another_node, talker, tell, yard
 from worker_harness import Node, WorkerHarness
 
 from pointsman_shm.config import ListedTenant, TalkConfig, TenantsConfig
@@ -210,9 +210,7 @@ def test_nothing_of_what_was_said_is_printed_or_kept() -> None:
 def test_a_look_that_fails_is_tried_nowhere_else_and_is_the_last() -> None:
     """Sound that brings nodes down must not be shown to one after the other."""
     h, node = yard()
-    h.host.node(4, h.host.classes[0], slots=8)
-    h.host.publish(h.now_ns)
-    other = h.open_lane(4)
+    other = another_node(h)
     ann = talker(h)
     speak(ann, tenths=10)
     [(holder, [look])] = [(n, found) for n in (node, other) if (found := n.assignments())]

@@ -1,6 +1,6 @@
 """Stories of people who talk: what becomes of what they say, and who sees and hears it."""
 
-from talkers import SECOND_OF_SOUND, Talker, talker, tell, yard
+from talkers import SECOND_OF_SOUND, Talker, another_node, talker, tell, yard
 from worker_harness import Host, WorkerHarness
 
 from pointsman_shm.config import Config, TalkConfig
@@ -371,9 +371,7 @@ def test_an_empty_utterance_and_one_without_language_are_refused() -> None:
 
 def test_a_job_that_runs_again_elsewhere_is_shown_again() -> None:
     h, node = yard()
-    h.host.node(4, h.host.classes[0], slots=8)
-    h.host.publish(h.now_ns)
-    other = h.open_lane(4)
+    other = another_node(h)
     ann = talker(h)
     ann.say("hello")
     jobs = {n: n.assignments() for n in (node, other)}

@@ -156,17 +156,15 @@ class RedisBacking:
         replies: list[object] | Unanswered,
     ) -> None:
         if isinstance(replies, Unanswered):
-            server.breaker.failed(time.monotonic_ns())
-            server.failure = str(replies)
+            server.note_failure(str(replies))
             found = self._unanswered(requests, server.failure)
         else:
-            server.breaker.succeeded()
             answers = decode_all(requests, replies)
             if answers is not None:  # nearly always
+                server.breaker.succeeded()
                 done(answers)
                 return
-            pairs = zip(requests, replies, strict=True)
-            found = [self._answer(server, request, reply) for request, reply in pairs]
+            found = self._answers(server, requests, replies)
         if Again in map(type, found):
             done(self._execute_rest(requests, found, deadline_s, 1))
         else:
@@ -271,19 +269,15 @@ class RedisBacking:
                 sent = True
                 replies = await server.call(requests, asking=route.asking, loading=route.loading)
         except (NotReached, Unanswered, TimeoutError) as error:
-            server.breaker.failed(time.monotonic_ns())
             words = str(error) or f"Redis at {route.address} did not answer in time"
-            server.failure = words
+            server.note_failure(words)
             if not sent or isinstance(error, NotReached):
                 return self._not_reached(requests, words)
             return self._unanswered(requests, words)
         except BaseException as error:
-            server.breaker.failed(time.monotonic_ns())
-            server.failure = f"a call was given up: {type(error).__name__}"
+            server.note_failure(f"a call was given up: {type(error).__name__}")
             raise
-        server.breaker.succeeded()
-        pairs = zip(requests, replies, strict=True)
-        return [self._answer(server, request, reply) for request, reply in pairs]
+        return self._answers(server, requests, replies)
 
     async def _meet(self, server: Server, deadline_s: float) -> None:
         """Have it ready.  Raises NotReached when too little is left of the call's time by then.
@@ -311,6 +305,13 @@ class RedisBacking:
         self.last_trouble = words
         self._routes.stale = self._routes.may_change
         return [failed(request, "unknown", words) for request in requests]
+
+    def _answers(
+        self, server: Server, requests: Sequence[Request], replies: Sequence[object]
+    ) -> list[Answer | Again]:
+        server.breaker.succeeded()
+        pairs = zip(requests, replies, strict=True)
+        return [self._answer(server, request, reply) for request, reply in pairs]
 
     def _answer(self, server: Server, request: Request, reply: object) -> Answer | Again:
         if isinstance(reply, Refusal):

@@ -1,5 +1,6 @@
 """One server: its line, its scripts, its reign, its breaker."""
 
+import time
 from collections.abc import Sequence
 
 from pointsman_wire.coordination.breaker import Breaker
@@ -86,6 +87,11 @@ class Server:
     def is_ready(self) -> bool:
         """Whether a call may go out at once."""
         return self._met and self.line.is_open
+
+    def note_failure(self, words: str) -> None:
+        """A call was not answered."""
+        self.failure = words
+        self.breaker.failed(time.monotonic_ns())
 
     def lost_role(self) -> None:
         """It said that it is not the one to ask (any more): meet it anew before the next call."""

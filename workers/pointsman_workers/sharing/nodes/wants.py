@@ -21,7 +21,6 @@ that of the oldest of all instances.
 import msgspec
 
 from pointsman_shm.memory.ledger import Reserve
-from pointsman_shm.memory.rows import CLASS_MASK, CLASS_SHIFT
 from pointsman_wire.coordination.instance_messages import ForNode, Offer, Waiter
 from pointsman_wire.lane_messages import Assign
 from pointsman_workers.core.shard import MILLISECOND_NS, SECOND_NS, Shard
@@ -93,11 +92,10 @@ class Wants:
     def _tell(self, row: int) -> None:
         wants = self._by_row.get(row, {}).values()
         self._shard.waiting.want_row(
-            row, self._class_of(row), ((w.tenant, w.rank, w.since_ns) for w in wants)
+            row,
+            self._shard.fleet.class_number(row),
+            ((w.tenant, w.rank, w.since_ns) for w in wants),
         )
-
-    def _class_of(self, row: int) -> int:
-        return self._shard.fleet.standing[row] >> CLASS_SHIFT & CLASS_MASK
 
     def _forget(self, row: int, key: tuple[Borrower, str, int]) -> None:
         wants = self._by_row[row]
@@ -109,7 +107,8 @@ class Wants:
 
     def rows_wanted(self, class_number: int) -> list[int]:
         """Rows of a class that have a free slot and are wanted."""
-        return [row for row in self._free_rows() if self._class_of(row) == class_number]
+        fleet = self._shard.fleet
+        return [row for row in self._free_rows() if fleet.class_number(row) == class_number]
 
     def _free_rows(self) -> list[int]:
         return [row for row in self._by_row if self._has_room(row)]
