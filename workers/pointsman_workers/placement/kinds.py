@@ -19,6 +19,7 @@ from pointsman_shm.rules.modules import UnknownName, required_types, wants_seman
 from pointsman_shm.rules.session_pool import PoolDecision
 from pointsman_shm.snapshot.records import ConfigPage, Requirement
 from pointsman_wire.session_messages import Submit
+from pointsman_workers.fields import plainly_set
 from pointsman_workers.placement.ranking import Judgement
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ PRIORITIES = ("system", "interactive", "default", "bulk")
 PRIORITY_RANK = {name: rank for rank, name in enumerate(PRIORITIES)}
 
 
+@plainly_set
 class Kind(msgspec.Struct, eq=False, kw_only=True):
     """One requirement and everything remembered about it."""
 

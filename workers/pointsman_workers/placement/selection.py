@@ -24,6 +24,7 @@ import msgspec
 from pointsman_shm.memory.ledger import DIGITS, Reserve
 from pointsman_shm.memory.rows import CLASS_MASK, CLASS_SHIFT, GENERATION_SHIFT
 from pointsman_shm.memory.stats_names import Counter
+from pointsman_workers.fields import plainly_set
 from pointsman_workers.placement.fleet import Fleet
 from pointsman_workers.placement.kinds import Kind, Round, Walk
 from pointsman_workers.placement.ranking import (
@@ -115,6 +116,7 @@ def take(
     return Choice(row, word, asked[0], score, candidates, runner_up)
 
 
+@plainly_set
 class Sample(msgspec.Struct, gc=False):
     """What was read of one sample, for some jobs of one kind."""
 

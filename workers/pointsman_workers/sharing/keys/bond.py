@@ -19,6 +19,7 @@ import msgspec
 
 from pointsman_wire.coordination.requests import Bound, Owner, State
 from pointsman_wire.session_messages import Submit
+from pointsman_workers.fields import plainly_set
 
 
 class Standing(IntEnum):
@@ -31,7 +32,8 @@ class Standing(IntEnum):
     OVER = 4
 
 
-class Bond(msgspec.Struct, eq=False, kw_only=True):
+@plainly_set
+class Bond(msgspec.Struct, eq=False, kw_only=True, gc=False):
     """A job's hold on its key."""
 
     standing: Standing
