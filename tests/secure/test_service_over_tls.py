@@ -262,7 +262,7 @@ async def asked(
         request = f"GET {path} HTTP/1.1\r\nHost: {host}:{port}\r\n{upgrade}{key}{header}\r\n"
         writer.write(request.encode())
         head = await reader.readuntil(b"\r\n\r\n")
-        writer.close()
+        writer.transport.abort()  # no good-bye of TLS, whose answer this loop may not live to see
         return head.decode()
 
 

@@ -158,7 +158,16 @@ async def _asked(place: str, context: ssl.SSLContext, wish: Enrol) -> Enrolled |
         except (FrameError, msgspec.DecodeError) as error:
             return Error(error_info(Code.INVALID_MESSAGE, f"the server's answer: {error}"))
         finally:
-            writer.close()
+            await _hang_up(writer)
+
+
+async def _hang_up(writer: asyncio.StreamWriter) -> None:
+    """Close at once: nothing more is said, and a server may never answer the end of its TLS."""
+    writer.transport.abort()
+    try:
+        await writer.wait_closed()
+    except OSError:  # the server was faster
+        pass
 
 
 async def _answer_in(reader: asyncio.StreamReader) -> Enrolled | Error:

@@ -283,11 +283,10 @@ class FrameConnection(asyncio.Protocol):
             self._end_at = self._loop.time() + self._limits.linger_s
         self._host.watch(self)
         self._tell_closed()
+        if transport.is_closing():  # asyncio's TLS, closed twice, forgets what abort() would abort
+            return
         try:
-            if not transport.is_closing() and transport.can_write_eof():
-                transport.write_eof()
-            else:
-                transport.close()
+            (transport.write_eof if transport.can_write_eof() else transport.close)()
         except OSError:  # the peer has reset it, and the loop has not heard of it yet
             transport.abort()
 
