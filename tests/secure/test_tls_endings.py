@@ -21,13 +21,14 @@ from pointsman.secure.node_identity import Introduced, NodeIdentity
 from pointsman.secure.wall_clock import wall_clock_s
 from pointsman_wire.errors import Code
 from pointsman_wire.framing import encode_frame
-from pointsman_wire.link import Dial, Dialled, Send
+from pointsman_wire.link import Connection, Dial, Dialled, Send
 from pointsman_wire.messages import Error, error_info
 from pointsman_wire.preamble import Preamble, Role
 from pointsman_wire.secure.certificates import make_authority, make_server
 from pointsman_wire.secure.contexts import Trust, service_context, trusting_context
 from pointsman_wire.session_messages import ClientHeartbeat
-from pointsman_wire.sockets.driver import DriverSettings
+from pointsman_wire.sockets.bounds import ConnectionLimits
+from pointsman_wire.sockets.driver import Driver, DriverSettings
 
 ENOUGH_S = 20.0
 
@@ -103,23 +104,35 @@ def test_who_enrols_leaves_no_socket_with_a_server_that_never_says_good_bye(
     assert [str(warning.message) for warning in unclosed] == []
 
 
+async def dialled(
+    driver: Driver, core: NotingCore, server: Server
+) -> tuple[Connection, ssl.SSLSocket]:
+    """Let the driver dial; return its connection, and the server's end."""
+    driver.post([Dial(1, Preamble(Role.SESSION, None))])
+    peer = await asyncio.to_thread(server.accept)
+    await until(lambda: core.events(Dialled))
+    return core.events(Dialled)[0].connection, peer
+
+
+def obey(event: object) -> list[object]:
+    """Let a test post the commands it wants carried out."""
+    return event if isinstance(event, list) else []
+
+
 async def test_a_connection_that_its_peer_ends_without_reading_is_closed_with_its_driver(
     server: Server,
 ) -> None:
     """The end that the peer began waits for what the peer does not read: it is cut off."""
-    core = NotingCore(lambda event: event if isinstance(event, list) else [])
+    core = NotingCore(obey)
     settings = DriverSettings(server_address=server.address, tls=server.trusting)
     async with driving(core, settings=settings, unions=CLIENT_UNIONS) as driver:
-        driver.post([Dial(1, Preamble(Role.SESSION, None))])
-        peer = await asyncio.to_thread(server.accept)
-        await until(lambda: core.events(Dialled))
-        [dialled] = core.events(Dialled)
-        many = [Send(dialled.connection, ClientHeartbeat(number=1), b"x" * 500_000)] * 20
-        driver.post(many)
+        number, peer = await dialled(driver, core, server)
         [connection] = driver.alive
         transport = connection.transport
         assert transport is not None
-        await until(lambda: len(core.steps) > 3)
+        seen = len(core.steps)
+        driver.post([Send(number, ClientHeartbeat(number=1), b"x" * 500_000)] * 20)
+        await until(lambda: len(core.steps) > seen)
         peer.setblocking(False)
         with pytest.raises(ssl.SSLError):  # it says so, and finds data instead of our answer
             peer.unwrap()
@@ -127,3 +140,23 @@ async def test_a_connection_that_its_peer_ends_without_reading_is_closed_with_it
         assert driver.alive
     assert not driver.alive
     peer.close()
+
+
+async def test_a_driver_whose_end_is_cancelled_cuts_off_what_was_ending(server: Server) -> None:
+    """So whoever interrupts a client that waits for its server leaves no socket open."""
+    core = NotingCore(obey)
+    settings = DriverSettings(
+        server_address=server.address,
+        tls=server.trusting,
+        limits=ConnectionLimits(linger_s=3_600.0),
+    )
+    async with driving(core, settings=settings, unions=CLIENT_UNIONS) as driver:
+        _, peer = await dialled(driver, core, server)
+        [connection] = driver.alive
+        ending = asyncio.create_task(driver.end(3_600.0))
+        await until(lambda: connection.transport is None)
+        assert driver.alive
+        ending.cancel()
+        await until(lambda: not driver.alive)
+        assert ending.cancelled()
+        peer.close()

@@ -176,17 +176,17 @@ class Driver:
     async def end(self, timeout_s: float = 5.0) -> None:
         """End every connection, flushing what was sent, and step no more."""
         self._is_over = True
-        if self._timer is not None:
-            self._timer.cancel()
-        tasks = [*self._tasks]
-        for task in tasks:
+        self._disarm()
+        for task in (tasks := [*self._tasks]):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         for connection in [*self.alive]:
             connection.end("this process ends")
-        await self._wait_for_leaving(timeout_s)
-        for connection in [*self.alive]:
-            connection.abort("this process ends")
+        try:
+            await self._wait_for_leaving(timeout_s)
+        finally:  # also when who waits is cancelled: the loop may end next
+            for connection in [*self.alive]:
+                connection.abort("this process ends")
         await self._wait_for_leaving(1.0)
         self._watch.close()
 
