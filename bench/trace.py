@@ -2,87 +2,135 @@
 
     python bench/trace.py --trace FILE [FILE ...] [--quick] [--json FILE]
 
-The same arrivals of each file, warped to the same load, go to the real worker core and to simpler
-ways to choose, on a virtual clock: a quarter of the nodes is half as fast as most, a quarter twice
-as fast.
-`clairvoyant` is a bound that nobody can reach.  Rows of other sample sizes have a `variant`.
+fleets       the same arrivals, warped to the same load, go to the real worker core and to simpler
+             ways to choose, on a virtual clock: a quarter of the nodes is half as fast as most, a
+             quarter twice as fast; `clairvoyant` is a bound that nobody can reach
+sample sizes the worker core again, looking at other numbers of nodes for each decision
+real time    a real service, nodes that hold a slot for as long as the job takes, and a client that
+             submits by the clock, all of it `time_scale` times as long as in the trace; beside it
+             the worker core on a virtual clock, with the very same arrivals
 """
 
 import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from time import process_time
 
-from _replay.fleets import Done, capacity_of, figures, speeds_of
+import msgspec
+from _replay.fleets import SLOTS, Ran, capacity_of, figures, speeds_of
+from _replay.live import run_live
 from _replay.ours import run_ours
-from _replay.simple import at_random, least_connections, round_robin, run_clairvoyant, run_simple
-from _replay.traces import Arrival, Replayed, TraceError, read_trace, replay
+from _replay.simple import LeastConnections, at_random, round_robin, run_clairvoyant, run_simple
+from _replay.traces import Arrival, TraceError, at_scale, read_trace, replay
 from _shared.report import Options, Row, report
 
 NODE_COUNTS = (10, 100, 1_000, 10_000)
-QUICK_NODE_COUNTS = (10, 100)
 LOADS = (0.5, 0.8, 0.95)
-JOBS_PER_NODE = 20
-JOBS_MAX = 100_000
-QUICK_JOBS = 3_000
 SAMPLE_SIZE = 8  # of the product as installed
-SAMPLE_SIZES = (2, 32)
-SAMPLES_AT = 100  # nodes at which sample sizes are compared
+SAMPLE_SIZES = (2, 4, 32, 128)
+SAMPLES_AT = 1_000  # nodes at which sample sizes are compared
+SAMPLES_LOADS = (0.5, 0.95)
+LIVE_NODES = 10
+LIVE_LOAD = 0.8
+LIVE_SCALE = 0.2
 
-Run = Callable[[Sequence[Arrival], Sequence[float]], list[Done]]
+
+class Extent(msgspec.Struct, frozen=True, kw_only=True):
+    """How much of a trace a row replays."""
+
+    jobs_per_slot: int  # wanted, in whole copies of the trace
+    jobs_max: int
+    live_s: float  # from the first to the last arrival in real time
 
 
-def systems(node_count: int) -> list[tuple[str, str, Run]]:
-    """Return (system, variant, run) for a fleet of this size."""
-    found: list[tuple[str, str, Run]] = [("pointsman", "", _ours(SAMPLE_SIZE))]
-    if node_count == SAMPLES_AT:
-        found += [("pointsman", f"sample_size={size}", _ours(size)) for size in SAMPLE_SIZES]
+FULL = Extent(jobs_per_slot=10, jobs_max=400_000, live_s=90.0)
+QUICK = Extent(jobs_per_slot=5, jobs_max=100_000, live_s=22.0)
+
+Run = Callable[[Sequence[Arrival], Sequence[float]], Ran]
+Trace = tuple[str, list[Arrival]]
+
+SYSTEMS: dict[str, Run] = {
+    "pointsman": lambda jobs, speeds: run_ours(jobs, speeds, SAMPLE_SIZE),
+    "random": lambda jobs, speeds: run_simple(at_random(len(speeds)), jobs, speeds),
+    "round_robin": lambda jobs, speeds: run_simple(round_robin(len(speeds)), jobs, speeds),
+    "least_connections": lambda jobs, speeds: run_simple(
+        LeastConnections(len(speeds)), jobs, speeds
+    ),
+    "clairvoyant": run_clairvoyant,
+}
+
+
+class Stage:
+    """One fleet at one load, and the arrivals that come to it."""
+
+    def __init__(self, trace: Trace, node_count: int, load: float, extent: Extent) -> None:
+        name, arrivals = trace
+        self.speeds = speeds_of(node_count)
+        slots = SLOTS * node_count
+        self._made = replay(
+            arrivals,
+            capacity=capacity_of(self.speeds),
+            load=load,
+            jobs_wanted=extent.jobs_per_slot * slots,
+            jobs_max=extent.jobs_max,
+        )
+        self.arrivals = self._made.arrivals
+        self._name = name
+        self._which: Row = {"nodes": node_count, "load": load}
+        self._how: Row = {
+            "jobs": len(self.arrivals),
+            "jobs_max": extent.jobs_max,
+            "copies": self._made.copies,
+            "jobs_per_slot": len(self.arrivals) / slots,
+            "time_warp": self._made.warp,
+        }
+
+    def row(self, kind: str, ran: Ran, system: str, variant: str = "") -> Row:
+        """Say what came out; the product as installed has no variant."""
+        row: Row = {"kind": kind, "trace": self._name, "system": system}
+        if variant:
+            row["variant"] = variant
+        row |= self._which | self._how | figures(ran.done)
+        if ran.core_s:
+            row["cpu_us_per_job"] = ran.core_s / len(ran.done) * 1e6
+        return row
+
+
+def fleets(trace: Trace, extent: Extent) -> list[Row]:
+    """Run every system on every fleet at every load."""
+    stages = [Stage(trace, count, load, extent) for count in NODE_COUNTS for load in LOADS]
     return [
-        *found,
-        ("random", "", lambda jobs, speeds: run_simple(at_random(len(speeds)), jobs, speeds)),
-        (
-            "round_robin",
-            "",
-            lambda jobs, speeds: run_simple(round_robin(len(speeds)), jobs, speeds),
-        ),
-        (
-            "least_connections",
-            "",
-            lambda jobs, speeds: run_simple(least_connections(len(speeds)), jobs, speeds),
-        ),
-        ("clairvoyant", "", run_clairvoyant),
+        stage.row("fleets", run(stage.arrivals, stage.speeds), system)
+        for stage in stages
+        for system, run in SYSTEMS.items()
     ]
 
 
-def _ours(sample_size: int) -> Run:
-    return lambda jobs, speeds: run_ours(jobs, speeds, sample_size)
+def sample_sizes(trace: Trace, extent: Extent) -> list[Row]:
+    """Run the product with samples of other sizes; as installed it is among the fleets."""
+    rows = []
+    for load in SAMPLES_LOADS:
+        stage = Stage(trace, SAMPLES_AT, load, extent)
+        for size in SAMPLE_SIZES:
+            ran = run_ours(stage.arrivals, stage.speeds, size)
+            rows.append(stage.row("sample sizes", ran, "pointsman", f"sample_size={size}"))
+    return rows
 
 
-def measure(
-    name: str, trace: list[Arrival], *, node_count: int, load: float, jobs: int
-) -> list[Row]:
-    """Run every system on one fleet at one load."""
-    speeds = speeds_of(node_count)
-    made = replay(trace, capacity=capacity_of(speeds), load=load, jobs=jobs)
-    arrivals: Row = {"trace": name}
-    return [arrivals | row_of(made, node_count, load, system) for system in systems(node_count)]
-
-
-def row_of(made: Replayed, node_count: int, load: float, system: tuple[str, str, Run]) -> Row:
-    """Run one system."""
-    name, variant, run = system
-    began_s = process_time()
-    done = run(made.arrivals, speeds_of(node_count))
-    took_s = process_time() - began_s
-    row: Row = {"system": name}
-    if variant:
-        row["variant"] = variant
-    row |= {"nodes": node_count, "load": load, "jobs": len(done)}
-    row |= {"copies": made.copies, "time_warp": made.warp}
-    row |= figures(done)
-    if name == "pointsman":
-        row["cpu_us_per_job"] = took_s / len(done) * 1e6
-    return row
+def real_time(trace: Trace, extent: Extent) -> list[Row]:
+    """Run the product in real time and on a virtual clock, on the same arrivals."""
+    name, arrivals = trace
+    work_s = sum(arrival.service_s for arrival in arrivals) / len(arrivals)
+    per_s = LIVE_LOAD * capacity_of(speeds_of(LIVE_NODES)) / work_s
+    jobs_max = int(per_s * extent.live_s / LIVE_SCALE)
+    short = msgspec.structs.replace(extent, jobs_per_slot=0, jobs_max=jobs_max)
+    stage = Stage((name, arrivals), LIVE_NODES, LIVE_LOAD, short)
+    jobs = at_scale(stage.arrivals, LIVE_SCALE)
+    watched = run_live(jobs, LIVE_NODES)
+    live = stage.row("real time", Ran(watched.done), "pointsman", "real-time")
+    live["client_late_p99_ms"] = watched.late_p99_s * 1e3
+    ran = run_ours(jobs, stage.speeds, SAMPLE_SIZE)
+    simulated = stage.row("real time", ran, "pointsman", "the same, simulated")
+    return [row | {"time_scale": LIVE_SCALE} for row in (live, simulated)]
 
 
 def main(options: Options, paths: Sequence[Path]) -> None:
@@ -91,14 +139,14 @@ def main(options: Options, paths: Sequence[Path]) -> None:
         print("without --trace FILE there is nothing to replay: give a CSV with the columns")
         print("TIMESTAMP, GeneratedTokens or t_s, session, output_tokens, gzipped or not")
         return
-    traces = {path.name.partition(".")[0]: read_trace(path) for path in paths}
-    rows: list[Row] = []
-    for name, trace in traces.items():
-        for node_count in QUICK_NODE_COUNTS if options.is_quick else NODE_COUNTS:
-            usual = min(JOBS_MAX, 5_000 + JOBS_PER_NODE * node_count)
-            jobs = QUICK_JOBS if options.is_quick else usual
-            for load in LOADS:
-                rows += measure(name, trace, node_count=node_count, load=load, jobs=jobs)
+    traces = [(path.name.partition(".")[0], read_trace(path)) for path in paths]
+    extent = QUICK if options.is_quick else FULL
+    rows = [
+        row
+        for measure in (fleets, sample_sizes, real_time)
+        for trace in traces
+        for row in measure(trace, extent)
+    ]
     report("trace", rows, options)
 
 

@@ -7,6 +7,8 @@ At once, or each job after its service time.
 
 import asyncio
 import sys
+from collections.abc import Callable
+from functools import partial
 
 import uvloop
 
@@ -38,13 +40,27 @@ from pointsman_wire.preamble import Role, encode_preamble
 
 START_S = 20.0
 
+# Takes the payload of a job, and gives that of its result to the function, now or later.
+Work = Callable[[bytes, Callable[[bytes], None]], None]
+
 
 class LoadNode:
-    """One node: a control connection, and a lane to each worker."""
+    """One node: a control connection, and a lane to each worker.
 
-    def __init__(self, address: str, node_id: str, slots: int, service_s: float = 0.0) -> None:
+    It does `work`, or if there is none echoes every job, after `service_s`.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        node_id: str,
+        slots: int,
+        service_s: float = 0.0,
+        work: Work | None = None,
+    ) -> None:
         self.is_ready = asyncio.Event()
         self.service_s = service_s
+        self.work = work
         self._address = address
         self._node_id = node_id
         self._slots = slots
@@ -118,7 +134,10 @@ class _Lane:
         jobs = [(message, body) for message, body in frames if type(message) is Assign]
         if jobs:
             stream.put(AssignAck(number=jobs[-1][0].number))
-            if self._node.service_s:
+            if self._node.work is not None:
+                for assign, payload in jobs:
+                    self._node.work(payload, partial(self._give, stream, assign))
+            elif self._node.service_s:
                 loop = asyncio.get_running_loop()
                 loop.call_later(self._node.service_s, self._answer_later, stream, jobs)
             else:
@@ -126,6 +145,9 @@ class _Lane:
         if len(jobs) < len(frames):
             self._take_others(stream, frames)
         stream.flush()
+
+    def _give(self, stream: FrameStream, assign: Assign, reply: bytes) -> None:
+        self._answer_later(stream, [(assign, reply)])
 
     def _answer_later(self, stream: FrameStream, jobs: list[tuple[Assign, bytes]]) -> None:
         self._answer(stream, jobs)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from _pages import hosts, promises, sections, web
+from _pages import hosts, promises, sections, traces, web
 from _pages.pictures import draw_all
 from _pages.results import DOCS, Results, load_results
 from _pages.sections import Section
@@ -36,7 +36,7 @@ TABLES: dict[str, tuple[Sequence[str], Section]] = {
     "journal": (("journal",), sections.journal),
     "end_to_end": (("end_to_end",), hosts.end_to_end),
     "coordination": (("coordination",), hosts.coordination),
-    "trace": (("trace",), sections.trace),
+    "trace": (("trace",), traces.replayed),
     "budgets": (("costs",), promises.budgets),
     "beyond": (("roundtrip", "sessions"), promises.beyond),
 }

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 from _pages.plot import Axis, Series, draw
 from _pages.results import Results, Row
+from _pages.traces import AS_INSTALLED, samples_of, short_name
 
 Picture = Callable[[Results], str]
 DEPTHS = (1, 8, 64, 512)
@@ -140,6 +141,27 @@ def one_lock(results: Results) -> str:
     )
 
 
+def sample_sizes(results: Results) -> str:
+    """What other sample sizes give and cost, of what the size as installed does."""
+    found = samples_of(results["trace"])
+    load = min(sample.load for sample in found)
+    series = []
+    for number, trace in enumerate(dict.fromkeys(sample.trace for sample in found)):
+        rows = {each.size: each.row for each in found if (each.trace, each.load) == (trace, load)}
+        for key, label in (("slowdown_mean", "slowdown"), ("cpu_us_per_job", "CPU")):
+            points = [(size, row[key] / rows[AS_INSTALLED][key]) for size, row in rows.items()]
+            words = f"{label}, {short_name(trace)}"
+            series.append(
+                Series(label=words, points=points, color=number, is_dashed=label == "CPU")
+            )
+    return draw(
+        f"Mean slowdown and CPU of a job by sample size, at a load of {load}",
+        Axis(label="nodes that are looked at", ticks=sorted({each.size for each in found})),
+        Axis(label=f"times that of {AS_INSTALLED}, as installed", is_log=False),
+        series,
+    )
+
+
 # By the name of the file: what it is drawn from, and by what.
 PICTURES: dict[str, tuple[str, Picture]] = {
     "cpu_by_depth": ("roundtrip", cpu_by_depth),
@@ -148,6 +170,7 @@ PICTURES: dict[str, tuple[str, Picture]] = {
     "memory_by_nodes": ("fleet", memory_by_nodes),
     "memory_by_sessions": ("sessions", memory_by_sessions),
     "one_lock": ("sessions", one_lock),
+    "sample_sizes": ("trace", sample_sizes),
 }
 
 

@@ -7,8 +7,6 @@ from _pages.results import Column, Result, Results, Row, program_of, short, tabl
 DEPTHS = (1, 8, 64, 512)
 STAGES_OF_DEPTH = (1, 8, 64)
 WHOLE = "all of the above"
-# How the arrivals were made to fit the fleet: in the JSON, not in the table.
-TRACE_REPLAY = frozenset({"jobs", "copies", "time_warp"})
 Section = Callable[[Results], str]
 
 
@@ -267,13 +265,8 @@ def journal(results: Results) -> str:
     return _as_is(results["journal"])
 
 
-def trace(results: Results) -> str:
-    """A line for each system at each load."""
-    return _as_is(results["trace"], " --trace FILE ...", leave_out=TRACE_REPLAY)
-
-
-def _as_is(result: Result, more: str = "", leave_out: frozenset[str] = frozenset()) -> str:
-    keys = dict.fromkeys(key for row in result.rows for key in row if key not in leave_out)
+def _as_is(result: Result) -> str:
+    keys = dict.fromkeys(key for row in result.rows for key in row)
     columns = [Column(key, key.replace("_", " ")) for key in keys]
     rows = [{**dict.fromkeys(keys, ""), **row} for row in result.rows]
-    return "\n\n".join([table(rows, columns), source(result, more)])
+    return "\n\n".join([table(rows, columns), source(result)])

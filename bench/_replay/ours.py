@@ -1,33 +1,47 @@
-"""The real worker core on a virtual clock, in a fleet of unlike nodes that take their time."""
+"""The real worker core on a virtual clock, in a fleet of unlike nodes that take their time.
 
-from collections.abc import Sequence
+What nodes and the client say without haste (that an assignment, a ping or a result was read) comes
+with whatever happens next, as frames of one read do; so a job takes two turns of the core.
+"""
+
+import gc
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from heapq import heappop, heappush
+from time import thread_time_ns
 
-from _shared.dispatch import BEAT_NS, TRUNK, Dispatch
+from _shared.dispatch import BEAT_NS, SESSIONS, TRUNK, Dispatch
 
-from _replay.fleets import SLOTS, Done
+from _replay.fleets import SLOTS, TIMEOUT_S, WAIT_S, Done, Ran
 from _replay.traces import Arrival
 from pointsman_wire.lane_messages import Assign, AssignAck, LanePing, LanePong
-from pointsman_wire.link import Received, Send
+from pointsman_wire.link import Connection, Received, Send
+from pointsman_wire.messages import Message
 from pointsman_wire.session_messages import Result, ResultAck, Submit
 
 SECOND_NS = 1_000_000_000
-SESSIONS = 64  # that the trunk has open
+LANGUAGES = (("en", "es"),)  # of every node: whoever looks at none can send a job anywhere as well
 
 
 class Replay(Dispatch):
     """Feeds arrivals and ends in the order of their instants; the core steps when it wishes to."""
 
     def __init__(self, speeds: Sequence[float], sample_size: int) -> None:
-        self._sample_size = sample_size
-        super().__init__(len(speeds), worker_count=1, slots=SLOTS, sample_size=sample_size)
+        super().__init__(
+            len(speeds),
+            worker_count=1,
+            slots=SLOTS,
+            sample_size=sample_size,
+            languages=LANGUAGES,
+        )
+        self.core_ns = 0  # CPU time of the core's turns
         self._speeds = speeds
         self._started_ns = self.now_ns
         self._beaten_ns = 0
-        self._ends: list[tuple[int, int, Send]] = []
+        self._said: list[Received] = []  # comes with the next turn
+        self._ends: list[tuple[int, int, Send]] = []  # heap of (when, dispatch, assignment)
         self._jobs: dict[str, Arrival] = {}
         self._done: list[Done] = []
-        self._assigned_count = [0] * len(speeds)
 
     def run(self, arrivals: Sequence[Arrival]) -> list[Done]:
         """Return what became of every job."""
@@ -39,8 +53,10 @@ class Replay(Dispatch):
                 session_number=job.session % SESSIONS,
                 request_id=f"r-{number}",
                 services=["nmt"],
-                wait_busy_s=3_600.0,
-                timeout_s=86_400.0,
+                src_lang="en",
+                tgt_lang="es",
+                wait_busy_s=WAIT_S,
+                timeout_s=TIMEOUT_S,
             )
             self._step_at(at_ns, Received(TRUNK, [(submit, b"")]))
         while self._ends:
@@ -60,31 +76,35 @@ class Replay(Dispatch):
             else:
                 return
 
-    def _step_at(self, at_ns: int, *events: object) -> None:
+    def _step_at(self, at_ns: int, *events: Received) -> None:
         self.now_ns = at_ns
         if at_ns - self._beaten_ns >= BEAT_NS:
             self._beaten_ns = at_ns
             self._writer.beat(at_ns)
-        for command in self.core.step(at_ns, events):
-            if type(command) is Send and type(command.message) is Assign:
-                self._begin(command)
-            elif type(command) is Send and type(command.message) is Result:
-                self._read(command.message)
-            elif type(command) is Send and type(command.message) is LanePing:
-                ping = command.message
-                pong = LanePong(number=ping.number, last_read=ping.last_assigned)
-                self._step_at(at_ns, Received(command.connection, [(pong, b"")]))
+        said, self._said = self._said, []
+        began_ns = thread_time_ns()
+        commands = self.core.step(at_ns, (*said, *events))
+        self.core_ns += thread_time_ns() - began_ns
+        for command in commands:
+            if type(command) is Send:
+                self._read(command)
 
-    def _begin(self, assignment: Send) -> None:
-        """The node has it, and takes its time."""
-        job = assignment.message
-        assert isinstance(job, Assign)
-        node = self.row_of(assignment.connection)
-        took_ns = int(self._jobs[job.request_id].service_s / self._speeds[node] * SECOND_NS)
-        heappush(self._ends, (self.now_ns + took_ns, job.dispatch, assignment))
-        self._step_at(
-            self.now_ns, Received(assignment.connection, [(AssignAck(number=job.number), b"")])
-        )
+    def _read(self, sent: Send) -> None:
+        """A node or the client reads what the core has sent."""
+        message = sent.message
+        if type(message) is Assign:
+            node = self.row_of(sent.connection)
+            took_ns = int(self._jobs[message.request_id].service_s / self._speeds[node] * SECOND_NS)
+            heappush(self._ends, (self.now_ns + took_ns, message.dispatch, sent))
+            self._say(sent.connection, AssignAck(number=message.number))
+        elif type(message) is Result:
+            self._say(TRUNK, ResultAck(results=[(message.session_number, message.number)]))
+        elif type(message) is LanePing:
+            pong = LanePong(number=message.number, last_read=message.last_assigned)
+            self._say(sent.connection, pong)
+
+    def _say(self, connection: Connection, message: Message) -> None:
+        self._said.append(Received(connection, [(message, b"")]))
 
     def _end_at(self, at_ns: int, assignment: Send) -> None:
         job = assignment.message
@@ -96,11 +116,21 @@ class Replay(Dispatch):
         self._done.append(Done(arrival.at_s, began_s, ended_s, arrival.service_s))
         self._step_at(at_ns, Received(assignment.connection, [(self.result_of(assignment), b"")]))
 
-    def _read(self, result: Result) -> None:
-        acknowledged = ResultAck(results=[(result.session_number, result.number)])
-        self._step_at(self.now_ns, Received(TRUNK, [(acknowledged, b"")]))
+
+@contextmanager
+def _fleet_out_of_sight() -> Iterator[None]:
+    """Let the collector not go through the whole fleet again and again, as a worker does."""
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
-def run_ours(arrivals: Sequence[Arrival], speeds: Sequence[float], sample_size: int) -> list[Done]:
+def run_ours(arrivals: Sequence[Arrival], speeds: Sequence[float], sample_size: int) -> Ran:
     """Replay the arrivals on the product, as installed but for the size of its samples."""
-    return Replay(speeds, sample_size).run(arrivals)
+    replay = Replay(speeds, sample_size)
+    with _fleet_out_of_sight():
+        done = replay.run(arrivals)
+    return Ran(done, replay.core_ns / SECOND_NS)

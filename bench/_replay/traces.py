@@ -8,6 +8,7 @@ arrives is a wished share of what the fleet can do.
 import csv
 import gzip
 import io
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from random import Random
@@ -69,12 +70,16 @@ def _arrival(number: int, row: dict[str, str]) -> Arrival:
     return Arrival(at_s, SERVICE_BASE_S + SERVICE_PER_TOKEN_S * tokens, session)
 
 
-def replay(trace: list[Arrival], *, capacity: float, load: float, jobs: int) -> Replayed:
-    """Lay copies over each other until there are so many jobs, and warp time to the load.
+def replay(
+    trace: Sequence[Arrival], *, capacity: float, load: float, jobs_wanted: int, jobs_max: int
+) -> Replayed:
+    """Lay copies over each other until there are about so many jobs, and warp time to the load.
 
-    `capacity` is the seconds of work (at speed 1) that the fleet does in a second.
+    `capacity` is the seconds of work (at speed 1) that the fleet does in a second.  There are only
+    whole copies, at least one; of a trace with more than `jobs_max` arrivals the first so many.
     """
-    copies = max(1, -(-jobs // len(trace)))
+    trace = trace[:jobs_max]
+    copies = max(1, min(round(jobs_wanted / len(trace)), jobs_max // len(trace)))
     span_s = trace[-1].at_s + 1.0
     sessions = max(arrival.session for arrival in trace) + 1
     random = Random(copies)
@@ -89,3 +94,8 @@ def replay(trace: list[Arrival], *, capacity: float, load: float, jobs: int) -> 
     warp = span_s * capacity * load / work_s
     warped = [Arrival(a.at_s / warp, a.service_s, a.session) for a in laid]
     return Replayed(sorted(warped), warp, copies)
+
+
+def at_scale(arrivals: Sequence[Arrival], scale: float) -> list[Arrival]:
+    """Let everything come and take so many times as long: the load stays what it was."""
+    return [Arrival(a.at_s * scale, a.service_s * scale, a.session) for a in arrivals]

@@ -66,9 +66,15 @@ class Dispatch:
     """A worker, its fleet, and one trunk with some sessions."""
 
     def __init__(
-        self, node_count: int, worker_count: int = 2, slots: int = SLOTS, sample_size: int = 8
+        self,
+        node_count: int,
+        worker_count: int = 2,
+        slots: int = SLOTS,
+        sample_size: int = 8,
+        languages: Sequence[Sequence[str]] = LANGUAGES,
     ) -> None:
         self.node_count = node_count
+        self._languages = languages  # of one node after the other, in turn
         self.worker_count = worker_count
         self._slots = slots
         self.now_ns = BEAT_NS
@@ -94,7 +100,7 @@ class Dispatch:
             nodes=NodesConfig(max_nodes=node_count), pools=PoolsConfig(sample_size=sample_size)
         )
         self._planner = PoolPlanner(self._config.pools)
-        self._classes = sorted({capability(languages) for languages in LANGUAGES}, key=str)
+        self._classes = sorted({capability(spoken) for spoken in languages}, key=str)
         self._records = [self._enter(row) for row in range(node_count)]
         self._publish_all()
         self.become(0, OwnLedger(self.ledger, 0))
@@ -132,7 +138,7 @@ class Dispatch:
     # ---- what the manager does
 
     def _enter(self, row: int) -> NodeRecord:
-        made = capability(LANGUAGES[row % len(LANGUAGES)])
+        made = capability(self._languages[row % len(self._languages)])
         number = self._classes.index(made)
         node_id = f"node-{row:06}"
         pools = self._planner.add(node_id, number, made, is_ready=True)[node_id]

@@ -60,13 +60,58 @@ for made in (hosts.end_to_end, hosts.coordination, promises.beyond, promises.bud
 """
 
 REPLAYING = """
-from _replay.fleets import speeds_of
+from random import Random
+from _replay.fleets import capacity_of, figures, speeds_of
 from _replay.ours import run_ours
-from _replay.traces import Arrival
+from _replay.simple import LeastConnections, run_clairvoyant, run_simple
+from _replay.traces import Arrival, replay
 arrivals = [Arrival(at_s=n / 2, service_s=60.0, session=n) for n in range(240)]
-done = run_ours(arrivals, speeds_of(10), 8)
-assert all(job.came_s <= job.began_s < job.ended_s for job in done)
-print(len(done))
+speeds = speeds_of(10)
+ours = run_ours(arrivals, speeds, 8)
+assert ours.core_s > 0
+least = run_simple(LeastConnections(10), arrivals, speeds)
+bound = run_clairvoyant(arrivals, speeds)
+for ran in (ours, least, bound):
+    assert len(ran.done) == 240
+    assert all(job.came_s - 1e-6 <= job.began_s < job.ended_s for job in ran.done)
+    assert figures(ran.done)["wait_mean_ms"] >= figures(bound.done)["wait_mean_ms"]
+
+made = replay(arrivals, capacity=45.0, load=0.8, jobs_wanted=800, jobs_max=800)
+assert (made.copies, len(made.arrivals)) == (3, 720), "whole copies, below what is allowed"
+span_s = 120.5 / made.warp
+assert abs(720 * 60.0 / span_s - 0.8 * 45.0) < 1e-6, "so much work comes in a second"
+assert all(0 <= job.at_s <= span_s for job in made.arrivals)
+assert len(replay(arrivals, capacity=45.0, load=0.8, jobs_wanted=9, jobs_max=100).arrivals) == 100
+
+chooser, counts, random = LeastConnections(7), [0] * 7, Random(3)
+for _ in range(5_000):
+    busy = [node for node in range(7) if counts[node]]
+    if busy and random.random() < 0.45:
+        node = random.choice(busy)
+        counts[node] -= 1
+        chooser.ended(node)
+    else:
+        node = chooser.choose()
+        assert counts[node] == min(counts)
+        counts[node] += 1
+print("well")
+"""
+
+TELLING = """
+from _pages.pictures import sample_sizes
+from _pages.results import Result, load_results
+from _pages.traces import replayed
+machine = load_results()["costs"].machine | {"options": "--quick"}
+one = {"trace": "b_calm", "system": "pointsman", "nodes": 1000, "load": 0.5, "jobs": 20_000,
+    "wait_mean_ms": 12.5, "missed_percent": 0.001, "slowdown_mean": 0.8, "cpu_us_per_job": 50.0}
+rows = [one, one | {"system": "random", "wait_mean_ms": 700.0, "missed_percent": 20.0}]
+rows += [one | {"variant": f"sample_size={size}", "slowdown_mean": 0.7} for size in (2, 32)]
+live = one | {"kind": "real time", "variant": "real-time", "nodes": 10, "load": 0.8,
+    "time_scale": 0.2, "wait_p99_ms": 90.0, "slowdown_p99": 2.0, "client_late_p99_ms": 1.5}
+del live["cpu_us_per_job"]
+results = {"trace": Result("trace", machine, [*rows, live])}
+print(replayed(results))
+assert "CPU, b<" in sample_sizes(results)
 """
 
 
@@ -105,7 +150,16 @@ def test_what_redis_costs_is_told_and_used_for_many_hosts_once_it_was_measured()
 
 
 def test_every_job_of_a_trace_ends_however_long_it_waits_and_runs() -> None:
-    assert run_in_bench("-c", REPLAYING).strip() == "240"
+    assert run_in_bench("-c", REPLAYING).strip() == "well"
+
+
+def test_a_replayed_trace_is_told_by_systems_by_sample_sizes_and_in_real_time() -> None:
+    said = run_in_bench("-c", TELLING)
+    assert "| nodes | load | jobs | pointsman | random |" in said
+    assert "| 1,000 | 0.5 | 20,000 | 12.5 / < 0.01 | 700 / 20 |" in said
+    assert "| b_calm | 0.5 | 0.700 / 50 | 0.800 / 50 | 0.700 / 50 |" in said
+    assert "10 nodes, a load of 0.8, 0.2 times" in said
+    assert "| b_calm | real-time | 20,000 | 12.5 | 90 | 0.8 | 2 | 0.001 | 1.5 |" in said
 
 
 def test_tables_show_the_median_of_rounds_and_go_on_below_when_they_are_wide() -> None:
