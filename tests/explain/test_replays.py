@@ -22,8 +22,8 @@ from pointsman_workers.explain.records import (
     decode_record,
 )
 from pointsman_workers.explain.replay import Grounds, Replay, replay, replay_refusal
-from pointsman_workers.placement.checks import first_failed_check
-from pointsman_workers.placement.ranking import Judgement, Ranking, Reading, rank
+from pointsman_workers.placement.checks import Judgement, Ranking, Reading, first_failed_check
+from pointsman_workers.placement.ranking import rank
 
 # ---- replays
 

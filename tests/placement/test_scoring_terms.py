@@ -17,8 +17,9 @@ from pointsman_shm.rules.load import (
     slow_start_term,
     speed_term,
 )
+from pointsman_workers.placement.checks import ANYWHERE, Judgement, Ranking, Reading
 from pointsman_workers.placement.paces import FORGET_NS, Paces
-from pointsman_workers.placement.ranking import ANYWHERE, Judgement, Ranking, Reading, rank
+from pointsman_workers.placement.ranking import rank
 
 SECOND_NS = 1_000_000_000
 ALL_CAN = Judgement(codes=bytes(1))

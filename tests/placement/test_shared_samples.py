@@ -10,7 +10,7 @@ from pointsman_shm.memory.ledger import Ledger, OwnLedger, Reserve
 from pointsman_wire.lane_messages import Assign
 from pointsman_wire.link import Closed, Frame, Received
 from pointsman_wire.session_messages import Submit
-from pointsman_workers.placement.selection import NO_ROW
+from pointsman_workers.placement.trail import NO_ROW
 
 
 class Racer(OwnLedger):

@@ -59,7 +59,8 @@ class Shard:
     wanted_by_others: Callable[[int, Turn | None, bool], bool] | None = None
     # Which rows of this class have a free slot that a borrower wants?
     rows_wanted: Callable[[int], Iterable[int]] | None = None
-    _id_pool, _id_at = "", 0
+    _id_pool = ""
+    _id_at = 0
     _live = b""  # what the manager said last of keys that change while this worker runs
 
     def __init__(self, setup: WorkerSetup) -> None:

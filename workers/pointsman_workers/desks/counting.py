@@ -6,7 +6,8 @@ from pointsman_shm.rules.session_pool import PoolOutcome
 from pointsman_wire.errors import Code
 from pointsman_wire.messages import ErrorInfo
 from pointsman_workers.core.state import Job
-from pointsman_workers.placement.deciding import FAILOVER, SINGLE_LEVEL, TWO_LEVEL, Decided
+from pointsman_workers.placement.deciding import FAILOVER, SINGLE_LEVEL, TWO_LEVEL
+from pointsman_workers.placement.trail import Decided
 
 # Finding a member on its enum costs as much as counting with it, and only plain numbers are quick
 # to index with.

@@ -21,7 +21,7 @@ from pointsman_wire.lane_messages import LanePing, LanePong
 from pointsman_workers.core.events import TellManager
 from pointsman_workers.core.shard import SECOND_NS, Shard
 from pointsman_workers.core.state import Lane
-from pointsman_workers.placement.ranking import NO_ROOM_FOR_US
+from pointsman_workers.placement.checks import NO_ROOM_FOR_US
 
 ZOMBIE_NS = 3 * SECOND_NS
 # While the manager is silent, idle lanes are asked this often: no answer is older than 5 s then.

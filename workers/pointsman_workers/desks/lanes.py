@@ -224,9 +224,10 @@ class LaneDesk:
         words, before = self.shard.fleet.standing.tobytes(), self._words
         if words != before:
             for start in range(0, len(words), _CHUNK_BYTES):
-                chunk = slice(start, start + _CHUNK_BYTES)
-                if words[chunk] != before[chunk]:
-                    self._unchecked.update(_changed_rows(words, before, chunk))
+                end = start + _CHUNK_BYTES
+                new, old = words[start:end], before[start:end]
+                if new != old:
+                    self._unchecked.update(_changed_rows(start // 8, new, old))
             self._words = words
         unchecked, self._unchecked = self._unchecked, set()
         for lane in [lanes[row] for row in unchecked if row in lanes]:
@@ -389,11 +390,9 @@ class LaneDesk:
         self.watch.timed(lane)
 
 
-def _changed_rows(words: bytes, before: bytes, chunk: slice) -> list[int]:
-    """Return the rows of a chunk whose standing word is not what it was."""
-    new = memoryview(words[chunk]).cast("Q")
-    old = memoryview(before[chunk]).cast("Q")
-    first = chunk.start // 8
-    if len(old) < len(new):  # the first look of all
-        return list(range(first, first + len(new)))
-    return [first + at for at, word in enumerate(new) if word != old[at]]
+def _changed_rows(first: int, new: bytes, old: bytes) -> list[int]:
+    """Return the rows, from the first on, whose standing word is not what it was."""
+    words, before = memoryview(new).cast("Q"), memoryview(old).cast("Q")
+    if len(before) < len(words):  # the first look of all
+        return list(range(first, first + len(words)))
+    return [first + at for at, word in enumerate(words) if word != before[at]]

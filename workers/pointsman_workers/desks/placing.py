@@ -29,9 +29,8 @@ from pointsman_workers.desks.refusing import (
     stale_answer,
 )
 from pointsman_workers.journal.book import MEMORY
-from pointsman_workers.placement.checks import first_failed_check
+from pointsman_workers.placement.checks import Ranking, first_failed_check
 from pointsman_workers.placement.deciding import (
-    Decided,
     decide,
     decide_on,
     decide_second,
@@ -40,10 +39,10 @@ from pointsman_workers.placement.deciding import (
     note_habits,
 )
 from pointsman_workers.placement.kinds import Kind
-from pointsman_workers.placement.ranking import Ranking, load_of
+from pointsman_workers.placement.ranking import load_of
 from pointsman_workers.placement.refusal import Refusals
-from pointsman_workers.placement.selection import Choice, read
-from pointsman_workers.placement.trail import Leg
+from pointsman_workers.placement.selection import read
+from pointsman_workers.placement.trail import Choice, Decided, Leg
 
 NEVER_NS = 1 << 62
 

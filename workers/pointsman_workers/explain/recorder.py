@@ -26,13 +26,12 @@ from pointsman_workers.explain.records import (
     decode_refusal,
 )
 from pointsman_workers.explain.ring import Ring
-from pointsman_workers.placement.deciding import Decided
+from pointsman_workers.placement.checks import MARKED_BIT, Reading
 from pointsman_workers.placement.fleet import Fleet
 from pointsman_workers.placement.kinds import Kind
-from pointsman_workers.placement.ranking import MARKED_BIT, Reading, rank
+from pointsman_workers.placement.ranking import rank
 from pointsman_workers.placement.refusal import Refusal
-from pointsman_workers.placement.selection import Choice
-from pointsman_workers.placement.trail import WALK, Leg
+from pointsman_workers.placement.trail import WALK, Choice, Decided, Leg
 
 PLACED_SHARE = 12  # sixteenths of the bytes
 TROUBLED_SHARE = 3

@@ -11,7 +11,7 @@ import msgspec
 from pointsman_shm.rules.session_pool import SessionBinding
 from pointsman_shm.snapshot.records import Requirement
 from pointsman_wire.messages import Breakdown
-from pointsman_workers.placement.ranking import ANYWHERE, Ranking, Reading
+from pointsman_workers.placement.checks import ANYWHERE, Ranking, Reading
 from pointsman_workers.placement.refusal import Evidence
 from pointsman_workers.placement.trail import Asked, Outcomes
 

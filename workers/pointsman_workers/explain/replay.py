@@ -21,12 +21,12 @@ from pointsman_shm.snapshot.records import Requirement
 from pointsman_workers.core.state import Key
 from pointsman_workers.explain.pages import Pages
 from pointsman_workers.explain.records import Kept, LegRecord, Placed, RefusalRecord, Refused
+from pointsman_workers.placement.checks import Judgement
 from pointsman_workers.placement.draws import Draws
-from pointsman_workers.placement.ranking import Judgement, Scored, rank
+from pointsman_workers.placement.ranking import Scored, rank
 from pointsman_workers.placement.refusal import reason_of
-from pointsman_workers.placement.selection import NO_ROW
 from pointsman_workers.placement.session_pools import decide_pools
-from pointsman_workers.placement.trail import SAMPLE
+from pointsman_workers.placement.trail import NO_ROW, SAMPLE
 
 UNKNOWN_CLASS = 255  # a verdict that is never FEASIBLE
 

@@ -21,9 +21,9 @@ from pointsman_workers.explain.replay import (
     replay,
     replay_refusal,
 )
-from pointsman_workers.placement.checks import first_failed_check
+from pointsman_workers.placement.checks import Judgement, Reading, first_failed_check
 from pointsman_workers.placement.fleet import Fleet
-from pointsman_workers.placement.ranking import Judgement, Reading, load_of, rank
+from pointsman_workers.placement.ranking import load_of, rank
 from pointsman_workers.placement.trail import How
 
 MILLISECOND_NS = 1_000_000

@@ -22,10 +22,9 @@ from pointsman_wire.queries.explain_messages import CheckView, SkipView, WhyNot
 from pointsman_workers.core.shard import Shard
 from pointsman_workers.explain.records import LegRecord, Placed, Refused, decode_record
 from pointsman_workers.explain.replay import judgement_of
-from pointsman_workers.placement.checks import first_failed_check
+from pointsman_workers.placement.checks import NO_ROOM_FOR_US, Reading, first_failed_check
 from pointsman_workers.placement.fleet import Fleet
 from pointsman_workers.placement.nearest import lack_of
-from pointsman_workers.placement.ranking import NO_ROOM_FOR_US, Reading
 from pointsman_workers.placement.refusal import CHECKS
 
 DECISIONS_MAX = 400  # of late, from each ring: looking at one costs some microseconds

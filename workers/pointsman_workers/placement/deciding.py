@@ -13,15 +13,12 @@ so the same code makes a dry run when it is given copies of the first two and a 
 pretends to reserve.
 """
 
-import msgspec
-
 from pointsman_shm.memory.rows import GENERATION_SHIFT
-from pointsman_shm.rules.session_pool import PoolDecision, SessionBinding
+from pointsman_shm.rules.session_pool import PoolDecision
 from pointsman_workers.core.state import Job
 from pointsman_workers.placement.fleet import Fleet
 from pointsman_workers.placement.kinds import Kind, Round
 from pointsman_workers.placement.selection import (
-    Choice,
     PoolOrder,
     conclude_full,
     is_busy,
@@ -31,6 +28,7 @@ from pointsman_workers.placement.selection import (
     search,
 )
 from pointsman_workers.placement.session_pools import decide_for_session, pools_to_ask
+from pointsman_workers.placement.trail import Choice, Decided
 
 PREFERRED = "preferred"
 TWO_LEVEL = "two_level"
@@ -40,15 +38,6 @@ NO_ROWS = frozenset[int]()
 PINS_MAX = 16  # kinds of work for which a session remembers its node
 HEDGE = "hedge"  # a second node for a slow job
 RESERVE = "reserve"  # a slot that was just freed went to a waiting job
-
-
-class Decided(msgspec.Struct, frozen=True, gc=False):
-    """What came out, and what it came from; the legs are the fleet's trail."""
-
-    choice: Choice | None
-    selector: str
-    session: PoolDecision | None  # None in single-level
-    bound_before: SessionBinding | None
 
 
 def decide(fleet: Fleet, job: Job) -> Decided:

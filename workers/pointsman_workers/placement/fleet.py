@@ -22,15 +22,15 @@ from pointsman_shm.snapshot.records import CapabilityClass, ConfigPage
 from pointsman_shm.snapshot.snapshot import RuntimeSnapshot, decode_pages, empty_snapshot
 from pointsman_workers.core.setup import WorkerMemory
 from pointsman_workers.explain.names import FormerNames, NodesByName
+from pointsman_workers.placement.checks import ANYWHERE, ANYWHERE_STALE, Judgement, Ranking
 from pointsman_workers.placement.draws import Draws
 from pointsman_workers.placement.kinds import Kind
 from pointsman_workers.placement.paces import Paces
-from pointsman_workers.placement.ranking import ANYWHERE, ANYWHERE_STALE, Judgement, Ranking
 from pointsman_workers.placement.room import Room
 from pointsman_workers.placement.trail import Leg
 
 if TYPE_CHECKING:
-    from pointsman_workers.placement.selection import Sample
+    from pointsman_workers.placement.trail import Sample
 
 
 class Fleet:

@@ -20,7 +20,7 @@ from pointsman_shm.rules.session_pool import PoolDecision
 from pointsman_shm.snapshot.records import ConfigPage, Requirement
 from pointsman_wire.session_messages import Submit
 from pointsman_workers.fields import plainly_set
-from pointsman_workers.placement.ranking import Judgement
+from pointsman_workers.placement.checks import Judgement
 
 if TYPE_CHECKING:
     from pointsman_workers.core.state import Job, Session

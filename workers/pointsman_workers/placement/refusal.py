@@ -22,12 +22,17 @@ from pointsman_shm.snapshot.records import Requirement
 from pointsman_wire.messages import Breakdown
 from pointsman_workers.core.state import Job
 from pointsman_workers.placement.census import Censuses
-from pointsman_workers.placement.checks import first_failed_check
+from pointsman_workers.placement.checks import (
+    ANYWHERE,
+    MARKED_BIT,
+    Judgement,
+    Ranking,
+    first_failed_check,
+)
 from pointsman_workers.placement.deciding import decide_pools_of, named_rows
 from pointsman_workers.placement.fleet import Fleet
 from pointsman_workers.placement.kinds import Kind
 from pointsman_workers.placement.nearest import FreeIn, Group, nearest_misses, what_would_help
-from pointsman_workers.placement.ranking import ANYWHERE, MARKED_BIT, Judgement, Ranking
 
 NAMES_MAX = 32
 SHARED_NS = 250_000_000

@@ -19,17 +19,11 @@ a slot is reserved.
 from array import array
 from collections.abc import Sequence
 
-import msgspec
-
 from pointsman_shm.memory.ledger import DIGITS, Reserve
 from pointsman_shm.memory.rows import CLASS_MASK, CLASS_SHIFT, GENERATION_SHIFT
 from pointsman_shm.memory.stats_names import Counter
-from pointsman_workers.fields import plainly_set
-from pointsman_workers.placement.fleet import Fleet
-from pointsman_workers.placement.kinds import Kind, Round, Walk
-from pointsman_workers.placement.ranking import (
+from pointsman_workers.placement.checks import (
     ANYWHERE,
-    CANNOT,
     CHOOSABLE,
     CHOOSABLE_IF_MARKED_MASK,
     CHOOSABLE_MASK,
@@ -37,26 +31,28 @@ from pointsman_workers.placement.ranking import (
     OVERLOADED_BIT,
     Ranking,
     Reading,
-    Scored,
-    rank,
-    scores_of,
 )
+from pointsman_workers.placement.fleet import Fleet
+from pointsman_workers.placement.kinds import Kind, Round, Walk
+from pointsman_workers.placement.ranking import CANNOT, Scored, rank, scores_of
 from pointsman_workers.placement.trail import (
     FIRST_TOOK_IT,
     NAMED,
+    NO_ROW,
     NOBODY,
     PREFERRED,
     SAMPLE,
     WALK,
     Asked,
+    Choice,
     Outcomes,
+    Sample,
 )
 
 WALK_BUDGET = 256
 READINGS_A_JOB_MIN = 4
 WALK_CHUNK = 32
 FULL_MEMORY_NS = 5_000_000
-NO_ROW = -1
 _OK = Reserve.OK
 # By the value of a Reserve.
 _OUTCOME_COUNTERS = (
@@ -70,17 +66,6 @@ _ATTEMPT_NOBODY = Counter.POOL_ATTEMPTS_NOBODY.value
 _ATTEMPT_NO_ROOM = Counter.POOL_ATTEMPTS_NO_ROOM.value
 
 PoolOrder = tuple[int | None, ...]  # None: the whole fleet (single-level)
-
-
-class Choice(msgspec.Struct, frozen=True, gc=False):
-    """A reserved slot and what the choice was made from."""
-
-    row: int
-    standing: int
-    pool_id: int | None
-    score: float
-    candidates: int
-    runner_up: int = NO_ROW
 
 
 def read(fleet: Fleet, kind: Kind, rows: Sequence[int]) -> list[Reading]:
@@ -114,18 +99,6 @@ def take(
     score, row, word = scored[at - 1]
     runner_up = scored[at][1] if at < candidates else NO_ROW
     return Choice(row, word, asked[0], score, candidates, runner_up)
-
-
-@plainly_set
-class Sample(msgspec.Struct, gc=False):
-    """What was read of one sample, for some jobs of one kind."""
-
-    kind: Kind
-    asked: Asked
-    readings: list[Reading]  # in draw order
-    scores: list[float]  # of each; CANNOT once it was asked in vain
-    jobs_left: int
-    taken_at: int = -1  # which of them the last job took; its reading is brought up to date late
 
 
 def take_from(fleet: Fleet, sample: Sample) -> Choice | None:

@@ -16,8 +16,8 @@ from pointsman_workers.core.shard import Shard
 from pointsman_workers.core.state import Job
 from pointsman_workers.core.turns.waiting import can_do
 from pointsman_workers.desks.placing import PlacingDesk
+from pointsman_workers.placement.checks import NO_ROOM_FOR_US
 from pointsman_workers.placement.kinds import Kind
-from pointsman_workers.placement.ranking import NO_ROOM_FOR_US
 from pointsman_workers.placement.selection import FULL_MEMORY_NS
 
 LOOKS_A_STEP_MAX = 256

@@ -13,7 +13,7 @@ from pointsman_wire.lane_messages import Assign
 from pointsman_workers.core.shard import Shard
 from pointsman_workers.core.state import Hold, Lane
 from pointsman_workers.core.turns.waiting import can_do
-from pointsman_workers.placement.ranking import CHOOSABLE, CHOOSABLE_IF_MARKED_MASK
+from pointsman_workers.placement.checks import CHOOSABLE, CHOOSABLE_IF_MARKED_MASK
 from pointsman_workers.sharing.nodes.nouns import Guest
 from pointsman_workers.sharing.nodes.origins import origin_text
 
