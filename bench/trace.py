@@ -6,6 +6,7 @@ fleets       the same arrivals, warped to the same load, go to the real worker c
              ways to choose, on a virtual clock: a quarter of the nodes is half as fast as most, a
              quarter twice as fast; `clairvoyant` is a bound that nobody can reach
 sample sizes the worker core again, looking at other numbers of nodes for each decision
+pools        and where nodes are unlike in what they can do as well, so that there are three pools
 real time    a real service, nodes that hold a slot for as long as the job takes, and a client that
              submits by the clock, all of it `time_scale` times as long as in the trace; beside it
              the worker core on a virtual clock, with the very same arrivals
@@ -18,7 +19,7 @@ from pathlib import Path
 import msgspec
 from _replay.fleets import SLOTS, Ran, capacity_of, figures, speeds_of
 from _replay.live import run_live
-from _replay.ours import run_ours
+from _replay.ours import THREE_POOLS, run_ours
 from _replay.simple import LeastConnections, at_random, round_robin, run_clairvoyant, run_simple
 from _replay.traces import Arrival, TraceError, at_scale, read_trace, replay
 from _shared.report import Options, Row, report
@@ -29,6 +30,8 @@ SAMPLE_SIZE = 8  # of the product as installed
 SAMPLE_SIZES = (2, 4, 32, 128)
 SAMPLES_AT = 1_000  # nodes at which sample sizes are compared
 SAMPLES_LOADS = (0.5, 0.95)
+POOLS_AT = 1_000  # nodes at which one pool and three are compared
+POOLS_LOAD = 0.8
 LIVE_NODES = 10
 LIVE_LOAD = 0.8
 LIVE_SCALE = 0.2
@@ -43,7 +46,7 @@ class Extent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 FULL = Extent(jobs_per_slot=10, jobs_max=400_000, live_s=90.0)
-QUICK = Extent(jobs_per_slot=5, jobs_max=100_000, live_s=22.0)
+QUICK = Extent(jobs_per_slot=5, jobs_max=80_000, live_s=22.0)
 
 Run = Callable[[Sequence[Arrival], Sequence[float]], Ran]
 Trace = tuple[str, list[Arrival]]
@@ -116,6 +119,13 @@ def sample_sizes(trace: Trace, extent: Extent) -> list[Row]:
     return rows
 
 
+def pools(trace: Trace, extent: Extent) -> list[Row]:
+    """Run the product where it prefers some of the nodes; where not, it is among the fleets."""
+    stage = Stage(trace, POOLS_AT, POOLS_LOAD, extent)
+    ran = run_ours(stage.arrivals, stage.speeds, SAMPLE_SIZE, THREE_POOLS)
+    return [stage.row("pools", ran, "pointsman", "three pools")]
+
+
 def real_time(trace: Trace, extent: Extent) -> list[Row]:
     """Run the product in real time and on a virtual clock, on the same arrivals."""
     name, arrivals = trace
@@ -143,7 +153,7 @@ def main(options: Options, paths: Sequence[Path]) -> None:
     extent = QUICK if options.is_quick else FULL
     rows = [
         row
-        for measure in (fleets, sample_sizes, real_time)
+        for measure in (fleets, sample_sizes, pools, real_time)
         for trace in traces
         for row in measure(trace, extent)
     ]

@@ -10,6 +10,7 @@ from _pages.sections import source
 AS_INSTALLED = 8  # nodes that are looked at for each decision
 SAMPLE_SIZE = "sample_size="  # a variant begins so
 REAL_TIME = "real time"
+POOLS = "pools"
 LEAST = 0.01  # milliseconds, or percent
 
 
@@ -33,7 +34,7 @@ def replayed(results: Results) -> str:
     result = results["trace"]
     fleets = [row for row in result.rows if "variant" not in row]
     parts = [_fleets(name, fleets) for name in dict.fromkeys(row["trace"] for row in fleets)]
-    parts += [_sample_sizes(result), _real_time(result.of_kind(REAL_TIME))]
+    parts += [_sample_sizes(result), _pools(result), _real_time(result.of_kind(REAL_TIME))]
     return "\n\n".join([part for part in parts if part] + [source(result, " --trace FILE ...")])
 
 
@@ -90,6 +91,34 @@ def _sample_sizes(result: Result) -> str:
         f"{found[0].row['nodes']:,} nodes: mean slowdown / CPU of the worker's core in µs a job."
     )
     return f"{words}\n\n{table([*lines.values()], columns)}"
+
+
+def _pools(result: Result) -> str:
+    """Three pools beside one."""
+    three = result.of_kind(POOLS)
+    if not three:
+        return ""
+    rows = []
+    for row in three:
+        rows += [
+            {**found, "variant": found.get("variant", "one pool")}
+            for found in result.rows
+            if found["system"] == "pointsman"
+            and (found is row or "variant" not in found)
+            and all(found[key] == row[key] for key in ("trace", "nodes", "load"))
+        ]
+    columns = [
+        Column("trace", "trace"),
+        Column("variant", "pools"),
+        Column("wait_mean_ms", "mean wait, ms"),
+        Column("slowdown_mean", "mean slowdown"),
+        Column("cpu_us_per_job", "CPU, µs a job"),
+    ]
+    words = (
+        f"Nodes in pools, the first of which is preferred until it is full: {three[0]['nodes']:,} "
+        f"nodes, a load of {three[0]['load']}."
+    )
+    return f"{words}\n\n{table(rows, columns)}"
 
 
 def _real_time(rows: Sequence[Row]) -> str:

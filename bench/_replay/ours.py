@@ -20,19 +20,22 @@ from pointsman_wire.messages import Message
 from pointsman_wire.session_messages import Result, ResultAck, Submit
 
 SECOND_NS = 1_000_000_000
-LANGUAGES = (("en", "es"),)  # of every node: whoever looks at none can send a job anywhere as well
+ALIKE = (("en", "es"),)  # every node: who looks at no capabilities can send a job anywhere as well
+# Of ten nodes so many speak more, all what jobs need; so there are three pools, the first before.
+THREE_POOLS = (("en", "es"),) * 6 + (("en", "es", "fr"),) * 2 + (("de", "en", "es"),) * 2
+Languages = Sequence[Sequence[str]]  # of one node after the other, in turn
 
 
 class Replay(Dispatch):
     """Feeds arrivals and ends in the order of their instants; the core steps when it wishes to."""
 
-    def __init__(self, speeds: Sequence[float], sample_size: int) -> None:
+    def __init__(self, speeds: Sequence[float], sample_size: int, languages: Languages) -> None:
         super().__init__(
             len(speeds),
             worker_count=1,
             slots=SLOTS,
             sample_size=sample_size,
-            languages=LANGUAGES,
+            languages=languages,
         )
         self.core_ns = 0  # CPU time of the core's turns
         self._speeds = speeds
@@ -128,9 +131,14 @@ def _fleet_out_of_sight() -> Iterator[None]:
         gc.unfreeze()
 
 
-def run_ours(arrivals: Sequence[Arrival], speeds: Sequence[float], sample_size: int) -> Ran:
+def run_ours(
+    arrivals: Sequence[Arrival],
+    speeds: Sequence[float],
+    sample_size: int,
+    languages: Languages = ALIKE,
+) -> Ran:
     """Replay the arrivals on the product, as installed but for the size of its samples."""
-    replay = Replay(speeds, sample_size)
+    replay = Replay(speeds, sample_size, languages)
     with _fleet_out_of_sight():
         done = replay.run(arrivals)
     return Ran(done, replay.core_ns / SECOND_NS)

@@ -109,7 +109,8 @@ rows += [one | {"variant": f"sample_size={size}", "slowdown_mean": 0.7} for size
 live = one | {"kind": "real time", "variant": "real-time", "nodes": 10, "load": 0.8,
     "time_scale": 0.2, "wait_p99_ms": 90.0, "slowdown_p99": 2.0, "client_late_p99_ms": 1.5}
 del live["cpu_us_per_job"]
-results = {"trace": Result("trace", machine, [*rows, live])}
+three = one | {"kind": "pools", "variant": "three pools", "cpu_us_per_job": 90.0}
+results = {"trace": Result("trace", machine, [*rows, three, live])}
 print(replayed(results))
 assert "CPU, b<" in sample_sizes(results)
 """
@@ -158,6 +159,7 @@ def test_a_replayed_trace_is_told_by_systems_by_sample_sizes_and_in_real_time() 
     assert "| nodes | load | jobs | pointsman | random |" in said
     assert "| 1,000 | 0.5 | 20,000 | 12.5 / < 0.01 | 700 / 20 |" in said
     assert "| b_calm | 0.5 | 0.700 / 50 | 0.800 / 50 | 0.700 / 50 |" in said
+    assert "| b_calm | one pool | 12.5 | 0.8 | 50 |\n| b_calm | three pools |" in said
     assert "10 nodes, a load of 0.8, 0.2 times" in said
     assert "| b_calm | real-time | 20,000 | 12.5 | 90 | 0.8 | 2 | 0.001 | 1.5 |" in said
 
