@@ -23,6 +23,7 @@ and the reset would destroy the error frame that the peer has yet to read.
 import asyncio
 import struct
 from enum import Enum
+from itertools import repeat
 from time import monotonic_ns
 from typing import cast
 
@@ -141,28 +142,32 @@ class FrameConnection(asyncio.Protocol):
         share = self._limits.frames_a_turn_max - self._told_frames
         offset = 0
         end = len(data)
+        last = end - PREFIX_BYTES  # where a prefix may begin
         decode = self._decode
         small_max = self._small_max
         broken: FrameError | None = None
         try:
             if self._is_careful:
                 offset = self._feed(data, frames)
-            while end - offset >= PREFIX_BYTES and len(frames) < share:
+            for _ in repeat(None, share - len(frames)):
+                if offset > last:
+                    break
                 length, header_bytes = _unpack_prefix(data, offset)
-                payload_at = offset + PREFIX_BYTES + header_bytes
+                header_at = offset + PREFIX_BYTES
+                payload_at = header_at + header_bytes
                 after = offset + LENGTH_BYTES + length
                 if after > end or payload_at > after or length > small_max:
                     break
-                header = data[offset + PREFIX_BYTES : payload_at]
                 try:
-                    message: Message | Unreadable = decode(header)
+                    message: Message | Unreadable = decode(data[header_at:payload_at])
                 except UNDECODABLE:
-                    message = self._read(header)
+                    message = self._read(data[header_at:payload_at])
                 frames.append((message, data[payload_at:after]))
                 offset = after
-            if len(frames) >= share:
+            else:
                 self._rest(data[offset:])
-            elif offset < end:
+                offset = end
+            if offset < end:
                 self._begin(data[offset:], frames)
         except FrameError as error:
             broken = error

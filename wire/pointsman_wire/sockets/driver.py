@@ -274,13 +274,13 @@ class Driver:
             self.observe_turn(monotonic_ns() - now_ns)
 
     def _carry_out(self, commands: Sequence[Any]) -> None:
-        connections = self._connections
+        connection_of = self._connections.get
         queued: list[FrameConnection] = []
         for command in commands:
             if type(command) is not Send:
                 self._carry_out_rare(command)
                 continue
-            connection = connections.get(command.connection)
+            connection = connection_of(command.connection)
             if connection is None:  # it ended; the core hears of it in the coming turn
                 continue
             if connection.is_web:
@@ -289,16 +289,13 @@ class Driver:
                 out = connection.out
                 at = len(out)
                 _encode_into(command.message, out, at + PREFIX_BYTES)
-                header_bytes = len(out) - at - PREFIX_BYTES
-                payload = command.payload
-                payload_bytes = len(payload)
-                out += payload
-                length = LENGTH_BYTES + header_bytes + payload_bytes
-                _pack_prefix_into(out, at, length, header_bytes)
-                if length > FRAME_BYTES_MAX - LENGTH_BYTES or payload_bytes > PAYLOAD_BYTES_MAX:
-                    del out[at:]
-                    connection.end(f"a frame of {length} bytes is too large to be sent")
+                payload_at = len(out)
+                out += command.payload
+                length = len(out) - at - LENGTH_BYTES
+                _pack_prefix_into(out, at, length, payload_at - at - PREFIX_BYTES)
                 connection.out_frames += 1
+                if length > PAYLOAD_BYTES_MAX:  # hardly ever: then it is looked at closely
+                    _judge_size(connection, at, length, len(command.payload))
             if not connection.is_queued:
                 connection.is_queued = True
                 queued.append(connection)
@@ -398,3 +395,10 @@ class Driver:
             self.post(DialFailed(dial.purpose, f"cannot connect to {address}: {reason}"))
         elif reason:
             connection.abort(reason)
+
+
+def _judge_size(connection: FrameConnection, at: int, length: int, payload_bytes: int) -> None:
+    """Take the frame back that was put here last, and end the connection, if it is too large."""
+    if length > FRAME_BYTES_MAX - LENGTH_BYTES or payload_bytes > PAYLOAD_BYTES_MAX:
+        del connection.out[at:]
+        connection.end(f"a frame of {length} bytes is too large to be sent")
