@@ -61,19 +61,36 @@ MOVES: dict[tuple[JobState, str], JobState] = {
         if not (state in (JobState.PENDING, JobState.ASSIGNED) and verb.startswith("complete"))
     },
 }
-# The same by verb, for `moved`: two look-ups without a key to build.
-_BY_VERB: dict[str, dict[JobState, JobState]] = {}
-for (_state, _verb), _next in MOVES.items():
-    _BY_VERB.setdefault(_verb, {})[_state] = _next
 
 
 class IllegalMove(AssertionError):
     """Our own bug: a job was asked to do what its state forbids."""
 
 
+class Leads(dict[JobState, JobState]):
+    """Where a verb leads: the state after it, by the state before.  Elsewhere: IllegalMove."""
+
+    def __init__(self, verb: str, *moves: str) -> None:
+        super().__init__()
+        self._verb = verb
+        for before in JobState:
+            after: JobState | None = before
+            for move in moves or (verb,):
+                after = None if after is None else MOVES.get((after, move))
+            if after is not None:
+                self[before] = after
+
+    def __missing__(self, state: JobState) -> JobState:
+        """The picture has no such move."""
+        raise IllegalMove(f"a job cannot {self._verb} while {state.name}")
+
+
+# By verb, so that a move is two look-ups and no call where every job comes by.
+AFTER = {verb: Leads(verb) for _, verb in MOVES}
+# A job that is placed is handed to the lane at once: nobody sees it between the two.
+AFTER["place"] = Leads("place", "assign", "dispatch")
+
+
 def moved(state: JobState, verb: str) -> JobState:
     """Return the state after the verb.  Raises IllegalMove for anything the picture lacks."""
-    try:
-        return _BY_VERB[verb][state]
-    except KeyError:
-        raise IllegalMove(f"a job cannot {verb} while {state.name}") from None
+    return AFTER[verb][state]

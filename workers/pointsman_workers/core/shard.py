@@ -5,6 +5,7 @@ time.  There is no other mutator and no other thread.
 """
 
 from collections.abc import Callable, Iterable
+from itertools import chain
 
 from pointsman_shm.config_live import live_places, with_live
 from pointsman_shm.memory.stats_names import Counter, Timing
@@ -45,7 +46,7 @@ from pointsman_workers.talk.nouns import Hearing, Room, Said
 
 Timed = Job | Session | Lane | Orphan | Pairing | Line | Utterances | Hearing | Room | Postponed
 ID_POOL_BYTES = 4096
-JOB_ID_LENGTH = 32
+JOB_ID_BYTES = 16
 MILLISECOND_NS = 1_000_000
 SECOND_NS = 1_000_000_000
 PING_NS = SECOND_NS
@@ -59,8 +60,6 @@ class Shard:
     wanted_by_others: Callable[[int, Turn | None, bool], bool] | None = None
     # Which rows of this class have a free slot that a borrower wants?
     rows_wanted: Callable[[int], Iterable[int]] | None = None
-    _id_pool = ""
-    _id_at = 0
     _live = b""  # what the manager said last of keys that change while this worker runs
 
     def __init__(self, setup: WorkerSetup) -> None:
@@ -71,6 +70,8 @@ class Shard:
         self._set_times()
         index = self.worker_index = setup.worker_index
         self.worker_count, words = setup.worker_count, memory.waiting
+        # Returns the next job id: 122 and more random bits as 32 hex digits.
+        self.new_job_id = chain.from_iterable(iter(self._cut_ids, None)).__next__
         self.outbox, self.reasons = Outbox(), ReasonCounts()
         self.fleet = Fleet(memory, seed=int.from_bytes(setup.entropy(8), "little"))
         self.kinds = Kinds(self.fleet.config)
@@ -151,14 +152,8 @@ class Shard:
                 found.append(entry)
         return found
 
-    def new_job_id(self) -> str:
-        """Return 122 and more random bits as 32 hex digits."""
-        if self._id_at >= len(self._id_pool):
-            self._id_pool = self.setup.entropy(ID_POOL_BYTES).hex()
-            self._id_at = 0
-        start = self._id_at
-        self._id_at = end = start + JOB_ID_LENGTH
-        return self._id_pool[start:end]
+    def _cut_ids(self) -> list[str]:
+        return self.setup.entropy(ID_POOL_BYTES).hex(" ", JOB_ID_BYTES).split()
 
     def watch(self, lane: Lane) -> None:
         """Have the lane looked at within a second, as long as jobs are on it."""

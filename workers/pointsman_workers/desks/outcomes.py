@@ -13,7 +13,7 @@ from pointsman_wire.lane_messages import NodeResult
 from pointsman_wire.messages import ErrorInfo
 from pointsman_wire.session_messages import Result, Submit
 from pointsman_workers.core.events import JobTraced
-from pointsman_workers.core.lifecycle import STATUS, JobState, moved
+from pointsman_workers.core.lifecycle import AFTER, STATUS, JobState
 from pointsman_workers.core.shard import MILLISECOND_NS, Shard
 from pointsman_workers.core.state import Hold, Job
 from pointsman_workers.desks.counting import is_fault_of_service
@@ -78,7 +78,7 @@ class OutcomeDesk:
         """End a job, remember it for its window, and give its client the result."""
         shard = self.shard
         hold, session = job.hold, job.session
-        job.state = state = moved(job.state, verb)
+        job.state = state = AFTER[verb][job.state]
         if job.is_queued:
             shard.waiting.remove(job)
         job.hold = job.hedge = None

@@ -14,7 +14,7 @@ from pointsman_wire.errors import Code
 from pointsman_wire.lane_messages import Assign
 from pointsman_wire.messages import ErrorInfo, error_info
 from pointsman_wire.session_messages import Placement, Submit
-from pointsman_workers.core.lifecycle import moved
+from pointsman_workers.core.lifecycle import AFTER
 from pointsman_workers.core.shard import MILLISECOND_NS, PING_NS, SECOND_NS, Shard
 from pointsman_workers.core.state import Hold, Job, Lane
 from pointsman_workers.desks.counting import count_decision, selector_of
@@ -117,7 +117,6 @@ class PlacingDesk:
         """Hand the job to the node; the slot is already ours."""
         shard = self.shard
         lane, now_ns = shard.lanes[choice.row], shard.now_ns
-        state = moved(job.state, "assign")
         is_our_turn = job.is_queued and not lane.is_offered
         if is_our_turn:
             shard.waiting.serve(job)
@@ -128,7 +127,7 @@ class PlacingDesk:
         job.session.last_node_id = lane.node_id
         job.hold = self._send(job, lane)
         job.hold.is_our_turn = is_our_turn and lane.link is not None
-        job.state = moved(state, "dispatch")
+        job.state = AFTER["place"][job.state]
         if queued_ns:
             shard.observe(Timing.SUBMIT_TO_ASSIGN, queued_ns)
         else:

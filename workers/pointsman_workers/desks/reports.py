@@ -8,7 +8,7 @@ reported and unknown      an orphan from before this worker was born: kept for i
 
 from pointsman_shm.memory.stats_names import Counter
 from pointsman_wire.lane_messages import JobFence, LaneReport, NodeResult
-from pointsman_workers.core.lifecycle import JobState, moved
+from pointsman_workers.core.lifecycle import AFTER, JobState, moved
 from pointsman_workers.core.shard import SECOND_NS, Shard
 from pointsman_workers.core.state import Hold, Job, Key, Lane, Orphan
 from pointsman_workers.desks.attempts import AttemptDesk, missing_in_report
@@ -163,7 +163,7 @@ class ReportDesk:
         job = hold.job
         is_live = job is not None and (hold is job.hold or hold is job.hedge)
         if job is not None and is_live and job.state is _DISPATCHED:
-            job.state = moved(job.state, "start")
+            job.state = AFTER["start"][job.state]
             if self.shard.talks and job.key in self.shard.talks:
                 self.shard.talk.started(job)
 
