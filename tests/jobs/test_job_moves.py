@@ -4,7 +4,6 @@ import pytest
 
 from pointsman_workers.core.lifecycle import AFTER, MOVES, IllegalMove, JobState, moved
 
-
 VERBS = sorted({verb for _, verb in MOVES})
 
 

@@ -104,9 +104,7 @@ class FrameConnection(asyncio.Protocol):
         self._backlog = b""  # while it rests: what was read and is not decoded yet
         self._patience = Patience(limits.unreadable_max, limits.unreadable_forgiven_a_second)
         self._unsent_bytes = 0  # while paused: what the transport held at the last look
-        self._read_at = _NEVER  # deadlines in the loop's seconds
-        self._write_at = _NEVER
-        self._end_at = _NEVER
+        self._read_at = self._write_at = self._end_at = _NEVER  # deadlines in the loop's seconds
 
     # ---- what asyncio calls
 
@@ -140,11 +138,9 @@ class FrameConnection(asyncio.Protocol):
             data, self._backlog = self._backlog + data, b""
         frames: list[Frame] = []
         share = self._limits.frames_a_turn_max - self._told_frames
-        offset = 0
-        end = len(data)
+        offset, end = 0, len(data)
         last = end - PREFIX_BYTES  # where a prefix may begin
-        decode = self._decode
-        small_max = self._small_max
+        decode, small_max = self._decode, self._small_max
         broken: FrameError | None = None
         try:
             if self._is_careful:

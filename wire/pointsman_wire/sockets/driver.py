@@ -44,6 +44,7 @@ from pointsman_wire.sockets.tcp import AddressError, split_address
 
 _encode_into = msgspec.msgpack.Encoder().encode_into
 _pack_prefix_into = struct.Struct("<II").pack_into
+_LENGTH_MAX = FRAME_BYTES_MAX - LENGTH_BYTES
 _NS = 1_000_000_000
 _NEVER_NS = 1 << 63
 
@@ -240,9 +241,8 @@ class Driver:
 
     def _late_turn(self, late_ns: int) -> None:
         self._is_scheduled = False
-        now_ns = monotonic_ns()
         self._inbox.insert(0, LoopWasLate(late_ns))
-        self._step(now_ns)
+        self._step(monotonic_ns())
 
     def _step(self, now_ns: int) -> None:
         if self._is_over:
@@ -283,22 +283,25 @@ class Driver:
             connection = connection_of(command.connection)
             if connection is None:  # it ended; the core hears of it in the coming turn
                 continue
-            if connection.is_web:
-                connection.put(command.message, command.payload)
-            else:
-                out = connection.out
-                at = len(out)
-                _encode_into(command.message, out, at + PREFIX_BYTES)
-                payload_at = len(out)
-                out += command.payload
-                length = len(out) - at - LENGTH_BYTES
-                _pack_prefix_into(out, at, length, payload_at - at - PREFIX_BYTES)
-                connection.out_frames += 1
-                if length > PAYLOAD_BYTES_MAX:  # hardly ever: then it is looked at closely
-                    _judge_size(connection, at, length, len(command.payload))
             if not connection.is_queued:
                 connection.is_queued = True
                 queued.append(connection)
+            if connection.is_web:
+                connection.put(command.message, command.payload)
+                continue
+            out = connection.out
+            at = len(out)
+            _encode_into(command.message, out, at + PREFIX_BYTES)
+            payload_at = len(out)
+            out += command.payload
+            length = len(out) - at - LENGTH_BYTES
+            _pack_prefix_into(out, at, length, payload_at - at - PREFIX_BYTES)
+            connection.out_frames += 1
+            if length > PAYLOAD_BYTES_MAX and (  # hardly ever
+                length > _LENGTH_MAX or len(command.payload) > PAYLOAD_BYTES_MAX
+            ):
+                del out[at:]
+                connection.end(f"a frame of {length} bytes is too large to be sent")
         self._flush(queued)
 
     def _flush(self, queued: Sequence[FrameConnection]) -> None:
@@ -395,10 +398,3 @@ class Driver:
             self.post(DialFailed(dial.purpose, f"cannot connect to {address}: {reason}"))
         elif reason:
             connection.abort(reason)
-
-
-def _judge_size(connection: FrameConnection, at: int, length: int, payload_bytes: int) -> None:
-    """Take the frame back that was put here last, and end the connection, if it is too large."""
-    if length > FRAME_BYTES_MAX - LENGTH_BYTES or payload_bytes > PAYLOAD_BYTES_MAX:
-        del connection.out[at:]
-        connection.end(f"a frame of {length} bytes is too large to be sent")

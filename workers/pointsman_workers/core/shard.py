@@ -4,7 +4,7 @@ Desks (sessions, jobs, lanes) are the functions; this is the state they all writ
 time.  There is no other mutator and no other thread.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 
 from pointsman_shm.config_live import live_places, with_live
@@ -63,15 +63,13 @@ class Shard:
     _live = b""  # what the manager said last of keys that change while this worker runs
 
     def __init__(self, setup: WorkerSetup) -> None:
-        memory, jobs = setup.memory, setup.config.jobs
-        self.setup = setup
+        self.setup, memory, jobs = setup, setup.memory, setup.config.jobs
         # As this process began, with the manager's word for what may change while it runs.
         self.config, self.now_ns, self.started_ns = setup.config, 0, -1
         self._set_times()
         index = self.worker_index = setup.worker_index
         self.worker_count, words = setup.worker_count, memory.waiting
-        # Returns the next job id: 122 and more random bits as 32 hex digits.
-        self.new_job_id = chain.from_iterable(iter(self._cut_ids, None)).__next__
+        self.new_job_id = _job_ids(setup.entropy).__next__
         self.outbox, self.reasons = Outbox(), ReasonCounts()
         self.fleet = Fleet(memory, seed=int.from_bytes(setup.entropy(8), "little"))
         self.kinds = Kinds(self.fleet.config)
@@ -152,9 +150,6 @@ class Shard:
                 found.append(entry)
         return found
 
-    def _cut_ids(self) -> list[str]:
-        return self.setup.entropy(ID_POOL_BYTES).hex(" ", JOB_ID_BYTES).split()
-
     def watch(self, lane: Lane) -> None:
         """Have the lane looked at within a second, as long as jobs are on it."""
         due_ns = self.now_ns + PING_NS
@@ -224,3 +219,10 @@ class Shard:
         # Its key stays taken, with or without its output: what was read must not run again.
         job.is_result_gone = not self.journal.has_room_for_result(job.output)
         self.journal.ended(job, is_forgotten=False)
+
+
+def _job_ids(entropy: Callable[[int], bytes]) -> Iterator[str]:
+    """Return ids for ever: 122 and more random bits each, as 32 hex digits."""
+    return chain.from_iterable(
+        iter(lambda: entropy(ID_POOL_BYTES).hex(" ", JOB_ID_BYTES).split(), [])
+    )
