@@ -13,6 +13,7 @@ real time    a real service, nodes that hold a slot for as long as the job takes
 """
 
 import argparse
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -174,3 +175,5 @@ if __name__ == "__main__":
         main(Options(is_quick=found.quick, json_path=found.json), found.trace)
     except TraceError as error:
         parser.error(str(error))
+    except KeyboardInterrupt:
+        sys.exit("interrupted: everything that was started is ended")

@@ -46,12 +46,11 @@ def _fleets(trace: str, fleets: Sequence[Row]) -> str:
     for row in rows:
         head = {key: row[key] for key in ("nodes", "load", "jobs")}
         line = lines.setdefault((row["nodes"], row["load"]), head)
-        line[row["system"]] = (
-            f"{_at_least(row['wait_mean_ms'])} / {_at_least(row['missed_percent'])}"
-        )
+        keys = ("wait_mean_ms", "slowdown_mean", "missed_percent")
+        line[row["system"]] = " / ".join(_at_least(row[key]) for key in keys)
     columns = [Column("nodes", "nodes"), Column("load", "load"), Column("jobs", "jobs")]
     columns += [Column(system, system.replace("_", " ")) for system in systems]
-    words = f"**{trace}**: mean wait in ms / missed deadlines in %, all on a virtual clock."
+    words = f"**{trace}**: mean wait in ms / mean slowdown / missed deadlines in %."
     return f"{words}\n\n{table([*lines.values()], columns)}"
 
 

@@ -157,7 +157,7 @@ def test_every_job_of_a_trace_ends_however_long_it_waits_and_runs() -> None:
 def test_a_replayed_trace_is_told_by_systems_by_sample_sizes_and_in_real_time() -> None:
     said = run_in_bench("-c", TELLING)
     assert "| nodes | load | jobs | pointsman | random |" in said
-    assert "| 1,000 | 0.5 | 20,000 | 12.5 / < 0.01 | 700 / 20 |" in said
+    assert "| 1,000 | 0.5 | 20,000 | 12.5 / 0.8 / < 0.01 | 700 / 0.8 / 20 |" in said
     assert "| b_calm | 0.5 | 0.700 / 50 | 0.800 / 50 | 0.700 / 50 |" in said
     assert "| b_calm | one pool | 12.5 | 0.8 | 50 |\n| b_calm | three pools |" in said
     assert "10 nodes, a load of 0.8, 0.2 times" in said
