@@ -20,7 +20,7 @@ from pathlib import Path
 import msgspec
 from _replay.fleets import SLOTS, Ran, capacity_of, figures, speeds_of
 from _replay.live import run_live
-from _replay.ours import THREE_POOLS, run_ours
+from _replay.ours import ALIKE, THREE_POOLS, run_ours
 from _replay.simple import LeastConnections, at_random, round_robin, run_clairvoyant, run_simple
 from _replay.traces import Arrival, TraceError, at_scale, read_trace, replay
 from _shared.report import Options, Row, report
@@ -28,7 +28,7 @@ from _shared.report import Options, Row, report
 NODE_COUNTS = (10, 100, 1_000, 10_000)
 LOADS = (0.5, 0.8, 0.95)
 SAMPLE_SIZE = 8  # of the product as installed
-SAMPLE_SIZES = (2, 4, 32, 128)
+SAMPLE_SIZES = (2, 4, SAMPLE_SIZE, 32, 128)
 SAMPLES_AT = 1_000  # nodes at which sample sizes are compared
 SAMPLES_LOADS = (0.5, 0.95)
 POOLS_AT = 1_000  # nodes at which one pool and three are compared
@@ -110,21 +110,25 @@ def fleets(trace: Trace, extent: Extent) -> list[Row]:
 
 
 def sample_sizes(trace: Trace, extent: Extent) -> list[Row]:
-    """Run the product with samples of other sizes; as installed it is among the fleets."""
+    """Run the product with samples of several sizes."""
     rows = []
     for load in SAMPLES_LOADS:
         stage = Stage(trace, SAMPLES_AT, load, extent)
         for size in SAMPLE_SIZES:
             ran = run_ours(stage.arrivals, stage.speeds, size)
-            rows.append(stage.row("sample sizes", ran, "pointsman", f"sample_size={size}"))
+            variant = "" if size == SAMPLE_SIZE else f"sample_size={size}"
+            rows.append(stage.row("sample sizes", ran, "pointsman", variant))
     return rows
 
 
 def pools(trace: Trace, extent: Extent) -> list[Row]:
-    """Run the product where it prefers some of the nodes; where not, it is among the fleets."""
+    """Run the product where all nodes are alike, and where it prefers some of them."""
     stage = Stage(trace, POOLS_AT, POOLS_LOAD, extent)
-    ran = run_ours(stage.arrivals, stage.speeds, SAMPLE_SIZE, THREE_POOLS)
-    return [stage.row("pools", ran, "pointsman", "three pools")]
+    rows = []
+    for languages, variant in ((ALIKE, ""), (THREE_POOLS, "three pools")):
+        ran = run_ours(stage.arrivals, stage.speeds, SAMPLE_SIZE, languages)
+        rows.append(stage.row("pools", ran, "pointsman", variant))
+    return rows
 
 
 def real_time(trace: Trace, extent: Extent) -> list[Row]:

@@ -9,6 +9,8 @@ from _pages.sections import source
 
 AS_INSTALLED = 8  # nodes that are looked at for each decision
 SAMPLE_SIZE = "sample_size="  # a variant begins so
+FLEETS = "fleets"
+SAMPLES = "sample sizes"
 REAL_TIME = "real time"
 POOLS = "pools"
 LEAST = 0.01  # milliseconds, or percent
@@ -32,7 +34,8 @@ def short_name(trace: str) -> str:
 def replayed(results: Results) -> str:
     """Tables of all fleets, of sample sizes, and of real time beside the virtual clock."""
     result = results["trace"]
-    fleets = [row for row in result.rows if "variant" not in row]
+    fleets = [row for row in result.rows if row.get("kind", FLEETS) == FLEETS]
+    fleets = [row for row in fleets if "variant" not in row]
     parts = [_fleets(name, fleets) for name in dict.fromkeys(row["trace"] for row in fleets)]
     parts += [_sample_sizes(result), _pools(result), _real_time(result.of_kind(REAL_TIME))]
     return "\n\n".join([part for part in parts if part] + [source(result, " --trace FILE ...")])
@@ -63,6 +66,7 @@ def samples_of(result: Result) -> list[Sample]:
         for row in result.rows
         if row["system"] == "pointsman"
         and "variant" not in row
+        and row.get("kind", SAMPLES) == SAMPLES
         and (row["nodes"], row["load"]) in places
     ]
     found = [_sample(row, int(row["variant"].removeprefix(SAMPLE_SIZE))) for row in others]
@@ -93,19 +97,10 @@ def _sample_sizes(result: Result) -> str:
 
 
 def _pools(result: Result) -> str:
-    """Three pools beside one."""
-    three = result.of_kind(POOLS)
-    if not three:
+    """Several pools beside one."""
+    rows = [{"variant": "one pool", **row} for row in result.of_kind(POOLS)]
+    if not rows:
         return ""
-    rows = []
-    for row in three:
-        rows += [
-            {**found, "variant": found.get("variant", "one pool")}
-            for found in result.rows
-            if found["system"] == "pointsman"
-            and (found is row or "variant" not in found)
-            and all(found[key] == row[key] for key in ("trace", "nodes", "load"))
-        ]
     columns = [
         Column("trace", "trace"),
         Column("variant", "pools"),
@@ -114,8 +109,8 @@ def _pools(result: Result) -> str:
         Column("cpu_us_per_job", "CPU, µs a job"),
     ]
     words = (
-        f"Nodes in pools, the first of which is preferred until it is full: {three[0]['nodes']:,} "
-        f"nodes, a load of {three[0]['load']}."
+        f"Nodes in pools, the first of which is preferred until it is full: {rows[0]['nodes']:,} "
+        f"nodes, a load of {rows[0]['load']}."
     )
     return f"{words}\n\n{table(rows, columns)}"
 

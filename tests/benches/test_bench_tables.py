@@ -109,8 +109,11 @@ rows += [one | {"variant": f"sample_size={size}", "slowdown_mean": 0.7} for size
 live = one | {"kind": "real time", "variant": "real-time", "nodes": 10, "load": 0.8,
     "time_scale": 0.2, "wait_p99_ms": 90.0, "slowdown_p99": 2.0, "client_late_p99_ms": 1.5}
 del live["cpu_us_per_job"]
-three = one | {"kind": "pools", "variant": "three pools", "cpu_us_per_job": 90.0}
-results = {"trace": Result("trace", machine, [*rows, three, live])}
+pool = one | {"kind": "pools"}
+three = pool | {"variant": "three pools", "cpu_us_per_job": 90.0}
+fleets = [row | {"kind": "fleets"} for row in rows[:2]]
+samples = [row | {"kind": "sample sizes"} for row in (one, *rows[2:])]
+results = {"trace": Result("trace", machine, [*fleets, *samples, pool, three, live])}
 print(replayed(results))
 assert "CPU, b<" in sample_sizes(results)
 """
