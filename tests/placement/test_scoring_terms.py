@@ -89,9 +89,11 @@ def test_a_slow_start_ends_with_its_window(age_s: float, term: float) -> None:
 
 
 def observe(paces: Paces, row: int, service_ms: int, count: int, now_ns: int = 0) -> "array[float]":
+    pace = paces.of(("nmt",))
+    assert pace is not None
     for _ in range(count):
-        slowness = paces.observe(("nmt",), row, service_ms * 1_000_000, now_ns)
-    return slowness
+        pace.observe(row, service_ms * 1_000_000, now_ns)
+    return paces.slowness(("nmt",))
 
 
 def test_speed_counts_only_after_enough_observations() -> None:
@@ -138,7 +140,9 @@ def test_another_node_in_the_same_row_begins_with_nothing_known() -> None:
 
 def test_what_is_observed_is_bounded_whatever_is_asked_for() -> None:
     paces = Paces(1_000_000)
-    shared = {id(paces.observe((f"type-{n}",), 0, 1, 0)) for n in range(100)}
+    begun = [paces.of((f"type-{n}",)) for n in range(100)]
+    shared = {id(paces.slowness((f"type-{n}",))) for n in range(100)}
+    assert begun.count(None) == 97
     assert len(shared) == 4, "three of their own, and one for all others"
     assert id(paces.even) in shared
 

@@ -1,6 +1,6 @@
 """Jobs from before a worker's birth, as nodes report them: which attempt counts, and how long."""
 
-from worker_harness import SECOND_NS, Host, Node, WorkerHarness, shared_config
+from worker_harness import SECOND_NS, Host, Node, WorkerHarness, chosen, shared_config
 
 from pointsman_wire.lane_messages import CancelJob, JobFence
 from pointsman_wire.messages import Error
@@ -92,3 +92,23 @@ def test_a_serial_session_goes_on_after_a_result_that_came_before_its_client() -
     assert client.one(Result).job_id == "job"
     client.submit("r-2")
     assert [job.request_id for lane in (3, 4) for job in h.node(lane).assignments()] == ["r-2"]
+
+
+def test_a_job_from_before_the_worker_was_born_says_nothing_of_how_fast_its_node_is() -> None:
+    h = restarted()
+    nodes = {3: h.open_lane(3, running=[ran("job", 1)]), 4: h.open_lane(4)}
+    client = h.open_session("s-1", unfinished=["r-1"])
+    client.submit("r-1")
+    h.advance(0.2)
+    nodes[3].end_fence(ran("job", 1), b"hola")
+    assert client.one(Result).job_id == "job"
+    shard = h.core.shard
+    job = shard.window.find(KEY)
+    assert job is not None
+    types = job.kind.requirement.types
+    assert shard.fleet.paces.expected_ns(types, 3) is None
+    client.submit("r-2")
+    node, again = chosen(nodes)
+    h.advance(0.2)
+    node.end(again)
+    assert shard.fleet.paces.expected_ns(types, node.row) == 200_000_000

@@ -70,6 +70,12 @@ def bucket_of(duration_ns: int) -> int:
     return 1 + 4 * (bits - SHORTEST_BITS) + (duration_ns >> (bits - 3) & 3)
 
 
+# The buckets of what is shorter than 65.5 us: there they begin at multiples of 256 ns.
+_SHORT_BITS = 8
+_OF_SHORT = bytes(bucket_of(step << _SHORT_BITS) for step in range(256))
+_SHORT_NS = len(_OF_SHORT) << _SHORT_BITS
+
+
 def bucket_end_ns(bucket: int) -> int:
     """Return where a bucket ends, exclusive; for the last, which has no end, where it begins."""
     octave, quarter = divmod(min(bucket, BUCKET_COUNT - 2), 4)
@@ -196,7 +202,9 @@ class StatsPage:
         at = _TIMINGS + timing * _TIMING_WORDS
         words[at] += sum(durations_ns)
         for duration_ns in durations_ns:
-            words[at + 1 + bucket_of(duration_ns)] += 1
+            is_short = duration_ns < _SHORT_NS
+            bucket = _OF_SHORT[duration_ns >> _SHORT_BITS] if is_short else bucket_of(duration_ns)
+            words[at + 1 + bucket] += 1
 
     def read(self) -> StatsView:
         """Return the page as it is now."""

@@ -54,6 +54,16 @@ def test_buckets_meet_without_gap_or_overlap() -> None:
     assert bucket_of(2**70) == BUCKET_COUNT - 1
 
 
+def test_what_was_gathered_in_a_turn_is_counted_as_one_by_one() -> None:
+    durations_ns = [end + by for end in map(bucket_end_ns, range(BUCKET_COUNT)) for by in (-1, 0)]
+    gathered, single = (StatsPage(bytearray(StatsPage.size()), create=True) for _ in range(2))
+    gathered.observe_all(Timing.DECISION, durations_ns)
+    for duration_ns in durations_ns:
+        single.observe(Timing.DECISION, duration_ns)
+    assert gathered.read().timings == single.read().timings
+    assert gathered.read().timings["decision"].count == len(durations_ns)
+
+
 @given(st.lists(st.integers(1024, 2**36 - 1), min_size=1, max_size=60), st.floats(0.01, 1))
 def test_a_quantile_bounds_the_true_one_by_a_quarter(durations_ns: list[int], q: float) -> None:
     page = StatsPage(bytearray(StatsPage.size()), create=True)

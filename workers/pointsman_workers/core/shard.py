@@ -217,8 +217,9 @@ class Shard:
         if not self.withheld.release(job) or not job.segment:
             return
         # Its key stays taken, with or without its output: what was read must not run again.
-        job.is_result_gone = not self.journal.has_room_for_result(job.output)
-        self.journal.ended(job, is_forgotten=False)
+        if not self.journal.ended_whole(job):
+            job.is_result_gone = True
+            self.journal.ended(job, is_forgotten=False)
 
 
 def _job_ids(entropy: Callable[[int], bytes]) -> Iterator[str]:

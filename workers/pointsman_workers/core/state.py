@@ -261,7 +261,7 @@ class Hold(msgspec.Struct, eq=False, kw_only=True, gc=False):
     has_slot: bool = True  # False: the node has ended it and only holds its result
     is_started: bool = False  # the node acknowledged
     line: Line | None = None  # of a serial session, until it is certain that the node is done
-    sent_at_ns: int = 0
+    sent_at_ns: int = 0  # 0: before this worker was born
     alive_at_ns: int = 0  # when it started or last made progress
     guest: Guest | None = None  # whose it is, when it came from another instance
     # Its tenant was charged a turn here for a node of another instance, which may have no slot.

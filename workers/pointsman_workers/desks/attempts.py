@@ -31,7 +31,7 @@ from pointsman_workers.desks.outcomes import OutcomeDesk
 from pointsman_workers.desks.placing import NEVER_NS
 from pointsman_workers.desks.poison import PoisonDesk
 from pointsman_workers.ordering.serial import SerialDesk
-from pointsman_workers.placement.kinds import PRIORITY_RANK
+from pointsman_workers.placement.kinds import PRIORITY_RANK, Kind
 
 CAPACITY_REFUSALS_MAX = 100
 
@@ -109,6 +109,8 @@ class AttemptDesk:
         if status == "completed":
             if job.hedge is not None:
                 self._win(job, hold)
+            if hold.sent_at_ns:
+                self._learn(hold, job.kind)
             self.outcomes.finish(job, "complete", message=message, payload=payload)
         elif status == "completed_no_text":
             self._win(job, hold)
@@ -120,6 +122,16 @@ class AttemptDesk:
             self.outcomes.finish(job, "fail", error=error, message=message)
         else:
             self.fail_over(hold, _failure_of(message))
+
+    def _learn(self, hold: Hold, kind: Kind) -> None:
+        """So long the node took for what this worker has sent it."""
+        now_ns = self.shard.now_ns
+        service_ns = now_ns - hold.sent_at_ns
+        pace = kind.pace or self.shard.fleet.begin_pace(kind)
+        if pace is not None:
+            pace.observe(hold.lane.row, service_ns, now_ns)
+        if self.placing.hedging is not None:
+            self.placing.hedging.observe(kind.requirement.types, service_ns)
 
     def _win(self, job: Job, hold: Hold) -> None:
         """This dispatch decides the job: the other one, if there is one, is fenced and stopped."""

@@ -298,12 +298,6 @@ class LaneDesk:
             return
         if message.code and message.code == Code.MODEL_NOT_AVAILABLE:
             self._mark_model(lane, job)
-        elif message.status == "completed":
-            kind, service_ns = job.kind, shard.now_ns - hold.sent_at_ns
-            types = kind.requirement.types
-            kind.slowness = shard.fleet.paces.observe(types, lane.row, service_ns, shard.now_ns)
-            if self.attempts.placing.hedging is not None:
-                self.attempts.placing.hedging.observe(types, service_ns)
         self.attempts.complete(hold, message, payload)
 
     def _turn_asked(self, lane: Lane, message: TurnAsk) -> None:

@@ -39,7 +39,7 @@ def tell_trace(shard: Shard, job: Job, hold: Hold | None, result: Result) -> Non
         failovers=job.failovers,
         placement_ns=job.placement_ns,
         lasted_ns=shard.now_ns - job.accepted_at_ns,
-        ran_ns=shard.now_ns - hold.sent_at_ns if hold is not None else None,
+        ran_ns=shard.now_ns - hold.sent_at_ns if hold is not None and hold.sent_at_ns else None,
     )
     shard.outbox.commands.append(told)
 
@@ -99,20 +99,26 @@ class OutcomeDesk:
         job.submit, job.payload = _FORGOTTEN, b""
         session.next_result += 1
         shard.tally[_END_COUNTERS[state]] += 1
-        is_void = error is not None and error.retryable and job.attempt == 0
-        if error is not None and job.attempt == 0 and is_fault_of_service(error):
-            shard.count(Counter.SUBMITS_FAILED)
+        is_void = error is not None and job.attempt == 0 and self._may_be_repeated(error)
         # In an utterance session its key is free once it was told (UtteranceDesk).
         if job.is_own or (is_void and session.utterances is None):
             self._forget(job)
         else:
             shard.window.keep(job, len(payload))
             if job.segment:
-                self._write_end(job, hold, message)
+                is_written = shard.journal.ended_whole(job)
+                if not is_written or job.durability == FSYNC:
+                    self._leave_at_node(job, hold, message, is_written=is_written)
         if job.durability == FSYNC or job.bond is not None:
             self._deliver_when_safe(job, is_void=is_void)
         else:
             self.sessions.deliver(session, job)
+
+    def _may_be_repeated(self, error: ErrorInfo) -> bool:
+        """A job ended that never ran: count it, if that is our fault, and tell what is to be."""
+        if is_fault_of_service(error):
+            self.shard.count(Counter.SUBMITS_FAILED)
+        return error.retryable
 
     def _forget(self, job: Job) -> None:
         """It never ran: its key is free again at once."""
@@ -170,18 +176,16 @@ class OutcomeDesk:
             shard.window.keep(job, len(output))
         self.sessions.deliver(session, job)
 
-    def _write_end(self, job: Job, hold: Hold | None, message: NodeResult | None) -> None:
-        """Write the result down, or leave it with its node until the client has it."""
+    def _leave_at_node(
+        self, job: Job, hold: Hold | None, message: NodeResult | None, *, is_written: bool
+    ) -> None:
+        """Leave the result with its node, until the client has it or it is on the disk itself."""
         shard = self.shard
-        is_written = shard.journal.has_room_for_result(job.output)
-        if is_written:
-            shard.journal.ended(job, is_forgotten=False)
         if hold is None or message is None:
             assert is_written or not job.output, job.job_id
-        elif not is_written:
-            shard.withheld.keep(job, hold, message.number)
-        elif job.durability == FSYNC:
-            shard.withheld.keep(job, hold, message.number)
+            return
+        shard.withheld.keep(job, hold, message.number)
+        if is_written:
             shard.journal.when_synced(partial(shard.withheld.release, job))
 
     def _result(
@@ -207,14 +211,14 @@ class OutcomeDesk:
             content_type=message.content_type if message is not None else "",
             meta=message.meta if message is not None else None,
         )
-        utterance_index = job.submit.utterance_index
-        trace_id = job.submit.trace_id or session.trace_id
-        is_plain = error is None and utterance_index is None and job.placement is None
-        if is_plain and not (job.reasons or job.is_hedged or trace_id):
+        submit = job.submit
+        trace_id = submit.trace_id or session.trace_id
+        is_rare = error is not None or submit.utterance_index is not None or trace_id
+        if not (is_rare or job.placement is not None or job.reasons or job.is_hedged):
             return result
         return replace(
             result,
-            utterance_index=utterance_index,
+            utterance_index=submit.utterance_index,
             placement=job.placement,
             attempts=[*job.reasons],
             hedged=job.is_hedged,

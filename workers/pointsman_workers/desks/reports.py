@@ -156,16 +156,17 @@ class ReportDesk:
         """The node has started the job: its timeout counts from now."""
         if hold.is_started:
             return
+        shard, job = self.shard, hold.job
         hold.is_started = True
-        hold.alive_at_ns = self.shard.now_ns
+        hold.alive_at_ns = shard.now_ns
         if hold.guest is not None:
             self.guests.started(hold.guest)
-        job = hold.job
-        is_live = job is not None and (hold is job.hold or hold is job.hedge)
-        if job is not None and is_live and job.state is _DISPATCHED:
-            job.state = AFTER["start"][job.state]
-            if self.shard.talks and job.key in self.shard.talks:
-                self.shard.talk.started(job)
+        if job is None or job.state is not _DISPATCHED:
+            return
+        if hold is job.hold or hold is job.hedge:
+            job.state = AFTER["start"][_DISPATCHED]
+            if shard.talks and job.key in shard.talks:
+                shard.talk.started(job)
 
     def _forget_orphan(self, hold: Hold) -> None:
         """The node has lost it: who repeats its request gets a new job."""

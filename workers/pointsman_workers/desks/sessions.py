@@ -332,8 +332,8 @@ class SessionDesk:
     def deliver(self, session: Session, job: Job) -> None:
         """Number a job's result, send it, and keep it until it is acknowledged."""
         assert job.result is not None, job.job_id
-        if session.open_jobs.get(job.key[2]) is job:  # its key may be a newer job's by now
-            del session.open_jobs[job.key[2]]
+        if (open_jobs := session.open_jobs).get(job.key[2]) is job:  # else its key is a newer job's
+            del open_jobs[job.key[2]]
         if self.shard.talks and job.key in self.shard.talks:
             self.shard.talk.finished(job)
         if session.is_closed:

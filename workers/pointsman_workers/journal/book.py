@@ -9,7 +9,7 @@ Room is a fact that the store tells.  A job is accepted only when it fits and le
 ends of all open jobs; a result that does not fit stays at its node until the client has it.
 """
 
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable
 from itertools import islice
 
@@ -52,6 +52,7 @@ class JournalBook:
     def __init__(self, config: JournalConfig, state: JournalState | None) -> None:
         self._config = config
         self._carried_max = min(CARRIED_BYTES_MAX, config.segment_bytes // 8)
+        self._result_bytes_max = config.result_bytes_max
         # What is new must leave this: without room to carry forward, a journal at its bound would
         # never have room again.
         self._kept_free = RESERVE_BYTES + self._carried_max
@@ -66,7 +67,8 @@ class JournalBook:
         self._last_sync = 0  # number of the newest record that must be synced
         self._synced = 0
         self._unsynced: deque[tuple[int, Callable[[], object]]] = deque(maxlen=UNSYNCED_MAX)
-        self._jobs: dict[int, dict[int, Kept]] = {}  # segment -> number -> what lives
+        # Segment -> number -> what lives.
+        self._jobs: defaultdict[int, dict[int, Kept]] = defaultdict(dict)
         self._sessions: dict[int, dict[int, Session]] = {}
         self._dropped_below = self.state.oldest
 
@@ -77,13 +79,6 @@ class JournalBook:
         wanted = payload_bytes + ENTRY_BYTES + (META_BYTES if has_meta else 0)
         return wanted + self._kept_free + open_jobs * OPEN_JOB_BYTES <= self._room_bytes
 
-    def has_room_for_result(self, output: bytes) -> bool:
-        """Is the result small enough for the journal, and room there?"""
-        size = len(output)
-        if not size:  # for bare ends room was left when their jobs were accepted
-            return True
-        return size <= self._config.result_bytes_max and size + self._kept_free <= self._room_bytes
-
     def told(self, state: JournalState) -> None:
         """The store has a new segment, or has found that there is room or none."""
         self.state = state
@@ -93,9 +88,8 @@ class JournalBook:
 
     def accepted(self, job: Job) -> None:
         """Write a new job, before it its session if that is not in the journal yet."""
-        session = job.session
-        if not session.segment:
-            self.session(session)
+        if not job.session.segment:
+            self.session(job.session)
         self._live_job(job)
         self._first.append(_accepted(job))
         self._room_bytes -= ENTRY_BYTES + len(job.payload)
@@ -104,18 +98,42 @@ class JournalBook:
 
     def dispatched(self, job: Job, hold: Hold) -> None:
         """Write that the job goes to a node, before it goes."""
-        job.dispatched = entry = _dispatched(job, hold)
+        job.dispatched = entry = JobDispatched(
+            job.arrival,
+            hold.epoch,
+            hold.dispatch,
+            hold.lane.node_id,
+            job.attempt,
+            job.failovers,
+            job.failed_nodes,
+            job.reasons,
+            job.blamed_on,
+            job.crash_count,
+        )
         self._then.append(entry)
         self._room_bytes -= ENTRY_BYTES
 
+    def ended_whole(self, job: Job) -> bool:
+        """Write the end of a job with its output; False: that is too large, or has no room."""
+        result, output = job.result, job.output
+        assert result is not None, job.job_id
+        size = len(output)
+        # For bare ends room was left when their jobs were accepted.
+        if size and (size > self._result_bytes_max or size + self._kept_free > self._room_bytes):
+            return False
+        job.dispatched = None
+        self._then.append(JobEnded(job.arrival, result, output))
+        self._room_bytes -= ENTRY_BYTES + size
+        if job.durability == FSYNC:
+            self._must_sync = True
+        return True
+
     def ended(self, job: Job, *, is_forgotten: bool) -> None:
-        """Write the end of a job; the caller has asked whether there is room for its output."""
+        """Write the end of a job of whose output nothing is kept."""
         assert job.result is not None, job.job_id
         job.dispatched = None
-        output = b"" if is_forgotten or job.is_result_gone else job.output
-        entry = JobEnded(job.arrival, job.result, output, is_forgotten, job.is_result_gone)
-        self._then.append(entry)
-        self._room_bytes -= ENTRY_BYTES + len(output)
+        entry = JobEnded(job.arrival, job.result, b"", is_forgotten, job.is_result_gone)
+        self._put(self._then, entry, 0)
         if job.durability == FSYNC:
             self._must_sync = True
 
@@ -170,10 +188,7 @@ class JournalBook:
 
     def _live_job(self, job: Job) -> None:
         job.segment = segment = self.state.segment
-        living = self._jobs.get(segment)
-        if living is None:
-            living = self._jobs[segment] = {}
-        living[job.arrival] = job
+        self._jobs[segment][job.arrival] = job
 
     def adopt_job(self, job: Job, segment: int) -> None:
         """An open job of a predecessor lives in this segment."""
@@ -300,21 +315,6 @@ def _accepted(job: Job) -> JobAccepted:
         job.body,
         job.accepted_at_ns,
         job.durability,
-    )
-
-
-def _dispatched(job: Job, hold: Hold) -> JobDispatched:
-    return JobDispatched(
-        job.arrival,
-        hold.epoch,
-        hold.dispatch,
-        hold.lane.node_id,
-        job.attempt,
-        job.failovers,
-        job.failed_nodes,
-        job.reasons,
-        job.blamed_on,
-        job.crash_count,
     )
 
 

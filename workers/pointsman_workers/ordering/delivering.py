@@ -16,7 +16,7 @@ from itertools import takewhile
 
 from msgspec.structs import replace
 
-from pointsman_wire.link import Congested, Relieved
+from pointsman_wire.link import Congested, Relieved, Send
 from pointsman_wire.session_messages import MissingResult, Result, ResultAck, ResultsWaiting
 from pointsman_workers.core.shard import Shard
 from pointsman_workers.core.state import Job, Peer, Session
@@ -68,16 +68,15 @@ class DeliveryDesk:
         if session.held is not None or peer is None or peer.is_congested or not session.may_read:
             self._hold(session, result.number, job)
             return
-        before_bytes = session.unread_bytes
-        unread_bytes = before_bytes + UNREAD_OVERHEAD_BYTES + len(job.output)
-        if unread_bytes > self._unread_bytes_max and before_bytes:  # what is alone may go
+        unread_bytes = session.unread_bytes + UNREAD_OVERHEAD_BYTES + len(job.output)
+        if unread_bytes > self._unread_bytes_max and session.unread:  # what is alone may go
             self._hold(session, result.number, job)
             return
         session.unread[result.number] = job
         session.unread_bytes = unread_bytes
         if result.session_number != session.number:
             result = job.result = replace(result, session_number=session.number)
-        self.shard.outbox.send(peer.connection, result, job.output)
+        self.shard.outbox.commands.append(Send(peer.connection, result, job.output))
 
     def tell_missing(self, session: Session, missing: MissingResult) -> None:
         """Send it in its place among the results, or hold it there."""
@@ -157,11 +156,13 @@ class DeliveryDesk:
         """Forget results up to a number, in one walk: a dict is slow to find its first, often."""
         shard, unread = self.shard, session.unread
         numbers = [*takewhile(last_number.__ge__, unread)]
+        has_withheld, unread_bytes = len(shard.withheld) > 0, session.unread_bytes
         for number in numbers:
             job = unread.pop(number)
-            session.unread_bytes -= _kept_bytes(job)
-            if shard.withheld:
+            unread_bytes -= UNREAD_OVERHEAD_BYTES + len(job.output)
+            if has_withheld:
                 shard.let_go(job)
+        session.unread_bytes = unread_bytes
         for job in shard.held.read(session, last_number) if session.held else ():
             shard.let_go(job)
         missing = session.utterances.missing if session.utterances is not None else None

@@ -25,7 +25,7 @@ from pointsman_workers.explain.names import FormerNames, NodesByName
 from pointsman_workers.placement.checks import ANYWHERE, ANYWHERE_STALE, Judgement, Ranking
 from pointsman_workers.placement.draws import Draws
 from pointsman_workers.placement.kinds import Kind
-from pointsman_workers.placement.paces import Paces
+from pointsman_workers.placement.paces import Pace, Paces
 from pointsman_workers.placement.room import Room
 from pointsman_workers.placement.trail import Leg
 
@@ -173,6 +173,12 @@ class Fleet:
             if FEASIBLE in kind.codes[bit::64]:
                 mask |= 1 << bit
         kind.class_mask = mask
+
+    def begin_pace(self, kind: Kind) -> Pace | None:
+        """A node has done such work: from now on the pace of the kind orders its candidates."""
+        kind.pace = self.paces.of(kind.requirement.types)
+        kind.slowness = self.paces.slowness(kind.requirement.types)
+        return kind.pace
 
     def candidates(self, kind: Kind, pool_id: int | None) -> "array[int]":
         """Rows of the pool (None: of the whole fleet) whose class can do the kind."""

@@ -21,6 +21,7 @@ from pointsman_shm.snapshot.records import ConfigPage, Requirement
 from pointsman_wire.session_messages import Submit
 from pointsman_workers.fields import plainly_set
 from pointsman_workers.placement.checks import Judgement
+from pointsman_workers.placement.paces import Pace
 
 if TYPE_CHECKING:
     from pointsman_workers.core.state import Job, Session
@@ -43,6 +44,7 @@ class Kind(msgspec.Struct, eq=False, kw_only=True):
     codes: bytearray = msgspec.field(default_factory=bytearray)  # by class: 0 = can do it
     judgement: Judgement = Judgement()  # the codes, and what marks say
     uses_semantic: dict[int, bool] = {}  # by class: would it use the node's semantic repair?
+    pace: Pace | None = None  # once a node was seen to do it
     slowness: "array[float]" = msgspec.field(default_factory=lambda: array("f"))  # by row
     lists: "dict[int | None, array[int]]" = {}  # candidates by pool
     orders: dict[int, PoolDecision] = {}  # by bound pool: what a session decision repeats

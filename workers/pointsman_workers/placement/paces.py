@@ -33,10 +33,11 @@ Types = tuple[str, ...]
 class Pace:
     """Service times of one kind of work, in nanoseconds, by row."""
 
-    __slots__ = ("counts", "known", "known_sum", "means", "overall", "slowness")
+    __slots__ = ("_paces", "counts", "known", "known_sum", "means", "overall", "slowness")
 
-    def __init__(self, slowness: "array[float]") -> None:
+    def __init__(self, paces: "Paces", slowness: "array[float]") -> None:
         size = len(slowness)
+        self._paces = paces
         self.means = array("f", bytes(4 * size))
         self.counts = array("B", bytes(size))
         self.slowness = array("f", slowness)
@@ -44,24 +45,31 @@ class Pace:
         self.known_sum = 0.0  # of their means
         self.overall = 0.0  # decaying average over all nodes, 0 before the first observation
 
-    def observe(self, row: int, service_ns: int, now_ns: int) -> float:
-        """Take in one observation; returns the speed term of the row, as it is now."""
-        means, known = self.means, self.known
+    def observe(self, row: int, service_ns: int, now_ns: int) -> None:
+        """Take in how long the node in this row took."""
+        means, known, paces = self.means, self.known, self._paces
         mean = means[row]
-        self.overall += (service_ns - self.overall) * (DECAY if self.overall else 1.0)
-        if row not in known:
-            count = self.counts[row] + 1
-            means[row] = mean + (service_ns - mean) * max(DECAY, 1 / count)
-            self.counts[row] = count
-            if count < OBSERVATIONS_MIN:
-                return 1.0
-            mean = 0.0  # it was not in the sum
-        else:
+        if row in known:
+            self.overall += (service_ns - self.overall) * DECAY
             means[row] = mean + (service_ns - mean) * DECAY
+        elif not self._is_enough(row, service_ns):
+            return
+        else:
+            mean = 0.0  # it was not in the sum
         known[row] = now_ns
         stored = means[row]  # rounded
         self.known_sum = known_sum = self.known_sum - mean + stored
-        return speed_term(stored, known_sum / len(known)) if known_sum > 0 else 1.0
+        speed = speed_term(stored, known_sum / len(known)) if known_sum > 0 else 1.0
+        if paces.warming or paces.distant:
+            speed *= paces.beside_speed(row, now_ns)
+        self.slowness[row] = speed
+
+    def _is_enough(self, row: int, service_ns: int) -> bool:
+        """Take in one observation of a row of which little is known: is it enough now?"""
+        self.overall += (service_ns - self.overall) * (DECAY if self.overall else 1.0)
+        self.counts[row] = count = self.counts[row] + 1
+        self.means[row] += (service_ns - self.means[row]) * max(DECAY, 1 / count)
+        return count >= OBSERVATIONS_MIN
 
     def speed(self, row: int) -> float:
         """The speed term of a row."""
@@ -89,8 +97,8 @@ class Paces:
         self.slow_start_ns = 0
         self._count_max = min(PACES_MAX, BYTES_MAX // (BYTES_PER_ROW * max_nodes))
         self._paces: dict[Types, Pace] = {}
-        self._warming: dict[int, int] = {}  # row -> when it joined
-        self._distant: set[int] = set()  # rows of nodes of other instances
+        self.warming: dict[int, int] = {}  # row -> when it joined
+        self.distant: set[int] = set()  # rows of nodes of other instances
         self._first_joined_ns: int | None = None
 
     def slowness(self, types: Types) -> "array[float]":
@@ -98,18 +106,12 @@ class Paces:
         pace = self._paces.get(types)
         return self.even if pace is None else pace.slowness
 
-    def observe(self, types: Types, row: int, service_ns: int, now_ns: int) -> "array[float]":
-        """A node has done this work in this time; returns where its slowness stands now."""
+    def of(self, types: Types) -> Pace | None:
+        """Return the pace of this work, which begins here if need be; None: there is no room."""
         pace = self._paces.get(types)
-        if pace is None:
-            if len(self._paces) >= self._count_max:
-                return self.even
-            pace = self._paces[types] = Pace(self.even)
-        speed = pace.observe(row, service_ns, now_ns)
-        slowness = pace.slowness
-        is_plain = not (self._warming or self._distant)
-        slowness[row] = speed if is_plain else speed * self._beside_speed(row, now_ns)
-        return slowness
+        if pace is None and len(self._paces) < self._count_max:
+            pace = self._paces[types] = Pace(self, self.even)
+        return pace
 
     def expected_ns(self, types: Types, row: int) -> float | None:
         """How long this work is expected to take on this node, None if nobody knows."""
@@ -119,25 +121,25 @@ class Paces:
     def joined(self, row: int, now_ns: int, *, is_distant: bool = False) -> None:
         """A node is new in this row; in a fleet that has run for a while it starts slowly."""
         if is_distant:
-            self._distant.add(row)
+            self.distant.add(row)
         else:
-            self._distant.discard(row)
+            self.distant.discard(row)
         if self._first_joined_ns is None:
             self._first_joined_ns = now_ns
         for pace in self._paces.values():
             pace.forget(row)
-        self._warming.pop(row, None)
+        self.warming.pop(row, None)
         if now_ns - self._first_joined_ns >= self.slow_start_ns > 0:
-            self._warming[row] = now_ns
+            self.warming[row] = now_ns
         self._settle_all(row, now_ns)
 
     def tick(self, now_ns: int) -> None:
         """Let slow starts go on, and bring some of what is known up to what became of the means."""
         # Some at a time, each then going to the end of the line: a whole fleet may have joined.
-        for row in tuple(islice(self._warming, WARMED_A_TICK)):
-            joined_at_ns = self._warming.pop(row)
+        for row in tuple(islice(self.warming, WARMED_A_TICK)):
+            joined_at_ns = self.warming.pop(row)
             if now_ns - joined_at_ns < self.slow_start_ns:
-                self._warming[row] = joined_at_ns
+                self.warming[row] = joined_at_ns
             self._settle_all(row, now_ns)
         for pace in self._paces.values():
             self._freshen(pace, now_ns, FRESHENED_A_TICK // len(self._paces) + 1)
@@ -154,19 +156,20 @@ class Paces:
             self._settle(pace, row, now_ns)
 
     def _settle_all(self, row: int, now_ns: int) -> None:
-        self.even[row] = self._beside_speed(row, now_ns)
+        self.even[row] = self.beside_speed(row, now_ns)
         for pace in self._paces.values():
             self._settle(pace, row, now_ns)
 
     def _settle(self, pace: Pace, row: int, now_ns: int) -> None:
-        pace.slowness[row] = pace.speed(row) * self._beside_speed(row, now_ns)
+        pace.slowness[row] = pace.speed(row) * self.beside_speed(row, now_ns)
 
-    def _beside_speed(self, row: int, now_ns: int) -> float:
-        distance = DISTANCE_TERM if row in self._distant else 1.0
-        return distance * self._slow_start(row, now_ns) if self._warming else distance
+    def beside_speed(self, row: int, now_ns: int) -> float:
+        """What orders the row's node beside its speed."""
+        distance = DISTANCE_TERM if row in self.distant else 1.0
+        return distance * self._slow_start(row, now_ns) if self.warming else distance
 
     def _slow_start(self, row: int, now_ns: int) -> float:
-        joined_at_ns = self._warming.get(row)
+        joined_at_ns = self.warming.get(row)
         if joined_at_ns is None:
             return 1.0
         return slow_start_term(now_ns - joined_at_ns, self.slow_start_ns)
