@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from explain.told import fleet_of, the_one
+from explain.told import explained, fleet_of, the_one
 from worker_harness import SECOND_NS, Host, Node, WorkerHarness
 
 from pointsman_shm.config import Config
@@ -14,7 +14,7 @@ from pointsman_workers.placement.trail import NO_ROW
 
 
 class Racer(OwnLedger):
-    """Worker 0, whose first reservation is followed by one of worker 1 in another row."""
+    """Worker 0, whose first reservation is followed by one of worker 1 where it would go next."""
 
     stolen = NO_ROW
 
@@ -26,7 +26,7 @@ class Racer(OwnLedger):
         """Reserve; the other one takes another slot then."""
         outcome = super().reserve(row, standing_column, standing_word)
         if self.stolen == NO_ROW:
-            self.stolen = 5 if row != 5 else 6
+            self.stolen = (row + 1) % 8  # a sample of all goes round
             self.other.reserve(self.stolen, standing_column, standing_column[self.stolen])
         return outcome
 
@@ -54,6 +54,18 @@ def test_jobs_of_one_turn_share_samples_and_replays_of_each_come_out_the_same() 
     assert sum(given(harness, nodes).values()) == 12
     for number in range(1, 13):
         view = the_one(harness, f"r-{number}")
+        assert view.replay is not None
+        assert view.replay.equal, view.replay.differences
+
+
+def test_replays_come_out_the_same_where_samples_have_nobody_left_for_their_second_job() -> None:
+    harness, nodes = fleet_of(20, slots=1)
+    connection = harness.open_session().connection
+    harness.feed(Received(connection, submits(1, 20)))
+    assert given(harness, nodes) == dict.fromkeys(range(20), 1)
+    views = [the_one(harness, f"r-{number}") for number in range(1, 21)]
+    assert any(len(view.legs) > 1 for view in views)
+    for view in views:
         assert view.replay is not None
         assert view.replay.equal, view.replay.differences
 
@@ -106,3 +118,7 @@ def test_what_another_worker_took_meanwhile_is_not_taken_a_second_time() -> None
     assert got[racer.stolen] == 0
     assert sum(got.values()) == 7
     assert harness.core.shard.waiting.count == 1
+    for number in range(1, 9):
+        for view in explained(harness, f"r-{number}"):
+            assert view.replay is not None
+            assert view.replay.equal, view.replay.differences

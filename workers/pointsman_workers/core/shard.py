@@ -50,6 +50,7 @@ JOB_ID_BYTES = 16
 MILLISECOND_NS = 1_000_000
 SECOND_NS = 1_000_000_000
 PING_NS = SECOND_NS
+_ATTEMPTS_OK, _RESERVES_OK = Counter.POOL_ATTEMPTS_OK.value, Counter.RESERVE_OK.value
 
 
 class Shard:
@@ -191,6 +192,8 @@ class Shard:
         """Put on the page what the step has counted."""
         stats = self.setup.memory.stats
         if self.tally:
+            if attempts := self.tally.get(_ATTEMPTS_OK):  # each has reserved one slot
+                self.tally[_RESERVES_OK] += attempts
             stats.add_tally(self.tally)
             self.tally.clear()
         self.assigned_last = self.assigned_at_once

@@ -42,7 +42,7 @@ from pointsman_workers.placement.kinds import Kind
 from pointsman_workers.placement.ranking import load_of
 from pointsman_workers.placement.refusal import Refusals
 from pointsman_workers.placement.selection import read
-from pointsman_workers.placement.trail import Choice, Decided, Leg
+from pointsman_workers.placement.trail import Choice, Decided, Leg, brought_up_to_date
 
 NEVER_NS = 1 << 62
 
@@ -106,7 +106,7 @@ class PlacingDesk:
             pool=pool.name if pool is not None else "",
             session_decision=decided.session.outcome.value if decided.session else "",
             candidates=choice.candidates,
-            load=_load_of(choice.row, fleet.trail[-1]),
+            load=_load_of(choice, fleet.trail[-1]),
             runner_up=fleet.node_id(choice.runner_up) if choice.runner_up >= 0 else "",
             snapshot_version=fleet.version,
             snapshot_age_ms=fleet.age_ns() / MILLISECOND_NS,
@@ -388,6 +388,7 @@ class PlacingDesk:
         return min(due_ns, job.ends_at_ns) if job.ends_at_ns else due_ns
 
 
-def _load_of(row: int, leg: Leg) -> float:
-    """The effective load of a row as the last leg of a decision has read it."""
-    return next(load_of(reading) for reading in leg[2] if reading[0] == row)
+def _load_of(choice: Choice, leg: Leg) -> float:
+    """The effective load of the chosen row as the last leg of its decision has read it."""
+    readings = brought_up_to_date(leg[2], choice.taken)
+    return next(load_of(reading) for reading in readings if reading[0] == choice.row)

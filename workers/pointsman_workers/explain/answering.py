@@ -1,7 +1,7 @@
 """Answers to the questions about decisions; they change nothing and are bounded."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from msgspec.structs import replace
 
@@ -68,11 +68,12 @@ class Explainer:
         """Every decision about a request that is still kept, and how its job stands."""
         recorder = self._shard.recorder
         teller = Teller(self._shard.fleet, recorder)
-        keys = self._keys(query.request_id, query.session_id)
+        found = recorder.find(query.request_id)
+        keys = self._keys(found, query.request_id, query.session_id)
         views = [
             teller.tell(key, decode_record(data), with_replay=query.replay)
             for key in keys
-            for data in recorder.of(key)[-DECISIONS_MAX:]
+            for data in found.get(key, [])[-DECISIONS_MAX:]
         ]
         jobs = [job for key in keys if (job := self._shard.window.find(key)) is not None]
         return Explained(
@@ -83,9 +84,9 @@ class Explainer:
             bytes_kept=recorder.size,
         )
 
-    def _keys(self, request_id: str, session_id: str) -> list[Key]:
+    def _keys(self, recorded: Iterable[Key], request_id: str, session_id: str) -> list[Key]:
         """Requests of this id: those with a record, and those that still wait for their first."""
-        found = dict.fromkeys(self._shard.recorder.find(request_id))
+        found = dict.fromkeys(recorded)
         for session in self._shard.sessions.values():
             job = session.open_jobs.get(request_id)
             if job is not None:
@@ -169,12 +170,13 @@ class Explainer:
 
     def _why_not_request(self, node: Beside, request_id: str) -> WhyNot | Error:
         recorder = self._shard.recorder
-        keys = recorder.find(request_id)
-        if not keys:
+        found = recorder.find(request_id)
+        if not found:
             text = f"this worker has no record of a request {request_id!r}"
             return Error(error_info(Code.NOT_FOUND, text))
-        record = decode_record(recorder.of(keys[-1])[-1])
-        view = Teller(self._shard.fleet, recorder).tell(keys[-1], record)
+        key, records = found.popitem()
+        record = decode_record(records[-1])
+        view = Teller(self._shard.fleet, recorder).tell(key, record)
         is_excluded = isinstance(record, Placed) and any(
             node.record.row in leg.ranking.excluded for leg in record.legs
         )

@@ -2,7 +2,7 @@
 
 Placements at the first try go into one ring; refusals and failovers, which are asked about more
 and are rarer, into another, so that a flood of the former does not wash away the latter.  What
-equal refusals share is kept once.
+equal refusals share is kept once, and so is what placements share that come from one sample.
 
 Recording is on the way of every job: one tuple, one encoding, one entry; about a microsecond.
 """
@@ -24,6 +24,7 @@ from pointsman_workers.explain.records import (
     REFUSED_TAG,
     RefusalRecord,
     decode_refusal,
+    joined,
 )
 from pointsman_workers.explain.ring import Ring
 from pointsman_workers.placement.checks import MARKED_BIT, Reading
@@ -52,56 +53,66 @@ class Recorder:
         rest = SHARES - PLACED_SHARE - TROUBLED_SHARE
         self._shared: Ring[int] = Ring(bytes_max * rest // SHARES)
         self._last_shared = 0
-        # A session keeps its pools for job after job: the step that says so is encoded once.
-        self._last_step: tuple[PoolDecision | None, SessionBinding | None] = (None, None)
-        self._last_step_encoded = msgspec.Raw(_encode(None))
+        # What the last placement was made from: encoded once for all that were made from the same.
+        # A session decision is the same object only where it keeps a pool, and then for bindings
+        # that are all equal.
+        self._leg: Leg | None = None
+        self._kind: Kind | None = None
+        self._session: PoolDecision | None = None
+        self._step = msgspec.Raw(_encode(None))
+        self._basis = b""
         self._last_refusal: Refusal | None = None
         self.pages = KeptPages()
 
     def note_placed(self, job: Job, decided: Decided, choice: Choice) -> None:
         """Write down who got the job and what that was decided from."""
         fleet, kind = self._fleet, job.kind
-        snapshot = fleet.snapshot
+        leg = fleet.trail[0]
+        if leg is not self._leg or kind is not self._kind or decided.session is not self._session:
+            self._leg, self._kind = leg, kind
+            self._basis = self._basis_of(kind, decided)
+        record = (
+            PLACED_TAG,
+            job.job_id,
+            job.attempt + (job.hold is None),  # a hedge belongs to the attempt that is at work
+            job.placement_ns,
+            fleet.now_ns - job.accepted_at_ns,
+            job.submit.preferred_node,
+            choice.row,
+            choice.score,
+            choice.runner_up,
+            choice.taken,
+        )
+        ring = self.troubled if job.attempt or job.failed_nodes else self.placed
+        ring.put(job.key, _encode(record), self._basis)
+
+    def _basis_of(self, kind: Kind, decided: Decided) -> bytes:
+        """Encode what a decision was made from."""
+        fleet = self._fleet
+        snapshot, trail, session, left_out = fleet.snapshot, fleet.trail, decided.session, 0
         if snapshot.version != self.pages.latest_version:
             self.pages.keep(snapshot)
-        trail, left_out = fleet.trail, 0
+        if session is not self._session:
+            self._session = session
+            step = None if session is None else _step_fields(session, decided.bound_before)
+            self._step = msgspec.Raw(_encode(step))
         leg = trail[0]
         if len(trail) == 1 and leg[4] is kind and len(leg[2]) <= READINGS_KEPT_MAX:
             legs: Sequence[LegFields] = (leg[:4],)
         else:
             legs, left_out = shorten(trail, kind)
-        record: tuple[object, ...] = (
-            PLACED_TAG,
-            job.job_id,
-            job.attempt + (job.hold is None),  # a hedge belongs to the attempt that is at work
+        basis: tuple[object, ...] = (
             decided.selector,
             fleet.clock_ns,
-            job.placement_ns,
-            fleet.now_ns - job.accepted_at_ns,
             snapshot.version,
             fleet.beat_at_ns(),
             kind.encoded,
-            self._session_step(decided.session, decided.bound_before),
-            job.submit.preferred_node,
-            choice.row,
-            choice.score,
-            choice.runner_up,
+            self._step,
             legs,
         )
         if left_out or snapshot.marks:
-            record += (left_out, _barred(trail))
-        ring = self.troubled if job.attempt or job.failed_nodes else self.placed
-        ring.put(job.key, _encode(record))
-
-    def _session_step(
-        self, decision: PoolDecision | None, before: SessionBinding | None
-    ) -> msgspec.Raw:
-        last_decision, last_before = self._last_step
-        if decision is not last_decision or before is not last_before:
-            self._last_step = (decision, before)
-            step = None if decision is None else _step_fields(decision, before)
-            self._last_step_encoded = msgspec.Raw(_encode(step))
-        return self._last_step_encoded
+            basis += (left_out, _barred(trail))
+        return _encode(basis)
 
     def note_refused(self, job: Job, refusal: Refusal, code: str) -> None:
         """Write down that a job was told why nobody took it."""
@@ -128,14 +139,17 @@ class Recorder:
 
     def shared(self, number: int) -> RefusalRecord | None:
         """What a refusal said and judged, None when it is not kept any more."""
-        found = self._shared.of(number)
-        return decode_refusal(found[0]) if found else None
+        found = self._shared.before_latest(self._last_shared - number)  # they are put in turn
+        return None if found is None else decode_refusal(found)
 
-    def find(self, request_id: str) -> list[Key]:
-        """Every key with this request id that has a record."""
-        found = [key for key in self.placed if key[2] == request_id]
-        found += [key for key in self.troubled if key[2] == request_id]
-        return list(dict.fromkeys(found))
+    def find(self, request_id: str) -> dict[Key, list[bytes]]:
+        """The records of every request with this id, by key, in no certain order."""
+        found: dict[Key, list[bytes]] = {}
+        for ring in (self.placed, self.troubled):
+            entries = [entry for entry in ring if entry[0][2] == request_id]
+            for key, own, shared in entries:
+                found.setdefault(key, []).append(joined(own, shared))
+        return found
 
     def of(self, key: Key) -> list[bytes]:
         """The records of one request, in no certain order."""

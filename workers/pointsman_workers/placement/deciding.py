@@ -27,7 +27,11 @@ from pointsman_workers.placement.selection import (
     reserve_preferred,
     search,
 )
-from pointsman_workers.placement.session_pools import decide_for_session, pools_to_ask
+from pointsman_workers.placement.session_pools import (
+    WHOLE_FLEET,
+    decide_for_session,
+    pools_to_ask,
+)
 from pointsman_workers.placement.trail import Choice, Decided
 
 PREFERRED = "preferred"
@@ -44,8 +48,13 @@ def decide(fleet: Fleet, job: Job) -> Decided:
     """Choose a node for a job whose kind is prepared, and reserve a slot there."""
     bound_before = job.session.binding
     fleet.trail = []
-    decision = job.decision = decide_pools_of(fleet, job)
-    choice, selector = _choose(fleet, job, pools_to_ask(fleet, decision))
+    if fleet.snapshot.pool_view.is_two_level:
+        decision = decide_for_session(fleet, job.kind, job.session)
+        choice, selector = _choose(fleet, job, decision.pools, TWO_LEVEL)
+    else:
+        decision = None
+        choice, selector = _choose(fleet, job, WHOLE_FLEET, SINGLE_LEVEL)
+    job.decision = decision
     return Decided(choice, selector, decision, bound_before)
 
 
@@ -58,7 +67,7 @@ def decide_on(fleet: Fleet, job: Job, row: int) -> Decided:
     if fleet.rows_by_node.get(job.submit.preferred_node) == row:
         choice = reserve_preferred(fleet, job.kind, row, ranking)
     else:
-        pools = pools_to_ask(fleet, decision)
+        pools = pools_to_ask(decision)
         choice = reserve_among(fleet, job.kind, (row,), pools, ranking)
     return Decided(choice, RESERVE, decision, bound_before)
 
@@ -69,7 +78,7 @@ def decide_second(fleet: Fleet, job: Job, row: int) -> Decided:
     fleet.trail = []
     decision = decide_pools_of(fleet, job)
     ranking = fleet.ranking(excluded_rows(fleet, job) | {row})
-    choice = search(fleet, job.kind, pools_to_ask(fleet, decision), ranking, Round())
+    choice = search(fleet, job.kind, pools_to_ask(decision), ranking, Round())
     return Decided(choice, HEDGE, decision, bound_before)
 
 
@@ -102,13 +111,13 @@ def decide_pools_of(fleet: Fleet, job: Job) -> PoolDecision | None:
     return decide_for_session(fleet, job.kind, job.session)
 
 
-def _choose(fleet: Fleet, job: Job, pools: PoolOrder) -> tuple[Choice | None, str]:
-    """The steps above, in turn."""
-    selector = SINGLE_LEVEL if pools and pools[0] is None else TWO_LEVEL
+def _choose(fleet: Fleet, job: Job, pools: PoolOrder, selector: str) -> tuple[Choice | None, str]:
+    """The steps above, in turn; `selector` is what a job without wishes has."""
+    submit = job.submit
     excluded = NO_ROWS
-    if job.failed_nodes or job.submit.exclude:
+    if job.failed_nodes or submit.exclude:
         excluded = excluded_rows(fleet, job)
-    if job.submit.preferred_node:
+    if submit.preferred_node:
         choice = _ask_preferred(fleet, job, excluded)
         if choice:
             return choice, PREFERRED

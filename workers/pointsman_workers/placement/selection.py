@@ -20,7 +20,7 @@ from array import array
 from collections.abc import Sequence
 
 from pointsman_shm.memory.ledger import DIGITS, Reserve
-from pointsman_shm.memory.rows import CLASS_MASK, CLASS_SHIFT, GENERATION_SHIFT
+from pointsman_shm.memory.rows import CLASS_MASK, CLASS_SHIFT, GENERATION_SHIFT, SLOTS_MASK
 from pointsman_shm.memory.stats_names import Counter
 from pointsman_workers.placement.checks import (
     ANYWHERE,
@@ -45,8 +45,9 @@ from pointsman_workers.placement.trail import (
     WALK,
     Asked,
     Choice,
-    Outcomes,
+    Leg,
     Sample,
+    brought_up_to_date,
 )
 
 WALK_BUDGET = 256
@@ -54,13 +55,12 @@ READINGS_A_JOB_MIN = 4
 WALK_CHUNK = 32
 FULL_MEMORY_NS = 5_000_000
 _OK = Reserve.OK
-# By the value of a Reserve.
-_OUTCOME_COUNTERS = (
-    Counter.RESERVE_OK.value,
-    Counter.RESERVE_FULL.value,
-    Counter.RESERVE_CHANGED.value,
-    Counter.RESERVE_BACKED_OFF.value,
-)
+# Of reservations in vain; each of the others is an attempt that is OK, and counted as that.
+_OUTCOME_COUNTERS = {
+    Reserve.FULL: Counter.RESERVE_FULL.value,
+    Reserve.CHANGED: Counter.RESERVE_CHANGED.value,
+    Reserve.BACKED_OFF: Counter.RESERVE_BACKED_OFF.value,
+}
 _ATTEMPT_OK = Counter.POOL_ATTEMPTS_OK.value
 _ATTEMPT_NOBODY = Counter.POOL_ATTEMPTS_NOBODY.value
 _ATTEMPT_NO_ROOM = Counter.POOL_ATTEMPTS_NO_ROOM.value
@@ -87,49 +87,63 @@ def take(
     """Read these rows, rank them, and reserve the best that still has room: one leg."""
     readings = read(fleet, kind, rows)
     scored = rank(readings, kind.judgement, ranking)
-    candidates = len(scored)
-    outcomes = reserve_in_turn(fleet, scored) if candidates else NOBODY
+    return _take_in_turn(fleet, (asked, NOBODY, readings, ranking, kind), scored)
+
+
+def _take_in_turn(fleet: Fleet, leg: Leg, scored: list[Scored]) -> Choice | None:
+    """Reserve the first candidate that still has room, of those that the leg has not asked yet."""
+    asked, outcomes, readings, ranking, kind = leg
+    outcome = None
+    for _, row, word in scored[len(outcomes) :]:
+        outcome = fleet.own.reserve(row, fleet.standing, word)
+        outcomes += (outcome.value,)
+        if outcome is _OK:
+            break
+        fleet.tally[_OUTCOME_COUNTERS[outcome]] += 1
     fleet.trail.append((asked, outcomes, readings, ranking, kind))
-    if not outcomes or outcomes[-1]:
+    if outcome is not _OK:
         fleet.tally[_ATTEMPT_NO_ROOM if outcomes else _ATTEMPT_NOBODY] += 1
         return None
     fleet.tally[_ATTEMPT_OK] += 1
     fleet.sample = None
     at = len(outcomes)
     score, row, word = scored[at - 1]
-    runner_up = scored[at][1] if at < candidates else NO_ROW
-    return Choice(row, word, asked[0], score, candidates, runner_up)
+    runner_up = scored[at][1] if at < len(scored) else NO_ROW
+    return Choice(row, word, asked[0], score, len(scored), runner_up)
 
 
 def take_from(fleet: Fleet, sample: Sample) -> Choice | None:
-    """Reserve the best of a sample that still has room; as `take`, without a list to sort.
+    """Reserve the best of a sample, or the next that still has room; as `take`, without sorting.
 
-    The first of the least scores is the best: ties keep their draw order.
+    The sample stays for the next job of the turn, unless the best had no room after all.
     """
-    readings, scores, tally = sample.readings, sample.scores, fleet.tally
-    outcomes = NOBODY
-    candidates = len(scores) - scores.count(CANNOT)
-    sample.jobs_left -= 1
-    while (score := min(scores)) < CANNOT:
-        at = scores.index(score)
-        row, word = readings[at][:2]
-        outcome = fleet.own.reserve(row, fleet.standing, word)
-        tally[_OUTCOME_COUNTERS[outcome]] += 1
-        scores[at] = CANNOT
-        if outcome is _OK:
-            outcomes = (*outcomes, outcome.value) if outcomes else FIRST_TOOK_IT
-            fleet.trail.append((sample.asked, outcomes, readings, ANYWHERE, sample.kind))
-            tally[_ATTEMPT_OK] += 1
-            fleet.sample = sample if sample.jobs_left else None
-            sample.taken_at = at
-            runner_up = NO_ROW
-            if (following := min(scores)) < CANNOT:
-                runner_up = readings[scores.index(following)][0]
-            return Choice(row, word, sample.asked[0], score, candidates, runner_up)
-        outcomes += (outcome.value,)
-    fleet.trail.append((sample.asked, outcomes, readings, ANYWHERE, sample.kind))
-    tally[_ATTEMPT_NO_ROOM if outcomes else _ATTEMPT_NOBODY] += 1
-    return None
+    readings, scores, at = sample.readings, sample.scores, sample.best_at
+    reading, score = readings[at], scores[at]
+    row, word = reading[0], reading[1]
+    outcome = fleet.own.reserve(row, fleet.standing, word)
+    if outcome is not _OK:
+        return _take_others(fleet, sample, outcome)
+    fleet.tally[_ATTEMPT_OK] += 1
+    fleet.trail.append(sample.leg)
+    scores[at] = CANNOT
+    following = min(scores)
+    if following < CANNOT:
+        sample.best_at = best_at = scores.index(following)
+        runner_up = readings[best_at][0]
+    else:
+        runner_up = NO_ROW
+    taken = sample.taken
+    sample.taken = (*taken, at)
+    fleet.sample = sample if len(taken) + 1 < sample.jobs_max else None
+    return Choice(row, word, sample.pool, score, sample.candidates, runner_up, taken)
+
+
+def _take_others(fleet: Fleet, sample: Sample, outcome: Reserve) -> Choice | None:
+    """The best of a sample had no room after all: reserve another one."""
+    fleet.tally[_OUTCOME_COUNTERS[outcome]] += 1
+    readings = brought_up_to_date(sample.readings, sample.taken)
+    leg = (sample.leg[0], (outcome.value,), readings, ANYWHERE, sample.kind)
+    return _take_in_turn(fleet, leg, rank(readings, sample.kind.judgement, ANYWHERE))
 
 
 def take_again(fleet: Fleet, kind: Kind, pool: int | None, sample: Sample) -> Choice | None:
@@ -138,26 +152,31 @@ def take_again(fleet: Fleet, kind: Kind, pool: int | None, sample: Sample) -> Ch
     One sample is not the pool, so nothing is concluded when it does not.
     """
     fleet.sample = None
-    if sample.kind is not kind or sample.asked[0] != pool:
+    if sample.kind is not kind or sample.pool != pool:
         return None
-    at = sample.taken_at
-    row, word, load, held, lane_generation, slowness = sample.readings[at]
-    sample.readings[at] = reading = (row, word, load, held + 1, lane_generation, slowness)
-    sample.scores[at] = scores_of((reading,), kind.judgement)[0]
+    # Of the node that the last job took the score is another now (ranking.scores_of).
+    scores, taken = sample.scores, sample.taken
+    last_at, best = taken[-1], scores[sample.best_at]
+    _, word, load, held, _, slowness = sample.readings[last_at]
+    held += taken.count(last_at)
+    slots = word & SLOTS_MASK
+    if held < slots:
+        scores[last_at] = score = (slowness * (held + (load >> 16 & 0xFFFF) + 1.0) - 1.0) / slots
+        if score < best or (score == best and last_at < sample.best_at):
+            sample.best_at = last_at
+    else:
+        sample.candidates -= 1
+        if best == CANNOT:
+            _nobody_in(fleet, sample)
+            return None
     return take_from(fleet, sample)
 
 
-def reserve_in_turn(fleet: Fleet, scored: list[Scored]) -> Outcomes:
-    """Reserve the first candidate that still has room; say how each fared that was asked."""
-    outcomes = NOBODY
-    reserve, standing, tally = fleet.own.reserve, fleet.standing, fleet.tally
-    for _, row, word in scored:
-        outcome = reserve(row, standing, word)
-        tally[_OUTCOME_COUNTERS[outcome]] += 1
-        if outcome is _OK:
-            return (*outcomes, outcome.value) if outcomes else FIRST_TOOK_IT
-        outcomes += (outcome.value,)
-    return outcomes
+def _nobody_in(fleet: Fleet, sample: Sample) -> None:
+    """Note that nobody of a sample can take a job (any more)."""
+    readings = brought_up_to_date(sample.readings, sample.taken)
+    fleet.trail.append((sample.leg[0], NOBODY, readings, ANYWHERE, sample.kind))
+    fleet.tally[_ATTEMPT_NOBODY] += 1
 
 
 def search(
@@ -248,10 +267,17 @@ def _sample(
         return take(fleet, kind, ranking, rows, asked)
     readings = read(fleet, kind, rows)
     scores = scores_of(readings, kind.judgement)
-    jobs = len(readings)
-    if jobs < len(candidates):
-        jobs = max(1, jobs // READINGS_A_JOB_MIN)
-    return take_from(fleet, Sample(kind, asked, readings, scores, jobs))
+    best = min(scores)
+    jobs = looked_at = len(readings)
+    if looked_at < len(candidates):
+        jobs = max(1, looked_at // READINGS_A_JOB_MIN)
+    passed = looked_at - scores.count(CANNOT)
+    leg = (asked, FIRST_TOOK_IT, readings, ANYWHERE, kind)
+    sample = Sample(kind, pool, readings, leg, scores, passed, jobs, scores.index(best))
+    if passed:
+        return take_from(fleet, sample)
+    _nobody_in(fleet, sample)
+    return None
 
 
 def _go_on(

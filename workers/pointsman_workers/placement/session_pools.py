@@ -72,6 +72,6 @@ def decide_pools(
     return replace(decision, pools=tuple(asked), skipped=skipped, question=question)
 
 
-def pools_to_ask(fleet: Fleet, decision: PoolDecision | None) -> PoolOrder:
+def pools_to_ask(decision: PoolDecision | None) -> PoolOrder:
     """The order for the search: the decision's, or the whole fleet in single-level."""
     return WHOLE_FLEET if decision is None else decision.pools

@@ -47,6 +47,7 @@ class Choice(msgspec.Struct, frozen=True, gc=False):
     score: float
     candidates: int
     runner_up: int = NO_ROW
+    taken: tuple[int, ...] = ()  # readings of the sample that jobs before this one took
 
 
 @plainly_set
@@ -54,11 +55,14 @@ class Sample(msgspec.Struct, gc=False):
     """What was read of one sample, for some jobs of one kind."""
 
     kind: Kind
-    asked: Asked
-    readings: list[Reading]  # in draw order
-    scores: list[float]  # of each; CANNOT once it was asked in vain
-    jobs_left: int
-    taken_at: int = -1  # which of them the last job took; its reading is brought up to date late
+    pool: int | None
+    readings: list[Reading]  # as they were read, in draw order
+    leg: Leg  # as it stands in the trail of every job that gets the first node that it asks
+    scores: list[float]  # of each, after the jobs before; CANNOT: no candidate, or just taken
+    candidates: int  # how many can take the job that comes
+    jobs_max: int
+    best_at: int  # where the best of them is: the first of the least, ties keep their draw order
+    taken: tuple[int, ...] = ()  # where the jobs went: each of these nodes holds one more for each
 
 
 class Decided(msgspec.Struct, frozen=True, gc=False):
@@ -68,3 +72,12 @@ class Decided(msgspec.Struct, frozen=True, gc=False):
     selector: str
     session: PoolDecision | None  # None in single-level
     bound_before: SessionBinding | None
+
+
+def brought_up_to_date(readings: Sequence[Reading], taken: Sequence[int]) -> tuple[Reading, ...]:
+    """Readings of a sample after jobs took a slot of each of these, by their place among them."""
+    now = list(readings)
+    for at in taken:
+        row, word, load, held, lane_generation, slowness = now[at]
+        now[at] = (row, word, load, held + 1, lane_generation, slowness)
+    return tuple(now)
