@@ -2,9 +2,10 @@
 
     python -m _counting.beats NODES=SECONDS...
 
-Every node beats once a second and ten in each turn, as a loop finds them; whatever falls due beside
-them (the manager's own beats, nodes looked at) is in it.  The nodes are played by this very
-process, outside of what is counted: see turns.py, which marks it in the same way.
+Every node beats once a second, and a loop finds ten whenever it wakes; they wait for each other as
+in the process (patience.py).  Whatever falls due beside them (the manager's own beats, nodes looked
+at) is in it.  The nodes are played by this very process, outside of what is counted: see turns.py,
+which marks it in the same way.
 """
 
 import asyncio
@@ -16,6 +17,7 @@ from _shared.fleet import Fleet
 
 from _counting.turns import TurnedByHand, Wire
 from pointsman_sched.manager.garbage import GarbageKeeper
+from pointsman_sched.manager.process import WAITING_MAX
 from pointsman_shm.config import NodesConfig
 from pointsman_shm.memory.stats_names import Timing
 from pointsman_wire.control_messages import Heartbeat, ToManager
@@ -25,12 +27,14 @@ from pointsman_wire.link import Accepted, Connection
 from pointsman_wire.preamble import Preamble, Role
 from pointsman_wire.sockets import driver as drivers
 from pointsman_wire.sockets.bounds import ConnectionLimits
-from pointsman_wire.sockets.connections import FrameConnection, _State
+from pointsman_wire.sockets.connections import FrameConnection
+from pointsman_wire.sockets.hosting import State
 from pointsman_wire.sockets.reading import MessageReader
 
-BEATS_A_TURN = 10
+BEATS_A_WAKING = 10
 SECOND_NS = 1_000_000_000
-WARM_S = 1
+# So long that nodes are looked at as often as they are ever after.
+WARM_S = 4
 
 
 class BeatingFleet(Fleet):
@@ -50,8 +54,12 @@ class Beats:
         self._fleet.join_all()
         self._now_ns = self._fleet.now_ns
         drivers.__dict__["monotonic_ns"] = lambda: self._now_ns
-        driver = self._driver = TurnedByHand(self._fleet.core, unions={}, execute=_nothing)
+        settings = drivers.DriverSettings(waiting_max=WAITING_MAX)
+        driver = self._driver = TurnedByHand(
+            self._fleet.core, unions={}, execute=_nothing, settings=settings
+        )
         stats = self._fleet.core.state.stats
+        driver.may_wait = self._fleet.core.may_wait
         driver.observe_turn = partial(stats.observe, Timing.TURN)
         driver.observe_wait = partial(stats.observe, Timing.MANAGEMENT_WAIT)
         reader = MessageReader(ToManager)
@@ -61,22 +69,23 @@ class Beats:
             for number, wire in enumerate(self._wires)
         ]
         self._beats = 0
-        self._turn_ns = SECOND_NS * BEATS_A_TURN // node_count
+        self._answered = 0
+        self._asleep_ns = SECOND_NS * BEATS_A_WAKING // node_count
 
     def _connect(self, number: Connection, wire: Wire, reader: MessageReader) -> FrameConnection:
         opening = Accepted(number, Preamble(Role.CONTROL, None))
         connection = FrameConnection(self._driver, opening, reader, ConnectionLimits())
         connection._transport = wire
-        connection._state = _State.OPEN
+        connection._state = State.OPEN
         connection._is_stranger = connection._is_careful = False
         connection._decoder.frame_bytes_max = FRAME_BYTES_MAX
         self._driver._connections[number] = connection
         return connection
 
-    def turn(self) -> None:
-        """Some nodes beat, and the manager has its turn."""
-        self._now_ns += self._turn_ns
-        for _ in range(BEATS_A_TURN):
+    def wake(self) -> None:
+        """Some nodes have beaten: the manager reads them, and has a turn if that is due."""
+        self._now_ns += self._asleep_ns
+        for _ in range(BEATS_A_WAKING):
             at = self._beats % len(self._nodes)
             self._beats += 1
             beat = Heartbeat(
@@ -88,9 +97,13 @@ class Beats:
             call(self._nodes[at].data_received, encode_frame(beat))
         if self._now_ns >= self._driver._timer_at_ns:
             call(self._driver._fire)
-        call(self._driver._turn)
-        answered = [wire.take() for wire in self._wires if wire.written]
-        assert len(answered) == BEATS_A_TURN, "every heartbeat is answered"
+        if self._driver._is_scheduled:
+            call(self._driver._turn)
+        self._answered += sum(bool(wire.take()) for wire in self._wires if wire.written)
+
+    def unanswered(self) -> int:
+        """How many heartbeats wait for a turn."""
+        return self._beats - self._answered
 
 
 def _nothing(command: object) -> None:
@@ -102,14 +115,15 @@ async def main(wanted: dict[int, int]) -> None:
     for node_count, seconds in wanted.items():
         beats = Beats(node_count)
         GarbageKeeper().settle()
-        turns = node_count // BEATS_A_TURN
-        for _ in range(WARM_S * turns):
-            beats.turn()
+        wakings = node_count // BEATS_A_WAKING
+        for _ in range(WARM_S * wakings):
+            beats.wake()
         length_hint(())
-        for _ in range(seconds * turns):
-            beats.turn()
+        for _ in range(seconds * wakings):
+            beats.wake()
         length_hint(())
-        print(seconds * turns * BEATS_A_TURN)
+        assert beats.unanswered() <= WAITING_MAX, "every heartbeat is answered"
+        print(seconds * wakings * BEATS_A_WAKING)
 
 
 if __name__ == "__main__":

@@ -32,7 +32,8 @@ from pointsman_wire.messages import Message
 from pointsman_wire.preamble import Preamble, Role
 from pointsman_wire.session_messages import Result, ResultAck, Submit, ToClient, ToWorker
 from pointsman_wire.sockets import driver as drivers
-from pointsman_wire.sockets.connections import FrameConnection, _State
+from pointsman_wire.sockets.connections import FrameConnection
+from pointsman_wire.sockets.hosting import State
 from pointsman_wire.sockets.reading import MessageReader
 from pointsman_workers.core.setup import WorkerSetup
 from pointsman_workers.journal.judging import JournalOwner
@@ -110,7 +111,7 @@ class Peer:
         limits = connection_limits(LimitsConfig())
         connection = FrameConnection(driver, opening, MessageReader(received), limits)
         connection._transport = self.wire
-        connection._state = _State.OPEN
+        connection._state = State.OPEN
         connection._is_stranger = connection._is_careful = False
         connection._decoder.frame_bytes_max = FRAME_BYTES_MAX
         driver._connections[number] = connection

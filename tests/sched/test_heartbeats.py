@@ -5,7 +5,6 @@ from manager_harness import MS, NMT, SECOND, Harness, config_with, registration
 
 from pointsman_sched.core.events import WorkerSaid
 from pointsman_sched.core.fleet.intervals import STEPS, Intervals
-from pointsman_sched.manager.patience import TOGETHER_MAX, Patience
 from pointsman_shm.memory.rows import NodeState as S
 from pointsman_shm.memory.rows import RowFlag, unpack_load, unpack_standing
 from pointsman_shm.uplink import WorkerPressed
@@ -160,13 +159,20 @@ def test_a_heartbeat_that_waited_counts_from_when_it_came() -> None:
     assert h.node().heard_at_ns == h.core.state.clock_ns, "never before it was said"
 
 
-def test_no_more_heartbeats_wait_than_a_turn_takes_in_good_time() -> None:
-    patience = Patience(lambda event: event == "beat")
-    assert [patience.may_wait("beat") for _ in range(TOGETHER_MAX)].count(False) == 1
-    assert not patience.may_wait("beat")
-    patience.turned()
-    assert patience.may_wait("beat")
-    assert not patience.may_wait("anything else")
+def test_a_heartbeat_that_waited_is_judged_by_what_the_turn_began_with() -> None:
+    """What was ordinary when it came is taken with all care if it is not any more."""
+    h = Harness()
+    connection = h.make_ready()
+    waited = Waited(h.now_ns, said(connection, Heartbeat(cpu_percent=5.0)))
+    node = h.node()
+    node.bad_window = 1
+    h.turn(waited)
+    assert node.bad_window == 2, "one good one after a bad one"
+    h.turn(Waited(h.now_ns, said(connection, Heartbeat(cpu_percent=200.0))))
+    assert not node.was_good
+    h.turn(Waited(h.now_ns, said(connection, Heartbeat(cpu_percent=50.0))))
+    assert node.was_good
+    assert unpack_load(h.memory.rows.load[node.row]).cpu == 50
 
 
 @pytest.mark.parametrize("count", [0, 1, 4_999, 5_000, 5_001, 16_000])

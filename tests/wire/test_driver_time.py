@@ -68,7 +68,7 @@ async def test_the_timer_is_armed_anew_only_when_the_deadline_came_nearer() -> N
 
 async def test_what_may_wait_brings_no_turn_and_is_taken_with_what_does() -> None:
     core = NotingCore()
-    async with driving(core) as driver:
+    async with driving(core, settings=DriverSettings(waiting_max=2)) as driver:
         await until(lambda: len(core.steps) == 1)
         driver.may_wait = lambda event: event == "patient"
         waits_ns: list[int] = []
@@ -93,6 +93,22 @@ async def test_what_may_wait_brings_no_turn_and_is_taken_with_what_does() -> Non
         await until(lambda: len(core.steps) == 4)
         assert [type(event) for event in core.steps[-1][1]] == [Waited]
         assert len(waits_ns) == 2, "who may wait is not said to have been kept waiting"
+
+
+async def test_no_more_waits_for_a_turn_than_one_takes_in_good_time() -> None:
+    core = NotingCore()
+    async with driving(core, settings=DriverSettings(waiting_max=2)) as driver:
+        await until(lambda: len(core.steps) == 1)
+        driver.may_wait = lambda event: event == "patient"
+        for _ in range(2):
+            driver.post("patient")
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert len(core.steps) == 1
+        driver.post("patient")
+        await until(lambda: len(core.steps) == 2)
+        waited, also_waited, last = core.steps[-1][1]
+        assert [type(waited), type(also_waited), last] == [Waited, Waited, "patient"]
 
 
 async def test_a_core_without_deadline_is_not_woken() -> None:

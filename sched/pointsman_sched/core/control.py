@@ -5,7 +5,13 @@ from collections.abc import Callable, Sequence
 from pointsman_sched.core.fleet.health import Verb
 from pointsman_sched.core.fleet.intervals import to_ns
 from pointsman_sched.core.fleet.node import Node
-from pointsman_sched.core.heartbeat import hear, is_ordinary, take_heartbeat, take_lanes_ready
+from pointsman_sched.core.heartbeat import (
+    hear,
+    is_ordinary,
+    take_heartbeat,
+    take_lanes_ready,
+    take_ordinary,
+)
 from pointsman_sched.core.joining.enrolment import enrol, judge_life, renew
 from pointsman_sched.core.joining.registration import lose_connection, register, tell_refused
 from pointsman_sched.core.lifecycle import change, drain
@@ -64,10 +70,21 @@ def received(state: ManagementState, event: Received) -> None:
 
 
 def waited(state: ManagementState, event: Waited) -> None:
-    """Take a heartbeat that came a moment ago, as of then."""
-    state.beat_at_ns = state.instant_of(event.came_at_ns)
-    received(state, event.event)
-    state.beat_at_ns = state.clock_ns
+    """Take a heartbeat that came a moment ago, as of then.
+
+    What `may_wait` said of it holds still, but for what the turn began with: as `_hear` looks.
+    """
+    came = event.event  # a Received of one Heartbeat
+    connection = came.connection
+    peer = state.peers[connection]
+    node = peer.node
+    if node is None or peer.is_ended or state.now_ns >= peer.look_at_ns:
+        received(state, came)
+        return
+    # When it came on the core's clock, or now if this process stood since: never too early, as how
+    # long a node may be silent begins when it was heard.
+    heard_at_ns = state.clock_ns if state.has_paused else event.came_at_ns - state.late_ns
+    take_ordinary(state, connection, node, came.frames[0][0], heard_at_ns)
 
 
 def may_wait(state: ManagementState, event: object) -> bool:
@@ -75,10 +92,12 @@ def may_wait(state: ManagementState, event: object) -> bool:
     if type(event) is not Received or len(event.frames) != 1:
         return False
     message = event.frames[0][0]
-    peer = state.peers.get(event.connection)
-    if type(message) is not Heartbeat or peer is None or peer.node is None:
+    connection = event.connection
+    peer = state.peers.get(connection)
+    if type(message) is not Heartbeat or peer is None or connection in state.lobby.waiting:
         return False
-    return is_ordinary(peer.node, message)
+    node = peer.node
+    return node is not None and is_ordinary(node, message)
 
 
 def _hear(state: ManagementState, connection: Connection, frames: Sequence[Frame]) -> None:

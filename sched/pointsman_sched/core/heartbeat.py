@@ -37,7 +37,7 @@ def take_heartbeat(
 ) -> None:
     """Judge a heartbeat, show what it says, and answer it."""
     state.heartbeat_count += 1
-    node.heard_at_ns = state.beat_at_ns
+    node.heard_at_ns = state.clock_ns
     if node.is_silent or not node.is_proven:
         hear(state, node)
     services = message.services
@@ -69,6 +69,23 @@ def is_ordinary(node: Node, message: Heartbeat) -> bool:
     )
 
 
+def take_ordinary(
+    state: ManagementState,
+    connection: Connection,
+    node: Node,
+    message: Heartbeat,
+    heard_at_ns: int,
+) -> None:
+    """Take a heartbeat that is ordinary, or was when it came, as of then (core's clock)."""
+    is_well = node.state is READY and node.was_good and not node.is_silent and node.is_serving
+    if is_well and not node.bad_window and _write_load(state, node, message):
+        state.heartbeat_count += 1
+        node.heard_at_ns = heard_at_ns
+        _answer(state, connection, node, message.number)
+    else:
+        take_heartbeat(state, connection, node, message)
+
+
 def take_lanes_ready(
     state: ManagementState, connection: Connection, node: Node, message: LanesReady
 ) -> None:
@@ -89,35 +106,30 @@ def hear(state: ManagementState, node: Node) -> None:
     state.set_silent(node, False)
 
 
-def percents_of(message: Heartbeat) -> list[int]:
-    """Return cpu, gpu, gpu memory and memory: rounded down, 255 unknown, -1 out of range."""
-    return [
-        PERCENT_UNKNOWN if part is None else int(part) if 0 <= part <= 100 else OUT_OF_RANGE
-        for part in (
-            message.cpu_percent,
-            message.gpu_percent,
-            message.gpu_memory_percent,
-            message.memory_percent,
-        )
-    ]
-
-
 def _write_load(state: ManagementState, node: Node, message: Heartbeat) -> bool:
     """Write load, heartbeat instant and flags; False when a number is out of range."""
     memory = state.setup.memory
     row = node.row
     memory.rows.heartbeat_at_ns[row] = state.now_ns
-    cpu, gpu, gpu_memory, used = parts = percents_of(message)
+    # Rounded down; written out, as each heartbeat takes it.
+    part = message.cpu_percent
+    cpu = PERCENT_UNKNOWN if part is None else int(part) if 0 <= part <= 100 else OUT_OF_RANGE
+    part = message.gpu_percent
+    gpu = PERCENT_UNKNOWN if part is None else int(part) if 0 <= part <= 100 else OUT_OF_RANGE
+    part = message.gpu_memory_percent
+    gpu_memory = (
+        PERCENT_UNKNOWN if part is None else int(part) if 0 <= part <= 100 else OUT_OF_RANGE
+    )
+    part = message.memory_percent
+    used = PERCENT_UNKNOWN if part is None else int(part) if 0 <= part <= 100 else OUT_OF_RANGE
     flags = node.flags & STEADY_FLAGS
     if message.pause:
         flags |= PAUSED
         node.pause_reason = message.pause_reason
-    is_sound = OUT_OF_RANGE not in parts and message.running >= 0
+    is_sound = cpu | gpu | gpu_memory | used >= 0 and message.running >= 0
     if is_sound:
         foreign = foreign_load(message.running, memory.ledger.held(row))
-        memory.rows.load[row] = pack_load(
-            cpu=cpu, gpu=gpu, gpu_memory=gpu_memory, memory=used, foreign=foreign
-        )
+        memory.rows.load[row] = pack_load(cpu, gpu, gpu_memory, used, foreign)
         threshold = state.config.nodes.resource_threshold_percent or PERCENT_UNKNOWN
         if (
             threshold <= cpu < PERCENT_UNKNOWN

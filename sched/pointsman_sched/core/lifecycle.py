@@ -12,6 +12,7 @@ from pointsman_shm.memory.rows import NodeState
 from pointsman_shm.memory.stats_names import Counter, Gauge
 from pointsman_wire.control_messages import NodeStateChanged
 
+READY = NodeState.READY
 # States that an operator reads of; that a node registers is told by its registration.
 NEWS = {
     NodeState.READY: Event.NODE_READY,
@@ -125,6 +126,8 @@ def forget(state: ManagementState, node: Node) -> None:
 def deadline_ns(state: ManagementState, node: Node) -> int:
     """Return when the node must next be looked at if nothing is heard of it (core's clock)."""
     intervals = state.intervals
+    if node.state is READY and not node.is_silent:  # nearly all, nearly always
+        return node.heard_at_ns + intervals.suspect_intervals * node.interval_ns
     if node.state is NodeState.OFFLINE:
         return node.state_since_ns + intervals.remember_ns
     missed = intervals.offline_intervals if node.is_silent else intervals.suspect_intervals

@@ -6,6 +6,7 @@ itself was late, so a stalled manager declares nobody dead.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from pointsman_sched.core.control import accepted, admit, closed, may_wait, received, waited
 from pointsman_sched.core.events import (
@@ -60,6 +61,9 @@ class ManagerCore:
 
     def __init__(self, setup: ManagerSetup) -> None:
         self.state = ManagementState(setup)
+        # Says whether an event is well taken with the next turn, whenever that is; changes nothing.
+        # A turn comes for the sign of life at the latest, within a tenth of a second.
+        self.may_wait: Callable[[object], bool] = partial(may_wait, self.state)
         self._publisher = Publisher(self.state)
         recover(self.state, self._publisher)
         begin_federation(self.state)
@@ -101,13 +105,6 @@ class ManagerCore:
         if state.federation is not None:
             deadlines.append(state.federation.next_deadline_ns(state) + state.late_ns)
         return min(deadlines)
-
-    def may_wait(self, event: object) -> bool:
-        """Say whether an event is well taken with the next turn, whenever that is; no change.
-
-        A turn comes for the sign of life at the latest, within a tenth of a second.
-        """
-        return may_wait(self.state, event)
 
     def answer(self, query: object) -> Message:
         """Return the answer to an admin query; nothing is changed."""

@@ -140,8 +140,7 @@ class ManagementState:
         self.late_ns = 0
         # The core's clock: it stands still while the process was late.
         self.clock_ns = now_ns
-        self.beat_at_ns = now_ns  # the instant of the heartbeat that is taken, on the core's clock
-        self._has_paused = False  # in this turn it was told that it was late
+        self.has_paused = False  # in this turn it was told that it was late
         self.wall_ms = 0  # the wall clock, as nodes are told it
         self.heartbeat_count = 0  # of this turn, counted when it ends
 
@@ -176,8 +175,8 @@ class ManagementState:
         """Note what holds for all of a turn, however many nodes beat in it."""
         assert now_ns >= self.now_ns, "the clock is monotonic"
         self.now_ns = now_ns
-        self.beat_at_ns = self.clock_ns = now_ns - self.late_ns
-        self._has_paused = False
+        self.clock_ns = now_ns - self.late_ns
+        self.has_paused = False
         self.wall_ms = (now_ns + self.setup.wall_clock_offset_ns) // 1_000_000
         self.intervals_ns = self._by_step_ns()
 
@@ -185,15 +184,7 @@ class ManagementState:
         """This process did not run for so long."""
         self.late_ns += late_ns
         self.clock_ns -= late_ns
-        self.beat_at_ns = self.clock_ns
-        self._has_paused = True
-
-    def instant_of(self, came_at_ns: int) -> int:
-        """Return when something came on the core's clock, or now if the process stood since.
-
-        Never too early: how long a node may be silent begins when it was heard.
-        """
-        return self.clock_ns if self._has_paused else came_at_ns - self.late_ns
+        self.has_paused = True
 
     @property
     def wall_s(self) -> int:

@@ -36,7 +36,6 @@ from pointsman_sched.manager.authority import open_authority, reachable, told_to
 from pointsman_sched.manager.garbage import GarbageKeeper
 from pointsman_sched.manager.log_levels import LogLevels
 from pointsman_sched.manager.orders import OrderDesk
-from pointsman_sched.manager.patience import Patience
 from pointsman_sched.manager.redis_options import FleetUnfit, redis_of
 from pointsman_sched.manager.registry_file import RegistryFile
 from pointsman_sched.manager.registry_sync import RegistryHooks, RegistrySync
@@ -87,6 +86,9 @@ FLUSH_S = 1.0
 WAIT_LONG_NS = 10_000_000
 # A heartbeat costs some 35 µs with its answer: steps of about 10 ms, also when thousands came.
 STEP_EVENTS_MAX = 256
+# A process that slept pays more for waking up than for a heartbeat: what it needs has left the
+# processor's caches.  So ordinary ones are taken together, in turns of about a millisecond.
+WAITING_MAX = 31
 START_ERRORS = (
     ConfigError,
     FleetUnfit,
@@ -233,6 +235,7 @@ class ManagerProcess:
                 ),
                 connections_max=take_descriptors(limits.descriptors_percent),
                 step_events_max=STEP_EVENTS_MAX,
+                waiting_max=WAITING_MAX,
             ),
             strangers=Strangers(
                 total_max=limits.unauthenticated_max,
@@ -241,14 +244,8 @@ class ManagerProcess:
         )
         stats = memory.stats
         watching = self._watchdog.watching
-        patience = Patience(core.may_wait)
-        driver.may_wait = patience.may_wait
-
-        def observe_turn(turn_ns: int) -> None:
-            patience.turned()
-            stats.observe(Timing.TURN, turn_ns)
-
-        driver.observe_turn = watching(observe_turn)
+        driver.may_wait = core.may_wait
+        driver.observe_turn = watching(partial(stats.observe, Timing.TURN))
         stack.callback(GarbageWatch(stats).close)
         driver.observe_wait = partial(_observe_wait, stats)
         self._life.hangs_on(driver)

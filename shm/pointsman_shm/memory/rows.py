@@ -116,7 +116,7 @@ def unpack_standing(word: int) -> Standing:
     )
 
 
-def pack_load(*, cpu: int, gpu: int, gpu_memory: int, memory: int, foreign: int) -> int:
+def pack_load(cpu: int, gpu: int, gpu_memory: int, memory: int, foreign: int) -> int:
     """Return the load word; `foreign` above its field counts as the most that fits."""
     # One byte each exactly when none has a bit above, or the sign's.
     assert 0 <= cpu | gpu | gpu_memory | memory <= PERCENT_UNKNOWN, "a percentage, or 255"

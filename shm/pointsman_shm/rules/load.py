@@ -58,4 +58,4 @@ def foreign_load(reported_running: int, held_at_report: int) -> int:
 
     A report is compared with the count, and never overwrites it.
     """
-    return max(0, reported_running - held_at_report)
+    return reported_running - held_at_report if reported_running > held_at_report else 0

@@ -22,7 +22,6 @@ and the reset would destroy the error frame that the peer has yet to read.
 
 import asyncio
 import struct
-from enum import Enum
 from itertools import repeat
 from time import monotonic_ns
 from typing import cast
@@ -41,8 +40,8 @@ from pointsman_wire.framing import (
 from pointsman_wire.link import Accepted, Closed, Connection, Dialled, Frame, Received
 from pointsman_wire.messages import Error, Message, error_info
 from pointsman_wire.sockets.bounds import ConnectionLimits
-from pointsman_wire.sockets.hosting import ConnectionHost
-from pointsman_wire.sockets.reading import UNDECODABLE, HeaderReader, Patience
+from pointsman_wire.sockets.hosting import ConnectionHost, State
+from pointsman_wire.sockets.reading import UNDECODABLE, HeaderReader, Patience, lone_message
 from pointsman_wire.sockets.slowness import congestion_of
 from pointsman_wire.sockets.tcp import set_tcp_options
 
@@ -51,13 +50,7 @@ _SMALL_FRAME_BYTES_MAX = 256 * 1024
 
 _unpack_prefix = struct.Struct("<II").unpack_from
 _NEVER = float("inf")
-
-
-class _State(Enum):
-    OPENING = 0
-    OPEN = 1
-    ENDING = 2
-    GONE = 3
+_OPEN = State.OPEN
 
 
 class FrameConnection(asyncio.Protocol):
@@ -91,11 +84,12 @@ class FrameConnection(asyncio.Protocol):
         self._limits = limits
         self._hello = hello
         self._transport: asyncio.Transport | None = None
-        self._state = _State.OPENING
+        self._state = State.OPENING
         self._loop = asyncio.get_running_loop()
         self._is_stranger = isinstance(opening, Accepted)
         self._congestion = congestion_of(opening, limits, host.post)
         self._decoder = FrameDecoder(limits.frame_bytes_max)
+        self._share_max = limits.frames_a_turn_max
         self._small_max = min(limits.frame_bytes_max, _SMALL_FRAME_BYTES_MAX) - LENGTH_BYTES
         self._is_careful = self._is_stranger  # set while a stranger, or while amid a frame
         self._is_paused = False  # set while the kernel takes no more
@@ -111,7 +105,7 @@ class FrameConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Set the socket up, say hello, tell the core."""
         self._transport = cast(asyncio.Transport, transport)
-        self._state = _State.OPEN
+        self._state = State.OPEN
         set_tcp_options(transport.get_extra_info("socket"))
         # With no room above what the kernel takes, "paused" is exactly "the peer does not read".
         # Not 0: asyncio's TLS transport pauses at the limit, and would with nothing to send.
@@ -132,12 +126,18 @@ class FrameConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Decode every frame that is now complete and tell them together."""
-        if self._state is not _State.OPEN:
+        if self._state is not _OPEN:
             return
         if self._backlog:
             data, self._backlog = self._backlog + data, b""
+        elif not self._is_careful:
+            alone = lone_message(data, self._decode, self._small_max)
+            if alone is not None and self._told_frames + 1 < self._share_max:
+                self._told_frames += 1
+                self._host.post(Received(self.number, [(alone, b"")]))
+                return
         frames: list[Frame] = []
-        share = self._limits.frames_a_turn_max - self._told_frames
+        share = self._share_max - self._told_frames
         offset, end = 0, len(data)
         last = end - PREFIX_BYTES  # where a prefix may begin
         decode, small_max = self._decode, self._small_max
@@ -175,14 +175,14 @@ class FrameConnection(asyncio.Protocol):
 
     def eof_received(self) -> None:
         """Note a peer that left amid a frame; the transport closes itself."""
-        if self._state is _State.OPEN and self._decoder.is_mid_frame:
+        if self._state is State.OPEN and self._decoder.is_mid_frame:
             self.reason = "the peer ended the connection in the middle of a frame"
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell the core, once, and let go."""
         self.reason = self.reason or (str(exc) if exc else "the peer ended the connection")
         self._tell_closed()
-        self._state = _State.GONE
+        self._state = State.GONE
         self._host.gone(self)
 
     def pause_writing(self) -> None:
@@ -199,7 +199,7 @@ class FrameConnection(asyncio.Protocol):
         """All that was written has left: what was queued meanwhile follows."""
         self._is_paused = False
         self._write_at = _NEVER
-        if self._state is _State.ENDING:
+        if self._state is State.ENDING:
             self._end_at = self._loop.time() + self._limits.linger_s
         elif self.out:
             self.flush()
@@ -211,7 +211,7 @@ class FrameConnection(asyncio.Protocol):
     @property
     def has_stood(self) -> bool:
         """Was its opening told?"""
-        return self._state is not _State.OPENING
+        return self._state is not State.OPENING
 
     @property
     def unread_bytes(self) -> int:
@@ -222,7 +222,7 @@ class FrameConnection(asyncio.Protocol):
 
     def flush(self) -> None:
         """Write what is queued, or end the connection when too much is."""
-        if self._state is not _State.OPEN:
+        if self._state is not _OPEN:
             return
         assert self._transport is not None
         if not self._is_paused:
@@ -243,7 +243,7 @@ class FrameConnection(asyncio.Protocol):
     @property
     def transport(self) -> asyncio.Transport | None:
         """Where bytes go while the connection stands open, None at other times."""
-        return self._transport if self._state is _State.OPEN else None
+        return self._transport if self._state is State.OPEN else None
 
     def put(self, message: Message, payload: bytes) -> None:
         """Queue one frame; the host flushes."""
@@ -261,19 +261,19 @@ class FrameConnection(asyncio.Protocol):
 
     def refuse(self, reason: str, *, retryable: bool = False) -> None:
         """Say in an error frame what is wrong with the byte stream, and end the connection."""
-        if self._state is _State.OPEN:
+        if self._state is State.OPEN:
             info = replace(error_info(Code.INVALID_MESSAGE, reason), retryable=retryable)
             self.put(Error(info), b"")
             self.end(reason)
 
     def end(self, reason: str) -> None:
         """Send what is queued, then end; the core is told now, the peer has linger_s to follow."""
-        if self._state is not _State.OPEN:
+        if self._state is not State.OPEN:
             return
         transport = self._transport
         assert transport is not None
         self.reason = reason
-        self._state = _State.ENDING
+        self._state = State.ENDING
         self._read_at = _NEVER
         if self.out:
             transport.write(self.out)
@@ -293,12 +293,12 @@ class FrameConnection(asyncio.Protocol):
 
     def abort(self, reason: str) -> None:
         """End at once; what was not sent is lost."""
-        if self._state is _State.GONE:
+        if self._state is State.GONE:
             return
         self.reason = self.reason or reason
         self._tell_closed()
-        if self._state is not _State.OPENING:
-            self._state = _State.ENDING
+        if self._state is not State.OPENING:
+            self._state = State.ENDING
         if self._transport is not None:
             self._transport.abort()
 
@@ -317,7 +317,7 @@ class FrameConnection(asyncio.Protocol):
             self._is_overdue()
         elif self._write_at < _NEVER:
             self._watch_progress(now_s)
-        if self._state is _State.GONE:
+        if self._state is State.GONE:
             return False
         return min(self._read_at, self._write_at, self._end_at) < _NEVER
 
@@ -394,7 +394,7 @@ class FrameConnection(asyncio.Protocol):
             self.abort(f"slow consumer: nothing was read for {self._limits.stall_s:g} s")
 
     def _tell_closed(self) -> None:
-        if self._state in (_State.OPEN, _State.ENDING) and not self._is_told:
+        if self._state in (State.OPEN, State.ENDING) and not self._is_told:
             self._is_told = True
             self._host.closed(self)
             self._host.post(Closed(self.number, self.reason))

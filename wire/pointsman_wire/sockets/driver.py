@@ -62,6 +62,7 @@ class DriverSettings(msgspec.Struct, frozen=True, kw_only=True):
     late_tolerance_ns: int = 250_000_000
     connections_max: int = 1_000_000  # above it none is adopted
     step_events_max: int = 1_000_000  # more that came at once are several steps
+    waiting_max: int = 0  # events that wait for a turn others bring; the next one brings it
     web: Callable[[ConnectionHost, Any, ConnectionLimits], FrameConnection] | None = None
 
 
@@ -85,9 +86,8 @@ class Driver:
         self.settings = settings or DriverSettings()
         self.strangers = strangers or Strangers()
         self.observe_turn: Callable[[int], None] | None = None  # told a step's nanoseconds
-        # Told how long the first event of a turn, but for those that may, has waited until its end.
-        self.observe_wait: Callable[[int], None] | None = None
-        self.may_wait: Callable[[object], bool] | None = None  # for a turn that others bring
+        self.observe_wait: Callable[[int], None] | None = None  # how long it was due, see post()
+        self.may_wait: Callable[[object], bool] = lambda _: False  # for a turn that others bring
         self.refused_count = 0  # connections that were too many
         self._core = core
         self._loop = asyncio.get_running_loop()
@@ -123,8 +123,9 @@ class Driver:
         self._schedule()
 
     def post(self, event: object) -> None:
-        """Tell the core something in the coming turn."""
-        if self.may_wait is not None and not self._is_scheduled and self.may_wait(event):
+        """Tell the core something in the coming turn; only what may not wait makes that one due."""
+        is_room = not self._is_scheduled and len(self._inbox) < self.settings.waiting_max
+        if is_room and self.may_wait(event):
             event = Waited(monotonic_ns(), event)
         else:
             self._told_at_ns = self._told_at_ns or monotonic_ns()
@@ -149,8 +150,7 @@ class Driver:
             is_open = False
         is_full = len(self.alive) >= self.settings.connections_max
         self.refused_count += is_full
-        web = self.settings.web
-        is_spoken = web is not None if preamble.is_web else reader is not None
+        is_spoken = (self.settings.web if preamble.is_web else reader) is not None
         if self._is_over or is_full or not is_spoken or not is_open:
             sock.close()
             return

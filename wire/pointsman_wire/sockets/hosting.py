@@ -1,10 +1,20 @@
-"""What a connection asks of who owns it, and the watch over its deadlines."""
+"""What a connection asks of who owns it, its states, and the watch over its deadlines."""
 
 import asyncio
+from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from pointsman_wire.sockets.connections import FrameConnection
+
+
+class State(Enum):
+    """Of a connection; connections.py says what leads from one to another."""
+
+    OPENING = 0
+    OPEN = 1
+    ENDING = 2
+    GONE = 3
 
 
 class ConnectionHost(Protocol):

@@ -1,16 +1,46 @@
 """Decodes the headers that one role receives; what is no message becomes an Unreadable."""
 
+import struct
 from collections.abc import Callable
 from typing import Any, Protocol
 
 import msgspec
 
-from pointsman_wire.framing import HeaderDecoder, MessageError, Unreadable
+from pointsman_wire.framing import (
+    LENGTH_BYTES,
+    PREFIX_BYTES,
+    HeaderDecoder,
+    MessageError,
+    Unreadable,
+)
 from pointsman_wire.messages import Message
 
 # A relayed header grows by what is added to it, so less is taken in than may be sent on.
 HEADER_TAKEN_BYTES_MAX = 896 * 1024
 UNDECODABLE = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
+
+_unpack_prefix = struct.Struct("<II").unpack_from
+
+
+def lone_message(
+    data: bytes, decode: Callable[[bytes], Message], length_max: int
+) -> Message | None:
+    """Return the message of a read that is exactly one frame without a payload; else None.
+
+    Most reads are: heartbeats, acknowledgements, pings.  They are told apart with few steps, and
+    all others, and what is no message, are left to who cuts frames out of a stream.
+    """
+    header_bytes = len(data) - PREFIX_BYTES
+    length = header_bytes + LENGTH_BYTES
+    if header_bytes <= 0 or length > length_max:
+        return None
+    said_length, said_header_bytes = _unpack_prefix(data)
+    if said_length != length or said_header_bytes != header_bytes:
+        return None
+    try:
+        return decode(data[PREFIX_BYTES:])
+    except UNDECODABLE:
+        return None
 
 
 class HeaderReader(Protocol):

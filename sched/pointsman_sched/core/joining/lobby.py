@@ -23,11 +23,11 @@ class Lobby:
     """By connection, in order of arrival: when it came and what it has said since."""
 
     def __init__(self) -> None:
-        self._waiting: dict[Connection, tuple[int, list[Frame]]] = {}
+        self.waiting: dict[Connection, tuple[int, list[Frame]]] = {}
         self._budget = REGISTRATIONS_PER_TURN
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        return len(self.waiting)
 
     def begin_turn(self, unrecorded: int) -> None:
         """Allow a turn's share of registrations again, of which so many are not on disk."""
@@ -35,7 +35,7 @@ class Lobby:
 
     def is_due(self, unrecorded: int) -> bool:
         """Is there somebody who could enter in a turn that came now?"""
-        return bool(self._waiting) and unrecorded < UNRECORDED_MAX
+        return bool(self.waiting) and unrecorded < UNRECORDED_MAX
 
     def may_enter(self) -> bool:
         """Spend one of the turn's registrations, if any is left."""
@@ -46,25 +46,25 @@ class Lobby:
 
     def has(self, connection: Connection) -> bool:
         """Does this connection wait?"""
-        return connection in self._waiting
+        return connection in self.waiting
 
     def wait(self, now_ns: int, connection: Connection, frames: Sequence[Frame]) -> bool:
         """Let these frames wait; False when there are too many."""
-        known = self._waiting.get(connection)
+        known = self.waiting.get(connection)
         if known is None:
-            if len(self._waiting) >= CONNECTIONS_MAX:
+            if len(self.waiting) >= CONNECTIONS_MAX:
                 return False
-            known = self._waiting[connection] = (now_ns, [])
+            known = self.waiting[connection] = (now_ns, [])
         known[1].extend(frames)
         return len(known[1]) <= FRAMES_MAX
 
     def leave(self, connection: Connection) -> None:
         """Forget what a connection has said, if it waits."""
-        self._waiting.pop(connection, None)
+        self.waiting.pop(connection, None)
 
     def admit(self) -> Iterator[tuple[int, Connection, list[Frame]]]:
         """Take out, in order, who has come to the turn: (since when, connection, frames)."""
-        while self._waiting and self._budget > 0:
-            connection = next(iter(self._waiting))
-            since_ns, frames = self._waiting.pop(connection)
+        while self.waiting and self._budget > 0:
+            connection = next(iter(self.waiting))
+            since_ns, frames = self.waiting.pop(connection)
             yield since_ns, connection, frames
