@@ -1,48 +1,40 @@
 """What a worker's shell does about overload: it measures, and hangs up on the slowest."""
 
-import asyncio
+from collections.abc import Sequence
 from pathlib import Path
+
+import pytest
 
 from pointsman_wire.sockets.slowness import close_slowest
 from pointsman_workers.core.overload import Pressure
 from pointsman_workers.shell.pressure import (
-    BEATS_PER_LOOK,
     LAGS,
     PressureGauge,
     descriptor_count,
     memory_share_bytes,
 )
+from pointsman_workers.shell.pulse import EARLY_NS, PERIOD_NS, next_round_ns
 
 MIB = 1024 * 1024
 
 
-def hold_up(seconds: float) -> None:
-    """Keep the loop from everything else."""
-    loop = asyncio.get_running_loop()
-    end_s = loop.time() + seconds
-    while loop.time() < end_s:
-        pass
-
-
-async def measured(gauge_bytes: int, count: int, *, block_s: float = 0.0) -> list[Pressure]:
-    """What a gauge tells in turn while the loop is held up so long, again and again."""
+def measured(gauge_bytes: int, lags_ns: Sequence[int]) -> list[Pressure]:
+    """What a gauge tells in turn at beats of a tenth of a second that come so late."""
     told: list[Pressure] = []
     gauge = PressureGauge(gauge_bytes, told.append)
     try:
-        async with asyncio.timeout(30):
-            while len(told) < count:
-                hold_up(block_s)
-                await asyncio.sleep(0 if block_s else 0.01)
+        for number, lag_ns in enumerate(lags_ns, start=1):
+            gauge.beat(number * PERIOD_NS + lag_ns, lag_ns)
     finally:
         gauge.close()
     return told
 
 
-async def test_memory_and_descriptors_are_shares_of_what_there_is() -> None:
-    (found,) = await measured(100 * 1024 * MIB, 1)
+def test_memory_and_descriptors_are_shares_of_what_there_is() -> None:
+    (found,) = measured(100 * 1024 * MIB, [0])
     assert 0 < found.memory < 0.1
     assert 0 < found.descriptors < 0.9
-    (tight,) = await measured(MIB, 1)
+    (tight,) = measured(MIB, [0])
     assert tight.memory > 1
 
 
@@ -55,12 +47,36 @@ def test_descriptors_are_counted_without_touching_them(tmp_path: Path) -> None:
     assert descriptor_count() == before
 
 
-async def test_only_a_lag_that_stands_for_a_second_counts() -> None:
-    looks = LAGS // BEATS_PER_LOOK + 1
-    free = await measured(1024 * MIB, 1)
-    assert free[0].loop_lag_ns == 0, "there is no second to look back at yet"
-    held_up = await measured(1024 * MIB, looks, block_s=0.15)
-    assert held_up[-1].loop_lag_ns > 20_000_000
+def test_only_a_lag_that_stands_for_a_second_counts() -> None:
+    lag_ns = 60_000_000
+    *before, last = measured(1024 * MIB, [lag_ns] * LAGS)
+    assert {found.loop_lag_ns for found in before} == {0}, "there is no second to look back at yet"
+    assert last.loop_lag_ns == lag_ns
+    *_, relieved = measured(1024 * MIB, [lag_ns] * LAGS + [0, lag_ns, lag_ns])
+    assert relieved.loop_lag_ns == 0, "once in this second the loop was on time"
+
+
+def test_it_looks_four_times_a_second_and_catches_nothing_up_after_a_pause() -> None:
+    assert len(measured(1024 * MIB, [0] * 100)) == 1 + 40
+    told: list[Pressure] = []
+    gauge = PressureGauge(1024 * MIB, told.append)
+    for now_ns in (PERIOD_NS, 60 * 10 * PERIOD_NS, 60 * 10 * PERIOD_NS + PERIOD_NS):
+        gauge.beat(now_ns, 0)
+    gauge.close()
+    assert len(told) == 3
+
+
+@pytest.mark.parametrize(
+    ("now_ns", "next_ns"),
+    [
+        (0, PERIOD_NS),
+        (PERIOD_NS + 1, 2 * PERIOD_NS),
+        (2 * PERIOD_NS - EARLY_NS - 1, 2 * PERIOD_NS),
+        (2 * PERIOD_NS - EARLY_NS, 3 * PERIOD_NS),
+    ],
+)
+def test_the_pulse_beats_at_round_instants_and_not_twice_for_one(now_ns: int, next_ns: int) -> None:
+    assert next_round_ns(now_ns) == next_ns
 
 
 def test_the_share_of_memory_is_that_of_the_smallest_limit(tmp_path: Path) -> None:

@@ -226,7 +226,8 @@ class WorkerCore:
 
     def _do_chores(self) -> None:
         shard = self.shard
-        self._chores_at_ns = shard.now_ns + CHORES_NS
+        # At round instants of the clock, at which the process wakes for other things as well.
+        self._chores_at_ns = shard.now_ns + CHORES_NS - shard.fleet.clock_ns % CHORES_NS
         shard.window.expire(shard.now_ns)
         self._admission.note_pace()
         self._lanes.check_rows()

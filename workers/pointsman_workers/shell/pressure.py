@@ -5,22 +5,18 @@ collection, a suspended machine) is no overload, a loop that is never on time is
 delay of Nichols and Jacobson: Controlling Queue Delay, 2012).
 """
 
-import asyncio
 import os
 import resource
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
-from time import monotonic_ns
 
 import psutil
 
 from pointsman_workers.core.overload import LOOK_NS, Pressure
 
-# Each beat wakes a process that may have nothing else to do: few, and cheap ones.
-BEATS_PER_LOOK = 2
-BEAT_NS = LOOK_NS // BEATS_PER_LOOK
-LAGS = 4 * BEATS_PER_LOOK
+# The pulse's lags, of a second.
+LAGS = 10
 # Where the kernel does not say how many descriptors there are, it costs a list: once a second.
 LOOKS_PER_COUNT = 4
 DESCRIPTORS = "/proc/self/fd"
@@ -50,7 +46,10 @@ def descriptor_count() -> int:
 
 
 class PressureGauge:
-    """Measures until it is closed; `tell` gets what it has found."""
+    """Measures at the pulse's beats until it is closed; `tell` gets what it has found.
+
+    It has no timer of its own: each would wake a process that may have nothing else to do.
+    """
 
     def __init__(self, memory_bytes_max: int, tell: Callable[[Pressure], None]) -> None:
         self._memory_bytes_max = memory_bytes_max
@@ -59,27 +58,24 @@ class PressureGauge:
         self._descriptors_max = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         self._descriptors = 0.0
         self._lags: deque[int] = deque(maxlen=LAGS)
-        self._beats = 0
-        self._loop = asyncio.get_running_loop()
-        self._due_at_ns = monotonic_ns()
-        self._timer = self._loop.call_soon(self._beat)
+        self._looks = 0
+        self._look_at_ns = 0
 
     def close(self) -> None:
         """Measure no more."""
-        self._timer.cancel()
         os.close(self._memory_fd)
 
-    def _beat(self) -> None:
-        now_ns = monotonic_ns()
-        self._lags.append(max(0, now_ns - self._due_at_ns))
-        self._due_at_ns = now_ns + BEAT_NS
-        self._timer = self._loop.call_later(BEAT_NS / 1e9, self._beat)
-        self._beats += 1
-        if self._beats % BEATS_PER_LOOK == 0:
+    def beat(self, now_ns: int, lag_ns: int) -> None:
+        """Note by how much the loop was late; look when it is time, four times a second."""
+        self._lags.append(lag_ns)
+        if now_ns >= self._look_at_ns:
+            # From when it was due: beats are coarser than looks, and four are a second.
+            self._look_at_ns = max(self._look_at_ns, now_ns - LOOK_NS) + LOOK_NS
+            self._looks += 1
             self._tell(self._measured())
 
     def _measured(self) -> Pressure:
-        if self._beats // BEATS_PER_LOOK % LOOKS_PER_COUNT == 1:
+        if self._looks % LOOKS_PER_COUNT == 1:
             self._descriptors = descriptor_count() / self._descriptors_max
         resident_pages = int(os.pread(self._memory_fd, 128, 0).split()[1])
         return Pressure(

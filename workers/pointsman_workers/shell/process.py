@@ -178,11 +178,11 @@ class WorkerProcess:
         self._token_watch.tell = lambda known: driver.post(TokensChanged(known))
         self._open_unix_sockets(core, setup, stack)
         self._open_doors(driver, listener, setup.memory.stats, stack)
-        stack.callback(Pulse(setup.memory.stats, lambda: self._check(segments)).close)
         memory_bytes_max = options.config.limits.worker_memory_bytes_max
         memory_bytes_max = memory_bytes_max or memory_share_bytes(options.worker_count)
         gauge = PressureGauge(memory_bytes_max, lambda found: driver.post(PressureMeasured(found)))
         stack.callback(gauge.close)
+        stack.callback(Pulse(setup.memory.stats, gauge.beat, lambda: self._check(segments)).close)
         stack.callback(self._watchdog.close)
         driver.start()
         settle_garbage_collector()
