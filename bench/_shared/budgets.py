@@ -87,14 +87,13 @@ def _bindings(dispatch: Dispatch, row_count: int) -> list[tuple[str, float, list
     shard = core.shard
     session = next(iter(shard.sessions.values()))
     numbers = count(1)
-    kind = shard.kinds.find(_submit(1), session)
-    assert isinstance(kind, Kind), kind
     jobs: list[Job] = []
 
     def write() -> None:
         submit = _submit(next(numbers))
         key = (session.tenant, session.session_id, submit.request_id)
-        job = core._jobs._new_job(session, submit, PAYLOAD, key, kind)
+        job = core._jobs._new_job(session, submit, PAYLOAD, key)
+        assert isinstance(job, Job), job
         shard.window.bind(job)
         jobs.append(job)
 

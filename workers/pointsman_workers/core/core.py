@@ -218,7 +218,9 @@ class WorkerCore:
         if fleet.refresh():
             has_semantic = fleet.snapshot.pool_view.has_type_online("semantic")
             shard.follow(fleet.config.live)
-            shard.kinds.configure(fleet.config, is_semantic_present=has_semantic)
+            is_paused = fleet.snapshot.policy.orders.is_paused
+            config = fleet.config
+            shard.kinds.configure(config, is_semantic_present=has_semantic, is_paused=is_paused)
             for kind in shard.waiting.kinds:
                 fleet.prepare(kind)
             shard.waiting.retell()
@@ -334,6 +336,7 @@ class WorkerCore:
     def _stop(self, event: StopWished) -> None:
         shard = self.shard
         shard.is_stopping = True
+        shard.kinds.read_anew()
         self._stop_at_ns = event.deadline_ns - self._late_ns
         shelved = self._parting.shelve()
         if self._sharing is not None:

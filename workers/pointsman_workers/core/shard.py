@@ -129,6 +129,7 @@ class Shard:
         self.waiting.relist(config.tenants, live_places(live, config.tenants.listed))
         self.waiting.configure(config.limits)
         self.crowd.configure(config.sessions, config.limits)
+        self.kinds.read_anew()
 
     def _set_times(self) -> None:
         jobs = self.config.jobs

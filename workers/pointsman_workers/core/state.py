@@ -25,7 +25,7 @@ from pointsman_wire.session_messages import (
 from pointsman_workers.core.lifecycle import FIRST_TERMINAL, JobState
 from pointsman_workers.fields import plainly_set
 from pointsman_workers.journal.entries import JobDispatched, RecoveredResult
-from pointsman_workers.placement.kinds import Asked, Kind, Round
+from pointsman_workers.placement.kinds import Kind, Round, Terms
 from pointsman_workers.sharing.keys.bond import Bond
 from pointsman_workers.sharing.nodes.nouns import Guest, Link
 
@@ -70,7 +70,7 @@ class Session(msgspec.Struct, eq=False, kw_only=True):
     scopes: Scope = Scope.ALL
     may_read: bool = True  # Scope.READ is among them
     trace_id: str = ""  # of its jobs that name none
-    asked: Asked | None = None  # its last request, as long as it wants for itself what it did then
+    terms: Terms | None = None  # of its last request, as long as nothing of its own has changed
     binding: SessionBinding | None = None
     last_node_id: str = ""
     paired_node: str = ""  # its owner's node, preferred by jobs that prefer none themselves
@@ -111,7 +111,7 @@ class Session(msgspec.Struct, eq=False, kw_only=True):
         self.auto_langs = normalise_all(narrowed)
         self.features = tuple(sorted(set(message.features)))
         self.trace_id = message.trace_id
-        self.asked = None
+        self.terms = None
 
 
 def listening(session: Session) -> Peer | None:

@@ -10,10 +10,9 @@ from itertools import islice
 from typing import Protocol
 from zlib import crc32
 
-from msgspec.structs import replace
+from msgspec.structs import astuple, replace
 
 from pointsman_shm.memory.stats_names import Counter
-from pointsman_shm.rules.modules import UnknownName
 from pointsman_wire.errors import Code
 from pointsman_wire.messages import ErrorInfo, error_info
 from pointsman_wire.session_messages import AcceptedJob, Submit
@@ -26,11 +25,11 @@ from pointsman_workers.desks.reports import ReportDesk
 from pointsman_workers.desks.sessions import SessionDesk
 from pointsman_workers.desks.waiting.admission import AdmissionDesk
 from pointsman_workers.desks.waiting.serving import ServingDesk
-from pointsman_workers.journal.book import FSYNC, MEMORY, REDIS
-from pointsman_workers.operating.closing import closed_to_jobs
+from pointsman_workers.desks.waiting.terms import WISH, TermsDesk, no_room
+from pointsman_workers.journal.book import FSYNC, MEMORY
 from pointsman_workers.ordering.orders import too_many_pending
 from pointsman_workers.placement.deciding import memory_of
-from pointsman_workers.placement.kinds import PRIORITIES, PRIORITY_RANK, Kind
+from pointsman_workers.placement.kinds import PRIORITIES, PRIORITY_RANK
 from pointsman_workers.sharing.keys.bond import Standing
 
 UNSETTLED_MAX = 10_000
@@ -74,8 +73,7 @@ class JobDesk:
         self._payload_bytes_max = shard.config.limits.payload_bytes_max
         self.serving = serving
         self.admission = admission
-        # What an acceptance promises when the request does not say.
-        self._durability = shard.config.journal.durability if shard.journal.is_there else MEMORY
+        self.terms = TermsDesk(shard, serving.placing, admission.overload)
         # With Redis: where a key is bound before its job is started.
         self.fleet_wide: KeyBinding | None = None
         # Repeated submits of requests that may still run on a node that has not reported yet.
@@ -83,13 +81,14 @@ class JobDesk:
 
     def create_job(self, peer: Peer, submit: Submit, payload: bytes) -> None:
         """The one entry: answer a submit with its job, whether it is new or known."""
+        shard = self.shard
         session = peer.sessions.get(submit.session_number)
         if session is None:
             text = f"session number {submit.session_number} is not open on this connection"
             self.refuse(peer, submit, error_info(Code.INVALID_SESSION, text))
             return
-        shard = self.shard
-        session.touched_at_ns = shard.now_ns
+        if session.touched_at_ns != shard.now_ns:
+            session.touched_at_ns = shard.now_ns
         if len(payload) > self._payload_bytes_max:
             text = f"a payload of {len(payload)} bytes, at most {self._payload_bytes_max} may be"
             self.refuse(peer, submit, error_info(Code.INVALID_MESSAGE, text))
@@ -106,28 +105,79 @@ class JobDesk:
         if not shard.is_settled and self._may_still_run(session, submit, key):
             self._unsettled.append((peer, submit, payload))
             return
-        kind = shard.kinds.find(submit, session)
-        error = self._refusal(session, submit, kind, payload)
-        rules = shard.tenants.rules(session.tenant)
-        may_be_over = rules.has_limits or self.admission.overload.step
-        if error is None and may_be_over and key not in shard.orphans:
-            error = self.admission.admit(session, submit.priority)
-        if error is not None:
-            self.refuse(peer, submit, error)
-            return
-        assert isinstance(kind, Kind), kind
+        job = self._new_job(session, submit, payload, key)
+        if isinstance(job, ErrorInfo):
+            self.refuse(peer, submit, job)
+        elif self.fleet_wide is None:
+            self.start(peer, job)
+        else:
+            self.fleet_wide.begin(peer, job)
+
+    def _new_job(
+        self, session: Session, submit: Submit, payload: bytes, key: Key
+    ) -> Job | ErrorInfo:
+        """Make a job of a request that is not known, or say why there can be none."""
+        shard = self.shard
+        terms = session.terms
+        if (
+            terms is None
+            or terms.reading != shard.kinds.reading
+            or terms.wish != astuple(submit)[WISH]
+        ):
+            found = self.terms.find(session, submit)
+            if isinstance(found, ErrorInfo):
+                return found
+            terms = found
+        if terms.durability != MEMORY and not shard.journal.has_room(
+            len(payload), has_meta=submit.meta is not None, open_jobs=shard.open_job_count
+        ):
+            return no_room(terms.durability)
+        if not terms.is_plain:
+            if (error := self._hindrance(session, submit, key)) is not None:
+                return error
+            submit = self._amended(session, submit)
+        shard.fleet.prepare(terms.kind)
+        shard.last_arrival = arrival = shard.last_arrival + 1
+        job = Job(
+            job_id=shard.new_job_id(),
+            key=key,
+            session=session,
+            submit=submit,
+            payload=payload,
+            body=len(payload) << 32 | crc32(payload),
+            kind=terms.kind,
+            arrival=arrival,
+            accepted_at_ns=shard.now_ns,
+            durability=terms.durability,
+            timeout_ns=terms.timeout_ns,
+            favoured=terms.favoured,
+        )
+        if submit.deadline_s is not None:
+            job.ends_at_ns = shard.now_ns + int(submit.deadline_s * SECOND_NS)
+        return job
+
+    def _hindrance(self, session: Session, submit: Submit, key: Key) -> ErrorInfo | None:
+        """What its session's order or its tenant's limits have against one more job."""
+        if session.line is not None and self.serial.is_full:
+            text = "too many jobs stand in the lines of serial sessions"
+            return error_info(Code.QUEUE_FULL, text, retry_after_ms=1_000)
+        pending_max = self.shard.config.sessions.pending_results_max
+        if (error := too_many_pending(session, pending_max)) is not None:
+            return error
+        if key in self.shard.orphans:  # it was taken long ago
+            return None
+        return self.admission.admit(session, submit.priority)
+
+    def _amended(self, session: Session, submit: Submit) -> Submit:
+        """The request with what its session adds, and no higher than its tenant may be."""
         if session.utterances is not None:
             submit = self.sessions.utterances.numbered(session.utterances, submit)
         if session.paired_node and not submit.preferred_node:
             submit = replace(submit, preferred_node=session.paired_node)
-        if PRIORITY_RANK[submit.priority] < rules.rank_min:
-            submit = replace(submit, priority=PRIORITIES[rules.rank_min])
-        shard.fleet.prepare(kind)
-        job = self._new_job(session, submit, payload, key, kind)
-        if self.fleet_wide is None:
-            self.start(peer, job)
-        else:
-            self.fleet_wide.begin(peer, job)
+        rank_min = self.shard.tenants.rules(session.tenant).rank_min
+        if PRIORITY_RANK[submit.priority] < rank_min:
+            submit = replace(submit, priority=PRIORITIES[rank_min])
+        return submit
 
     def _may_still_run(self, session: Session, submit: Submit, key: Key) -> bool:
         """Is this a repeated request that a node, not heard of since our start, may be running?
@@ -135,7 +185,7 @@ class JobDesk:
         One that a node has reported waits as well: another may yet report a newer dispatch of it.
         What is journalled cannot be: our journal would know it.
         """
-        is_volatile = (submit.durability or self._durability) == MEMORY
+        is_volatile = (submit.durability or self.terms.durability) == MEMORY
         is_repeated = (is_volatile and key[2] in session.repeats) or key in self.shard.orphans
         return is_repeated and len(self._unsettled) < UNSETTLED_MAX
 
@@ -144,49 +194,6 @@ class JobDesk:
         self.shard.count(Counter.SUBMITS_FAILED, is_fault_of_service(error))
         self.shard.outbox.error(peer.connection, error, submit.session_number, submit.request_id)
         self.shard.tell_refused(peer, submit, error)
-
-    def _refusal(
-        self, session: Session, submit: Submit, kind: Kind | UnknownName, payload: bytes
-    ) -> ErrorInfo | None:
-        """What makes a request impossible before any node is asked."""
-        if (error := closed_to_jobs(self.shard)) is not None:
-            return error
-        if session.is_closing:
-            return error_info(Code.SESSION_CLOSED, "the session is being closed")
-        if isinstance(kind, UnknownName):
-            return error_info(Code.UNSUPPORTED_FEATURE, kind.hint)
-        if (error := self._cannot_keep(submit, payload)) is not None:
-            return error
-        if session.order == "free":
-            return None
-        if session.line is not None and self.serial.is_full:
-            text = "too many jobs stand in the lines of serial sessions"
-            return error_info(Code.QUEUE_FULL, text, retry_after_ms=1_000)
-        pending_max = self.shard.config.sessions.pending_results_max
-        return too_many_pending(session, pending_max)
-
-    def _cannot_keep(self, submit: Submit, payload: bytes) -> ErrorInfo | None:
-        """What hinders holding the job as durably as it asks, or as is usual here."""
-        wanted = submit.durability or self._durability
-        journal = self.shard.journal
-        is_lonely = wanted == REDIS and self.fleet_wide is None
-        if is_lonely or (wanted != MEMORY and not journal.is_there):
-            text = (
-                f"durability {wanted!r} is not offered by this server; leave it out, which gives "
-                f"{self._durability!r} here, or ask for that"
-            )
-            return error_info(Code.UNSUPPORTED_FEATURE, text)
-        has_meta = submit.meta is not None
-        open_jobs = self.shard.open_job_count
-        if wanted == MEMORY or journal.has_room(
-            len(payload), has_meta=has_meta, open_jobs=open_jobs
-        ):
-            return None
-        text = (
-            f"storage: the journal has no room for a job of durability {wanted!r}; free space on "
-            f"the disk of the server's state directory, or ask for durability {MEMORY!r}"
-        )
-        return error_info(Code.QUEUE_FULL, text, retry_after_ms=1_000)
 
     def _repeat(self, peer: Peer, submit: Submit, job: Job, body: int) -> None:
         """The same key again: the same job, or CONFLICT for another body."""
@@ -207,31 +214,6 @@ class JobDesk:
             session.open_jobs[job.key[2]] = job  # its result is told when it is there, and safe
         else:
             self.sessions.repeat(session, job)
-
-    def _new_job(
-        self, session: Session, submit: Submit, payload: bytes, key: Key, kind: Kind
-    ) -> Job:
-        shard = self.shard
-        now_ns = shard.now_ns
-        shard.last_arrival += 1
-        job = Job(
-            job_id=shard.new_job_id(),
-            key=key,
-            session=session,
-            submit=submit,
-            payload=payload,
-            body=body_check(payload),
-            kind=kind,
-            arrival=shard.last_arrival,
-            accepted_at_ns=now_ns,
-            durability=submit.durability or self._durability,
-            timeout_ns=self.placing.timeout_of(submit),
-        )
-        if submit.labels_preferred:
-            job.favoured = shard.kinds.favoured(kind, submit.labels_preferred)
-        if submit.deadline_s is not None:
-            job.ends_at_ns = now_ns + int(submit.deadline_s * SECOND_NS)
-        return job
 
     def start(self, peer: Peer, job: Job) -> ErrorInfo | None:
         """Place a new job, or let it wait, or refuse it; accept it in the first two cases.

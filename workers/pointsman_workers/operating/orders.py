@@ -49,6 +49,7 @@ class OperatorDesk:
     def _drain(self) -> Message:
         shard = self.shard
         shard.is_drained = True
+        shard.kinds.read_anew()
         shard.setup.memory.stats.gauge(Gauge.DRAINING, 1)
         words = "this worker takes no new sessions and jobs until it is undrained or restarted"
         if sent_count := self._parting.send_away():
@@ -64,6 +65,7 @@ class OperatorDesk:
         if not shard.is_drained:
             return _refusal(Code.CONFLICT, "this worker is not drained")
         shard.is_drained = False
+        shard.kinds.read_anew()
         shard.setup.memory.stats.gauge(Gauge.DRAINING, int(shard.is_stopping))
         return OrderDone(
             words="this worker takes sessions and jobs again",

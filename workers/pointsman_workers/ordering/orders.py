@@ -9,6 +9,7 @@ from pointsman_workers.ordering.utterances import index_of, note_accepted
 def set_order(session: Session, order: str) -> None:
     """Begin the order of a session, with what it has open."""
     session.order = order
+    session.terms = None
     if order != "serial":
         session.line = None
     elif session.line is None:

@@ -87,18 +87,16 @@ class Round(msgspec.Struct, eq=False):
     version: int = -1  # of the snapshot that the walk goes over
 
 
-class Asked(msgspec.Struct, frozen=True, gc=False):
-    """What the last request of a session asked for, and the kind that it came to."""
+class Terms(msgspec.Struct, frozen=True, gc=False):
+    """What was found of a session's last request; it holds for all that wish for the same."""
 
-    services: list[str]
-    src_lang: str
-    tgt_lang: str
-    features: list[str]
-    auto_langs: list[str]
-    labels_required: dict[str, str]
-    accept_public: bool
+    wish: tuple[object, ...]  # fields of the request, those that say which one it is left out
     reading: int  # of Kinds: how often it has begun to read requests anew
-    kind: Kind | UnknownName
+    kind: Kind
+    favoured: tuple[Kind, ...]  # as a job has them
+    durability: str
+    timeout_ns: int
+    is_plain: bool  # there is nothing to ask, or to change, for each of them
 
 
 class Kinds:
@@ -106,52 +104,22 @@ class Kinds:
 
     def __init__(self, config: ConfigPage) -> None:
         self.config = config
-        self.is_semantic_present = False
-        self._reading = 0
+        self.is_semantic_present = self._is_paused = False
+        self.reading = 0  # how often what was made of requests has begun to hold no more
         self._by_request: dict[tuple[object, ...], Kind | UnknownName] = {}
         self._by_requirement: dict[Requirement, Kind] = {}
 
-    def configure(self, config: ConfigPage, *, is_semantic_present: bool) -> None:
+    def configure(self, config: ConfigPage, *, is_semantic_present: bool, is_paused: bool) -> None:
         """Take over what a new snapshot says; requests are read anew if it matters to them."""
-        if config is self.config and is_semantic_present == self.is_semantic_present:
+        said = (is_semantic_present, is_paused)
+        if config is self.config and said == (self.is_semantic_present, self._is_paused):
             return
         self.config = config
-        self.is_semantic_present = is_semantic_present
-        self._read_anew()
+        self.is_semantic_present, self._is_paused = said
+        self.read_anew()
 
     def find(self, submit: Submit, session: "Session") -> Kind | UnknownName:
-        """Return the kind of a request, or the name in it that nobody knows.
-
-        Who submits mostly asks for the same as the last time.
-        """
-        last = session.asked
-        if (
-            last is not None
-            and last.services == submit.services
-            and last.src_lang == submit.src_lang
-            and last.tgt_lang == submit.tgt_lang
-            and last.features == submit.features
-            and last.auto_langs == submit.auto_langs
-            and last.labels_required == submit.labels_required
-            and last.accept_public is submit.accept_public
-            and last.reading == self._reading
-        ):
-            return last.kind
-        kind = self._look_up(submit, session)
-        session.asked = Asked(
-            submit.services,
-            submit.src_lang,
-            submit.tgt_lang,
-            submit.features,
-            submit.auto_langs,
-            submit.labels_required,
-            submit.accept_public,
-            self._reading,
-            kind,
-        )
-        return kind
-
-    def _look_up(self, submit: Submit, session: "Session") -> Kind | UnknownName:
+        """Return the kind of a request, or the name in it that nobody knows."""
         asked = (
             tuple(submit.services),
             submit.src_lang,
@@ -170,7 +138,7 @@ class Kinds:
         if kind is None:
             kind = self._read(submit, session)
             if len(self._by_request) >= KINDS_MAX:
-                self._read_anew()
+                self.read_anew()
             self._by_request[asked] = kind
         return kind
 
@@ -228,9 +196,9 @@ class Kinds:
         idle = [r for r, kind in self._by_requirement.items() if not kind.waiting_count]
         for requirement in idle[: KINDS_MAX // 2]:
             del self._by_requirement[requirement]
-        self._read_anew()
+        self.read_anew()
 
-    def _read_anew(self) -> None:
-        """What was read of requests holds no more."""
-        self._reading += 1
+    def read_anew(self) -> None:
+        """What was made of requests holds no more, or whether they are taken."""
+        self.reading += 1
         self._by_request.clear()

@@ -239,6 +239,7 @@ class TokenDesk:
         # May a session be anything less than all?  Else no frame needs to be looked at.
         self.has_limited = any(token.scopes != Scope.ALL for token in known)
         self.shard.tenants.hold_tokens(self._tokens.tenants)
+        self.shard.kinds.read_anew()  # tenants with tokens have other rules
 
 
 def is_same_secret(secret: str, other: str) -> bool:

@@ -65,6 +65,7 @@ class OverloadDesk:
         stats = shard.setup.memory.stats
         stats.gauge(Gauge.PRESSURE_PERCENT, min(1_000, round(100 * parts[worst])))
         if step != before:
+            shard.kinds.read_anew()
             self._changed(before, step)
         if step >= SLOW_HEARTBEATS and shard.now_ns - self._told_at_ns >= TELL_NS:
             self._tell_manager()
