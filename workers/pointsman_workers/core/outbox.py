@@ -5,6 +5,8 @@ step sent.  That a result is safe its node hears with the next assignment, or a 
 later: a frame of its own would cost a write for every result where there is little to do.
 """
 
+from collections import defaultdict
+
 from pointsman_wire.lane_messages import NodeResultAck
 from pointsman_wire.link import Close, Connection, Send
 from pointsman_wire.messages import Error, ErrorInfo, Message
@@ -21,7 +23,8 @@ class Outbox:
 
     def __init__(self) -> None:
         self.commands: list[object] = []
-        self._peers: list[Peer] = []
+        # Acceptances by the client they are for: those of a step leave in one frame.
+        self.accepted: defaultdict[Peer, list[AcceptedJob]] = defaultdict(list)
         self._lanes: dict[Lane, None] = {}  # nodes that have given results and not heard of it
         self._acks_at_ns = 0  # when they all hear of it; meaningful while there are some
 
@@ -32,12 +35,6 @@ class Outbox:
     def close(self, connection: Connection, reason: str) -> None:
         """End a connection after what was sent to it."""
         self.commands.append(Close(connection, reason))
-
-    def accept(self, peer: Peer, accepted: AcceptedJob) -> None:
-        """Tell a client that its job is accepted, in the one such frame of this step."""
-        if not peer.accepted:
-            self._peers.append(peer)
-        peer.accepted.append(accepted)
 
     def acknowledge(self, lane: Lane, number: int, result_bytes: int, now_ns: int) -> None:
         """Tell a node soon that results up to this number are safe."""
@@ -87,10 +84,12 @@ class Outbox:
         """Return every command of the step, in order, and start anew."""
         if self._lanes and now_ns >= self._acks_at_ns:
             self.acknowledge_all()
-        first: list[object] = []
-        for peer in self._peers:
-            first.append(Send(peer.connection, JobAccepted(jobs=peer.accepted)))
-            peer.accepted = []
-        commands = first + self.commands if first else self.commands
-        self.commands, self._peers = [], []
+        commands, self.commands = self.commands, []
+        if self.accepted:
+            first = [
+                Send(peer.connection, JobAccepted(jobs=jobs))
+                for peer, jobs in self.accepted.items()
+            ]
+            commands = first + commands
+            self.accepted.clear()
         return commands

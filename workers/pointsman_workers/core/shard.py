@@ -47,6 +47,7 @@ from pointsman_workers.talk.nouns import Hearing, Room, Said
 Timed = Job | Session | Lane | Orphan | Pairing | Line | Utterances | Hearing | Room | Postponed
 ID_POOL_BYTES = 4096
 JOB_ID_BYTES = 16
+_DECISIONS = Counter.DECISIONS.value
 MILLISECOND_NS = 1_000_000
 SECOND_NS = 1_000_000_000
 PING_NS = SECOND_NS
@@ -192,15 +193,16 @@ class Shard:
     def tell_tally(self) -> None:
         """Put on the page what the step has counted."""
         stats = self.setup.memory.stats
+        if self.decisions_ns:
+            self.tally[_DECISIONS] += len(self.decisions_ns)
+            stats.observe_all(Timing.DECISION, self.decisions_ns)
+            self.decisions_ns.clear()
         if self.tally:
             if attempts := self.tally.get(_ATTEMPTS_OK):  # each has reserved one slot
                 self.tally[_RESERVES_OK] += attempts
             stats.add_tally(self.tally)
             self.tally.clear()
         self.assigned_last = self.assigned_at_once
-        if self.decisions_ns:
-            stats.observe_all(Timing.DECISION, self.decisions_ns)
-            self.decisions_ns.clear()
         if self.assigned_at_once:
             stats.observe(Timing.SUBMIT_TO_ASSIGN, 0, self.assigned_at_once)
             self.assigned_at_once = 0

@@ -15,7 +15,6 @@ from pointsman_wire.coordination.requests import SessionNotes
 from pointsman_wire.lane_messages import NodeResult
 from pointsman_wire.link import Connection
 from pointsman_wire.session_messages import (
-    AcceptedJob,
     MissingResult,
     Placement,
     Result,
@@ -46,8 +45,6 @@ class Peer(msgspec.Struct, eq=False, kw_only=True):
     must_prove: bool = False  # without a token it gets no session
     is_congested: bool = False  # too much waits for it to read: results are held
     next_number: int = 0
-    # Acceptances of this step: they leave in one frame.
-    accepted: list[AcceptedJob] = []
 
 
 @plainly_set

@@ -33,14 +33,15 @@ class Window:
         self._age_ns = int(config.window_s * 1e9)
         self._jobs_max = config.window_jobs_max
         self._bytes_max = config.window_bytes_max
-        self._by_key: dict[Key, Job | RecoveredResult] = {}
+        # Looked into from outside where every job comes by; what is found there, `find` returns.
+        self.by_key: dict[Key, Job | RecoveredResult] = {}
         self._ended: deque[Job | RecoveredResult] = deque(maxlen=config.window_jobs_max + 1)
         self._bytes = 0
         self._restored_at_ns = 0
 
     def find(self, key: Key) -> Job | None:
         """Return the job that a key is bound to."""
-        job = self._by_key.get(key)
+        job = self.by_key.get(key)
         if type(job) is RecoveredResult:
             job = self.awaken(job)
         return job  # type: ignore[return-value]  # the union is settled above, at no cost
@@ -48,15 +49,15 @@ class Window:
     def awaken(self, result: RecoveredResult) -> Job:
         """Make a job of a restored result, if that has not been done yet."""
         key = result.kept.key
-        job = self._by_key[key]
+        job = self.by_key[key]
         if isinstance(job, RecoveredResult):
             assert self.make_job is not None
-            job = self._by_key[key] = self.make_job(job)
+            job = self.by_key[key] = self.make_job(job)
         return job
 
     def is_remembered(self, result: RecoveredResult) -> bool:
         """Is a restored result still here?"""
-        bound = self._by_key.get(result.kept.key)
+        bound = self.by_key.get(result.kept.key)
         return bound is result or (isinstance(bound, Job) and bound.arrival == result.kept.job)
 
     def restore(self, results: Sequence[RecoveredResult], now_ns: int) -> None:
@@ -66,30 +67,30 @@ class Window:
         """
         self._restored_at_ns = now_ns
         for result in results:
-            if not isinstance(self._by_key.get(result.kept.key), Job):
-                self._by_key[result.kept.key] = result
+            if not isinstance(self.by_key.get(result.kept.key), Job):
+                self.by_key[result.kept.key] = result
                 self.keep(result, len(result.kept.output))
 
     def bind(self, job: Job) -> None:
         """Bind the key of a new job."""
-        bound = self._by_key.setdefault(job.key, job)
+        bound = self.by_key.setdefault(job.key, job)
         assert bound is job, job.key
 
     def unbind(self, job: Job) -> None:
         """Free a key at once: its job never ran and may be tried again."""
-        if self._by_key.get(job.key) is job:
-            del self._by_key[job.key]
+        if self.by_key.get(job.key) is job:
+            del self.by_key[job.key]
 
     def replace(self, job: Job, successor: Job) -> None:
         """From now on the key of a job, whose end does not count, is bound to this one."""
-        if self._by_key.get(job.key) is job:
-            self._by_key[job.key] = successor
+        if self.by_key.get(job.key) is job:
+            self.by_key[job.key] = successor
 
     def disown(self, key: Key) -> None:
         """What ended under this key does not count: who asks for it asks anew."""
-        bound = self._by_key.get(key)
+        bound = self.by_key.get(key)
         if isinstance(bound, RecoveredResult) or (bound is not None and not bound.is_open):
-            del self._by_key[key]
+            del self.by_key[key]
 
     def keep(self, ended: Job | RecoveredResult, output_bytes: int) -> None:
         """Start the window of a job that has ended; make room if a bound is passed."""
@@ -113,14 +114,14 @@ class Window:
         else:
             output, key = ended.kept.output, ended.kept.key
         self._bytes -= len(output) + JOB_OVERHEAD_BYTES
-        bound = self._by_key.get(key)
+        bound = self.by_key.get(key)
         if bound is ended:  # nearly always
-            del self._by_key[key]
+            del self.by_key[key]
             self._forgotten(ended)
             return
         is_awake = isinstance(bound, Job) and bound.arrival == _number(ended)
         if bound is not None and is_awake:
-            del self._by_key[key]
+            del self.by_key[key]
             self._forgotten(bound)
         else:
             self._forgotten(ended)
@@ -131,7 +132,7 @@ class Window:
         return len(self._ended)
 
     def __len__(self) -> int:
-        return len(self._by_key)
+        return len(self.by_key)
 
 
 def _number(ended: Job | RecoveredResult) -> int:

@@ -11,7 +11,6 @@ from pointsman_workers.placement.trail import Decided
 
 # Finding a member on its enum costs as much as counting with it, and only plain numbers are quick
 # to index with.
-_DECISIONS = Counter.DECISIONS.value
 _OUTCOME_COUNTERS: dict[str, int] = {
     PoolOutcome.HIT: Counter.SESSION_HITS.value,
     PoolOutcome.FIRST: Counter.SESSION_FIRST.value,
@@ -51,8 +50,7 @@ _REASONS_OF_REQUESTS = frozenset(
 
 
 def count_decision(tally: dict[int, int], decided: Decided) -> None:
-    """Count a decision, and what became of it in its session and in its pools."""
-    tally[_DECISIONS] += 1
+    """Count what became of a decision in its session and in its pools."""
     session, choice = decided.session, decided.choice
     if session is None:
         return

@@ -95,9 +95,8 @@ class JobDesk:
             return
         request_id = submit.request_id or "req-" + shard.new_job_id()[:12]
         key = (session.tenant, session.session_id, request_id)
-        known = shard.window.find(key)
-        if known is not None:
-            self._repeat(peer, submit, known, body_check(payload))
+        if key in shard.window.by_key:
+            self._repeat(peer, submit, key, body_check(payload))
             return
         if self.fleet_wide is not None and self.fleet_wide.is_pending(key):
             self.fleet_wide.repeat(key, peer, submit, body_check(payload))
@@ -136,7 +135,9 @@ class JobDesk:
             if (error := self._hindrance(session, submit, key)) is not None:
                 return error
             submit = self._amended(session, submit)
-        shard.fleet.prepare(terms.kind)
+        kind = terms.kind
+        if kind.version != shard.fleet.snapshot.version:
+            shard.fleet.prepare(kind)
         shard.last_arrival = arrival = shard.last_arrival + 1
         job = Job(
             job_id=shard.new_job_id(),
@@ -145,7 +146,7 @@ class JobDesk:
             submit=submit,
             payload=payload,
             body=len(payload) << 32 | crc32(payload),
-            kind=terms.kind,
+            kind=kind,
             arrival=arrival,
             accepted_at_ns=shard.now_ns,
             durability=terms.durability,
@@ -195,8 +196,10 @@ class JobDesk:
         self.shard.outbox.error(peer.connection, error, submit.session_number, submit.request_id)
         self.shard.tell_refused(peer, submit, error)
 
-    def _repeat(self, peer: Peer, submit: Submit, job: Job, body: int) -> None:
+    def _repeat(self, peer: Peer, submit: Submit, key: Key, body: int) -> None:
         """The same key again: the same job, or CONFLICT for another body."""
+        job = self.shard.window.find(key)
+        assert job is not None, key
         if (error := refusal_of_repeat(job, body)) is not None:
             self.refuse(peer, submit, error)
         else:
@@ -285,13 +288,14 @@ class JobDesk:
 
     def _enter(self, job: Job) -> None:
         """Make a job known under its key and in its session."""
-        shard, session = self.shard, job.session
-        shard.window.bind(job)
-        session.open_jobs[job.key[2]] = job
+        session, key = job.session, job.key
+        bound = self.shard.window.by_key.setdefault(key, job)
+        assert bound is job, key
+        session.open_jobs[key[2]] = job
         if session.utterances is not None:
             self.sessions.utterances.accepted(session.utterances, job)
         if session.repeats:
-            session.repeats.discard(job.key[2])
+            session.repeats.discard(key[2])
 
     def follow(self, peer: Peer, job: Job) -> None:
         """Accept a job that another instance runs, or has run."""
@@ -360,7 +364,7 @@ class JobDesk:
             window_s=self.shard.window.window_s,
             duplicate=is_duplicate,
         )
-        self.shard.outbox.accept(peer, accepted)
+        self.shard.outbox.accepted[peer].append(accepted)
 
 
 def _is_behind(job: Job) -> bool:

@@ -303,8 +303,7 @@ class SessionDesk:
 
     def close(self, session: Session, message: SessionClose) -> None:
         """The client is done: at once, or when its open jobs have delivered."""
-        session.is_closing = True
-        session.terms = None
+        session.is_closing, session.terms = True, None
         if message.flush and session.open_jobs:
             return
         if message.flush and session.utterances is not None:
