@@ -110,6 +110,24 @@ async def test_a_viewer_is_told_everything_and_let_go_when_the_console_stops(
         assert sampler.viewer_count == 0
 
 
+async def test_without_viewers_only_the_history_goes_on_and_the_first_one_sees_what_is_now(
+    tmp_path: Path,
+) -> None:
+    def tables() -> set[str]:
+        return {item[0] for item in msgspec.json.decode(sampler.picture.after(0).data)["items"]}
+
+    async with dashboard(tmp_path) as (sampler, _):
+        await until(lambda: sampler.picture.number)
+        assert tables() == {"point"}
+        sampler.enter()
+        assert {"point", "now"} <= tables(), "before anything is sent to it"
+        number = sampler.picture.number
+        sampler.leave()
+        sampler.enter()
+        assert sampler.picture.number == number, "rows of a moment ago are made once"
+        sampler.leave()
+
+
 async def test_as_many_as_allowed_may_watch_and_a_place_is_free_again_when_one_leaves(
     tmp_path: Path,
 ) -> None:

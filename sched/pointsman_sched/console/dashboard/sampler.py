@@ -2,7 +2,7 @@
 
 Looking and making rows of it is done once, however many watch; what each lacks is the picture's
 affair.  Without viewers only the history of the load is continued, so that it is there when
-somebody comes.
+somebody comes; rows are made when that happens.
 """
 
 import asyncio
@@ -47,7 +47,7 @@ class Sampler:
         self._flow = Flow()
         self._points: deque[int] = deque(maxlen=POINTS_MAX + 1)
         self._stocks: list[Stock] | None = None
-        self._looked_at_ns = self._rested_at_ns = 0
+        self._shown_at_ns = self._rested_at_ns = 0  # when rows, and a point, were made last
         self._news = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._timer = self._loop.call_soon(self._look_again)
@@ -63,8 +63,11 @@ class Sampler:
         self.viewer_count += 1
         if self.viewer_count == 1:
             self._timer.cancel()
-            rest_ns = LOOK_NS - (monotonic_ns() - self._looked_at_ns)
-            self._timer = self._loop.call_later(max(0, rest_ns) / 1e9, self._look_again)
+            rest_ns = LOOK_NS - (monotonic_ns() - self._shown_at_ns)
+            if rest_ns > 0:
+                self._timer = self._loop.call_later(rest_ns / 1e9, self._look_again)
+            else:
+                self._look_again()
 
     def leave(self) -> None:
         """Somebody watches no more."""
@@ -83,14 +86,19 @@ class Sampler:
     def _look_again(self) -> None:
         delay_ns = LOOK_NS if self.viewer_count else REST_NS
         self._timer = self._loop.call_later(delay_ns / 1e9, self._look_again)
-        now_ns = self._looked_at_ns = monotonic_ns()
-        self.take_in(self._eye.look(now_ns))
+        look = self._eye.look(monotonic_ns())
+        if self.viewer_count:
+            self.take_in(look)
+        else:
+            self._rested_at_ns = look.now_ns
+            self._tell_load(look)
         news, self._news = self._news, asyncio.Event()
         news.set()
 
     def take_in(self, look: Look) -> None:
         """Make rows of what was seen."""
         picture, now_ns = self.picture, look.now_ns
+        self._shown_at_ns = now_ns
         picture.put("now", "second", tables.second_of(now_ns))
         self._tell_service(look)
         picture.set_table("class", tables.class_rows(look))
