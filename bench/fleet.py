@@ -26,7 +26,7 @@ from _shared.crowds import Crowd, Size, nodes_max
 from _shared.fleet_events import measure_events
 from _shared.processes import Child, ChildTrouble
 from _shared.report import Options, Row, quantile, report
-from _shared.service import MANAGER, Span, WatchedService, longest_ns, watched_service
+from _shared.service import MANAGER, OTHERS, Span, WatchedService, longest_ns, watched_service
 
 WORKERS = 2
 SOCKETS = (100, 1_000, 5_000, 10_000, 15_000)
@@ -54,7 +54,8 @@ def measure_sockets(nodes: int, options: Options) -> Row:
     """Let so many nodes join a real service, and measure it."""
     max_nodes = max_nodes_for(nodes)
     with ExitStack() as stack:
-        watched = stack.enter_context(watched_service(WORKERS, f"max_nodes = {max_nodes}\n"))
+        config = f"max_nodes = {max_nodes}\n"
+        watched = stack.enter_context(watched_service(WORKERS, config, is_whole=True))
         began = watched.look()
         size = Size(nodes=nodes, workers=WORKERS, per_s=DIALS_PER_S)
         crowd = Crowd(stack, watched.address, size)
@@ -90,6 +91,7 @@ def idle(span: Span) -> Row:
     return {
         "manager_idle_load": span.cpu_s[MANAGER] / span.elapsed_s,
         "workers_idle_load": span.workers_cpu_s() / span.elapsed_s,
+        **{f"{name}_idle_load": span.cpu_s[name] / span.elapsed_s for name in OTHERS},
         "heartbeats_per_s": span.count(MANAGER, "heartbeats") / span.elapsed_s,
     }
 

@@ -73,7 +73,7 @@ def _fleet(result: Result) -> list[Row]:
         where = f"request read to node chosen, p99, {row['nodes']:,} nodes that change"
         rows.append(at_most(where, 5_000, "µs", row["chosen_p99_us"]))
     for row in small:
-        load = 100 * (row["manager_idle_load"] + row["workers_idle_load"])
+        load = 100 * sum(row[key] for key in row if key.endswith("_idle_load"))
         rows.append(at_most("all processes idle at 1,000 nodes", 5, "% of a processor", load))
     return rows
 

@@ -155,6 +155,7 @@ FLEET_LINES = (
     ("join_turn_max_us", "longest, µs"),
     ("manager_idle_load", "manager's load when idle, of a processor"),
     ("workers_idle_load", "workers' load when idle"),
+    ("console_idle_load", "console's load when nobody watches"),
     ("publish_p50_ms", "change visible in every worker: p50, ms"),
     ("publish_p99_ms", "p99, ms"),
     ("turn_p99_us", "turns of the manager: p99, µs"),
@@ -183,6 +184,7 @@ def fleet(results: Results) -> str:
     lines: list[Row] = [
         {"what": words} | {str(n): row[key] for n, row in enumerate(result.rows) if key in row}
         for key, words in FLEET_LINES
+        if any(key in row for row in result.rows)
     ]
     return "\n\n".join([table(lines, columns), source(result)])
 

@@ -7,7 +7,7 @@ happened between two looks is the difference of their histograms.
 import asyncio
 import resource
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,6 +24,8 @@ from pointsman_wire.places import admin_socket
 from pointsman_wire.sockets.admin import ask
 
 MANAGER = "manager"
+# They have no page of statistics.
+OTHERS = ("supervisor", "console")
 # All nodes of a bench share one machine, which is busy.
 NODES_SHARE_A_MACHINE = "[nodes]\nresource_threshold_percent = 0\n"
 
@@ -46,7 +48,7 @@ class Span(msgspec.Struct, frozen=True):
 
     def workers_cpu_s(self) -> float:
         """Return the CPU time of all workers."""
-        return sum(used for name, used in self.cpu_s.items() if name != MANAGER)
+        return sum(self.cpu_s[name] for name in self.begin if name != MANAGER)
 
     def count(self, process: str, counter: str) -> int:
         """Return by how much a counter grew."""
@@ -74,12 +76,14 @@ def longest_ns(timing: TimingView) -> int:
 class WatchedService:
     """A throw-away service, its processes by name, and its pages."""
 
-    def __init__(self, service: RunningService, worker_count: int) -> None:
+    def __init__(
+        self, service: RunningService, worker_count: int, others: Sequence[str] = ()
+    ) -> None:
         self.address = service.address
         self.runtime_dir = service.runtime_dir
         self.workers = tuple(worker_process(index) for index in range(worker_count))
         names = (MANAGER, *self.workers)
-        self.pids = {name: self.pid_of(name) for name in names}
+        self.pids = {name: self.pid_of(name) for name in (*names, *others)}
         self.paths = InstancePaths(service.instance, service.state_dir, service.runtime_dir)
         self._segments = [
             attach_segment(self.paths.stats_segment(name), writable=False) for name in names
@@ -137,14 +141,19 @@ class WatchedService:
 
 
 @contextmanager
-def watched_service(worker_count: int, more_config: str = "") -> Iterator[WatchedService]:
-    """Start a service with so many workers; `more_config` follows the keys of [nodes]."""
+def watched_service(
+    worker_count: int, more_config: str = "", *, is_whole: bool = False
+) -> Iterator[WatchedService]:
+    """Start a service with so many workers; `more_config` follows the keys of [nodes].
+
+    One that is whole has its console, and OTHERS are watched as well.
+    """
     with TemporaryDirectory(prefix="pointsman-") as name:
         config = Path(name) / "bench.toml"
         config.write_text(NODES_SHARE_A_MACHINE + more_config)
         config.chmod(0o600)
-        with running_service(workers=worker_count, config=config) as service:
-            watched = WatchedService(service, worker_count)
+        with running_service(workers=worker_count, config=config, has_console=is_whole) as service:
+            watched = WatchedService(service, worker_count, OTHERS if is_whole else ())
             try:
                 yield watched
             finally:

@@ -99,19 +99,24 @@ class RunningService:
 
 @contextmanager
 def running_service(
-    *, workers: int = 2, config: Path | None = None, more: Sequence[str] = ()
+    *,
+    workers: int = 2,
+    config: Path | None = None,
+    more: Sequence[str] = (),
+    has_console: bool = False,
 ) -> Iterator[RunningService]:
     """Start a service, wait until it is ready, and stop it at the end.
 
-    `more` are further options of `pointsman serve`.  Without a `config` the service gives jobs to
-    nodes however busy the machine is, so that tests do not hang on a busy one.  Raises
-    ServiceTrouble when it does not become ready, or does not end with 0.
+    `has_console` is whether it shows its pages; `more` are further options of `pointsman serve`.
+    Without a `config` the service gives jobs to nodes however busy the machine is, so that tests do
+    not hang on a busy one.  Raises ServiceTrouble when it does not become ready, or does not end
+    with 0.
     """
     instance = f"test-{os.getpid()}-{os.urandom(3).hex()}"
     with tempfile.TemporaryDirectory(prefix="pointsman-") as name:
         directory = Path(name)
         command = [sys.executable, "-m", "pointsman_sched.supervisor", "--port", "0"]
-        command += ["--no-console"]
+        command += [] if has_console else ["--no-console"]
         command += ["--instance", instance, "--workers", str(workers)]
         command += ["--state-dir", str(directory / "state")]
         command += ["--runtime-dir", str(directory / "run")]
