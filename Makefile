@@ -14,7 +14,7 @@ SEED    ?= 0
 SHARE ?= 1.0
 LEDGER ?=
 
-.PHONY: lock sbom audit admin-fuzz again systemd-test redis browser redis-races demo-cluster cluster-faults demo test check crash weather mutants soak faults fuzz torn-reads bench bench-quick clean setup speech
+.PHONY: compiled test-compiled lock sbom audit admin-fuzz again systemd-test redis browser redis-races demo-cluster cluster-faults demo test check crash weather mutants soak faults fuzz torn-reads bench bench-quick clean setup speech
 
 demo: speech  ## Speak a few sentences, and hear them translated: make demo WAV="one.wav two.wav"
 	$(PYTHON) -m pointsman demo $(WAV)
@@ -51,6 +51,16 @@ weather: setup  ## Simulated clusters in storms, each seed twice: make weather M
 
 systemd-test: setup  ## The service under a real systemd, booted for it (needs root): make systemd-test
 	$(PYTHON) -m pytest -q tests/systemd -m "long or not long" --timeout 1800
+
+# What runs on the cores that are compiled; their seeds play the same as the pure ones'.
+COMPILED_TESTS := $(addprefix tests/,compiled placement workers jobs waiting ordering journal talk explain restarts sharing simulation)
+compiled: setup  ## The worker's hot path compiled by mypyc (needs a C compiler), into build/compiled; the checkout stays pure
+	rm -rf build/compiled build/wheel
+	POINTSMAN_COMPILE=1 $(PYTHON) -m pip wheel -q --no-deps -w build/wheel .
+	$(PYTHON) -m pip install -q --no-deps --target build/compiled build/wheel/pointsman-*.whl
+
+test-compiled: compiled  ## The tests of the worker with its compiled form
+	PYTHONPATH=$(CURDIR)/build/compiled $(PYTHON) -m pytest -n $(TEST_PROCESSES) --dist loadscope -m "compiled or not long" $(wildcard $(COMPILED_TESTS))
 
 torn-reads: setup  ## Readers against a writer of shared memory: make torn-reads MINUTES=10
 	PYTHONPATH=tests:tests/shm $(PYTHON) -m campaigns.torn_reads --minutes $(MINUTES) $(LEDGER:%=--ledger %)

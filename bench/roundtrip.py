@@ -18,6 +18,7 @@ from _load.systems import (
     gearmand,
     nats_server,
     pointsman,
+    pointsman_compiled,
     pointsman_with_sdk,
 )
 from _shared.report import Options, Row, median_row, report, run
@@ -28,6 +29,7 @@ CONNECTIONS = (1, 100, 1_000)
 DEEP = (64, 512)
 SYSTEMS: tuple[System, ...] = (
     pointsman,
+    pointsman_compiled,
     pointsman_with_sdk,
     floor,
     gearmand,

@@ -5,6 +5,7 @@ speaks another protocol brings load generators of its own that obey the same ord
 """
 
 import asyncio
+import os
 import shutil
 import socket
 import subprocess
@@ -26,6 +27,7 @@ NODES = "10"
 SLOTS = "256"
 START_S = 10.0
 END_S = 5.0
+COMPILED = Path(__file__).resolve().parents[2] / "build" / "compiled"
 
 
 class PeerMissing(Exception):
@@ -72,6 +74,22 @@ def pointsman_with_sdk(stack: ExitStack, counts: Sequence[int]) -> list[Line]:
     server = start_pointsman(stack)
     (line,) = lines_of(stack, "pointsman", server, ("sdk_nodes", "sdk_client"), counts[:1])
     return [msgspec.structs.replace(line, variant="sdk")]
+
+
+def pointsman_compiled(stack: ExitStack, counts: Sequence[int]) -> list[Line]:
+    """The product with its worker compiled, as it was when `make compiled` was last run."""
+    if not any(COMPILED.glob("pointsman__mypyc.*")):
+        raise PeerMissing("`make compiled` compiles the worker")
+    paths = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(COMPILED), paths)))
+    try:
+        server = start_pointsman(stack)
+    finally:
+        del os.environ["PYTHONPATH"]
+        if paths is not None:
+            os.environ["PYTHONPATH"] = paths
+    lines = lines_of(stack, "pointsman", server, ("nodes", "client"), counts)
+    return [msgspec.structs.replace(line, variant="compiled") for line in lines]
 
 
 def floor(stack: ExitStack, counts: Sequence[int]) -> list[Line]:

@@ -1,5 +1,6 @@
 """The command `pointsman`: all its subcommands."""
 
+from importlib.util import find_spec
 from typing import Annotated
 
 import typer
@@ -59,7 +60,8 @@ for part in (
 
 def _tell_version(is_asked: bool) -> None:
     if is_asked:
-        say(f"pointsman {__version__}")
+        is_compiled = find_spec("pointsman__mypyc") is not None  # the library of the worker
+        say(f"pointsman {__version__}" + " (compiled)" * is_compiled)
         raise typer.Exit
 
 

@@ -10,8 +10,6 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
-from pointsman_shm.memory.ledger import OwnLedger, Reserve
-from pointsman_shm.memory.rows import SLOTS_MASK
 from pointsman_shm.rules.modules import UnknownName
 from pointsman_shm.snapshot.pool_view import PoolView
 from pointsman_wire.errors import Code
@@ -19,13 +17,14 @@ from pointsman_wire.queries.explain_messages import DecisionView, JobAsk
 from pointsman_wire.session_messages import Submit
 from pointsman_workers.core.shard import Shard
 from pointsman_workers.core.state import Job, Session
+from pointsman_workers.explain.pretending import PretendedHand
 from pointsman_workers.explain.recorder import Recorder
 from pointsman_workers.explain.records import decode_record
 from pointsman_workers.explain.telling import Teller
 from pointsman_workers.explain.what_if import Scene
 from pointsman_workers.placement.deciding import decide, memory_of
 from pointsman_workers.placement.draws import Draws
-from pointsman_workers.placement.fleet import Fleet
+from pointsman_workers.placement.fleet import FIELDS, Fleet
 from pointsman_workers.placement.kinds import Kind
 from pointsman_workers.placement.refusal import Refusals
 from pointsman_workers.placement.room import Room
@@ -34,26 +33,12 @@ SCRATCH_BYTES = 16 * 1024 * 1024
 LOOKS_MAX = 16  # legs of a walk, which a job would make in as many turns
 
 
-class PretendedHand(OwnLedger):
-    """Says what a reservation would say, and reserves nothing."""
-
-    __slots__ = ("_fleet",)
-
-    def __init__(self, fleet: Fleet) -> None:
-        self._fleet = fleet
-
-    def reserve(self, row: int, standing_column: memoryview, standing_word: int) -> Reserve:
-        """Is there room, and is the node still as it was judged?"""
-        if self._fleet.held(row) >= standing_word & SLOTS_MASK:
-            return Reserve.FULL
-        return Reserve.OK if standing_column[row] == standing_word else Reserve.CHANGED
-
-
 class DryFleet(Fleet):
     """The fleet as a decision sees it, as it is or as a scene has it; nothing is written."""
 
     def __init__(self, real: Fleet, scene: Scene | None = None) -> None:
-        self.__dict__.update(vars(real))
+        for name in FIELDS:
+            setattr(self, name, getattr(real, name))
         self.own = PretendedHand(self)
         self.draws = Draws(real.draws.seed)
         self.draws.counter = real.draws.counter

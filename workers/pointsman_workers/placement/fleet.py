@@ -32,6 +32,16 @@ from pointsman_workers.placement.trail import Leg
 if TYPE_CHECKING:
     from pointsman_workers.placement.trail import Sample
 
+# All that a fleet has, for who looks at one as it is without being it: a dry run.
+FIELDS = (
+    *("_memory", "_undecoded", "snapshot", "index", "standing", "load", "held", "row_words"),
+    *("own", "beat_at_ns", "lane_generations", "rows_by_node", "nobody", "paces", "room"),
+    *("is_stale", "is_blind", "draws", "former_names", "nodes_by_name", "trail", "sample"),
+    *("tally", "stopwatch", "observe_session", "release_count", "now_ns", "clock_ns"),
+    *("sample_size", "has_weighted_choice", "has_habits", "is_sticky", "spread_ns"),
+    *("has_weighted_pools",),
+)
+
 
 class Fleet:
     """What a worker knows of nodes, and its hand in the ledger."""
