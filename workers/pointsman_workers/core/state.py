@@ -179,6 +179,9 @@ class Job(msgspec.Struct, eq=False, kw_only=True, gc=False):
     arrival: int  # counts up, over all lives of the shard: the order of acceptance
     accepted_at_ns: int
     durability: str = "memory"
+    timeout_ns: int = 0  # of one attempt
+    favoured: tuple[Kind, ...] = ()  # kinds that ask for its preferred labels as well, best first
+    # So far what each new job is made with: fields that are named are looked for in this order.
     segment: int = 0  # of the journal, the oldest that has something of it; 0 = not in it
     is_safe: bool = True  # False: its acceptance waits for the disk
     is_end_safe: bool = True  # False: it has ended, and its result waits for the disk
@@ -196,7 +199,6 @@ class Job(msgspec.Struct, eq=False, kw_only=True, gc=False):
     filed_ns: int = 0  # deadline of its entry in the timers, 0 = none; never later than it is due
     wait_until_ns: int = 0  # meaningful while PENDING: then it expires
     ends_at_ns: int = 0  # the client's deadline for the whole job, 0 = none
-    timeout_ns: int = 0  # of one attempt
     placement_ns: int = 0
     queued_ns: int = 0
     capacity_refusals: int = 0
@@ -205,7 +207,6 @@ class Job(msgspec.Struct, eq=False, kw_only=True, gc=False):
     failed_nodes: tuple[str, ...] = ()
     blamed_on: tuple[str, ...] = ()  # nodes on which the job itself has failed, each once
     crash_count: int = 0  # how many of them went down with it
-    favoured: tuple[Kind, ...] = ()  # kinds that ask for its preferred labels as well, best first
     round: Round | None = None  # its own search, when it has rows of its own to avoid
     decision: PoolDecision | None = None  # the last of its session decisions; None: single-level
     is_preferred_busy: bool = False  # the node it prefers could do it, and had no room

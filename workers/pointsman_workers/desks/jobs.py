@@ -71,6 +71,7 @@ class JobDesk:
         self.reports = reports
         self.serial = reports.attempts.serial
         self._payload_bytes_max = shard.config.limits.payload_bytes_max
+        self._window_s = shard.window.window_s
         self.serving = serving
         self.admission = admission
         self.terms = TermsDesk(shard, serving.placing, admission.overload)
@@ -354,16 +355,16 @@ class JobDesk:
             self.placing.wait(job)
 
     def _accept(self, peer: Peer, job: Job, *, is_duplicate: bool) -> None:
-        is_shared = job.bond is not None and job.bond.standing is not Standing.LOCAL
         accepted = AcceptedJob(
             session_number=job.session.number,
             request_id=job.key[2],
             job_id=job.job_id,
             durability=job.durability,
-            scope="cluster" if is_shared else "instance",
-            window_s=self.shard.window.window_s,
+            window_s=self._window_s,
             duplicate=is_duplicate,
         )
+        if job.bond is not None and job.bond.standing is not Standing.LOCAL:
+            accepted = replace(accepted, scope="cluster")
         self.shard.outbox.accepted[peer].append(accepted)
 
 

@@ -12,6 +12,7 @@ from pointsman_shm.memory.stats_names import Counter, Timing
 from pointsman_shm.rules.reasons import Reason
 from pointsman_wire.errors import Code
 from pointsman_wire.lane_messages import Assign
+from pointsman_wire.link import Send
 from pointsman_wire.messages import ErrorInfo, error_info
 from pointsman_wire.session_messages import Placement, Submit
 from pointsman_workers.core.lifecycle import AFTER
@@ -162,7 +163,8 @@ class PlacingDesk:
         lane.unacknowledged.append(hold)
         if job.durability != MEMORY:
             shard.journal.dispatched(job, hold)
-        shard.outbox.send(connection, self._assignment(job, hold), job.payload)
+        frame = Send(connection, self._assignment(job, hold), job.payload)
+        shard.outbox.commands.append(frame)
         if lane.untold_bytes:
             shard.outbox.acknowledge_now(lane)
         if not 0 < lane.filed_ns <= shard.now_ns + PING_NS:
