@@ -146,7 +146,7 @@ class JobDesk:
             session=session,
             submit=submit,
             payload=payload,
-            body=len(payload) << 32 | crc32(payload),
+            body=len(payload) << 32 | crc32(payload),  # body_check, at no call
             kind=kind,
             arrival=arrival,
             accepted_at_ns=shard.now_ns,
