@@ -65,7 +65,7 @@ class Worker:
 
     def __init__(self, memory: WorkerMemory) -> None:
         self._fleet = WorkerFleet(memory, seed=1)
-        self._kind = Kind(requirement=WANTED, bucket=0)
+        self._kind = Kind(requirement=WANTED, services=[*WANTED.types], bucket=0)
 
     def refresh(self) -> Row:
         """Follow the catalog as a step does, then as the first placement after it does."""

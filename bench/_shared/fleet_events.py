@@ -104,7 +104,7 @@ def _idle(fleet: Fleet) -> Row:
 
 def _timed(worker: WorkerFleet) -> int:
     """Return what a refresh takes, with the first look for candidates after it, in ns."""
-    kind = Kind(requirement=WANTED, bucket=0)
+    kind = Kind(requirement=WANTED, services=[*WANTED.types], bucket=0)
     began_ns = thread_time_ns()
     assert worker.refresh(), "there was nothing new to read"
     worker.prepare(kind)

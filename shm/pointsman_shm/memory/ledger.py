@@ -133,18 +133,14 @@ class OwnLedger:
     """
 
     __slots__ = (
-        "_cells", "_column", "_fence", "_held", "_offset", "_retries", "_stride", "counts",
-        "underflow_count",
+        "_column", "_fence", "_held", "_retries", "counts", "underflow_count",
     )  # fmt: skip
 
     def __init__(
         self, ledger: Ledger, worker_index: int, fence: Callable[[], None] = lock_fence
     ) -> None:
         assert 0 <= worker_index < ledger.worker_count, worker_index
-        self._cells = ledger.cells
         self._held = ledger.held
-        self._stride = ledger.stride
-        self._offset = worker_index
         self._fence = fence
         rank = ledger.worker_count - 1 - worker_index
         self._retries = min(RETRIES_PER_RANK * rank, RETRIES_MAX)
@@ -163,7 +159,7 @@ class OwnLedger:
         if held(row) >= slots_max:
             return _FULL
         count = self.counts[row] + 1
-        self._cells[row * self._stride + self._offset] = count  # PUBLISH: we may hold one more
+        self._column[row] = count  # PUBLISH: we may hold one more
         self._fence()
         if held(row) <= slots_max and standing_column[row] == standing_word:
             self.counts[row] = count
@@ -171,22 +167,21 @@ class OwnLedger:
         return self._retreat(row, standing_column, standing_word)
 
     def _retreat(self, row: int, standing_column: memoryview, standing_word: int) -> Reserve:
-        cells, held = self._cells, self._held
-        cell = row * self._stride + self._offset
+        column, held = self._column, self._held
         count = self.counts[row] + 1
         slots_max = standing_word & SLOTS_MASK
-        cells[cell] = count - 1  # RELEASE: what we added and did not get
+        column[row] = count - 1  # RELEASE: what we added and did not get
         for _ in range(self._retries):
             if standing_column[row] != standing_word:
                 return _CHANGED
             if held(row) >= slots_max:
                 continue  # full, or a racer that has not yet taken its one back: not for us to say
-            cells[cell] = count  # PUBLISH: as in reserve
+            column[row] = count  # PUBLISH: as in reserve
             self._fence()
             if held(row) <= slots_max and standing_column[row] == standing_word:
                 self.counts[row] = count
                 return _OK
-            cells[cell] = count - 1  # RELEASE: as above
+            column[row] = count - 1  # RELEASE: as above
         return _CHANGED if standing_column[row] != standing_word else _BACKED_OFF
 
     def has_room(self, row: int, standing_word: int) -> bool:
@@ -199,7 +194,7 @@ class OwnLedger:
         if count == 0:
             self.underflow_count += 1
             return False
-        self.counts[row] = self._cells[row * self._stride + self._offset] = count - 1  # RELEASE
+        self.counts[row] = self._column[row] = count - 1  # RELEASE
         return True
 
     def own(self, row: int) -> int:
@@ -209,7 +204,7 @@ class OwnLedger:
     def rewrite(self, row: int, count: int) -> None:
         """Set truth and cell of one row, in one store: never zero first."""
         self.counts[row] = count
-        self._cells[row * self._stride + self._offset] = count
+        self._column[row] = count
 
     def settle(self, final: Mapping[int, int]) -> int:
         """Make `final` (row -> slots; 0 where absent) this worker's truth after a take-over.

@@ -212,15 +212,20 @@ def test_a_successor_begins_with_what_the_cells_say_and_settles_each_once(
     assert successor.reserve(0, host.standing, host.standing[0]) is Reserve.OK
     assert successor.reserve(0, host.standing, host.standing[0]) is Reserve.FULL
     stored: list[tuple[int, int]] = []
-    cells = successor._cells
+    column = successor._column
 
     class Stores:
-        def __setitem__(self, cell: int, value: int) -> None:
-            stored.append((cell // 2, value))
-            cells[cell] = value
+        def __getitem__(self, row: int) -> int:
+            held: int = column[row]
+            return held
 
-    successor._cells = Stores()  # type: ignore[assignment]
+        def __setitem__(self, row: int, value: int) -> None:
+            stored.append((row, value))
+            column[row] = value
+
+    successor._column = Stores()  # type: ignore[assignment]
     assert successor.settle({0: 1, 1: 1, 4: 2}) == 3
+    successor._column = column
     assert stored == [(0, 1), (2, 0), (4, 2)]
     assert list(successor.counts) == [1, 1, 0, 0, 2, 0]
     assert successor.mend() == 0

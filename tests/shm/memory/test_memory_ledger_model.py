@@ -55,17 +55,21 @@ class ModelRow:
     def hand(self, processor: Processor, worker: int, fence: Fence) -> OwnLedger:
         """Return the shipped hand of a worker with the model's memory under it."""
         hand = OwnLedger(self.ledger, worker, fence=lambda: fence(processor))
-        hand._cells = StoredCells(processor)  # type: ignore[assignment]
+        hand._column = StoredColumn(processor, worker)  # type: ignore[assignment]
         hand._held = lambda row: self.held(processor)
         return hand
 
 
-class StoredCells:
-    def __init__(self, processor: Processor) -> None:
-        self._processor = processor
+class StoredColumn:
+    """A worker's cells, of which there is one."""
 
-    def __setitem__(self, cell: int, value: int) -> None:
-        self._processor.store(cell, value)
+    def __init__(self, processor: Processor, cell: int) -> None:
+        self._processor = processor
+        self._cell = cell
+
+    def __setitem__(self, row: int, value: int) -> None:
+        assert row == 0
+        self._processor.store(self._cell, value)
 
 
 class StandingColumn:

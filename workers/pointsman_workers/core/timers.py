@@ -20,23 +20,32 @@ class Timers(Generic[T]):
     def __init__(self) -> None:
         self._buckets: dict[int, list[T]] = {}
         self._order: list[int] = []  # heap of the buckets' numbers
+        # The bucket that got the last entry, and the deadlines that go there: mostly the next too.
+        self._last: list[T] = []
+        self._last_from_ns = self._last_until_ns = 0
         self.next_ns = NEVER_NS  # when `due` will next have something
 
     def file(self, deadline_ns: int, entry: T) -> None:
         """Have the entry returned by `due` no earlier than its deadline, up to 64 ms later."""
+        if self._last_from_ns <= deadline_ns < self._last_until_ns:
+            self._last.append(entry)
+            return
         number = deadline_ns // BUCKET_NS + 1
         bucket = self._buckets.get(number)
         if bucket is None:
-            self._buckets[number] = [entry]
+            bucket = self._buckets[number] = []
             heappush(self._order, number)
             self.next_ns = self._order[0] * BUCKET_NS
-        else:
-            bucket.append(entry)
+        bucket.append(entry)
+        self._last, self._last_until_ns = bucket, number * BUCKET_NS
+        self._last_from_ns = self._last_until_ns - BUCKET_NS
 
     def due(self, now_ns: int) -> list[T]:
         """Take out every entry whose bucket has begun."""
         order = self._order
         entries: list[T] = []
+        if self.next_ns <= now_ns:
+            self._last_until_ns = 0  # it may be among those that are taken out
         while self.next_ns <= now_ns:
             entries += self._buckets.pop(heappop(order))
             self.next_ns = order[0] * BUCKET_NS if order else NEVER_NS

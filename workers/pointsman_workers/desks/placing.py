@@ -40,10 +40,9 @@ from pointsman_workers.placement.deciding import (
     note_habits,
 )
 from pointsman_workers.placement.kinds import Kind
-from pointsman_workers.placement.ranking import load_of
 from pointsman_workers.placement.refusal import Refusals
 from pointsman_workers.placement.selection import read
-from pointsman_workers.placement.trail import Choice, Decided, Leg, brought_up_to_date
+from pointsman_workers.placement.trail import Choice, Decided, load_of_chosen
 
 NEVER_NS = 1 << 62
 
@@ -53,6 +52,7 @@ class PlacingDesk:
 
     def __init__(self, shard: Shard) -> None:
         self.shard = shard
+        self._epoch, self._stopwatch = shard.setup.epoch, shard.setup.stopwatch
         self.refusals = Refusals(shard.fleet, self._free_in_ns)
         jobs = shard.config.jobs
         self.hedging = HedgePlan(jobs) if jobs.hedge_after_percentile else None
@@ -64,7 +64,7 @@ class PlacingDesk:
     def place(self, job: Job) -> bool:
         """Choose a node, reserve its slot and send the job; False when nobody has room now."""
         shard = self.shard
-        fleet, stopwatch = shard.fleet, shard.setup.stopwatch
+        fleet, stopwatch = shard.fleet, self._stopwatch
         if job.kind.version != fleet.snapshot.version:
             fleet.prepare(job.kind)
         started_ns = stopwatch()
@@ -107,7 +107,7 @@ class PlacingDesk:
             pool=pool.name if pool is not None else "",
             session_decision=decided.session.outcome.value if decided.session else "",
             candidates=choice.candidates,
-            load=_load_of(choice, fleet.trail[-1]),
+            load=load_of_chosen(choice, fleet.trail[-1]),
             runner_up=fleet.node_id(choice.runner_up) if choice.runner_up >= 0 else "",
             snapshot_version=fleet.version,
             snapshot_age_ms=fleet.age_ns() / MILLISECOND_NS,
@@ -123,13 +123,14 @@ class PlacingDesk:
             shard.waiting.serve(job)
         elif job.is_queued:
             shard.waiting.remove(job)  # whose turn it was, the home of the node has counted
-        job.queued_ns = queued_ns = now_ns - job.accepted_at_ns
         job.attempt += 1
         job.session.last_node_id = lane.node_id
-        job.hold = self._send(job, lane)
-        job.hold.is_our_turn = is_our_turn and lane.link is not None
+        job.hold = hold = self._send(job, lane)
+        if is_our_turn and lane.link is not None:
+            hold.is_our_turn = True
         job.state = AFTER["place"][job.state]
-        if queued_ns:
+        if queued_ns := now_ns - job.accepted_at_ns:
+            job.queued_ns = queued_ns
             shard.observe(Timing.SUBMIT_TO_ASSIGN, queued_ns)
         else:
             shard.assigned_at_once += 1
@@ -137,14 +138,18 @@ class PlacingDesk:
             self.hedging.plan(job, now_ns)
         if shard.talks and job.key in shard.talks:
             shard.talk.dispatched(job, choice.pool_id)
-        self.rearm(job)
+        if job.filed_ns or job.ends_at_ns or job.hedge_at_ns:
+            self.rearm(job)
+        else:  # nearly always: as there, for a node that has just got the job
+            timeout_ns, ack_ns = job.timeout_ns, shard.ack_ns
+            job.filed_ns = now_ns + (timeout_ns if timeout_ns < ack_ns else ack_ns)
+            shard.timers.file(job.filed_ns, job)
 
     def _send(self, job: Job, lane: Lane) -> Hold:
         """Write the assignment to the lane, and to the journal before."""
-        shard = self.shard
-        connection = lane.connection
+        shard, line, connection = self.shard, job.session.line, lane.connection
         assert connection is not None, lane.node_id
-        epoch, number = shard.setup.epoch, lane.next_assignment
+        epoch, number, now_ns = self._epoch, lane.next_assignment, shard.now_ns
         shard.last_dispatch = dispatch = shard.last_dispatch + 1
         hold = Hold(
             lane=lane,
@@ -153,12 +158,12 @@ class PlacingDesk:
             epoch=epoch,
             dispatch=dispatch,
             number=number,
-            sent_at_ns=shard.now_ns,
+            sent_at_ns=now_ns,
         )
         lane.next_assignment = number + 1
-        if job.session.line is not None:
-            hold.line = job.session.line
-            hold.line.holds += 1
+        if line is not None:
+            hold.line = line
+            line.holds += 1
         lane.holds[epoch, dispatch] = hold
         lane.unacknowledged.append(hold)
         if job.durability != MEMORY:
@@ -167,7 +172,7 @@ class PlacingDesk:
         shard.outbox.commands.append(frame)
         if lane.untold_bytes:
             shard.outbox.acknowledge_now(lane)
-        if not 0 < lane.filed_ns <= shard.now_ns + PING_NS:
+        if not 0 < lane.filed_ns <= now_ns + PING_NS:
             shard.watch(lane)
         return hold
 
@@ -201,14 +206,15 @@ class PlacingDesk:
 
     def _assignment(self, job: Job, hold: Hold) -> Assign:
         """What the node gets; what is rare comes by replacing, as in OutcomeDesk._result."""
-        submit, requirement = job.submit, job.kind.requirement
+        submit, session, kind = job.submit, job.session, job.kind
+        requirement = kind.requirement
         tenant, session_id, request_id = job.key
         assignment = Assign(
             number=hold.number,
             job_id=job.job_id,
             dispatch=hold.dispatch,
             attempt=job.attempt,
-            services=[*requirement.types],
+            services=kind.services,
             src_lang=requirement.src,
             tgt_lang=requirement.tgt,
             content_type=submit.content_type,
@@ -218,11 +224,12 @@ class PlacingDesk:
             priority=submit.priority,
             timeout_ms=job.timeout_ns // MILLISECOND_NS,
         )
-        is_serial = job.session.line is not None
-        is_plain = not (requirement.features or requirement.auto_langs or job.ends_at_ns)
-        trace_id = submit.trace_id or job.session.trace_id
-        is_plain = is_plain and not (trace_id or submit.stream or is_serial)
-        if is_plain and submit.meta is None:
+        trace_id = submit.trace_id or session.trace_id
+        if not (
+            (trace_id or submit.stream or job.ends_at_ns)
+            or (requirement.features or requirement.auto_langs)
+            or (submit.meta is not None or session.line is not None)
+        ):
             return assignment
         left_ms = None
         if job.ends_at_ns:
@@ -235,7 +242,7 @@ class PlacingDesk:
             trace_id=trace_id,
             deadline_ms=left_ms,
             stream=submit.stream,
-            silence_ms=self._silence_ms if is_serial else 0,
+            silence_ms=0 if session.line is None else self._silence_ms,
         )
 
     def is_apart(self, job: Job) -> bool:
@@ -388,9 +395,3 @@ class PlacingDesk:
         elif job.hedge_at_ns and hold is not None:
             due_ns = min(due_ns, job.hedge_at_ns)
         return min(due_ns, job.ends_at_ns) if job.ends_at_ns else due_ns
-
-
-def _load_of(choice: Choice, leg: Leg) -> float:
-    """The effective load of the chosen row as the last leg of its decision has read it."""
-    readings = brought_up_to_date(leg[2], choice.taken)
-    return next(load_of(reading) for reading in readings if reading[0] == choice.row)

@@ -123,7 +123,12 @@ class Rehearsal:
 
 def _fresh(kind: Kind) -> Kind:
     """A kind that asks for the same, and remembers nothing that others will use."""
-    return Kind(requirement=kind.requirement, bucket=kind.bucket, encoded=kind.encoded)
+    return Kind(
+        requirement=kind.requirement,
+        services=kind.services,
+        bucket=kind.bucket,
+        encoded=kind.encoded,
+    )
 
 
 def _session_for(ask: JobAsk) -> Session:

@@ -37,6 +37,7 @@ class Kind(msgspec.Struct, eq=False, kw_only=True):
     """One requirement and everything remembered about it."""
 
     requirement: Requirement
+    services: list[str]  # its types, as they stand in every assignment
     bucket: int  # of the waiting words
     encoded: msgspec.Raw = msgspec.Raw()  # the requirement, as it stands in records
     # What follows belongs to one version of the snapshot; Fleet.prepare keeps it current.
@@ -177,7 +178,12 @@ class Kinds:
                 self._drop_idle()
             encoded = msgspec.msgpack.encode(requirement)
             bucket = crc32(encoded) % BUCKET_COUNT
-            kind = Kind(requirement=requirement, bucket=bucket, encoded=msgspec.Raw(encoded))
+            kind = Kind(
+                requirement=requirement,
+                services=[*requirement.types],
+                bucket=bucket,
+                encoded=msgspec.Raw(encoded),
+            )
             self._by_requirement[requirement] = kind
         return kind
 

@@ -14,6 +14,7 @@ from pointsman_shm.rules.session_pool import PoolDecision, SessionBinding
 from pointsman_workers.fields import plainly_set
 from pointsman_workers.placement.checks import Ranking, Reading
 from pointsman_workers.placement.kinds import Kind
+from pointsman_workers.placement.ranking import load_of
 
 
 class How(IntEnum):
@@ -81,3 +82,9 @@ def brought_up_to_date(readings: Sequence[Reading], taken: Sequence[int]) -> tup
         row, word, load, held, lane_generation, slowness = now[at]
         now[at] = (row, word, load, held + 1, lane_generation, slowness)
     return tuple(now)
+
+
+def load_of_chosen(choice: Choice, leg: Leg) -> float:
+    """The effective load of the chosen row as the last leg of its decision has read it."""
+    readings = brought_up_to_date(leg[2], choice.taken)
+    return next(load_of(reading) for reading in readings if reading[0] == choice.row)
