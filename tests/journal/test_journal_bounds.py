@@ -6,8 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from journal.journal_samples import accepted, shard_in, until
+from worker_harness import SECOND_NS, Host, WorkerHarness, shared_config
 
-from pointsman_shm.config import JournalConfig
+from pointsman_shm.config import JobsConfig, JournalConfig
+from pointsman_wire.lane_messages import NodeResultAck
+from pointsman_workers.core.events import JournalState
 from pointsman_workers.journal.segment_files import PIECE_BYTES, read_written
 
 MIB = 1 << 20
@@ -50,3 +53,18 @@ def test_a_file_is_read_up_to_its_last_byte_that_says_something(
     found, written = read_written(path), whole.rstrip(b"\0")
     assert whole.startswith(found)
     assert len(written) <= len(found) <= -(-len(written) // PIECE_BYTES) * PIECE_BYTES
+
+
+def test_a_large_result_is_kept_at_its_node_also_when_another_leaves_the_window_for_it() -> None:
+    """Who leaves has its node told what it has to keep: the new one is among that."""
+    host = Host(shared_config(jobs=JobsConfig(window_jobs_max=1)))
+    host.node(3, slots=1)
+    host.publish(SECOND_NS)
+    there = JournalState(segment=1, room_bytes=32 * MIB, held_bytes=16 * MIB, oldest=1)
+    h = WorkerHarness(host, journal=there)
+    node, client = h.open_lane(3), h.open_session()
+    for request_id in ("r-1", "r-2"):
+        client.submit(request_id)
+        node.end(node.assignment(), 2 * BODY)
+    acks = [ack for ack in h.take(node.connection, NodeResultAck) if ack.number == 2]
+    assert [ack.withheld for ack in acks] == [[2]]

@@ -201,10 +201,11 @@ class StatsPage:
         words = self._words
         at = _TIMINGS + timing * _TIMING_WORDS
         words[at] += sum(durations_ns)
+        first = at + 1
         for duration_ns in durations_ns:
             is_short = duration_ns < _SHORT_NS
             bucket = _OF_SHORT[duration_ns >> _SHORT_BITS] if is_short else bucket_of(duration_ns)
-            words[at + 1 + bucket] += 1
+            words[first + bucket] += 1
 
     def read(self) -> StatsView:
         """Return the page as it is now."""

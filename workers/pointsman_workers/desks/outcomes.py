@@ -104,11 +104,12 @@ class OutcomeDesk:
         if job.is_own or (is_void and session.utterances is None):
             self._forget(job)
         else:
-            shard.window.keep(job, len(payload))
             if job.segment:
                 is_written = shard.journal.ended_whole(job)
                 if not is_written or job.durability == FSYNC:
                     self._leave_at_node(job, hold, message, is_written=is_written)
+            # What leaves the window for it may have its node told what it has to keep.
+            shard.window.keep(job, len(payload))
         if job.durability == FSYNC or job.bond is not None:
             self._deliver_when_safe(job, is_void=is_void)
         else:
