@@ -6,7 +6,7 @@ still hold, the reservation looks.
 """
 
 from array import array
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import chain
@@ -32,13 +32,14 @@ from pointsman_workers.placement.trail import Leg
 if TYPE_CHECKING:
     from pointsman_workers.placement.trail import Sample
 
+RELEASED_KEPT = 64
 # All that a fleet has, for who looks at one as it is without being it: a dry run.
 FIELDS = (
     *("_memory", "_undecoded", "snapshot", "index", "standing", "load", "held", "row_words"),
     *("own", "beat_at_ns", "lane_generations", "rows_by_node", "nobody", "paces", "room"),
     *("is_stale", "is_blind", "draws", "former_names", "nodes_by_name", "trail", "sample"),
-    *("tally", "stopwatch", "observe_session", "release_count", "now_ns", "clock_ns"),
-    *("sample_size", "has_weighted_choice", "has_habits", "is_sticky", "spread_ns"),
+    *("tally", "stopwatch", "observe_session", "release_count", "released", "now_ns"),
+    *("clock_ns", "sample_size", "has_weighted_choice", "has_habits", "is_sticky", "spread_ns"),
     *("has_weighted_pools",),
 )
 
@@ -77,6 +78,7 @@ class Fleet:
         self.stopwatch: Callable[[], int] = int
         self.observe_session: Callable[[int], None] = lambda took_ns: None
         self.release_count = 0  # slots that this worker has given back
+        self.released: deque[int] = deque(maxlen=RELEASED_KEPT)  # the rows of the latest of them
         self.now_ns = 0  # the core's time
         self.clock_ns = 0  # the host's monotonic clock, as instants in shared memory are
         self._follow_config()
@@ -174,6 +176,7 @@ class Fleet:
         )
         kind.slowness = self.paces.slowness(types)
         kind.lists = {}
+        kind.full_pools_known = {}
         kind.orders = {}
         kind.uses_semantic = {}
         kind.walk = None
@@ -274,6 +277,7 @@ class Fleet:
     def release(self, row: int) -> bool:
         """Give a slot back; False when the ledger says that none was held."""
         self.release_count += 1
+        self.released.append(row)
         self.sample = None
         if self.has_weighted_pools:
             self.change_room(row, +1)

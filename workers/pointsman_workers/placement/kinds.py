@@ -48,6 +48,7 @@ class Kind(msgspec.Struct, eq=False, kw_only=True):
     pace: Pace | None = None  # once a node was seen to do it
     slowness: "array[float]" = msgspec.field(default_factory=lambda: array("f"))  # by row
     lists: "dict[int | None, array[int]]" = {}  # candidates by pool
+    full_pools_known: "dict[int | None, FullPool]" = {}  # those that a walk has just gone over
     orders: dict[int, PoolDecision] = {}  # by bound pool: what a session decision repeats
     class_mask: int = 0  # for the waiting words: bit = number modulo 64 of every class that can
     # Waiting jobs by priority rank, oldest first; jobs that ended meanwhile are skipped.
@@ -66,6 +67,14 @@ class Kind(msgspec.Struct, eq=False, kw_only=True):
     look_at_ns: int = 0
 
 
+class FullPool(msgspec.Struct, gc=False):
+    """A pool in which a whole walk has found nobody: until when only what is freed is looked at."""
+
+    until_ns: int
+    at_release: int  # what this worker has released up to then was looked at, too
+    is_busy: bool  # capable nodes exist there
+
+
 class Walk(msgspec.Struct, eq=False):
     """One round over all candidates of a kind, at most some hundred a turn."""
 
@@ -74,7 +83,9 @@ class Walk(msgspec.Struct, eq=False):
     pool_at: int = 0
     is_sampled: bool = False  # has a sample of this pool been tried, before the walk over it?
     position: int = 0
-    has_seen_busy: bool = False
+    has_seen_busy: bool = False  # in this pool
+    was_busy_before: bool = False  # in an earlier one
+    at_release: int = -1  # how much this worker had released when the walk over this pool began
 
 
 class Round(msgspec.Struct, eq=False):

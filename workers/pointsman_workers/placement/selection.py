@@ -4,7 +4,9 @@ Pools are asked in order.  From a pool's candidates (rows whose class can do it)
 judged by words of shared memory, sorted by score (rules/load.py), and reserved in turn; the first
 success wins.  When the sample fails the rest of the pool is walked, some hundred candidates a turn,
 and then the next pool.  "Nobody" is concluded only after a whole round, and remembered for a few
-milliseconds or until a slot of the kind is freed.
+milliseconds or until a slot of the kind is freed.  As long is remembered in which pools a walk
+found nobody when a later pool was asked, too: of those only the nodes are asked on which a slot was
+freed since, so that a full pool costs no walk for every job that passes it by.
 
 A candidate is judged by one standing word (state, flags, class, generation and slots in one load),
 its load word and its ledger sum; no object per candidate is touched.
@@ -18,6 +20,7 @@ a slot is reserved.
 
 from array import array
 from collections.abc import Sequence
+from itertools import islice
 
 from pointsman_shm.memory.ledger import DIGITS, Reserve
 from pointsman_shm.memory.rows import CLASS_MASK, CLASS_SHIFT, GENERATION_SHIFT, SLOTS_MASK
@@ -32,11 +35,12 @@ from pointsman_workers.placement.checks import (
     Ranking,
     Reading,
 )
-from pointsman_workers.placement.fleet import Fleet
-from pointsman_workers.placement.kinds import Kind, Round, Walk
+from pointsman_workers.placement.fleet import RELEASED_KEPT, Fleet
+from pointsman_workers.placement.kinds import FullPool, Kind, Round, Walk
 from pointsman_workers.placement.ranking import CANNOT, Scored, rank, scores_of
 from pointsman_workers.placement.trail import (
     FIRST_TOOK_IT,
+    FREED,
     NAMED,
     NO_ROW,
     NOBODY,
@@ -202,12 +206,13 @@ def search(
         candidates = kind.lists.get(pools[0]) if pools else fleet.nobody
         if candidates is None:
             candidates = fleet.candidates(kind, pools[0])
-        if candidates:
+        is_sampled = not kind.full_pools_known or pools[0] not in kind.full_pools_known
+        if candidates and is_sampled:
             choice = _sample(fleet, kind, pools[0], candidates, ranking)
             if choice is not None:
                 memory.walk = None
                 return choice
-        walk = Walk(pools, candidates, is_sampled=True)
+        walk = Walk(pools, candidates, is_sampled=is_sampled, at_release=fleet.release_count)
     memory.walk = None
     budget = WALK_BUDGET
     while walk.pool_at < len(pools):
@@ -218,11 +223,13 @@ def search(
             memory.walk = walk  # the budget is spent in the middle of a pool
             return None
         walk.pool_at += 1
-        walk.position = 0
-        walk.is_sampled = False
+        walk.was_busy_before |= walk.has_seen_busy
         if walk.pool_at < len(pools):
             walk.candidates = fleet.candidates(kind, pools[walk.pool_at])
-    memory.is_busy = walk.has_seen_busy
+            walk.position = 0
+            walk.is_sampled = walk.has_seen_busy = False
+            walk.at_release = fleet.release_count
+    memory.is_busy = walk.was_busy_before
     conclude_full(fleet, memory, pools)
     return None
 
@@ -249,12 +256,52 @@ def _search_pool(
     """Sample the pool at which the walk stands, unless that is done, and walk the rest of it."""
     if not walk.candidates:
         return None, budget
+    pool = walk.pools[walk.pool_at]
     if not walk.is_sampled:
+        known = kind.full_pools_known.get(pool)
+        if known is not None and (rows := _freed_since(fleet, pool, known)) is not None:
+            walk.position = len(walk.candidates)
+            walk.has_seen_busy = known.is_busy
+            return _take_freed(fleet, kind, ranking, rows, (pool, walk.position)), budget
         walk.is_sampled = True
-        choice = _sample(fleet, kind, walk.pools[walk.pool_at], walk.candidates, ranking)
+        choice = _sample(fleet, kind, pool, walk.candidates, ranking)
         if choice:
             return choice, budget
-    return _go_on(fleet, kind, walk, ranking, budget)
+    choice, budget = _go_on(fleet, kind, walk, ranking, budget)
+    if choice is None and len(walk.pools) > 1 and walk.position >= len(walk.candidates):
+        _remember_full(fleet, kind, walk, ranking)
+    return choice, budget
+
+
+def _remember_full(fleet: Fleet, kind: Kind, walk: Walk, ranking: Ranking) -> None:
+    """The walk over a pool found nobody: others need not walk it again for a few milliseconds.
+
+    Not for who had to avoid nodes: others might have taken those.
+    """
+    if not ranking.excluded:
+        until_ns = fleet.now_ns + FULL_MEMORY_NS
+        full = FullPool(until_ns, walk.at_release, walk.has_seen_busy)
+        kind.full_pools_known[walk.pools[walk.pool_at]] = full
+
+
+def _freed_since(fleet: Fleet, pool: int | None, known: FullPool) -> list[int] | None:
+    """The rows of a full pool on which this worker has released a slot; None: walk it again."""
+    count = fleet.release_count - known.at_release
+    if known.until_ns <= fleet.now_ns or count > RELEASED_KEPT:
+        return None
+    rows = islice(reversed(fleet.released), count)
+    return [row for row in dict.fromkeys(rows) if pool is None or pool in fleet.pools_of(row)]
+
+
+def _take_freed(
+    fleet: Fleet, kind: Kind, ranking: Ranking, rows: list[int], place: tuple[int | None, int]
+) -> Choice | None:
+    """Reserve one of the slots that were freed in a full pool; if there is none, they were seen."""
+    pool, candidates = place
+    choice = take(fleet, kind, ranking, rows, (pool, FREED, candidates, 0))
+    if choice is None and not ranking.excluded:
+        kind.full_pools_known[pool].at_release = fleet.release_count
+    return choice
 
 
 def _sample(

@@ -25,10 +25,11 @@ class How(IntEnum):
     ALL = 2  # every candidate of the pool
     PREFERRED = 3  # the node that was asked for by name, whatever its pool
     NAMED = 4  # nodes that the decision had a reason to look at by themselves
+    FREED = 5  # of a pool that was found full a moment ago: where slots were freed since
 
 
 # Plain numbers, because a member of an enum costs as much to reach as a tuple to make.
-SAMPLE, WALK, ALL, PREFERRED, NAMED = (how.value for how in How)
+SAMPLE, WALK, ALL, PREFERRED, NAMED, FREED = (how.value for how in How)
 
 Asked = tuple[int | None, int, int, int]  # pool (None: the whole fleet), How, candidates, at
 Outcomes = tuple[int, ...]  # Reserve values in the order of the ranking: OK, if at all, is last

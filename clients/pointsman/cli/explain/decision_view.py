@@ -22,6 +22,7 @@ _HOW = {
     "all": "all of them",
     "preferred": "the preferred node",
     "named": "nodes with a reason of their own",
+    "freed": "those with a slot freed since it was found full a moment ago",
 }
 _SELECTORS = {
     "preferred": "it was asked for by name",

@@ -85,6 +85,7 @@ class ServingDesk:
             self.shard.fleet.prepare(kind)
             if can_do(kind, class_number):
                 kind.full_until_ns = 0
+                kind.full_pools_known.clear()
 
     def _offer_freed(self) -> None:
         shard = self.shard
