@@ -1,6 +1,7 @@
 """The simulated network and processes by themselves: what they promise to the cores they carry."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import pytest
@@ -56,6 +57,10 @@ class Echo:
         """The numbers of all pings that arrived, in their order."""
         return [m.number for event in self.of(Received) for m, _ in event.frames]
 
+    def sizes(self) -> list[int]:
+        """How long the payloads of all that arrived are, in their order."""
+        return [len(payload) for event in self.of(Received) for _, payload in event.frames]
+
 
 class EchoProcess(Process):
     def __init__(self, world: World, name: str) -> None:
@@ -81,9 +86,20 @@ class Pair:
         self.server = EchoProcess(world, "server")
         self.node = EchoProcess(world, "node")
         self.network.host = self
+        # While nobody serves: the connections that wait for somebody who does.
+        self.kept: list[Wire] | None = None
 
     def arrived(self, wire: Wire) -> None:
-        self.network.adopt(wire, self.server)
+        if self.kept is None:
+            self.network.adopt(wire, self.server)
+        else:
+            self.kept.append(wire)
+
+    def serve(self) -> None:
+        """There is a server now: it gets what was kept for it."""
+        kept, self.kept = self.kept or [], None
+        for wire in kept:
+            self.network.adopt(wire, self.server)
 
     def advance(self, duration_ns: int) -> None:
         end_ns = self.schedule.now_ns + duration_ns
@@ -173,6 +189,75 @@ def test_who_reads_before_the_mark_is_never_told_of() -> None:
     pair.advance(S)
     assert pair.server.echo.of(Congested) == pair.server.echo.of(Relieved) == []
     assert pair.node.echo.numbers() == [1]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_what_waited_for_a_successor_comes_before_what_was_held_meanwhile(seed: int) -> None:
+    """N4: a node greets while nobody serves, is cut off, and then there is a server."""
+    pair = Pair(seed)
+    pair.kept = []
+    connection = pair.connect()
+    pair.ping(connection, range(1, 4))
+    pair.advance(2 * S)
+    pair.network.hold(pair.wire())
+    pair.ping(connection, range(4, 7))
+    pair.advance(2 * S)
+    pair.serve()
+    pair.advance(S)
+    assert pair.server.echo.sizes() == [1, 2, 3]
+    pair.network.heal()
+    pair.advance(S)
+    assert pair.server.echo.sizes() == [1, 2, 3, 4, 5, 6]
+
+
+class Squall:
+    """Both ends of one connection send while faults that lose nothing come and go."""
+
+    def __init__(self, seed: int) -> None:
+        self.pair = Pair(seed)
+        self.dice = Dice(seed, "squall")
+        self.sent = {self.pair.node: 0, self.pair.server: 0}
+        if self.dice.chance(0.5):
+            self.pair.kept = []
+        self.pair.node.wish(Dial(1, LANE))
+
+    def blow(self, rounds: int) -> None:
+        """Let some time pass, with something sent and perhaps a fault in each piece of it."""
+        network = self.pair.network
+        for _ in range(rounds):
+            self.send(self.pair.node, Dialled)
+            self.send(self.pair.server, Accepted)
+            for wire in network.wires.values():
+                faults: tuple[Callable[[], None], ...] = (
+                    partial(network.hold, wire),
+                    partial(network.release, wire),
+                    partial(network.ignore, wire, self.dice.between(1, 5)),
+                    partial(network.attend, wire),
+                    self.pair.serve if self.dice.chance(0.2) else network.heal,
+                )
+                self.dice.pick(faults)()
+            self.pair.advance(self.dice.between(MS, 200 * MS))
+
+    def send(self, process: EchoProcess, beginning: type) -> None:
+        for begun in process.echo.of(beginning):
+            self.sent[process] += 1
+            size = self.sent[process]
+            process.wish(Send(begun.connection, LanePing(number=size), b"x" * size))
+
+
+@pytest.mark.parametrize("seed", range(24))
+def test_whatever_holds_it_up_all_that_was_sent_arrives_once_and_in_order(seed: int) -> None:
+    """N4, N6: held, unread, sent before the other end was taken, cut anywhere, and then healed."""
+    squall = Squall(seed)
+    pair = squall.pair
+    squall.blow(60)
+    pair.serve()
+    squall.blow(30)
+    pair.network.heal()
+    pair.advance(3 * S)
+    assert min(squall.sent.values()) > 20
+    assert pair.server.echo.sizes() == [*range(1, squall.sent[pair.node] + 1)]
+    assert pair.node.echo.sizes() == [*range(1, squall.sent[pair.server] + 1)]
 
 
 def test_what_is_held_arrives_in_order_when_it_is_released() -> None:

@@ -5,7 +5,8 @@ arrives after the connection's latency, never before an earlier one.  A share of
 really encode: their pieces are bytes, cut anywhere, and decoded at the other end.
 
     drop      both ends are told, at different moments; what was on its way may be lost
-    hold      nothing arrives until release; held for half a minute, both ends are told
+    hold      nothing arrives until release; held for half a minute, both ends are told; what
+              had arrived before, and only waits to be taken or read, is no longer the network's
     silence   what is sent is swallowed; after half a minute both ends are told
     strand    the server's end is over at once; the dialler gets what was on its way long after
     ignore    the dialler does not read; from a mark on the server's end knows that much waits
@@ -120,7 +121,7 @@ class Network:
     def _replay(self, wire: Wire, side: int) -> None:
         early, wire.ends[side].early = wire.ends[side].early, []
         for piece in early:
-            self._arrive(wire, side, piece)
+            self._reach(wire, side, piece)  # it is older than all that is held
 
     def send(self, process: "Process", number: Connection, frames: list[Frame]) -> None:
         """Put the frames of one turn on a connection; nothing when it is over."""
@@ -154,12 +155,18 @@ class Network:
         self._schedule.at(end.arrives_ns, lambda: self._arrive(wire, side, piece))
 
     def _arrive(self, wire: Wire, side: int, piece: Piece) -> None:
+        """A piece is all the way through, unless the network holds what is on its way."""
+        if wire.held is not None:
+            wire.held.append((side, piece))
+        else:
+            self._reach(wire, side, piece)
+
+    def _reach(self, wire: Wire, side: int, piece: Piece) -> None:
+        """An end gets a piece that no fault of the network can hold any more."""
         end = wire.ends[side]
         if end.is_over or end.is_deaf:
             return
-        if wire.held is not None:
-            wire.held.append((side, piece))
-        elif end.process is None:
+        if end.process is None:
             end.early.append(piece)
         elif self._schedule.now_ns > end.cut_ns:
             return
@@ -229,7 +236,7 @@ class Network:
         """Let what was held arrive, in its order."""
         held, wire.held = wire.held or [], None
         for side, piece in held:
-            self._arrive(wire, side, piece)
+            self._reach(wire, side, piece)
 
     def strand(self, wire: Wire, duration_ns: int) -> None:
         """Hold what is on its way to the dialler, and end the connection for the server alone.
@@ -249,11 +256,8 @@ class Network:
     def attend(self, wire: Wire) -> None:
         """Let the dialler read all that waits, in its order; then the sender has room again."""
         unread, wire.unread = wire.unread or [], None
-        if wire.held is not None:
-            wire.held[:0] = [(0, piece) for piece in unread]  # older than what is held
-        else:
-            for piece in unread:
-                self._arrive(wire, 0, piece)
+        for piece in unread:
+            self._reach(wire, 0, piece)  # it is older than all that is held
         sender = wire.ends[1]
         if len(unread) >= wire.unread_mark and sender.process is not None and not sender.is_over:
             sender.process.post(Relieved(sender.number))
