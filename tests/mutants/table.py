@@ -52,7 +52,9 @@ WEATHER = (
     Weather(weather_bugs.without_relief, ("client_slow",), ("I1",)),
     Weather(journal_bugs.acknowledging_before_the_journal, ("worker_crash",), ("I1", "I13")),
     Weather(journal_bugs.without_waiting_for_the_sync, ("power_loss",), ("I1", "I11")),
-    Weather(journal_bugs.without_ends_in_the_journal, ("worker_crash",), ("I1", "I2", "I3", "I11")),
+    Weather(
+        journal_bugs.without_ends_in_the_journal, ("worker_crash",), ("I1", "I2", "I3", "I5", "I11")
+    ),
     Weather(journal_bugs.with_a_short_window, CALM, ("I2",)),
     Weather(journal_bugs.newest_first, CALM, ("I5", "a core broke")),
     Weather(journal_bugs.with_cancelled_slots_given_away, CALM, ("I4", "I10")),
