@@ -46,7 +46,7 @@ class Stopwatch:
         self.serving_ns = 0
         self._served_ns = 0
         shard = dispatch.core.shard
-        self._watch(shard.window, "find", before=self._begin)
+        self._watch(dispatch.core._jobs, "_new_job", before=self._begin)
         # The core stops its own time before a decision, and after it when the slot is reserved.
         dispatch.stopwatch = self._stop
         self._stop_count = 0
@@ -63,6 +63,12 @@ class Stopwatch:
             return original(*arguments)
 
         setattr(thing, name, watched)
+
+    def take(self) -> int:
+        """Return what the decision since the last look took."""
+        began_ns, self.began_ns = self.began_ns, 0
+        assert 0 < began_ns < self.ended_ns, "the core does not pass where decisions begin"
+        return self.ended_ns - began_ns
 
     def _begin(self) -> None:
         self.began_ns = thread_time_ns()
@@ -92,7 +98,7 @@ def assignment(sent: list[Send]) -> Send:
 def place(dispatch: Dispatch, watch: Stopwatch) -> int:
     """One job is submitted, placed at once, and ended; returns what the decision took."""
     sent = dispatch.submit()
-    took_ns = watch.ended_ns - watch.began_ns
+    took_ns = watch.take()
     dispatch.end(assignment(sent))
     return took_ns
 

@@ -1,8 +1,10 @@
 """From submit to result through real processes, beside a relay of the same frames: the floor.
 
 The main figure is the CPU time of the worker process for each job: where the load generators share
-the machine with it, they bound throughput.  All systems run side by side and idle while another is
-measured; each figure is the median of rounds in which every system had its turn at every depth.
+the machine with it, they bound throughput.  The systems of a group run side by side and idle while
+another is measured; each figure is the median of rounds in which every system had its turn at every
+depth.  Python's own peers are a group by themselves, with a floor of their own: they do not idle
+when there is nothing to do.
 """
 
 from collections.abc import Sequence
@@ -27,18 +29,11 @@ DEPTHS = (1, 8, 64, 512)
 # Many connections with a session each, as far as there is a job for most of them.
 CONNECTIONS = (1, 100, 1_000)
 DEEP = (64, 512)
-SYSTEMS: tuple[System, ...] = (
-    pointsman,
-    pointsman_compiled,
-    pointsman_with_sdk,
-    floor,
-    gearmand,
-    nats_server,
-    celery_redis,
-    rq_redis,
-    dask_distributed,
+GROUPS: tuple[tuple[System, ...], ...] = (
+    (pointsman, pointsman_compiled, pointsman_with_sdk, floor, gearmand, nats_server),
+    (floor, celery_redis, rq_redis, dask_distributed),
 )
-QUICK_SYSTEMS: tuple[System, ...] = (pointsman, floor, gearmand)
+QUICK_GROUPS: tuple[tuple[System, ...], ...] = ((pointsman, floor, gearmand),)
 ROUNDS = 5
 QUICK_ROUNDS = 3
 RUN_S = 1.5
@@ -110,9 +105,8 @@ def floor_of(rows: Sequence[Row], row: Row) -> float:
     return found
 
 
-def main(options: Options) -> None:
-    """Start every system, measure, end them all, and report."""
-    systems = QUICK_SYSTEMS if options.is_quick else SYSTEMS
+def measure_group(systems: Sequence[System], options: Options) -> list[Row]:
+    """Start these systems, measure, end them all; return their rows."""
     with ExitStack() as stack:
         lines: list[Line] = []
         for start in systems:
@@ -120,11 +114,19 @@ def main(options: Options) -> None:
                 lines += start(stack, (1,) if options.is_quick else CONNECTIONS)
             except PeerMissing as missing:
                 print(f"without {start.__name__}: {missing}")
-        rows = measure(
+        return measure(
             lines,
             round_count=QUICK_ROUNDS if options.is_quick else ROUNDS,
             run_s=QUICK_RUN_S if options.is_quick else RUN_S,
         )
+
+
+def main(options: Options) -> None:
+    """Measure group by group, and report; the floor is that of the first one."""
+    first, *others = QUICK_GROUPS if options.is_quick else GROUPS
+    rows = measure_group(first, options)
+    for systems in others:
+        rows += [row for row in measure_group(systems, options) if row["system"] != "floor"]
     report("roundtrip", rows, options)
 
 

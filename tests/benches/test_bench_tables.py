@@ -97,6 +97,13 @@ for _ in range(5_000):
 print("well")
 """
 
+DECIDING = """
+from decisions import measure_anew
+for state in ("free", "saturated"):
+    row = measure_anew(10, state, 20)
+    print("well" if 0 < row["p50_us"] < 100_000 else row)
+"""
+
 TELLING = """
 from _pages.pictures import sample_sizes
 from _pages.results import Result, load_results
@@ -183,3 +190,7 @@ def test_the_page_of_performance_is_made_of_what_was_measured() -> None:
     assert written, "nothing has been measured"
     missing = [table.splitlines()[0] for table in written if table not in page]
     assert not missing, f"run bench/_pages/performance.py: {missing}"
+
+
+def test_a_decision_is_timed_from_its_own_beginning() -> None:
+    assert run_in_bench("-c", DECIDING).split() == ["well"] * 2
