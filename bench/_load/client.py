@@ -10,15 +10,15 @@ import asyncio
 import os
 import sys
 import time
+from functools import partial
 
 import uvloop
 
 from _load.orders import Order, Outcome, Window, obey, read_watched
-from _load.streams import Frames, FrameStream, dial
+from _load.streams import Frames, FrameStream, beat, dial, until
 from pointsman_wire.messages import Error
 from pointsman_wire.preamble import Role, encode_preamble
 from pointsman_wire.session_messages import (
-    ClientHeartbeat,
     Result,
     ResultAck,
     SessionInit,
@@ -29,8 +29,6 @@ from pointsman_wire.session_messages import (
 
 PAYLOAD_BYTES = 200
 DIALS_AT_ONCE = 50
-PATIENCE_S = 20.0
-HEARTBEAT_S = 10.0
 
 
 class LoadClient:
@@ -41,8 +39,8 @@ class LoadClient:
         self._loop = asyncio.get_running_loop()
         self._streams: list[FrameStream] = []
         self._open_count = 0
-        self._is_open = asyncio.Event()
-        self._is_drained = asyncio.Event()
+        self._opened = asyncio.Event()
+        self._drained = asyncio.Event()
         self._next_stream = 0
         self._sent_ns: dict[str, int] = {}
         self._last_request = 0
@@ -62,18 +60,11 @@ class LoadClient:
             for stream in some:
                 stream.put(SessionInit(src_lang="en", tgt_lang="es"))
                 stream.flush()
-            self._is_open.clear()
-            async with asyncio.timeout(PATIENCE_S):
-                while self._open_count < start + len(some):
-                    self._is_open.clear()
-                    await self._is_open.wait()
-        self._beat()
+            await until(self._opened, partial(self._has_opened, start + len(some)))
+        beat(self._streams)
 
-    def _beat(self) -> None:
-        for stream in self._streams:
-            stream.put(ClientHeartbeat())
-            stream.flush()
-        self._loop.call_later(HEARTBEAT_S, self._beat)
+    def _has_opened(self, count: int) -> bool:
+        return self._open_count >= count
 
     async def run(self, order: Order) -> Outcome:
         """Keep the depth for the ordered time; returns when all jobs have ended."""
@@ -86,10 +77,7 @@ class LoadClient:
         await asyncio.sleep(order.run_s)
         outcome, self._window = self._window.close(), None
         self._is_submitting = False
-        async with asyncio.timeout(PATIENCE_S):
-            while self._sent_ns:
-                self._is_drained.clear()
-                await self._is_drained.wait()
+        await until(self._drained, lambda: not self._sent_ns)
         return outcome
 
     def _submit(self, now_ns: int) -> None:
@@ -120,14 +108,14 @@ class LoadClient:
                 self._ended(message, now_ns)
             elif type(message) is SessionInitAck:
                 self._open_count += 1
-                self._is_open.set()
+                self._opened.set()
             elif type(message) is Error:
                 raise RuntimeError(f"the server answered {message.error}")
         if last_number:
             stream.put(ResultAck(results=[(0, last_number)]))
             self._touch(stream)
             if not self._sent_ns:
-                self._is_drained.set()
+                self._drained.set()
 
     def _ended(self, result: Result, now_ns: int) -> None:
         if result.status != "completed":

@@ -8,18 +8,17 @@ It has a trunk to every worker and submits to them in turn.  Refusals are counte
 import asyncio
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import msgspec
 import uvloop
 
 from _load.offers import Offer, Stretch
 from _load.orders import READY, cpu_of, next_line, read_watched, say
-from _load.streams import Frames, FrameStream, dial
+from _load.streams import Frames, FrameStream, beat, dial, until
 from pointsman_wire.messages import Error
 from pointsman_wire.preamble import Role, encode_preamble
 from pointsman_wire.session_messages import (
-    ClientHeartbeat,
     Result,
     ResultAck,
     SessionInit,
@@ -30,8 +29,6 @@ from pointsman_wire.session_messages import (
 
 PAYLOAD = bytes(200)
 TICK_S = 0.002
-HEARTBEAT_S = 10.0
-PATIENCE_S = 30.0
 SETTLED_FACTOR = 1.2
 BIN_S = 0.25
 
@@ -67,20 +64,8 @@ class OpenClient:
             await dial(address, stream)
             stream.put(SessionInit(src_lang="en", tgt_lang="es"))
             stream.flush()
-        await self._until(lambda: self._open_count == self._worker_count)
-        self._beat()
-
-    async def _until(self, is_so: Callable[[], bool]) -> None:
-        async with asyncio.timeout(PATIENCE_S):
-            while not is_so():
-                self._changed.clear()
-                await self._changed.wait()
-
-    def _beat(self) -> None:
-        for stream in self._streams:
-            stream.put(ClientHeartbeat())
-            stream.flush()
-        asyncio.get_running_loop().call_later(HEARTBEAT_S, self._beat)
+        await until(self._changed, lambda: self._open_count == self._worker_count)
+        beat(self._streams)
 
     async def run(self, offer: Offer) -> list[Stretch]:
         """Offer every rate in turn."""
@@ -90,7 +75,7 @@ class OpenClient:
             cpu_ns, began_s = self._cpu_ns(), time.monotonic()
             await self._offer(rate, offer, began_s)
             made.append((self._seen, began_s, (self._cpu_ns() - cpu_ns) / 1e9))
-        await self._until(lambda: not self._sent)
+        await until(self._changed, lambda: not self._sent)
         within_s = SETTLED_FACTOR * _quantile([late for _, late in made[0][0].latencies], 0.99)
         return [_stretch(seen, began_s, cpu_s, within_s) for seen, began_s, cpu_s in made]
 

@@ -5,15 +5,19 @@ All complete frames of a read are told together, and what is queued leaves in on
 
 import asyncio
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from pointsman_wire.framing import FrameDecoder, HeaderDecoder, encode_frame
 from pointsman_wire.limits import FRAME_BYTES_MAX
 from pointsman_wire.messages import Message
+from pointsman_wire.session_messages import ClientHeartbeat
 
 Frames = list[tuple[Message, bytes]]
 Take = Callable[["FrameStream", Frames], None]
+
+HEARTBEAT_S = 10.0
+PATIENCE_S = 30.0
 
 
 class FrameStream(asyncio.Protocol):
@@ -60,3 +64,21 @@ async def dial(address: str, stream: FrameStream) -> None:
     host, _, port = address.rpartition(":")
     loop = asyncio.get_running_loop()
     await loop.create_connection(lambda: stream, host, int(port))
+
+
+def beat(streams: Sequence[FrameStream], interval_s: float = HEARTBEAT_S) -> None:
+    """Say on all of these that their client lives, now and from now on; they may change."""
+    for stream in streams:
+        stream.put(ClientHeartbeat())
+        stream.flush()
+    asyncio.get_running_loop().call_later(interval_s, beat, streams, interval_s)
+
+
+async def until(
+    changed: asyncio.Event, is_so: Callable[[], bool], patience_s: float = PATIENCE_S
+) -> None:
+    """Wait until what was read has made it so; who reads sets the event.  Raises TimeoutError."""
+    async with asyncio.timeout(patience_s):
+        while not is_so():
+            changed.clear()
+            await changed.wait()

@@ -9,12 +9,12 @@ when it is due, so what the client is late is a part of its wait, and is told be
 import asyncio
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import msgspec
 import uvloop
 from _load.orders import READY, die, next_line, say
-from _load.streams import Frames, FrameStream, dial
+from _load.streams import Frames, FrameStream, beat, dial, until
 
 from _replay.fleets import TIMEOUT_S, WAIT_S, Done, Watched
 from _replay.live_nodes import SECONDS
@@ -22,7 +22,6 @@ from _replay.traces import Arrival
 from pointsman_wire.messages import Error
 from pointsman_wire.preamble import Role, encode_preamble
 from pointsman_wire.session_messages import (
-    ClientHeartbeat,
     Result,
     ResultAck,
     SessionInit,
@@ -32,10 +31,8 @@ from pointsman_wire.session_messages import (
 )
 
 SESSIONS = 64  # as many as where the clock is virtual
-HEARTBEAT_S = 10.0
 TICK_S = 0.001
 LEAD_S = 0.1  # from the order to the first arrival
-PATIENCE_S = 30.0
 
 
 class LiveClient:
@@ -56,19 +53,8 @@ class LiveClient:
         for ref in range(SESSIONS):
             self._stream.put(SessionInit(ref=ref, src_lang="en", tgt_lang="es"))
         self._stream.flush()
-        await self._until(lambda: len(self._session_numbers) == SESSIONS)
-        self._beat()
-
-    async def _until(self, is_so: Callable[[], bool]) -> None:
-        async with asyncio.timeout(PATIENCE_S):
-            while not is_so():
-                self._changed.clear()
-                await self._changed.wait()
-
-    def _beat(self) -> None:
-        self._stream.put(ClientHeartbeat())
-        self._stream.flush()
-        asyncio.get_running_loop().call_later(HEARTBEAT_S, self._beat)
+        await until(self._changed, lambda: len(self._session_numbers) == SESSIONS)
+        beat([self._stream])
 
     async def run(self, arrivals: Sequence[Arrival]) -> Watched:
         """Submit all of them, each when it is due, and wait until all have ended."""
@@ -83,7 +69,7 @@ class LiveClient:
                 submitted += 1
             self._stream.flush()
             await asyncio.sleep(TICK_S)
-        await self._until(lambda: len(self._done) == len(arrivals))
+        await until(self._changed, lambda: len(self._done) == len(arrivals))
         late_s = sorted(self._late_s)
         return Watched(self._done, late_s[int(0.99 * len(late_s))])
 

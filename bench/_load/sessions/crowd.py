@@ -20,7 +20,7 @@ import uvloop
 
 from _load.orders import READY, die, next_line, say
 from _load.sessions.orders import Open, Opened, OpenOnTrunks, SessionOrder, Submit, Submitted
-from _load.streams import Frames, FrameStream
+from _load.streams import Frames, FrameStream, beat, until
 from pointsman_wire import session_messages as client
 from pointsman_wire.errors import Code
 from pointsman_wire.messages import Error
@@ -68,13 +68,7 @@ class Crowd:
         self._refused = 0
         self._changed = asyncio.Event()  # set when jobs may have ended
         self._last = 0
-        self._beat()
-
-    def _beat(self) -> None:
-        for stream in self._streams:
-            stream.put(client.ClientHeartbeat())
-            stream.flush()
-        self._loop.call_later(HEARTBEAT_S, self._beat)
+        beat(self._streams, HEARTBEAT_S)
 
     async def obey(self, order: SessionOrder) -> Opened | Submitted:
         """Carry out one order."""
@@ -180,10 +174,7 @@ class Crowd:
                 offered += 1
             await asyncio.sleep(TICK_S)
         elapsed_s = time.monotonic() - began_s
-        async with asyncio.timeout(PATIENCE_S):
-            while self._sent_ns:
-                self._changed.clear()
-                await self._changed.wait()
+        await until(self._changed, lambda: not self._sent_ns, PATIENCE_S)
         return Submitted(
             jobs=offered,
             elapsed_s=elapsed_s,
