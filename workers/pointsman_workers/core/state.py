@@ -163,7 +163,7 @@ class Postponed(msgspec.Struct, eq=False, kw_only=True):
 
 @plainly_set
 class Job(msgspec.Struct, eq=False, kw_only=True, gc=False):
-    """One piece of work; `state` changes only through lifecycle.moved.
+    """One piece of work; `state` changes only by the table of lifecycle.
 
     The garbage collector does not look at jobs, of which there are hundreds of thousands: what
     they refer to in circles (hold, session) is cut when they end.

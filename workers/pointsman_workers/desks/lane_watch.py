@@ -226,6 +226,5 @@ class LaneWatch:
             return
         if is_shown and self._is_hidden(lane):
             for kind in shard.waiting.kinds:
-                kind.full_until_ns = 0
-                kind.full_pools_known.clear()
+                kind.look_anew()
         fleet.set_lane(lane.row, lane.generation if is_shown else 0)

@@ -66,6 +66,11 @@ class Kind(msgspec.Struct, eq=False, kw_only=True):
     look_count: int = 0
     look_at_ns: int = 0
 
+    def look_anew(self) -> None:
+        """There is news of nodes: what was found full may not be any more."""
+        self.full_until_ns = 0
+        self.full_pools_known.clear()
+
 
 class FullPool(msgspec.Struct, gc=False):
     """A pool in which a whole walk has found nobody: until when only what is freed is looked at."""

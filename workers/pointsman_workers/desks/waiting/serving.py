@@ -84,8 +84,7 @@ class ServingDesk:
         for kind in self.shard.waiting.kinds:
             self.shard.fleet.prepare(kind)
             if can_do(kind, class_number):
-                kind.full_until_ns = 0
-                kind.full_pools_known.clear()
+                kind.look_anew()
 
     def _offer_freed(self) -> None:
         shard = self.shard
