@@ -289,6 +289,46 @@ def test_both_ends_hear_once_of_a_connection_that_broke(seed: int) -> None:
     assert pair.network.wires == {}
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_no_end_is_left_with_a_connection_that_broke_before_it_stood(seed: int) -> None:
+    """The dialler is told that its dial failed, or of an end; so is the server."""
+    pair = Pair(seed)
+    pair.node.wish(Dial(1, LANE))
+    while not pair.network.wires:
+        pair.schedule.run_next()
+    assert pair.node.echo.of(Dialled) == []
+    pair.network.drop(pair.wire())
+    pair.advance(2 * S)
+    told = [type(event) for _, event in pair.node.echo.told if event != "now"]
+    assert told in ([DialFailed], [Dialled, Closed])
+    assert [type(event) for _, event in pair.server.echo.told] == [Accepted, Closed]
+    assert pair.network.wires == {}
+
+
+def test_a_connection_that_broke_before_anybody_served_it_is_never_accepted() -> None:
+    pair = Pair(1)
+    pair.kept = []
+    pair.connect()
+    pair.network.drop(pair.wire())
+    pair.advance(2 * S)
+    pair.serve()
+    pair.advance(S)
+    assert pair.server.echo.told == []
+    assert len(pair.node.echo.of(Closed)) == 1
+    assert pair.network.wires == {}
+
+
+def test_a_server_hears_of_a_dialler_that_died_before_its_connection_stood() -> None:
+    pair = Pair(1)
+    pair.node.wish(Dial(1, LANE))
+    while not pair.network.wires:
+        pair.schedule.run_next()
+    pair.node.kill()
+    pair.advance(2 * S)
+    assert [type(event) for _, event in pair.server.echo.told] == [Accepted, Closed]
+    assert pair.network.wires == {}
+
+
 def test_what_was_sent_before_a_close_arrives_before_it() -> None:
     pair = Pair(1)
     connection = pair.connect()

@@ -99,15 +99,20 @@ class Network:
     def _stands(self, wire: Wire, process: "Process", purpose: int) -> None:
         """The dialler has its connection, if it still lives to have it."""
         end = wire.ends[0]
+        if end.is_over:  # it was broken meanwhile
+            process.post(DialFailed(purpose, "connection reset by peer"))
+            return
         if not process.is_alive:
-            self._finish(wire, 1, "the peer went away")
+            self._finish(wire, 0, "the peer went away")
             return
         self._attach(wire, 0, process)
         process.post(Dialled(end.number, purpose))
         self._replay(wire, 0)
 
     def adopt(self, wire: Wire, process: "Process") -> None:
-        """Give the server's end of a connection to the process that owns it."""
+        """Give the server's end of a connection to the process that owns it, if it still stands."""
+        if wire.ends[1].is_over:
+            return
         self._attach(wire, 1, process)
         process.post(Accepted(wire.ends[1].number, wire.preamble, f"10.0.0.{wire.number % 250}"))
         self._replay(wire, 1)
