@@ -5,11 +5,17 @@ campaign with new ones is HYPOTHESIS_PROFILE=campaign, where a found case is pri
 
 What was collected before the first test lives to the end: the collector never walks it.  It is
 300,000 objects, and each simulated cluster has all garbage collected before it begins.
+
+Instances of tests are called t-PID-... or test-PID-... after the process that runs the test.  So
+what a run left in shared memory that was killed itself, the next one knows and removes.
 """
 
 import gc
 import os
+import re
+import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
@@ -27,6 +33,24 @@ settings.register_profile(
 )
 settings.register_profile("campaign", deadline=None, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
+
+
+_OF_TESTS = re.compile(r"pointsman\.t(?:est)?-(?P<pid>[0-9]+)-.+")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """SIGTERM ends a run as Ctrl-C does: what tests have started is ended, and cleared away."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if not hasattr(config, "workerinput"):  # once, not in every process of pytest-xdist
+        remove_abandoned_segments()
+
+
+def remove_abandoned_segments() -> None:
+    """Remove what tests of processes that are no more have left in shared memory."""
+    for segment in Path("/dev/shm").glob("pointsman.t*"):
+        named = _OF_TESTS.fullmatch(segment.name)
+        if named is not None and not Path("/proc", named["pid"]).exists():
+            segment.unlink(missing_ok=True)
 
 
 def settle_collector() -> None:

@@ -141,7 +141,7 @@ class Place:
     """An instance's name and directories, for one service after another."""
 
     def __init__(self, directory: Path) -> None:
-        self.instance = f"t-{uuid.uuid4().hex[:12]}"
+        self.instance = f"t-{os.getpid()}-{uuid.uuid4().hex[:12]}"
         self.directory = directory
         self.state_dir = directory / "s"
         self.runtime_dir = directory / "r"

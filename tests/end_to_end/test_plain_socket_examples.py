@@ -88,7 +88,7 @@ def program(*arguments: str) -> Iterator[Program]:
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
     """A service of two workers, and a plain node that has joined it."""
-    instance = f"plain-{uuid.uuid4().hex[:12]}"
+    instance = f"t-{os.getpid()}-{uuid.uuid4().hex[:12]}"
     with ExitStack() as stack:
         state = stack.enter_context(TemporaryDirectory(prefix="pm-state-"))
         runtime = stack.enter_context(TemporaryDirectory(prefix="pm-run-"))

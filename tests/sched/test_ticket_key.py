@@ -16,7 +16,7 @@ LAYOUT = CatalogLayout(8)
 
 def keys_of_one_catalog(paths: InstancePaths) -> set[bytes]:
     """What manager and worker take for the key while one catalog lasts."""
-    name = f"/pointsman.t-{uuid4().hex[:12]}.catalog"
+    name = f"/pointsman.t-{os.getpid()}-{uuid4().hex[:12]}.catalog"
     segment = create_segment(name, LAYOUT.size)
     try:
         first = CatalogWriter(segment.buffer, LAYOUT, create=True)

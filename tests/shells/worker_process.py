@@ -151,7 +151,7 @@ class WorkerHome:
         self.worker_count = worker_count
         self._stack = stack
         self.paths = resolve_paths(
-            f"t-{secrets.token_hex(6)}",
+            f"t-{os.getpid()}-{secrets.token_hex(6)}",
             state_dir=str(folder / "state"),
             runtime_dir=str(folder / "run"),
             environment={},

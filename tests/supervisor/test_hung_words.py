@@ -84,7 +84,7 @@ def test_a_page_that_cannot_be_read_is_no_reason_to_kill() -> None:
 @pytest.fixture
 def paths(tmp_path: Path) -> Iterator[InstancePaths]:
     found = resolve_paths(
-        f"t-{token_hex(6)}",
+        f"t-{os.getpid()}-{token_hex(6)}",
         state_dir=str(tmp_path / "s"),
         runtime_dir=str(tmp_path / "r"),
         environment={},

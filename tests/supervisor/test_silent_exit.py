@@ -13,7 +13,7 @@ pytestmark = pytest.mark.crash
 
 
 def test_children_end_though_nobody_reads_what_they_say(tmp_path: Path) -> None:
-    instance = f"silent-{os.getpid()}-{os.urandom(3).hex()}"
+    instance = f"t-{os.getpid()}-{os.urandom(3).hex()}"
     service = subprocess.Popen(
         [
             *(sys.executable, "-m", "pointsman_sched.supervisor", "--port", "0", "--no-console"),
