@@ -77,14 +77,15 @@ def pointsman(
 ) -> None:
     """Place jobs on nodes, in microseconds, and say why.
 
-    One host runs `serve`, or `systemd install`; machines that can do something run `node`;
-    `submit` has a job done, `talk` is a conversation; `top` shows live how it goes,
-    `nodes`, `pools`, `jobs`, `instances`, `snapshot`, `status`, `sessions` and `poison` in
-    detail; `inbox` tends dead letters;
-    `drain`, `pause`, `quarantine` and `cancel` keep jobs away, `audit` says who did;
-    `rolling-restart` renews it while it serves; `tokens` says who may come;
-    `explain`, `where`, `why-not` and `coverage` say why; `demo` shows it all;
-    `chaos` breaks a service of its own, and judges what came of it.
+    One host runs `serve`, or `systemd install`; machines that can do
+    something run `node`; `submit` has a job done, `talk` is a conversation.
+    `top` shows live how it goes; `nodes`, `pools`, `jobs`, `instances`,
+    `snapshot`, `status`, `sessions` and `poison` in detail; `explain`,
+    `where`, `why-not` and `coverage` say why; `inbox` tends dead letters.
+    `drain`, `pause`, `quarantine` and `cancel` keep jobs away, `audit` says
+    who did; `rolling-restart` renews it while it serves; `tokens` says who
+    may come; `demo` shows it all; `chaos` breaks a service of its own, and
+    judges what came of it.
     """
 
 

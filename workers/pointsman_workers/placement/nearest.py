@@ -39,7 +39,9 @@ _FIXES = {
     "offline": "bring the offline nodes back",
     "status_not_ready": "wait for the nodes to become ready, or see why they are not",
     "no_lane": "see the nodes' logs: they have no connection to this worker",
-    "resource_threshold_exceeded": "relieve the nodes or add others",
+    "resource_threshold_exceeded": (
+        "relieve the nodes, add others, or raise nodes.resource_threshold_percent"
+    ),
     "owner_paused": "ask the owners to resume their nodes",
     "not_in_public_pool": "open a node to this tenant (accept_public_jobs, tenant)",
     "gpu_unavailable": "start a node with a GPU, or switch nodes.require_gpu off",
