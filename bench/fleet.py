@@ -41,7 +41,7 @@ BUSY_S = 20.0
 QUICK_BUSY_S = 4.0
 DEPTH = 8
 WARM_S = 0.5
-FRESH_S = 60.0
+FRESH_S = 120.0
 MIB = 2**20
 
 
@@ -70,6 +70,7 @@ def measure_sockets(nodes: int, options: Options) -> Row:
         row |= fresh_worker(watched, crowd, nodes * WORKERS)
         told = [json.loads(answer) for answer in crowd.ask("told")]
         row["nodes_stall_max_ms"] = float(max(counts["stall_max_ms"] for counts in told))
+        row["load_average"] = os.getloadavg()[0]
     return row
 
 
@@ -83,6 +84,7 @@ def joining(span: Span, nodes: int) -> Row:
         "join_turn_p50_us": turns.quantile(0.5) / 1e3,
         "join_turn_p99_us": turns.quantile(0.99) / 1e3,
         "join_turn_max_us": longest_ns(turns) / 1e3,
+        "join_manager_waited": span.waited_share(MANAGER),
     }
 
 
@@ -116,6 +118,7 @@ def busy(stack: ExitStack, watched: WatchedService, max_nodes: int, seconds: flo
         "turn_p50_us": turns.quantile(0.5) / 1e3,
         "turn_p99_us": turns.quantile(0.99) / 1e3,
         "turn_max_us": longest_ns(turns) / 1e3,
+        "manager_waited": span.waited_share(MANAGER),
         "management_wait_p99_us": waits.quantile(0.99) / 1e3,
         "refresh_p50_us": stalls.quantile(0.5) / 1e3,
         "refresh_p99_us": stalls.quantile(0.99) / 1e3,
@@ -123,6 +126,7 @@ def busy(stack: ExitStack, watched: WatchedService, max_nodes: int, seconds: flo
         "decision_p50_us": span.timing("decision").quantile(0.5) / 1e3,
         "decision_p99_us": span.timing("decision").quantile(0.99) / 1e3,
         "chosen_p99_us": span.timing("scheduling").quantile(0.99) / 1e3,
+        "workers_waited": span.waited_share(*watched.workers),
         "jobs_per_s": outcome.jobs / outcome.elapsed_s,
         "client_p99_us": outcome.p99_us,
     }
@@ -140,10 +144,11 @@ def fresh_worker(watched: WatchedService, crowd: Crowd, lanes: int) -> Row:
             raise ChildTrouble(f"no new worker within {FRESH_S:g} s")
         time.sleep(0.002)
     sees_s = time.monotonic() - began_s
-    while sum(map(int, crowd.ask("lanes"))) < lanes:
+    while (up := sum(map(int, crowd.ask("lanes")))) < lanes:
         if time.monotonic() - began_s > FRESH_S:
-            raise ChildTrouble(f"the new worker had not all lanes within {FRESH_S:g} s")
-        time.sleep(0.01)
+            told = ", ".join(crowd.ask("told"))
+            raise ChildTrouble(f"{up} of {lanes} lanes after {FRESH_S:g} s; nodes tell: {told}")
+        time.sleep(0.05)
     return {"fresh_sees_s": sees_s, "fresh_has_lanes_s": time.monotonic() - began_s}
 
 

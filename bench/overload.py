@@ -8,7 +8,8 @@ slots over time.  The client submits by the clock, whatever comes back, to both 
 goodput        completed jobs a second, and their share of the best stretch
 p99            of the accepted jobs that completed, submit to result
 refusal cost   CPU of the workers for a job that is not done: what a stretch used above what its
-               completed jobs cost in the first stretch, for each job refused or expired
+               completed jobs cost in the stretch where that is least, of those in which as good as
+               none was refused or expired, for each job refused or expired
 recovery       in the last stretch: how long latencies stay above 1.2 times those of the first
 share          completed by worker 0, of all: both are offered the same
 """
@@ -38,6 +39,7 @@ STRETCH_S = 8.0
 QUICK_STRETCH_S = 3.0
 WAIT_S = 1.0
 ROUNDS = 3
+UNDONE_SHARE_MAX = 0.01
 
 
 def worker_pids(runtime_dir: Path) -> list[int]:
@@ -68,11 +70,20 @@ def offer_all(stretch_s: float) -> list[Stretch]:
     return msgspec.json.decode(answer, type=list[Stretch])
 
 
+def is_all_done(stretch: Stretch) -> bool:
+    """Were as good as no jobs turned away, and did as good as none wait in vain?"""
+    return stretch.refused + stretch.expired < UNDONE_SHARE_MAX * stretch.offered
+
+
 def rows_of(stretches: Sequence[Stretch], stretch_s: float) -> list[Row]:
     """Return a row for each stretch."""
     best = max(stretch.completed for stretch in stretches)
     first = stretches[0]
-    cost_s = first.server_cpu_s / max(1, first.completed)
+    cost_s = min(
+        stretch.server_cpu_s / max(1, stretch.completed)
+        for stretch in stretches
+        if stretch is first or is_all_done(stretch)
+    )
     rows: list[Row] = []
     for factor, stretch in zip(FACTORS, stretches, strict=True):
         undone = stretch.refused + stretch.expired
@@ -89,7 +100,7 @@ def rows_of(stretches: Sequence[Stretch], stretch_s: float) -> list[Row]:
                 "expired": float(stretch.expired),
                 "p50_ms": stretch.p50_ms,
                 "p99_ms": stretch.p99_ms,
-                "refusal_cpu_us": over_s / undone * 1e6 if undone else 0.0,
+                "refusal_cpu_us": 0.0 if is_all_done(stretch) else over_s / undone * 1e6,
                 "recovery_s": stretch.recovered_s if len(rows) == len(FACTORS) - 1 else 0.0,
                 "share_of_worker_0": by_worker[0] / max(1, sum(by_worker)),
             }

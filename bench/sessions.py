@@ -23,6 +23,8 @@ from _shared.processes import Child
 from _shared.report import Options, Row, median_row, report, run
 from _shared.service import WatchedService, watched_service
 
+from pointsman_workers.shell.doorway import ACCEPTS_PER_S_MAX
+
 SESSIONS = (1, 10, 100, 1_000)
 QUICK_SESSIONS = (1, 100, 1_000)
 JOBS_PER_S_MIN = 50.0  # with few sessions each speaks more often than once a second
@@ -42,6 +44,7 @@ QUICK_TRUNK_SESSIONS = 10_000
 HANDED = 2_000
 QUICK_HANDED = 400
 HAND_ROUNDS = 10
+HANDED_AT_ONCE = (1, 32)
 SKEW_PER_S = 1_000.0
 IDLE_S = 5.0
 QUICK_IDLE_S = 2.0
@@ -53,11 +56,11 @@ CONFIG = "[sessions]\nidle_s = 3600\nsessions_max = 60_000\n"
 
 
 class Clients:
-    """Processes of sessions, each from an address of its own."""
+    """Processes of sessions, each from addresses of its own."""
 
     def __init__(self, stack: ExitStack, address: str, count: int = 1) -> None:
         self._children = [
-            stack.enter_context(Child("_load.sessions.crowd", address, f"127.0.1.{number + 1}"))
+            stack.enter_context(Child("_load.sessions.crowd", address, f"127.1.{number + 1}"))
             for number in range(count)
         ]
         for child in self._children:
@@ -227,7 +230,7 @@ def idle_sessions(kind: str, order: Open | OpenOnTrunks, options: Options) -> Ro
 # ---- hand-over
 
 
-def hand_over(options: Options) -> Row:
+def hand_over(at_once: int, options: Options) -> Row:
     """Open connections in turn with and without a wish whose they shall be."""
     share = (QUICK_HANDED if options.is_quick else HANDED) // HAND_ROUNDS
     cpu_s = {True: 0.0, False: 0.0}
@@ -238,7 +241,8 @@ def hand_over(options: Options) -> Row:
         clients = Clients(stack, watched.address)
         for _ in range(HAND_ROUNDS):
             for is_keyed in (True, False):
-                order = Open(count=share, worker_count=2, is_keyed=is_keyed, at_once=1)
+                time.sleep(share / ACCEPTS_PER_S_MAX)  # until a worker may accept as many again
+                order = Open(count=share, worker_count=2, is_keyed=is_keyed, at_once=at_once)
                 before = watched.look()
                 (opened,) = clients.open(order)
                 span = watched.since(before)
@@ -251,8 +255,10 @@ def hand_over(options: Options) -> Row:
         "kind": "hand-over",
         "sessions": count,
         "connections": count,
+        "at_once": at_once,
         "handed_over": handed,
         "open_mean_us": latency_us[False],
+        "open_cpu_us": cpu_s[False] / count * 1e6,
         "handed_cpu_us": (cpu_s[True] - cpu_s[False]) / max(1, handed) * 1e6,
         "handed_latency_us": (latency_us[True] - latency_us[False]) * count / max(1, handed),
     }
@@ -305,7 +311,7 @@ def main(options: Options) -> None:
         rows.append(idle_sessions("connections", order, options))
     count = QUICK_TRUNK_SESSIONS if options.is_quick else TRUNK_SESSIONS
     rows.append(idle_sessions("trunks", OpenOnTrunks(count=count, worker_count=2), options))
-    rows.append(hand_over(options))
+    rows += [hand_over(at_once, options) for at_once in HANDED_AT_ONCE]
     rows += [skewed(share, options) for share in (0.0, 0.5)]
     report("sessions", rows, options)
 

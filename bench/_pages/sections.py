@@ -153,6 +153,7 @@ FLEET_LINES = (
     ("manager_us_per_node", "manager's CPU for each, µs"),
     ("join_turn_p99_us", "turns of the manager meanwhile: p99, µs"),
     ("join_turn_max_us", "longest, µs"),
+    ("join_manager_waited", "share of the time in which it waited for a processor"),
     ("manager_idle_load", "manager's load when idle, of a processor"),
     ("workers_idle_load", "workers' load when idle"),
     ("console_idle_load", "console's load when nobody watches"),
@@ -160,16 +161,19 @@ FLEET_LINES = (
     ("publish_p99_ms", "p99, ms"),
     ("turn_p99_us", "turns of the manager: p99, µs"),
     ("turn_max_us", "longest, µs"),
+    ("manager_waited", "share of the time in which it waited for a processor"),
     ("management_wait_p99_us", "event read to applied: p99, µs"),
     ("refresh_p50_us", "refresh stall of a worker: p50, µs"),
     ("refresh_max_us", "longest, µs"),
     ("decision_p50_us", "decision: p50, µs"),
     ("decision_p99_us", "p99, µs"),
     ("chosen_p99_us", "request read to node chosen: p99, µs"),
+    ("workers_waited", "share of the time in which workers waited for a processor"),
     ("manager_rss_mib", "manager's memory, MiB"),
     ("worker_rss_mib", "a worker's memory, MiB"),
     ("fresh_sees_s", "a killed worker's successor has read the fleet, s"),
     ("fresh_has_lanes_s", "and has a lane to every node, s"),
+    ("load_average", "load average of the machine at the end"),
 )
 
 
@@ -221,14 +225,17 @@ def sessions(results: Results) -> str:
     ]
     rows = [{"variant": "pointsman", **row} for row in result.of_kind("one-node")]
     opened = result.of_kind("connections") + result.of_kind("trunks")
-    (handed,) = result.of_kind("hand-over")
-    words = (
-        f"A connection that comes to the wrong worker costs {short(handed['handed_cpu_us'])} µs of "
-        f"CPU more, in both workers together, and {short(handed['handed_latency_us'])} µs of time "
-        f"({handed['handed_over']:,} of {handed['sessions']:,} were handed over; an open takes "
-        f"{short(handed['open_mean_us'])} µs)."
-    )
-    tables = [table(rows, one), table(opened, idle), words, table(result.of_kind("skew"), skew)]
+    handed = [
+        Column("at_once", "connections that come to the wrong worker, dialling at once"),
+        Column("sessions", "opened"),
+        Column("handed_over", "handed over"),
+        Column("open_cpu_us", "CPU of an open, both workers, µs"),
+        Column("handed_cpu_us", "more when handed over"),
+        Column("open_mean_us", "time of an open, µs"),
+        Column("handed_latency_us", "more when handed over"),
+    ]
+    tables = [table(rows, one), table(opened, idle), table(result.of_kind("hand-over"), handed)]
+    tables.append(table(result.of_kind("skew"), skew))
     return "\n\n".join([*tables, source(result)])
 
 

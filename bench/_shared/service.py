@@ -35,6 +35,7 @@ class Look(msgspec.Struct, frozen=True):
 
     at_s: float
     cpu_ns: dict[str, int]
+    waited_ns: dict[str, int]
     stats: dict[str, StatsView]
 
 
@@ -45,10 +46,15 @@ class Span(msgspec.Struct, frozen=True):
     cpu_s: dict[str, float]
     begin: dict[str, StatsView]
     end: dict[str, StatsView]
+    waited_s: dict[str, float] = {}  # until a processor was free
 
     def workers_cpu_s(self) -> float:
         """Return the CPU time of all workers."""
         return sum(self.cpu_s[name] for name in self.begin if name != MANAGER)
+
+    def waited_share(self, *processes: str) -> float:
+        """Return for which share of the time these were ready to run, but had no processor."""
+        return sum(self.waited_s[name] for name in processes) / len(processes) / self.elapsed_s
 
     def count(self, process: str, counter: str) -> int:
         """Return by how much a counter grew."""
@@ -71,6 +77,11 @@ def longest_ns(timing: TimingView) -> int:
     """Return where the last bucket that holds something ends."""
     filled = [bucket for bucket, count in enumerate(timing.buckets) if count]
     return bucket_end_ns(filled[-1]) if filled else 0
+
+
+def waited_of(pid: int) -> int:
+    """Return for how many ns a process's first thread was ready to run, but had no processor."""
+    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1])
 
 
 class WatchedService:
@@ -107,7 +118,8 @@ class WatchedService:
     def look(self) -> Look:
         """Read everything as it is now."""
         stats = {name: page.read() for name, page in self.pages.items()}
-        return Look(time.monotonic(), cpu_of(self.pids), stats)
+        waited_ns = {name: waited_of(pid) for name, pid in self.pids.items()}
+        return Look(time.monotonic(), cpu_of(self.pids), waited_ns, stats)
 
     def since(self, before: Look) -> Span:
         """Return what has happened since a look."""
@@ -117,6 +129,9 @@ class WatchedService:
             cpu_s={name: (now.cpu_ns[name] - ns) / 1e9 for name, ns in before.cpu_ns.items()},
             begin=before.stats,
             end=now.stats,
+            waited_s={
+                name: (now.waited_ns[name] - ns) / 1e9 for name, ns in before.waited_ns.items()
+            },
         )
 
     def watch(self, seconds: float) -> Span:

@@ -4,24 +4,22 @@ Timers are as exact as a bucket is wide, which is what lets ten thousand of them
 """
 
 import errno
-import itertools
 import os
 import select
-import socket
 import struct
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable
 
+from _load.lean.sources import Sources
+
 BUCKET_S = 0.02
-SOURCES = 16  # addresses to dial from
 EVENTS_MAX = 512
 READ_BYTES = 65_536
 
 _unpack_prefix = struct.Struct("<II").unpack_from
 _PREFIX_BYTES = 8
-_BIND_ADDRESS_NO_PORT = 24  # IP_BIND_ADDRESS_NO_PORT of Linux: the port is chosen by connect
 
 # Told the connection, a frame's header and its payload.
 Take = Callable[["RawConnection", bytes, bytes], None]
@@ -34,9 +32,7 @@ class Crowd:
 
     def __init__(self, server: tuple[str, int], source: str) -> None:
         self.server = server
-        # In turns: where ten thousand ports of one address are taken, the kernel looks longer for a
-        # free one than a whole handshake takes.
-        self.sources = itertools.cycle([f"{source}.{last + 1}" for last in range(SOURCES)])
+        self.sources = Sources(source)
         self.epoll = select.epoll()
         self.by_descriptor: dict[int, RawConnection] = {}
         self.told: Counter[str] = Counter()
@@ -106,11 +102,7 @@ class RawConnection:
         self._lost = lost
         self._heard = b""
         self._out = hello
-        sock = self._sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        sock.setblocking(False)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.setsockopt(socket.IPPROTO_IP, _BIND_ADDRESS_NO_PORT, 1)
-        sock.bind((next(crowd.sources), 0))
+        sock = self._sock = crowd.sources.next_socket()
         crowd.by_descriptor[sock.fileno()] = self
         crowd.epoll.register(sock.fileno(), select.EPOLLIN | select.EPOLLOUT)
         failed = sock.connect_ex(crowd.server)

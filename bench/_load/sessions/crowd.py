@@ -2,8 +2,8 @@
 
     python -m _load.sessions.crowd ADDRESS SOURCE
 
-SOURCE is the address on this host to dial from: each has ports of its own.  Obeys the orders of
-orders.py, one a line, one answer a line.
+SOURCE begins the addresses to dial from (127.1.1), as each has ports of its own.  Obeys the orders
+of orders.py, one a line, one answer a line.
 """
 
 import asyncio
@@ -14,10 +14,12 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from itertools import count
+from random import Random
 
 import msgspec
 import uvloop
 
+from _load.lean.sources import Sources
 from _load.orders import READY, die, next_line, say
 from _load.sessions.orders import Open, Opened, OpenOnTrunks, SessionOrder, Submit, Submitted
 from _load.streams import Frames, FrameStream, beat, until
@@ -52,7 +54,9 @@ class Crowd:
     def __init__(self, address: str, source: str) -> None:
         host, _, port = address.rpartition(":")
         self._server = (host, int(port))
-        self._source = source
+        self._name = source
+        self._sources = Sources(source)
+        self._random = Random(source)
         self._loop = asyncio.get_running_loop()
         self._streams: list[Kept] = []
         self._sessions: list[tuple[FrameStream, int]] = []  # the first is the hot one
@@ -83,9 +87,13 @@ class Crowd:
     async def _dial(self, hello: bytes) -> Kept:
         stream = Kept(client.ToClient, self._take, hello)
         stream.ended = self._ended
-        await self._loop.create_connection(
-            lambda: stream, *self._server, local_addr=(self._source, 0)
-        )
+        sock = self._sources.next_socket()
+        try:
+            await self._loop.sock_connect(sock, self._server)
+        except OSError:
+            sock.close()
+            raise
+        await self._loop.create_connection(lambda: stream, sock=sock)
         self._streams.append(stream)
         return stream
 
@@ -121,12 +129,13 @@ class Crowd:
         return await self._time_all([partial(open_one, i) for i in ids], order.at_once)
 
     def _ids_of(self, order: Open) -> list[str]:
-        """Choose ids that belong to each shard in turn."""
+        """Choose ids, as many of each shard, in an order that no accepting worker follows."""
         found: list[str] = []
         while len(found) < order.count:
-            session_id = f"{self._source}-{next(self._refs)}"
+            session_id = f"{self._name}-{next(self._refs)}"
             if shard_of(session_id, order.worker_count) == len(found) % order.worker_count:
                 found.append(session_id)
+        self._random.shuffle(found)
         return found
 
     async def _open_on_trunks(self, order: OpenOnTrunks) -> Opened:
@@ -189,9 +198,10 @@ class Crowd:
 
     def _session_of(self, number: int, hot_share: float) -> tuple[FrameStream, int]:
         """Spread the hot session's jobs evenly among the others'."""
-        if int((number + 1) * hot_share) > int(number * hot_share):
+        hot_count = int(number * hot_share)
+        if int((number + 1) * hot_share) > hot_count:
             return self._sessions[0]
-        return self._sessions[number % len(self._sessions)]
+        return self._sessions[(number - hot_count) % len(self._sessions)]
 
     def _submit(self, session: tuple[FrameStream, int]) -> None:
         stream, number = session

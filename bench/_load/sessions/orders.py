@@ -6,7 +6,7 @@ import msgspec
 class Open(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Open so many sessions, each on a connection of its own.
 
-    With `is_keyed` the client chooses their ids, of each shard in turn, and says in the preamble
+    With `is_keyed` the client chooses their ids, as many of each shard, and says in the preamble
     whose they are: about half of them arrive at the wrong one of two workers and are handed over.
     """
 
