@@ -18,7 +18,7 @@ PAGE = """# What one decision costs
 
 The time from the idempotency check to the reservation, by the real worker core in fleets of 10 to
 100,000 nodes of three capability classes in three pools; eight of ten nodes can do the job. CPU
-time of the thread, in microseconds; {decisions:,} decisions a row, the median of {rounds} rounds.
+time of the thread, in microseconds; {decisions:,} decisions a row, {rounds}.
 Measured by `bench/decisions.py` on {date}, commit {commit}: {cpu}, {cpu_count} processors, load
 average {load}, Python {python}.
 
@@ -117,9 +117,10 @@ def write(path: Path) -> None:
     """Read the JSON and write both files."""
     whole = msgspec.json.decode(path.read_bytes())
     rows, machine = whole["rows"], whole["machine"]
+    rounds = rows[0]["rounds"]
     page = PAGE.format(
         decisions=rows[0]["decisions"],
-        rounds=rows[0]["rounds"],
+        rounds="in one go" if rounds == 1 else f"the median of {rounds} rounds",
         date=machine["date"],
         commit=machine["commit"],
         cpu=machine["cpu"],
