@@ -162,7 +162,6 @@ class WorkerCore:
         if self._delivery.due:
             self._delivery.pull()
         shard.waiting.publish()
-        shard.tell_tally()
         if shard.is_stopping:
             shard.outbox.acknowledge_all()
         if self._sharing is not None:
@@ -199,6 +198,8 @@ class WorkerCore:
         shard.fleet.now_ns = shard.now_ns
         shard.fleet.clock_ns = clock_ns
         shard.fleet.sample = None
+        shard.assigned_count += shard.assigned_at_once
+        shard.assigned_at_once = 0
         if shard.started_ns < 0:  # the first step
             shard.started_ns = shard.now_ns
 
@@ -250,6 +251,7 @@ class WorkerCore:
             shard.outbox.commands.append(Stopped())
         if (drop := shard.journal.tidy()) is not None:
             shard.outbox.commands.append(drop)
+        shard.tell_tally()
         stats = shard.setup.memory.stats
         stats.gauge(Gauge.SESSIONS, len(shard.sessions))
         stats.gauge(Gauge.QUEUE_LENGTH, shard.waiting.count)

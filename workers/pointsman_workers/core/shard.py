@@ -102,11 +102,11 @@ class Shard:
         self.shelved: list[Job] = []
         # Until the nodes have reported what they run from before, a repeated request waits.
         self.is_settled = False
-        # What is counted with every job, by the number of its Counter; told at the step's end.
+        # What is counted with every job, by the number of its Counter; told with the next chores.
         self.tally = self.fleet.tally
-        self.assigned_at_once = 0  # jobs that were assigned in the step that accepted them,
-        self.assigned_last = 0  # and in the last step
-        self.decisions_ns: list[int] = []  # what each decision of this step took
+        self.assigned_at_once = 0  # jobs that this step has assigned and accepted,
+        self.assigned_count = 0  # and steps before it, since that was told
+        self.decisions_ns: list[int] = []  # what each decision took, since that was told
         self.count, self.observe = memory.stats.add, memory.stats.observe
         self.fleet.time_sessions(setup.stopwatch, memory.stats)
         # Told of each session whose job has got its node; only with Redis.
@@ -191,7 +191,7 @@ class Shard:
                 self.talk.refused(key, error)
 
     def tell_tally(self) -> None:
-        """Put on the page what the step has counted."""
+        """Put on the page what was counted since the last time."""
         stats = self.setup.memory.stats
         if self.decisions_ns:
             self.tally[_DECISIONS] += len(self.decisions_ns)
@@ -202,10 +202,9 @@ class Shard:
                 self.tally[_RESERVES_OK] += attempts
             stats.add_tally(self.tally)
             self.tally.clear()
-        self.assigned_last = self.assigned_at_once
-        if self.assigned_at_once:
-            stats.observe(Timing.SUBMIT_TO_ASSIGN, 0, self.assigned_at_once)
-            self.assigned_at_once = 0
+        if self.assigned_count:
+            stats.observe(Timing.SUBMIT_TO_ASSIGN, 0, self.assigned_count)
+            self.assigned_count = 0
 
     def _left_window(self, job: Job | RecoveredResult) -> None:
         """Nobody can ask for the job any more: neither journal nor node need to keep it."""

@@ -66,9 +66,9 @@ def scheduling_observer(stats: StatsPage, shard: Shard) -> Callable[[int], None]
     """Return what is told of each turn's wait: from the read of a request until frames are out."""
 
     def observe(wait_ns: int) -> None:
-        if shard.assigned_last:
-            stats.observe(Timing.SCHEDULING, wait_ns, shard.assigned_last)
+        if shard.assigned_at_once:
+            stats.observe(Timing.SCHEDULING, wait_ns, shard.assigned_at_once)
             if wait_ns > SCHEDULING_LONG_NS:
-                stats.add(Counter.SCHEDULING_LONG, shard.assigned_last)
+                stats.add(Counter.SCHEDULING_LONG, shard.assigned_at_once)
 
     return observe
