@@ -23,7 +23,6 @@ from _shared.dispatch import FIRST_LANE, TRUNK, Dispatch
 
 from pointsman_shm.config import JournalConfig, LimitsConfig
 from pointsman_shm.memory.ledger import OwnLedger
-from pointsman_shm.memory.stats_names import Timing
 from pointsman_wire.framing import FrameDecoder, HeaderDecoder, encode_frame
 from pointsman_wire.lane_messages import Assign, AssignAck, LaneToNode, LaneToWorker, NodeResult
 from pointsman_wire.limits import FRAME_BYTES_MAX
@@ -39,6 +38,7 @@ from pointsman_workers.core.setup import WorkerSetup
 from pointsman_workers.journal.judging import JournalOwner
 from pointsman_workers.journal.store import JournalPlace, JournalStore
 from pointsman_workers.shell.bounds import connection_limits
+from pointsman_workers.shell.pulse import scheduling_observer
 from pointsman_workers.shell.settling_in import settle_garbage_collector
 
 NODES = 10
@@ -137,8 +137,9 @@ class Turns:
         self._store = store
         self.driver = TurnedByHand(world.core, unions={}, execute=self._execute)
         stats = world.core.shard.setup.memory.stats
-        self.driver.observe_turn = lambda took_ns: stats.observe(Timing.TURN, took_ns)
-        self.driver.observe_wait = lambda wait_ns: stats.observe(Timing.SCHEDULING, wait_ns)
+        turns_ns: list[int] = []  # told with the beats of a worker's pulse
+        self.driver.observe_turn = turns_ns.append
+        self.driver.observe_wait = scheduling_observer(stats, world.core.shard)
         self._trunk = Peer(self.driver, TRUNK, Role.TRUNK, ToClient)
         self._lanes = [
             Peer(self.driver, Connection(FIRST_LANE + row), Role.LANE, LaneToNode)

@@ -57,6 +57,7 @@ _REFUSAL_AT = {
 _TIMINGS = _REFUSALS + len(_REFUSAL_AT)
 _TIMING_WORDS = 1 + BUCKET_COUNT
 _WORD_COUNT = _TIMINGS + len(Timing) * _TIMING_WORDS
+_TOTAL_AT = {timing: _TIMINGS + timing * _TIMING_WORDS for timing in Timing}
 HEAD_BYTES = 8 * (_HEARTBEAT + 1)  # what `beat_in` needs of a page
 
 
@@ -70,9 +71,9 @@ def bucket_of(duration_ns: int) -> int:
     return 1 + 4 * (bits - SHORTEST_BITS) + (duration_ns >> (bits - 3) & 3)
 
 
-# The buckets of what is shorter than 65.5 us: there they begin at multiples of 256 ns.
+# The buckets of what is shorter than 1.05 ms: they begin at multiples of 256 ns.
 _SHORT_BITS = 8
-_OF_SHORT = bytes(bucket_of(step << _SHORT_BITS) for step in range(256))
+_OF_SHORT = bytes(bucket_of(step << _SHORT_BITS) for step in range(4096))
 _SHORT_NS = len(_OF_SHORT) << _SHORT_BITS
 
 
@@ -191,15 +192,15 @@ class StatsPage:
         """Count so many like durations; a negative one, which no clock gives, counts as 0."""
         if duration_ns < 0:
             duration_ns = 0
-        words = self._words
-        at = _TIMINGS + timing * _TIMING_WORDS
+        is_short = duration_ns < _SHORT_NS
+        bucket = _OF_SHORT[duration_ns >> _SHORT_BITS] if is_short else bucket_of(duration_ns)
+        words, at = self._words, _TOTAL_AT[timing]
         words[at] += duration_ns * count
-        words[at + 1 + bucket_of(duration_ns)] += count
+        words[at + 1 + bucket] += count
 
     def observe_all(self, timing: Timing, durations_ns: Sequence[int]) -> None:
         """Count durations of 0 ns or more that were gathered in a turn."""
-        words = self._words
-        at = _TIMINGS + timing * _TIMING_WORDS
+        words, at = self._words, _TOTAL_AT[timing]
         words[at] += sum(durations_ns)
         first = at + 1
         for duration_ns in durations_ns:
@@ -211,7 +212,7 @@ class StatsPage:
         """Return the page as it is now."""
         timings = {}
         for timing in Timing:
-            at = _TIMINGS + timing * _TIMING_WORDS
+            at = _TOTAL_AT[timing]
             total_ns, *buckets = self._words[at : at + _TIMING_WORDS].tolist()
             timings[timing.name.lower()] = TimingView(total_ns=total_ns, buckets=buckets)
         return StatsView(

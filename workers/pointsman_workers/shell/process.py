@@ -27,7 +27,7 @@ from pointsman_shm.logs.process_log import ProcessLog
 from pointsman_shm.memory.header import LayoutMismatch, SegmentUnready
 from pointsman_shm.memory.segment import SegmentForeign, SegmentMissing
 from pointsman_shm.memory.stats import StatsPage
-from pointsman_shm.memory.stats_names import Counter, Gauge, Timing
+from pointsman_shm.memory.stats_names import Counter, Gauge
 from pointsman_shm.paths import worker_process
 from pointsman_shm.state_files import (
     begin_epoch,
@@ -182,7 +182,10 @@ class WorkerProcess:
         memory_bytes_max = memory_bytes_max or memory_share_bytes(options.worker_count)
         gauge = PressureGauge(memory_bytes_max, lambda found: driver.post(PressureMeasured(found)))
         stack.callback(gauge.close)
-        stack.callback(Pulse(setup.memory.stats, gauge.beat, lambda: self._check(segments)).close)
+        look, turned = partial(self._check, segments), self._watchdog.turned
+        pulse = Pulse(setup.memory.stats, tell=gauge.beat, turned=turned, look=look)
+        stack.callback(pulse.close)
+        driver.observe_turn = pulse.turns_ns.append
         stack.callback(self._watchdog.close)
         driver.start()
         settle_garbage_collector()
@@ -225,8 +228,6 @@ class WorkerProcess:
             ),
             strangers=strangers(limits),
         )
-        watching = self._watchdog.watching
-        driver.observe_turn = watching(lambda turn_ns: stats.observe(Timing.TURN, turn_ns))
         driver.observe_wait = scheduling_observer(stats, core.shard)
         self._life.hangs_on(driver)
         stack.push_async_callback(driver.end, FLUSH_S)

@@ -22,15 +22,23 @@ SCHEDULING_LONG_NS = 50_000_000
 class Pulse:
     """Beats until it is closed.
 
-    `tell` gets the instant of each beat and how late it was (ns), `look` is called once a second,
-    for what has to be looked at.
+    `tell` gets the instant of each beat and how late it was (ns); `turned` is called at a beat when
+    there were turns of the core since the last one; `look` once a second, for what has to be
+    looked at.
     """
 
     def __init__(
-        self, stats: StatsPage, tell: Callable[[int, int], None], look: Callable[[], None]
+        self,
+        stats: StatsPage,
+        *,
+        tell: Callable[[int, int], None],
+        turned: Callable[[], None],
+        look: Callable[[], None],
     ) -> None:
+        self.turns_ns: list[int] = []  # what each turn since the last beat took
         self._stats = stats
         self._tell = tell
+        self._turned = turned
         self._look = look
         self._garbage = GarbageWatch(stats)
         self._loop = asyncio.get_running_loop()
@@ -50,6 +58,10 @@ class Pulse:
             lag_ns = max(0, now_ns - self._due_at_ns)
             self._stats.observe(Timing.LOOP_LAG, lag_ns)
             self._tell(now_ns, lag_ns)
+        if self.turns_ns:
+            self._turned()
+            self._stats.observe_all(Timing.TURN, self.turns_ns)
+            self.turns_ns.clear()
         self._due_at_ns = next_round_ns(now_ns)
         self._timer = self._loop.call_later((self._due_at_ns - now_ns) / 1e9, self._beat)
         self._beats += 1
