@@ -99,7 +99,7 @@ class WorkerCore:
             Received: self._received,
             Accepted: self._accepted,
             Closed: self._closed,
-            BellRang: self._rung,
+            BellRang: lambda event: self._serving.rung(event.class_number),
             ManagerSaid: self._told,
             LoopWasLate: self._was_late,
             StopWished: self._stop,
@@ -322,9 +322,6 @@ class WorkerCore:
             self._sessions.disconnected(event.connection)
         elif event.connection in self.shard.lanes_by_connection:
             self._lanes.disconnected(event.connection)
-
-    def _rung(self, event: BellRang) -> None:
-        self._serving.rung(event.class_number)
 
     def _told(self, event: ManagerSaid) -> None:
         """Its hints need no act, as every step looks at the version word; its answers do."""
