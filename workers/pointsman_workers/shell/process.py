@@ -141,8 +141,7 @@ class WorkerProcess:
     # ---- start
 
     async def _start(self, stack: AsyncExitStack) -> None:
-        options = self._options
-        wait = self._log.about(Event.PROCESS_WAITS)
+        options, wait = self._options, self._log.about(Event.PROCESS_WAITS)
         lock = await take_shard_lock(options, wait)
         stack.callback(lock.release)
         self._crash("worker-at-start")
