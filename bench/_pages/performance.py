@@ -33,6 +33,8 @@ TABLES: dict[str, tuple[Sequence[str], Section]] = {
     "overload": (("overload",), sections.overload),
     "recovery": (("recovery",), sections.recovery),
     "rebuild": (("rebuild",), sections.rebuild),
+    "reconnects": (("reconnects",), sections.reconnects),
+    "snapshot": (("snapshot",), sections.snapshot),
     "journal": (("journal",), sections.journal),
     "end_to_end": (("end_to_end",), hosts.end_to_end),
     "coordination": (("coordination",), hosts.coordination),

@@ -8,6 +8,7 @@ from _pages.traces import AS_INSTALLED, samples_of, short_name
 
 Picture = Callable[[Results], str]
 DEPTHS = (1, 8, 64, 512)
+COMPILED = "compiled"  # the variant that is shown beside the product as installed
 
 
 def points_of(rows: Sequence[Row], x: str, y: str) -> list[tuple[float, float]]:
@@ -23,19 +24,22 @@ def filled(series: Sequence[Series]) -> list[Series]:
 def cpu_by_depth(results: Results) -> str:
     """CPU time of the server for each job, on one trunk."""
     rows = [
-        row for row in results["roundtrip"].rows if row["connections"] == 1 and "variant" not in row
+        row
+        for row in results["roundtrip"].rows
+        if row["connections"] == 1 and row.get("variant") in (None, COMPILED)
     ]
-    systems = dict.fromkeys(row["system"] for row in rows)
-    series = [
-        Series(
-            label=system,
-            points=points_of(
-                [row for row in rows if row["system"] == system], "depth", "cpu_us_per_job"
-            ),
-            color=number,
+    colors = {system: n for n, system in enumerate(dict.fromkeys(row["system"] for row in rows))}
+    series = []
+    for system, variant in dict.fromkeys((row["system"], row.get("variant")) for row in rows):
+        chosen = [row for row in rows if (row["system"], row.get("variant")) == (system, variant)]
+        series.append(
+            Series(
+                label=f"{system}, {variant}" if variant else system,
+                points=points_of(chosen, "depth", "cpu_us_per_job"),
+                color=colors[system],
+                is_dashed=bool(variant),
+            )
         )
-        for number, system in enumerate(systems)
-    ]
     across = Axis(label="jobs in flight", ticks=DEPTHS)
     return draw("CPU time of the server for each job", across, Axis(label="µs a job"), series)
 

@@ -15,6 +15,7 @@ LEFT, RIGHT, TOP, BOTTOM = 76, 224, 46, 56
 COLORS = ("#1b7f4d", "#2f6fb3", "#c2571a", "#7a4fa3", "#8a8a22", "#b03060", "#4a4a4a", "#1f9ea3")
 DECADES_WITH_STEPS = 2.5  # up to so many decades have lines at 2 and 5 as well
 LEGEND_LINE = 20
+EDGE = 8
 MARK_RADIUS = 3
 
 Point = tuple[float, float]
@@ -131,7 +132,7 @@ def _labels(title: str, across: Axis, up: Axis) -> list[str]:
         f"<title>{escape(title)}</title>",
         f'<text x="{middle:.0f}" y="18" font-size="14">{escape(title)}</text>',
         f'<text x="{middle:.0f}" y="{HEIGHT - 14}">{escape(across.label)}</text>',
-        f'<text x="{LEFT - 8}" y="{TOP - 12}" text-anchor="end">{escape(up.label)}</text>',
+        f'<text x="{EDGE}" y="{TOP - 12}" text-anchor="start">{escape(up.label)}</text>',
     ]
 
 

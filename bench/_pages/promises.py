@@ -178,6 +178,20 @@ def _overload(result: Result) -> list[Row]:
     ]
 
 
+def _reconnects(result: Result) -> list[Row]:
+    rows: list[Row] = []
+    for row in result.rows:
+        where = f"{row['nodes']:,} nodes come back to a new manager"
+        within_s = row["all_back_s"] if row["back"] == row["nodes"] else float("inf")
+        rows += [
+            at_most_equal(f"{where}, s", 60, within_s),
+            at_most_equal(f"{where}: false deaths", 0, row["false_deaths"]),
+            at_most_equal(f"{where}: a client's p99, ms", 500, row["client_p99_ms"]),
+            at_most_equal(f"{where}: its memory by the old one's", 2, row["manager_rss_times"]),
+        ]
+    return rows
+
+
 def _coordination(result: Result) -> list[Row]:
     return [at_most_equal(what, aim, value) for what, aim, value in aims(result)]
 
@@ -191,6 +205,7 @@ LINES: Sequence[tuple[str, Callable[[Result], list[Row]]]] = (
     ("roundtrip", _roundtrip),
     ("cores", _cores),
     ("overload", _overload),
+    ("reconnects", _reconnects),
     ("coordination", _coordination),
 )
 

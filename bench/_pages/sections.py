@@ -269,6 +269,50 @@ def rebuild(results: Results) -> str:
     return _as_is(results["rebuild"])
 
 
+RETURN_LINES = (
+    Column("nodes", "nodes"),
+    Column("load_average", "load average"),
+    Column("joined_s", "all joined, s"),
+    Column("all_back_s", "all back within, s"),
+    Column("back", "back"),
+    Column("false_deaths", "false deaths"),
+    Column("jobs", "jobs meanwhile"),
+    Column("jobs_failed", "failed"),
+    Column("client_calm_p99_ms", "client p99, calm, ms"),
+    Column("client_p99_ms", "storm"),
+    Column("client_max_ms", "longest"),
+    Column("turn_max_ms", "longest turn of the manager, ms"),
+    Column("manager_rss_mib", "manager's memory, MiB"),
+    Column("manager_rss_times", "times that before"),
+)
+
+
+def reconnects(results: Results) -> str:
+    """The fleet that came back to a new manager."""
+    result = results["reconnects"]
+    return "\n\n".join([table(result.rows, RETURN_LINES), source(result)])
+
+
+def snapshot(results: Results) -> str:
+    """What is published of a fleet, and what reading it costs a worker."""
+    columns = [
+        Column("nodes", "nodes"),
+        Column("classes", "classes"),
+        Column("change", "change"),
+        Column("manager_us_per_node", "manager, µs a node"),
+        Column("publish_turn_p50_us", "turns that publish: p50, µs"),
+        Column("publish_turn_max_us", "longest"),
+        Column("pages", "pages read"),
+        Column("read_us", "a worker reads them, µs"),
+        Column("decode_us", "decodes them"),
+        Column("index_us", "its index"),
+        Column("worker_refresh_us", "its whole refresh"),
+        Column("first_candidates_us", "its first candidates"),
+    ]
+    result = results["snapshot"]
+    return "\n\n".join([table(result.rows, columns), source(result)])
+
+
 def journal(results: Results) -> str:
     """A line for each way to write."""
     return _as_is(results["journal"])

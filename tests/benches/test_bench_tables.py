@@ -125,6 +125,41 @@ print(replayed(results))
 assert "CPU, b<" in sample_sizes(results)
 """
 
+RETURNING = """
+from _pages import promises, sections
+from _pages.results import Result, load_results
+machine = load_results()["costs"].machine | {"options": "--nodes 10000"}
+row = {"nodes": 10_000, "joined_s": 70.0, "back": 10_000, "all_back_s": 48.5, "false_deaths": 0,
+    "jobs": 2_000, "jobs_failed": 0, "client_p99_ms": 12.0, "manager_rss_times": 1.05}
+late = row | {"nodes": 15_000, "back": 14_999, "false_deaths": 3}
+results = {"reconnects": Result("reconnects", machine, [row, late])}
+print(sections.reconnects(results), promises.budgets(results))
+"""
+
+REFUSING = """
+import msgspec
+from _load.offers import Stretch
+from overload import rows_of
+calm = Stretch(offered=1_000, completed=1_000, refused=0, expired=0, p50_ms=41.0, p99_ms=43.0,
+    recovered_s=0.0, completed_by_worker=[500, 500], server_cpu_s=0.2)
+full = msgspec.structs.replace(calm, server_cpu_s=0.1, expired=1)
+most = msgspec.structs.replace(full, offered=5_000, refused=1_000, expired=3_000, server_cpu_s=0.3)
+rows = rows_of([calm, calm, full, most, most, most, calm], 1.0)
+print([round(row["refusal_cpu_us"], 6) for row in rows])
+"""
+
+MISSING = """
+from contextlib import ExitStack
+from _load import systems
+systems.shutil.which = lambda name: None
+for start in (systems.gearmand, systems.nats_server):
+    try:
+        with ExitStack() as stack:
+            start(stack, (1,))
+    except systems.PeerMissing as missing:
+        print(missing)
+"""
+
 
 def run_in_bench(*words: str) -> str:
     """Run Python in the folder of benches, with this tree; return what it says."""
@@ -194,3 +229,22 @@ def test_the_page_of_performance_is_made_of_what_was_measured() -> None:
 
 def test_a_decision_is_timed_from_its_own_beginning() -> None:
     assert run_in_bench("-c", DECIDING).split() == ["well"] * 2
+
+
+def test_a_peer_that_is_not_installed_is_named_with_what_would_install_it() -> None:
+    assert run_in_bench("-c", MISSING).splitlines() == [
+        "gearmand is not installed (Debian: apt-get install gearman-job-server)",
+        "nats-server is not installed (Debian: apt-get install nats-server)",
+    ]
+
+
+def test_a_return_of_all_nodes_is_told_beside_what_was_promised() -> None:
+    said = run_in_bench("-c", RETURNING)
+    assert "| 10,000 |  | 70 | 48.5 | 10,000 | 0 | 2,000 | 0 |" in said
+    assert "| 10,000 nodes come back to a new manager, s | ≤ 60 | 48.5 | kept |" in said
+    assert "| 15,000 nodes come back to a new manager, s | ≤ 60 | inf | **missed** |" in said
+    assert "| 15,000 nodes come back to a new manager: false deaths | ≤ 0 | 3 |" in said
+
+
+def test_a_refusal_costs_what_is_used_beside_jobs_at_the_rate_where_they_cost_least() -> None:
+    assert run_in_bench("-c", REFUSING).strip() == "[0.0, 0.0, 0.0, 50.0, 50.0, 50.0, 0.0]"
