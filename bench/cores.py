@@ -11,6 +11,8 @@ Controls (they have a `variant`; the product has none):
     one-process      all workers' cores in one process, one after the other
     threads          all workers' cores in one process, a thread each, under one interpreter lock
 
+And, not with --quick, `end-to-end`: whole jobs through real services of so many workers.
+
 `decisions_per_s` is by the clock and needs a CPU for each worker; `per_cpu_s` counts the CPU time
 of the workers alone.  What keeps jobs in flight is in the worker's own loop, so nothing runs beside
 the workers but the publisher; `workers_load` below 0.9 says that they did not get the CPUs that the
@@ -22,13 +24,16 @@ import os
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from multiprocessing import get_context
 from multiprocessing.synchronize import Barrier
 from typing import Self
 
 import msgspec
+from _load.orders import Outcome
 from _shared.dispatch import Dispatch
 from _shared.report import Options, Row, median_row, report, run
+from _shared.whole_jobs import Whole
 
 from pointsman_shm.memory.ledger import Ledger, OwnLedger
 from pointsman_wire.lane_messages import Assign
@@ -45,6 +50,7 @@ PUBLISH_S = 0.02
 BEATS_PER_PUBLISH = 20  # heartbeats of nodes: 1,000 a second
 START_S = 60.0
 SATURATED = 0.9  # of a CPU each
+END_TO_END = "end-to-end"
 THRESHOLD = (10_000, 10, 1_000)  # of the collector, as in a worker once it has started
 
 _context = get_context("fork")
@@ -266,6 +272,28 @@ def shared_hosts(worker_count: int) -> list[LiveDispatch]:
     return hosts
 
 
+def through_services(worker_counts: Sequence[int]) -> list[Row]:
+    """Let whole jobs run through services, which stand side by side and are loaded in turns."""
+    rounds: dict[int, list[Row]] = {count: [] for count in worker_counts}
+    with ExitStack() as stack:
+        services = [Whole(stack, count) for count in worker_counts]
+        for _ in range(ROUNDS):
+            for whole in services:
+                measured = _measured(whole, whole.run(RUN_S))
+                row = row_of(END_TO_END, whole.worker_count, measured)
+                rounds[whole.worker_count].append(row)
+    return [median_row(found) for found in rounds.values()]
+
+
+def _measured(whole: Whole, outcome: Outcome) -> Measured:
+    workers_cpu_s, manager_cpu_s = whole.loads_of(outcome)
+    share = outcome.jobs // whole.worker_count  # each trunk has as many of them under way
+    return Measured(
+        [Count(share, outcome.elapsed_s, cpu_s) for cpu_s in workers_cpu_s],
+        Count(0, outcome.elapsed_s, manager_cpu_s),
+    )
+
+
 System = tuple[str, Callable[[int, float], Measured]]
 SYSTEMS: tuple[System, ...] = (
     ("", in_processes),
@@ -308,12 +336,18 @@ def main(options: Options) -> None:
         for variant, measure, count in turns:
             row = row_of(variant, count, measure(count, run_s))
             found.setdefault((variant, count), []).append(row)
-    rows = [median_row(rounds) for rounds in found.values()]
-    alone = rows[0]
+    rows = with_times_one([median_row(rounds) for rounds in found.values()])
+    if not options.is_quick:
+        rows += with_times_one(through_services(worker_counts))
+    report("cores", rows, options)
+
+
+def with_times_one(rows: list[Row]) -> list[Row]:
+    """Say of each row how many times that of the first, one worker, it is."""
     for row in rows:
         for key in ("decisions_per_s", "per_cpu_s"):
-            row[f"{key}_times_one"] = float(row[key]) / float(alone[key])
-    report("cores", rows, options)
+            row[f"{key}_times_one"] = float(row[key]) / float(rows[0][key])
+    return rows
 
 
 if __name__ == "__main__":

@@ -67,6 +67,7 @@ def measure_sockets(nodes: int, options: Options) -> Row:
         row |= busy(stack, watched, max_nodes, QUICK_BUSY_S if options.is_quick else BUSY_S)
         row["manager_rss_mib"] = watched.rss_bytes(MANAGER) / MIB
         row["worker_rss_mib"] = watched.workers_rss_bytes() / WORKERS / MIB
+        row |= {f"{name}_rss_mib": watched.rss_bytes(name) / MIB for name in OTHERS}
         row |= fresh_worker(watched, crowd, nodes * WORKERS)
         told = [json.loads(answer) for answer in crowd.ask("told")]
         row["nodes_stall_max_ms"] = float(max(counts["stall_max_ms"] for counts in told))
@@ -84,7 +85,7 @@ def joining(span: Span, nodes: int) -> Row:
         "join_turn_p50_us": turns.quantile(0.5) / 1e3,
         "join_turn_p99_us": turns.quantile(0.99) / 1e3,
         "join_turn_max_us": longest_ns(turns) / 1e3,
-        "join_manager_waited": span.waited_share(MANAGER),
+        "join_manager_waited_share": span.waited_share(MANAGER),
     }
 
 
@@ -118,7 +119,7 @@ def busy(stack: ExitStack, watched: WatchedService, max_nodes: int, seconds: flo
         "turn_p50_us": turns.quantile(0.5) / 1e3,
         "turn_p99_us": turns.quantile(0.99) / 1e3,
         "turn_max_us": longest_ns(turns) / 1e3,
-        "manager_waited": span.waited_share(MANAGER),
+        "manager_waited_share": span.waited_share(MANAGER),
         "management_wait_p99_us": waits.quantile(0.99) / 1e3,
         "refresh_p50_us": stalls.quantile(0.5) / 1e3,
         "refresh_p99_us": stalls.quantile(0.99) / 1e3,
@@ -126,7 +127,7 @@ def busy(stack: ExitStack, watched: WatchedService, max_nodes: int, seconds: flo
         "decision_p50_us": span.timing("decision").quantile(0.5) / 1e3,
         "decision_p99_us": span.timing("decision").quantile(0.99) / 1e3,
         "chosen_p99_us": span.timing("scheduling").quantile(0.99) / 1e3,
-        "workers_waited": span.waited_share(*watched.workers),
+        "workers_waited_share": span.waited_share(*watched.workers),
         "jobs_per_s": outcome.jobs / outcome.elapsed_s,
         "client_p99_us": outcome.p99_us,
     }

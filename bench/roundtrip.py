@@ -19,6 +19,7 @@ from _load.systems import (
     floor,
     gearmand,
     nats_server,
+    peer_versions,
     pointsman,
     pointsman_compiled,
     pointsman_with_sdk,
@@ -127,7 +128,7 @@ def main(options: Options) -> None:
     rows = measure_group(first, options)
     for systems in others:
         rows += [row for row in measure_group(systems, options) if row["system"] != "floor"]
-    report("roundtrip", rows, options)
+    report("roundtrip", rows, options, {"peers": peer_versions()})
 
 
 if __name__ == "__main__":

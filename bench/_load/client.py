@@ -2,14 +2,16 @@
 
     python -m _load.client ADDRESS CONNECTIONS NAME=PID...
 
-One connection is a trunk, several are sessions of their own; jobs go over them in turn.  Every
-result of a read is answered by the next submit, and by one acknowledgement, in the same write.
+One connection is a trunk to the first worker, several are sessions of their own; `trunks=N` is one
+trunk to each of N workers.  Jobs go over them in turn.  Every result of a read is answered by the
+next submit, and by one acknowledgement, in the same write.
 """
 
 import asyncio
 import os
 import sys
 import time
+from collections.abc import Sequence
 from functools import partial
 
 import uvloop
@@ -49,12 +51,10 @@ class LoadClient:
         self._touched: dict[FrameStream, None] = {}
         self._payload = bytes(PAYLOAD_BYTES)
 
-    async def open(self, address: str, connection_count: int) -> None:
-        """Dial and open one session on each connection."""
-        role = Role.TRUNK if connection_count == 1 else Role.SESSION
-        hello = encode_preamble(role, 0 if role is Role.TRUNK else None)
-        self._streams = [FrameStream(ToClient, self._take, hello) for _ in range(connection_count)]
-        for start in range(0, connection_count, DIALS_AT_ONCE):
+    async def open(self, address: str, hellos: Sequence[bytes]) -> None:
+        """Dial with each of these preambles, and open one session on each connection."""
+        self._streams = [FrameStream(ToClient, self._take, hello) for hello in hellos]
+        for start in range(0, len(hellos), DIALS_AT_ONCE):
             some = self._streams[start : start + DIALS_AT_ONCE]
             await asyncio.gather(*(dial(address, stream) for stream in some))
             for stream in some:
@@ -127,12 +127,22 @@ class LoadClient:
             self._submit(now_ns)
 
 
-async def main(address: str, connection_count: int, watched: dict[str, int]) -> None:
+def hellos_of(connections: str) -> list[bytes]:
+    """Return the preamble of every connection that is meant."""
+    word, _, worker_count = connections.partition("=")
+    if word == "trunks":
+        return [encode_preamble(Role.TRUNK, index) for index in range(int(worker_count))]
+    if word == "1":
+        return [encode_preamble(Role.TRUNK, 0)]
+    return [encode_preamble(Role.SESSION)] * int(word)
+
+
+async def main(address: str, connections: str, watched: dict[str, int]) -> None:
     """Open the connections, then obey."""
     client = LoadClient({**watched, "client": os.getpid()})
-    await client.open(address, connection_count)
+    await client.open(address, hellos_of(connections))
     await obey(client.run)
 
 
 if __name__ == "__main__":
-    uvloop.run(main(sys.argv[1], int(sys.argv[2]), read_watched(sys.argv[3:])))
+    uvloop.run(main(sys.argv[1], sys.argv[2], read_watched(sys.argv[3:])))

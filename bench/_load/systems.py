@@ -6,12 +6,15 @@ speaks another protocol brings load generators of its own that obey the same ord
 
 import asyncio
 import os
+import re
 import shutil
 import socket
 import subprocess
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 import msgspec
@@ -27,6 +30,9 @@ NODES = "10"
 SLOTS = "256"
 START_S = 10.0
 END_S = 5.0
+PEER_PROGRAMS = ("gearmand", "nats-server", "redis-server")
+PEER_LIBRARIES = ("celery", "rq", "distributed")
+_VERSION = re.compile(r"\d+(\.\d+)+")
 COMPILED = Path(__file__).resolve().parents[2] / "build" / "compiled"
 
 
@@ -141,9 +147,32 @@ def free_port() -> int:
         return port
 
 
+def find_program(name: str) -> str | None:
+    """Return where a server is installed, also if that is where only root looks."""
+    return shutil.which(name) or shutil.which(f"/usr/sbin/{name}")
+
+
+def peer_versions() -> str:
+    """Say which versions of the peers are installed."""
+    found = []
+    for name in PEER_PROGRAMS:
+        program = find_program(name)
+        if program is not None:
+            command = [program, "--version"]
+            said = subprocess.run(
+                command, capture_output=True, text=True, check=False, timeout=END_S
+            )
+            number = _VERSION.search(said.stdout)
+            found.append(f"{name} {number[0] if number else 'of unknown version'}")
+    for name in PEER_LIBRARIES:
+        if find_spec(name) is not None:
+            found.append(f"{name} {version(name)}")
+    return ", ".join(found)
+
+
 def start_peer(stack: ExitStack, command: Sequence[str], package: str, port: int) -> Server:
     """Start a peer's server and wait until it listens.  Raises PeerMissing."""
-    program = shutil.which(command[0]) or shutil.which(f"/usr/sbin/{command[0]}")
+    program = find_program(command[0])
     if program is None:
         raise PeerMissing(f"{command[0]} is not installed (Debian: apt-get install {package})")
     process = subprocess.Popen(

@@ -77,7 +77,9 @@ def cores(results: Results) -> str:
     variants = dict.fromkeys(row["variant"] for row in rows if "variant" in row)
     for number, variant in enumerate(variants):
         chosen = [row for row in rows if row.get("variant") == variant]
-        points = [(1.0, alone), *points_of(chosen, "workers", "decisions_per_s")]
+        points = points_of(chosen, "workers", "decisions_per_s")
+        if points[0][0] > 1:  # a control that is, with one worker, the product
+            points = [(1.0, alone), *points]
         series.append(Series(label=variant, points=points, color=number + 1))
     workers = sorted({workers for workers, _ in product})
     return draw(

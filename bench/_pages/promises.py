@@ -67,18 +67,24 @@ def _fleet(result: Result) -> list[Row]:
     sockets = result.of_kind("sockets")
     rows = []
     for row in _large(sockets) + _large(result.of_kind("events")):
-        where = f"{row['nodes']:,} nodes as {row['kind']}"
+        where = f"{row['nodes']:,} nodes as {row['kind']}{_waited(row, 'manager_waited_share')}"
         rows.append(at_most(f"management turn, p99, {where}", 1_000, "µs", row["turn_p99_us"]))
         longest = max(row["turn_max_us"], row["join_turn_max_us"])
         rows.append(at_most(f"management turn, longest, {where}", 10_000, "µs", longest))
     for row in sockets:
         if row["nodes"] >= SMALL_NODES:
             where = f"request read to node chosen, p99, {row['nodes']:,} nodes that change"
+            where += _waited(row, "workers_waited_share")
             rows.append(at_most(where, 5_000, "µs", row["chosen_p99_us"]))
         if row["nodes"] == SMALL_NODES:
             load = 100 * sum(row[key] for key in row if key.endswith("_idle_load"))
             rows.append(at_most("all processes idle at 1,000 nodes", 5, "% of a processor", load))
     return rows
+
+
+def _waited(row: Row, key: str) -> str:
+    """Say for how much of the time a process waited for a processor, where that was measured."""
+    return f", by the clock, a processor awaited {row[key]:.0%} of the time" if key in row else ""
 
 
 def _large(rows: Sequence[Row]) -> list[Row]:
@@ -306,7 +312,8 @@ def _assumptions(job_us: float, idle: tuple[Row, Row], shared: Shared) -> str:
     return (
         f"Measured: {short(job_us)} µs of a worker for a job with {DEPTH} in flight; "
         f"{short(opened['bytes_per_session'])} bytes for an idle session with a connection of its "
-        f"own, {short(trunk['bytes_per_session'])} on a trunk. Assumed: a job every "
+        f"own, {short(trunk['bytes_per_session'])} on a trunk, what the kernel keeps of a "
+        "connection not among them. Assumed: a job every "
         f"{1 / JOBS_PER_SESSION_S:g} s in each session; hosts of 16 processors ({HOST_WORKERS} "
         f"workers) and 64 GiB, both used to {USED_SHARE:.0%}; jobs of a "
         f"second on nodes of four slots. With Redis: {shared.times_worker:.3g} times the work of "

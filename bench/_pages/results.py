@@ -42,6 +42,8 @@ class Result(msgspec.Struct, frozen=True):
         """Say on what, and when, it was measured."""
         machine = self.machine
         libraries = ", ".join(f"{name} {machine[name]}" for name in ("msgspec", "uvloop"))
+        if machine.get("peers"):
+            libraries += f", {machine['peers']}"
         return (
             f"{machine['date']}, commit {machine['commit']}, {machine['cpu']}, "
             f"{machine['cpu_count']} processors, {machine['system']}, Python {machine['python']}, "

@@ -71,15 +71,18 @@ def quantile(ordered: Sequence[int], q: float) -> int:
     return ordered[min(len(ordered) - 1, int(q * len(ordered)))] if ordered else 0
 
 
-def report(bench: str, rows: Sequence[Row], options: Options) -> None:
-    """Print a table, or one for each kind of rows, and write the JSON."""
+def report(bench: str, rows: Sequence[Row], options: Options, facts: Row | None = None) -> None:
+    """Print a table, or one for each kind of rows, and write the JSON.
+
+    `facts` go with those of the machine.
+    """
     for kind in dict.fromkeys(row.get("kind", "") for row in rows):
         print_table([row for row in rows if row.get("kind", "") == kind])
     for system in dict.fromkeys(str(row["system"]) for row in rows if LACKS in row):
         (lacks,) = {row[LACKS] for row in rows if row.get("system") == system}
         print(f"{system}: {lacks}")
     if options.json_path is not None:
-        whole = {"bench": bench, "machine": machine(), "rows": rows}
+        whole = {"bench": bench, "machine": machine() | (facts or {}), "rows": rows}
         options.json_path.write_bytes(msgspec.json.format(msgspec.json.encode(whole)) + b"\n")
 
 
