@@ -7,7 +7,6 @@ word advances every 100 ms whether anything changed or not, and each beat also r
 or two, so that damaged memory is noticed and written anew.
 """
 
-import msgspec
 from msgspec.structs import replace
 
 from pointsman_sched.core.events import TellWorkers
@@ -22,6 +21,7 @@ from pointsman_shm.memory.catalog_layout import (
     ROWS_PER_NODE_PAGE,
 )
 from pointsman_shm.memory.stats_names import Counter, Gauge, Timing
+from pointsman_shm.snapshot import codec
 from pointsman_shm.snapshot.records import ConfigPage, InstanceRecord, NodeRecord, PolicyPage
 from pointsman_shm.uplink import SnapshotPublished
 
@@ -29,8 +29,6 @@ BEAT_INTERVAL_NS = 100_000_000
 # About 0.1 ms each when full.
 NODE_PAGES_PER_PUBLISH = 16
 PAGES_VERIFIED_PER_BEAT = 2
-
-_encode = msgspec.msgpack.Encoder().encode
 
 
 class Publisher:
@@ -118,20 +116,21 @@ class Publisher:
         state = self._state
         layout = state.layout
         if page < layout.node_page_count:
-            return _encode(self._node_records(page))
+            return codec.encode_nodes(self._node_records(page))
         if page < layout.pools:
             first = (page - layout.node_page_count) * CLASSES_PER_PAGE
-            return _encode(state.classes.page(first))
+            return codec.encode_classes(first, state.classes.page(first))
         if page == layout.pools:
-            return _encode(state.planner.page())
+            return codec.encode_pools(state.planner.page())
         if page == layout.config:
-            return _encode(config_page(state.config, state.tenant_places))
+            return codec.encode_config(config_page(state.config, state.tenant_places))
         if page == layout.marks:
-            return _encode(state.marks.page())
+            return codec.encode_marks(state.marks.page())
         assert page == layout.policy, page
         federation = state.federation
         others = federation.neighbours.records() if federation is not None else ()
-        return _encode(replace(policy_page(state.config, others), orders=orders_record(state)))
+        policy = replace(policy_page(state.config, others), orders=orders_record(state))
+        return codec.encode_policy(policy)
 
     def _node_records(self, page: int) -> tuple[NodeRecord, ...]:
         state = self._state

@@ -7,9 +7,7 @@ word, so a number must never come to mean something else.  The table has a bound
 
 import msgspec
 
-from pointsman_shm.snapshot.records import CapabilityClass, ClassPage
-
-_encode = msgspec.msgpack.Encoder().encode
+from pointsman_shm.snapshot.records import CapabilityClass
 
 
 class ClassesFull(msgspec.Struct, frozen=True):
@@ -61,17 +59,11 @@ class ClassInterner:
         self._owned[owner] = owned + 1
         return number
 
-    def page(self, number: int) -> ClassPage:
-        """Return the page that holds class `number`."""
-        first = number - number % self._per_page
-        return ClassPage(first, tuple(self.classes[first : first + self._per_page]))
+    def page(self, first: int) -> tuple[CapabilityClass, ...]:
+        """Return the classes of the page that begins with class number `first`."""
+        return tuple(self.classes[first : first + self._per_page])
 
 
 def owner_of(capability: CapabilityClass, node_id: str) -> str:
     """Name who answers for a class: its tenant, or the node itself when it has none."""
     return f"tenant {capability.tenant}" if capability.tenant else f"node {node_id}"
-
-
-def class_size(capability: CapabilityClass) -> int:
-    """Return the bytes that a class takes in its page."""
-    return len(_encode(capability))

@@ -8,12 +8,12 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from pointsman_sched.core.fleet.class_interner import class_size
 from pointsman_sched.core.joining.identities import Refusal
 from pointsman_shm.config import Config
 from pointsman_shm.memory.rows import RowFlag
 from pointsman_shm.rules.canonical import canonical_class
 from pointsman_shm.rules.pools import satisfied_pools
+from pointsman_shm.snapshot.codec import encode_record
 from pointsman_shm.snapshot.records import (
     CLASS_RECORD_SIZE_MAX,
     NODE_RECORD_SIZE_MAX,
@@ -30,8 +30,6 @@ ROW_WIDEST = 2**31
 EPOCH_WIDEST = 2**63 - 1
 POOL_WIDEST = 2**31
 INSTANCE_NAME_LENGTH_MAX = 32
-
-_encode = msgspec.msgpack.Encoder().encode
 
 
 def wrong(field: str, words: str) -> Refusal:
@@ -92,7 +90,7 @@ def check_services(services: Iterable[Service], config: Config) -> Refusal | Non
 
 def check_class_size(capability: CapabilityClass) -> Refusal | None:
     """Refuse capabilities that would not fit their share of a page."""
-    size = class_size(capability)
+    size = len(encode_record(capability))
     if size <= CLASS_RECORD_SIZE_MAX:
         return None
     return wrong(
@@ -226,7 +224,7 @@ def check_record_size(node_id: str, capability: CapabilityClass, config: Config)
         # At another instance the record says where the node is.
         instance="i" * INSTANCE_NAME_LENGTH_MAX,
     )
-    size = len(_encode(record))
+    size = len(encode_record(record))
     if size <= NODE_RECORD_SIZE_MAX:
         return None
     return wrong(

@@ -4,8 +4,6 @@ A configuration is judged whole before anything is touched: a file with one faul
 change that needs a restart, changes nothing.
 """
 
-import msgspec
-
 from pointsman_sched.core.events import Answer, ConfigOffered, PairOrdered
 from pointsman_sched.core.joining.open_secrets import OPEN_MAX
 from pointsman_sched.core.joining.pairing import CODE_LASTS_NS, CODE_LENGTH
@@ -16,12 +14,12 @@ from pointsman_sched.core.state import ManagementState
 from pointsman_shm.config import Config
 from pointsman_shm.config_difference import hot_differences
 from pointsman_shm.config_live import tenant_places
+from pointsman_shm.snapshot import codec
 from pointsman_wire.errors import Code
 from pointsman_wire.messages import Error, error_info
 from pointsman_wire.order_messages import ConfigDiff, PairingCode
 
 BUSY_RETRY_MS = 200
-_encode = msgspec.msgpack.Encoder().encode
 
 
 def pair_ordered(state: ManagementState, event: PairOrdered) -> None:
@@ -73,9 +71,12 @@ def page_trouble(state: ManagementState, config: Config) -> str:
     federation = state.federation
     others = federation.neighbours.records() if federation is not None else ()
     places = tenant_places(config.tenants.listed, state.tenant_places)
-    pages = {layout.config: config_page(config, places), layout.policy: policy_page(config, others)}
-    for page, content in pages.items():
-        size, size_max = len(_encode(content)), layout.payload_max(page)
+    pages = {
+        layout.config: codec.encode_config(config_page(config, places)),
+        layout.policy: codec.encode_policy(policy_page(config, others)),
+    }
+    for page, payload in pages.items():
+        size, size_max = len(payload), layout.payload_max(page)
         if page == layout.policy:
             size_max -= ORDERS_BYTES_MAX
         if size > size_max:

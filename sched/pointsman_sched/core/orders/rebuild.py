@@ -17,6 +17,7 @@ from pointsman_sched.core.events import Answer, ConfigOffered
 from pointsman_sched.core.fleet.node import Node
 from pointsman_sched.core.state import ManagementState
 from pointsman_shm.memory.catalog_layout import ROWS_PER_NODE_PAGE
+from pointsman_shm.snapshot import codec
 from pointsman_shm.snapshot.records import NODE_RECORD_SIZE_MAX, NodeRecord
 from pointsman_wire.errors import Code
 from pointsman_wire.messages import Error, error_info
@@ -30,8 +31,6 @@ SLICED_NS = 5_000_000_000
 
 # The ticket of a configuration that nobody ordered here: it is the fleet's.
 NOBODY = 0
-
-_encode = msgspec.msgpack.Encoder().encode
 
 
 class Rebuild:
@@ -81,7 +80,8 @@ class Rebuild:
             self._prepare(state, page)
         if not self.is_whole:
             return ""
-        size, size_max = len(_encode(self.planner.page())), layout.payload_max(layout.pools)
+        size = len(codec.encode_pools(self.planner.page()))
+        size_max = layout.payload_max(layout.pools)
         if size > size_max:
             return f"the pools take {size} bytes in shared memory, at most {size_max} fit"
         return ""
@@ -122,7 +122,7 @@ class Rebuild:
                 node_id, node.class_number, node.capability, is_ready=node.is_ready
             )
             count = len(self.planner.pools_of(node_id))
-            if count > 1 and len(_encode(self._record(node))) > NODE_RECORD_SIZE_MAX:
+            if count > 1 and len(codec.encode_record(self._record(node))) > NODE_RECORD_SIZE_MAX:
                 return f"node {node_id} would be in {count} pools, more than its record can hold"
         for moved_id in moves:
             moved = state.nodes.by_id.get(moved_id)
@@ -139,7 +139,7 @@ class Rebuild:
         if all(before(node.node_id) == after(node.node_id) for node in nodes):
             self.pages.pop(page, None)
         else:
-            self.pages[page] = _encode(tuple(map(self._record, nodes)))
+            self.pages[page] = codec.encode_nodes(map(self._record, nodes))
 
     def _record(self, node: Node) -> NodeRecord:
         return node.record_in(self.planner.pools_of(node.node_id))
