@@ -6,7 +6,7 @@ from fleet_samples import pool, speech_class
 from msgspec.structs import replace
 
 from pointsman_sched.console.dashboard import tables
-from pointsman_sched.console.dashboard.eye import Look, nodes_of
+from pointsman_sched.console.dashboard.eye import Look, nodes_of, places_of
 from pointsman_sched.console.dashboard.flow import Flow
 from pointsman_shm.memory.catalog_layout import CatalogLayout
 from pointsman_shm.memory.ledger import Ledger
@@ -87,6 +87,7 @@ class Fleet:
         return Look(
             now_ns=NOW_NS,
             snapshot=snapshot,
+            places=places_of(self.rows, self.ledger),
             nodes=nodes_of(snapshot, self.rows, self.ledger),
             waiting=self.waiting,
             workers=self.workers,
@@ -152,7 +153,7 @@ def test_the_sums_count_only_nodes_that_get_jobs() -> None:
     fleet.add(0, held=(1, 1))
     fleet.add(0, state=NodeState.OFFLINE, held=(1, 0))
     fleet.add(0, flags=RowFlag.PAUSED)
-    states, slots, held = tables.fleet_sums(fleet.look().nodes)
+    states, slots, held = tables.fleet_sums(fleet.look().places)
     assert states == {"ready": 1, "offline": 1, "paused": 1}
     assert (slots, held) == (8, 2)
 

@@ -364,7 +364,7 @@ class ManagerProcess:
             self._driver.post(LagMeasured(lag_ns))
         if self._federation is not None:
             stats.gauge(Gauge.REDIS_UNFIT, int(self._federation.is_redis_unfit()))
-        self._garbage.look(stats.read().counters["registrations"])
+        self._garbage.look(stats.counted(Counter.REGISTRATIONS))
         lost = segments.lost()
         if lost:
             self._life.end(

@@ -59,6 +59,10 @@ _TIMING_WORDS = 1 + BUCKET_COUNT
 _WORD_COUNT = _TIMINGS + len(Timing) * _TIMING_WORDS
 _TOTAL_AT = {timing: _TIMINGS + timing * _TIMING_WORDS for timing in Timing}
 HEAD_BYTES = 8 * (_HEARTBEAT + 1)  # what `beat_in` needs of a page
+# Names of enum members are made anew whenever they are asked for.
+_COUNTER_NAMES = tuple(counter.name.lower() for counter in Counter)
+_GAUGE_NAMES = tuple(gauge.name.lower() for gauge in Gauge)
+_TIMING_NAMES = tuple(timing.name.lower() for timing in Timing)
 
 
 def bucket_of(duration_ns: int) -> int:
@@ -184,6 +188,10 @@ class StatsPage:
         for counter, n in tally.items():
             counters[counter] += n
 
+    def counted(self, counter: Counter) -> int:
+        """Return what was counted so far."""
+        return int(self._counters[counter])
+
     def gauge(self, gauge: Gauge, value: int) -> None:
         """Say what is true now."""
         self._gauges[gauge] = value
@@ -211,15 +219,15 @@ class StatsPage:
     def read(self) -> StatsView:
         """Return the page as it is now."""
         timings = {}
-        for timing in Timing:
-            at = _TOTAL_AT[timing]
+        for name, at in zip(_TIMING_NAMES, _TOTAL_AT.values(), strict=True):
             total_ns, *buckets = self._words[at : at + _TIMING_WORDS].tolist()
-            timings[timing.name.lower()] = TimingView(total_ns=total_ns, buckets=buckets)
+            timings[name] = TimingView(total_ns=total_ns, buckets=buckets)
+        refusals = zip(_REFUSAL_AT, self._words[_REFUSALS:_TIMINGS].tolist(), strict=True)
         return StatsView(
             beat_at_ns=self.beat_at_ns(),
-            counters={counter.name.lower(): self._counters[counter] for counter in Counter},
-            gauges={gauge.name.lower(): self._gauges[gauge] for gauge in Gauge},
+            counters=dict(zip(_COUNTER_NAMES, self._counters.tolist(), strict=True)),
+            gauges=dict(zip(_GAUGE_NAMES, self._gauges.tolist(), strict=True)),
             timings=timings,
-            refusals={by: count for by, at in _REFUSAL_AT.items() if (count := self._words[at])},
+            refusals={by: count for by, count in refusals if count},
             process_id=self._words[_PROCESS],
         )

@@ -36,6 +36,7 @@ def test_a_successor_goes_on_counting() -> None:
     memory = bytearray(StatsPage.size())
     StatsPage(memory, create=True).add(Counter.DECISIONS, 2)
     StatsPage(memory).add(Counter.DECISIONS, 3)
+    assert StatsPage(memory).counted(Counter.DECISIONS) == 5
     assert StatsPage(memory).read().counters["decisions"] == 5
 
 

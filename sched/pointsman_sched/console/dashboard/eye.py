@@ -1,6 +1,6 @@
 """Looks at the whole fleet from outside, by copies; what did not change is not read again."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -52,12 +52,22 @@ class NodeLook(NamedTuple):
     beat_at_ns: int
 
 
+class Place(NamedTuple):
+    """A row that somebody is in, by its words alone."""
+
+    state: int
+    flags: int
+    slots: int
+    held: int
+
+
 class Look(msgspec.Struct, frozen=True, kw_only=True):
     """All that was seen at one instant (monotonic)."""
 
     now_ns: int
     snapshot: RuntimeSnapshot
-    nodes: tuple[NodeLook, ...]
+    places: Sequence[Place]
+    nodes: tuple[NodeLook, ...]  # none unless asked for
     waiting: tuple[Waiting, ...]
     workers: Mapping[int, StatsView]  # those whose page can be read
 
@@ -76,14 +86,15 @@ class FleetEye:
         self._snapshot = empty_snapshot(self._layout)
         self._entries = [NEVER_WRITTEN] * self._layout.page_count
 
-    def look(self, now_ns: int) -> Look:
+    def look(self, now_ns: int, *, has_nodes: bool) -> Look:
         """Return what is to be seen now; what cannot be read is as it was, or not there."""
         self._follow()
         words = copy_words(self._paths, self._layout.max_nodes, self._worker_count)
         return Look(
             now_ns=now_ns,
             snapshot=self._snapshot,
-            nodes=() if words is None else nodes_of(self._snapshot, *words),
+            places=() if words is None else places_of(*words),
+            nodes=nodes_of(self._snapshot, *words) if words is not None and has_nodes else (),
             waiting=self._waiting(),
             workers=self._workers(),
         )
@@ -137,6 +148,21 @@ class FleetEye:
             if view is not None:
                 found[number] = view
         return found
+
+
+def places_of(rows: NodeRows, ledger: Ledger) -> list[Place]:
+    """Take the words of all rows apart in which somebody is."""
+    held_of = ledger.held
+    return [
+        Place(
+            state=word >> STATE_SHIFT & STATE_MASK,
+            flags=word >> FLAGS_SHIFT & FLAGS_MASK,
+            slots=word & SLOTS_MASK,
+            held=held_of(row),
+        )
+        for row, word in enumerate(rows.standing.tolist())
+        if word >> STATE_SHIFT & STATE_MASK
+    ]
 
 
 def nodes_of(snapshot: RuntimeSnapshot, rows: NodeRows, ledger: Ledger) -> tuple[NodeLook, ...]:

@@ -86,7 +86,7 @@ class Sampler:
     def _look_again(self) -> None:
         delay_ns = LOOK_NS if self.viewer_count else REST_NS
         self._timer = self._loop.call_later(delay_ns / 1e9, self._look_again)
-        look = self._eye.look(monotonic_ns())
+        look = self._eye.look(monotonic_ns(), has_nodes=self.viewer_count > 0)
         if self.viewer_count:
             self.take_in(look)
         else:
@@ -124,13 +124,13 @@ class Sampler:
                 "reasons": verdict.reasons[:ALL_REASONS],
             },
         )
-        states, slots, held = tables.fleet_sums(look.nodes)
+        states, slots, held = tables.fleet_sums(look.places)
         self.picture.put("now", "fleet", {"states": states, "slots": slots, "held": held})
 
     def _tell_load(self, look: Look) -> None:
         """One more point of the history: [held, slots, waiting, done and refused a second, p95]."""
         rates = self._flow.rates(look.now_ns, look.workers)
-        states, slots, held = tables.fleet_sums(look.nodes)
+        states, slots, held = tables.fleet_sums(look.places)
         waiting = sum(view.gauges["queue_length"] for view in look.workers.values())
         second = tables.second_of(look.now_ns)
         point = [held, slots, waiting, rates.done, rates.refused, rates.p95_us]

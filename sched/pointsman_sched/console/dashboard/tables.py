@@ -16,7 +16,7 @@ how long a node is silent only when it is.  Pure.
 from collections import Counter as Tally
 from collections.abc import Iterable, Mapping, Sequence
 
-from pointsman_sched.console.dashboard.eye import Look, NodeLook
+from pointsman_sched.console.dashboard.eye import Look, NodeLook, Place
 from pointsman_shm.memory.rows import PERCENT_UNKNOWN, NodeState, RowFlag
 from pointsman_shm.memory.stats import StatsView
 from pointsman_shm.memory.waiting import Waiting
@@ -35,6 +35,7 @@ WORDS_MAX = 200
 CLASS_MASKS = 64
 PAUSED = 100  # no state's number
 _TAKES_JOBS = (NodeState.READY, NodeState.DEGRADED)
+_PAUSED_FLAG = int(RowFlag.PAUSED)  # the operators of enum flags cost microseconds
 
 Row = list[object]
 
@@ -155,19 +156,19 @@ def worker_rows(
     return found
 
 
-def fleet_sums(nodes: Sequence[NodeLook]) -> tuple[dict[str, int], int, int]:
+def fleet_sums(places: Sequence[Place]) -> tuple[dict[str, int], int, int]:
     """Return nodes by state, slots of those that get jobs, and how many of these are held.
 
     A ready node that its owner has paused counts as paused.
     """
     words: dict[int, str] = {state: state.name.lower() for state in NodeState}
     states = Tally(
-        PAUSED if node.state == NodeState.READY and node.flags & RowFlag.PAUSED else node.state
-        for node in nodes
+        PAUSED if place.state == NodeState.READY and place.flags & _PAUSED_FLAG else place.state
+        for place in places
     )
     named = {words.get(state, "paused"): count for state, count in sorted(states.items())}
-    serving = [node for node in nodes if node.state in _TAKES_JOBS]
-    return named, sum(node.slots for node in serving), sum(node.held for node in serving)
+    serving = [place for place in places if place.state in _TAKES_JOBS]
+    return named, sum(place.slots for place in serving), sum(place.held for place in serving)
 
 
 def stocks_of(look: Look) -> list[Stock]:
@@ -175,7 +176,7 @@ def stocks_of(look: Look) -> list[Stock]:
     sums: dict[int, list[int]] = {}
     names: dict[int, str] = {}
     for node in look.nodes:
-        if node.state == NodeState.READY and not node.flags & RowFlag.PAUSED:
+        if node.state == NodeState.READY and not node.flags & _PAUSED_FLAG:
             known = sums.setdefault(node.record.class_number, [0, 0, 0])
             known[0] += 1
             known[1] += node.slots

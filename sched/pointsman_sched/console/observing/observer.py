@@ -19,7 +19,12 @@ from pointsman_sched.console.observing.health import (
     WorkerSigns,
 )
 from pointsman_sched.console.observing.process_facts import ProcessFacts, look_at
-from pointsman_sched.console.observing.shared_pages import read_catalog, read_fleet, read_stats
+from pointsman_sched.console.observing.shared_pages import (
+    read_beat,
+    read_catalog,
+    read_fleet,
+    read_stats,
+)
 from pointsman_sched.options import ProcessOptions
 from pointsman_shm.memory.stats import StatsView
 from pointsman_shm.paths import worker_process
@@ -73,10 +78,9 @@ class Observer(Collector):
     def _look(self, now_ns: int) -> None:
         self._looked_at_ns = now_ns
         paths = self._options.paths
-        catalog = read_catalog(paths, self._max_nodes, has_pools=False)
         manager = read_stats(paths, "manager")
         signs = Signs(
-            manager_beat_at_ns=catalog.beat_at_ns if catalog is not None else 0,
+            manager_beat_at_ns=read_beat(paths, self._max_nodes),
             workers={number: _signs_of(view) for number, view in self._workers().items()},
             is_redis_unfit=manager is not None and bool(manager.gauges["redis_unfit"]),
         )

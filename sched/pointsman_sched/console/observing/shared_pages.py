@@ -89,9 +89,21 @@ def read_stats(paths: InstancePaths, process: str) -> StatsView | None:
         return None
 
 
-def read_catalog(
-    paths: InstancePaths, max_nodes: int, *, has_pools: bool = True
-) -> CatalogFigures | None:
+def read_beat(paths: InstancePaths, max_nodes: int) -> int:
+    """Return the manager's last sign of life in the catalog, 0 where there is none to read."""
+    head = memoryview(peek_segment(paths.catalog_segment, 8 * (BEAT + 1)))
+    if len(head) < 8 * (BEAT + 1):
+        return 0
+    words = head.cast("Q")
+    try:
+        check_header(words, CatalogLayout(max_nodes).shape)
+    except UNREADABLE:
+        return 0
+    beat_at_ns: int = words[BEAT]
+    return beat_at_ns
+
+
+def read_catalog(paths: InstancePaths, max_nodes: int) -> CatalogFigures | None:
     """Return what the catalog says now; no pools when they are just being written."""
     layout = CatalogLayout(max_nodes)
     head = read_head(paths, layout)
@@ -100,8 +112,6 @@ def read_catalog(
     directory = head.directory
     if directory is None:
         return CatalogFigures(head.version, head.beat_at_ns)
-    if not has_pools:
-        return CatalogFigures(head.version, head.beat_at_ns, directory.published_at_ns)
     payload = copy_page(paths, layout, layout.pools, directory.entries[layout.pools])
     pools = _pools_in(payload)
     return CatalogFigures(head.version, head.beat_at_ns, directory.published_at_ns, pools)
