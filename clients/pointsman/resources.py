@@ -87,9 +87,10 @@ def _psutil() -> ModuleType | None:
 
 
 class ResourceProbe:
-    """Measures this machine; a cpu figure covers the last few measurements.
+    """Measures this machine, in whole percent; a cpu figure covers the last few measurements.
 
-    One interval alone would call a node busy for each short burst of its own jobs.
+    One interval alone would call a node busy for each short burst of its own jobs.  The server
+    rounds down, and a heartbeat that says what the one before said costs it less.
     """
 
     def __init__(self) -> None:
@@ -107,12 +108,12 @@ class ResourceProbe:
         total, available = self._memory()
         memory_percent = None
         if total and available is not None:
-            memory_percent = round(100.0 * (total - available) / total, 1)
+            memory_percent = 100.0 * (total - available) // total
         return ResourcesMeasured(cpu_percent=self._cpu_percent(), memory_percent=memory_percent)
 
     def _cpu_percent(self) -> float | None:
         if self._psutil is not None:
-            return float(self._psutil.cpu_percent(interval=None))
+            return float(self._psutil.cpu_percent(interval=None)) // 1
         now = _cpu_ticks()
         if now is None:
             return None
@@ -121,7 +122,7 @@ class ResourceProbe:
         if now[1] <= before[1]:
             return None
         idle, whole = now[0] - before[0], now[1] - before[1]
-        return round(min(100.0, max(0.0, 100.0 * (whole - idle) / whole)), 1)
+        return min(100.0, max(0.0, 100.0 * (whole - idle) // whole))
 
     def _memory(self) -> tuple[int | None, int | None]:
         """Return (total, available) bytes."""

@@ -123,6 +123,28 @@ def test_no_interval_is_doubled_beyond_half_a_minute(given_s: int, relieved_s: i
     assert intervals.relieved_ns(given_s * 1_000_000_000, 2) == relieved_s * 1_000_000_000
 
 
+def test_what_was_said_before_is_written_again_only_where_something_else_stands_by_now() -> None:
+    h = Harness()
+    connection = h.make_ready()
+    row = h.node().row
+    h.beat(connection, cpu_percent=90.0, running=2)
+    first = h.memory.rows.load[row]
+    assert (unpack_load(first).cpu, unpack_load(first).foreign) == (90, 2)
+    assert unpack_standing(h.memory.rows.standing[row]).flags & RowFlag.OVERLOADED
+    h.memory.rows.load[row] = 0
+    h.beat(connection, cpu_percent=90.0, running=2)
+    assert h.memory.rows.load[row] == 0, "the same again is not written"
+    h.beat(connection, cpu_percent=90.0, running=3)
+    assert unpack_load(h.memory.rows.load[row]).foreign == 3
+    h.beat(connection, cpu_percent=-1.0)
+    assert not unpack_standing(h.memory.rows.standing[row]).flags & RowFlag.OVERLOADED
+    h.beat(connection, cpu_percent=90.0, running=3)
+    assert unpack_standing(h.memory.rows.standing[row]).flags & RowFlag.OVERLOADED
+    h.say(connection, registration(key=h.keys["n1"]))
+    h.beat(connection, cpu_percent=90.0, running=3)
+    assert unpack_load(h.memory.rows.load[row]).cpu == 90, "registering has written it anew"
+
+
 def said(connection: Connection, message: Heartbeat) -> Received:
     return Received(connection, [(message, b"")])
 

@@ -6,8 +6,9 @@ from pointsman_sched.core.fleet.health import Verb
 from pointsman_sched.core.fleet.intervals import to_ns
 from pointsman_sched.core.fleet.node import Node
 from pointsman_sched.core.heartbeat import (
+    PAUSED,
+    READY,
     hear,
-    is_ordinary,
     take_heartbeat,
     take_lanes_ready,
     take_ordinary,
@@ -88,16 +89,24 @@ def waited(state: ManagementState, event: Waited) -> None:
 
 
 def may_wait(state: ManagementState, event: object) -> bool:
-    """Is this nothing but an ordinary heartbeat?"""
+    """Is this nothing but an ordinary heartbeat, no news if it was taken a moment later?"""
     if type(event) is not Received or len(event.frames) != 1:
         return False
-    message = event.frames[0][0]
     connection = event.connection
+    message = event.frames[0][0]
+    if type(message) is not Heartbeat or message.services is not None:
+        return False
     peer = state.peers.get(connection)
-    if type(message) is not Heartbeat or peer is None or connection in state.lobby.waiting:
+    if peer is None or connection in state.lobby.waiting:
         return False
     node = peer.node
-    return node is not None and is_ordinary(node, message)
+    return (
+        node is not None
+        and node.state is READY
+        and node.was_good
+        and not node.is_silent
+        and message.pause is bool(node.flags & PAUSED)
+    )
 
 
 def _hear(state: ManagementState, connection: Connection, frames: Sequence[Frame]) -> None:

@@ -23,6 +23,7 @@ from pointsman_wire.errors import Code
 from pointsman_wire.link import Connection
 
 OUT_OF_RANGE = -1
+UNKNOWN = PERCENT_UNKNOWN
 # As plain numbers: the operators of enum flags cost microseconds, at every heartbeat.
 PAUSED = int(RowFlag.PAUSED)
 OVERLOADED = int(RowFlag.OVERLOADED)
@@ -58,17 +59,6 @@ def take_heartbeat(
     _answer(state, connection, node, message.number)
 
 
-def is_ordinary(node: Node, message: Heartbeat) -> bool:
-    """Would it be no news if this heartbeat was taken a moment later?"""
-    return (
-        node.state is READY
-        and node.was_good
-        and not node.is_silent
-        and message.services is None
-        and message.pause is bool(node.flags & PAUSED)
-    )
-
-
 def take_ordinary(
     state: ManagementState,
     connection: Connection,
@@ -77,13 +67,27 @@ def take_ordinary(
     heard_at_ns: int,
 ) -> None:
     """Take a heartbeat that is ordinary, or was when it came, as of then (core's clock)."""
-    is_well = node.state is READY and node.was_good and not node.is_silent and node.is_serving
-    if is_well and not node.bad_window and _write_load(state, node, message):
-        state.heartbeat_count += 1
-        node.heard_at_ns = heard_at_ns
-        _answer(state, connection, node, message.number)
-    else:
+    if (
+        node.state is not READY
+        or not node.was_good
+        or node.is_silent
+        or node.bad_window
+        or not node.is_serving
+        or not _write_load(state, node, message)
+    ):
         take_heartbeat(state, connection, node, message)
+        return
+    state.heartbeat_count += 1
+    node.heard_at_ns = heard_at_ns
+    interval_ns = node.interval_ns = state.intervals_ns[node.row % STEPS]
+    answer = HeartbeatAck(
+        number=message.number,
+        state="ready",
+        config_version=state.config_version,
+        heartbeat_interval_s=interval_ns / 1e9,
+        server_time_ms=state.wall_ms,
+    )
+    state.outbox.send(connection, answer)
 
 
 def take_lanes_ready(
@@ -108,34 +112,41 @@ def hear(state: ManagementState, node: Node) -> None:
 
 def _write_load(state: ManagementState, node: Node, message: Heartbeat) -> bool:
     """Write load, heartbeat instant and flags; False when a number is out of range."""
-    memory = state.setup.memory
     row = node.row
-    memory.rows.heartbeat_at_ns[row] = state.now_ns
-    # Rounded down; written out, as each heartbeat takes it.
-    part = message.cpu_percent
-    cpu = PERCENT_UNKNOWN if part is None else int(part) if 0 <= part <= 100 else OUT_OF_RANGE
-    part = message.gpu_percent
-    gpu = PERCENT_UNKNOWN if part is None else int(part) if 0 <= part <= 100 else OUT_OF_RANGE
-    part = message.gpu_memory_percent
-    gpu_memory = (
-        PERCENT_UNKNOWN if part is None else int(part) if 0 <= part <= 100 else OUT_OF_RANGE
+    state.beat_words[row] = state.now_ns
+    running = message.running
+    foreign = foreign_load(running, state.held(row)) if running > 0 else running
+    said = (
+        message.cpu_percent,
+        message.gpu_percent,
+        message.gpu_memory_percent,
+        message.memory_percent,
+        foreign,
+        message.pause,
+        message.pause_reason,
+        state.overload_percent,
     )
-    part = message.memory_percent
-    used = PERCENT_UNKNOWN if part is None else int(part) if 0 <= part <= 100 else OUT_OF_RANGE
+    if said == node.said:
+        return True  # the row says it already
+    # Rounded down; written out, as most heartbeats take it.
+    part = said[0]
+    cpu = UNKNOWN if part is None else int(part) if 0.0 <= part <= 100.0 else OUT_OF_RANGE
+    part = said[1]
+    gpu = UNKNOWN if part is None else int(part) if 0.0 <= part <= 100.0 else OUT_OF_RANGE
+    part = said[2]
+    gpu_memory = UNKNOWN if part is None else int(part) if 0.0 <= part <= 100.0 else OUT_OF_RANGE
+    part = said[3]
+    used = UNKNOWN if part is None else int(part) if 0.0 <= part <= 100.0 else OUT_OF_RANGE
     flags = node.flags & STEADY_FLAGS
     if message.pause:
         flags |= PAUSED
         node.pause_reason = message.pause_reason
-    is_sound = cpu | gpu | gpu_memory | used >= 0 and message.running >= 0
+    is_sound = cpu | gpu | gpu_memory | used >= 0 and foreign >= 0
+    node.said = said if is_sound else None
     if is_sound:
-        foreign = foreign_load(message.running, memory.ledger.held(row))
-        memory.rows.load[row] = pack_load(cpu, gpu, gpu_memory, used, foreign)
-        threshold = state.config.nodes.resource_threshold_percent or PERCENT_UNKNOWN
-        if (
-            threshold <= cpu < PERCENT_UNKNOWN
-            or threshold <= gpu < PERCENT_UNKNOWN
-            or threshold <= used < PERCENT_UNKNOWN
-        ):
+        state.load_words[row] = pack_load(cpu, gpu, gpu_memory, used, foreign)
+        threshold = state.overload_percent
+        if threshold <= cpu < UNKNOWN or threshold <= gpu < UNKNOWN or threshold <= used < UNKNOWN:
             flags |= OVERLOADED
     if flags != node.flags:
         node.flags = flags

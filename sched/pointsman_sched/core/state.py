@@ -30,13 +30,13 @@ from pointsman_sched.core.joining.introductions import Introductions
 from pointsman_sched.core.joining.lobby import Lobby
 from pointsman_sched.core.joining.pairing import PairingCodes
 from pointsman_sched.core.outbox import Outbox
-from pointsman_sched.core.setup import ManagerSetup
+from pointsman_sched.core.setup import ManagerSetup, SharedMemory
 from pointsman_shm.config import NodesConfig
 from pointsman_shm.config_live import tenant_places
 from pointsman_shm.logs.events import Event
 from pointsman_shm.mass_loss import MassLossGuard
 from pointsman_shm.memory.catalog_layout import CLASSES_PER_PAGE
-from pointsman_shm.memory.rows import GENERATION_SHIFT, RowFlag, pack_standing
+from pointsman_shm.memory.rows import GENERATION_SHIFT, PERCENT_UNKNOWN, RowFlag, pack_standing
 from pointsman_shm.memory.stats_names import Counter
 from pointsman_shm.rules.pool_planner import Moves, PoolPlanner
 from pointsman_shm.snapshot.records import CapabilityClass, NodeRecord
@@ -98,8 +98,7 @@ class ManagementState:
         nodes = config.nodes
         memory = setup.memory
         self.setup = setup
-        self.layout = memory.layout
-        self.stats = memory.stats
+        self._take_memory(memory)
         self._begin_time(setup.started_at_ns)
         self.outbox = Outbox()
         self.peers: dict[Connection, Peer] = {}
@@ -133,6 +132,14 @@ class ManagementState:
         # Pages of the catalog that no longer say what is true.
         self.dirty: set[int] = set()
 
+    def _take_memory(self, memory: SharedMemory) -> None:
+        """What is asked for again and again of the memory that others read."""
+        self.layout = memory.layout
+        self.stats = memory.stats
+        self.beat_words = memory.rows.heartbeat_at_ns
+        self.load_words = memory.rows.load
+        self.held = memory.ledger.held
+
     def _begin_time(self, now_ns: int) -> None:
         """What `begin_turn` sets anew."""
         self.now_ns = now_ns
@@ -143,6 +150,7 @@ class ManagementState:
         self.has_paused = False  # in this turn it was told that it was late
         self.wall_ms = 0  # the wall clock, as nodes are told it
         self.heartbeat_count = 0  # of this turn, counted when it ends
+        self.overload_percent = PERCENT_UNKNOWN  # from there on a node is skipped; unknown: never
 
     def _set_patience(self, nodes: NodesConfig) -> None:
         """What is borne of nodes before something follows from it."""
@@ -179,6 +187,7 @@ class ManagementState:
         self.has_paused = False
         self.wall_ms = (now_ns + self.setup.wall_clock_offset_ns) // 1_000_000
         self.intervals_ns = self._by_step_ns()
+        self.overload_percent = self.config.nodes.resource_threshold_percent or PERCENT_UNKNOWN
 
     def was_late(self, late_ns: int) -> None:
         """This process did not run for so long."""

@@ -130,9 +130,9 @@ class FrameConnection(asyncio.Protocol):
             return
         if self._backlog:
             data, self._backlog = self._backlog + data, b""
-        elif not self._is_careful:
+        elif not self._is_careful and self._told_frames + 1 < self._share_max:
             alone = lone_message(data, self._decode, self._small_max)
-            if alone is not None and self._told_frames + 1 < self._share_max:
+            if alone is not None:
                 self._told_frames += 1
                 self._host.post(Received(self.number, [(alone, b"")]))
                 return

@@ -19,23 +19,32 @@ from pointsman_wire.messages import Message
 HEADER_TAKEN_BYTES_MAX = 896 * 1024
 UNDECODABLE = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
 
-_unpack_prefix = struct.Struct("<II").unpack_from
+_pack_prefix = struct.Struct("<II").pack
+
+
+# How a read begins that is exactly one frame without a payload, by its size; 8 bytes are none yet.
+_LONE_BYTES_MAX = 512
+_LONE_PREFIXES = (
+    *[b"\xff" * PREFIX_BYTES] * (PREFIX_BYTES + 1),
+    *(
+        _pack_prefix(size - LENGTH_BYTES, size - PREFIX_BYTES)
+        for size in range(PREFIX_BYTES + 1, _LONE_BYTES_MAX + 1)
+    ),
+)
 
 
 def lone_message(
     data: bytes, decode: Callable[[bytes], Message], length_max: int
 ) -> Message | None:
-    """Return the message of a read that is exactly one frame without a payload; else None.
+    """Return the message of a read that is exactly one small frame without a payload; else None.
 
-    Most reads are: heartbeats, acknowledgements, pings.  They are told apart with few steps, and
+    Most reads are: heartbeats, acknowledgements, pings.  They are told apart by one comparison, and
     all others, and what is no message, are left to who cuts frames out of a stream.
     """
-    header_bytes = len(data) - PREFIX_BYTES
-    length = header_bytes + LENGTH_BYTES
-    if header_bytes <= 0 or length > length_max:
+    size = len(data)
+    if size > _LONE_BYTES_MAX or not data.startswith(_LONE_PREFIXES[size]):
         return None
-    said_length, said_header_bytes = _unpack_prefix(data)
-    if said_length != length or said_header_bytes != header_bytes:
+    if size - LENGTH_BYTES > length_max:
         return None
     try:
         return decode(data[PREFIX_BYTES:])

@@ -5,6 +5,9 @@ from pointsman_shm.snapshot.records import CapabilityClass, NodeRecord
 from pointsman_wire.control_messages import Service
 from pointsman_wire.link import Connection
 
+# Percentages (cpu, gpu, its memory, memory), foreign jobs, pause, why, and what is too much.
+Said = tuple[float | None, float | None, float | None, float | None, int, bool, str, int]
+
 
 class Node:
     """Instants are on the core's clock, which stands still while the process was late."""
@@ -14,7 +17,7 @@ class Node:
         "drain_deadline_ns", "epoch", "filed_tick", "flags", "generation", "heard_at_ns",
         "instance", "interval_ns", "is_drained_by_operator", "is_lanes_ready", "is_proven",
         "is_serving", "is_silent", "node_id", "pause_reason", "reason", "record", "row",
-        "slots_max", "state", "state_since_ns", "was_good",
+        "said", "slots_max", "state", "state_since_ns", "was_good",
     )  # fmt: skip
 
     def __init__(self, node_id: str, row: int, generation: int, now_ns: int) -> None:
@@ -45,6 +48,9 @@ class Node:
         self.is_proven = False
         # Whether the last heartbeat of this registration was good.
         self.was_good = False
+        # What its last sound heartbeat said, as far as the row's load and flags follow from it;
+        # None while they do not.
+        self.said: Said | None = None
         # The last heartbeats as bits, the newest lowest; 1 is bad.
         self.bad_window = 0
         self.heard_at_ns = now_ns

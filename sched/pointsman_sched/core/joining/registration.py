@@ -120,6 +120,7 @@ def _try_register(
     node.declare(tuple(message.services))
     node.slots_max = message.max_concurrency
     node.flags = int(flags_of(capability))
+    node.said = None
     node.class_number, node.capability = number, capability
     _enter(state, node, connection, admission)
     return None
