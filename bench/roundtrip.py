@@ -106,15 +106,19 @@ def floor_of(rows: Sequence[Row], row: Row) -> float:
     return found
 
 
-def measure_group(systems: Sequence[System], options: Options) -> list[Row]:
-    """Start these systems, measure, end them all; return their rows."""
+def measure_group(systems: Sequence[System], options: Options, left_out: list[str]) -> list[Row]:
+    """Start these systems, measure, end them all; return their rows.
+
+    What is not there is said, and added to `left_out` with its reason.
+    """
     with ExitStack() as stack:
         lines: list[Line] = []
         for start in systems:
             try:
                 lines += start(stack, (1,) if options.is_quick else CONNECTIONS)
             except PeerMissing as missing:
-                print(f"without {start.__name__}: {missing}")
+                left_out.append(f"{start.__name__}: {missing}")
+                print(f"without {left_out[-1]}")
         return measure(
             lines,
             round_count=QUICK_ROUNDS if options.is_quick else ROUNDS,
@@ -125,10 +129,13 @@ def measure_group(systems: Sequence[System], options: Options) -> list[Row]:
 def main(options: Options) -> None:
     """Measure group by group, and report; the floor is that of the first one."""
     first, *others = QUICK_GROUPS if options.is_quick else GROUPS
-    rows = measure_group(first, options)
+    left_out: list[str] = []
+    rows = measure_group(first, options, left_out)
     for systems in others:
-        rows += [row for row in measure_group(systems, options) if row["system"] != "floor"]
-    report("roundtrip", rows, options, {"peers": peer_versions()})
+        found = measure_group(systems, options, left_out)
+        rows += [row for row in found if row["system"] != "floor"]
+    facts: Row = {"peers": peer_versions(), "left_out": "; ".join(left_out)}
+    report("roundtrip", rows, options, facts)
 
 
 if __name__ == "__main__":

@@ -41,6 +41,8 @@ def roundtrip(results: Results) -> str:
     lacks = dict.fromkeys((row["system"], row["lacks"]) for row in rows if "lacks" in row)
     parts = [table(made, columns), _saturated(rows), table(made, latency), table(made, everything)]
     parts += [_others(result), "\n".join(f"- **{system}** {words}." for system, words in lacks)]
+    if result.machine.get("left_out"):
+        parts.append(f"Left out: {result.machine['left_out']}.")
     return "\n\n".join([part for part in parts if part] + [source(result)])
 
 
