@@ -25,7 +25,7 @@ from _shared.changer import Changer
 from _shared.crowds import Crowd, Size, nodes_max
 from _shared.fleet_events import measure_events
 from _shared.processes import Child, ChildTrouble
-from _shared.report import Options, Row, quantile, report
+from _shared.report import Options, Row, quantile, report, rows_kept, taken
 from _shared.service import MANAGER, OTHERS, Span, WatchedService, longest_ns, watched_service
 
 WORKERS = 2
@@ -71,7 +71,7 @@ def measure_sockets(nodes: int, options: Options) -> Row:
         row |= fresh_worker(watched, crowd, nodes * WORKERS)
         told = [json.loads(answer) for answer in crowd.ask("told")]
         row["nodes_stall_max_ms"] = float(max(counts["stall_max_ms"] for counts in told))
-        row["load_average"] = os.getloadavg()[0]
+        row |= taken()
     return row
 
 
@@ -153,13 +153,20 @@ def fresh_worker(watched: WatchedService, crowd: Crowd, lanes: int) -> Row:
     return {"fresh_sees_s": sees_s, "fresh_has_lanes_s": time.monotonic() - began_s}
 
 
-def main(options: Options, sizes: Sequence[int]) -> None:
-    """Measure every size that fits as sockets, the others as events, and report."""
+def main(options: Options, sizes: Sequence[int], *, is_adding: bool) -> None:
+    """Measure every size that fits as sockets, the others as events, and report.
+
+    With `is_adding` other sizes that the JSON has already stay there.
+    """
     limit = nodes_max()
     sockets = [nodes for nodes in sizes or default_sockets(options, limit) if nodes <= limit]
     events = [nodes for nodes in sizes if nodes > limit] if sizes else default_events(options)
     rows = [measure_sockets(nodes, options) for nodes in sockets]
-    rows += [measure_events(nodes, is_quick=options.is_quick) for nodes in events]
+    rows += [measure_events(nodes, is_quick=options.is_quick) | taken() for nodes in events]
+    if is_adding:
+        anew = [(row["kind"], row["nodes"]) for row in rows]
+        rows += rows_kept(options.json_path, lambda row: (row["kind"], row["nodes"]) in anew)
+    rows.sort(key=lambda row: (row["kind"] == "events", row["nodes"]))
     print(f"nodes dial at {DIALS_PER_S:g} a second; descriptors allow {limit} as sockets")
     report("fleet", rows, options)
 
@@ -182,8 +189,12 @@ if __name__ == "__main__":
     parser.add_argument(
         "--nodes", type=int, nargs="*", default=[], help="other sizes; what fits, as sockets"
     )
+    parser.add_argument(
+        "--add", action="store_true", help="keep other sizes that the file of --json has already"
+    )
     found = parser.parse_args()
     try:
-        main(Options(is_quick=found.quick, json_path=found.json), found.nodes)
+        options = Options(is_quick=found.quick, json_path=found.json)
+        main(options, found.nodes, is_adding=found.add)
     except KeyboardInterrupt:
         sys.exit("interrupted: everything that was started is ended")

@@ -10,9 +10,12 @@ hand-over     connections whose session belongs to a certain worker, opened in t
 skew          two workers; one session has half of the load, or none has more than another
 """
 
+import argparse
+import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 import msgspec
 from _load.orders import cpu_of
@@ -20,7 +23,7 @@ from _load.sessions.global_lock import Told
 from _load.sessions.orders import Open, Opened, OpenOnTrunks, SessionOrder, Submit, Submitted
 from _shared.crowds import Crowd, Size, nodes_max
 from _shared.processes import Child
-from _shared.report import Options, Row, median_row, report, run
+from _shared.report import Options, Row, median_row, report, rows_kept, taken
 from _shared.service import WatchedService, watched_service
 
 from pointsman_workers.shell.doorway import ACCEPTS_PER_S_MAX
@@ -107,6 +110,7 @@ def row_of(sessions: int, nodes: int, found: Submitted) -> Row:
         "sessions": sessions,
         "nodes": nodes,
         "jobs": found.jobs,
+        "unanswered": found.unanswered,
         "jobs_per_s": found.jobs / found.elapsed_s,
         "accepted_p50_us": found.accepted_p50_us,
         "accepted_p95_us": found.accepted_p95_us,
@@ -299,22 +303,49 @@ def skewed(hot_share: float, options: Options) -> Row:
     }
 
 
-def main(options: Options) -> None:
-    """Measure all of it, and report."""
-    rows = all_on_one_node(options)
+def all_connections(options: Options) -> list[Row]:
+    """Every number of connections, as far as descriptors allow."""
     limit = connections_max()
+    rows = []
     for wanted in QUICK_CONNECTIONS if options.is_quick else CONNECTIONS:
         count = min(wanted, limit)
         if count < wanted:
             print(f"descriptors allow {limit} connections in two workers, not {wanted}")
         order = Open(count=count, worker_count=2, is_keyed=True)
         rows.append(idle_sessions("connections", order, options))
+    return rows
+
+
+def on_trunks(options: Options) -> list[Row]:
+    """All sessions on two trunks."""
     count = QUICK_TRUNK_SESSIONS if options.is_quick else TRUNK_SESSIONS
-    rows.append(idle_sessions("trunks", OpenOnTrunks(count=count, worker_count=2), options))
-    rows += [hand_over(at_once, options) for at_once in HANDED_AT_ONCE]
-    rows += [skewed(share, options) for share in (0.0, 0.5)]
+    return [idle_sessions("trunks", OpenOnTrunks(count=count, worker_count=2), options)]
+
+
+KINDS: dict[str, Callable[[Options], list[Row]]] = {
+    "one-node": all_on_one_node,
+    "connections": all_connections,
+    "trunks": on_trunks,
+    "hand-over": lambda options: [hand_over(at_once, options) for at_once in HANDED_AT_ONCE],
+    "skew": lambda options: [skewed(share, options) for share in (0.0, 0.5)],
+}
+
+
+def main(options: Options, kinds: Sequence[str]) -> None:
+    """Measure these kinds, and report; rows of others that the JSON has already stay there."""
+    rows = [row | taken() for kind in kinds for row in KINDS[kind](options)]
+    rows += rows_kept(options.json_path, lambda row: row["kind"] in kinds)
+    rows.sort(key=lambda row: [*KINDS].index(str(row["kind"])))
     report("sessions", rows, options)
 
 
 if __name__ == "__main__":
-    run("What sessions cost: on one node, on connections, on trunks; hand-over and skew.", main)
+    parser = argparse.ArgumentParser(description="What sessions cost; hand-over and skew.")
+    parser.add_argument("--quick", action="store_true", help="the short run")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows here as well")
+    parser.add_argument("--only", nargs="+", choices=KINDS, default=[*KINDS], help="these kinds")
+    found = parser.parse_args()
+    try:
+        main(Options(is_quick=found.quick, json_path=found.json), found.only)
+    except KeyboardInterrupt:
+        sys.exit("interrupted: everything that was started is ended")

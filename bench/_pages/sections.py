@@ -178,6 +178,7 @@ FLEET_LINES = (
     ("fresh_sees_s", "a killed worker's successor has read the fleet, s"),
     ("fresh_has_lanes_s", "and has a lane to every node, s"),
     ("load_average", "load average of the machine at the end"),
+    ("commit", "commit"),
 )
 
 
@@ -205,6 +206,7 @@ def sessions(results: Results) -> str:
         Column("nodes", "nodes beside it"),
         Column("sessions", "sessions"),
         Column("jobs_per_s", "jobs a second"),
+        Column("unanswered", "never answered"),
         Column("chosen_p50_us", "read to chosen: p50, µs"),
         Column("chosen_p95_us", "p95"),
         Column("chosen_p99_us", "p99"),

@@ -86,6 +86,23 @@ def report(bench: str, rows: Sequence[Row], options: Options, facts: Row | None 
         options.json_path.write_bytes(msgspec.json.format(msgspec.json.encode(whole)) + b"\n")
 
 
+def taken() -> Row:
+    """Say of a row by itself at which commit it was taken, and how busy the machine was."""
+    return {"commit": _commit(), "load_average": round(os.getloadavg()[0], 2)}
+
+
+def rows_kept(path: Path | None, is_taken_anew: Callable[[Row], bool]) -> list[Row]:
+    """Return the rows that a file has already, but for those that were taken anew."""
+    if path is None or not path.exists():
+        return []
+    rows = msgspec.json.decode(path.read_bytes(), type=_Saved).rows
+    return [row for row in rows if not is_taken_anew(row)]
+
+
+class _Saved(msgspec.Struct, frozen=True):
+    rows: list[Row]
+
+
 def print_table(rows: Sequence[Row]) -> None:
     """Print rows under the keys that any of them has, each key a word a line; all to the right.
 

@@ -32,7 +32,7 @@ from pointsman_wire.shards import session_key, shard_of
 PAYLOAD = bytes(200)
 TICK_S = 0.001
 HEARTBEAT_S = 20.0
-PATIENCE_S = 60.0
+ANSWER_S = 20.0
 ORDERS_MAX = 16
 RETRY_S = 0.5
 
@@ -183,9 +183,10 @@ class Crowd:
                 offered += 1
             await asyncio.sleep(TICK_S)
         elapsed_s = time.monotonic() - began_s
-        await until(self._changed, lambda: not self._sent_ns, PATIENCE_S)
+        unanswered = await self._end_all()
         return Submitted(
             jobs=offered,
+            unanswered=unanswered,
             elapsed_s=elapsed_s,
             refused=self._refused,
             completed_by_shard=[self._completed[shard] for shard in sorted(self._completed)],
@@ -195,6 +196,16 @@ class Crowd:
             result_p50_us=quantile_us(self._result_ns, 0.5),
             result_p99_us=quantile_us(self._result_ns, 0.99),
         )
+
+    async def _end_all(self) -> int:
+        """Wait until every job has ended; return how many are given up, and forgotten."""
+        try:
+            await until(self._changed, lambda: not self._sent_ns, ANSWER_S)
+        except TimeoutError:
+            print(f"{len(self._sent_ns)} jobs without result or refusal", file=sys.stderr)
+        unanswered = len(self._sent_ns)
+        self._sent_ns.clear()
+        return unanswered
 
     def _session_of(self, number: int, hot_share: float) -> tuple[FrameStream, int]:
         """Spread the hot session's jobs evenly among the others'."""
@@ -219,9 +230,7 @@ class Crowd:
         for message, _ in frames:
             if isinstance(message, client.Result):
                 last_results[message.session_number] = message.number
-                self._result_ns.append(now_ns - self._sent_ns.pop(message.request_id))
-                shard = self._shards[stream]
-                self._completed[shard] = self._completed.get(shard, 0) + 1
+                self._count(message.request_id, self._shards[stream], now_ns)
             elif isinstance(message, client.JobAccepted):
                 self._accepted_ns += [
                     now_ns - self._sent_ns[job.request_id]
@@ -239,16 +248,21 @@ class Crowd:
             stream.put(client.ResultAck(results=[*last_results.items()]))
             stream.flush()
 
+    def _count(self, request_id: str, shard: int, now_ns: int) -> None:
+        sent_ns = self._sent_ns.pop(request_id, None)
+        if sent_ns is not None:  # else it was given up
+            self._result_ns.append(now_ns - sent_ns)
+            self._completed[shard] = self._completed.get(shard, 0) + 1
+
     def _refuse(self, error: Error) -> None:
         if error.ref in self._opening:
             self._opening.pop(error.ref).set_exception(ConnectionRefusedError())
             return
         if error.error.code == Code.QUEUE_FULL and not error.request_id:
             return  # the doorway is full: the connection ends, and is dialled again
-        if error.request_id not in self._sent_ns:
+        if not error.request_id:
             raise RuntimeError(f"the server answered {error.error}")
-        del self._sent_ns[error.request_id]
-        self._refused += 1
+        self._refused += self._sent_ns.pop(error.request_id, None) is not None
 
 
 def quantile_us(values_ns: Sequence[int], q: float) -> float:

@@ -53,9 +53,13 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Submitted(msgspec.Struct, frozen=True, kw_only=True):
-    """From submit to acceptance and to result, as the client saw it; results by shard."""
+    """From submit to acceptance and to result, as the client saw it; results by shard.
+
+    `unanswered` are jobs that had no result and no refusal 20 s after the last was submitted.
+    """
 
     jobs: int
+    unanswered: int
     elapsed_s: float
     refused: int
     completed_by_shard: list[int]
