@@ -3,14 +3,10 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pointsman_wire.tickets import (
-    TICKET_BYTES,
-    TICKET_KEY_BYTES,
-    is_lane_ticket,
-    lane_ticket,
-)
+from pointsman_shm.state_files import TICKET_KEY_SIZE
+from pointsman_wire.tickets import TICKET_BYTES, is_lane_ticket, lane_ticket
 
-KEY = bytes(range(TICKET_KEY_BYTES))
+KEY = bytes(range(TICKET_KEY_SIZE))
 OTHER_KEY = bytes(reversed(KEY))
 REGISTRATION = ("studio", 5, 2, 7)
 registrations = st.tuples(

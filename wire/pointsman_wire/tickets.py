@@ -9,7 +9,6 @@ from hashlib import blake2b
 from hmac import compare_digest
 
 TICKET_BYTES = 16
-TICKET_KEY_BYTES = 32
 
 
 def lane_ticket(key: bytes, place: tuple[str, int, int, int], proof: bytes = b"") -> bytes:
@@ -20,7 +19,9 @@ def lane_ticket(key: bytes, place: tuple[str, int, int, int], proof: bytes = b""
     """
     node_id, row, generation, epoch = place
     told = f"{node_id}\0{row}\0{generation}\0{epoch}".encode()
-    return blake2b(told + (b"\0" + proof if proof else b""), key=key, digest_size=16).digest()
+    return blake2b(
+        told + (b"\0" + proof if proof else b""), key=key, digest_size=TICKET_BYTES
+    ).digest()
 
 
 def is_lane_ticket(ticket: bytes, expected: bytes) -> bool:

@@ -8,7 +8,7 @@ import gc
 
 from pointsman_sched.core.events import RegistryEntry
 from pointsman_shm.config import Config
-from pointsman_shm.state_files import ticket_key_for
+from pointsman_shm.state_files import TICKET_KEY_SIZE, ticket_key_for
 from pointsman_sim.parts.manager_part import ManagerProcess
 from pointsman_sim.parts.uplinks import Uplinks
 from pointsman_sim.parts.worker_part import WorkerProcess
@@ -18,7 +18,6 @@ from pointsman_sim.world.memory import HostMemory
 from pointsman_sim.world.process import World
 from pointsman_sim.world.wires import Wire
 from pointsman_wire.preamble import Role
-from pointsman_wire.tickets import TICKET_KEY_BYTES
 from pointsman_workers.core.events import BellRang, RingWorker
 
 MANAGER = -1
@@ -36,7 +35,7 @@ class Instance:
         self.memory = self._new_memory()
         # What lies on the disk.
         self.uid = self._dice.entropy(8).hex()
-        self._ticket_key = self._dice.entropy(TICKET_KEY_BYTES)
+        self._ticket_key = self._dice.entropy(TICKET_KEY_SIZE)
         self.registry: list[RegistryEntry] = []
         self._epochs = [0] * worker_count
         self.job_names: list[dict[int, str]] = [{} for _ in range(worker_count)]

@@ -50,7 +50,7 @@ _SMALL_FRAME_BYTES_MAX = 256 * 1024
 
 _unpack_prefix = struct.Struct("<II").unpack_from
 _NEVER = float("inf")
-_OPEN = State.OPEN
+_OPEN = State.OPEN  # for every read and write: to find it on its enum costs a call
 
 
 class FrameConnection(asyncio.Protocol):
@@ -160,7 +160,7 @@ class FrameConnection(asyncio.Protocol):
                     message = self._read(data[header_at:payload_at])
                 frames.append((message, data[payload_at:after]))
                 offset = after
-            else:
+            else:  # that was its share of this turn
                 self._rest(data[offset:])
                 offset = end
             if offset < end:
