@@ -91,8 +91,8 @@ def test_a_slow_start_ends_with_its_window(age_s: float, term: float) -> None:
 def observe(paces: Paces, row: int, service_ms: int, count: int, now_ns: int = 0) -> "array[float]":
     pace = paces.of(("nmt",))
     assert pace is not None
-    for _ in range(count):
-        pace.observe(row, service_ms * 1_000_000, now_ns)
+    for at_ns in range(now_ns - count + 1, now_ns + 1):
+        pace.observe(row, service_ms * 1_000_000, at_ns)
     return paces.slowness(("nmt",))
 
 
@@ -116,6 +116,16 @@ def test_the_average_decays_so_that_a_node_may_change() -> None:
     paces.tick(0)
     assert slowness[0] == pytest.approx(1.0, abs=0.01)
     assert slowness[1] == pytest.approx(1.0, abs=0.01)
+
+
+def test_of_what_a_node_ends_at_one_instant_the_first_stands_for_all() -> None:
+    paces = Paces(2)
+    observe(paces, 0, 100, OBSERVATIONS_MIN)
+    observe(paces, 1, 400, OBSERVATIONS_MIN)
+    slowness = observe(paces, 1, 100, 1, now_ns=5)
+    once = slowness[1]
+    observe(paces, 1, 100, 1, now_ns=5)
+    assert slowness[1] == once < 400 / 250
 
 
 def test_what_got_no_news_for_a_while_is_forgotten() -> None:

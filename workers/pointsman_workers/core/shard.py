@@ -51,6 +51,7 @@ _DECISIONS = Counter.DECISIONS.value
 MILLISECOND_NS = 1_000_000
 SECOND_NS = 1_000_000_000
 PING_NS = SECOND_NS
+_SESSION_HITS, _POOL_HITS = Counter.SESSION_HITS.value, Counter.POOL_HITS.value
 _ATTEMPTS_OK, _RESERVES_OK = Counter.POOL_ATTEMPTS_OK.value, Counter.RESERVE_OK.value
 
 
@@ -197,11 +198,20 @@ class Shard:
             self.tally[_DECISIONS] += len(self.decisions_ns)
             stats.observe_all(Timing.DECISION, self.decisions_ns)
             self.decisions_ns.clear()
-        if self.tally:
-            if attempts := self.tally.get(_ATTEMPTS_OK):  # each has reserved one slot
-                self.tally[_RESERVES_OK] += attempts
-            stats.add_tally(self.tally)
-            self.tally.clear()
+        fleet, tally = self.fleet, self.tally
+        if again_count := fleet.again_count:
+            if fleet.snapshot.pool_view.is_two_level:
+                tally[_SESSION_HITS] += again_count
+                tally[_POOL_HITS] += again_count
+            fleet.again_count = 0
+        if fleet.sampled_count:
+            tally[_ATTEMPTS_OK] += fleet.sampled_count
+            fleet.sampled_count = 0
+        if tally:
+            if attempts := tally.get(_ATTEMPTS_OK):  # each has reserved one slot
+                tally[_RESERVES_OK] += attempts
+            stats.add_tally(tally)
+            tally.clear()
         if self.assigned_count:
             stats.observe(Timing.SUBMIT_TO_ASSIGN, 0, self.assigned_count)
             self.assigned_count = 0

@@ -181,6 +181,7 @@ class Job(msgspec.Struct, eq=False, kw_only=True, gc=False):
     durability: str = "memory"
     timeout_ns: int = 0  # of one attempt
     favoured: tuple[Kind, ...] = ()  # kinds that ask for its preferred labels as well, best first
+    is_choosy: bool = True  # False: it never failed, and would go wherever others of its kind do
     # So far what each new job is made with: fields that are named are looked for in this order.
     segment: int = 0  # of the journal, the oldest that has something of it; 0 = not in it
     is_safe: bool = True  # False: its acceptance waits for the disk

@@ -357,6 +357,7 @@ def _failure_of(message: NodeResult) -> Failure:
 
 
 def _add_node(job: Job, node_id: str) -> None:
+    job.is_choosy = True
     if node_id not in job.failed_nodes:
         job.failed_nodes += (node_id,)
 

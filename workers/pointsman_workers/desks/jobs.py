@@ -153,6 +153,7 @@ class JobDesk:
             durability=terms.durability,
             timeout_ns=terms.timeout_ns,
             favoured=terms.favoured,
+            is_choosy=terms.is_choosy,
         )
         if submit.deadline_s is not None:
             job.ends_at_ns = shard.now_ns + int(submit.deadline_s * SECOND_NS)

@@ -33,6 +33,7 @@ from pointsman_workers.journal.book import MEMORY
 from pointsman_workers.placement.checks import Ranking, first_failed_check
 from pointsman_workers.placement.deciding import (
     decide,
+    decide_again,
     decide_on,
     decide_second,
     memory_of,
@@ -68,10 +69,13 @@ class PlacingDesk:
         if job.kind.version != fleet.snapshot.version:
             fleet.prepare(job.kind)
         started_ns = stopwatch()
-        decided = decide(fleet, job)
+        fleet.trail = []
+        decided = decide_again(fleet, job)
+        if decided is None:
+            decided = decide(fleet, job)
+            count_decision(shard.tally, decided)
         job.placement_ns = took_ns = stopwatch() - started_ns
         shard.decisions_ns.append(took_ns)
-        count_decision(shard.tally, decided)
         return self._dispatch_to(job, decided)
 
     def place_on(self, job: Job, row: int) -> bool:

@@ -30,7 +30,7 @@ from pointsman_workers.placement.refusal import Refusals
 from pointsman_workers.placement.room import Room
 
 SCRATCH_BYTES = 16 * 1024 * 1024
-LOOKS_MAX = 16  # legs of a walk, which a job would make in as many turns
+LOOKS_MAX = 17  # legs of a walk, which a job would make in as many turns
 
 
 class DryFleet(Fleet):
@@ -149,11 +149,11 @@ def rehearse(
     recorder = Recorder(fleet, SCRATCH_BYTES)
     fleet.prepare(job.kind)
     started_ns = stopwatch()
-    decided = decide(fleet, job)
     for _ in range(LOOKS_MAX):
+        fleet.trail = []
+        decided = decide(fleet, job)
         if decided.choice is not None or memory_of(job).walk is None:
             break
-        decided = decide(fleet, job)
     job.placement_ns = stopwatch() - started_ns
     if decided.choice is not None:
         recorder.note_placed(job, decided, decided.choice)

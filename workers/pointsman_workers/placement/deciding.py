@@ -14,7 +14,7 @@ pretends to reserve.
 """
 
 from pointsman_shm.memory.rows import GENERATION_SHIFT
-from pointsman_shm.rules.session_pool import PoolDecision
+from pointsman_shm.rules.session_pool import PoolDecision, PoolOutcome
 from pointsman_workers.core.state import Job
 from pointsman_workers.placement.fleet import Fleet
 from pointsman_workers.placement.kinds import Kind, Round
@@ -26,6 +26,7 @@ from pointsman_workers.placement.selection import (
     reserve_among,
     reserve_preferred,
     search,
+    take_from,
 )
 from pointsman_workers.placement.session_pools import (
     WHOLE_FLEET,
@@ -45,17 +46,49 @@ RESERVE = "reserve"  # a slot that was just freed went to a waiting job
 
 
 def decide(fleet: Fleet, job: Job) -> Decided:
-    """Choose a node for a job whose kind is prepared, and reserve a slot there."""
-    bound_before = job.session.binding
-    fleet.trail = []
+    """Choose a node for a job whose kind is prepared, and reserve a slot there.
+
+    The trail goes on from where the caller has begun it.
+    """
+    session = job.session
+    bound_before = session.binding
+    pools, selector, decision = WHOLE_FLEET, SINGLE_LEVEL, None
     if fleet.snapshot.pool_view.is_two_level:
-        decision = decide_for_session(fleet, job.kind, job.session)
-        choice, selector = _choose(fleet, job, decision.pools, TWO_LEVEL)
-    else:
-        decision = None
-        choice, selector = _choose(fleet, job, WHOLE_FLEET, SINGLE_LEVEL)
+        decision = decide_for_session(fleet, job.kind, session)
+        pools, selector = decision.pools, TWO_LEVEL
+    choice, selector = _choose(fleet, job, pools, selector)
     job.decision = decision
-    return Decided(choice, selector, decision, bound_before)
+    decided = Decided(choice, selector, decision, bound_before)
+    sample = fleet.sample
+    if sample is not None and choice is not None and not (job.is_choosy or fleet.has_habits):
+        is_kept = decision is None or decision.outcome is PoolOutcome.HIT
+        sample.session = session if is_kept and sample.pool == pools[0] else None
+        sample.decided = decided
+    return decided
+
+
+def decide_again(fleet: Fleet, job: Job) -> Decided | None:
+    """Decide as for the job before, if all but the choice would come to the same.
+
+    None when that is not so, or when nobody is left of the sample from which that job was served.
+    """
+    sample = fleet.sample
+    if (
+        sample is None
+        or sample.session is not job.session
+        or sample.kind is not job.kind
+        or job.is_choosy
+        or not sample.candidates
+    ):
+        return None
+    decided = sample.decided
+    assert decided is not None
+    decided.choice = choice = take_from(fleet, sample)
+    if choice is None:
+        return None
+    job.decision = decided.session
+    fleet.again_count += 1
+    return decided
 
 
 def decide_on(fleet: Fleet, job: Job, row: int) -> Decided:

@@ -114,6 +114,7 @@ class Terms(msgspec.Struct, frozen=True, gc=False):
     durability: str
     timeout_ns: int
     is_plain: bool  # there is nothing to ask, or to change, for each of them
+    is_choosy: bool  # not every node of the kind is as good for them
 
 
 class Kinds:

@@ -46,10 +46,16 @@ class Pace:
         self.overall = 0.0  # decaying average over all nodes, 0 before the first observation
 
     def observe(self, row: int, service_ns: int, now_ns: int) -> None:
-        """Take in how long the node in this row took."""
+        """Take in how long the node in this row took.
+
+        Of what it ended at one instant, which one read has brought, the first stands for all.
+        """
         means, known, paces = self.means, self.known, self._paces
+        observed_at_ns = known.get(row)
+        if observed_at_ns == now_ns:
+            return
         mean = means[row]
-        if row in known:
+        if observed_at_ns is not None:
             self.overall += (service_ns - self.overall) * DECAY
             means[row] = mean + (service_ns - mean) * DECAY
         elif not self._is_enough(row, service_ns):

@@ -121,29 +121,43 @@ def take_from(fleet: Fleet, sample: Sample) -> Choice | None:
 
     The sample stays for the next job of the turn, unless the best had no room after all.
     """
-    readings, scores, at = sample.readings, sample.scores, sample.best_at
-    reading, score = readings[at], scores[at]
-    row, word = reading[0], reading[1]
+    readings, scores, taken, at = sample.readings, sample.scores, sample.taken, sample.best_at
+    score = scores[at]
+    row, word, load, held, _, slowness = readings[at]
     outcome = fleet.own.reserve(row, fleet.standing, word)
     if outcome is not _OK:
         return _take_others(fleet, sample, outcome)
-    fleet.tally[_ATTEMPT_OK] += 1
+    fleet.sampled_count += 1
     fleet.trail.append(sample.leg)
     scores[at] = CANNOT
     following = min(scores)
     if following < CANNOT:
-        sample.best_at = best_at = scores.index(following)
+        best_at = scores.index(following)
         runner_up = readings[best_at][0]
     else:
-        runner_up = NO_ROW
-    taken = sample.taken
-    sample.taken = (*taken, at)
-    fleet.sample = sample if len(taken) + 1 < sample.jobs_max else None
-    return Choice(row, word, sample.pool, score, sample.candidates, runner_up, taken)
+        best_at, runner_up = at, NO_ROW
+    choice = Choice(row, word, sample.pool, score, sample.candidates, runner_up, taken)
+    sample.taken = taken = (*taken, at)
+    if len(taken) == sample.jobs_max:
+        fleet.sample = None
+        return choice
+    # Of the node that this job takes the score is another now (ranking.scores_of).
+    held += taken.count(at)
+    slots = word & SLOTS_MASK
+    if held < slots:
+        scores[at] = score = (slowness * (held + (load >> 16 & 0xFFFF) + 1.0) - 1.0) / slots
+        if score < following or (score == following and at < best_at):
+            best_at = at
+    else:
+        sample.candidates -= 1
+    sample.best_at = best_at
+    fleet.sample = sample
+    return choice
 
 
 def _take_others(fleet: Fleet, sample: Sample, outcome: Reserve) -> Choice | None:
     """The best of a sample had no room after all: reserve another one."""
+    fleet.sample = None
     fleet.tally[_OUTCOME_COUNTERS[outcome]] += 1
     readings = brought_up_to_date(sample.readings, sample.taken)
     leg = (sample.leg[0], (outcome.value,), readings, ANYWHERE, sample.kind)
@@ -155,25 +169,12 @@ def take_again(fleet: Fleet, kind: Kind, pool: int | None, sample: Sample) -> Ch
 
     One sample is not the pool, so nothing is concluded when it does not.
     """
+    if sample.kind is kind and sample.pool == pool:
+        if sample.candidates:
+            return take_from(fleet, sample)
+        _nobody_in(fleet, sample)
     fleet.sample = None
-    if sample.kind is not kind or sample.pool != pool:
-        return None
-    # Of the node that the last job took the score is another now (ranking.scores_of).
-    scores, taken = sample.scores, sample.taken
-    last_at, best = taken[-1], scores[sample.best_at]
-    _, word, load, held, _, slowness = sample.readings[last_at]
-    held += taken.count(last_at)
-    slots = word & SLOTS_MASK
-    if held < slots:
-        scores[last_at] = score = (slowness * (held + (load >> 16 & 0xFFFF) + 1.0) - 1.0) / slots
-        if score < best or (score == best and last_at < sample.best_at):
-            sample.best_at = last_at
-    else:
-        sample.candidates -= 1
-        if best == CANNOT:
-            _nobody_in(fleet, sample)
-            return None
-    return take_from(fleet, sample)
+    return None
 
 
 def _nobody_in(fleet: Fleet, sample: Sample) -> None:

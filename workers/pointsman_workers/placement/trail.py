@@ -6,6 +6,7 @@ row, or all candidates of a pool.  Legs are plain tuples, because one is made fo
 
 from collections.abc import Sequence
 from enum import IntEnum
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -15,6 +16,9 @@ from pointsman_workers.fields import plainly_set
 from pointsman_workers.placement.checks import Ranking, Reading
 from pointsman_workers.placement.kinds import Kind
 from pointsman_workers.placement.ranking import load_of
+
+if TYPE_CHECKING:
+    from pointsman_workers.core.state import Session
 
 
 class How(IntEnum):
@@ -65,9 +69,13 @@ class Sample(msgspec.Struct, gc=False):
     jobs_max: int
     best_at: int  # where the best of them is: the first of the least, ties keep their draw order
     taken: tuple[int, ...] = ()  # where the jobs went: each of these nodes holds one more for each
+    # Jobs of this session that ask for nothing of their own may take from it at once, ...
+    session: "Session | None" = None
+    decided: "Decided | None" = None  # ... as this was decided for the last one.
 
 
-class Decided(msgspec.Struct, frozen=True, gc=False):
+@plainly_set
+class Decided(msgspec.Struct, gc=False):
     """What came out, and what it came from; the legs are the fleet's trail."""
 
     choice: Choice | None

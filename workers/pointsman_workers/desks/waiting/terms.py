@@ -65,6 +65,9 @@ class TermsDesk:
             durability=durability,
             timeout_ns=self._placing.timeout_of(submit),
             is_plain=self._is_plain(session, submit),
+            is_choosy=bool(
+                submit.preferred_node or session.paired_node or submit.exclude or wished
+            ),
         )
         return terms
 
