@@ -8,10 +8,10 @@ import pytest
 from pointsman_workers.core.state import Hold, Job, Lane, Peer, Session
 from pointsman_workers.fields import plainly_set
 from pointsman_workers.placement.kinds import Kind
-from pointsman_workers.placement.trail import Sample
+from pointsman_workers.placement.trail import Decided, Sample
 from pointsman_workers.sharing.keys.bond import Bond
 
-PLAIN = [Bond, Hold, Job, Kind, Lane, Peer, Sample, Session]
+PLAIN = [Bond, Decided, Hold, Job, Kind, Lane, Peer, Sample, Session]
 
 
 @plainly_set

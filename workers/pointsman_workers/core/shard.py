@@ -51,6 +51,7 @@ _DECISIONS = Counter.DECISIONS.value
 MILLISECOND_NS = 1_000_000
 SECOND_NS = 1_000_000_000
 PING_NS = SECOND_NS
+_ACCEPTED, _COMPLETED = Counter.JOBS_ACCEPTED.value, Counter.JOBS_COMPLETED.value
 _SESSION_HITS, _POOL_HITS = Counter.SESSION_HITS.value, Counter.POOL_HITS.value
 _ATTEMPTS_OK, _RESERVES_OK = Counter.POOL_ATTEMPTS_OK.value, Counter.RESERVE_OK.value
 
@@ -105,6 +106,7 @@ class Shard:
         self.is_settled = False
         # What is counted with every job, by the number of its Counter; told with the next chores.
         self.tally = self.fleet.tally
+        self.accepted_count = self.completed_count = 0  # the same, as numbers of their own
         self.assigned_at_once = 0  # jobs that this step has assigned and accepted,
         self.assigned_count = 0  # and steps before it, since that was told
         self.decisions_ns: list[int] = []  # what each decision took, since that was told
@@ -199,14 +201,20 @@ class Shard:
             stats.observe_all(Timing.DECISION, self.decisions_ns)
             self.decisions_ns.clear()
         fleet, tally = self.fleet, self.tally
-        if again_count := fleet.again_count:
-            if fleet.snapshot.pool_view.is_two_level:
-                tally[_SESSION_HITS] += again_count
-                tally[_POOL_HITS] += again_count
-            fleet.again_count = 0
+        if self.accepted_count:
+            tally[_ACCEPTED] += self.accepted_count
+            self.accepted_count = 0
+        if self.completed_count:
+            tally[_COMPLETED] += self.completed_count
+            self.completed_count = 0
         if fleet.sampled_count:
             tally[_ATTEMPTS_OK] += fleet.sampled_count
             fleet.sampled_count = 0
+        if fleet.again_count:
+            if fleet.snapshot.pool_view.is_two_level:
+                tally[_SESSION_HITS] += fleet.again_count
+                tally[_POOL_HITS] += fleet.again_count
+            fleet.again_count = 0
         if tally:
             if attempts := tally.get(_ATTEMPTS_OK):  # each has reserved one slot
                 tally[_RESERVES_OK] += attempts

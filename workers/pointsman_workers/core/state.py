@@ -12,7 +12,7 @@ from pointsman_shm.rules.languages import normalise, normalise_all
 from pointsman_shm.rules.session_pool import PoolDecision, SessionBinding
 from pointsman_shm.tokens.judging import Scope
 from pointsman_wire.coordination.requests import SessionNotes
-from pointsman_wire.lane_messages import NodeResult
+from pointsman_wire.lane_messages import Assign, NodeResult
 from pointsman_wire.link import Connection
 from pointsman_wire.session_messages import (
     MissingResult,
@@ -182,6 +182,7 @@ class Job(msgspec.Struct, eq=False, kw_only=True, gc=False):
     timeout_ns: int = 0  # of one attempt
     favoured: tuple[Kind, ...] = ()  # kinds that ask for its preferred labels as well, best first
     is_choosy: bool = True  # False: it never failed, and would go wherever others of its kind do
+    usual: Assign | None = None  # what assignments of such jobs have in common, once it is known
     # So far what each new job is made with: fields that are named are looked for in this order.
     segment: int = 0  # of the journal, the oldest that has something of it; 0 = not in it
     is_safe: bool = True  # False: its acceptance waits for the disk

@@ -109,8 +109,12 @@ class AttemptDesk:
         if status == "completed":
             if job.hedge is not None:
                 self._win(job, hold)
-            if hold.sent_at_ns:
-                self._learn(hold, job.kind)
+            pace, now_ns = job.kind.pace, self.shard.now_ns
+            # What was already seen of its node at this instant stands for this one as well.
+            if pace is None or pace.known.get(hold.lane.row) != now_ns:
+                self._learn(hold, job.kind, now_ns)
+            if self.placing.hedging is not None and hold.sent_at_ns:
+                self.placing.hedging.observe(job.kind.requirement.types, now_ns - hold.sent_at_ns)
             self.outcomes.finish(job, "complete", message=message, payload=payload)
         elif status == "completed_no_text":
             self._win(job, hold)
@@ -123,15 +127,12 @@ class AttemptDesk:
         else:
             self.fail_over(hold, _failure_of(message))
 
-    def _learn(self, hold: Hold, kind: Kind) -> None:
+    def _learn(self, hold: Hold, kind: Kind, now_ns: int) -> None:
         """So long the node took for what this worker has sent it."""
-        now_ns = self.shard.now_ns
-        service_ns = now_ns - hold.sent_at_ns
-        pace = kind.pace or self.shard.fleet.begin_pace(kind)
-        if pace is not None:
-            pace.observe(hold.lane.row, service_ns, now_ns)
-        if self.placing.hedging is not None:
-            self.placing.hedging.observe(kind.requirement.types, service_ns)
+        if hold.sent_at_ns:
+            pace = kind.pace or self.shard.fleet.begin_pace(kind)
+            if pace is not None:
+                pace.observe(hold.lane.row, now_ns - hold.sent_at_ns, now_ns)
 
     def _win(self, job: Job, hold: Hold) -> None:
         """This dispatch decides the job: the other one, if there is one, is fenced and stopped."""

@@ -44,8 +44,8 @@ def tell_trace(shard: Shard, job: Job, hold: Hold | None, result: Result) -> Non
     shard.outbox.commands.append(told)
 
 
+_COMPLETED = JobState.COMPLETED
 _END_COUNTERS: dict[int, int] = {
-    JobState.COMPLETED: Counter.JOBS_COMPLETED.value,
     JobState.COMPLETED_NO_TEXT: Counter.JOBS_COMPLETED.value,
     JobState.FAILED: Counter.JOBS_FAILED.value,
     JobState.CANCELLED: Counter.JOBS_CANCELLED.value,
@@ -98,7 +98,10 @@ class OutcomeDesk:
             job.bond.submit, job.bond.payload = job.submit, job.payload
         job.submit, job.payload = _FORGOTTEN, b""
         session.next_result += 1
-        shard.tally[_END_COUNTERS[state]] += 1
+        if state is _COMPLETED:
+            shard.completed_count += 1
+        else:
+            shard.tally[_END_COUNTERS[state]] += 1
         is_void = error is not None and job.attempt == 0 and self._may_be_repeated(error)
         # In an utterance session its key is free once it was told (UtteranceDesk).
         if job.is_own or (is_void and session.utterances is None):

@@ -17,7 +17,7 @@ from pointsman_wire.messages import ErrorInfo, error_info
 from pointsman_wire.session_messages import Placement, Submit
 from pointsman_workers.core.lifecycle import AFTER
 from pointsman_workers.core.shard import MILLISECOND_NS, PING_NS, SECOND_NS, Shard
-from pointsman_workers.core.state import Hold, Job, Lane
+from pointsman_workers.core.state import Hold, Job, Lane, Session
 from pointsman_workers.desks.counting import count_decision, selector_of
 from pointsman_workers.desks.hedging import HedgePlan
 from pointsman_workers.desks.refusing import (
@@ -146,8 +146,8 @@ class PlacingDesk:
             self.rearm(job)
         else:  # nearly always: as there, for a node that has just got the job
             timeout_ns, ack_ns = job.timeout_ns, shard.ack_ns
-            job.filed_ns = now_ns + (timeout_ns if timeout_ns < ack_ns else ack_ns)
-            shard.timers.file(job.filed_ns, job)
+            job.filed_ns = due_ns = now_ns + (timeout_ns if timeout_ns < ack_ns else ack_ns)
+            shard.timers.file(due_ns, job)
 
     def _send(self, job: Job, lane: Lane) -> Hold:
         """Write the assignment to the lane, and to the journal before."""
@@ -210,42 +210,52 @@ class PlacingDesk:
 
     def _assignment(self, job: Job, hold: Hold) -> Assign:
         """What the node gets; what is rare comes by replacing, as in OutcomeDesk._result."""
-        submit, session, kind = job.submit, job.session, job.kind
-        requirement = kind.requirement
-        tenant, session_id, request_id = job.key
-        assignment = Assign(
+        usual, submit, left_ms = job.usual, job.submit, None
+        if usual is None:
+            usual = job.usual = self.usual_assignment(
+                job.session, job.kind, priority=submit.priority, timeout_ns=job.timeout_ns
+            )
+        assignment = replace(
+            usual,
             number=hold.number,
             job_id=job.job_id,
             dispatch=hold.dispatch,
-            attempt=job.attempt,
-            services=kind.services,
-            src_lang=requirement.src,
-            tgt_lang=requirement.tgt,
-            content_type=submit.content_type,
-            tenant=tenant,
-            session_id=session_id,
-            request_id=request_id,
-            priority=submit.priority,
-            timeout_ms=job.timeout_ns // MILLISECOND_NS,
+            request_id=job.key[2],
         )
-        trace_id = submit.trace_id or session.trace_id
-        if not (
-            (trace_id or submit.stream or job.ends_at_ns)
-            or (requirement.features or requirement.auto_langs)
-            or (submit.meta is not None or session.line is not None)
-        ):
+        is_rare = submit.trace_id or submit.stream or submit.content_type or job.ends_at_ns
+        if not is_rare and job.attempt == 1 and submit.meta is None:
             return assignment
-        left_ms = None
         if job.ends_at_ns:
             left_ms = max(1, (job.ends_at_ns - self.shard.now_ns) // MILLISECOND_NS)
         return replace(
             assignment,
-            features=[*requirement.features],
-            auto_langs=[*requirement.auto_langs],
+            attempt=job.attempt,
+            content_type=submit.content_type,
             meta=submit.meta,
-            trace_id=trace_id,
+            trace_id=submit.trace_id or usual.trace_id,
             deadline_ms=left_ms,
             stream=submit.stream,
+        )
+
+    def usual_assignment(
+        self, session: Session, kind: Kind, *, priority: str, timeout_ns: int
+    ) -> Assign:
+        """What assignments of all such jobs have in common."""
+        requirement = kind.requirement
+        return Assign(
+            number=0,
+            job_id="",
+            dispatch=0,
+            services=kind.services,
+            features=[*requirement.features],
+            src_lang=requirement.src,
+            tgt_lang=requirement.tgt,
+            auto_langs=[*requirement.auto_langs],
+            tenant=session.tenant,
+            session_id=session.session_id,
+            priority=priority,
+            trace_id=session.trace_id,
+            timeout_ms=timeout_ns // MILLISECOND_NS,
             silence_ms=0 if session.line is None else self._silence_ms,
         )
 

@@ -352,7 +352,7 @@ class SessionDesk:
     def adopt(job: Job, session: Session) -> Session:
         """The job is this session's from now on: another of the same id had it, and is over."""
         if job.session is not session:
-            job.session, job.result = session, unnumbered(job.result)
+            job.session, job.result, job.usual = session, unnumbered(job.result), None
         return session
 
     def repeat(self, session: Session, job: Job) -> None:

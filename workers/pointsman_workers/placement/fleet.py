@@ -39,8 +39,8 @@ FIELDS = (
     *("own", "beat_at_ns", "lane_generations", "rows_by_node", "nobody", "paces", "room"),
     *("is_stale", "is_blind", "draws", "former_names", "nodes_by_name", "trail", "sample"),
     *("tally", "stopwatch", "observe_session", "release_count", "released", "now_ns"),
-    *("clock_ns", "sampled_count", "again_count", "sample_size", "has_weighted_choice", "has_habits", "is_sticky", "spread_ns"),
-    *("has_weighted_pools",),
+    *("clock_ns", "sample_size", "has_weighted_choice", "has_habits", "is_sticky", "spread_ns"),
+    *("has_weighted_pools", "sampled_count", "again_count"),
 )
 
 

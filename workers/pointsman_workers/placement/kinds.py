@@ -18,6 +18,7 @@ from pointsman_shm.rules.languages import normalise, normalise_all
 from pointsman_shm.rules.modules import UnknownName, required_types, wants_semantic
 from pointsman_shm.rules.session_pool import PoolDecision
 from pointsman_shm.snapshot.records import ConfigPage, Requirement
+from pointsman_wire.lane_messages import Assign
 from pointsman_wire.session_messages import Submit
 from pointsman_workers.fields import plainly_set
 from pointsman_workers.placement.checks import Judgement
@@ -115,6 +116,7 @@ class Terms(msgspec.Struct, frozen=True, gc=False):
     timeout_ns: int
     is_plain: bool  # there is nothing to ask, or to change, for each of them
     is_choosy: bool  # not every node of the kind is as good for them
+    usual: Assign  # what their assignments have in common
 
 
 class Kinds:

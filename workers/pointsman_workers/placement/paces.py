@@ -48,7 +48,8 @@ class Pace:
     def observe(self, row: int, service_ns: int, now_ns: int) -> None:
         """Take in how long the node in this row took.
 
-        Of what it ended at one instant, which one read has brought, the first stands for all.
+        Of what it ended at one instant, which one read has brought, the first stands for all:
+        whoever finds that instant in `known` need not tell of another.
         """
         means, known, paces = self.means, self.known, self._paces
         observed_at_ns = known.get(row)

@@ -24,7 +24,7 @@ from pointsman_workers.desks.placing import PlacingDesk
 from pointsman_workers.desks.waiting.overload import OverloadDesk
 from pointsman_workers.journal.book import MEMORY, REDIS
 from pointsman_workers.operating.closing import closed_to_jobs
-from pointsman_workers.placement.kinds import PRIORITY_RANK, Terms
+from pointsman_workers.placement.kinds import PRIORITIES, PRIORITY_RANK, Terms
 
 _FIELDS = Submit.__struct_fields__
 # Where a request, as a tuple, says what is wished for; before it stands which one it is, after it
@@ -56,17 +56,21 @@ class TermsDesk:
         durability = submit.durability or self.durability
         if (error := self._not_offered(durability)) is not None:
             return error
-        wished = submit.labels_preferred
+        wished, timeout_ns = submit.labels_preferred, self._placing.timeout_of(submit)
+        rank = max(PRIORITY_RANK[submit.priority], shard.tenants.rules(session.tenant).rank_min)
         terms = session.terms = Terms(
             wish=astuple(submit)[WISH],
             reading=reading,
             kind=kind,
             favoured=shard.kinds.favoured(kind, wished) if wished else (),
             durability=durability,
-            timeout_ns=self._placing.timeout_of(submit),
+            timeout_ns=timeout_ns,
             is_plain=self._is_plain(session, submit),
             is_choosy=bool(
                 submit.preferred_node or session.paired_node or submit.exclude or wished
+            ),
+            usual=self._placing.usual_assignment(
+                session, kind, priority=PRIORITIES[rank], timeout_ns=timeout_ns
             ),
         )
         return terms
