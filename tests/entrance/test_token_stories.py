@@ -120,7 +120,7 @@ def test_a4_the_same_request_id_of_two_tenants_is_two_jobs() -> None:
 
 def test_a3_ids_of_jobs_have_more_than_122_random_bits() -> None:
     worker = strict_worker()
-    ids = [worker.core.shard.new_job_id() for _ in range(1000)]
+    ids = [next(worker.core.shard.job_ids) for _ in range(1000)]
     assert len(set(ids)) == 1000
     assert {len(bytes.fromhex(found)) * 8 for found in ids} == {128}
 

@@ -67,30 +67,24 @@ class IllegalMove(AssertionError):
     """Our own bug: a job was asked to do what its state forbids."""
 
 
-class Leads(dict[JobState, JobState]):
-    """Where a verb leads: the state after it, by the state before.  Elsewhere: IllegalMove."""
-
-    def __init__(self, verb: str, *moves: str) -> None:
-        super().__init__()
-        self._verb = verb
-        for before in JobState:
-            after: JobState | None = before
-            for move in moves or (verb,):
-                after = None if after is None else MOVES.get((after, move))
-            if after is not None:
-                self[before] = after
-
-    def __missing__(self, state: JobState) -> JobState:
-        """The picture has no such move."""
-        raise IllegalMove(f"a job cannot {self._verb} while {state.name}")
+def _leads(*verbs: str) -> dict[JobState, JobState]:
+    """Where these verbs lead, one after the other: the state after them, by the state before."""
+    after = {state: state for state in JobState}
+    for verb in verbs:
+        after = {state: MOVES[now, verb] for state, now in after.items() if (now, verb) in MOVES}
+    return after
 
 
-# By verb, so that a move is two look-ups and no call where every job comes by.
-AFTER = {verb: Leads(verb) for _, verb in MOVES}
+# By verb, so that a move is two look-ups and no call where every job comes by; a KeyError is an
+# IllegalMove without its words.
+AFTER = {verb: _leads(verb) for _, verb in MOVES}
 # A job that is placed is handed to the lane at once: nobody sees it between the two.
-AFTER["place"] = Leads("place", "assign", "dispatch")
+AFTER["place"] = _leads("assign", "dispatch")
 
 
 def moved(state: JobState, verb: str) -> JobState:
     """Return the state after the verb.  Raises IllegalMove for anything the picture lacks."""
-    return AFTER[verb][state]
+    after = AFTER[verb].get(state)
+    if after is None:
+        raise IllegalMove(f"a job cannot {verb} while {state.name}")
+    return after

@@ -73,7 +73,7 @@ class Shard:
         self._set_times()
         index = self.worker_index = setup.worker_index
         self.worker_count, words = setup.worker_count, memory.waiting
-        self.new_job_id = _job_ids(setup.entropy).__next__
+        self.job_ids = _job_ids(setup.entropy)
         self.outbox, self.reasons = Outbox(), ReasonCounts()
         self.fleet = Fleet(memory, seed=int.from_bytes(setup.entropy(8), "little"))
         self.kinds = Kinds(self.fleet.config)

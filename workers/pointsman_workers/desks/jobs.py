@@ -91,7 +91,7 @@ class JobDesk:
             text = f"a payload of {len(payload)} bytes, at most {self._payload_bytes_max} may be"
             self.refuse(peer, submit, error_info(Code.INVALID_MESSAGE, text))
             return
-        request_id = submit.request_id or "req-" + shard.new_job_id()[:12]
+        request_id = submit.request_id or "req-" + next(shard.job_ids)[:12]
         key = (session.tenant, session.session_id, request_id)
         if key in shard.window.by_key:
             self._repeat(peer, submit, key, body_check(payload))
@@ -139,7 +139,7 @@ class JobDesk:
             shard.fleet.prepare(kind)
         shard.last_arrival = arrival = shard.last_arrival + 1
         job = Job(
-            job_id=shard.new_job_id(),
+            job_id=next(shard.job_ids),
             key=key,
             session=session,
             submit=submit,

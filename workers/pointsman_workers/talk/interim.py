@@ -77,14 +77,14 @@ class InterimDesk:
     def _look(self, hearing: Hearing) -> None:
         shard, voice, first = self.shard, hearing.voice, hearing.first
         submit = self._wish(hearing)
-        session = _nobodys(voice.session, "~" + shard.new_job_id())
+        session = _nobodys(voice.session, "~" + next(shard.job_ids))
         kind = shard.kinds.find(submit, session)
         if isinstance(kind, UnknownName) or self._jobs.placing.wait_elsewhere(kind):
             return
         shard.fleet.prepare(kind)
         shard.last_arrival += 1
         job = Job(
-            job_id=shard.new_job_id(),
+            job_id=next(shard.job_ids),
             key=(session.tenant, session.session_id, first.utterance_id),
             session=session,
             submit=submit,
