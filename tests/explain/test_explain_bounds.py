@@ -1,5 +1,6 @@
 """What remembering decisions takes is bounded, and floods do not wash away what matters."""
 
+import msgspec
 from explain.told import explained, fleet_of, the_one
 from msgspec.structs import replace
 from worker_harness import SECOND_NS, Host, WorkerHarness
@@ -7,61 +8,82 @@ from worker_harness import SECOND_NS, Host, WorkerHarness
 from pointsman_shm.config import Config, ExplainConfig
 from pointsman_wire.queries.explain_messages import Explained, ExplainQuery
 from pointsman_workers.explain.pages import KeptPages
-from pointsman_workers.explain.ring import Ring
+from pointsman_workers.explain.records import joined
+from pointsman_workers.explain.ring import ENTRY_BYTES, GROUP_MAX, Ring
 
 # ---- bounds
+
+
+SHARED = [msgspec.msgpack.encode([n]) for n in range(2)]
+
+
+def kept(*values: object) -> bytes:
+    """A record of these values, as it is kept."""
+    return msgspec.msgpack.encode(values)
 
 
 def test_a_ring_keeps_within_its_bytes_and_forgets_the_oldest() -> None:
     ring: Ring[str] = Ring(20_000)
     for number in range(1_000):
-        ring.put(f"key-{number}", bytes(100))
+        ring.put(f"key-{number}", (bytes(100),), SHARED[number % 2])
         assert ring.size <= 20_000
-    assert ring.of("key-999") == [bytes(100)]
+    assert ring.of("key-999") == [joined(kept(bytes(100)), SHARED[1])]
     assert ring.of("key-0") == []
     assert len(ring) + ring.dropped_count == 1_000
     assert len(list(ring)) == len(ring)
 
 
-def test_a_ring_keeps_the_records_of_a_key_in_order_and_drops_them_one_by_one() -> None:
-    ring: Ring[str] = Ring(1_600)
-    for number in range(5):
-        ring.put("a", bytes([number]))
-    assert ring.of("a") == [bytes([n]) for n in range(5)]
-    for _ in range(3):
-        ring.put("b", b"x")
-    kept = ring.of("a")
-    assert kept == [bytes([n]) for n in range(5 - len(kept), 5)]
-    assert ring.of("b") == [b"x"] * 3
-    assert ring.size <= 1_600
-    assert len(kept) == 2
+def test_a_ring_keeps_the_records_of_a_key_in_order_and_drops_them_by_groups() -> None:
+    bytes_max = 5 * GROUP_MAX * (ENTRY_BYTES + 8) // 2
+    ring: Ring[str] = Ring(bytes_max)
+    count = 2 * GROUP_MAX
+    for number in range(count):
+        ring.put("ab"[number % 2], (number,), SHARED[0])
+        if number == 4:
+            assert len(ring) == 5, "who looks at a group ends it"
+    found = ring.of("a")
+    assert found == [joined(kept(number), SHARED[0]) for number in range(0, count, 2)]
+    assert [key for key, _ in ring.latest(3)] == ["b", "a", "b"]
+    assert ring.latest(3)[1][1] == found[-1]
+    assert ring.dropped_count == 0
+    while not ring.dropped_count:
+        ring.put("c", ("x",), SHARED[0])
+        count += 1
+    assert ring.dropped_count == 5, "the whole group that was ended early"
+    assert len(ring) == count - 5
+    assert ring.size <= bytes_max
 
 
-def test_equal_records_of_one_key_are_kept_and_dropped_as_two() -> None:
-    ring: Ring[str] = Ring(700)
-    record = b"same"
-    ring.put("a", record)
-    ring.put("a", record)
-    assert len(ring.of("a")) == len(ring) == 2
-    ring.put("b", b"y")
+def test_a_record_is_found_by_how_many_were_put_after_it() -> None:
+    ring: Ring[int] = Ring(100_000)
+    for number in range(3 * GROUP_MAX + 1):
+        ring.put(number, (number,), SHARED[number // 5 % 2])
+    for count in range(3 * GROUP_MAX + 1):
+        number = 3 * GROUP_MAX - count
+        assert ring.before_latest(count) == joined(kept(number), SHARED[number // 5 % 2])
+    assert ring.before_latest(-1) is None
+    assert ring.before_latest(3 * GROUP_MAX + 1) is None
+
+
+def test_equal_records_of_one_key_are_kept_as_two() -> None:
+    ring: Ring[str] = Ring(2_000)
+    ring.put("a", ("same",))
+    ring.put("a", ("same",))
+    assert ring.of("a") == [kept("same")] * 2
     assert len(ring) == 2
-    assert ring.of("a") == [record]
-    ring.put("b", b"z")
-    assert ring.of("a") == []
-    assert [key for key, *_ in ring] == ["b", "b"]
 
 
 def test_what_records_share_is_kept_and_counted_once_as_long_as_one_of_them_is_there() -> None:
     ring: Ring[str] = Ring(2_000)
-    shared = b"\x91" + b"\x07"  # an array of one, as is each record
-    ring.put("a", b"\x91\x01", shared)
+    shared = kept(7)
+    ring.put("a", (1,), shared)
     alone = ring.size
-    ring.put("b", b"\x91\x02", shared)
+    ring.put("b", (2,), shared)
     assert ring.size == alone + (alone - len(shared))
     assert ring.of("b") == [b"\xdc\x00\x02\x02\x07"]
     for _ in range(20):
-        ring.put("c", bytes(100))
-    assert ring.size == len(ring) * (alone - len(shared) - 2 + 100)
+        ring.put("c", (bytes(100),))
+    assert ring.size == len(ring) * (ENTRY_BYTES + 1 + len(kept(bytes(100))))
     assert not ring.of("b")
 
 

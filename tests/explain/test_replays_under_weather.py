@@ -13,7 +13,7 @@ FAULTS = ("worker_crash", "partition", "agent_stall", "agent_wishes", "manager_c
 def remembered(core: WorkerCore) -> list[DecisionView]:
     """Every decision of a worker, replayed."""
     recorder = core.shard.recorder
-    requests = {key[2] for ring in (recorder.placed, recorder.troubled) for key, *_ in ring}
+    requests = {key[2] for ring in (recorder.placed, recorder.troubled) for key in ring}
     views: list[DecisionView] = []
     for request_id in sorted(requests):
         answer = core.answer(ExplainQuery(request_id=request_id, replay=True))
