@@ -195,31 +195,20 @@ class Shard:
 
     def tell_tally(self) -> None:
         """Put on the page what was counted since the last time."""
-        stats = self.setup.memory.stats
+        stats, fleet, tally = self.setup.memory.stats, self.fleet, self.tally
         if self.decisions_ns:
-            self.tally[_DECISIONS] += len(self.decisions_ns)
+            tally[_DECISIONS] += len(self.decisions_ns)
             stats.observe_all(Timing.DECISION, self.decisions_ns)
             self.decisions_ns.clear()
-        fleet, tally = self.fleet, self.tally
-        if self.accepted_count:
-            tally[_ACCEPTED] += self.accepted_count
-            self.accepted_count = 0
-        if self.completed_count:
-            tally[_COMPLETED] += self.completed_count
-            self.completed_count = 0
-        if fleet.sampled_count:
-            tally[_ATTEMPTS_OK] += fleet.sampled_count
-            fleet.sampled_count = 0
-        if fleet.again_count:
-            if fleet.snapshot.pool_view.is_two_level:
-                tally[_SESSION_HITS] += fleet.again_count
-                tally[_POOL_HITS] += fleet.again_count
-            fleet.again_count = 0
-        if tally:
-            if attempts := tally.get(_ATTEMPTS_OK):  # each has reserved one slot
-                tally[_RESERVES_OK] += attempts
-            stats.add_tally(tally)
-            tally.clear()
+        tally[_ACCEPTED] += self.accepted_count
+        tally[_COMPLETED] += self.completed_count
+        tally[_SESSION_HITS] += fleet.hit_count
+        tally[_POOL_HITS] += fleet.hit_count
+        tally[_ATTEMPTS_OK] += fleet.sampled_count
+        tally[_RESERVES_OK] += tally[_ATTEMPTS_OK]  # each has reserved one slot
+        self.accepted_count = self.completed_count = fleet.hit_count = fleet.sampled_count = 0
+        stats.add_tally(tally)
+        tally.clear()
         if self.assigned_count:
             stats.observe(Timing.SUBMIT_TO_ASSIGN, 0, self.assigned_count)
             self.assigned_count = 0

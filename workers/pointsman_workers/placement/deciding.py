@@ -86,8 +86,9 @@ def decide_again(fleet: Fleet, job: Job) -> Decided | None:
     decided.choice = choice = take_from(fleet, sample)
     if choice is None:
         return None
-    job.decision = decided.session
-    fleet.again_count += 1
+    job.decision = session = decided.session
+    if session is not None:
+        fleet.hit_count += 1
     return decided
 
 

@@ -40,7 +40,7 @@ FIELDS = (
     *("is_stale", "is_blind", "draws", "former_names", "nodes_by_name", "trail", "sample"),
     *("tally", "stopwatch", "observe_session", "release_count", "released", "now_ns"),
     *("clock_ns", "sample_size", "has_weighted_choice", "has_habits", "is_sticky", "spread_ns"),
-    *("has_weighted_pools", "sampled_count", "again_count"),
+    *("has_weighted_pools", "sampled_count", "hit_count"),
 )
 
 
@@ -73,9 +73,10 @@ class Fleet:
         self.nodes_by_name = NodesByName()
         self.trail: list[Leg] = []  # what the decision that is being made has looked at
         self.sample: Sample | None = None  # of this turn, for the next job of its kind
-        self.tally: dict[int, int] = defaultdict(int)  # what this step counts, by counter
-        self.sampled_count = 0  # the same: slots that were reserved from samples, and how many
-        self.again_count = 0  # of the decisions were the last one, made again
+        # What is counted with every job, by counter, until it is told.
+        self.tally: dict[int, int] = defaultdict(int)
+        self.sampled_count = 0  # the same: slots that were reserved from samples,
+        self.hit_count = 0  # and how often a session kept its pool, with a slot in the first one
         # For each session decision that is really made: what it took is told.
         self.stopwatch: Callable[[], int] = int
         self.observe_session: Callable[[int], None] = lambda took_ns: None
