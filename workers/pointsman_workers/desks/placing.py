@@ -11,13 +11,12 @@ from pointsman_shm.memory.rows import SLOTS_MASK
 from pointsman_shm.memory.stats_names import Counter, Timing
 from pointsman_shm.rules.reasons import Reason
 from pointsman_wire.errors import Code
-from pointsman_wire.lane_messages import Assign
 from pointsman_wire.link import Send
 from pointsman_wire.messages import ErrorInfo, error_info
 from pointsman_wire.session_messages import Placement, Submit
 from pointsman_workers.core.lifecycle import AFTER
 from pointsman_workers.core.shard import MILLISECOND_NS, PING_NS, SECOND_NS, Shard
-from pointsman_workers.core.state import Hold, Job, Lane, Session
+from pointsman_workers.core.state import Hold, Job, Lane
 from pointsman_workers.desks.counting import count_decision, selector_of
 from pointsman_workers.desks.hedging import HedgePlan
 from pointsman_workers.desks.refusing import (
@@ -29,6 +28,7 @@ from pointsman_workers.desks.refusing import (
     full_homes,
     stale_answer,
 )
+from pointsman_workers.desks.waiting.assignments import assignment_of
 from pointsman_workers.journal.book import MEMORY
 from pointsman_workers.placement.checks import Ranking, first_failed_check
 from pointsman_workers.placement.deciding import (
@@ -57,7 +57,7 @@ class PlacingDesk:
         self.refusals = Refusals(shard.fleet, self._free_in_ns)
         jobs = shard.config.jobs
         self.hedging = HedgePlan(jobs) if jobs.hedge_after_percentile else None
-        self._silence_ms = int(shard.config.sessions.serial_silence_s * 1e3)
+        self.silence_ms = int(shard.config.sessions.serial_silence_s * 1e3)
         limits = shard.config.limits
         # The slowest arrival that is borne anywhere: one of the largest frames in its time.
         self._byte_ns = limits.frame_arrival_s * SECOND_NS / limits.frame_bytes_max
@@ -172,7 +172,7 @@ class PlacingDesk:
         lane.unacknowledged.append(hold)
         if job.durability != MEMORY:
             shard.journal.dispatched(job, hold)
-        frame = Send(connection, self._assignment(job, hold), job.payload)
+        frame = Send(connection, assignment_of(job, hold, now_ns, self.silence_ms), job.payload)
         shard.outbox.commands.append(frame)
         if lane.untold_bytes:
             shard.outbox.acknowledge_now(lane)
@@ -206,57 +206,6 @@ class PlacingDesk:
             words.worker_mask(worker) & kind.class_mask
             for worker in range(shard.worker_count)
             if worker != shard.worker_index
-        )
-
-    def _assignment(self, job: Job, hold: Hold) -> Assign:
-        """What the node gets; what is rare comes by replacing, as in OutcomeDesk._result."""
-        usual, submit, left_ms = job.usual, job.submit, None
-        if usual is None:
-            usual = job.usual = self.usual_assignment(
-                job.session, job.kind, priority=submit.priority, timeout_ns=job.timeout_ns
-            )
-        assignment = replace(
-            usual,
-            number=hold.number,
-            job_id=job.job_id,
-            dispatch=hold.dispatch,
-            request_id=job.key[2],
-        )
-        is_rare = submit.trace_id or submit.stream or submit.content_type or job.ends_at_ns
-        if not is_rare and job.attempt == 1 and submit.meta is None:
-            return assignment
-        if job.ends_at_ns:
-            left_ms = max(1, (job.ends_at_ns - self.shard.now_ns) // MILLISECOND_NS)
-        return replace(
-            assignment,
-            attempt=job.attempt,
-            content_type=submit.content_type,
-            meta=submit.meta,
-            trace_id=submit.trace_id or usual.trace_id,
-            deadline_ms=left_ms,
-            stream=submit.stream,
-        )
-
-    def usual_assignment(
-        self, session: Session, kind: Kind, *, priority: str, timeout_ns: int
-    ) -> Assign:
-        """What assignments of all such jobs have in common."""
-        requirement = kind.requirement
-        return Assign(
-            number=0,
-            job_id="",
-            dispatch=0,
-            services=kind.services,
-            features=[*requirement.features],
-            src_lang=requirement.src,
-            tgt_lang=requirement.tgt,
-            auto_langs=[*requirement.auto_langs],
-            tenant=session.tenant,
-            session_id=session.session_id,
-            priority=priority,
-            trace_id=session.trace_id,
-            timeout_ms=timeout_ns // MILLISECOND_NS,
-            silence_ms=0 if session.line is None else self._silence_ms,
         )
 
     def is_apart(self, job: Job) -> bool:

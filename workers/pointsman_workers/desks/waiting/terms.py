@@ -21,6 +21,7 @@ from pointsman_wire.session_messages import Submit
 from pointsman_workers.core.shard import Shard
 from pointsman_workers.core.state import Session
 from pointsman_workers.desks.placing import PlacingDesk
+from pointsman_workers.desks.waiting.assignments import usual_assignment
 from pointsman_workers.desks.waiting.overload import OverloadDesk
 from pointsman_workers.journal.book import MEMORY, REDIS
 from pointsman_workers.operating.closing import closed_to_jobs
@@ -69,8 +70,12 @@ class TermsDesk:
             is_choosy=bool(
                 submit.preferred_node or session.paired_node or submit.exclude or wished
             ),
-            usual=self._placing.usual_assignment(
-                session, kind, priority=PRIORITIES[rank], timeout_ns=timeout_ns
+            usual=usual_assignment(
+                session,
+                kind,
+                priority=PRIORITIES[rank],
+                timeout_ns=timeout_ns,
+                silence_ms=self._placing.silence_ms,
             ),
         )
         return terms
