@@ -105,8 +105,7 @@ class Shard:
         # Until the nodes have reported what they run from before, a repeated request waits.
         self.is_settled = False
         # What is counted with every job, by the number of its Counter; told with the next chores.
-        self.tally = self.fleet.tally
-        self.accepted_count = self.completed_count = 0  # the same, as numbers of their own
+        self.tally, self.accepted_count, self.completed_count = self.fleet.tally, 0, 0
         self.assigned_at_once = 0  # jobs that this step has assigned and accepted,
         self.assigned_count = 0  # and steps before it, since that was told
         self.decisions_ns: list[int] = []  # what each decision took, since that was told

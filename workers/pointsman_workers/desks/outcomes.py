@@ -76,8 +76,7 @@ class OutcomeDesk:
         payload: bytes = b"",
     ) -> None:
         """End a job, remember it for its window, and give its client the result."""
-        shard = self.shard
-        hold, session = job.hold, job.session
+        shard, hold, session = self.shard, job.hold, job.session
         job.state = state = AFTER[verb][job.state]
         if job.is_queued:
             shard.waiting.remove(job)
