@@ -52,8 +52,8 @@ weather: setup  ## Simulated clusters in storms, each seed twice: make weather M
 systemd-test: setup  ## The service under a real systemd, booted for it (needs root): make systemd-test
 	$(PYTHON) -m pytest -q tests/systemd -m "long or not long" --timeout 1800
 
-# What runs on the cores that are compiled; their seeds play the same as the pure ones'.
-COMPILED_TESTS := $(addprefix tests/,compiled placement workers jobs waiting ordering journal talk explain restarts sharing simulation)
+# What runs on what is compiled; the seeds of its cores play the same as the pure ones'.
+COMPILED_TESTS := $(addprefix tests/,compiled placement workers jobs waiting journal talk explain restarts sharing simulation wire web sched snapshot)
 compiled: setup  ## The worker's hot path compiled by mypyc (needs a C compiler), into build/compiled; the checkout stays pure
 	rm -rf build/compiled build/wheel
 	POINTSMAN_COMPILE=1 $(PYTHON) -m pip wheel -q --no-deps -w build/wheel .

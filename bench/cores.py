@@ -89,18 +89,14 @@ class LiveDispatch(Dispatch):
             time.sleep(PUBLISH_S)
 
 
-class WorkerMajor(OwnLedger):
+def worker_major(ledger: Ledger, worker_index: int) -> OwnLedger:
     """The control: a worker's cells side by side, the cells of a node far from each other."""
-
-    def __init__(self, ledger: Ledger, worker_index: int) -> None:
-        super().__init__(ledger, worker_index)
-        count, cells = ledger.max_nodes, ledger.cells
-        self._stride = 1
-        self._offset = worker_index * count
-        self._column = cells[worker_index * count : (worker_index + 1) * count]
-        starts = [worker * count for worker in range(ledger.worker_count)]
-        self._held = lambda row: sum([cells[start + row] for start in starts])
-        ledger.held = self._held
+    own = OwnLedger(ledger, worker_index)
+    count, cells = ledger.max_nodes, ledger.cells
+    own._column = cells[worker_index * count : (worker_index + 1) * count]
+    starts = [worker * count for worker in range(ledger.worker_count)]
+    own._held = ledger.held = lambda row: sum([cells[start + row] for start in starts])
+    return own
 
 
 class Load:
@@ -191,7 +187,9 @@ def _read_count(reading: int, writing: int) -> Count:
     return count
 
 
-def in_processes(worker_count: int, run_s: float, own: type[OwnLedger] = OwnLedger) -> Measured:
+def in_processes(
+    worker_count: int, run_s: float, own: Callable[[Ledger, int], OwnLedger] = OwnLedger
+) -> Measured:
     """Measure workers in processes of their own: the product."""
     host = LiveDispatch(NODES, worker_count, SLOTS)
     begin = _context.Barrier(worker_count)
@@ -216,7 +214,7 @@ def in_processes(worker_count: int, run_s: float, own: type[OwnLedger] = OwnLedg
 
 def in_worker_major(worker_count: int, run_s: float) -> Measured:
     """The same with the other order of the ledger's cells."""
-    return in_processes(worker_count, run_s, WorkerMajor)
+    return in_processes(worker_count, run_s, worker_major)
 
 
 def in_threads(worker_count: int, run_s: float) -> Measured:

@@ -22,8 +22,8 @@ from pointsman_workers.core.events import JournalState, JournalSynced, WriteJour
 from pointsman_workers.journal.entries import AnyEntry, JobAccepted, JobDispatched, JobEnded
 from pointsman_workers.journal.judging import JournalOwner
 from pointsman_workers.journal.replay import replay
-from pointsman_workers.journal.segment_files import find_segments
-from pointsman_workers.journal.store import JournalPlace, JournalStore
+from pointsman_workers.journal.segment_files import JournalPlace, find_segments
+from pointsman_workers.journal.store import JournalStore
 
 TURN_SIZES = (1, 8, 64)
 WINDOW_JOBS = 200_000

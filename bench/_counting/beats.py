@@ -15,7 +15,7 @@ from operator import call, length_hint
 
 from _shared.fleet import Fleet
 
-from _counting.turns import TurnedByHand, Wire
+from _counting.turns import Wire, turned_by_hand
 from pointsman_sched.manager.garbage import GarbageKeeper
 from pointsman_sched.manager.process import WAITING_MAX
 from pointsman_shm.config import NodesConfig
@@ -26,7 +26,7 @@ from pointsman_wire.limits import FRAME_BYTES_MAX
 from pointsman_wire.link import Accepted, Connection
 from pointsman_wire.preamble import Preamble, Role
 from pointsman_wire.sockets import driver as drivers
-from pointsman_wire.sockets.bounds import ConnectionLimits
+from pointsman_wire.sockets.bounds import ConnectionLimits, DriverSettings
 from pointsman_wire.sockets.connections import FrameConnection
 from pointsman_wire.sockets.hosting import State
 from pointsman_wire.sockets.reading import MessageReader
@@ -54,9 +54,9 @@ class Beats:
         self._fleet.join_all()
         self._now_ns = self._fleet.now_ns
         drivers.__dict__["monotonic_ns"] = lambda: self._now_ns
-        settings = drivers.DriverSettings(waiting_max=WAITING_MAX)
-        driver = self._driver = TurnedByHand(
-            self._fleet.core, unions={}, execute=_nothing, settings=settings
+        settings = DriverSettings(waiting_max=WAITING_MAX)
+        driver = self._driver = turned_by_hand(
+            drivers.Driver(self._fleet.core, unions={}, execute=_nothing, settings=settings)
         )
         stats = self._fleet.core.state.stats
         driver.may_wait = self._fleet.core.may_wait

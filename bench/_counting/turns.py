@@ -16,7 +16,7 @@ from itertools import count
 from operator import call, length_hint
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from _shared.dispatch import FIRST_LANE, TRUNK, Dispatch
@@ -36,7 +36,8 @@ from pointsman_wire.sockets.hosting import State
 from pointsman_wire.sockets.reading import MessageReader
 from pointsman_workers.core.setup import WorkerSetup
 from pointsman_workers.journal.judging import JournalOwner
-from pointsman_workers.journal.store import JournalPlace, JournalStore
+from pointsman_workers.journal.segment_files import JournalPlace
+from pointsman_workers.journal.store import JournalStore
 from pointsman_workers.shell.bounds import connection_limits
 from pointsman_workers.shell.pulse import scheduling_observer
 from pointsman_workers.shell.settling_in import settle_garbage_collector
@@ -78,11 +79,20 @@ class Wire(asyncio.Transport):
         return b"".join(written)
 
 
-class TurnedByHand(drivers.Driver):
-    """A driver whose turns come when they are called for."""
+class StillLoop:
+    """The loop of a driver whose turns come when they are called for; its timers are real."""
 
-    def _schedule(self) -> None:
-        self._is_scheduled = True
+    def __init__(self) -> None:
+        self.call_later = asyncio.get_running_loop().call_later
+
+    def call_soon(self, turn: object) -> None:
+        """It comes when it is called for."""
+
+
+def turned_by_hand(driver: drivers.Driver) -> drivers.Driver:
+    """Take a driver off its loop."""
+    driver._loop = cast(asyncio.AbstractEventLoop, StillLoop())
+    return driver
 
 
 class Journalled(Dispatch):
@@ -104,7 +114,7 @@ class Journalled(Dispatch):
 class Peer:
     """The other end of one connection."""
 
-    def __init__(self, driver: TurnedByHand, number: Connection, role: Role, sent: Any) -> None:
+    def __init__(self, driver: drivers.Driver, number: Connection, role: Role, sent: Any) -> None:
         self.wire = Wire()
         received = ToWorker if role is Role.TRUNK else LaneToWorker
         opening = Accepted(number, Preamble(role, 0))
@@ -135,7 +145,7 @@ class Turns:
         self._clock = clock
         self._beat_at_ns = 0
         self._store = store
-        self.driver = TurnedByHand(world.core, unions={}, execute=self._execute)
+        self.driver = turned_by_hand(drivers.Driver(world.core, unions={}, execute=self._execute))
         stats = world.core.shard.setup.memory.stats
         turns_ns: list[int] = []  # told with the beats of a worker's pulse
         self.driver.observe_turn = turns_ns.append

@@ -27,7 +27,8 @@ from pointsman_wire.sockets.reading import MessageReader
 from pointsman_workers.core.events import WriteJournal
 from pointsman_workers.core.setup import WorkerSetup
 from pointsman_workers.journal.judging import JournalOwner
-from pointsman_workers.journal.store import JournalPlace, JournalStore
+from pointsman_workers.journal.segment_files import JournalPlace
+from pointsman_workers.journal.store import JournalStore
 
 NODES = 10
 SLOTS = 64

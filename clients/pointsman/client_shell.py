@@ -67,9 +67,9 @@ from pointsman_wire.session_messages import (
     Submit,
     ToClient,
 )
-from pointsman_wire.sockets.crash_points import read_crash_point
-from pointsman_wire.sockets.crashing import CrashSpot, Moment, driver_for
-from pointsman_wire.sockets.driver import DriverSettings
+from pointsman_wire.sockets.bounds import DriverSettings
+from pointsman_wire.sockets.crash_points import CrashSpot, Moment, read_crash_point
+from pointsman_wire.sockets.crashing import driver_for
 from pointsman_wire.sockets.tcp import AddressError, split_address
 from pointsman_wire.talk.talk_messages import AudioChunk, RoomJoin, RoomLeave, UiEvent, Utterance
 

@@ -62,9 +62,9 @@ from pointsman.secure.reaching import dialling
 from pointsman_wire.control_messages import Service, ToNode
 from pointsman_wire.lane_messages import AssignAck, LaneToNode, NodeResult
 from pointsman_wire.preamble import Role
-from pointsman_wire.sockets.crash_points import read_crash_point
-from pointsman_wire.sockets.crashing import CrashSpot, Moment, driver_for
-from pointsman_wire.sockets.driver import DriverSettings
+from pointsman_wire.sockets.bounds import DriverSettings
+from pointsman_wire.sockets.crash_points import CrashSpot, Moment, read_crash_point
+from pointsman_wire.sockets.crashing import driver_for
 
 H = TypeVar("H", bound=Handler)
 READY = "ready"

@@ -65,6 +65,8 @@ def compiled(modules: list[str], folder: Path) -> dict[str, str]:
         target_dir=str(sources),
         group_name=GROUP,
     )
+    for extension in extensions:  # functions of one library call each other without its table
+        extension.extra_compile_args.append("-fvisibility=hidden")
     header = sources / f"__native_internal_{GROUP}.h"
     with header.open("a", encoding="utf-8") as appended:
         appended.write(f'\n#include "{HERE / "sites.h"}"\n')

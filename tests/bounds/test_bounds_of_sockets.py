@@ -15,8 +15,7 @@ from pointsman_wire.link import Accepted
 from pointsman_wire.messages import Error
 from pointsman_wire.preamble import Role, decode_preamble, encode_preamble
 from pointsman_wire.sockets import admin
-from pointsman_wire.sockets.bounds import ConnectionLimits, Strangers
-from pointsman_wire.sockets.driver import DriverSettings
+from pointsman_wire.sockets.bounds import ConnectionLimits, DriverSettings, Strangers
 from pointsman_wire.sockets.handover import HandoverReceiver, HandoverSender
 from pointsman_wire.sockets.unix_sockets import listen_at
 from pointsman_workers.shell.doorway import Doorway, DoorwayLimits, DoorwayOwners

@@ -16,8 +16,8 @@ from pointsman_wire.preamble import Preamble, Role
 from pointsman_wire.session_messages import ToWorker
 from pointsman_wire.sockets.bounds import ConnectionLimits
 from pointsman_wire.sockets.web.json_messages import JsonReader, encode_web_message, split_binary
+from pointsman_wire.sockets.web.origins import WebSettings
 from pointsman_wire.sockets.web.web_connection import WebConnection
-from pointsman_wire.sockets.web.web_stream import WebSettings
 
 Feed = Callable[[bytes], None]
 LIMITS = ConnectionLimits(frame_bytes_max=64 * 1024, frames_a_turn_max=16)

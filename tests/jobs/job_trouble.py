@@ -4,7 +4,7 @@ from worker_harness import Host, Node, WorkerHarness
 
 from pointsman_shm.config import Config, JobsConfig
 from pointsman_wire.lane_messages import Assign, JobRefused
-from pointsman_workers.desks.attempts import Cause
+from pointsman_workers.core.state import Cause
 
 ROWS = (3, 4, 5, 6)
 

@@ -29,8 +29,8 @@ from pointsman_workers.journal.records import (
     frame_record,
 )
 from pointsman_workers.journal.replay import Replay, replay
-from pointsman_workers.journal.segment_files import Disk, JournalFailed
-from pointsman_workers.journal.store import JournalPlace, JournalStore
+from pointsman_workers.journal.segment_files import Disk, JournalFailed, JournalPlace
+from pointsman_workers.journal.store import JournalStore
 
 UID = "ab" * 16
 BOOT = 7

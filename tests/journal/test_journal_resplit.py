@@ -33,8 +33,8 @@ from pointsman_workers.journal.entries import (
     SessionOpened,
 )
 from pointsman_workers.journal.judging import JournalOwner
-from pointsman_workers.journal.segment_files import segment_path
-from pointsman_workers.journal.store import JournalPlace, JournalStore
+from pointsman_workers.journal.segment_files import JournalPlace, segment_path
+from pointsman_workers.journal.store import JournalStore
 
 SESSIONS = 24
 CRASH_POINTS = [

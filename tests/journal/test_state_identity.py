@@ -33,7 +33,7 @@ from pointsman_shm.state_identity import (
 )
 from pointsman_shm.versions.state_format import settle_format
 from pointsman_workers.journal.judging import JournalOwner
-from pointsman_workers.journal.store import JournalPlace
+from pointsman_workers.journal.segment_files import JournalPlace
 
 
 @pytest.fixture

@@ -13,9 +13,9 @@ from pointsman_shm.memory.catalog_writer import CatalogWriter
 from pointsman_shm.memory.ledger import Ledger, OwnLedger
 from pointsman_wire.lane_messages import LanePong
 from pointsman_wire.sockets.connections import FrameConnection
-from pointsman_workers.core.state import Job, Lane
+from pointsman_workers.core.state import Failure, Job, Lane
 from pointsman_workers.desks import attempts
-from pointsman_workers.desks.attempts import AttemptDesk, Failure
+from pointsman_workers.desks.attempts import AttemptDesk
 from pointsman_workers.desks.lane_watch import LaneWatch
 from pointsman_workers.journal import records, store
 

@@ -6,29 +6,29 @@ from explain.told import explained, fleet_of, the_one
 from worker_harness import SECOND_NS, Host, Node, WorkerHarness
 
 from pointsman_shm.config import Config
-from pointsman_shm.memory.ledger import Ledger, OwnLedger, Reserve
+from pointsman_shm.memory.ledger import OwnLedger
 from pointsman_wire.lane_messages import Assign
 from pointsman_wire.link import Closed, Frame, Received
 from pointsman_wire.session_messages import Submit
 from pointsman_workers.placement.trail import NO_ROW
 
 
-class Racer(OwnLedger):
-    """Worker 0, whose first reservation is followed by one of worker 1 where it would go next."""
+class Racer:
+    """Worker 1, that takes a slot where worker 0 would go next, while that takes its first one."""
 
     stolen = NO_ROW
 
-    def __init__(self, ledger: Ledger) -> None:
-        super().__init__(ledger, 0)
-        self.other = OwnLedger(ledger, 1)
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._own = OwnLedger(host.ledger, 1)
 
-    def reserve(self, row: int, standing_column: memoryview, standing_word: int) -> Reserve:
-        """Reserve; the other one takes another slot then."""
-        outcome = super().reserve(row, standing_column, standing_word)
+    def fence(self) -> None:
+        """Worker 0 has said which slot it wants."""
         if self.stolen == NO_ROW:
-            self.stolen = (row + 1) % 8  # a sample of all goes round
-            self.other.reserve(self.stolen, standing_column, standing_column[self.stolen])
-        return outcome
+            standing = self._host.rows.standing
+            [first] = [row for row in range(8) if self._host.ledger.held(row)]
+            self.stolen = (first + 1) % 8  # a sample of all goes round
+            self._own.reserve(self.stolen, standing, standing[self.stolen])
 
 
 def submits(first: int, count: int) -> list[Frame]:
@@ -111,8 +111,8 @@ def test_what_another_worker_took_meanwhile_is_not_taken_a_second_time() -> None
     harness.feed()
     nodes = [harness.open_lane(row) for row in range(8)]
     connection = harness.open_session().connection
-    racer = Racer(host.ledger)
-    harness.core.shard.fleet.own = racer
+    racer = Racer(host)
+    harness.core.shard.fleet.own = OwnLedger(host.ledger, 0, racer.fence)
     harness.feed(Received(connection, submits(1, 8)))
     got = given(harness, nodes)
     assert got[racer.stolen] == 0

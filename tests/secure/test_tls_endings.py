@@ -27,8 +27,8 @@ from pointsman_wire.preamble import Preamble, Role
 from pointsman_wire.secure.certificates import make_authority, make_server
 from pointsman_wire.secure.contexts import Trust, service_context, trusting_context
 from pointsman_wire.session_messages import ClientHeartbeat
-from pointsman_wire.sockets.bounds import ConnectionLimits
-from pointsman_wire.sockets.driver import Driver, DriverSettings
+from pointsman_wire.sockets.bounds import ConnectionLimits, DriverSettings
+from pointsman_wire.sockets.driver import Driver
 
 ENOUGH_S = 20.0
 

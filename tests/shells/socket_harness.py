@@ -12,8 +12,8 @@ from pointsman_wire.link import Closed, Received, Send
 from pointsman_wire.messages import Message
 from pointsman_wire.preamble import Preamble, Role, decode_preamble, encode_preamble
 from pointsman_wire.session_messages import ClientHeartbeat, ToClient, ToWorker
-from pointsman_wire.sockets.bounds import ConnectionLimits, Strangers
-from pointsman_wire.sockets.driver import Driver, DriverSettings
+from pointsman_wire.sockets.bounds import ConnectionLimits, DriverSettings, Strangers
+from pointsman_wire.sockets.driver import Driver
 
 SERVER_UNIONS = {Role.SESSION: ToWorker, Role.TRUNK: ToWorker, Role.LANE: LaneToWorker}
 CLIENT_UNIONS = {Role.SESSION: ToClient, Role.TRUNK: ToClient, Role.LANE: LaneToNode}

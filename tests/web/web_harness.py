@@ -13,11 +13,10 @@ import aiohttp
 from shells.socket_harness import driving
 
 from pointsman_wire.session_messages import ToWorker
-from pointsman_wire.sockets.bounds import ConnectionLimits
-from pointsman_wire.sockets.driver import DriverSettings
+from pointsman_wire.sockets.bounds import ConnectionLimits, DriverSettings
 from pointsman_wire.sockets.web.json_messages import JsonReader
+from pointsman_wire.sockets.web.origins import WebSettings
 from pointsman_wire.sockets.web.web_connection import web_factory
-from pointsman_wire.sockets.web.web_stream import WebSettings
 from pointsman_workers.shell.doorway import Doorway, DoorwayLimits, DoorwayOwners
 
 PROTOCOL = "pointsman.v1"

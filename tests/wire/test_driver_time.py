@@ -7,8 +7,7 @@ from typing import Any
 from shells.socket_harness import NotingCore, accepted, beat, driving, until
 
 from pointsman_wire.link import Accepted, LoopWasLate, Received, Waited
-from pointsman_wire.sockets.bounds import ConnectionLimits
-from pointsman_wire.sockets.driver import DriverSettings
+from pointsman_wire.sockets.bounds import ConnectionLimits, DriverSettings
 
 MS = 1_000_000
 TOLERANCE_NS = 60 * MS

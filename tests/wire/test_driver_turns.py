@@ -20,8 +20,8 @@ from pointsman_wire.link import Accepted, Close, Closed, Dial, DialFailed, Diall
 from pointsman_wire.messages import Message
 from pointsman_wire.preamble import Preamble, Role, decode_preamble
 from pointsman_wire.session_messages import ClientHeartbeat, ClientHeartbeatAck, Partial
-from pointsman_wire.sockets.bounds import ConnectionLimits
-from pointsman_wire.sockets.driver import Driver, DriverSettings
+from pointsman_wire.sockets.bounds import ConnectionLimits, DriverSettings
+from pointsman_wire.sockets.driver import Driver
 from pointsman_wire.sockets.tcp import AddressError, split_address
 
 

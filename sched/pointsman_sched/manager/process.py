@@ -69,8 +69,8 @@ from pointsman_wire.coordination.settings import RedisSettings
 from pointsman_wire.preamble import Role
 from pointsman_wire.secure.pins import PinError
 from pointsman_wire.sockets.admin import AdminServer, Oversight, obeying_level
-from pointsman_wire.sockets.bounds import ConnectionLimits, Strangers
-from pointsman_wire.sockets.driver import Driver, DriverSettings
+from pointsman_wire.sockets.bounds import ConnectionLimits, DriverSettings, Strangers
+from pointsman_wire.sockets.driver import Driver
 from pointsman_wire.sockets.handover import HandoverReceiver
 from pointsman_wire.sockets.life import Life
 from pointsman_wire.sockets.parent import watch_parent

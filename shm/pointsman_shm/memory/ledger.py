@@ -225,10 +225,10 @@ class OwnLedger:
             return 0
         mended_count = 0
         for start in range(0, len(truth), MEND_CHUNK):
-            chunk = slice(start, start + MEND_CHUNK)
-            if column[chunk].tolist() == truth[chunk]:
+            end = min(start + MEND_CHUNK, len(truth))
+            if column[start:end].tolist() == truth[start:end]:
                 continue
-            for row in range(start, min(start + MEND_CHUNK, len(truth))):
+            for row in range(start, end):
                 if column[row] != truth[row]:
                     column[row] = truth[row]
                     mended_count += 1

@@ -1,6 +1,9 @@
-"""What peers may cost a process: bounds of one connection, and of all that are unknown yet."""
+"""What peers may cost a process: bounds of one connection, of all, and of those still unknown."""
 
+import ssl
+from collections.abc import Callable
 from ipaddress import IPv6Address
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -11,6 +14,10 @@ from pointsman_wire.limits import (
     HANDSHAKE_TIMEOUT_S,
     REGISTER_BYTES_MAX,
 )
+
+if TYPE_CHECKING:
+    from pointsman_wire.sockets.connections import FrameConnection
+    from pointsman_wire.sockets.hosting import ConnectionHost
 
 STRANGERS_MAX = 256
 STRANGERS_PER_ADDRESS_MAX = 8
@@ -42,6 +49,23 @@ class ConnectionLimits(msgspec.Struct, frozen=True, kw_only=True):
         """How often deadlines are looked at, so that none is missed by more than a quarter."""
         shortest = min(self.first_frame_s, self.frame_arrival_s, self.stall_s, self.linger_s)
         return max(0.005, min(0.5, shortest / 4))
+
+
+class DriverSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Bounds of a driver; `server_address` is dialled when a Dial names none, with TLS if given.
+
+    `web` makes the connections of browsers, where they are let in; where one dials, all.
+    """
+
+    limits: ConnectionLimits = ConnectionLimits()
+    server_address: str = ""
+    tls: ssl.SSLContext | None = None
+    dial_s: float = 5.0
+    late_tolerance_ns: int = 250_000_000
+    connections_max: int = 1_000_000  # above it none is adopted
+    step_events_max: int = 1_000_000  # more that came at once are several steps
+    waiting_max: int = 0  # events that wait for a turn others bring; the next one brings it
+    web: "Callable[[ConnectionHost, Any, ConnectionLimits], FrameConnection] | None" = None
 
 
 def is_loopback(address: str) -> bool:

@@ -22,6 +22,7 @@ and the reset would destroy the error frame that the peer has yet to read.
 
 import asyncio
 import struct
+from collections.abc import Callable
 from itertools import repeat
 from time import monotonic_ns
 from typing import cast
@@ -48,7 +49,7 @@ from pointsman_wire.sockets.tcp import set_tcp_options
 # Frames above this take the decoder's way, where every length is checked.
 _SMALL_FRAME_BYTES_MAX = 256 * 1024
 
-_unpack_prefix = struct.Struct("<II").unpack_from
+_unpack_prefix: Callable[[bytes, int], tuple[int, int]] = struct.Struct("<II").unpack_from
 _NEVER = float("inf")
 _OPEN = State.OPEN  # for every read and write: to find it on its enum costs a call
 
@@ -139,14 +140,13 @@ class FrameConnection(asyncio.Protocol):
         frames: list[Frame] = []
         share = self._share_max - self._told_frames
         offset, end = 0, len(data)
-        last = end - PREFIX_BYTES  # where a prefix may begin
         decode, small_max = self._decode, self._small_max
         broken: FrameError | None = None
         try:
             if self._is_careful:
                 offset = self._feed(data, frames)
             for _ in repeat(None, share - len(frames)):
-                if offset > last:
+                if end - offset < PREFIX_BYTES:
                     break
                 length, header_bytes = _unpack_prefix(data, offset)
                 header_at = offset + PREFIX_BYTES

@@ -9,6 +9,9 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Mapping
+from enum import Enum, auto
+
+import msgspec
 
 VARIABLE = "POINTSMAN_CRASHPOINT"
 
@@ -57,3 +60,29 @@ def die() -> None:
     if sys.platform != "win32":
         os.kill(os.getpid(), signal.SIGKILL)
     os._exit(137)
+
+
+class Moment(Enum):
+    """How much of a driver's turn has happened.
+
+    facts arrived      HEARD      the core has not stepped: nothing of it has happened yet
+    the core steps
+    wishes carried out DONE       one of them, such as a journal's write; no frame has left
+                       UNSENT     all of them; no frame has left
+    frames leave       HALF_SENT  half of one connection's bytes, perhaps amid a frame
+                       SENT       all of one connection's bytes, and nothing of the others
+    """
+
+    HEARD = auto()
+    DONE = auto()
+    UNSENT = auto()
+    HALF_SENT = auto()
+    SENT = auto()
+
+
+class CrashSpot(msgspec.Struct, frozen=True):
+    """A point: the moment of a turn in which one of these messages, events or commands is met."""
+
+    name: str
+    moment: Moment
+    kinds: tuple[type, ...]

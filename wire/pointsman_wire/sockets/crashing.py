@@ -1,47 +1,17 @@
 """A driver that dies at a named point between its core and the world, if a test asks for one.
 
 A core is pure, so it has nothing to die between; what counts is how much of a turn has happened
-to the world.  A turn has these moments:
-
-    facts arrived      HEARD      the core has not stepped: nothing of it has happened yet
-    the core steps
-    wishes carried out DONE       one of them, such as a journal's write; no frame has left
-                       UNSENT     all of them; no frame has left
-    frames leave       HALF_SENT  half of one connection's bytes, perhaps in the midst of a frame
-                       SENT       all of one connection's bytes, and nothing of the others
-
-Without a wish the plain driver runs: points cost nothing.
+to the world.  Without a wish the plain driver runs: points cost nothing.
 """
 
 import os
 from collections.abc import Callable, Sequence
-from enum import Enum, auto
 from typing import Any, ClassVar
-
-import msgspec
 
 from pointsman_wire.link import Connection, Received, Send
 from pointsman_wire.sockets.connections import FrameConnection
-from pointsman_wire.sockets.crash_points import CrashPoint, die
+from pointsman_wire.sockets.crash_points import CrashPoint, CrashSpot, Moment, die
 from pointsman_wire.sockets.driver import Driver
-
-
-class Moment(Enum):
-    """How much of a turn has happened."""
-
-    HEARD = auto()
-    DONE = auto()
-    UNSENT = auto()
-    HALF_SENT = auto()
-    SENT = auto()
-
-
-class CrashSpot(msgspec.Struct, frozen=True):
-    """A point: the moment of a turn in which one of these messages, events or commands is met."""
-
-    name: str
-    moment: Moment
-    kinds: tuple[type, ...]
 
 
 def driver_for(crash: Callable[[str], None], spots: Sequence[CrashSpot]) -> type[Driver]:
@@ -50,14 +20,15 @@ def driver_for(crash: Callable[[str], None], spots: Sequence[CrashSpot]) -> type
         return Driver
     for spot in spots:
         if spot.name == crash.name:
-            return type("CrashingDriver", (_CrashingDriver,), {"crash": crash, "spot": spot})
+            _CrashingDriver.crash, _CrashingDriver.spot = crash, spot  # a process has one
+            return _CrashingDriver
     return Driver
 
 
 class _CrashingDriver(Driver):
     crash: ClassVar[CrashPoint]
     spot: ClassVar[CrashSpot]
-    _met: frozenset[Connection] = frozenset()  # connections on which the spot's frames leave
+    _met: frozenset[Connection]  # connections on which the spot's frames leave
 
     def _step(self, now_ns: int) -> None:
         if self.spot.moment is Moment.HEARD and any(map(self._is_of_it, self._inbox)):

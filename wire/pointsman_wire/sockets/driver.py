@@ -12,7 +12,6 @@ core by how much it was late before anything else.
 
 import asyncio
 import socket
-import ssl
 import struct
 from collections.abc import Callable, Mapping, Sequence
 from itertools import count
@@ -36,9 +35,9 @@ from pointsman_wire.link import (
     Waited,
 )
 from pointsman_wire.preamble import PREAMBLE_BYTES, Preamble, Role, encode_preamble
-from pointsman_wire.sockets.bounds import ConnectionLimits, Strangers
+from pointsman_wire.sockets.bounds import DriverSettings, Strangers
 from pointsman_wire.sockets.connections import FrameConnection
-from pointsman_wire.sockets.hosting import ConnectionHost, Watch
+from pointsman_wire.sockets.hosting import Watch
 from pointsman_wire.sockets.reading import MessageReader
 from pointsman_wire.sockets.tcp import AddressError, split_address
 
@@ -47,23 +46,6 @@ _pack_prefix_into = struct.Struct("<II").pack_into
 _LENGTH_MAX = FRAME_BYTES_MAX - LENGTH_BYTES
 _NS = 1_000_000_000
 _NEVER_NS = 1 << 63
-
-
-class DriverSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """Bounds of a driver; `server_address` is dialled when a Dial names none, with TLS if given.
-
-    `web` makes the connections of browsers, where they are let in; where one dials, all.
-    """
-
-    limits: ConnectionLimits = ConnectionLimits()
-    server_address: str = ""
-    tls: ssl.SSLContext | None = None
-    dial_s: float = 5.0
-    late_tolerance_ns: int = 250_000_000
-    connections_max: int = 1_000_000  # above it none is adopted
-    step_events_max: int = 1_000_000  # more that came at once are several steps
-    waiting_max: int = 0  # events that wait for a turn others bring; the next one brings it
-    web: Callable[[ConnectionHost, Any, ConnectionLimits], FrameConnection] | None = None
 
 
 class Driver:

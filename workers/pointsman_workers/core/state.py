@@ -5,6 +5,7 @@ stands already is looked at first where every job comes by: to set a field costs
 """
 
 from collections import OrderedDict, deque
+from enum import Enum, StrEnum
 
 import msgspec
 
@@ -12,6 +13,7 @@ from pointsman_shm.rules.languages import normalise, normalise_all
 from pointsman_shm.rules.session_pool import PoolDecision, SessionBinding
 from pointsman_shm.tokens.judging import Scope
 from pointsman_wire.coordination.requests import SessionNotes
+from pointsman_wire.errors import Code
 from pointsman_wire.lane_messages import Assign, NodeResult
 from pointsman_wire.link import Connection
 from pointsman_wire.session_messages import (
@@ -315,3 +317,32 @@ class Orphan(msgspec.Struct, eq=False, kw_only=True):
     # What the node said of it before its client came.
     result: NodeResult | None = None
     payload: bytes = b""
+
+
+class Cause(StrEnum):
+    """Why an attempt was given up."""
+
+    NO_ACK = "no_ack"  # the node did not acknowledge in time
+    NO_RESULT = "no_result"  # the attempt's time is over
+    NODE_LOST = "node_lost"  # the node is gone, or has lost what it ran
+    NODE_REFUSAL = "node_refusal"  # the node did not start it
+    NODE_ERROR = "node_error"  # the node failed it with an error that may help elsewhere
+    LANE_BROKEN = "lane_broken"  # it never arrived: its lane broke on the way
+
+
+class Blame(Enum):
+    """What an attempt's end says of the job."""
+
+    NONE = 0
+    FAILED = 1  # the job ran and failed
+    CRASHED = 2  # the node went down with it
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """The end of an attempt without a result; `code` is what the client gets if it is the last."""
+
+    cause: Cause
+    reason: str
+    code: Code
+    blame: Blame = Blame.NONE
+    excludes_node: bool = True

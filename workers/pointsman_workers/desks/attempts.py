@@ -16,9 +16,6 @@ job (it was not read, was refused, or a model was missing) is not held against t
 """
 
 from collections.abc import Callable
-from enum import Enum, StrEnum
-
-import msgspec
 
 from pointsman_shm.memory.stats_names import Counter
 from pointsman_wire.errors import MEANINGS, Code
@@ -26,7 +23,7 @@ from pointsman_wire.lane_messages import CancelJob, NodeResult
 from pointsman_wire.messages import error_info
 from pointsman_workers.core.lifecycle import JobState, moved
 from pointsman_workers.core.shard import SECOND_NS, Shard
-from pointsman_workers.core.state import Hold, Job
+from pointsman_workers.core.state import Blame, Cause, Failure, Hold, Job
 from pointsman_workers.desks.outcomes import OutcomeDesk
 from pointsman_workers.desks.placing import NEVER_NS
 from pointsman_workers.desks.poison import PoisonDesk
@@ -34,35 +31,6 @@ from pointsman_workers.ordering.serial import SerialDesk
 from pointsman_workers.placement.kinds import PRIORITY_RANK, Kind
 
 CAPACITY_REFUSALS_MAX = 100
-
-
-class Cause(StrEnum):
-    """Why an attempt was given up."""
-
-    NO_ACK = "no_ack"  # the node did not acknowledge in time
-    NO_RESULT = "no_result"  # the attempt's time is over
-    NODE_LOST = "node_lost"  # the node is gone, or has lost what it ran
-    NODE_REFUSAL = "node_refusal"  # the node did not start it
-    NODE_ERROR = "node_error"  # the node failed it with an error that may help elsewhere
-    LANE_BROKEN = "lane_broken"  # it never arrived: its lane broke on the way
-
-
-class Blame(Enum):
-    """What an attempt's end says of the job."""
-
-    NONE = 0
-    FAILED = 1  # the job ran and failed
-    CRASHED = 2  # the node went down with it
-
-
-class Failure(msgspec.Struct, frozen=True):
-    """The end of an attempt without a result; `code` is what the client gets if it is the last."""
-
-    cause: Cause
-    reason: str
-    code: Code
-    blame: Blame = Blame.NONE
-    excludes_node: bool = True
 
 
 _COUNTERS = {

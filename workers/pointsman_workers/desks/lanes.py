@@ -29,8 +29,8 @@ from pointsman_wire.preamble import Secured
 from pointsman_wire.session_messages import Partial, Progress
 from pointsman_workers.core.events import Say, TellManager
 from pointsman_workers.core.shard import SECOND_NS, Shard
-from pointsman_workers.core.state import Job, Lane, listening
-from pointsman_workers.desks.attempts import AttemptDesk, Cause, Failure, lost_with
+from pointsman_workers.core.state import Cause, Failure, Job, Lane, listening
+from pointsman_workers.desks.attempts import AttemptDesk, lost_with
 from pointsman_workers.desks.entrance.lane_proofs import lane_fault
 from pointsman_workers.desks.reports import ReportDesk
 from pointsman_workers.sharing.nodes.guests import GuestDesk

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import msgspec
 
-from pointsman_workers.journal.judging import Damage, SegmentFile
+from pointsman_shm.config import JournalConfig
+from pointsman_workers.journal.judging import Damage, JournalOwner, SegmentFile
 from pointsman_workers.journal.records import (
     HEADER_BYTES,
     RECORD_BYTES_MIN,
@@ -59,6 +60,31 @@ class Room(msgspec.Struct, frozen=True):
 
     descriptor: int
     size: int
+
+
+class JournalPlace(msgspec.Struct, frozen=True, kw_only=True):
+    """Which journal, for which life of its shard."""
+
+    directory: Path
+    owner: JournalOwner
+    epoch: int
+    config: JournalConfig
+    ended_max: int  # so many ended jobs are recovered
+    accept_loss: bool = False
+    disk: Disk = Disk()
+    entropy: Callable[[int], bytes] = os.urandom
+    crash: Callable[[str], None] = lambda point: None  # called at each named point
+
+
+class OpenSegment(msgspec.Struct):
+    """A segment with an open descriptor; `end` is behind its last record."""
+
+    number: int
+    descriptor: int
+    size: int
+    marker: int
+    end: int = HEADER_BYTES
+    synced: int = 0
 
 
 def make_directory(directory: Path) -> None:

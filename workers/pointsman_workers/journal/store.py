@@ -16,12 +16,10 @@ process; its successor finds everything up to the last whole turn.
 
 import os
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Self
 
 import msgspec
 
-from pointsman_shm.config import JournalConfig
 from pointsman_workers.core.events import (
     DropSegments,
     JournalState,
@@ -29,7 +27,7 @@ from pointsman_workers.core.events import (
     WriteJournal,
 )
 from pointsman_workers.journal.entries import AnyEntry, Recovered
-from pointsman_workers.journal.judging import JournalOwner, SegmentFile
+from pointsman_workers.journal.judging import SegmentFile
 from pointsman_workers.journal.records import (
     CONTINUES,
     HEADER_BYTES,
@@ -44,8 +42,9 @@ from pointsman_workers.journal.replay import Replay, replay
 from pointsman_workers.journal.room_ahead import RoomAhead
 from pointsman_workers.journal.segment_files import (
     NO_ROOM,
-    Disk,
     JournalFailed,
+    JournalPlace,
+    OpenSegment,
     Room,
     begin_segment,
     cut_segment,
@@ -64,31 +63,6 @@ RECORD_BYTES_AIM = 256 * 1024  # a larger turn is written in several records
 ROOM_STEP_BYTES = 64 * 1024  # the core is told of room again when it has changed by so much
 
 _encode_into = msgspec.msgpack.Encoder().encode_into
-
-
-class JournalPlace(msgspec.Struct, frozen=True, kw_only=True):
-    """Which journal, for which life of its shard."""
-
-    directory: Path
-    owner: JournalOwner
-    epoch: int
-    config: JournalConfig
-    ended_max: int  # so many ended jobs are recovered
-    accept_loss: bool = False
-    disk: Disk = Disk()
-    entropy: Callable[[int], bytes] = os.urandom
-    crash: Callable[[str], None] = lambda point: None  # called at each named point
-
-
-class OpenSegment(msgspec.Struct):
-    """A segment with an open descriptor; `end` is behind its last record."""
-
-    number: int
-    descriptor: int
-    size: int
-    marker: int
-    end: int = HEADER_BYTES
-    synced: int = 0
 
 
 class JournalStore:

@@ -11,15 +11,11 @@ position is uniform and no two are equal, which is all that sampling needs.
 
 from array import array
 from hashlib import shake_128
-from typing import TypeVar
 
 BLOCK_BITS = 8
 _BLOCK_MASK = (1 << BLOCK_BITS) - 1
 _BLOCK_BYTES = 8 << BLOCK_BITS
 _SEED_MASK = (1 << 64) - 1
-
-
-Rows = TypeVar("Rows", "array[int]", "list[int]")
 
 
 class Draws:
@@ -55,7 +51,7 @@ class Draws:
         self._block = array("Q", shake_128(origin).digest(_BLOCK_BYTES))
         self._block_number = number
 
-    def sample(self, rows: Rows, count: int) -> Rows:
+    def sample(self, rows: "array[int]", count: int) -> "array[int]":
         """Return `count` different ones of at least one row, or all of them, turned round."""
         number = self.number()
         population = len(rows)
@@ -72,4 +68,4 @@ class Draws:
 
     def positions(self, population: int, count: int) -> list[int]:
         """Return the positions that `sample` would take from so many rows."""
-        return self.sample([*range(population)], count)
+        return self.sample(array("L", range(population)), count).tolist()

@@ -5,7 +5,7 @@ from pointsman_shm.descriptors import take_descriptors
 from pointsman_wire.session_messages import ToWorker
 from pointsman_wire.sockets.bounds import ConnectionLimits, Strangers
 from pointsman_wire.sockets.web.json_messages import JsonReader
-from pointsman_wire.sockets.web.web_stream import WebSettings
+from pointsman_wire.sockets.web.origins import WebSettings
 from pointsman_workers.shell.doorway import DoorwayLimits
 
 # A client that leaves a fourth of what would end its connection unread is sent no more results.

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pointsman_shm.memory.ledger import Ledger, OwnLedger, Reserve
 from pointsman_wire.lane_messages import Assign, AssignAck, NodeResult
 from pointsman_wire.session_messages import JobAccepted, Result, Submit
-from pointsman_wire.sockets.crashing import CrashSpot, Moment
+from pointsman_wire.sockets.crash_points import CrashSpot, Moment
 from pointsman_workers.core.events import WriteJournal
 
 WORKER_SPOTS = (

@@ -8,8 +8,8 @@ from pointsman_shm.memory.ownership import boot_hash
 from pointsman_shm.state_identity import read_identity
 from pointsman_workers.journal.entries import Recovered
 from pointsman_workers.journal.judging import JournalOwner
-from pointsman_workers.journal.segment_files import JournalNoRoom
-from pointsman_workers.journal.store import JournalPlace, JournalStore
+from pointsman_workers.journal.segment_files import JournalNoRoom, JournalPlace
+from pointsman_workers.journal.store import JournalStore
 from pointsman_workers.shell.options import WorkerOptions
 
 RETRY_S = 1.0

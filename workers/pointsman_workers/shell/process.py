@@ -42,9 +42,10 @@ from pointsman_wire.lane_messages import LaneToWorker
 from pointsman_wire.preamble import Role
 from pointsman_wire.session_messages import ToWorker
 from pointsman_wire.sockets.admin import AdminServer, Oversight, obeying_level
+from pointsman_wire.sockets.bounds import DriverSettings
 from pointsman_wire.sockets.crash_points import pass_by
 from pointsman_wire.sockets.crashing import driver_for
-from pointsman_wire.sockets.driver import Driver, DriverSettings
+from pointsman_wire.sockets.driver import Driver
 from pointsman_wire.sockets.handover import HandoverReceiver, HandoverSender
 from pointsman_wire.sockets.life import Life
 from pointsman_wire.sockets.parent import watch_parent

@@ -10,8 +10,8 @@ The fields and their names are those of the binary protocol; bytes inside JSON a
 """
 
 import struct
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
@@ -25,6 +25,11 @@ from pointsman_wire.framing import (
 from pointsman_wire.messages import Message
 from pointsman_wire.sockets.reading import HEADER_TAKEN_BYTES_MAX, UNDECODABLE
 
+if TYPE_CHECKING:
+    from websockets.typing import Subprotocol
+
+SUBPROTOCOL = cast("Subprotocol", "pointsman.v1")
+
 _LENGTH = struct.Struct("<I")
 _encode = msgspec.json.Encoder().encode
 
@@ -34,6 +39,11 @@ class _TypeOnly(msgspec.Struct):
 
 
 _decode_type = msgspec.json.Decoder(_TypeOnly).decode
+
+
+def choose_subprotocol(_: object, offered: "Sequence[Subprotocol]") -> "Subprotocol | None":
+    """Speak ours to whoever offers it, and to whoever offers nothing."""
+    return SUBPROTOCOL if SUBPROTOCOL in offered else None
 
 
 def encode_web_message(message: Message, payload: bytes) -> tuple[bool, bytes]:

@@ -13,9 +13,24 @@ from collections.abc import Iterable
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
+import msgspec
+
+from pointsman_wire.sockets.web.json_messages import JsonReader
+
+# A proxy between forgets connections on which nothing moves for a minute or so.
+PING_S = 20.0
 _PORTS = {"http": 80, "https": 443}
 # A name or a number, and a port; in what looks otherwise readers find different names.
 _HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
+
+
+class WebSettings(msgspec.Struct, frozen=True):
+    """What is particular to WebSockets: who may come, and how they are read."""
+
+    reader: JsonReader
+    allowed_origins: tuple[str, ...] = ()
+    ping_s: float = PING_S
+    allowed_hosts: tuple[str, ...] = ()  # names of this service besides localhost and numbers
 
 
 def is_origin_allowed(

@@ -13,17 +13,15 @@ from typing import Any
 from websockets.http11 import Request
 from websockets.protocol import Event, State
 from websockets.server import ServerProtocol
-from websockets.typing import Subprotocol
 
 from pointsman_wire.link import Accepted
 from pointsman_wire.sockets.bounds import ConnectionLimits, is_loopback
 from pointsman_wire.sockets.connections import FrameConnection
 from pointsman_wire.sockets.hosting import ConnectionHost
-from pointsman_wire.sockets.web.origins import is_origin_allowed
+from pointsman_wire.sockets.web.json_messages import SUBPROTOCOL, choose_subprotocol
+from pointsman_wire.sockets.web.origins import WebSettings, is_origin_allowed
 from pointsman_wire.sockets.web.request_line import Wanted, read_request_line
-from pointsman_wire.sockets.web.web_stream import SUBPROTOCOL_NAME, WebSettings, WebStream
-
-SUBPROTOCOL = Subprotocol(SUBPROTOCOL_NAME)
+from pointsman_wire.sockets.web.web_stream import WebStream
 
 # With these a proxy tells for whom it speaks.
 _FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Real-IP")
@@ -49,7 +47,7 @@ class WebConnection(WebStream):
     ) -> None:
         protocol = ServerProtocol(
             subprotocols=[SUBPROTOCOL],
-            select_subprotocol=_choose,
+            select_subprotocol=choose_subprotocol,
             max_size=limits.first_frame_bytes_max,
             logger=_silent,
         )
@@ -128,11 +126,6 @@ class WebConnection(WebStream):
         told = words.encode(errors="backslashreplace").decode()  # it may quote what is no text
         self.out += self._server.reject(status, f"{told}\n").serialize()
         self.end(told)
-
-
-def _choose(_: ServerProtocol, offered: Any) -> Subprotocol | None:
-    """Speak ours to whoever offers it, and to whoever offers nothing."""
-    return SUBPROTOCOL if SUBPROTOCOL in offered else None
 
 
 def web_factory(

@@ -13,16 +13,16 @@ from urllib.parse import quote
 from websockets.client import ClientProtocol
 from websockets.http11 import Response
 from websockets.protocol import Event, State
-from websockets.typing import Subprotocol
 from websockets.uri import parse_uri
 
 from pointsman_wire.link import DialFailed, Dialled
 from pointsman_wire.sockets.bounds import ConnectionLimits
 from pointsman_wire.sockets.connections import FrameConnection
 from pointsman_wire.sockets.hosting import ConnectionHost
-from pointsman_wire.sockets.web.json_messages import JsonReader
+from pointsman_wire.sockets.web.json_messages import SUBPROTOCOL, JsonReader
+from pointsman_wire.sockets.web.origins import WebSettings
 from pointsman_wire.sockets.web.request_line import SESSION_PATH
-from pointsman_wire.sockets.web.web_stream import SUBPROTOCOL_NAME, WebSettings, WebStream
+from pointsman_wire.sockets.web.web_stream import WebStream
 
 _BODY_LENGTH_MAX = 200  # of an answer that is quoted
 
@@ -43,7 +43,7 @@ class WebDialled(WebStream):
     ) -> None:
         protocol = ClientProtocol(
             parse_uri(uri),
-            subprotocols=[Subprotocol(SUBPROTOCOL_NAME)],
+            subprotocols=[SUBPROTOCOL],
             max_size=limits.frame_bytes_max,
             logger=_silent,
         )

@@ -14,7 +14,6 @@ protocol, and its deadline too, counted from its first byte.
 
 import asyncio
 
-import msgspec
 from websockets.client import ClientProtocol
 from websockets.frames import Frame as WebFrame
 from websockets.frames import Opcode
@@ -27,11 +26,9 @@ from pointsman_wire.messages import Message
 from pointsman_wire.sockets.bounds import ConnectionLimits
 from pointsman_wire.sockets.connections import FrameConnection
 from pointsman_wire.sockets.hosting import ConnectionHost
-from pointsman_wire.sockets.web.json_messages import JsonReader, encode_web_message, split_binary
+from pointsman_wire.sockets.web.json_messages import encode_web_message, split_binary
+from pointsman_wire.sockets.web.origins import WebSettings
 
-SUBPROTOCOL_NAME = "pointsman.v1"
-# A proxy between forgets connections on which nothing moves for a minute or so.
-PING_S = 20.0
 PIECES_MAX = 4_096  # of one message
 
 _NEVER = float("inf")
@@ -43,15 +40,6 @@ _GOING_AWAY = 1001
 _POLICY_VIOLATION = 1008
 _REASON_BYTES_MAX = 120  # of a close frame, by RFC 6455
 _MASK_BYTES = 4
-
-
-class WebSettings(msgspec.Struct, frozen=True):
-    """What is particular to WebSockets: who may come, and how they are read."""
-
-    reader: JsonReader
-    allowed_origins: tuple[str, ...] = ()
-    ping_s: float = PING_S
-    allowed_hosts: tuple[str, ...] = ()  # names of this service besides localhost and numbers
 
 
 class WebStream(FrameConnection):
