@@ -75,6 +75,14 @@ class Watcher:
                     return
                 await asyncio.sleep(0.05)
 
+    async def until_value(self, sample: str, least: float) -> None:
+        """Workers show what they have counted with their chores, not at once."""
+        async with asyncio.timeout(PATIENCE_S):
+            while True:
+                if await self.value(sample) >= least:
+                    return
+                await asyncio.sleep(0.05)
+
     async def value(self, sample: str) -> float:
         _, text = await self.get("/metrics")
         return sum(
@@ -118,7 +126,7 @@ async def test_metrics_tell_of_a_job_and_nothing_of_what_was_in_it(
     ):
         assert await submit(session, wait_s=PATIENCE_S)  # this one may have waited for the node
         assert await submit(session, wait_s=PATIENCE_S)
-        assert await watcher.value("pointsman_worker_jobs_accepted_total") >= 2
+        await watcher.until_value("pointsman_worker_jobs_accepted_total", 2)
         assert await watcher.value("pointsman_worker_scheduling_seconds_count") >= 1
         assert await watcher.value('pointsman_fleet_nodes{state="ready"}') == 1
         assert await watcher.value("pointsman_fleet_slots") == 2

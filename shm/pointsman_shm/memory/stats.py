@@ -145,7 +145,7 @@ class StatsView(msgspec.Struct, frozen=True):
 
 
 class StatsPage:
-    """One process's page; only that process calls anything but `read` and `beat_at_ns`."""
+    """One process's page; others only read."""
 
     __slots__ = ("_counters", "_gauges", "_words")
 
@@ -192,6 +192,15 @@ class StatsPage:
         """Return what was counted so far."""
         return int(self._counters[counter])
 
+    def gauged(self, gauge: Gauge) -> int:
+        """Return what was said last."""
+        return int(self._gauges[gauge])
+
+    def observed(self, timing: Timing) -> int:
+        """Return how many durations were counted."""
+        at = _TOTAL_AT[timing]
+        return sum(self._words[at + 1 : at + _TIMING_WORDS].tolist())
+
     def gauge(self, gauge: Gauge, value: int) -> None:
         """Say what is true now."""
         self._gauges[gauge] = value
@@ -220,8 +229,8 @@ class StatsPage:
         """Return the page as it is now."""
         timings = {}
         for name, at in zip(_TIMING_NAMES, _TOTAL_AT.values(), strict=True):
-            total_ns, *buckets = self._words[at : at + _TIMING_WORDS].tolist()
-            timings[name] = TimingView(total_ns=total_ns, buckets=buckets)
+            buckets = self._words[at + 1 : at + _TIMING_WORDS].tolist()
+            timings[name] = TimingView(total_ns=self._words[at], buckets=buckets)
         refusals = zip(_REFUSAL_AT, self._words[_REFUSALS:_TIMINGS].tolist(), strict=True)
         return StatsView(
             beat_at_ns=self.beat_at_ns(),

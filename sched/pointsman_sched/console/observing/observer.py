@@ -20,13 +20,15 @@ from pointsman_sched.console.observing.health import (
 )
 from pointsman_sched.console.observing.process_facts import ProcessFacts, look_at
 from pointsman_sched.console.observing.shared_pages import (
+    copy_stats,
     read_beat,
     read_catalog,
     read_fleet,
     read_stats,
 )
 from pointsman_sched.options import ProcessOptions
-from pointsman_shm.memory.stats import StatsView
+from pointsman_shm.memory.stats import StatsPage, StatsView
+from pointsman_shm.memory.stats_names import Counter, Gauge, Timing
 from pointsman_shm.paths import worker_process
 
 FRESH_NS = 100_000_000
@@ -78,11 +80,15 @@ class Observer(Collector):
     def _look(self, now_ns: int) -> None:
         self._looked_at_ns = now_ns
         paths = self._options.paths
-        manager = read_stats(paths, "manager")
+        manager = copy_stats(paths, "manager")
+        pages = {
+            number: copy_stats(paths, worker_process(number))
+            for number in range(self._options.worker_count)
+        }
         signs = Signs(
             manager_beat_at_ns=read_beat(paths, self._max_nodes),
-            workers={number: _signs_of(view) for number, view in self._workers().items()},
-            is_redis_unfit=manager is not None and bool(manager.gauges["redis_unfit"]),
+            workers={n: _signs_of(page) for n, page in pages.items() if page is not None},
+            is_redis_unfit=manager is not None and bool(manager.gauged(Gauge.REDIS_UNFIT)),
         )
         self._judge.look(now_ns, signs)
 
@@ -119,11 +125,11 @@ def _processes(manager: StatsView | None, workers: dict[int, StatsView]) -> dict
     return look_at(pids)
 
 
-def _signs_of(view: StatsView) -> WorkerSigns:
+def _signs_of(page: StatsPage) -> WorkerSigns:
     return WorkerSigns(
-        beat_at_ns=view.beat_at_ns,
-        is_draining=bool(view.gauges["draining"]),
-        is_redis_down=bool(view.gauges["redis_down"]),
-        submits_failed=view.counters["submits_failed"],
-        jobs_placed=view.timings["submit_to_assign"].count,
+        beat_at_ns=page.beat_at_ns(),
+        is_draining=bool(page.gauged(Gauge.DRAINING)),
+        is_redis_down=bool(page.gauged(Gauge.REDIS_DOWN)),
+        submits_failed=page.counted(Counter.SUBMITS_FAILED),
+        jobs_placed=page.observed(Timing.SUBMIT_TO_ASSIGN),
     )

@@ -80,13 +80,19 @@ class FleetFigures(msgspec.Struct, frozen=True):
     oldest_heartbeat_at_ns: int  # among those, 0 when there is none
 
 
-def read_stats(paths: InstancePaths, process: str) -> StatsView | None:
-    """Return the page of a process as it is now, None where there is none to read."""
+def copy_stats(paths: InstancePaths, process: str) -> StatsPage | None:
+    """Return a copy of the page of a process, None where there is none to read."""
     found = peek_segment(paths.stats_segment(process), StatsPage.size())
     try:
-        return StatsPage(bytearray(found)).read()
+        return StatsPage(bytearray(found))
     except UNREADABLE:
         return None
+
+
+def read_stats(paths: InstancePaths, process: str) -> StatsView | None:
+    """Return all that a process says of itself now, None where there is none to read."""
+    page = copy_stats(paths, process)
+    return None if page is None else page.read()
 
 
 def read_beat(paths: InstancePaths, max_nodes: int) -> int:
