@@ -114,6 +114,7 @@ def busy(stack: ExitStack, watched: WatchedService, max_nodes: int, seconds: flo
     stalls = span.timing("refresh")
     return {
         "changes": len(latencies_ns),
+        "changer_lost": changer.lost_count,
         "publish_p50_ms": quantile(latencies_ns, 0.5) / 1e6,
         "publish_p99_ms": quantile(latencies_ns, 0.99) / 1e6,
         "turn_p50_us": turns.quantile(0.5) / 1e3,
@@ -161,7 +162,12 @@ def main(options: Options, sizes: Sequence[int], *, is_adding: bool) -> None:
     limit = nodes_max()
     sockets = [nodes for nodes in sizes or default_sockets(options, limit) if nodes <= limit]
     events = [nodes for nodes in sizes if nodes > limit] if sizes else default_events(options)
-    rows = [measure_sockets(nodes, options) for nodes in sockets]
+    rows, failed = [], []
+    for nodes in sockets:
+        try:
+            rows.append(measure_sockets(nodes, options))
+        except ChildTrouble as trouble:
+            failed.append(f"{nodes} nodes as sockets: {trouble}")
     rows += [measure_events(nodes, is_quick=options.is_quick) | taken() for nodes in events]
     if is_adding:
         anew = [(row["kind"], row["nodes"]) for row in rows]
@@ -169,6 +175,8 @@ def main(options: Options, sizes: Sequence[int], *, is_adding: bool) -> None:
     rows.sort(key=lambda row: (row["kind"] == "events", row["nodes"]))
     print(f"nodes dial at {DIALS_PER_S:g} a second; descriptors allow {limit} as sockets")
     report("fleet", rows, options)
+    if failed:
+        sys.exit("\n".join(failed))
 
 
 def default_sockets(options: Options, limit: int) -> list[int]:

@@ -242,7 +242,19 @@ def sessions(results: Results) -> str:
     ]
     tables = [table(rows, one), table(opened, idle), table(result.of_kind("hand-over"), handed)]
     tables.append(table(result.of_kind("skew"), skew))
-    return "\n\n".join([*tables, source(result)])
+    return "\n\n".join([*tables, source(result) + _in_parts(result)])
+
+
+def _in_parts(result: Result) -> str:
+    """Say at which commit each kind of rows was taken, where they were not taken together."""
+    taken = {
+        row["kind"]: f"{row['kind']} at {row['commit']}, load average {row['load_average']}"
+        for row in result.rows
+        if "commit" in row
+    }
+    if len({row.get("commit") for row in result.rows}) <= 1:
+        return ""
+    return f" Taken in parts: {'; '.join(taken.values())}."
 
 
 # ---- the others

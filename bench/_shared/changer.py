@@ -8,6 +8,7 @@ until the last worker has applied a newer version of the snapshot than there was
 import socket
 import time
 
+from _shared.processes import ChildTrouble
 from _shared.service import WatchedService
 from pointsman_shm.memory.catalog_layout import CatalogLayout
 from pointsman_shm.memory.catalog_reader import CatalogReader
@@ -27,24 +28,35 @@ class Changer:
         self._watched = watched
         catalog = watched.attach(watched.paths.catalog_segment)
         self._catalog = CatalogReader(catalog.buffer, CatalogLayout(max_nodes))
-        host, _, port = watched.address.rpartition(":")
-        self._socket = socket.create_connection((host, int(port)))
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._count = 0
+        self.lost_count = 0  # connections that the manager ended
+        self._socket = self._join()
+
+    def _join(self) -> socket.socket:
+        """Register, each time as another node: this one keeps no key."""
+        host, _, port = self._watched.address.rpartition(":")
+        sock = socket.create_connection((host, int(port)))
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         register = Register(
-            node_id="changer",
+            node_id=f"changer-{self.lost_count}",
             services=[Service(id="nmt", kind="nmt", version="0")],
             nmt=Translation(pairs=[("en", "es")]),
         )
-        self._socket.sendall(encode_preamble(Role.CONTROL) + encode_frame(register))
-        self._socket.recv(65_536)  # the answer; those to heartbeats are read now and then
-        self._count = 0
+        sock.sendall(encode_preamble(Role.CONTROL) + encode_frame(register))
+        sock.recv(65_536)  # the answer; those to heartbeats are read now and then
+        return sock
 
     def change_for(self, seconds: float) -> list[int]:
         """Change again and again; return the latencies in ns."""
         end_s = time.monotonic() + seconds
         found = []
         while time.monotonic() < end_s:
-            found.append(self._change())
+            try:
+                found.append(self._change())
+            except ConnectionError:
+                self.lost_count += 1
+                self._socket.close()
+                self._socket = self._join()
             time.sleep(BETWEEN_S)
         return found
 
@@ -58,7 +70,7 @@ class Changer:
         self._socket.sendall(frame)
         while self._applied() <= before:
             if time.perf_counter_ns() - began_ns > PATIENCE_S * 1e9:
-                raise SystemExit(f"a change was not seen by every worker within {PATIENCE_S:g} s")
+                raise ChildTrouble(f"not every worker saw a change within {PATIENCE_S:g} s")
             time.sleep(POLL_S)
         took_ns = time.perf_counter_ns() - began_ns
         self._drain()
@@ -75,7 +87,7 @@ class Changer:
         try:
             while self._socket.recv(65_536):
                 continue
-            raise SystemExit("the manager closed the connection of the node that changes")
+            raise ConnectionResetError("the manager closed the connection of this node")
         except BlockingIOError:
             self._socket.setblocking(True)
 
