@@ -195,7 +195,9 @@ def fleet(results: Results) -> str:
         for key, words in FLEET_LINES
         if any(key in row for row in result.rows)
     ]
-    return "\n\n".join([table(lines, columns), source(result)])
+    is_whole = len({row.get("commit") for row in result.rows}) == 1
+    added = "" if is_whole else " Sizes of other commits were added to it by `--nodes N --add`."
+    return "\n\n".join([table(lines, columns), source(result) + added])
 
 
 def sessions(results: Results) -> str:
