@@ -42,8 +42,8 @@ QUICK_RUN_S = 3.0
 ROUNDS = 3
 CONNECTIONS = (1_000, 10_000, 30_000)
 QUICK_CONNECTIONS = (1_000,)
-TRUNK_SESSIONS = 100_000
-QUICK_TRUNK_SESSIONS = 10_000
+TRUNK_SESSIONS = (10_000, 100_000)
+QUICK_TRUNK_SESSIONS = (10_000,)
 HANDED = 2_000
 QUICK_HANDED = 400
 HAND_ROUNDS = 10
@@ -317,9 +317,11 @@ def all_connections(options: Options) -> list[Row]:
 
 
 def on_trunks(options: Options) -> list[Row]:
-    """All sessions on two trunks."""
-    count = QUICK_TRUNK_SESSIONS if options.is_quick else TRUNK_SESSIONS
-    return [idle_sessions("trunks", OpenOnTrunks(count=count, worker_count=2), options)]
+    """Every number of sessions on two trunks."""
+    return [
+        idle_sessions("trunks", OpenOnTrunks(count=count, worker_count=2), options)
+        for count in (QUICK_TRUNK_SESSIONS if options.is_quick else TRUNK_SESSIONS)
+    ]
 
 
 KINDS: dict[str, Callable[[Options], list[Row]]] = {
