@@ -7,6 +7,7 @@ all figures are CPU time of one thread, so what sockets cost is not in them.
 import gc
 import os
 import resource
+from collections.abc import Sequence
 from multiprocessing import get_context
 from pathlib import Path
 from time import thread_time_ns
@@ -62,12 +63,16 @@ def _measure(nodes: int, *, is_quick: bool) -> Row:
     row: Row = {"kind": "events", "nodes": nodes, "workers": 1}
     row |= _joining(fleet)
     row["manager_rss_mib"] = (_rss_bytes() - before) / MIB
-    row |= _idle(fleet)
+    beat_turns = _beats(fleet)
+    row |= _idle(fleet, beat_turns)
     before = _rss_bytes()
     worker = WorkerFleet(fleet.worker_memory(), seed=1)
     fresh_ns = _timed(worker)
     row["worker_rss_mib"] = (_rss_bytes() - before) / MIB
+    fleet.event_turns_ns.clear()
+    fleet.publish_turns_ns.clear()
     row |= _changes(fleet, worker, QUICK_CHANGES if is_quick else CHANGES)
+    row |= _turns("turn", beat_turns + fleet.event_turns_ns + fleet.publish_turns_ns)
     row["fresh_sees_s"] = fresh_ns / 1e9
     gc.unfreeze()
     decided = measure_anew(nodes, "churn", QUICK_DECISIONS if is_quick else DECISIONS)
@@ -75,31 +80,37 @@ def _measure(nodes: int, *, is_quick: bool) -> Row:
 
 
 def _joining(fleet: Fleet) -> Row:
-    turns = sorted(fleet.event_turns_ns + fleet.publish_turns_ns)
+    turns = fleet.event_turns_ns + fleet.publish_turns_ns
     return {
         "manager_us_per_node": sum(turns) / 1e3 / fleet.node_count,
-        "join_turn_p50_us": quantile(turns, 0.5) / 1e3,
-        "join_turn_p99_us": quantile(turns, 0.99) / 1e3,
-        "join_turn_max_us": turns[-1] / 1e3,
+        **_turns("join_turn", turns),
     }
 
 
-def _idle(fleet: Fleet) -> Row:
-    """Let nodes beat, some in every turn; the rate is what the server would assign."""
+def _turns(name: str, turns_ns: Sequence[int]) -> Row:
+    """Return how long turns were."""
+    ordered = sorted(turns_ns)
+    return {
+        f"{name}_p50_us": quantile(ordered, 0.5) / 1e3,
+        f"{name}_p99_us": quantile(ordered, 0.99) / 1e3,
+        f"{name}_max_us": ordered[-1] / 1e3,
+    }
+
+
+def _beats(fleet: Fleet) -> list[int]:
+    """Let nodes beat, some in every turn; return what the turns took."""
     turns = []
     for turn in range(BEAT_TURNS):
         first = turn * BEATS_A_TURN
         turns.append(fleet.beat([(first + k) % fleet.node_count for k in range(BEATS_A_TURN)]))
+    return turns
+
+
+def _idle(fleet: Fleet, turns: Sequence[int]) -> Row:
+    """Say what heartbeats cost at the rate that the server would assign."""
     per_beat_s = sum(turns) / 1e9 / (BEAT_TURNS * BEATS_A_TURN)
     per_s = min(fleet.node_count, NodesConfig().heartbeats_per_second_max)
-    turns.sort()
-    return {
-        "manager_idle_load": per_beat_s * per_s,
-        "heartbeats_per_s": float(per_s),
-        "turn_p50_us": quantile(turns, 0.5) / 1e3,
-        "turn_p99_us": quantile(turns, 0.99) / 1e3,
-        "turn_max_us": turns[-1] / 1e3,
-    }
+    return {"manager_idle_load": per_beat_s * per_s, "heartbeats_per_s": float(per_s)}
 
 
 def _timed(worker: WorkerFleet) -> int:
