@@ -54,12 +54,12 @@ systemd-test: setup  ## The service under a real systemd, booted for it (needs r
 
 # What runs on what is compiled; the seeds of its cores play the same as the pure ones'.
 COMPILED_TESTS := $(addprefix tests/,compiled placement workers jobs waiting journal talk explain restarts sharing simulation wire web sched snapshot)
-compiled: setup  ## The worker's hot path compiled by mypyc (needs a C compiler), into build/compiled; the checkout stays pure
+compiled: setup  ## What every job and heartbeat run through, compiled by mypyc (needs a C compiler), into build/compiled; the checkout stays pure
 	rm -rf build/compiled build/wheel
 	POINTSMAN_COMPILE=1 $(PYTHON) -m pip wheel -q --no-deps -w build/wheel .
 	$(PYTHON) -m pip install -q --no-deps --target build/compiled build/wheel/pointsman-*.whl
 
-test-compiled: compiled  ## The tests of the worker with its compiled form
+test-compiled: compiled  ## The tests of worker, driver and manager with the compiled form
 	PYTHONPATH=$(CURDIR)/build/compiled $(PYTHON) -m pytest -n $(TEST_PROCESSES) --dist loadscope -m "compiled or not long" $(wildcard $(COMPILED_TESTS))
 
 torn-reads: setup  ## Readers against a writer of shared memory: make torn-reads MINUTES=10

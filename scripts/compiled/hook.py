@@ -1,4 +1,4 @@
-"""The wheel with a worker that is compiled, for who asks for it: POINTSMAN_COMPILE=1.
+"""The wheel with its hot path compiled, for who asks for it: POINTSMAN_COMPILE=1.
 
 mypyc makes C of the modules that pyproject.toml names, all in one library, so that they call each
 other without the interpreter; one shim for each stands beside its source and is imported instead.
@@ -65,7 +65,7 @@ def compiled(modules: list[str], folder: Path) -> dict[str, str]:
         target_dir=str(sources),
         group_name=GROUP,
     )
-    for extension in extensions:  # functions of one library call each other without its table
+    for extension in extensions:  # within the library, calls need no table of symbols
         extension.extra_compile_args.append("-fvisibility=hidden")
     header = sources / f"__native_internal_{GROUP}.h"
     with header.open("a", encoding="utf-8") as appended:

@@ -1,6 +1,7 @@
 """What is compiled with POINTSMAN_COMPILE=1 is such that mypyc makes the same of it."""
 
 import ast
+import re
 import tomllib
 from pathlib import Path
 
@@ -9,10 +10,15 @@ from pointsman_workers.placement.fleet import FIELDS
 ROOT = Path(__file__).parents[2]
 
 
+PARTS = ("sched", "workers", "shm", "wire", "clients", "tests", "bench")
+SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+NAMES: list[str] = SETTINGS["tool"]["hatch"]["build"]["targets"]["wheel"]["hooks"]["custom"][
+    "modules"
+]
+
+
 def compiled_modules() -> dict[str, ast.Module]:
-    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    names = settings["tool"]["hatch"]["build"]["targets"]["wheel"]["hooks"]["custom"]["modules"]
-    return {name: ast.parse((ROOT / name).read_text(encoding="utf-8")) for name in names}
+    return {name: ast.parse((ROOT / name).read_text(encoding="utf-8")) for name in NAMES}
 
 
 def test_no_compiled_module_makes_a_class_whose_keywords_would_be_lost() -> None:
@@ -38,6 +44,24 @@ def test_no_compiled_module_cuts_by_a_slice_object() -> None:
         if isinstance(node, ast.Call) and ast.unparse(node.func) == "slice"
     ]
     assert cut == []
+
+
+def test_nothing_that_is_interpreted_inherits_from_what_is_compiled() -> None:
+    """mypyc's classes refuse it; tests and benches may inject what they want to see instead."""
+    modules = {name.partition("/")[2].removesuffix(".py").replace("/", ".") for name in NAMES}
+    ours = {ROOT / name for name in NAMES}
+    sources = {path for part in PARTS for path in (ROOT / part).rglob("*.py")}
+    assert ours < sources
+    heirs = []
+    for path in sources - ours:
+        text = path.read_text(encoding="utf-8")
+        for heir, parent in re.findall(r"^class (\w+)\((?:\w+\.)*(\w+)", text, re.MULTILINE):
+            taken = re.findall(
+                rf"^from (\S+) import (?:\([^)]*|.*)\b{parent}\b", text, re.MULTILINE
+            )
+            if modules.intersection(taken):
+                heirs.append(f"{path.relative_to(ROOT)}: {heir}")
+    assert heirs == []
 
 
 def test_the_fields_of_a_fleet_are_named_for_dry_runs() -> None:
