@@ -66,7 +66,7 @@ def compiled(modules: list[str], folder: Path) -> dict[str, str]:
         group_name=GROUP,
     )
     for extension in extensions:  # within the library, calls need no table of symbols
-        extension.extra_compile_args.append("-fvisibility=hidden")
+        extension.extra_compile_args = [*extension.extra_compile_args, "-fvisibility=hidden"]
     header = sources / f"__native_internal_{GROUP}.h"
     with header.open("a", encoding="utf-8") as appended:
         appended.write(f'\n#include "{HERE / "sites.h"}"\n')

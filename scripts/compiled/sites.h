@@ -89,6 +89,9 @@ static inline int field_set(PyObject *object, PyObject *name, PyObject *value, F
     return field_put(object, name, value, site);
 }
 
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wdeprecated-declarations" /* of 3.12: still kept there, not after */
+
 typedef struct {
     PyObject *key;          /* owned */
     PyObject *dict, *value; /* borrowed: they live as long as the version is the same */
@@ -115,6 +118,8 @@ static inline PyObject *entry_get(PyObject *dict, PyObject *key, EntrySite *site
     }
     return entry_find(dict, key, site);
 }
+
+#pragma GCC diagnostic pop
 
 #undef CPyObject_GetAttr
 #define CPyObject_GetAttr(object, name) \
