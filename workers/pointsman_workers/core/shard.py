@@ -177,10 +177,10 @@ class Shard:
             hold.line = None
         if not hold.has_slot:
             return
-        lane = hold.lane
-        if not self.fleet.release(lane.row):
+        row = hold.lane.row
+        self.freed_rows[row] = None
+        if not self.fleet.release(row):
             self.count(Counter.LEDGER_UNDERFLOW)
-        self.freed_rows[lane.row] = None
 
     def tell_refused(self, peer: Peer, submit: Submit, error: ErrorInfo) -> None:
         """A submit gets no job; if it was an utterance, talk is to know."""

@@ -71,8 +71,7 @@ class AttemptDesk:
         """The node of a live dispatch has ended the job; its slot was freed by the caller."""
         job = hold.job
         assert job is not None, hold.job_id
-        if not hold.is_started:
-            hold.is_started = True  # a result implies the acknowledgement
+        hold.is_started = True  # a result implies the acknowledgement
         status = message.status
         if status == "completed":
             if job.hedge is not None:

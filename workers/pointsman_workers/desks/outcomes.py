@@ -207,7 +207,6 @@ class OutcomeDesk:
             status=STATUS[job.state],
             node_id=hold.lane.node_id if hold is not None else "",
             attempt=job.attempt,
-            failovers=job.failovers,
             placement_us=job.placement_ns / 1_000,
             queued_ms=job.queued_ns / MILLISECOND_NS,
             use_semantic=hold is not None and shard.fleet.uses_semantic(job.kind, hold.lane.row),
@@ -221,6 +220,7 @@ class OutcomeDesk:
             return result
         return replace(
             result,
+            failovers=job.failovers,
             utterance_index=submit.utterance_index,
             placement=job.placement,
             attempts=[*job.reasons],

@@ -76,52 +76,24 @@ class PlacingDesk:
             count_decision(shard.tally, decided)
         job.placement_ns = took_ns = stopwatch() - started_ns
         shard.decisions_ns.append(took_ns)
-        return self._dispatch_to(job, decided)
+        return self._dispatch(job, decided)
 
     def place_on(self, job: Job, row: int) -> bool:
         """Give a waiting job the slot that was just freed on this row, if it may have it."""
         fleet = self.shard.fleet
         fleet.prepare(job.kind)
-        return self._dispatch_to(job, decide_on(fleet, job, row))
+        return self._dispatch(job, decide_on(fleet, job, row))
 
-    def _dispatch_to(self, job: Job, decided: Decided) -> bool:
+    def _dispatch(self, job: Job, decided: Decided) -> bool:
+        """Hand the job to the node of which a slot was reserved for it; False: there is none."""
         choice = decided.choice
         if choice is None:
             return False
         shard = self.shard
-        fleet = shard.fleet
-        if fleet.has_weighted_pools:
-            fleet.change_room(choice.row, -1)
-        if fleet.has_habits:
-            note_habits(fleet, job, choice)
-        if job.submit.explain:
-            self._note_placement(job, decided, choice)
+        fleet, lane, now_ns = shard.fleet, shard.lanes[choice.row], shard.now_ns
+        if fleet.has_habits or fleet.has_weighted_pools or job.submit.explain:
+            self._note_choice(job, decided, choice)
         shard.recorder.note_placed(job, decided, choice)
-        self._dispatch(job, choice)
-        if shard.session_placed is not None:
-            shard.session_placed(job.session)
-        return True
-
-    def _note_placement(self, job: Job, decided: Decided, choice: Choice) -> None:
-        fleet = self.shard.fleet
-        pools = fleet.snapshot.pool_view.pools
-        pool = pools.get(choice.pool_id) if choice.pool_id is not None else None
-        job.placement = Placement(
-            selector=decided.selector,
-            pool=pool.name if pool is not None else "",
-            session_decision=decided.session.outcome.value if decided.session else "",
-            candidates=choice.candidates,
-            load=load_of_chosen(choice, fleet.trail[-1]),
-            runner_up=fleet.node_id(choice.runner_up) if choice.runner_up >= 0 else "",
-            snapshot_version=fleet.version,
-            snapshot_age_ms=fleet.age_ns() / MILLISECOND_NS,
-            stale=fleet.is_stale,
-        )
-
-    def _dispatch(self, job: Job, choice: Choice) -> None:
-        """Hand the job to the node; the slot is already ours."""
-        shard = self.shard
-        lane, now_ns = shard.lanes[choice.row], shard.now_ns
         is_our_turn = job.is_queued and not lane.is_offered
         if is_our_turn:
             shard.waiting.serve(job)
@@ -148,6 +120,32 @@ class PlacingDesk:
             timeout_ns, ack_ns = job.timeout_ns, shard.ack_ns
             job.filed_ns = due_ns = now_ns + (timeout_ns if timeout_ns < ack_ns else ack_ns)
             shard.timers.file(due_ns, job)
+        if shard.session_placed is not None:
+            shard.session_placed(job.session)
+        return True
+
+    def _note_choice(self, job: Job, decided: Decided, choice: Choice) -> None:
+        """Keep what later choices, or the client, shall know of this one."""
+        fleet = self.shard.fleet
+        if fleet.has_weighted_pools:
+            fleet.change_room(choice.row, -1)
+        if fleet.has_habits:
+            note_habits(fleet, job, choice)
+        if not job.submit.explain:
+            return
+        pools = fleet.snapshot.pool_view.pools
+        pool = pools.get(choice.pool_id) if choice.pool_id is not None else None
+        job.placement = Placement(
+            selector=decided.selector,
+            pool=pool.name if pool is not None else "",
+            session_decision=decided.session.outcome.value if decided.session else "",
+            candidates=choice.candidates,
+            load=load_of_chosen(choice, fleet.trail[-1]),
+            runner_up=fleet.node_id(choice.runner_up) if choice.runner_up >= 0 else "",
+            snapshot_version=fleet.version,
+            snapshot_age_ms=fleet.age_ns() / MILLISECOND_NS,
+            stale=fleet.is_stale,
+        )
 
     def _send(self, job: Job, lane: Lane) -> Hold:
         """Write the assignment to the lane, and to the journal before."""

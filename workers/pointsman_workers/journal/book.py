@@ -90,7 +90,8 @@ class JournalBook:
         """Write a new job, before it its session if that is not in the journal yet."""
         if not job.session.segment:
             self.session(job.session)
-        self._live_job(job)
+        job.segment = segment = self.state.segment
+        self._jobs[segment][job.arrival] = job
         self._first.append(_accepted(job))
         self._room_bytes -= ENTRY_BYTES + len(job.payload)
         if job.durability == FSYNC:
@@ -186,14 +187,10 @@ class JournalBook:
 
     # -- what lives --------------------------------------------------------------------------
 
-    def _live_job(self, job: Job) -> None:
-        job.segment = segment = self.state.segment
-        self._jobs[segment][job.arrival] = job
-
     def adopt_job(self, job: Job, segment: int) -> None:
-        """An open job of a predecessor lives in this segment."""
+        """A job lives in this segment: an open one of a predecessor, or what is carried there."""
         job.segment = segment
-        self._jobs.setdefault(segment, {})[job.arrival] = job
+        self._jobs[segment][job.arrival] = job
 
     def adopt_result(self, result: RecoveredResult) -> None:
         """An ended job of a predecessor is in the window, unread so far."""
@@ -269,7 +266,7 @@ class JournalBook:
                 carried_bytes += len(kept.kept.output)
 
     def _carry_job(self, job: Job) -> int:
-        self._live_job(job)
+        self.adopt_job(job, self.state.segment)
         if not job.is_open:
             kept = _kept(job)
             self._put(self._first, kept, len(kept.output))
