@@ -70,7 +70,7 @@ class PlacingDesk:
             fleet.prepare(job.kind)
         started_ns = stopwatch()
         fleet.trail = []
-        decided = decide_again(fleet, job)
+        decided = None if fleet.sample is None else decide_again(fleet, job)
         if decided is None:
             decided = decide(fleet, job)
             count_decision(shard.tally, decided)

@@ -8,7 +8,7 @@ reported and unknown      an orphan from before this worker was born: kept for i
 
 from pointsman_shm.memory.stats_names import Counter
 from pointsman_wire.lane_messages import JobFence, LaneReport, NodeResult
-from pointsman_workers.core.lifecycle import AFTER, JobState, moved
+from pointsman_workers.core.lifecycle import JobState, moved
 from pointsman_workers.core.shard import SECOND_NS, Shard
 from pointsman_workers.core.state import Hold, Job, Key, Lane, Orphan
 from pointsman_workers.desks.attempts import AttemptDesk, missing_in_report
@@ -19,6 +19,7 @@ from pointsman_workers.sharing.nodes.guests import GuestDesk
 
 # Finding a member on its enum costs as much as what is done with it.
 _DISPATCHED = JobState.DISPATCHED
+_STARTED = moved(_DISPATCHED, "start")
 
 ORPHANS_MAX = 10_000
 
@@ -164,7 +165,7 @@ class ReportDesk:
         if job is None or job.state is not _DISPATCHED:
             return
         if hold is job.hold or hold is job.hedge:
-            job.state = AFTER["start"][_DISPATCHED]
+            job.state = _STARTED
             if shard.talks and job.key in shard.talks:
                 shard.talk.started(job)
 
