@@ -3,6 +3,7 @@
 from collections import Counter
 
 from explain.told import explained, fleet_of, the_one
+from msgspec.structs import replace
 from worker_harness import SECOND_NS, Host, Node, WorkerHarness
 
 from pointsman_shm.config import Config
@@ -88,6 +89,44 @@ def test_a_turn_of_its_own_has_a_sample_of_its_own() -> None:
     for number in range(3, 8):
         harness.feed(Received(connection, submits(number, 1)))
     assert draws.counter - drawn_before == 5
+
+
+def test_jobs_of_one_turn_are_all_counted_whether_they_were_decided_again_or_not() -> None:
+    harness, _ = fleet_of(20, slots=2)
+    connections = [harness.open_session().connection for _ in range(2)]
+    harness.feed(
+        Received(connections[0], submits(1, 5)),
+        Received(connections[1], submits(1, 5)),
+        Received(connections[0], submits(6, 2)),
+    )
+    harness.advance(1.0)
+    counters = harness.core.shard.setup.memory.stats.read().counters
+    assert counters["decisions"] == counters["jobs_accepted"] == 12
+    assert counters["pool_attempts_ok"] == counters["reserve_ok"] == counters["pool_hits"] == 12
+    assert counters["session_first"] == 2
+    assert counters["session_hits"] == 10
+
+
+def test_a_job_with_wishes_of_its_own_amid_a_turn_gets_what_it_wishes() -> None:
+    harness, nodes = fleet_of(8, slots=16)
+    connection = harness.open_session().connection
+    plain = submits(1, 12)
+    shunned = "node-5"
+    frames: list[Frame] = []
+    for number, frame in enumerate(plain):
+        frames.append(frame)
+        submit = frame[0]
+        assert isinstance(submit, Submit)
+        apart = replace(submit, request_id=f"apart-{number}", exclude=[shunned])
+        frames.append((apart, b"x"))
+    harness.feed(Received(connection, frames))
+    assert sum(given(harness, nodes).values()) == 24
+    for number in range(12):
+        view = the_one(harness, f"apart-{number}")
+        assert view.node_id != shunned
+        assert view.replay is not None
+        assert view.replay.equal, view.replay.differences
+    assert any(the_one(harness, f"r-{number}").node_id == shunned for number in range(1, 13))
 
 
 def test_a_lane_that_breaks_amid_a_turn_gets_nothing_of_the_rest_of_it() -> None:
