@@ -8,6 +8,7 @@ memory is a set of buffers.  A week of a shard is a list of events.
 """
 
 from collections.abc import Callable, Sequence
+from operator import attrgetter
 
 from pointsman_shm.memory.stats_names import Counter, Gauge, Timing
 from pointsman_shm.uplink import Alternatives, PairingAnswered, RateShares
@@ -245,7 +246,7 @@ class WorkerCore:
             self._mend_at_ns = shard.now_ns + MEND_NS
             self._sessions.tokens.tidy()
             shard.fleet.own.mend()
-            lane_count = sum(lane.is_up for lane in shard.lanes.values())
+            lane_count = sum(map(attrgetter("is_up"), shard.lanes.values()))
             shard.setup.memory.stats.gauge(Gauge.LANES, lane_count)
         if may_end:
             shard.outbox.commands.append(Stopped())

@@ -153,6 +153,8 @@ class FleetEye:
 def places_of(rows: NodeRows, ledger: Ledger) -> list[Place]:
     """Take the words of all rows apart in which somebody is."""
     held_of = ledger.held
+    # Rows are used from the first one on: what follows the last is not walked.
+    end = -(-len(rows.standing.tobytes().rstrip(b"\0")) // 8)
     return [
         Place(
             state=word >> STATE_SHIFT & STATE_MASK,
@@ -160,7 +162,7 @@ def places_of(rows: NodeRows, ledger: Ledger) -> list[Place]:
             slots=word & SLOTS_MASK,
             held=held_of(row),
         )
-        for row, word in enumerate(rows.standing.tolist())
+        for row, word in enumerate(rows.standing[:end].tolist())
         if word >> STATE_SHIFT & STATE_MASK
     ]
 
