@@ -74,8 +74,10 @@ def serving(core: Core) -> Connection:
 def test_e6_who_is_revoked_at_one_instance_is_ended_at_the_other_and_stays_out() -> None:
     instances = fleet()
     a, b = instances["a"], instances["b"]
-    serving(b)
-    instances.advance(3 * SECOND)
+    connection = serving(b)
+    instances.advance(2 * SECOND)
+    b.say(connection, Heartbeat())
+    instances.advance(1 * SECOND)
     assert shown(b, "alpha") is NodeState.READY
     a.feed(RevokeOrdered(1, "alpha"))
     instances.advance(4 * SECOND)
