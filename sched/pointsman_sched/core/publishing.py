@@ -65,8 +65,7 @@ class Publisher:
     def _beat(self, now_ns: int) -> None:
         self._catalog.beat(now_ns)
         self._state.stats.beat(now_ns)
-        # At round instants of the core's clock, at which nodes are looked at as well.
-        self._next_beat_ns = now_ns + BEAT_INTERVAL_NS - self._state.clock_ns % BEAT_INTERVAL_NS
+        self._next_beat_ns = now_ns + BEAT_INTERVAL_NS
         start = self._verified_to
         stop = start + PAGES_VERIFIED_PER_BEAT
         self._state.dirty.update(self._catalog.damaged_pages(start, stop))

@@ -3,20 +3,17 @@
 Heartbeats do not touch the timer: an entry that fires finds out what the node's next deadline is
 by now, and is filed again when that lies ahead.  Only a deadline that came nearer is filed anew;
 the older entry is then stale, recognised by its tick.
-
-Ticks are the instants of the core's clock at which the sign of life is written: an idle process
-wakes once for both.
 """
 
 from heapq import heappop, heappush
 
 from pointsman_sched.core.fleet.node import Node
 
-TICK_NS = 100_000_000
+TICK_NS = 64_000_000
 
 
 class NodeTimers:
-    """Buckets of 100 ms on the core's clock."""
+    """Buckets of 64 ms on the core's clock."""
 
     def __init__(self) -> None:
         self._buckets: dict[int, list[Node]] = {}
