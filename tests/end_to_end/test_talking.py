@@ -31,6 +31,7 @@ from pointsman.engines import audio
 from pointsman.talking.hearing import Happening
 
 ROOM = "kitchen"
+ENDLESS = "3 s"
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
@@ -40,12 +41,15 @@ def door(request: pytest.FixtureRequest, service: LiveService) -> str:
 
 
 async def work(job: Job) -> Reply:
-    """Hear how long a sound is, translate by naming the language, speak a beep."""
+    """Hear how long a sound is, translate by naming the language, speak a beep; of one sound, hear
+    no end."""
     text, meta = "" if "asr" in job.services else job.text, dict[str, str]()
     if text == "fail":
         raise ValueError("it was asked to")
     if "asr" in job.services:
         meta["heard"] = text = f"{audio.read_wav(job.payload).duration_s:g} s"
+        if text == ENDLESS:
+            await asyncio.Event().wait()  # until it is cancelled
         await job.partial("half", meta={"stage": "asr_partial"})
         await job.partial(text, meta={"stage": "asr"})
     if "nmt" in job.services:
@@ -224,9 +228,9 @@ def talk_without_an_event_loop(address: str) -> None:
     """The whole of talking in a thread that blocks, with another that listens."""
     seconds = [b"\x01\x02" * audio.RECOGNITION_RATE] * 2
     with (
+        ThreadPoolExecutor(1) as ears,  # ends when the sessions have
         blocking.connect(address, src="en", room=ROOM) as ann,
         blocking.connect(address, src="xj", room=ROOM) as luis,
-        ThreadPoolExecutor(1) as ears,
     ):
         saying = ann.say("hello", tgt="xj", services=["nmt"])
         events = [step.event for step in saying if isinstance(step, UiEvent)]
@@ -254,7 +258,7 @@ def talk_without_an_event_loop(address: str) -> None:
         with pytest.raises(ValueError, match="16384"):
             ann.say("x" * 20_000)
         stopped = ann.speak(services=["asr"])
-        stopped.push(seconds[0])
+        stopped.push(seconds[0] * 3)
         stopped.cancel()
         with pytest.raises(JobFailed) as failed:
             stopped.results()
