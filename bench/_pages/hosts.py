@@ -1,7 +1,7 @@
 """The tables of what Redis costs: a job from submit to result, and coordination by itself."""
 
 from _pages.results import Column, Result, Results, short, table
-from _pages.sections import source
+from _pages.sections import source, with_source
 
 CPU_TIMES_AIM = 2.0  # of redis-benchmark asking the same script
 WORKER_AIM_US = 25.0
@@ -49,7 +49,7 @@ def coordination(results: Results) -> str:
         Column("bind_ratio", "times redis-benchmark's"),
         Column("commands", "commands a job"),
     ]
-    return "\n\n".join([table(result.rows, columns), source(result)])
+    return with_source(table(result.rows, columns), result)
 
 
 def aims(result: Result) -> list[tuple[str, float, float]]:

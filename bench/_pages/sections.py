@@ -20,6 +20,11 @@ def source(result: Result, more: str = "") -> str:
     return f"`{command}`: {result.where()}."
 
 
+def with_source(told: str, result: Result) -> str:
+    """Put under what is told by which command it was measured."""
+    return f"{told}\n\n{source(result)}"
+
+
 def _plain(rows: Sequence[Row]) -> list[Row]:
     return [row for row in rows if "variant" not in row]
 
@@ -127,7 +132,7 @@ def features(results: Results) -> str:
         Column("cpu_us_per_job", "µs a job"),
         Column("more_us", "more than as installed, µs", "+.1f"),
     ]
-    return "\n\n".join([table(rows, columns), source(result)])
+    return with_source(table(rows, columns), result)
 
 
 # ---- cores, fleet, sessions
@@ -147,7 +152,7 @@ def cores(results: Results) -> str:
         Column("publisher_load", "the publisher"),
     ]
     rows = [{"variant": "as installed", **row} for row in result.rows]
-    return "\n\n".join([table(rows, columns), source(result)])
+    return with_source(table(rows, columns), result)
 
 
 FLEET_LINES = (
@@ -276,7 +281,7 @@ def overload(results: Results) -> str:
         Column("share_of_worker_0", "share of worker 0"),
     ]
     result = results["overload"]
-    return "\n\n".join([table(result.rows, columns), source(result)])
+    return with_source(table(result.rows, columns), result)
 
 
 def recovery(results: Results) -> str:
@@ -310,7 +315,7 @@ RETURN_LINES = (
 def reconnects(results: Results) -> str:
     """The fleet that came back to a new manager."""
     result = results["reconnects"]
-    return "\n\n".join([table(result.rows, RETURN_LINES), source(result)])
+    return with_source(table(result.rows, RETURN_LINES), result)
 
 
 def snapshot(results: Results) -> str:
@@ -330,7 +335,7 @@ def snapshot(results: Results) -> str:
         Column("first_candidates_us", "its first candidates"),
     ]
     result = results["snapshot"]
-    return "\n\n".join([table(result.rows, columns), source(result)])
+    return with_source(table(result.rows, columns), result)
 
 
 def journal(results: Results) -> str:
@@ -342,4 +347,4 @@ def _as_is(result: Result) -> str:
     keys = dict.fromkeys(key for row in result.rows for key in row)
     columns = [Column(key, key.replace("_", " ")) for key in keys]
     rows = [{**dict.fromkeys(keys, ""), **row} for row in result.rows]
-    return "\n\n".join([table(rows, columns), source(result)])
+    return with_source(table(rows, columns), result)

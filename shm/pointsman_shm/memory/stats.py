@@ -207,13 +207,10 @@ class StatsPage:
 
     def observe(self, timing: Timing, duration_ns: int, count: int = 1) -> None:
         """Count so many like durations; a negative one, which no clock gives, counts as 0."""
-        if duration_ns < 0:
-            duration_ns = 0
-        is_short = duration_ns < _SHORT_NS
-        bucket = _OF_SHORT[duration_ns >> _SHORT_BITS] if is_short else bucket_of(duration_ns)
+        duration_ns = max(0, duration_ns)
         words, at = self._words, _TOTAL_AT[timing]
         words[at] += duration_ns * count
-        words[at + 1 + bucket] += count
+        words[at + 1 + bucket_of(duration_ns)] += count
 
     def observe_all(self, timing: Timing, durations_ns: Sequence[int]) -> None:
         """Count durations of 0 ns or more that were gathered in a turn."""

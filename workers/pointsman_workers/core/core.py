@@ -137,6 +137,8 @@ class WorkerCore:
     def step(self, now_ns: int, events: Sequence[object]) -> list[object]:
         """Absorb what happened and return every command it leads to, in order."""
         shard = self.shard
+        shard.assigned_count += shard.assigned_at_once
+        shard.assigned_at_once = 0
         self._set_clock(now_ns)
         if now_ns > self._lanes.watch.stale_at_ns:
             self._lanes.watch.look_at_age()  # no decision of this step goes by old loads unsaid
@@ -199,8 +201,6 @@ class WorkerCore:
         shard.fleet.now_ns = shard.now_ns
         shard.fleet.clock_ns = clock_ns
         shard.fleet.sample = None
-        shard.assigned_count += shard.assigned_at_once
-        shard.assigned_at_once = 0
         if shard.started_ns < 0:  # the first step
             shard.started_ns = shard.now_ns
 

@@ -29,7 +29,7 @@ from pointsman_workers.desks.waiting.terms import WISH, TermsDesk, no_room
 from pointsman_workers.journal.book import FSYNC, MEMORY
 from pointsman_workers.ordering.orders import too_many_pending
 from pointsman_workers.placement.deciding import memory_of
-from pointsman_workers.placement.kinds import PRIORITIES, PRIORITY_RANK
+from pointsman_workers.placement.kinds import Terms
 from pointsman_workers.sharing.keys.bond import Standing
 
 UNSETTLED_MAX = 10_000
@@ -133,7 +133,7 @@ class JobDesk:
         if not terms.is_plain:
             if (error := self._hindrance(session, submit, key)) is not None:
                 return error
-            submit = self._amended(session, submit)
+            submit = self._amended(session, submit, terms)
         kind = terms.kind
         if kind.version != shard.fleet.snapshot.version:
             shard.fleet.prepare(kind)
@@ -170,15 +170,14 @@ class JobDesk:
             return None
         return self.admission.admit(session, submit.priority)
 
-    def _amended(self, session: Session, submit: Submit) -> Submit:
+    def _amended(self, session: Session, submit: Submit, terms: Terms) -> Submit:
         """The request with what its session adds, and no higher than its tenant may be."""
         if session.utterances is not None:
             submit = self.sessions.utterances.numbered(session.utterances, submit)
         if session.paired_node and not submit.preferred_node:
             submit = replace(submit, preferred_node=session.paired_node)
-        rank_min = self.shard.tenants.rules(session.tenant).rank_min
-        if PRIORITY_RANK[submit.priority] < rank_min:
-            submit = replace(submit, priority=PRIORITIES[rank_min])
+        if submit.priority != terms.usual.priority:
+            submit = replace(submit, priority=terms.usual.priority)
         return submit
 
     def _may_still_run(self, session: Session, submit: Submit, key: Key) -> bool:
