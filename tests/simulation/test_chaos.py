@@ -45,8 +45,10 @@ def test_a_short_run_keeps_every_promise_and_leaves_nothing(tmp_path: Path) -> N
 
 def test_an_interrupted_run_leaves_nothing() -> None:
     """Ctrl-C ends what was started, and says so with 130."""
+    # Tests that a shell runs in the background ignore Ctrl-C, and so would what they start.
+    as_usual = ["env", "--default-signal=INT", sys.executable]
     process = subprocess.Popen(
-        [sys.executable, "-m", "pointsman_sim.chaos", "--minutes", "5", "--nodes", "1"],
+        [*as_usual, "-m", "pointsman_sim.chaos", "--minutes", "5", "--nodes", "1"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -56,8 +58,8 @@ def test_an_interrupted_run_leaves_nothing() -> None:
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=60)
     finally:
-        process.kill()
-        process.wait()
+        process.terminate()  # where it did not end: it then ends what it has started
+        process.wait(timeout=60)
     assert process.returncode == 130, said
     assert "nothing is left" in said
     assert segments_of(process.pid) == []

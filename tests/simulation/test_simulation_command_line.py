@@ -1,6 +1,8 @@
 """The simulator as a command: what it prints, and how it ends."""
 
 import json
+from collections.abc import Sequence
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,6 @@ from pointsman_sim import __main__ as command
 from pointsman_sim.campaign_ledger import IDS
 from pointsman_sim.settings import FAULTS
 from pointsman_workers.core.core import WorkerCore
-from pointsman_workers.desks.attempts import AttemptDesk
 
 Captured = pytest.CaptureFixture[str]
 
@@ -68,12 +69,18 @@ def test_a_fault_that_does_not_exist_is_refused_with_those_that_do(capsys: Captu
 def test_a_broken_promise_is_told_with_what_came_before_it(
     capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def forget(self: AttemptDesk, job: object) -> None:
-        raise ZeroDivisionError("a bug")
+    """The bug is in the one call that the simulator makes: compiled classes take no others."""
+    steps = count(1)
+    step = WorkerCore.step
 
-    monkeypatch.setattr(AttemptDesk, "_requeue", forget)
+    def forget(self: WorkerCore, now_ns: int, events: Sequence[object]) -> list[object]:
+        if next(steps) == 500:
+            raise ZeroDivisionError("a bug")
+        return step(self, now_ns, events)
+
+    monkeypatch.setattr(WorkerCore, "step", forget)
     assert command.main(["--seed", "1", "--faults", "all", "--tail", "5"]) == 1
     told = capsys.readouterr().err
     assert "BROKEN with seed 1: a core broke: ZeroDivisionError: a bug" in told
-    assert "in _try_again" in told
+    assert "in forget" in told
     assert len([line for line in told.splitlines() if " -> " in line or " <- " in line]) >= 5
