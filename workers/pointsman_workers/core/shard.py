@@ -59,15 +59,22 @@ _ATTEMPTS_OK, _RESERVES_OK = Counter.POOL_ATTEMPTS_OK.value, Counter.RESERVE_OK.
 class Shard:
     """The state of one dispatcher worker."""
 
-    # A slot of a row is free, and whose turn it would be here: did a borrower get it?  None: there
-    # are no other instances.
-    wanted_by_others: Callable[[int, Turn | None, bool], bool] | None = None
-    # Which rows of this class have a free slot that a borrower wants?
-    rows_wanted: Callable[[int], Iterable[int]] | None = None
-    _live = b""  # what the manager said last of keys that change while this worker runs
+    # More than 30 fields in a dict are looked for by name, each time that one is read.
+    __slots__ = (
+        *("setup", "config", "worker_index", "worker_count", "_live", "ack_ns", "timeout_ns"),
+        *("now_ns", "started_ns", "is_settled", "is_stopping", "is_drained", "shelved"),
+        *("peers", "sessions", "crowd", "names", "tenants", "session_placed", "talks", "talk"),
+        *("fleet", "kinds", "lanes", "lanes_by_connection", "rows_by_node", "distant_count"),
+        *("waiting", "wanted_by_others", "rows_wanted", "ready_lines", "freed_rows", "strays"),
+        *("window", "withheld", "held", "orphans", "job_ids", "journal", "recorder", "timers"),
+        *("open_job_count", "last_dispatch", "last_arrival", "last_session", "outbox", "reasons"),
+        *("tally", "accepted_count", "completed_count", "assigned_at_once", "assigned_count"),
+        *("decisions_ns", "count", "observe"),
+    )
 
     def __init__(self, setup: WorkerSetup) -> None:
         self.setup, memory, jobs = setup, setup.memory, setup.config.jobs
+        self._live = b""  # what the manager said last of keys that change while this worker runs
         # As this process began, with the manager's word for what may change while it runs.
         self.config, self.now_ns, self.started_ns = setup.config, 0, -1
         self._set_times()
@@ -111,11 +118,19 @@ class Shard:
         self.decisions_ns: list[int] = []  # what each decision took, since that was told
         self.count, self.observe = memory.stats.add, memory.stats.observe
         self.fleet.time_sessions(setup.stopwatch, memory.stats)
-        # Told of each session whose job has got its node; only with Redis.
-        self.session_placed: Callable[[Session], None] | None = None
         self.talks: dict[Key, Said] = {}  # jobs of utterances that have not been told,
         self.talk = Watcher()  # and who is told what becomes of them
+        self._be_alone()
         self.follow(self.fleet.config.live)
+
+    def _be_alone(self) -> None:
+        """What takes other instances to be there, for which Redis is needed."""
+        # A slot of a row is free, and whose turn it would be here: did a borrower get it?
+        self.wanted_by_others: Callable[[int, Turn | None, bool], bool] | None = None
+        # Which rows of this class have a free slot that a borrower wants?
+        self.rows_wanted: Callable[[int], Iterable[int]] | None = None
+        # Told of each session whose job has got its node.
+        self.session_placed: Callable[[Session], None] | None = None
 
     @property
     def is_traced(self) -> bool:

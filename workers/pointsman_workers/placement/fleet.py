@@ -47,6 +47,8 @@ FIELDS = (
 class Fleet:
     """What a worker knows of nodes, and its hand in the ledger."""
 
+    __slots__ = FIELDS
+
     def __init__(self, memory: WorkerMemory, seed: int) -> None:
         self._memory = memory
         self._undecoded: dict[int, bytes] = {}
