@@ -24,7 +24,6 @@ from pointsman_workers.journal.judging import (
 )
 from pointsman_workers.journal.records import (
     HEADER_BYTES,
-    RECORD_HEAD_BYTES,
     SegmentHeader,
     encode_header,
     frame_record,
@@ -125,9 +124,7 @@ def turns() -> list[bytes]:
 
 def framed(body: bytes) -> bytes:
     """Return a record around a body."""
-    buffer = bytearray(RECORD_HEAD_BYTES) + body
-    frame_record(buffer, MARKER, 0, 0)
-    return bytes(buffer)
+    return frame_record(body, MARKER, 0, 0)
 
 
 def segments() -> list[bytes]:

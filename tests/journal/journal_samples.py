@@ -23,7 +23,6 @@ from pointsman_workers.journal.entries import (
 from pointsman_workers.journal.judging import JournalOwner, SegmentFile
 from pointsman_workers.journal.records import (
     HEADER_BYTES,
-    RECORD_HEAD_BYTES,
     SegmentHeader,
     encode_header,
     frame_record,
@@ -68,10 +67,7 @@ def session(number: int = 1) -> SessionOpened:
 
 
 def record(entries: Sequence[AnyEntry], flags: int = 0, synced: int = 0) -> bytes:
-    buffer = bytearray()
-    msgspec.msgpack.Encoder().encode_into(entries, buffer, RECORD_HEAD_BYTES)
-    frame_record(buffer, MARKER, flags, synced)
-    return bytes(buffer)
+    return frame_record(msgspec.msgpack.encode(entries), MARKER, flags, synced)
 
 
 def header(segment: int = 1, previous_bytes: int = 0, boot: int = BOOT) -> bytes:

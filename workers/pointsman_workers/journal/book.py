@@ -280,17 +280,23 @@ class JournalBook:
 
     def flush(self) -> WriteJournal | None:
         """Return what this step writes, None when that is nothing."""
-        if not (self._first or self._then or self._read):
+        entries, then = self._first, self._then
+        if then:
+            entries += then
+            self._then = []
+        if self._read:
+            for session, last_read in self._read.items():
+                entries.append(ResultsRead(session, last_read))
+            self._read = {}
+        if not entries:
             return None
-        reads = [ResultsRead(session, number) for session, number in self._read.items()]
-        entries = [*self._first, *self._then, *reads]
-        write = WriteJournal(self._number, entries, self._must_sync)
-        if self._must_sync:
-            self._last_sync = self._number
-        self._number += 1
-        self._first, self._then, self._read = [], [], {}
-        self._must_sync = False
-        return write
+        self._first = []
+        number, must_sync = self._number, self._must_sync
+        self._number = number + 1
+        if must_sync:
+            self._last_sync = number
+            self._must_sync = False
+        return WriteJournal(number, entries, must_sync)
 
 
 def _size_of(kept: Kept) -> int:

@@ -62,6 +62,8 @@ _HEADER = struct.Struct("<8sIIII32sQQQQI")
 _HEAD = struct.Struct("<III")
 _U32 = struct.Struct("<I")
 _TAIL = struct.Struct("<IB")
+# For every record that is written: to find a method on its struct costs a look-up.
+_pack_head, _pack_word, _pack_tail = _HEAD.pack, _U32.pack, _TAIL.pack
 
 
 class SegmentHeader(msgspec.Struct, frozen=True, kw_only=True):
@@ -169,23 +171,18 @@ def decode_header(data: bytes) -> SegmentHeader:
     )
 
 
-def frame_record(buffer: bytearray, marker: int, flags: int, synced: int) -> None:
-    """Make a record of a buffer with RECORD_HEAD_BYTES of room and then the body."""
-    length = len(buffer) - RECORD_HEAD_BYTES
-    assert 0 <= length <= BODY_BYTES_MAX, length
-    head = _HEAD.pack(marker, length | flags, synced)
+def frame_record(body: bytes | bytearray, marker: int, flags: int, synced: int) -> bytes:
+    """Return the record of a body, which is RECORD_BYTES_MIN longer."""
+    length = len(body)
+    assert length <= BODY_BYTES_MAX, length
+    head = _pack_head(marker, length | flags, synced)
     head_crc = crc32(head)
-    # No name holds the view, so that the buffer can grow again.
-    body_crc = crc32(memoryview(buffer)[RECORD_HEAD_BYTES:], head_crc)
-    buffer[:RECORD_HEAD_BYTES] = head + _U32.pack(head_crc)
-    buffer += _TAIL.pack(body_crc, END)
+    return b"".join((head, _pack_word(head_crc), body, _pack_tail(crc32(body, head_crc), END)))
 
 
-def void_record(size: int, marker: int) -> bytearray:
+def void_record(size: int, marker: int) -> bytes:
     """Return a record of `size` bytes that says nothing, to stand over a damaged stretch."""
-    buffer = bytearray(size - RECORD_TAIL_BYTES)
-    frame_record(buffer, marker, VOID, 0)
-    return buffer
+    return frame_record(bytes(size - RECORD_BYTES_MIN), marker, VOID, 0)
 
 
 def read_records(data: bytes, begin: int, limit: int, marker: int) -> list[Record]:

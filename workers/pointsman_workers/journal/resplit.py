@@ -41,7 +41,7 @@ from pointsman_workers.journal.entries import Recovered
 from pointsman_workers.journal.judging import JournalDamaged, JournalForeign, JournalOwner
 from pointsman_workers.journal.records import (
     HEADER_BYTES,
-    RECORD_HEAD_BYTES,
+    RECORD_BYTES_MIN,
     SegmentHeader,
     encode_header,
     frame_record,
@@ -57,7 +57,7 @@ from pointsman_workers.journal.segment_files import (
 )
 
 RETRY_S = 0.1
-_encode_into = msgspec.msgpack.Encoder().encode_into
+_encode = msgspec.msgpack.Encoder().encode
 
 
 class Division(msgspec.Struct, frozen=True, kw_only=True):
@@ -151,18 +151,17 @@ def _write(asked: Division, header: SegmentHeader, share: Share) -> None:
     directory = asked.paths.journal(header.shard, header.worker_count)
     make_directory(directory)
     data = bytearray(encode_header(header))
-    record = bytearray()
     for turn in turns_of(share):
-        _encode_into(turn, record, RECORD_HEAD_BYTES)
-        if len(data) + len(record) > asked.segment_bytes and len(data) > HEADER_BYTES:
+        body = _encode(turn)
+        end = len(data) + RECORD_BYTES_MIN + len(body)
+        if end > asked.segment_bytes and len(data) > HEADER_BYTES:
             write_segment(segment_path(directory, header.segment), data)
             header = msgspec.structs.replace(
                 header, segment=header.segment + 1, previous_bytes=len(data)
             )
             data = bytearray(encode_header(header))
         # All of it is synced before it counts, so each record may say so of what is before it.
-        frame_record(record, header.marker, 0, len(data))
-        data += record
+        data += frame_record(body, header.marker, 0, len(data))
     write_segment(segment_path(directory, header.segment), data)
     sync_directory(directory)
 

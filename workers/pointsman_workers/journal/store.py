@@ -32,7 +32,6 @@ from pointsman_workers.journal.records import (
     CONTINUES,
     HEADER_BYTES,
     MORE,
-    RECORD_HEAD_BYTES,
     SegmentHeader,
     decode_header,
     frame_record,
@@ -74,13 +73,15 @@ class JournalStore:
         self._current = current
         self._retired: list[OpenSegment] = []  # full, and not synced since
         self._descriptors = {current.descriptor}
-        self._buffer = bytearray()
+        self._body = bytearray()  # of the record that is written: its room is used again
         self._number = 0  # of the last turn that was written
         self._awaited_from = 0  # the first turn whose sync the core still waits for, or 0
         self._drop_below = 0
         self._told: JournalState | None = None
-        self._told_end = 0  # of the current segment, then
+        # Where in the current segment the core is told of its room again.
+        self._tell_at = current.end + ROOM_STEP_BYTES
         self._is_closed = False
+        self._crash, self._pwrite = place.crash, place.disk.pwrite
         self._ahead = RoomAhead(place.directory, place.disk, place.config.segment_bytes)
         self._commit: GroupCommit | None = None
         self._post: Callable[[JournalState | JournalSynced], None]
@@ -148,22 +149,23 @@ class JournalStore:
     def write(self, command: WriteJournal) -> None:
         """Write a turn.  Raises JournalFailed: then nothing of the turn may leave the process."""
         assert self._commit is not None, "start comes first"
-        crash = self._place.crash
-        crash("journal-before-write")
+        self._crash("journal-before-write")
         entries = command.entries
-        _encode_into(entries, self._buffer, RECORD_HEAD_BYTES)
-        if len(self._buffer) <= RECORD_BYTES_AIM or len(entries) == 1:
-            self._write_record(0, entries)
+        body = self._body
+        _encode_into(entries, body)
+        if len(body) <= RECORD_BYTES_AIM or len(entries) == 1:
+            self._write_record(0, body)
         else:
-            self._write_in_parts(entries)
-        crash("journal-after-write")
+            self._write_in_parts(entries, len(body))
+        self._crash("journal-after-write")
         self._number = command.number
         if command.must_sync:
             self._awaited_from = self._awaited_from or command.number
             self._commit.want()
         else:
-            self._commit.wrote()
-        self._tell_of_room()
+            self._commit.is_dirty = True
+        if self._current.end >= self._tell_at:
+            self._tell()
 
     def drop(self, command: DropSegments) -> None:
         """Remove the segments before this one, once all that stands for them is on the disk."""
@@ -187,42 +189,44 @@ class JournalStore:
 
     # ---- records
 
-    def _write_in_parts(self, entries: Sequence[AnyEntry]) -> None:
-        """Cut a turn, which is in the buffer as a whole, into records of a bearable size."""
-        count = min(len(entries), 1 + 2 * len(self._buffer) // RECORD_BYTES_AIM)
+    def _write_in_parts(self, entries: Sequence[AnyEntry], size: int) -> None:
+        """Cut a turn, of such a size as a whole, into records of a bearable one."""
+        count = min(len(entries), 1 + 2 * size // RECORD_BYTES_AIM)
         bounds = [index * len(entries) // count for index in range(count + 1)]
         for index in range(count):
             part = entries[bounds[index] : bounds[index + 1]]
-            _encode_into(part, self._buffer, RECORD_HEAD_BYTES)
             flags = (CONTINUES if index else 0) | (MORE if index < count - 1 else 0)
-            self._write_record(flags, part)
+            _encode_into(part, self._body)
+            self._write_record(flags, self._body)
 
-    def _write_record(self, flags: int, entries: Sequence[AnyEntry]) -> None:
-        """Write the entries that are in the buffer."""
-        buffer, current = self._buffer, self._current
-        frame_record(buffer, current.marker, flags, current.synced)
-        if current.end + len(buffer) <= current.size and self._put(buffer):
+    def _write_record(self, flags: int, body: bytearray) -> None:
+        """Write one record, if need be as the first one of the next segment."""
+        current = self._current
+        record = frame_record(body, current.marker, flags, current.synced)
+        if self._put(record):
             return
-        current = self._roll(len(buffer))
-        _encode_into(entries, buffer, RECORD_HEAD_BYTES)
-        frame_record(buffer, current.marker, flags, current.synced)
-        if not self._put(buffer):
+        current = self._roll(len(record))
+        if not self._put(frame_record(body, current.marker, flags, current.synced)):
             raise JournalFailed(f"{self._place.directory}: the disk took a turn only in part")
 
-    def _put(self, record: bytearray) -> bool:
-        """Write a record, or cut off what was written of it and return False."""
+    def _put(self, record: bytes) -> bool:
+        """Write a record; False: there is no room, and what was written of it is cut off."""
         current = self._current
+        begin = current.end
+        end = begin + len(record)
+        if end > current.size:
+            return False
         try:
-            written = self._place.disk.pwrite(current.descriptor, record, current.end)
+            written = self._pwrite(current.descriptor, record, begin)
         except OSError as error:
             if error.errno not in NO_ROOM:
                 path = segment_path(self._place.directory, current.number)
                 raise JournalFailed(f"cannot write to {path}: {error.strerror}") from error
             written = 0
-        if written == len(record):
-            current.end += written
+        if begin + written == end:
+            current.end = end
             return True
-        os.ftruncate(current.descriptor, current.end)
+        os.ftruncate(current.descriptor, begin)
         return False
 
     def _roll(self, record_bytes: int) -> OpenSegment:
@@ -234,6 +238,7 @@ class JournalStore:
         self._retired.append(full)
         self._descriptors.add(self._current.descriptor)
         self._sizes[self._current.number] = self._current.size
+        self._tell_at = 0
         self._ahead.allocate()
         return self._current
 
@@ -291,18 +296,13 @@ class JournalStore:
 
     def _tell(self) -> None:
         """Tell the core where the journal stands."""
+        # Of what has been used now and then, more often when there is no more ahead.
+        step = ROOM_STEP_BYTES if self._ahead.room is None else 16 * ROOM_STEP_BYTES
+        self._tell_at = self._current.end + step
         state = self.state()
         if state != self._told and not self._is_closed:
-            self._told, self._told_end = state, self._current.end
+            self._told = state
             self._post(state)
-
-    def _tell_of_room(self) -> None:
-        """Tell now and then how much has been used, more often when there is no more ahead."""
-        current, told = self._current, self._told
-        assert told is not None
-        step = ROOM_STEP_BYTES if self._ahead.room is None else 16 * ROOM_STEP_BYTES
-        if current.number != told.segment or current.end >= self._told_end + step:
-            self._tell()
 
 
 def _begin(place: JournalPlace, room: Room, number: int, previous_bytes: int) -> OpenSegment:

@@ -56,31 +56,27 @@ class GroupCommit:
         self._thread = start_thread("journal-sync")
         self._running: asyncio.Future[None] | None = None
         self._is_wanted = False  # somebody waits for a sync that has not begun
-        self._is_dirty = False  # something was written since the last one began
+        self.is_dirty = False  # something was written since the last one began
         self._timer: asyncio.TimerHandle | None = None
         self._flush_timer = self._loop.call_later(flush_s, self._flush)
 
-    def wrote(self) -> None:
-        """Something is to be on the disk before long."""
-        self._is_dirty = True
-
     def want(self) -> None:
         """Somebody waits for what has been written: sync as soon as others had time to join."""
-        self._is_dirty = True
+        self.is_dirty = True
         self._is_wanted = True
         if self._timer is None and self._running is None:
             self._timer = self._loop.call_later(self._gather_s, self._start)
 
     def _flush(self) -> None:
         self._flush_timer = self._loop.call_later(self._flush_s, self._flush)
-        if self._is_dirty and self._running is None and self._timer is None:
+        if self.is_dirty and self._running is None and self._timer is None:
             self._start()
 
     def _start(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._is_wanted = self._is_dirty = False
+        self._is_wanted = self.is_dirty = False
         work = self._begin()
         self._running = self._loop.run_in_executor(self._thread, work.run)
         self._running.add_done_callback(lambda ended: self._ended(ended, work))
