@@ -69,7 +69,7 @@ class Driver:
         self.strangers = strangers or Strangers()
         self.observe_turn: Callable[[int], None] | None = None  # told a step's nanoseconds
         self.observe_wait: Callable[[int], None] | None = None  # how long it was due, see post()
-        self.may_wait: Callable[[object], bool] = lambda _: False  # for a turn that others bring
+        self.may_wait: Callable[[object], bool] | None = None  # for a turn that others bring
         self.refused_count = 0  # connections that were too many
         self._core = core
         self._loop = asyncio.get_running_loop()
@@ -106,13 +106,14 @@ class Driver:
 
     def post(self, event: object) -> None:
         """Tell the core something in the coming turn; only what may not wait makes that one due."""
-        is_room = not self._is_scheduled and len(self._inbox) < self.settings.waiting_max
-        if is_room and self.may_wait(event):
-            event = Waited(monotonic_ns(), event)
-        else:
-            self._told_at_ns = self._told_at_ns or monotonic_ns()
+        if not self._told_at_ns:
             if not self._is_scheduled:
+                may_wait, waiting_max = self.may_wait, self.settings.waiting_max
+                if may_wait is not None and len(self._inbox) < waiting_max and may_wait(event):
+                    self._inbox.append(Waited(monotonic_ns(), event))
+                    return
                 self._schedule()
+            self._told_at_ns = monotonic_ns()
         self._inbox.append(event)
 
     def adopt(
@@ -218,7 +219,8 @@ class Driver:
             self._loop.call_soon(self._loop.call_soon, self._late_turn, late_ns)
             return
         self._is_scheduled = False
-        self._timer_at_ns = _NEVER_NS if self._timer is None else self._timer_at_ns
+        if self._timer is None:  # it has fired
+            self._timer_at_ns = _NEVER_NS
         self._step(now_ns)
 
     def _late_turn(self, late_ns: int) -> None:
@@ -229,31 +231,40 @@ class Driver:
     def _step(self, now_ns: int) -> None:
         if self._is_over:
             return
-        events, self._inbox, told_at_ns, self._told_at_ns = self._inbox, [], self._told_at_ns, 0
-        resting, self._resting = self._resting, []
+        core, events, told_at_ns = self._core, self._inbox, self._told_at_ns
+        self._inbox, self._told_at_ns = [], 0
+        later: list[Any] = []  # what a crowd brought above the share of one step
         try:
-            while len(events) > (share := self.settings.step_events_max):
-                self._step_once(now_ns, events[:share])
-                events, now_ns = events[share:], monotonic_ns()
-            self._step_once(now_ns, events)
-            deadline_ns = self._core.next_deadline_ns()
+            while True:
+                if len(events) > (share := self.settings.step_events_max):
+                    events, later = events[:share], events[share:]
+                self._carry_out(core.step(now_ns, events))
+                ended_ns = monotonic_ns()
+                if self.observe_turn is not None:
+                    self.observe_turn(ended_ns - now_ns)
+                if not later:
+                    break
+                events, later, now_ns = later, [], ended_ns
+            deadline_ns = core.next_deadline_ns()
         except BaseException as error:
             self._is_over = True
             if not self.broken.done():
                 self.broken.set_exception(error)
             raise
-        self._deadline_ns = _NEVER_NS if deadline_ns is None else deadline_ns
-        if self._deadline_ns < self._timer_at_ns:
-            self._arm(self._deadline_ns)
+        if deadline_ns is None:
+            deadline_ns = _NEVER_NS
+        self._deadline_ns = deadline_ns
+        if deadline_ns < self._timer_at_ns:
+            self._arm(deadline_ns)
+        if self._resting:
+            self._read_on()
+        if told_at_ns and self.observe_wait is not None:
+            self.observe_wait(ended_ns - told_at_ns)
+
+    def _read_on(self) -> None:
+        resting, self._resting = self._resting, []
         for connection in resting:
             connection.read_on()
-        if told_at_ns and self.observe_wait is not None:
-            self.observe_wait(monotonic_ns() - told_at_ns)
-
-    def _step_once(self, now_ns: int, events: Sequence[Any]) -> None:
-        self._carry_out(self._core.step(now_ns, events))
-        if self.observe_turn is not None:
-            self.observe_turn(monotonic_ns() - now_ns)
 
     def _carry_out(self, commands: Sequence[Any]) -> None:
         connection_of = self._connections.get
@@ -292,11 +303,12 @@ class Driver:
             connection.flush()
 
     def _carry_out_rare(self, command: Any) -> None:
-        if type(command) is Close:
+        kind = type(command)
+        if kind is Close:
             connection = self._connections.get(command.connection)
             if connection is not None:
                 connection.end(command.reason)
-        elif type(command) is Dial:
+        elif kind is Dial:
             self._keep(self._loop.create_task(self._dial(command)))
         else:
             self._execute(command)
