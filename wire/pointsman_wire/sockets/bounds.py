@@ -14,6 +14,7 @@ from pointsman_wire.limits import (
     HANDSHAKE_TIMEOUT_S,
     REGISTER_BYTES_MAX,
 )
+from pointsman_wire.preamble import Role
 
 if TYPE_CHECKING:
     from pointsman_wire.sockets.connections import FrameConnection
@@ -44,6 +45,10 @@ class ConnectionLimits(msgspec.Struct, frozen=True, kw_only=True):
     # So many frames that are no messages end a connection, unless they come slowly.
     unreadable_max: int = UNREADABLE_MAX
     unreadable_forgiven_a_second: int = 10
+
+    def first_bytes_max(self, role: Role) -> int:
+        """How large the first frame of a peer may be."""
+        return self.register_bytes_max if role is Role.CONTROL else self.first_frame_bytes_max
 
     def watch_period_s(self) -> float:
         """How often deadlines are looked at, so that none is missed by more than a quarter."""

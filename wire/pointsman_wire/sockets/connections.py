@@ -42,7 +42,14 @@ from pointsman_wire.link import Accepted, Closed, Connection, Dialled, Frame, Re
 from pointsman_wire.messages import Error, Message, error_info
 from pointsman_wire.sockets.bounds import ConnectionLimits
 from pointsman_wire.sockets.hosting import ConnectionHost, State
-from pointsman_wire.sockets.reading import UNDECODABLE, HeaderReader, Patience, lone_message
+from pointsman_wire.sockets.reading import (
+    LONE_BYTES_MAX,
+    LONE_PREFIXES,
+    UNDECODABLE,
+    HeaderReader,
+    PatientReader,
+    lone_message,
+)
 from pointsman_wire.sockets.slowness import congestion_of
 from pointsman_wire.sockets.tcp import set_tcp_options
 
@@ -62,6 +69,14 @@ class FrameConnection(asyncio.Protocol):
     """
 
     is_web = False
+    # So many fields in a dict are looked for by name, each time that one is read.
+    __slots__ = (
+        *("number", "out", "out_frames", "is_queued", "reason", "came_at_ns", "_host", "_opening"),
+        *("_read", "_decode", "_decoder", "_limits", "_hello", "_transport", "_state", "_loop"),
+        *("_is_stranger", "_is_careful", "_is_paused", "_is_told", "_congestion", "_share_max"),
+        *("_small_max", "_told_frames", "_backlog", "_unsent_bytes"),
+        *("_read_at", "_write_at", "_end_at"),
+    )
 
     def __init__(
         self,
@@ -78,26 +93,20 @@ class FrameConnection(asyncio.Protocol):
         self.is_queued = False  # set while the host holds it for the flush of this turn
         self.reason = ""  # why it ended, once it did
         self.came_at_ns = 0  # when it was accepted, which may be long before it came here
-        self._host = host
-        self._opening = opening
-        self._reader = reader
-        self._decode = reader.decode
-        self._limits = limits
-        self._hello = hello
+        self._host, self._opening, self._limits, self._hello = host, opening, limits, hello
         self._transport: asyncio.Transport | None = None
         self._state = State.OPENING
         self._loop = asyncio.get_running_loop()
-        self._is_stranger = isinstance(opening, Accepted)
+        self._decode = reader.decode
+        self._read = PatientReader(reader, limits, self._loop.time).read
+        self._is_stranger = self._is_careful = isinstance(opening, Accepted)  # or amid a frame
         self._congestion = congestion_of(opening, limits, host.post)
         self._decoder = FrameDecoder(limits.frame_bytes_max)
-        self._share_max = limits.frames_a_turn_max
         self._small_max = min(limits.frame_bytes_max, _SMALL_FRAME_BYTES_MAX) - LENGTH_BYTES
-        self._is_careful = self._is_stranger  # set while a stranger, or while amid a frame
         self._is_paused = False  # set while the kernel takes no more
         self._is_told = False  # set once the core knows that it is closed
-        self._told_frames = 0  # since it rested last
+        self._share_max, self._told_frames = limits.frames_a_turn_max, 0  # since it rested last
         self._backlog = b""  # while it rests: what was read and is not decoded yet
-        self._patience = Patience(limits.unreadable_max, limits.unreadable_forgiven_a_second)
         self._unsent_bytes = 0  # while paused: what the transport held at the last look
         self._read_at = self._write_at = self._end_at = _NEVER  # deadlines in the loop's seconds
 
@@ -115,13 +124,11 @@ class FrameConnection(asyncio.Protocol):
             self._transport.write(self._hello)
         opening = self._opening
         if isinstance(opening, Accepted):
-            limits = self._limits
-            is_control = opening.preamble.role.name == "CONTROL"
-            bound = limits.register_bytes_max if is_control else limits.first_frame_bytes_max
-            self._decoder.frame_bytes_max = bound
+            self._decoder.frame_bytes_max = self._limits.first_bytes_max(opening.preamble.role)
             # What came while this process did not run gets a moment all the same.
-            left_s = limits.first_frame_s - (monotonic_ns() - self.came_at_ns) / 1e9
-            self._read_at = self._loop.time() + max(left_s, limits.first_frame_s / 10)
+            first_frame_s = self._limits.first_frame_s
+            left_s = first_frame_s - (monotonic_ns() - self.came_at_ns) / 1e9
+            self._read_at = self._loop.time() + max(left_s, first_frame_s / 10)
             self._host.watch(self)
         self._announce()
 
@@ -131,21 +138,22 @@ class FrameConnection(asyncio.Protocol):
             return
         if self._backlog:
             data, self._backlog = self._backlog + data, b""
-        elif not self._is_careful and self._told_frames + 1 < self._share_max:
-            alone = lone_message(data, self._decode, self._small_max)
+        offset, end, share = 0, len(data), self._share_max - self._told_frames
+        decode, small_max = self._decode, self._small_max
+        # Most that peers say by themselves is one frame without a payload: told by one comparison.
+        if end <= LONE_BYTES_MAX and data.startswith(LONE_PREFIXES[end]):
+            alone = None if self._is_careful or share < 2 else lone_message(data, decode, small_max)
             if alone is not None:
                 self._told_frames += 1
                 self._host.post(Received(self.number, [(alone, b"")]))
                 return
         frames: list[Frame] = []
-        share = self._share_max - self._told_frames
-        offset, end = 0, len(data)
-        decode, small_max = self._decode, self._small_max
         broken: FrameError | None = None
         try:
             if self._is_careful:
                 offset = self._feed(data, frames)
-            for _ in repeat(None, share - len(frames)):
+                share -= len(frames)
+            for _ in repeat(None, share):
                 if end - offset < PREFIX_BYTES:
                     break
                 length, header_bytes = _unpack_prefix(data, offset)
@@ -226,8 +234,7 @@ class FrameConnection(asyncio.Protocol):
             return
         assert self._transport is not None
         if not self._is_paused:
-            out = self.out
-            self.out = bytearray()  # the transport keeps what it could not send
+            out, self.out = self.out, bytearray()  # the transport keeps what it could not send
             self.out_frames = 0
             self._transport.write(out)
             return
@@ -326,13 +333,6 @@ class FrameConnection(asyncio.Protocol):
     def _announce(self) -> None:
         """The connection stands: tell the core."""
         self._host.post(self._opening)
-
-    def _read(self, header: bytes) -> Message | Unreadable:
-        """Read what may be no message; many such in a short time are no stream of frames."""
-        message = self._reader.read(header)
-        if isinstance(message, Unreadable) and self._patience.is_lost(self._loop.time()):
-            raise FrameError(f"{self._limits.unreadable_max} frames in a row were no messages")
-        return message
 
     def _rest(self, backlog: bytes) -> None:
         """A turn has taken its share from here: read on when the core has stepped."""

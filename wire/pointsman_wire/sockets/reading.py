@@ -9,11 +9,13 @@ import msgspec
 from pointsman_wire.framing import (
     LENGTH_BYTES,
     PREFIX_BYTES,
+    FrameError,
     HeaderDecoder,
     MessageError,
     Unreadable,
 )
 from pointsman_wire.messages import Message
+from pointsman_wire.sockets.bounds import ConnectionLimits
 
 # A relayed header grows by what is added to it, so less is taken in than may be sent on.
 HEADER_TAKEN_BYTES_MAX = 896 * 1024
@@ -23,12 +25,12 @@ _pack_prefix = struct.Struct("<II").pack
 
 
 # How a read begins that is exactly one frame without a payload, by its size; 8 bytes are none yet.
-_LONE_BYTES_MAX = 512
-_LONE_PREFIXES = (
+LONE_BYTES_MAX = 512
+LONE_PREFIXES = (
     *[b"\xff" * PREFIX_BYTES] * (PREFIX_BYTES + 1),
     *(
         _pack_prefix(size - LENGTH_BYTES, size - PREFIX_BYTES)
-        for size in range(PREFIX_BYTES + 1, _LONE_BYTES_MAX + 1)
+        for size in range(PREFIX_BYTES + 1, LONE_BYTES_MAX + 1)
     ),
 )
 
@@ -36,15 +38,11 @@ _LONE_PREFIXES = (
 def lone_message(
     data: bytes, decode: Callable[[bytes], Message], length_max: int
 ) -> Message | None:
-    """Return the message of a read that is exactly one small frame without a payload; else None.
+    """Return the message of a read that begins as its size in LONE_PREFIXES says; None for none.
 
-    Most reads are: heartbeats, acknowledgements, pings.  They are told apart by one comparison, and
-    all others, and what is no message, are left to who cuts frames out of a stream.
+    What is too long or no message is left to who cuts frames out of a stream.
     """
-    size = len(data)
-    if size > _LONE_BYTES_MAX or not data.startswith(_LONE_PREFIXES[size]):
-        return None
-    if size - LENGTH_BYTES > length_max:
+    if len(data) - LENGTH_BYTES > length_max:
         return None
     try:
         return decode(data[PREFIX_BYTES:])
@@ -60,21 +58,31 @@ class HeaderReader(Protocol):
     def read(self, header: bytes) -> Message | Unreadable: ...
 
 
-class Patience:
-    """Counts what a peer sent that was no message, less what time has forgiven."""
+class PatientReader:
+    """Reads what may be no message: many such in a short time are no stream of frames."""
 
-    def __init__(self, unreadable_max: int, forgiven_a_second: float) -> None:
-        self._unreadable_max = unreadable_max
-        self._forgiven_a_second = forgiven_a_second
-        self._unreadable = 0.0
+    def __init__(
+        self, reader: HeaderReader, limits: ConnectionLimits, clock: Callable[[], float]
+    ) -> None:
+        self._reader = reader
+        self._limits = limits
+        self._clock = clock
+        self._unreadable = 0.0  # what the peer sent that was no message, less what time forgave
         self._forgiven_at = 0.0
 
-    def is_lost(self, now_s: float) -> bool:
+    def read(self, header: bytes) -> Message | Unreadable:
+        """Return the message, or what stands for none.  Raises FrameError for one too many."""
+        message = self._reader.read(header)
+        if isinstance(message, Unreadable) and self._is_lost(self._clock()):
+            raise FrameError(f"{self._limits.unreadable_max} frames in a row were no messages")
+        return message
+
+    def _is_lost(self, now_s: float) -> bool:
         """One more has come: is that too many in too short a time?"""
-        forgiven = (now_s - self._forgiven_at) * self._forgiven_a_second
+        forgiven = (now_s - self._forgiven_at) * self._limits.unreadable_forgiven_a_second
         self._unreadable = max(0.0, self._unreadable - forgiven) + 1
         self._forgiven_at = now_s
-        return self._unreadable > self._unreadable_max
+        return self._unreadable > self._limits.unreadable_max
 
 
 class MessageReader:
