@@ -90,10 +90,10 @@ def waited(state: ManagementState, event: Waited) -> None:
 
 def may_wait(state: ManagementState, event: object) -> bool:
     """Is this nothing but an ordinary heartbeat, no news if it was taken a moment later?"""
-    if type(event) is not Received or len(event.frames) != 1:
+    if type(event) is not Received or len(frames := event.frames) != 1:
         return False
     connection = event.connection
-    message = event.frames[0][0]
+    message = frames[0][0]
     if type(message) is not Heartbeat or message.services is not None:
         return False
     peer = state.peers.get(connection)
@@ -105,7 +105,7 @@ def may_wait(state: ManagementState, event: object) -> bool:
         and node.state is READY
         and node.was_good
         and not node.is_silent
-        and message.pause is bool(node.flags & PAUSED)
+        and message.pause is (node.flags & PAUSED != 0)
     )
 
 

@@ -20,7 +20,7 @@ from pointsman_shm.memory.rows import PERCENT_UNKNOWN, NodeState, RowFlag, pack_
 from pointsman_shm.rules.load import foreign_load
 from pointsman_wire.control_messages import Heartbeat, HeartbeatAck, LanesReady, Service
 from pointsman_wire.errors import Code
-from pointsman_wire.link import Connection
+from pointsman_wire.link import Connection, Send
 
 OUT_OF_RANGE = -1
 UNKNOWN = PERCENT_UNKNOWN
@@ -79,15 +79,16 @@ def take_ordinary(
         return
     state.heartbeat_count += 1
     node.heard_at_ns = heard_at_ns
-    interval_ns = node.interval_ns = state.intervals_ns[node.row % STEPS]
+    step = node.row % STEPS
+    node.interval_ns = state.intervals_ns[step]
     answer = HeartbeatAck(
         number=message.number,
         state="ready",
         config_version=state.config_version,
-        heartbeat_interval_s=interval_ns / 1e9,
+        heartbeat_interval_s=state.intervals_s[step],
         server_time_ms=state.wall_ms,
     )
-    state.outbox.send(connection, answer)
+    state.outbox.commands.append(Send(connection, answer))
 
 
 def take_lanes_ready(
@@ -190,13 +191,14 @@ def _weigh_bad_one(state: ManagementState, node: Node) -> None:
 
 
 def _answer(state: ManagementState, connection: Connection, node: Node, number: int) -> None:
-    interval_ns = node.interval_ns = state.intervals_ns[node.row % STEPS]
+    step = node.row % STEPS
+    node.interval_ns = state.intervals_ns[step]
     answer = HeartbeatAck(
         number=number,
         state=STATE_NAMES[node.state],
         desired="drain" if node.state is DRAINING else "run",
         config_version=state.config_version,
-        heartbeat_interval_s=interval_ns / 1e9,
+        heartbeat_interval_s=state.intervals_s[step],
         server_time_ms=state.wall_ms,
     )
     state.outbox.send(connection, answer)

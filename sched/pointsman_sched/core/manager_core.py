@@ -6,6 +6,7 @@ itself was late, so a stalled manager declares nobody dead.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from pointsman_sched.core.control import accepted, admit, closed, may_wait, received, waited
 from pointsman_sched.core.events import (
@@ -61,15 +62,11 @@ class ManagerCore:
     def __init__(self, setup: ManagerSetup) -> None:
         self.state = ManagementState(setup)
         self._publisher = Publisher(self.state)
+        # Says whether an event is well taken with the next turn, whenever that is; no change.
+        # A turn comes for the sign of life at the latest, within a tenth of a second.
+        self.may_wait: Callable[[object], bool] = partial(may_wait, self.state)
         recover(self.state, self._publisher)
         begin_federation(self.state)
-
-    def may_wait(self, event: object) -> bool:
-        """Say whether an event is well taken with the next turn, whenever that is; no change.
-
-        A turn comes for the sign of life at the latest, within a tenth of a second.
-        """
-        return may_wait(self.state, event)
 
     def step(self, now_ns: int, events: Sequence[object]) -> list[object]:
         """Take the events of one turn and return every command they lead to, in order."""

@@ -14,7 +14,7 @@ class Outbox:
 
     def __init__(self) -> None:
         self._entries: list[RegistryEntry] = []
-        self._commands: list[object] = []
+        self.commands: list[object] = []  # of this turn so far; what is frequent is put here
         self._record_number = 0
         # Answers that wait until the record of their turn is on disk, by its number.
         self._held: dict[int, list[object]] = {}
@@ -37,23 +37,23 @@ class Outbox:
         for known in [known for known in self._held if known <= number]:
             answers = self._held.pop(known)
             self.held_count -= len(answers)
-            self._commands += answers
+            self.commands += answers
 
     def wish(self, command: object) -> None:
         """Add a command as it is."""
-        self._commands.append(command)
+        self.commands.append(command)
 
     def alarm(self, words: str) -> None:
         """Say this where an operator reads it."""
-        self._commands.append(Alarm(words, Event.FLEET_ALARM))
+        self.commands.append(Alarm(words, Event.FLEET_ALARM))
 
     def send(self, connection: Connection, message: Message) -> None:
         """Send one message."""
-        self._commands.append(Send(connection, message))
+        self.commands.append(Send(connection, message))
 
     def close(self, connection: Connection, reason: str) -> None:
         """Flush and end a connection."""
-        self._commands.append(Close(connection, reason))
+        self.commands.append(Close(connection, reason))
 
     def refuse(
         self,
@@ -79,14 +79,14 @@ class Outbox:
         info = error_info(code, words, retry_after_ms=retry_after_ms)
         if retry_after_ms is not None:
             info = msgspec.structs.replace(info, retryable=True)
-        self._commands.append(Send(connection, Error(info)))
+        self.commands.append(Send(connection, Error(info)))
 
     def take(self) -> list[object]:
         """Return the turn's commands and start anew."""
-        commands = self._commands
+        commands = self.commands
         if self._entries:
             self._record_number += 1
             commands.insert(0, Record(self._record_number, tuple(self._entries)))
             self._entries = []
-        self._commands = []
+        self.commands = []
         return commands

@@ -72,9 +72,11 @@ class CatalogWriter:
         take over: then the segment has to be made anew.
         """
         view = memoryview(buffer)
-        words = open_words(view, layout.shape, create=create)
+        self._shape = layout.shape
+        words = open_words(view, self._shape, create=create)
         self._memory = map_catalog(view, words, layout)
         self._layout = layout
+        self._directories_at = layout.directory_at(0), layout.directory_at(1)
         self._words = words
         self._view = view
         self._crash = crash
@@ -145,7 +147,7 @@ class CatalogWriter:
         """
         return [
             page
-            for page, entry in list(enumerate(self._entries))[start:stop]
+            for page, entry in enumerate(self._entries[start:stop], start)
             if entry != NEVER_WRITTEN and read_page(self._memory, page, entry, no_pause) is None
         ]
 
@@ -155,7 +157,7 @@ class CatalogWriter:
         If not, any publish writes all three anew: an empty one will do.
         """
         try:
-            check_header(self._words, self._layout.shape)
+            check_header(self._words, self._shape)
         except (SegmentUnready, LayoutMismatch):
             return False
         identity = (self._words[BIRTH], self._words[OWNER_BOOT])
@@ -164,7 +166,7 @@ class CatalogWriter:
         if self.version == 0:
             return True
         # As bytes: to take it apart costs forty times as much, and this is asked at each beat.
-        at = self._layout.directory_at(self.version & 1)
+        at = self._directories_at[self.version & 1]
         start = 8 * (at + DIRECTORY_BODY)
         is_whole = bytes(self._view[start : start + len(self._directory)]) == self._directory
         crc, sequence = self._words[at + DIRECTORY_CRC], self._words[at + SEQUENCE]

@@ -21,7 +21,9 @@ class NodeTimers:
 
     def file(self, node: Node, due_ns: int) -> None:
         """See to it that the node is looked at at `due_ns` or up to a tick later, or earlier."""
-        tick = max(1, -(-due_ns // TICK_NS))
+        tick = -(-due_ns // TICK_NS)
+        if tick < 1:
+            tick = 1
         if node.filed_tick and node.filed_tick <= tick:
             return
         node.filed_tick = tick
