@@ -4,7 +4,8 @@ Instructions are callgrind's count of what the worker does for a job at 1 to 512
 the manager for a heartbeat, all but the event loop and the kernel (`turns.py`, `beats.py`); with
 one seed they are the same in every run, whatever else the machine
 does.  They need a CPython with symbols.  Calls are counted by strace, of a real worker under load
-(not with --quick), beside those of the floor, which gathers frames in the same way.
+(not with --quick), beside those of the floor, which gathers frames in the same way; so are the
+processor's own counters, by perf (`hardware.py`).
 """
 
 import os
@@ -18,6 +19,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from _counting.calls import calls_of
+from _counting.hardware import count_hardware
 from _load.systems import floor, pointsman
 from _shared.report import Options, Row, report, run
 
@@ -72,19 +74,35 @@ def count_calls() -> list[Row]:
 
 def main(options: Options) -> None:
     """Count, and report."""
-    missing = [program for program in ("valgrind", "strace") if shutil.which(program) is None]
-    if missing:
-        print(f"counts nothing without {', '.join(missing)}")
-        return
-    rows: list[Row] = [] if options.is_quick else count_calls()
+    rows: list[Row] = []
+    if not options.is_quick:
+        if has("strace", "calls of the system"):
+            rows += count_calls()
+        rows += count_hardware(JOBS)
+    if has("valgrind", "instructions"):
+        rows += count_all_instructions()
+    if rows:
+        report("counting", rows, options)
+
+
+def has(program: str, counted: str) -> bool:
+    """Is this program installed?  If not, what it would count is told."""
+    if shutil.which(program) is not None:
+        return True
+    print(f"{counted}: {program} is not installed (Debian: apt-get install {program})")
+    return False
+
+
+def count_all_instructions() -> list[Row]:
+    """Return the instructions of a job and of a heartbeat."""
+    rows: list[Row] = []
     for system, module in COUNTED.items():
         counts = count_instructions(module, [f"{depth}={n}" for depth, n in JOBS.items()])
         for (depth, jobs), count in zip(JOBS.items(), counts, strict=True):
             rows.append({"system": system, "depth": depth, "instructions": count / jobs})
     [count] = count_instructions("_counting.beats", [f"{BEATING_NODES}={BEAT_S}"])
     beat: Row = {"system": "manager core", "nodes": BEATING_NODES}
-    rows.append(beat | {"instructions": count / (BEATING_NODES * BEAT_S)})
-    report("counting", rows, options)
+    return [*rows, beat | {"instructions": count / (BEATING_NODES * BEAT_S)}]
 
 
 if __name__ == "__main__":

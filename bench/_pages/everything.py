@@ -30,6 +30,7 @@ MODULE_PATH = (str(ROOT / "bench"), str(ROOT / "tests"))
 ORDER = (
     "roundtrip",
     "costs",
+    "counting",
     "cores",
     "decisions",
     "journal",

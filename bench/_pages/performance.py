@@ -13,7 +13,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from _pages import hosts, promises, sections, traces, web
+from _pages import counted, hosts, promises, sections, traces, web
 from _pages.pictures import draw_all
 from _pages.results import DOCS, Results, load_results
 from _pages.sections import Section
@@ -26,6 +26,8 @@ TABLES: dict[str, tuple[Sequence[str], Section]] = {
     "roundtrip": (("roundtrip",), sections.roundtrip),
     "stages": (("costs",), sections.stages),
     "features": (("costs",), sections.features),
+    "instructions": (("counting",), counted.instructions),
+    "hardware": (("counting",), counted.hardware),
     "cores": (("cores",), sections.cores),
     "fleet": (("fleet",), sections.fleet),
     "sessions": (("sessions",), sections.sessions),
@@ -52,7 +54,8 @@ def fill(page: str, results: Results) -> str:
         needed, make = TABLES[name]
         if not all(bench in results for bench in needed):
             return found[0]
-        return f"<!-- table: {name} -->\n{make(results)}\n<!-- end -->"
+        told = make(results)
+        return f"<!-- table: {name} -->\n{told}\n<!-- end -->" if told else found[0]
 
     return _TABLE.sub(made, page)
 

@@ -148,6 +148,57 @@ rows = rows_of([calm, calm, full, most, most, most, calm], 1.0)
 print([round(row["refusal_cpu_us"], 6) for row in rows])
 """
 
+COUNTING = """
+from _counting import hardware
+from _load.orders import Outcome, cpu_of
+import os, time
+print(hardware.read_counts(
+    "# started\\n\\n40.5,msec,task-clock,1,100.00,,\\n7,,cycles:u,1,100.00,,\\n"
+    "<not counted>,,cache-misses:u,0,100.00,,\\n<not supported>,,instructions:u,0,100.00,,\\n"
+))
+
+class Busy:
+    server_pid = os.getpid()
+    def run(self, order):
+        before = cpu_of({"server": self.server_pid})["server"]
+        while (used := cpu_of({"server": self.server_pid})["server"] - before) < 2e8:
+            sum(range(1_000))
+        used_s = {"server": used / 1e9}
+        return Outcome(jobs=100, elapsed_s=0.2, p50_us=0.0, p99_us=0.0, cpu_s=used_s)
+
+hardware.ATTACH_S = 0.1
+if hardware.shutil.which("perf"):
+    found = {}
+    for group in hardware.GROUPS:
+        found |= hardware._counted(Busy(), 1, group)
+    for key, least in (("cycles", 500_000), ("instructions", 500_000), ("cache_misses", 0)):
+        assert found.get(key, 1e6) >= least, found
+hardware.shutil.which = lambda name: None
+assert hardware.count_hardware([1]) == []
+"""
+
+COUNTED = """
+from _pages.counted import hardware, instructions
+from _pages.performance import fill
+from _pages.results import Result, load_results
+machine = load_results()["costs"].machine | {"options": ""}
+old = [
+    {"system": "pointsman", "depth": 64, "read_calls": 0.2},
+    {"system": "pointsman core", "depth": 64, "instructions": 168_600.4},
+    {"system": "manager core", "nodes": 1_000, "instructions": 35_800.0},
+]
+row = {"kind": "hardware", "system": "floor", "depth": 64, "cycles": 20_000.0,
+    "instructions": 60_000.0, "instructions_per_cycle": 3.0, "cache_misses": 50.0}
+ours = row | {"system": "pointsman", "cycles": 110_000.0, "instructions": 210_000.0}
+compiled = ours | {"variant": "compiled", "branch_misses": 5.0}
+page = "<!-- table: hardware -->\\nold\\n<!-- end -->"
+for rows in (old, [*old, ours, compiled, row]):
+    results = {"counting": Result("counting", machine, rows)}
+    print(instructions(results))
+    print(fill(page, results))
+    print("--")
+"""
+
 MISSING = """
 from contextlib import ExitStack
 from _load import systems
@@ -236,6 +287,24 @@ def test_a_peer_that_is_not_installed_is_named_with_what_would_install_it() -> N
         "gearmand is not installed (Debian: apt-get install gearman-job-server)",
         "nats-server is not installed (Debian: apt-get install nats-server)",
     ]
+
+
+def test_counters_of_the_processor_are_taken_where_there_are_any() -> None:
+    said = run_in_bench("-c", COUNTING).splitlines()
+    assert said[0] == "{'task-clock': 40.5, 'cycles': 7.0}"
+    assert said[-1].endswith("perf is not installed (Debian: apt-get install linux-perf)")
+
+
+def test_what_is_counted_is_told_also_where_the_processor_counted_nothing() -> None:
+    old, new, _ = run_in_bench("-c", COUNTED).split("--\n")
+    for said in (old, new):
+        assert "| pointsman core |  |  | 168,600 |  |" in said
+        assert "A heartbeat of one of 1,000 nodes: 35,800." in said
+    assert old.endswith("<!-- table: hardware -->\nold\n<!-- end -->\n")
+    assert "| pointsman |  | 64 | 110,000 | 210,000 | 3 |  | 50 |  |  |" in new
+    assert "| pointsman | compiled | 64 | 110,000 | 210,000 | 3 |  | 50 | 5 |  |" in new
+    assert "takes 3.5 times the floor's instructions, and 5.5 times its cycles" in new
+    assert "of either are 0.238 and 0.833 L2 misses." in new
 
 
 def test_a_return_of_all_nodes_is_told_beside_what_was_promised() -> None:
