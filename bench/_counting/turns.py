@@ -2,8 +2,9 @@
 
     python -m _counting.turns DEPTH=JOBS...
 
-Ten nodes and a trunk are played by this very process, outside of what is counted: everything of
-the worker runs inside `operator.call`, at which callgrind begins and ends to collect, and
+Ten nodes, each of which can do every job, and a trunk, as in `roundtrip.py`, are played by this very
+process, outside of what is counted.  As in a service that has run for a while, for each job that
+ends an old one is forgotten.  Everything of the worker runs inside `operator.call`, at which callgrind begins and ends to collect, and
 `operator.length_hint` stands where it writes down what it has collected.  Time is virtual, a fixed
 step for each look at the clock, so that each run does the same.
 """
@@ -21,7 +22,7 @@ from typing import Any, cast
 import msgspec
 from _shared.dispatch import FIRST_LANE, TRUNK, Dispatch
 
-from pointsman_shm.config import JournalConfig, LimitsConfig
+from pointsman_shm.config import JobsConfig, JournalConfig, LimitsConfig
 from pointsman_shm.memory.ledger import OwnLedger
 from pointsman_wire.framing import FrameDecoder, HeaderDecoder, encode_frame
 from pointsman_wire.lane_messages import Assign, AssignAck, LaneToNode, LaneToWorker, NodeResult
@@ -47,6 +48,8 @@ SLOTS = 256
 CLOCK_STEP_NS = 20_000
 BEAT_NS = 100_000_000
 WARM_JOBS = 300
+WINDOW_JOBS = 1_024
+ALIKE = (("en", "es"),)
 PAYLOAD = bytes(200)
 
 
@@ -100,7 +103,8 @@ class Journalled(Dispatch):
 
     def __init__(self, store: JournalStore) -> None:
         self._store = store
-        super().__init__(NODES, worker_count=1, slots=SLOTS)
+        jobs = JobsConfig(window_jobs_max=WINDOW_JOBS)
+        super().__init__(NODES, worker_count=1, slots=SLOTS, languages=ALIKE, jobs=jobs)
 
     def _setup(self, worker_index: int, own_ledger: OwnLedger) -> WorkerSetup:
         setup = super()._setup(worker_index, own_ledger)
@@ -239,6 +243,7 @@ async def play(wanted: dict[int, int], make: Callable[[JournalStore], Turns]) ->
         turns = make(store)
         store.start(turns.driver.post, _failed)
         settle_garbage_collector()
+        await _jobs(turns, 64, WINDOW_JOBS)
         for depth, job_count in wanted.items():
             await _jobs(turns, depth, WARM_JOBS)
             length_hint(())

@@ -12,7 +12,7 @@ from time import perf_counter_ns
 
 from msgspec.structs import replace
 
-from pointsman_shm.config import Config, NodesConfig, PoolsConfig
+from pointsman_shm.config import Config, JobsConfig, NodesConfig, PoolsConfig
 from pointsman_shm.memory.catalog_layout import ROWS_PER_NODE_PAGE, CatalogLayout
 from pointsman_shm.memory.catalog_reader import CatalogReader
 from pointsman_shm.memory.catalog_writer import CatalogWriter
@@ -72,6 +72,7 @@ class Dispatch:
         slots: int = SLOTS,
         sample_size: int = 8,
         languages: Sequence[Sequence[str]] = LANGUAGES,
+        jobs: JobsConfig | None = None,
     ) -> None:
         self.node_count = node_count
         self._languages = languages  # of one node after the other, in turn
@@ -97,7 +98,9 @@ class Dispatch:
         waiting = memoryview(mmap(-1, WaitingWords.size(worker_count)))
         self._waiting = WaitingWords(waiting, worker_count=worker_count, create=True)
         self._config = Config(
-            nodes=NodesConfig(max_nodes=node_count), pools=PoolsConfig(sample_size=sample_size)
+            nodes=NodesConfig(max_nodes=node_count),
+            pools=PoolsConfig(sample_size=sample_size),
+            jobs=jobs or JobsConfig(),
         )
         self._planner = PoolPlanner(self._config.pools)
         self._classes = sorted({capability(spoken) for spoken in languages}, key=str)

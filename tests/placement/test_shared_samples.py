@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+import pytest
 from explain.told import explained, fleet_of, the_one
 from msgspec.structs import replace
 from worker_harness import SECOND_NS, Host, Node, WorkerHarness
@@ -45,30 +46,51 @@ def given(harness: WorkerHarness, nodes: list[Node]) -> Counter[int]:
     return Counter({row: len(harness.take(n.connection, Assign)) for row, n in enumerate(nodes)})
 
 
-def test_jobs_of_one_turn_share_samples_and_replays_of_each_come_out_the_same() -> None:
-    harness, nodes = fleet_of(20, slots=2)
-    connection = harness.open_session().connection
-    draws = harness.core.shard.fleet.draws
-    drawn_before = draws.counter
-    harness.feed(Received(connection, submits(1, 12)))
-    assert draws.counter - drawn_before == 6 + 2, "two jobs a sample, and two session decisions"
-    assert sum(given(harness, nodes).values()) == 12
-    for number in range(1, 13):
-        view = the_one(harness, f"r-{number}")
-        assert view.replay is not None
-        assert view.replay.equal, view.replay.differences
-
-
-def test_replays_come_out_the_same_where_samples_have_nobody_left_for_their_second_job() -> None:
-    harness, nodes = fleet_of(20, slots=1)
-    connection = harness.open_session().connection
-    harness.feed(Received(connection, submits(1, 20)))
-    assert given(harness, nodes) == dict.fromkeys(range(20), 1)
-    views = [the_one(harness, f"r-{number}") for number in range(1, 21)]
-    assert any(len(view.legs) > 1 for view in views)
+def looked_at(harness: WorkerHarness, job_count: int) -> list[int]:
+    """How many nodes were looked at for each job, which its replay confirms."""
+    views = [the_one(harness, f"r-{number}") for number in range(1, 1 + job_count)]
     for view in views:
         assert view.replay is not None
         assert view.replay.equal, view.replay.differences
+    return [view.legs[0].looked_at for view in views]
+
+
+def test_jobs_of_one_read_share_samples_that_are_large_enough_for_them() -> None:
+    harness, nodes = fleet_of(100, slots=2)
+    connection = harness.open_session().connection
+    draws = harness.core.shard.fleet.draws
+    drawn_before = draws.counter
+    harness.feed(Received(connection, submits(1, 20)))
+    assert draws.counter - drawn_before == 3 + 2, "eight jobs a sample, and two session decisions"
+    assert sum(given(harness, nodes).values()) == 20
+    assert looked_at(harness, 20) == [32] * 20
+
+
+def test_samples_grow_with_the_jobs_that_come_one_by_one_in_a_turn() -> None:
+    harness, nodes = fleet_of(100, slots=2)
+    connection = harness.open_session().connection
+    harness.feed(*[Received(connection, submits(number, 1)) for number in range(1, 23)])
+    assert sum(given(harness, nodes).values()) == 22
+    assert looked_at(harness, 22) == [8] * 2 + [16] * 4 + [32] * 16
+    harness.feed(Received(connection, submits(23, 1)))
+    assert looked_at(harness, 23)[-1] == 8, "a turn of its own begins anew"
+
+
+@pytest.mark.parametrize(("sample_size", "expected"), [(1, 1), (4, 4), (7, 7), (12, 32), (64, 64)])
+def test_samples_that_are_wished_small_or_large_stay_so(sample_size: int, expected: int) -> None:
+    harness, _ = fleet_of(100, slots=2, sample_size=sample_size)
+    connection = harness.open_session().connection
+    harness.feed(Received(connection, submits(1, 12)))
+    assert looked_at(harness, 12) == [expected] * 12
+
+
+def test_replays_come_out_the_same_where_samples_have_nobody_left_for_their_jobs() -> None:
+    harness, nodes = fleet_of(100, slots=1)
+    connection = harness.open_session().connection
+    harness.feed(Received(connection, submits(1, 100)))
+    assert given(harness, nodes) == dict.fromkeys(range(100), 1)
+    assert looked_at(harness, 100)
+    assert any(len(the_one(harness, f"r-{number}").legs) > 1 for number in range(1, 101))
 
 
 def test_a_sample_of_everybody_serves_a_job_for_each() -> None:

@@ -201,6 +201,7 @@ class WorkerCore:
         shard.fleet.now_ns = shard.now_ns
         shard.fleet.clock_ns = clock_ns
         shard.fleet.sample = None
+        shard.fleet.sample_next = shard.fleet.sample_size
         if shard.started_ns < 0:  # the first step
             shard.started_ns = shard.now_ns
 
@@ -274,6 +275,8 @@ class WorkerCore:
         if peer is not None:
             tokens = self._sessions.tokens
             frames = event.frames if not tokens.has_limited else tokens.allowed(peer, event.frames)
+            if len(event.frames) > 2:
+                self.shard.fleet.expect(len(event.frames))
             for message, payload in frames:
                 handle = self._from_client.get(type(message))
                 if handle is not None:

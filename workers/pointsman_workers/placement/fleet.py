@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from pointsman_workers.placement.trail import Sample
 
 RELEASED_KEPT = 64
+READINGS_A_JOB_MIN = 4  # of a sample that jobs share,
+SHARED_READINGS_MAX = 32  # which grows so far with the jobs that come at once
 # All that a fleet has, for who looks at one as it is without being it: a dry run.
 FIELDS = (
     *("_memory", "_undecoded", "snapshot", "index", "standing", "load", "held", "row_words"),
@@ -40,7 +42,7 @@ FIELDS = (
     *("is_stale", "is_blind", "draws", "former_names", "nodes_by_name", "trail", "sample"),
     *("tally", "stopwatch", "observe_session", "release_count", "released", "now_ns"),
     *("clock_ns", "sample_size", "has_weighted_choice", "has_habits", "is_sticky", "spread_ns"),
-    *("has_weighted_pools", "sampled_count", "hit_count"),
+    *("has_weighted_pools", "sampled_count", "hit_count", "sample_max", "sample_next"),
 )
 
 
@@ -74,7 +76,8 @@ class Fleet:
         self.former_names = FormerNames()
         self.nodes_by_name = NodesByName()
         self.trail: list[Leg] = []  # what the decision that is being made has looked at
-        self.sample: Sample | None = None  # of this turn, for the next job of its kind
+        self.sample: Sample | None = None  # of this turn, for the next job of its kind,
+        self.sample_next = 0  # and at how many nodes the next one looks; anew in each turn
         # What is counted with every job, by counter, until it is told.
         self.tally: dict[int, int] = defaultdict(int)
         self.sampled_count = 0  # the same: slots that were reserved from samples,
@@ -90,7 +93,9 @@ class Fleet:
 
     def _follow_config(self) -> None:
         pools = self.config.pools
-        self.sample_size = pools.sample_size
+        self.sample_size = self.sample_max = pools.sample_size
+        if pools.sample_size >= 2 * READINGS_A_JOB_MIN:  # else each job has its own
+            self.sample_max = max(pools.sample_size, SHARED_READINGS_MAX)
         self.has_weighted_choice = pools.node_choice == "weighted"
         self.has_habits = pools.spread or pools.sticky
         self.is_sticky = pools.sticky
@@ -271,6 +276,12 @@ class Fleet:
 
     def _rows_of(self, pool_id: int) -> Iterator[int]:
         return chain(*self.index.buckets(pool_id).values())
+
+    def expect(self, job_count: int) -> None:
+        """So many jobs may come at once, and share the next sample of this turn."""
+        readings = min(READINGS_A_JOB_MIN * job_count, self.sample_max)
+        if readings > self.sample_next:
+            self.sample_next = readings
 
     def change_room(self, row: int, slots: int) -> None:
         """This worker has given back (or, negative, taken) slots of this row."""

@@ -13,9 +13,11 @@ its load word and its ledger sum; no object per candidate is touched.
 
 Jobs of one kind that come in one turn share samples (batch sampling: Ousterhout, Wendell, Zaharia,
 Stoica: Sparrow, SOSP 2013), four readings or more for each; where a sample is all candidates, as
-many as it has readings, because nobody is missed by that.  A sample ends with the turn, and when
-this worker takes or gives back a slot otherwise, or a lane comes or goes; what others do shows when
-a slot is reserved.
+many as it has readings, because nobody is missed by that.  One is as large as the jobs that came
+in one read want it, and when it is used up, the next of the turn is for twice as many, within
+bounds: fewer samples, and better choices by as many readings.  A sample ends with the turn, and
+when this worker takes or gives back a slot otherwise, or a lane comes or goes; what others do shows
+when a slot is reserved.
 """
 
 from array import array
@@ -35,7 +37,7 @@ from pointsman_workers.placement.checks import (
     Ranking,
     Reading,
 )
-from pointsman_workers.placement.fleet import RELEASED_KEPT, Fleet
+from pointsman_workers.placement.fleet import READINGS_A_JOB_MIN, RELEASED_KEPT, Fleet
 from pointsman_workers.placement.kinds import FullPool, Kind, Round, Walk
 from pointsman_workers.placement.ranking import CANNOT, Scored, rank, scores_of
 from pointsman_workers.placement.trail import (
@@ -55,7 +57,6 @@ from pointsman_workers.placement.trail import (
 )
 
 WALK_BUDGET = 256
-READINGS_A_JOB_MIN = 4
 WALK_CHUNK = 32
 FULL_MEMORY_NS = 5_000_000
 _OK = Reserve.OK
@@ -138,8 +139,9 @@ def take_from(fleet: Fleet, sample: Sample) -> Choice | None:
         best_at, runner_up = at, NO_ROW
     choice = Choice(row, word, sample.pool, score, sample.candidates, runner_up, taken)
     sample.taken = taken = (*taken, at)
-    if len(taken) == sample.jobs_max:
+    if len(taken) == sample.jobs_max:  # there may be more jobs yet: the next one is for more
         fleet.sample = None
+        fleet.expect(2 * len(taken))
         return choice
     # Of the node that this job takes the score is another now (ranking.scores_of).
     held += taken.count(at)
@@ -309,9 +311,10 @@ def _sample(
     fleet: Fleet, kind: Kind, pool: int | None, candidates: "array[int]", ranking: Ranking
 ) -> Choice | None:
     draws = fleet.draws
-    rows = draws.sample(candidates, fleet.sample_size)
+    is_shared = ranking is ANYWHERE
+    rows = draws.sample(candidates, fleet.sample_next if is_shared else fleet.sample_size)
     asked = (pool, SAMPLE, len(candidates), draws.counter)
-    if ranking is not ANYWHERE:
+    if not is_shared:
         return take(fleet, kind, ranking, rows, asked)
     readings = read(fleet, kind, rows)
     scores = scores_of(readings, kind.judgement)
