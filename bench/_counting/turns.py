@@ -2,11 +2,12 @@
 
     python -m _counting.turns DEPTH=JOBS...
 
-Ten nodes, each of which can do every job, and a trunk, as in `roundtrip.py`, are played by this very
-process, outside of what is counted.  As in a service that has run for a while, for each job that
-ends an old one is forgotten.  Everything of the worker runs inside `operator.call`, at which callgrind begins and ends to collect, and
-`operator.length_hint` stands where it writes down what it has collected.  Time is virtual, a fixed
-step for each look at the clock, so that each run does the same.
+Ten nodes, each of which can do every job, and a trunk, as in `roundtrip.py`, are played by this
+very process, outside of what is counted.  As in a service that has run for a while, for each job
+that ends an old one is forgotten.  Everything of the worker runs inside `operator.call`, at which
+callgrind begins and ends to collect, and `operator.length_hint` stands where it writes down what it
+has collected.  Time is virtual, a fixed step for each look at the clock, so that each run does the
+same.
 """
 
 import asyncio
