@@ -102,10 +102,11 @@ def turned_by_hand(driver: drivers.Driver) -> drivers.Driver:
 class Journalled(Dispatch):
     """A worker with a journal, alone on its host."""
 
+    jobs = JobsConfig(window_jobs_max=WINDOW_JOBS)
+
     def __init__(self, store: JournalStore) -> None:
         self._store = store
-        jobs = JobsConfig(window_jobs_max=WINDOW_JOBS)
-        super().__init__(NODES, worker_count=1, slots=SLOTS, languages=ALIKE, jobs=jobs)
+        super().__init__(NODES, worker_count=1, slots=SLOTS, languages=ALIKE)
 
     def _setup(self, worker_index: int, own_ledger: OwnLedger) -> WorkerSetup:
         setup = super()._setup(worker_index, own_ledger)

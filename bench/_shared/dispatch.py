@@ -65,6 +65,8 @@ def capability(languages: Sequence[str]) -> CapabilityClass:
 class Dispatch:
     """A worker, its fleet, and one trunk with some sessions."""
 
+    jobs = JobsConfig()
+
     def __init__(
         self,
         node_count: int,
@@ -72,7 +74,6 @@ class Dispatch:
         slots: int = SLOTS,
         sample_size: int = 8,
         languages: Sequence[Sequence[str]] = LANGUAGES,
-        jobs: JobsConfig | None = None,
     ) -> None:
         self.node_count = node_count
         self._languages = languages  # of one node after the other, in turn
@@ -100,7 +101,7 @@ class Dispatch:
         self._config = Config(
             nodes=NodesConfig(max_nodes=node_count),
             pools=PoolsConfig(sample_size=sample_size),
-            jobs=jobs or JobsConfig(),
+            jobs=self.jobs,
         )
         self._planner = PoolPlanner(self._config.pools)
         self._classes = sorted({capability(spoken) for spoken in languages}, key=str)

@@ -136,7 +136,7 @@ class WorkerCore:
 
     def step(self, now_ns: int, events: Sequence[object]) -> list[object]:
         """Absorb what happened and return every command it leads to, in order."""
-        shard = self.shard
+        shard, sharing = self.shard, self._sharing
         shard.assigned_count += shard.assigned_at_once
         shard.assigned_at_once = 0
         self._set_clock(now_ns)
@@ -147,10 +147,10 @@ class WorkerCore:
         if not self._is_born:
             self._is_born = True
             self._take_over.begin(shard.setup.recovered)
-            if self._sharing is not None:
-                self._sharing.recovering.begin(shard.setup.recovered)
-        if self._sharing is not None:
-            self._sharing.follow()
+            if sharing is not None:
+                sharing.recovering.begin(shard.setup.recovered)
+        if sharing is not None:
+            sharing.follow()
         for event in events:
             self._absorb[type(event)](event)
         if shard.timers.next_ns <= shard.now_ns:
@@ -167,12 +167,8 @@ class WorkerCore:
         shard.waiting.publish()
         if shard.is_stopping:
             shard.outbox.acknowledge_all()
-        if self._sharing is not None:
-            commands = self._sharing.flush()
-        else:
-            commands = shard.outbox.flush(shard.now_ns)
-        write = shard.journal.flush()
-        if write is not None:
+        commands = shard.outbox.flush(shard.now_ns) if sharing is None else sharing.flush()
+        if (write := shard.journal.flush()) is not None:
             commands.insert(0, write)  # before any frame of this step
         return commands
 
