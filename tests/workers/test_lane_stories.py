@@ -23,6 +23,7 @@ from pointsman_wire.session_messages import (
 from pointsman_wire.tickets import lane_ticket
 from pointsman_workers.core.events import TellManager
 from pointsman_workers.core.outbox import ACK_DELAY_NS, UNTOLD_BYTES_MAX
+from pointsman_workers.core.timers import NEVER_NS
 
 
 def test_a_node_that_is_gone_loses_its_jobs_to_another() -> None:
@@ -230,7 +231,7 @@ def test_a_node_never_keeps_many_results_for_want_of_an_acknowledgement() -> Non
     client.submit("r-3")
     node.end(node.assignment())
     node.hang_up()
-    assert node.harness.core.shard.outbox.acks_at_ns == 0
+    assert node.harness.core.shard.outbox.acks_at_ns == NEVER_NS
 
 
 # ---- lanes that outlive their registration

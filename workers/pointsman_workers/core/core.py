@@ -93,9 +93,9 @@ class WorkerCore:
         self._sharing = self._shared()
         self._parting = PartingDesk(shard)
         self._explainer = Explainer(shard, placing.refusals)
+        self._watch, self._published_version = self._lanes.watch, setup.memory.catalog.version_word
         self._late_ns = 0  # how long this process has not run in all: the core's time lacks it
-        self._is_born = False
-        self._chores_at_ns = self._mend_at_ns = self._stop_at_ns = 0
+        self._is_born, self._chores_at_ns, self._mend_at_ns, self._stop_at_ns = False, 0, 0, 0
         self._absorb: dict[type, Callable[..., None]] = {
             Received: self._received,
             Accepted: self._accepted,
@@ -137,15 +137,19 @@ class WorkerCore:
     def step(self, now_ns: int, events: Sequence[object]) -> list[object]:
         """Absorb what happened and return every command it leads to, in order."""
         shard, sharing = self.shard, self._sharing
-        shard.assigned_count += shard.assigned_at_once
-        shard.assigned_at_once = 0
-        self._set_clock(now_ns)
-        if now_ns > self._lanes.watch.stale_at_ns:
-            self._lanes.watch.look_at_age()  # no decision of this step goes by old loads unsaid
-        if shard.fleet.is_behind():
+        fleet = shard.fleet
+        if shard.assigned_at_once:
+            shard.assigned_count += shard.assigned_at_once
+            shard.assigned_at_once = 0
+        fleet.clock_ns, fleet.sample, fleet.sample_next = now_ns, None, fleet.sample_size
+        shard.now_ns = fleet.now_ns = now_ns - self._late_ns
+        if now_ns > self._watch.stale_at_ns:
+            self._watch.look_at_age()  # no decision of this step goes by old loads unsaid
+        if self._published_version() != fleet.snapshot.version:
             self._follow_snapshot()
         if not self._is_born:
             self._is_born = True
+            shard.started_ns = shard.now_ns
             self._take_over.begin(shard.setup.recovered)
             if sharing is not None:
                 sharing.recovering.begin(shard.setup.recovered)
@@ -160,11 +164,13 @@ class WorkerCore:
             self._do_chores()
         if shard.ready_lines:
             self._serial.advance()
-        if shard.freed_rows or shard.waiting.count:
+        waiting = shard.waiting
+        if shard.freed_rows or waiting.count:
             self._serving.serve()
         if self._delivery.due:
             self._delivery.pull()
-        shard.waiting.publish()
+        if waiting.untold:
+            waiting.publish()
         if shard.is_stopping:
             shard.outbox.acknowledge_all()
         commands = shard.outbox.flush(shard.now_ns) if sharing is None else sharing.flush()
@@ -174,15 +180,15 @@ class WorkerCore:
 
     def next_deadline_ns(self) -> int:
         """When to step even if nothing else happens."""
-        shard = self.shard
-        deadline_ns = min(self._chores_at_ns, shard.timers.next_ns)
+        shard, deadline_ns = self.shard, self._chores_at_ns
+        if (at_ns := shard.timers.next_ns) < deadline_ns:
+            deadline_ns = at_ns
+        if (at_ns := shard.outbox.acks_at_ns) < deadline_ns:
+            deadline_ns = at_ns
         if shard.waiting.count:
             deadline_ns = min(deadline_ns, self._serving.next_look_ns)
         if self._delivery.due:
             deadline_ns = min(deadline_ns, shard.now_ns)
-        acks_at_ns = shard.outbox.acks_at_ns
-        if acks_at_ns and acks_at_ns < deadline_ns:
-            deadline_ns = acks_at_ns
         return deadline_ns + self._late_ns
 
     def answer(self, query: Message) -> Message:
@@ -191,24 +197,15 @@ class WorkerCore:
             return self._attempts.poison.list(query)
         return answer_query(self.shard, self._explainer, query)
 
-    def _set_clock(self, clock_ns: int) -> None:
-        shard = self.shard
-        shard.now_ns = clock_ns - self._late_ns
-        shard.fleet.now_ns = shard.now_ns
-        shard.fleet.clock_ns = clock_ns
-        shard.fleet.sample = None
-        shard.fleet.sample_next = shard.fleet.sample_size
-        if shard.started_ns < 0:  # the first step
-            shard.started_ns = shard.now_ns
-
     def _was_late(self, event: LoopWasLate) -> None:
         """This process did not run: its deadlines move by as much."""
+        shard = self.shard
         self._late_ns += event.late_ns
-        self._set_clock(self.shard.fleet.clock_ns)
-        self._lanes.watch.was_late()
+        shard.now_ns = shard.fleet.now_ns = shard.now_ns - event.late_ns
+        self._watch.was_late()
         self._lanes.guests.was_late(event.late_ns)
-        self.shard.count(Counter.LOOP_LATE)
-        self._lanes.watch.look()  # before the first decision after the pause
+        shard.count(Counter.LOOP_LATE)
+        self._watch.look()  # before the first decision after the pause
 
     def _follow_snapshot(self) -> None:
         """Pin the newest snapshot; timed, as nothing else is done meanwhile."""
@@ -233,7 +230,7 @@ class WorkerCore:
         self._admission.note_pace()
         self._lanes.check_rows()
         shard.fleet.paces.tick(shard.now_ns)
-        self._lanes.watch.look()
+        self._watch.look()
         if not shard.is_settled:
             self._settling.settle_if_time(shard.now_ns - shard.started_ns)
         may_end = shard.is_stopping and (self._is_drained() or shard.now_ns >= self._stop_at_ns)

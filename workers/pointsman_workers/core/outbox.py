@@ -12,6 +12,7 @@ from pointsman_wire.link import Close, Connection, Send
 from pointsman_wire.messages import Error, ErrorInfo, Message
 from pointsman_wire.session_messages import AcceptedJob, JobAccepted
 from pointsman_workers.core.state import Lane, Peer
+from pointsman_workers.core.timers import NEVER_NS
 
 ACK_DELAY_NS = 20_000_000
 UNTOLD_BYTES_MAX = 256 * 1024  # of results that a node keeps for want of an acknowledgement
@@ -26,7 +27,7 @@ class Outbox:
         # Acceptances by the client they are for: those of a step leave in one frame.
         self.accepted: defaultdict[Peer, list[AcceptedJob]] = defaultdict(list)
         self._lanes: dict[Lane, None] = {}  # nodes that have given results and not heard of it
-        self._acks_at_ns = 0  # when they all hear of it; meaningful while there are some
+        self.acks_at_ns = NEVER_NS  # when they all hear of it
 
     def send(self, connection: Connection, message: Message, payload: bytes = b"") -> None:
         """Put a frame on a connection."""
@@ -41,15 +42,17 @@ class Outbox:
         lane.last_result = number
         if not lane.untold_bytes:
             if not self._lanes:
-                self._acks_at_ns = now_ns + ACK_DELAY_NS
+                self.acks_at_ns = now_ns + ACK_DELAY_NS
             self._lanes[lane] = None
         lane.untold_bytes += result_bytes + RESULT_OVERHEAD_BYTES
         if lane.untold_bytes > UNTOLD_BYTES_MAX:
-            self._acks_at_ns = now_ns  # at the step's end, when it is known what is withheld
+            self.acks_at_ns = now_ns  # at the step's end, when it is known what is withheld
 
     def forget(self, lane: Lane) -> None:
         """The lane's connection is gone: its node tells everything anew."""
         self._lanes.pop(lane, None)
+        if not self._lanes:
+            self.acks_at_ns = NEVER_NS
         lane.untold_bytes = 0
 
     def acknowledge_now(self, lane: Lane) -> None:
@@ -58,17 +61,12 @@ class Outbox:
         if lane.connection is not None:
             withheld = [*lane.withheld] if lane.withheld else []
             ack = NodeResultAck(number=lane.last_result, withheld=withheld)
-            self.commands.append(Send(lane.connection, ack))
+            self.commands.append(Send(lane.connection, ack, b""))
 
     def acknowledge_all(self) -> None:
         """Tell every node that has not heard yet."""
         for lane in tuple(self._lanes):
             self.acknowledge_now(lane)
-
-    @property
-    def acks_at_ns(self) -> int:
-        """When acknowledgements must leave, 0 when there are none."""
-        return self._acks_at_ns if self._lanes else 0
 
     def error(
         self,
@@ -82,14 +80,13 @@ class Outbox:
 
     def flush(self, now_ns: int) -> list[object]:
         """Return every command of the step, in order, and start anew."""
-        if self._lanes and now_ns >= self._acks_at_ns:
+        if now_ns >= self.acks_at_ns:
             self.acknowledge_all()
         commands, self.commands = self.commands, []
-        if self.accepted:
-            first = [
-                Send(peer.connection, JobAccepted(jobs=jobs))
-                for peer, jobs in self.accepted.items()
-            ]
-            commands = first + commands
-            self.accepted.clear()
-        return commands
+        if not self.accepted:
+            return commands
+        first: list[object] = []
+        for peer, jobs in self.accepted.items():
+            first.append(Send(peer.connection, JobAccepted(jobs=jobs), b""))
+        self.accepted.clear()
+        return first + commands

@@ -72,7 +72,7 @@ class Waiting:
         self._by_bucket: dict[int, dict[Kind, None]] = {}
         self._wanted: dict[int, dict[int, Wanted]] = {}  # by bucket and row
         self._bucket_by_row: dict[int, int] = {}
-        self._told_dirty: dict[int, None] = {}
+        self.untold: dict[int, None] = {}  # buckets that changed since the others were told
         self._turns = 0
         self.count = 0
         self.bytes = 0
@@ -244,7 +244,7 @@ class Waiting:
             del rows[row]
             if not rows:
                 del self._wanted[bucket]
-            self._told_dirty[bucket] = None
+            self.untold[bucket] = None
         places = [
             (Turn(rank, self.tag_of(tenant, rank), since_ns, self._worker_index), tenant)
             for tenant, rank, since_ns in wants
@@ -255,7 +255,7 @@ class Waiting:
             place = self._tenants.rules(tenant).place
             wanted = Wanted(len(places), best, place, 1 << (class_number & 63))
             self._wanted.setdefault(bucket, {})[row] = wanted
-            self._told_dirty[bucket] = None
+            self.untold[bucket] = None
 
     def is_queued_elsewhere(self, class_number: int) -> bool:
         """Does a job of this instance wait for this class at another worker?"""
@@ -294,21 +294,19 @@ class Waiting:
 
     def retell(self) -> None:
         """What classes can do has changed: tell anew which of them are waited for."""
-        self._told_dirty.update(dict.fromkeys(self._by_bucket))
+        self.untold.update(dict.fromkeys(self._by_bucket))
 
     def publish(self) -> None:
-        """Tell the other workers what has changed since the last time."""
-        if not self._told_dirty:
-            return
+        """Tell the other workers what is untold."""
         self._own.queued(self.count)
-        for bucket in self._told_dirty:
+        for bucket in self.untold:
             kinds = self._by_bucket.get(bucket, {})
             wanted = self._wanted.get(bucket, {})
             if kinds or wanted:
                 self._publish_bucket(bucket, kinds, wanted.values())
             else:
                 self._own.publish(bucket, 0, 0, 0, 0)
-        self._told_dirty.clear()
+        self.untold.clear()
 
     def _publish_bucket(
         self, bucket: int, kinds: dict[Kind, None], wanted: Iterable[Wanted]
@@ -347,7 +345,7 @@ class Waiting:
         if not held[0]:
             del self._by_tenant[tenant]
         self._tenants.queued(tenant, size)
-        self._told_dirty[job.kind.bucket] = None
+        self.untold[job.kind.bucket] = None
 
     def _enter(self, job: Job, rank: int) -> None:
         self._order.enter(self._tenants.rules(job.key[0]), rank, job.arrival, job.kind)
