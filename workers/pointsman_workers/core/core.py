@@ -114,7 +114,7 @@ class WorkerCore:
         }
         self._from_client: dict[type, Callable[..., None]] = {
             client.Submit: self._jobs.create_job,
-            client.ResultAck: lambda peer, message, _: self._delivery.acknowledged(peer, message),
+            client.ResultAck: self._delivery.acknowledged,
             client.SessionInit: lambda peer, message, _: self._sessions.init(peer, message),
             client.Cancel: lambda peer, message, _: self._cancel(peer, message),
             client.ClientHeartbeat: lambda peer, message, _: self._heartbeat(peer, message),

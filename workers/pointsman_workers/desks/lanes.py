@@ -59,7 +59,7 @@ class LaneDesk:
         return {
             NodeResult: self.ended,
             LaneOpen: lambda of, message, _: self.renew(of, message),
-            AssignAck: lambda of, message, _: self.acknowledged(of, message),
+            AssignAck: self.acknowledged,
             LaneReport: lambda of, message, _: self.reports.report(of, message),
             JobRefused: lambda of, message, _: self.refused(of, message),
             TurnAsk: lambda of, message, _: self._turn_asked(of, message),
@@ -245,7 +245,7 @@ class LaneDesk:
 
     # -- jobs on the lane --------------------------------------------------------------------
 
-    def acknowledged(self, lane: Lane, message: AssignAck) -> None:
+    def acknowledged(self, lane: Lane, message: AssignAck, _: bytes) -> None:
         """Every assignment up to this number is read and has started."""
         if message.number > lane.last_read:
             lane.last_read = message.number

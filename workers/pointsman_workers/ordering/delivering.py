@@ -142,7 +142,7 @@ class DeliveryDesk:
 
     # -- what the client has ------------------------------------------------------------------
 
-    def acknowledged(self, peer: Peer, message: ResultAck) -> None:
+    def acknowledged(self, peer: Peer, message: ResultAck, _: bytes) -> None:
         """The client has read results up to these numbers: there is room for more."""
         for session_number, number in message.results:
             session = peer.sessions.get(session_number)

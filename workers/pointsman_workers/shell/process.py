@@ -320,7 +320,10 @@ class WorkerProcess:
     def _execute(self, command: Any) -> None:
         kind = type(command)
         if kind is WriteJournal:
-            self._write_journal(command)
+            try:
+                self._journal.write(command)
+            except JournalFailed as error:
+                self._journal_failed(error)
         elif kind is RingWorker:
             self._bells.ring(command.worker_index, command.class_number)
         elif kind is TellManager:
@@ -343,12 +346,6 @@ class WorkerProcess:
             self._life.end(0, "")
         else:
             raise AssertionError(f"the core wishes what nobody can do: {command!r}")
-
-    def _write_journal(self, command: WriteJournal) -> None:
-        try:
-            self._journal.write(command)
-        except JournalFailed as error:
-            self._journal_failed(error)
 
     def _close_journal(self) -> None:
         try:
