@@ -18,6 +18,7 @@ import uvloop
 
 from _load.orders import Order, Outcome, Window, obey, read_watched
 from _load.streams import Frames, FrameStream, beat, dial, until
+from pointsman_wire.errors import Code
 from pointsman_wire.messages import Error
 from pointsman_wire.preamble import Role, encode_preamble
 from pointsman_wire.session_messages import (
@@ -84,6 +85,9 @@ class LoadClient:
         self._last_request += 1
         request_id = f"r-{self._last_request:08}"
         self._sent_ns[request_id] = now_ns
+        self._put(request_id)
+
+    def _put(self, request_id: str) -> None:
         self._next_stream = (self._next_stream + 1) % len(self._streams)
         stream = self._streams[self._next_stream]
         stream.put(Submit(request_id=request_id, services=["nmt"]), self._payload)
@@ -110,12 +114,23 @@ class LoadClient:
                 self._open_count += 1
                 self._opened.set()
             elif type(message) is Error:
-                raise RuntimeError(f"the server answered {message.error}")
+                self._refused(message)
         if last_number:
             stream.put(ResultAck(results=[(0, last_number)]))
             self._touch(stream)
             if not self._sent_ns:
                 self._drained.set()
+
+    def _refused(self, answer: Error) -> None:
+        """Ask again when the server says that it has room; its clock has run on meanwhile.
+
+        Where a worker writes 50 MB a second, the disk may need longer than that for more room.
+        """
+        error = answer.error
+        if error.code != Code.QUEUE_FULL or not error.retry_after_ms:
+            raise RuntimeError(f"the server answered {error}")
+        print(f"client: {answer.request_id} is submitted again: {error.message}", file=sys.stderr)
+        self._loop.call_later(error.retry_after_ms / 1e3, self._put, answer.request_id)
 
     def _ended(self, result: Result, now_ns: int) -> None:
         if result.status != "completed":
