@@ -11,6 +11,7 @@ from worker_harness import SECOND_NS, Host, WorkerHarness, shared_config
 from pointsman_shm.config import JobsConfig, JournalConfig
 from pointsman_wire.lane_messages import NodeResultAck
 from pointsman_workers.core.events import JournalState
+from pointsman_workers.journal import room_ahead
 from pointsman_workers.journal.segment_files import PIECE_BYTES, read_written
 
 MIB = 1 << 20
@@ -24,9 +25,10 @@ def test_bytes_max_has_room_for_two_segments() -> None:
 
 
 async def test_above_its_bound_a_journal_gets_no_more_room_until_segments_are_dropped(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """bytes_max: one segment beyond it is for what the core writes anew; then room runs out."""
+    monkeypatch.setattr(room_ahead, "RETRY_S", 3600.0)  # the drop itself makes it look again
     config = JournalConfig(segment_bytes=MIB, bytes_max=2 * MIB, flush_s=60.0)
     async with shard_in(tmp_path, config=config) as shard:
         for job in range(1, 60):

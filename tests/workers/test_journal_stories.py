@@ -247,8 +247,8 @@ def test_an_open_job_is_carried_forward_whole() -> None:
     assert client.one(Result).status == "completed"
 
 
-def test_much_that_lives_is_carried_only_when_the_journal_is_too_large() -> None:
-    h = journalled(slots=4_096, journal=JournalConfig(bytes_max=40 * MIB))
+def test_much_that_lives_is_carried_at_three_quarters_of_the_bound_of_the_journal() -> None:
+    h = journalled(slots=4_096, journal=JournalConfig(bytes_max=44 * MIB))
     h.open_lane(3)
     client = h.open_session()
     for number in range(300):
@@ -256,7 +256,7 @@ def test_much_that_lives_is_carried_only_when_the_journal_is_too_large() -> None
     h.feed(JournalState(segment=2, room_bytes=32 * MIB, held_bytes=32 * MIB, oldest=1))
     h.advance(1)
     assert not [c for c in h.commands if isinstance(c, DropSegments)]
-    h.feed(JournalState(segment=3, room_bytes=32 * MIB, held_bytes=48 * MIB, oldest=1))
+    h.feed(JournalState(segment=3, room_bytes=32 * MIB, held_bytes=36 * MIB, oldest=1))
     h.advance(1)
     assert [c.below for c in h.commands if isinstance(c, DropSegments)] == [3]
     accepted = [entry for entry in h.entries() if isinstance(entry, AcceptedEntry)]

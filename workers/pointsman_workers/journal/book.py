@@ -50,9 +50,11 @@ class JournalBook:
     """The journal as the core sees it; without a state there is none, and nothing is written."""
 
     def __init__(self, config: JournalConfig, state: JournalState | None) -> None:
-        self._config = config
         self._carried_max = min(CARRIED_BYTES_MAX, config.segment_bytes // 8)
         self._result_bytes_max = config.result_bytes_max
+        # The rest is for what is written while what lives is carried forward, and until the disk
+        # has it: a journal that is full meanwhile takes no job.
+        self._carry_above = config.bytes_max * 3 // 4
         # What is new must leave this: without room to carry forward, a journal at its bound would
         # never have room again.
         self._kept_free = RESERVE_BYTES + self._carried_max
@@ -245,7 +247,7 @@ class JournalBook:
         if self._room_bytes < self._kept_free:
             return False
         left = len(self._jobs.get(oldest, ())) + len(self._sessions.get(oldest, ()))
-        return left <= FEW_LEFT or self.state.held_bytes > self._config.bytes_max
+        return left <= FEW_LEFT or self.state.held_bytes > self._carry_above
 
     def _carry(self, segment: int) -> None:
         """Write a few of the segment's living things anew."""

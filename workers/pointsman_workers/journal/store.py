@@ -275,6 +275,7 @@ class JournalStore:
                 del self._sizes[gone]
             self._synced(number)
             if dropped:
+                self._ahead.allocate()  # if it was too large for more
                 self._tell()
 
         return SyncWork(run, done)
@@ -289,7 +290,7 @@ class JournalStore:
     def _may_grow(self) -> bool:
         """May another segment be allocated beforehand?
 
-        Above bytes_max the core writes anew what lives in the oldest segments, which needs room.
+        Below bytes_max the core writes anew what lives in the oldest segments, which needs room.
         """
         config = self._place.config
         return sum(self._sizes.values()) <= config.bytes_max + config.segment_bytes
