@@ -122,10 +122,7 @@ class LoadClient:
                 self._drained.set()
 
     def _refused(self, answer: Error) -> None:
-        """Ask again when the server says that it has room; its clock has run on meanwhile.
-
-        Where a worker writes 50 MB a second, the disk may need longer than that for more room.
-        """
+        """Ask again when the server says, as the SDK does; the job's clock has run on meanwhile."""
         error = answer.error
         if error.code != Code.QUEUE_FULL or not error.retry_after_ms:
             raise RuntimeError(f"the server answered {error}")

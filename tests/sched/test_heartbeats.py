@@ -205,4 +205,3 @@ def test_the_intervals_of_a_turn_are_those_of_each_row(count: int, factor: int) 
     for row in (0, 1, 19, 20, 12_345):
         wanted_ns = intervals.relieved_ns(intervals.assigned_ns(count, row), factor)
         assert intervals.by_step_ns(count, factor)[row % STEPS] == wanted_ns
-        assert intervals.by_step_s[row % STEPS] == wanted_ns / 1e9, "as nodes are told it"

@@ -79,13 +79,12 @@ def take_ordinary(
         return
     state.heartbeat_count += 1
     node.heard_at_ns = heard_at_ns
-    step = node.row % STEPS
-    node.interval_ns = state.intervals_ns[step]
+    interval_ns = node.interval_ns = state.intervals_ns[node.row % STEPS]
     answer = HeartbeatAck(
         number=message.number,
         state="ready",
         config_version=state.config_version,
-        heartbeat_interval_s=state.intervals_s[step],
+        heartbeat_interval_s=interval_ns / 1e9,
         server_time_ms=state.wall_ms,
     )
     state.outbox.commands.append(Send(connection, answer))
@@ -191,14 +190,13 @@ def _weigh_bad_one(state: ManagementState, node: Node) -> None:
 
 
 def _answer(state: ManagementState, connection: Connection, node: Node, number: int) -> None:
-    step = node.row % STEPS
-    node.interval_ns = state.intervals_ns[step]
+    interval_ns = node.interval_ns = state.intervals_ns[node.row % STEPS]
     answer = HeartbeatAck(
         number=number,
         state=STATE_NAMES[node.state],
         desired="drain" if node.state is DRAINING else "run",
         config_version=state.config_version,
-        heartbeat_interval_s=state.intervals_s[step],
+        heartbeat_interval_s=interval_ns / 1e9,
         server_time_ms=state.wall_ms,
     )
     state.outbox.send(connection, answer)

@@ -117,7 +117,6 @@ class ManagementState:
         self.timers = NodeTimers()
         self.intervals = Intervals(nodes)
         self.intervals_ns = self.intervals.by_step_ns(0, 1)  # as of the begin of the turn
-        self.intervals_s = self.intervals.by_step_s
         self.relief = Relief()
         self.homecoming = Homecoming(to_ns(nodes.mass_loss_hold_s))
         self._set_patience(nodes)
@@ -188,7 +187,6 @@ class ManagementState:
         self.has_paused = False
         self.wall_ms = (now_ns + self.setup.wall_clock_offset_ns) // 1_000_000
         self.intervals_ns = self._by_step_ns()
-        self.intervals_s = self.intervals.by_step_s
         self.overload_percent = self.config.nodes.resource_threshold_percent or PERCENT_UNKNOWN
 
     def was_late(self, late_ns: int) -> None:

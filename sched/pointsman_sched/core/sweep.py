@@ -8,18 +8,13 @@ from pointsman_shm.memory.rows import NodeState
 
 # Nodes looked at in one turn: about 20 µs each, so a turn stays far below 10 ms.
 NODES_PER_TURN = 128
-READY = NodeState.READY
 
 
 def sweep_nodes(state: ManagementState) -> None:
     """Look at nodes whose deadline may have come; some may be left for the next turn."""
     now_ns = state.clock_ns
-    suspect_intervals = state.intervals.suspect_intervals
     for node in state.timers.take_due(now_ns, NODES_PER_TURN):
-        if node.state is READY and not node.is_silent:  # nearly all: as deadline_ns has it
-            due_ns = node.heard_at_ns + suspect_intervals * node.interval_ns
-        else:
-            due_ns = deadline_ns(state, node)
+        due_ns = deadline_ns(state, node)
         if due_ns <= now_ns:
             _expire(state, node)
             state.setup.crash("manager-mid-sweep")

@@ -93,7 +93,7 @@ class WorkerCore:
         self._sharing = self._shared()
         self._parting = PartingDesk(shard)
         self._explainer = Explainer(shard, placing.refusals)
-        self._watch, self._published_version = self._lanes.watch, setup.memory.catalog.version_word
+        self._watch = self._lanes.watch
         self._late_ns = 0  # how long this process has not run in all: the core's time lacks it
         self._is_born, self._chores_at_ns, self._mend_at_ns, self._stop_at_ns = False, 0, 0, 0
         self._absorb: dict[type, Callable[..., None]] = {
@@ -145,7 +145,7 @@ class WorkerCore:
         shard.now_ns = fleet.now_ns = now_ns - self._late_ns
         if now_ns > self._watch.stale_at_ns:
             self._watch.look_at_age()  # no decision of this step goes by old loads unsaid
-        if self._published_version() != fleet.snapshot.version:
+        if fleet.is_behind():
             self._follow_snapshot()
         if not self._is_born:
             self._is_born = True
@@ -268,7 +268,7 @@ class WorkerCore:
         if peer is not None:
             tokens = self._sessions.tokens
             frames = event.frames if not tokens.has_limited else tokens.allowed(peer, event.frames)
-            if len(event.frames) > 2:
+            if len(event.frames) > 2:  # else a sample as usual is enough
                 self.shard.fleet.expect(len(event.frames))
             for message, payload in frames:
                 handle = self._from_client.get(type(message))

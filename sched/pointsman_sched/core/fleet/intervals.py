@@ -27,7 +27,6 @@ class Intervals:
         # Of which interval and factor they are, as every turn and registration asks anew.
         self._known = (0, 1)
         self._by_step_ns: tuple[int, ...] = ()
-        self.by_step_s: tuple[float, ...] = ()  # what by_step_ns returned last, in seconds
 
     def by_step_ns(self, live_count: int, factor: int) -> tuple[int, ...]:
         """Return the intervals of a fleet of `live_count`, of each row modulo STEPS.
@@ -39,7 +38,6 @@ class Intervals:
             self._known = (common_ns, factor)
             assigned = [self.assigned_ns(live_count, step) for step in range(STEPS)]
             self._by_step_ns = tuple(self.relieved_ns(each, factor) for each in assigned)
-            self.by_step_s = tuple(each / NANOSECONDS for each in self._by_step_ns)
         return self._by_step_ns
 
     def relieved_ns(self, interval_ns: int, factor: int) -> int:
