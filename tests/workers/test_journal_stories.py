@@ -3,50 +3,25 @@
 The store is pretended: the core names what shall be written, and is told where the journal stands.
 """
 
-from worker_harness import Host, WorkerHarness
+from journal.journalled import KIB, SECOND_NS, journalled, names
+from worker_harness import WorkerHarness
 
-from pointsman_shm.config import Config, JobsConfig, JournalConfig
+from pointsman_shm.config import JobsConfig
 from pointsman_wire.lane_messages import NodeResultAck
 from pointsman_wire.link import Congested
-from pointsman_wire.messages import Error
 from pointsman_wire.session_messages import Cancel, JobAccepted, Result, ResultAck, SessionClose
 from pointsman_workers.core.events import (
-    DropSegments,
-    JournalState,
     JournalSynced,
     Stopped,
     StopWished,
     WriteJournal,
 )
 from pointsman_workers.journal.entries import (
-    JobAccepted as AcceptedEntry,
-)
-from pointsman_workers.journal.entries import (
     JobDispatched,
     JobEnded,
-    JobKept,
     ResultsRead,
     SessionEnded,
-    SessionOpened,
 )
-
-SECOND_NS = 1_000_000_000
-MIB = 1 << 20
-KIB = 1 << 10
-THERE = JournalState(segment=1, room_bytes=32 * MIB, held_bytes=16 * MIB, oldest=1)
-
-
-def journalled(slots: int = 1, **sections: object) -> WorkerHarness:
-    host = Host(Config(**sections))  # type: ignore[arg-type]
-    host.node(3, slots=slots)
-    host.publish(SECOND_NS)
-    harness = WorkerHarness(host, journal=THERE)
-    harness.feed()
-    return harness
-
-
-def names(entries: list[object]) -> list[str]:
-    return [type(entry).__name__ for entry in entries]
 
 
 def test_a_job_is_written_down_before_its_frames_leave_and_says_so() -> None:
@@ -175,39 +150,6 @@ def test_a_withheld_result_is_withheld_again_on_a_new_lane() -> None:
     assert h.one(node.connection, NodeResultAck).withheld == []
 
 
-def test_c3_without_room_on_the_disk_jobs_are_refused_in_words_until_there_is_some() -> None:
-    """C3: no acceptance at level journal; memory only if the client asked; recovers alone."""
-    h = journalled()
-    node, client = h.open_lane(3), h.open_session()
-    h.feed(JournalState(segment=1, room_bytes=300 * KIB, held_bytes=16 * MIB, oldest=1))
-    client.submit("r-1", b"x" * 100 * KIB)
-    error = client.one(Error).error
-    assert (error.code, error.retryable) == ("QUEUE_FULL", True)
-    assert error.message.startswith("storage: ")
-    assert error.retry_after_ms == 1_000
-    client.submit("r-2", b"x" * 100 * KIB, durability="memory")
-    assert client.one(JobAccepted).jobs[0].durability == "memory"
-    node.end(node.assignment())
-    h.feed(JournalState(segment=2, room_bytes=32 * MIB, held_bytes=32 * MIB, oldest=1))
-    client.submit("r-1", b"x" * 100 * KIB)
-    assert client.one(JobAccepted).jobs[0].durability == "journal"
-
-
-def test_c3_ends_of_accepted_jobs_fit_or_stay_at_their_nodes() -> None:
-    """C3: what was accepted ends, however full the disk has become meanwhile."""
-    h = journalled()
-    node, client = h.open_lane(3), h.open_session()
-    client.submit("r-1")
-    h.feed(JournalState(segment=1, room_bytes=64 * KIB, held_bytes=16 * MIB, oldest=1))
-    node.end(node.assignment())
-    assert client.one(Result).status == "completed"
-    assert node.acknowledgement().withheld == [1]
-    h.feed(JournalState(segment=2, room_bytes=32 * MIB, held_bytes=32 * MIB, oldest=1))
-    h.receive(client.connection, ResultAck(results=[(client.ack.session_number, 1)]))
-    ended = [entry for entry in h.entries() if isinstance(entry, JobEnded)]
-    assert [(entry.output, entry.is_forgotten) for entry in ended] == [(b"hola", False)]
-
-
 def test_a_key_whose_job_never_ran_is_free_in_the_journal_too() -> None:
     h = journalled(jobs=JobsConfig(wait_none_s=1.0))
     client = h.open_session()
@@ -215,52 +157,6 @@ def test_a_key_whose_job_never_ran_is_free_in_the_journal_too() -> None:
     h.advance(2)
     ended = [entry for entry in h.entries() if isinstance(entry, JobEnded)]
     assert [entry.is_forgotten for entry in ended] == [True]
-
-
-def test_a_segment_goes_when_nothing_in_it_lives() -> None:
-    h = journalled(jobs=JobsConfig(window_s=5.0))
-    node, client = h.open_lane(3), h.open_session()
-    client.submit("r-1")
-    node.end(node.assignment())
-    client.one(Result)
-    h.feed(JournalState(segment=2, room_bytes=32 * MIB, held_bytes=32 * MIB, oldest=1))
-    h.advance(1)
-    # The session and the ended job are few: they are written anew, and their segment goes.
-    kept = [entry for entry in h.entries() if isinstance(entry, JobKept | SessionOpened)]
-    assert names([*kept]) == ["SessionOpened", "SessionOpened", "JobKept"]
-    assert [c.below for c in h.commands if isinstance(c, DropSegments)] == [2]
-
-
-def test_an_open_job_is_carried_forward_whole() -> None:
-    h = journalled()
-    node, client = h.open_lane(3), h.open_session()
-    client.submit("r-1", b"body")
-    h.feed(JournalState(segment=2, room_bytes=32 * MIB, held_bytes=32 * MIB, oldest=1))
-    h.advance(0.5)
-    accepted = [entry for entry in h.entries() if isinstance(entry, AcceptedEntry)]
-    dispatched = [entry for entry in h.entries() if isinstance(entry, JobDispatched)]
-    assert len(accepted) == len(dispatched) == 2
-    assert accepted[0] == accepted[1]
-    assert dispatched[0] == dispatched[1]
-    assert [c.below for c in h.commands if isinstance(c, DropSegments)] == [2]
-    node.end(node.assignment())
-    assert client.one(Result).status == "completed"
-
-
-def test_much_that_lives_is_carried_at_three_quarters_of_the_bound_of_the_journal() -> None:
-    h = journalled(slots=4_096, journal=JournalConfig(bytes_max=44 * MIB))
-    h.open_lane(3)
-    client = h.open_session()
-    for number in range(300):
-        client.submit(f"r-{number}")
-    h.feed(JournalState(segment=2, room_bytes=32 * MIB, held_bytes=32 * MIB, oldest=1))
-    h.advance(1)
-    assert not [c for c in h.commands if isinstance(c, DropSegments)]
-    h.feed(JournalState(segment=3, room_bytes=32 * MIB, held_bytes=36 * MIB, oldest=1))
-    h.advance(1)
-    assert [c.below for c in h.commands if isinstance(c, DropSegments)] == [3]
-    accepted = [entry for entry in h.entries() if isinstance(entry, AcceptedEntry)]
-    assert len(accepted) == 600
 
 
 def test_a_cancelled_job_and_a_closed_session_end_in_the_journal() -> None:

@@ -129,7 +129,7 @@ class JobDesk:
         if terms.durability != MEMORY and not shard.journal.has_room(
             len(payload), has_meta=submit.meta is not None, open_jobs=shard.open_job_count
         ):
-            return no_room(terms.durability)
+            return no_room(terms.durability, is_at_its_bound=shard.journal.is_at_its_bound)
         if not terms.is_plain:
             if (error := self._hindrance(session, submit, key)) is not None:
                 return error

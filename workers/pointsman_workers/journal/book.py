@@ -55,6 +55,7 @@ class JournalBook:
         # The rest is for what is written while what lives is carried forward, and until the disk
         # has it: a journal that is full meanwhile takes no job.
         self._carry_above = config.bytes_max * 3 // 4
+        self._grows_to = config.bytes_max + config.segment_bytes  # as the store has it
         # What is new must leave this: without room to carry forward, a journal at its bound would
         # never have room again.
         self._kept_free = RESERVE_BYTES + self._carried_max
@@ -80,6 +81,11 @@ class JournalBook:
         """May a job with this payload be accepted, with room left for the ends of all others?"""
         wanted = payload_bytes + ENTRY_BYTES + (META_BYTES if has_meta else 0)
         return wanted + self._kept_free + open_jobs * OPEN_JOB_BYTES <= self._room_bytes
+
+    @property
+    def is_at_its_bound(self) -> bool:
+        """Is it the bound that leaves it no room, and not the disk?"""
+        return self.state.held_bytes > self._grows_to
 
     def told(self, state: JournalState) -> None:
         """The store has a new segment, or has found that there is room or none."""

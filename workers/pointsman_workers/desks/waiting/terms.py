@@ -102,10 +102,14 @@ class TermsDesk:
         return error_info(Code.UNSUPPORTED_FEATURE, text)
 
 
-def no_room(durability: str) -> ErrorInfo:
+def no_room(durability: str, *, is_at_its_bound: bool) -> ErrorInfo:
     """What is said when the journal is too full for a job that has to be in it."""
+    if is_at_its_bound:
+        why = "is at journal.bytes_max and still needs what it has; ask again, raise that bound"
+    else:
+        why = "has no room; free space on the disk of the server's state directory"
     text = (
-        f"storage: the journal has no room for a job of durability {durability!r}; free space on "
-        f"the disk of the server's state directory, or ask for durability {MEMORY!r}"
+        f"storage: for a job of durability {durability!r} the journal {why}, or ask for "
+        f"durability {MEMORY!r}"
     )
     return error_info(Code.QUEUE_FULL, text, retry_after_ms=1_000)
