@@ -12,8 +12,8 @@ from pointsman_workers.core.state import Job, Key
 from pointsman_workers.journal.entries import RecoveredResult
 
 # What an ended job costs beside its output: its structs, ids and places in tables, and what the
-# allocator rounds up (a worker's memory grew by 1,570 bytes a job with outputs of 200).
-JOB_OVERHEAD_BYTES = 1_400
+# allocator rounds up (a worker's memory grew by 1,400 bytes a job with outputs of 200).
+JOB_OVERHEAD_BYTES = 1_200
 
 
 class Window:
