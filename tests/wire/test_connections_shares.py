@@ -1,10 +1,13 @@
 """A turn takes its share from each connection, so that nobody who sends a lot holds others up."""
 
+from typing import Any
+
 from shells.socket_harness import NotingCore, Peer, accepted, beat, driving, until
 
+from pointsman_wire.errors import Code
 from pointsman_wire.framing import Unreadable, encode_frame
-from pointsman_wire.link import Received
-from pointsman_wire.messages import Error, Message
+from pointsman_wire.link import Close, Received, Send
+from pointsman_wire.messages import Error, Message, error_info
 from pointsman_wire.session_messages import ClientHeartbeat
 from pointsman_wire.sockets.bounds import ConnectionLimits
 
@@ -96,6 +99,37 @@ async def test_frames_that_are_no_messages_and_come_slowly_are_forgiven() -> Non
         assert all(isinstance(message, Unreadable) for message, _ in core.frames())
         assert core.closings() == []
         peer.close()
+
+
+def refusing(event: Any) -> list[Any]:
+    """Answer whatever comes by an error, and end the connection."""
+    if not isinstance(event, Received):
+        return []
+    words = Error(error_info(Code.INVALID_MESSAGE, "enough"))
+    return [Send(event.connection, words), Close(event.connection, "enough")]
+
+
+async def test_who_is_ended_amid_its_shares_is_not_reset_while_it_sends_on() -> None:
+    core = NotingCore(refusing)
+    limits = ConnectionLimits(frames_a_turn_max=10, linger_s=5.0)
+    async with driving(core, limits=limits) as driver:
+        peer = await accepted(driver, is_tcp=True)
+        # More than the kernel takes by itself: who is not read from cannot send all of it.
+        await peer.send(b"".join(beat(number) for number in range(200_000)))
+        assert await last_words(peer) == "enough"
+        assert len(core.frames()) == 10
+        peer.close()
+
+
+async def test_who_is_ended_amid_its_shares_is_gone_as_soon_as_it_leaves() -> None:
+    core = NotingCore(refusing)
+    limits = ConnectionLimits(frames_a_turn_max=10, linger_s=60.0)
+    async with driving(core, limits=limits) as driver:
+        peer = await accepted(driver)
+        await peer.send(b"".join(beat(number) for number in range(100)))
+        assert await last_words(peer) == "enough"
+        peer.close()
+        await until(lambda: driver.connection_count == 0)
 
 
 async def last_words(peer: Peer) -> str:

@@ -103,8 +103,8 @@ class FrameConnection(asyncio.Protocol):
         self._congestion = congestion_of(opening, limits, host.post)
         self._decoder = FrameDecoder(limits.frame_bytes_max)
         self._small_max = min(limits.frame_bytes_max, _SMALL_FRAME_BYTES_MAX) - LENGTH_BYTES
-        self._is_paused = False  # set while the kernel takes no more
-        self._is_told = False  # set once the core knows that it is closed
+        # Set while the kernel takes no more, and once the core knows that it is closed.
+        self._is_paused = self._is_told = False
         self._share_max, self._told_frames = limits.frames_a_turn_max, 0  # since it rested last
         self._backlog = b""  # while it rests: what was read and is not decoded yet
         self._unsent_bytes = 0  # while paused: what the transport held at the last look
@@ -275,13 +275,13 @@ class FrameConnection(asyncio.Protocol):
 
     def end(self, reason: str) -> None:
         """Send what is queued, then end; the core is told now, the peer has linger_s to follow."""
-        if self._state is not State.OPEN:
+        transport = self.transport
+        if transport is None:
             return
-        transport = self._transport
-        assert transport is not None
-        self.reason = reason
-        self._state = State.ENDING
-        self._read_at = _NEVER
+        self.reason, self._state = reason, State.ENDING
+        self._read_at, self._backlog = _NEVER, b""
+        if not transport.is_closing():  # it may rest: from now on what comes is dropped
+            transport.resume_reading()
         if self.out:
             transport.write(self.out)
             self.out = bytearray()
