@@ -36,8 +36,12 @@ def parse_config(text: str, source: str) -> Config:
     """Build the Config from TOML text; `source` names it in errors."""
     try:
         table = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise ConfigError(f"{source}: not TOML: {error or 'nested too deeply'}") from error
+    except RecursionError as error:
+        raise ConfigError(f"{source}: not TOML: nested too deeply") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{source}: not TOML: {error}") from error
+    except ValueError as error:  # all else is well: Python takes no number of this many digits
+        raise ConfigError(f"{source}: a number has thousands of digits: mend it") from error
     _refuse_unknown_keys(table, source)
     try:
         return msgspec.convert(table, Config)
@@ -62,6 +66,8 @@ def _read(path: Path) -> str:
         raise ConfigError(
             f"{path}: cannot be read: {error.strerror}; check the name and its permissions"
         ) from error
+    except ValueError as error:
+        raise ConfigError(f"{str(path)!r}: no file has such a name: {error}") from error
     if len(content) > CONFIG_SIZE_MAX:
         raise ConfigError(f"{path}: larger than {CONFIG_SIZE_MAX} bytes: not a configuration")
     try:

@@ -142,6 +142,7 @@ def test_values_are_read_into_their_sections() -> None:
         ("[redis]\ntimeout_ms = 9", "redis.timeout_ms: Expected `int` >= 10"),
         ("a = ", "not TOML: Invalid value (at end of document)"),
         ("a = " + "[" * 100_000, "not TOML: "),
+        ("[nodes]\nmax_nodes = " + "9" * 5_000, "a number has thousands of digits"),
     ],
 )
 def test_a_wrong_config_says_what_is_wrong_and_where(text: str, message: str) -> None:
@@ -210,6 +211,8 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
         load_config(tmp_path / "nothing.toml")
     with pytest.raises(ConfigError, match=r"not a regular file|Is a directory"):
         load_config(tmp_path)
+    with pytest.raises(ConfigError, match=r"'a\\x00b': no file has such a name"):
+        load_config(Path("a\0b"))
 
 
 def test_a_pipe_in_place_of_the_file_does_not_hang(tmp_path: Path) -> None:

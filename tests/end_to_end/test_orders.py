@@ -17,6 +17,7 @@ from live.service import CONFIG, PATIENCE_S, LiveService, live_service
 
 from pointsman import Code, JobRefused, Session, SessionError, blocking, connect
 from pointsman_wire.admin_messages import SnapshotQuery, SnapshotView
+from pointsman_wire.messages import Error
 from pointsman_wire.order_messages import ConfigDiff, ConfigDiffQuery, PairingCode, PairOrder
 from pointsman_wire.sockets.admin import give_order
 
@@ -200,10 +201,12 @@ async def test_a_diff_tells_and_changes_nothing_and_a_fault_changes_nothing(
     ]
     assert (difference["applied"], difference["needs_restart"]) == (False, [])
     assert "translators" not in await reloaded.pools("manager")
-    reloaded.write("[pools]\nmodus = 1\n")
-    ended = await told(service, "reload")
-    assert ended.returncode == 2
-    assert "unknown key pools.modus" in ended.stderr
+    faults = {"modus = 1": "unknown key pools.modus", f"sample_size = {'9' * 5_000}": "digits"}
+    for line, words in faults.items():
+        reloaded.write(f"[pools]\n{line}\n")
+        ended = await told(service, "reload")
+        assert ended.returncode == 2
+        assert words in ended.stderr
     reloaded.write(
         "[pools]\nsample_size = 3\n[tenants.others]\nweight = 2.0\n[sessions]\nidle_s = 9.0\n"
     )
@@ -213,6 +216,7 @@ async def test_a_diff_tells_and_changes_nothing_and_a_fault_changes_nothing(
     socket = service.here.runtime_dir / "admin-manager.sock"
     asked = await give_order(socket, ConfigDiffQuery(str(reloaded.path)))
     assert isinstance(asked, ConfigDiff)
+    assert isinstance(await give_order(socket, ConfigDiffQuery("a\0b")), Error)
     assert asked.changes == [
         "pools.sample_size: 8 -> 3",
         "tenants.others.weight: 1.0 -> 2.0",
