@@ -15,6 +15,7 @@ from pointsman_wire.control_messages import (
     Heartbeat,
     HeartbeatAck,
     LanesReady,
+    Leave,
     NodeStateChanged,
     Registered,
     Service,
@@ -312,6 +313,20 @@ def test_a_full_fleet_refuses_the_next_node_and_nobody_else_notices() -> None:
     assert code == Code.FLEET_FULL
     assert "2 nodes" in words
     assert h.state("n1") == h.state("n2") == NodeState.READY
+
+
+def test_who_finds_the_fleet_full_again_and_again_is_not_taken_for_a_flapping_node() -> None:
+    h = Harness(config_with(max_nodes=1, remember_offline_s=1.0))
+    first = h.make_ready(registration("n1"))
+    for _ in range(10):
+        h.say(h.dial(), registration("n2"))
+        assert h.refusal()[0] == Code.FLEET_FULL
+        h.advance(SECOND)
+        h.beat(first)
+    h.say(first, Leave())
+    h.advance(3 * SECOND)
+    h.join(registration("n2"))
+    assert h.state("n2") == NodeState.REGISTERING
 
 
 def test_one_owner_cannot_use_up_the_class_table() -> None:

@@ -112,11 +112,11 @@ def _try_register(
     refusal = _kept_out(state, admission.entry.node_id, connection, known)
     if refusal is not None:
         return refusal
-    state.damping.admitted(admission.entry.node_id, state.clock_ns)
     is_here = known is not None and known.is_live and not known.instance
     node = known if known is not None and is_here else _place(state, admission)
     if isinstance(node, Refusal):
         return node
+    state.damping.admitted(node.node_id, state.clock_ns)
     node.declare(tuple(message.services))
     node.slots_max = message.max_concurrency
     node.flags = int(flags_of(capability))
