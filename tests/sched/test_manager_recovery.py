@@ -124,6 +124,27 @@ def test_a_row_without_a_record_is_freed_and_its_node_comes_again() -> None:
     assert (h.node("unpublished").generation, h.node("unpublished").epoch) == (2, 2)
 
 
+def test_a_freed_row_of_which_a_worker_holds_slots_waits_for_them_also_after_a_restart() -> None:
+    h = Harness(config_with(max_nodes=2, remember_offline_s=1.0))
+    connection = h.make_ready(registration("gone"))
+    row = h.node("gone").row
+    h.hold(0, row, 1)
+    h.say(connection, Leave())
+    h.advance(2 * SECOND)
+    h.settle()
+    assert not h.core.state.nodes.by_id
+    h.start()
+    h.worker_applies(h.memory.catalog.version)
+    h.advance(SECOND)
+    h.join(registration("n1"))
+    assert h.node("n1").row != row
+    h.say(h.dial(), registration("n2"))
+    assert "becomes free in a moment" in h.refusal()[1]
+    h.hold(0, row, 0)
+    h.join(registration("n2"))
+    assert (h.node("n2").row, h.node("n2").generation) == (row, 2)
+
+
 def test_a_class_that_was_never_published_is_forgotten() -> None:
     h = Harness()
     connection = h.make_ready()

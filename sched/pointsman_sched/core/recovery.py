@@ -74,7 +74,8 @@ def recover(state: ManagementState, publisher: Publisher) -> None:
             _recover_node(state, record)
     _wait_for_all(state)
     _release_other_rows(state)
-    state.rows.occupy({node.row for node in state.nodes.by_id.values()})
+    taken = {node.row for node in state.nodes.by_id.values()}
+    state.rows.occupy(taken, state.setup.memory.catalog.version)
     state.count_fleet()
     state.stats.gauge(Gauge.NODES, len(state.nodes))
     _compare_pages(state, publisher, pages)

@@ -7,7 +7,7 @@ that version, and the row's ledger cells are all 0 -> may be taken, with the nex
 
 from collections import deque
 from collections.abc import Callable
-from heapq import heapify, heappop, heappush
+from heapq import heappop, heappush
 
 from pointsman_shm.memory.ledger import lock_fence
 
@@ -33,10 +33,15 @@ class RowAllocator:
         """Return how many freed rows may not be used again yet."""
         return len(self._freed) + len(self._published)
 
-    def occupy(self, rows: set[int]) -> None:
-        """Take these rows as a predecessor left them; call before the first take."""
-        self._free = [row for row in self._free if row not in rows]
-        heapify(self._free)
+    def occupy(self, rows: set[int], version: int) -> None:
+        """Take these rows as a predecessor left them, whose last version this is.
+
+        Of the others, those of which workers hold slots wait as if they were freed just now.  Call
+        before the first take.
+        """
+        others = [row for row in self._free if row not in rows]
+        self._free = [row for row in others if not self._held(row)]
+        self._published.extend((row, version) for row in others if self._held(row))
 
     def take(
         self, applied_version: Callable[[], int], *, left_min: int = 0
