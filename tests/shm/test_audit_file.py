@@ -1,5 +1,7 @@
 """The record of orders: appended, bounded, private, and readable after a crash."""
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -56,6 +58,31 @@ def test_a_line_that_a_crash_cut_off_is_passed_over(tmp_path: Path) -> None:
     with open(tmp_path / "audit-w.jsonl", "ab") as file:
         file.write(b'{"at": "20')
     assert [record["order"] for record in audit.latest(5)] == ["first"]
+    audit.saw("me", "second", {}, "done")
+    assert [record["order"] for record in audit.latest(5)] == ["second", "first"]
+
+
+def test_a_record_that_fits_only_in_part_is_said_and_spoils_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = Log()
+    audit = AuditFile(tmp_path, "w", log.say)
+    write, room = os.write, 20
+
+    def write_what_fits(file: int, data: bytes) -> int:
+        nonlocal room
+        if not room:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        written = write(file, data[:room])
+        room -= written
+        return written
+
+    monkeypatch.setattr(os, "write", write_what_fits)
+    audit.saw("me", "first", {}, "done")
+    assert "No space left on device; make room for it" in log.lines[-1]
+    room = 10_000
+    audit.saw("me", "second", {}, "done")
+    assert [record["order"] for record in audit.latest(5)] == ["second"]
 
 
 def test_what_cannot_be_written_is_said(tmp_path: Path) -> None:

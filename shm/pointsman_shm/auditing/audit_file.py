@@ -52,14 +52,18 @@ class AuditFile:
         return found[:count]
 
     def _append(self, line: bytes) -> None:
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         file = os.open(self._path, flags, 0o600)
         try:
-            os.write(file, line)
             size = os.fstat(file).st_size
+            if size and os.pread(file, 1, size - 1) != b"\n":  # a line was cut off
+                line = b"\n" + line
+            left = memoryview(line)
+            while left:
+                left = left[os.write(file, left) :]
         finally:
             os.close(file)
-        if size >= FILE_BYTES_MAX:
+        if size + len(line) >= FILE_BYTES_MAX:
             self._rotate()
 
     def _rotate(self) -> None:
