@@ -30,6 +30,7 @@ from pointsman.errors import HandlerUnstoppable, NodeRefused
 from pointsman.handlers import Handler, HandlerRunner
 from pointsman.jobs import Job
 from pointsman.node_core.agent import AgentCore
+from pointsman.node_core.departure import FAREWELL_S
 from pointsman.node_core.events import (
     AgentSetup,
     DrainWished,
@@ -342,7 +343,8 @@ class _RunningNode:
         if not self._driver.broken.done():
             self.post(DrainWished(0.0, "the node was interrupted"))
             ends = (self._stopped, self._driver.broken)
-            await asyncio.wait(ends, timeout=1.0, return_when=asyncio.FIRST_COMPLETED)
+            timeout_s = FAREWELL_S + 0.5
+            await asyncio.wait(ends, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
 
     def _take_signals(self) -> bool:
         """SIGTERM drains, where signals can be taken: in the main thread of a POSIX process."""

@@ -203,6 +203,56 @@ def test_a_node_that_drains_without_a_server_stops_at_once() -> None:
     assert of(h.feed(DrainWished()), Stopped)
 
 
+@pytest.mark.parametrize("deadline_s", [30.0, 0.0], ids=["drained", "interrupted"])
+def test_a_node_that_goes_while_its_manager_restarts_says_so_when_that_is_back(
+    deadline_s: float,
+) -> None:
+    """It went without a word, and without its key nobody could have its id again."""
+    h = AgentHarness()
+    h.join()
+    commands = h.lose(h.control)
+    assert not of(h.feed(DrainWished(deadline_s, "SIGTERM")), Stopped)
+    assert started(h.assign("j1")) == ["j1"], "its lane is there, and jobs are on their way"
+    h.end(1)
+    h.say(h.lanes[0], NodeResultAck(number=1))
+    commands = h.advance(0.5)
+    h.dial(commands)
+    commands = h.register(epoch=2, lanes_stay=True) + h.advance(0.3)
+    assert [leave.reason for leave in sent(commands, Leave)] == ["SIGTERM"]
+    assert of(commands, Stopped)
+
+
+def test_a_node_that_lost_its_server_for_good_goes_all_the_same() -> None:
+    h = AgentHarness()
+    h.join()
+    commands = h.lose(h.control) + h.feed(DrainWished())
+    for _ in range(19):
+        commands = h.refuse_dials(commands) + h.advance(0.1)
+        assert not of(commands, Stopped)
+    assert of(h.refuse_dials(commands) + h.advance(0.2), Stopped)
+
+
+def test_a_manager_that_ends_while_a_node_drains_hears_that_it_leaves() -> None:
+    h = AgentHarness()
+    h.join()
+    h.assign("j1")
+    h.feed(DrainWished(30.0, "SIGTERM"))
+    h.advance_answered(3)
+    commands = h.lose(h.control) + h.end(1)
+    commands += h.say(h.lanes[0], NodeResultAck(number=1))
+    assert not of(commands, Stopped)
+    h.dial(h.advance(0.5))
+    assert sent(h.register(epoch=2, lanes_stay=True), Leave)
+
+
+def test_asked_a_second_time_a_node_waits_for_nobody() -> None:
+    h = AgentHarness()
+    h.join()
+    h.lose(h.control)
+    h.feed(DrainWished())
+    assert of(h.feed(DrainWished(0.0)), Stopped)
+
+
 def test_a_started_job_carries_its_body() -> None:
     h = AgentHarness()
     h.join()

@@ -61,6 +61,7 @@ async def main(address: str, sessions: int, file: Path) -> None:
     await node.wait_ready()
     await asyncio.gather(*(load.submit_on(number) for number in range(sessions)))
     serving.cancel()
+    await asyncio.wait([serving])  # it leaves, and its id is free for the next load
     print(f"failed {len(load.failed)}: {load.failed[:3]}", flush=True)
 
 

@@ -1,5 +1,6 @@
 """The service as units under a real systemd: installed, killed, frozen, restarted, stopped."""
 
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,7 +30,7 @@ def load(system: Booted, folder: Path) -> Iterator["Progress"]:
         *(f"{ENVIRONMENT}/bin/python", "-I"),
         *(str(Path(__file__).with_name("steady_load.py")), ADDRESS, str(SESSIONS), str(file)),
     )
-    progress = Progress(file)
+    progress = Progress(file, program)
     try:
         progress.wait_for_more()
         yield progress
@@ -43,16 +44,21 @@ def load(system: Booted, folder: Path) -> Iterator["Progress"]:
 class Progress:
     """What the load has written down."""
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, program: subprocess.Popen[str]) -> None:
         self._file = file
+        self._program = program
 
     def done(self) -> int:
         """How many results every session has had at least."""
         return int(self._file.read_text()) if self._file.exists() else 0
 
     def wait_for_more(self) -> None:
-        before = self.done()
-        wait_until(lambda: self.done() >= before + 3, "every session has more results")
+        wanted = self.done() + 3
+        wait_until(lambda: self._has(wanted), "every session has more results")
+
+    def _has(self, wanted: int) -> bool:
+        assert self._program.poll() is None, "the load has ended by itself"
+        return self.done() >= wanted
 
 
 def test_the_installed_service_is_ready_and_its_processes_may_do_nothing(system: Booted) -> None:

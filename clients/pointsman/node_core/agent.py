@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from itertools import count
 from typing import Any
 
-from pointsman.backoff import NS_PER_S
 from pointsman.node_core.control import ControlLink
+from pointsman.node_core.departure import Departure
 from pointsman.node_core.events import (
     AgentSetup,
     DrainWished,
@@ -59,11 +59,6 @@ from pointsman_wire.link import (
 )
 from pointsman_wire.messages import Error, Message, error_info
 
-# After the wish to drain, jobs that were on their way are still taken for so long, and the node
-# stays at least so long that they find it there.
-DRAIN_TAKES_S = 1.0
-DRAIN_SETTLE_S = 0.25
-
 Handler = Callable[[Any], None]
 
 
@@ -88,9 +83,7 @@ class AgentCore:
         self._is_ready_told = False
         self._state = ""
         self._now_ns = 0
-        self._drain_since_ns: int | None = None
-        self._drain_by_ns: int | None = None
-        self._drain_reason = ""
+        self._departure = Departure()
         # Set when the node was refused for good or has left: nothing is done after that.
         self._is_over = False
         self._is_begun = False
@@ -153,7 +146,7 @@ class AgentCore:
         if self._is_over:
             return None
         times = [self._control.next_deadline_ns(), self._work.next_deadline_ns()]
-        times += [self._drain_check_at_ns(), *(lane.next_deadline_ns() for lane in self._lanes)]
+        times += [self._leave_at_ns(), *(lane.next_deadline_ns() for lane in self._lanes)]
         return min((time for time in times if time is not None), default=None)
 
     def check_invariants(self) -> None:
@@ -274,8 +267,7 @@ class AgentCore:
         self._control.shift(event.late_ns)
         for lane in self._lanes:
             lane.shift(event.late_ns)
-        if self._drain_by_ns is not None:
-            self._drain_by_ns += event.late_ns
+        self._departure.shift(event.late_ns)
 
     def _job_ended(self, event: JobEnded) -> None:
         self._out += self._work.job_ended(self._now_ns, event, self._lanes)
@@ -293,15 +285,8 @@ class AgentCore:
         self._out += self._control.pause(self._now_ns, event)
 
     def _drain_wished(self, event: DrainWished) -> None:
-        by_ns = self._now_ns + int(event.deadline_s * NS_PER_S)
-        if self._drain_since_ns is None:
-            self._drain_since_ns = self._now_ns
-            self._drain_reason = event.reason
-            self._drain_by_ns = by_ns
+        if self._departure.wish(self._now_ns, event):
             self._tell_drain()
-        else:
-            assert self._drain_by_ns is not None
-            self._drain_by_ns = min(self._drain_by_ns, by_ns)
 
     # ---- what is due
 
@@ -335,10 +320,7 @@ class AgentCore:
                 self._out += lane.drop(now_ns, "the lease is over")
 
     def _why_none(self, now_ns: int) -> str:
-        since_ns = self._drain_since_ns
-        if since_ns is not None and now_ns - since_ns > DRAIN_TAKES_S * NS_PER_S:
-            return "the node is draining"
-        return ""
+        return "the node is draining" if self._departure.refuses(now_ns) else ""
 
     def _tell_ready(self) -> None:
         connection = self._control.connection
@@ -350,33 +332,26 @@ class AgentCore:
         self._tell_drain()
 
     def _tell_drain(self) -> None:
-        connection = self._control.connection
-        if self._drain_by_ns is None or connection is None or self._control.registered is None:
+        connection, departure = self._control.connection, self._departure
+        if not departure.is_wished or connection is None or self._control.registered is None:
             return
-        left_s = max(0.0, (self._drain_by_ns - self._now_ns) / NS_PER_S)
-        self._out.append(Send(connection, Drain(deadline_s=left_s, reason=self._drain_reason)))
-        self._out.append(StateChanged("draining", self._drain_reason))
+        left_s, reason = departure.left_s(self._now_ns), departure.reason
+        self._out.append(Send(connection, Drain(deadline_s=left_s, reason=reason)))
+        self._out.append(StateChanged("draining", reason))
 
-    def _drain_check_at_ns(self) -> int | None:
-        if self._drain_since_ns is None or self._drain_by_ns is None:
-            return None
-        if self.jobs.running or self.jobs.held:
-            return self._drain_by_ns
-        return min(self._drain_by_ns, self._settled_at_ns(self._drain_since_ns))
-
-    def _settled_at_ns(self, since_ns: int) -> int:
-        settle_s = DRAIN_SETTLE_S if self._control.registered is not None else 0.0
-        return since_ns + int(settle_s * NS_PER_S)
+    def _leave_at_ns(self) -> int | None:
+        return self._departure.due_at_ns(is_busy=bool(self.jobs.running or self.jobs.held))
 
     def _leave_when_drained(self) -> None:
-        check_at_ns = self._drain_check_at_ns()
-        if check_at_ns is None or self._now_ns < check_at_ns:
+        self._departure.see(self._now_ns, is_registered=self._control.registered is not None)
+        leave_at_ns = self._leave_at_ns()
+        if leave_at_ns is None or self._now_ns < leave_at_ns:
             return
         for run in self.jobs.running.values():
             self._out.append(StopJob(run.number, "the node leaves"))
         connection = self._control.connection
         if connection is not None and self._control.registered is not None:
-            self._out.append(Send(connection, Leave(reason=self._drain_reason)))
+            self._out.append(Send(connection, Leave(reason=self._departure.reason)))
         self._out += self._control.close("the node leaves")
         self._leave_connections("the node leaves")
         self._out += [StateChanged("stopped"), Stopped()]
