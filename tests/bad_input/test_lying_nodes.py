@@ -65,6 +65,7 @@ async def test_results_that_belong_to_no_dispatch_are_dropped_and_acknowledged(
     epoch = node.epochs[0]
     lies: list[dict[str, Any]] = [
         {"job_id": "unknown", "dispatch": FAR},
+        {"job_id": "unknown"},
         {"epoch": epoch + 1},
         {"epoch": 0},
         {"epoch": FAR, "dispatch": FAR},

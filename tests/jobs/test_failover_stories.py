@@ -1,7 +1,9 @@
 """Stories of attempts that come to nothing: why, where the job goes next, and when it is enough."""
 
 from collections.abc import Callable
+from typing import Any
 
+import msgspec
 import pytest
 from job_trouble import (
     counted,
@@ -22,10 +24,11 @@ from pointsman_wire.lane_messages import (
     Assign,
     CancelJob,
     JobFence,
+    JobRefused,
     LanePong,
     NodeProgress,
 )
-from pointsman_wire.session_messages import Result
+from pointsman_wire.session_messages import Progress, Result
 
 Happens = Callable[[Node, Assign], None]
 
@@ -196,6 +199,30 @@ def test_results_of_older_attempts_are_counted_and_dropped_whenever_they_come() 
     assert client.all(Result) == []
     assert h.core.shard.setup.memory.stats.read().counters["stale_results"] == 3
     assert [h.held(row) for row in nodes] == [0, 0, 0]
+
+
+@pytest.mark.parametrize("words", ["result", "refusal", "progress"])
+def test_what_names_one_job_and_the_dispatch_of_another_counts_for_neither(words: str) -> None:
+    """I3, N10: a confused node gives no job the result, the end or the life of another."""
+    h, nodes = fleet(1, slots=2)
+    client, ((row, node),) = h.open_session(), nodes.items()
+    client.submit("r-1", stream=True)
+    client.submit("r-2", stream=True)
+    one, other = node.assignments()
+    mixed: dict[str, Any] = {"job_id": one.job_id, "epoch": h.epoch, "dispatch": other.dispatch}
+    if words == "result":
+        node.end(msgspec.structs.replace(one, dispatch=other.dispatch), b"of another")
+    elif words == "refusal":
+        h.receive(node.connection, JobRefused(code="NODE_OVERLOADED", **mixed))
+    else:
+        h.receive(node.connection, NodeProgress(percent=50.0, **mixed))
+    assert not client.all(Result)
+    assert not client.all(Progress)
+    assert h.held(row) == 2
+    assert h.core.shard.setup.memory.stats.read().counters["stale_results"] == 1
+    node.end(one, b"1")
+    node.end(other, b"2")
+    assert [result.request_id for result in client.all(Result)] == ["r-1", "r-2"]
 
 
 FINAL = [code for code in Code if not MEANINGS[code].retryable]

@@ -257,7 +257,7 @@ class LaneDesk:
     def refused(self, lane: Lane, message: JobRefused) -> None:
         """The node did not start the job."""
         hold = lane.holds.get((message.epoch, message.dispatch))
-        if hold is None:
+        if hold is None or hold.job_id != message.job_id:
             self.shard.count(Counter.STALE_RESULTS)
             return
         self.shard.free(hold)
@@ -278,14 +278,20 @@ class LaneDesk:
             self.attempts.fail_over(hold, failure)
 
     def ended(self, lane: Lane, message: NodeResult, payload: bytes) -> None:
-        """A result; only the current dispatch of a job counts, anything older is dropped."""
+        """A result; only the current dispatch of a job counts, anything older is dropped.
+
+        So is what names one job and the dispatch of another: whose it is, nobody could say.
+        """
         shard = self.shard
         if message.number > lane.last_result:
             shard.outbox.acknowledge(lane, message.number, len(payload), shard.now_ns)
         place = (message.epoch, message.dispatch)
         hold = lane.holds.pop(place, None)
-        if hold is None:
-            if not shard.withheld.came_again(lane, place, message.number):
+        if hold is None or hold.job_id != message.job_id:
+            if hold is not None:
+                lane.holds[place] = hold
+                shard.count(Counter.STALE_RESULTS)
+            elif not shard.withheld.came_again(lane, place, message.number):
                 shard.count(Counter.STALE_RESULTS)
             return
         job = hold.job
@@ -320,9 +326,9 @@ class LaneDesk:
             )
             self.shard.outbox.commands.append(TellManager(mark))
 
-    def _current_job(self, lane: Lane, place: tuple[int, int]) -> Job | None:
-        hold = lane.holds.get(place)
-        if hold is None or hold.job is None:
+    def _current_job(self, lane: Lane, message: NodePartial | NodeProgress) -> Job | None:
+        hold = lane.holds.get((message.epoch, message.dispatch))
+        if hold is None or hold.job is None or hold.job_id != message.job_id:
             if hold is None or hold.guest is None:
                 self.shard.count(Counter.STALE_RESULTS)
             return None
@@ -332,7 +338,7 @@ class LaneDesk:
 
     def partial(self, lane: Lane, message: NodePartial, payload: bytes) -> None:
         """A piece of a streaming result passes through to a client that asked for it."""
-        job = self._current_job(lane, (message.epoch, message.dispatch))
+        job = self._current_job(lane, message)
         if job is None:
             self.guests.passed_on(lane, message, payload)
         peer = None if job is None else listening(job.session)
@@ -351,7 +357,7 @@ class LaneDesk:
 
     def progress(self, lane: Lane, message: NodeProgress) -> None:
         """The job is alive: its time starts again."""
-        job = self._current_job(lane, (message.epoch, message.dispatch))
+        job = self._current_job(lane, message)
         if job is None:
             self.guests.passed_on(lane, message)
         peer = None if job is None else listening(job.session)
