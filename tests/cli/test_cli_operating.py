@@ -149,6 +149,25 @@ def test_a_target_that_is_none_or_two_is_wrong_usage(processes: Processes, words
     assert processes.orders == []
 
 
+@pytest.mark.parametrize("named", ["en-es", "4"])
+def test_a_pool_is_named_by_its_name_or_its_number(processes: Processes, named: str) -> None:
+    pools = Pools(pools=[PoolLine(id=4, name="en-es")])
+    obedient(processes, manager={PoolsQuery: pools})
+    for words in ("drain", "undrain", "pause", "resume"):
+        result = called(processes, words, "--pool", named)
+        assert result.exit_code == 0, result.output
+    assert [order.pool for _, order in processes.orders] == [4, 4, 4, 4]
+
+
+def test_a_pool_that_is_none_is_answered_with_those_that_are(processes: Processes) -> None:
+    obedient(processes, manager={PoolsQuery: Pools(pools=[PoolLine(id=4, name="en-es")])})
+    result = called(processes, "pause", "--pool", "en-fr")
+    assert result.exit_code == 2
+    assert "there is no pool 'en-fr'" in result.stderr
+    assert "en-es (4)" in result.stderr
+    assert processes.orders == []
+
+
 def test_a_drain_waits_until_nothing_runs_there(processes: Processes) -> None:
     nodes = Nodes(nodes=[NodeLine(node_id="pc-1", held=0), NodeLine(node_id="pc-2", held=3)])
     obedient(processes, manager={NodesQuery: nodes}, worker={JobsQuery: Jobs(total=0)})

@@ -4,6 +4,7 @@ import msgspec
 from manager_harness import SECOND, Harness, config_with, registration
 
 from pointsman_sched.core.events import Answer, OrderGiven
+from pointsman_sched.core.fleet.quarantine import ASK_AGAIN_NS
 from pointsman_sched.core.orders.standing import ORDERS_BYTES_MAX, ORDERS_MAX, orders_record
 from pointsman_shm.memory.rows import NodeState, RowFlag, unpack_standing
 from pointsman_shm.snapshot.records import PolicyPage
@@ -184,6 +185,27 @@ def test_a_quarantined_node_is_offline_at_once_and_refused_until_its_time_is_up(
     h.advance(61 * SECOND)
     h.make_ready()
     assert h.state() is NodeState.READY
+
+
+def test_who_is_quarantined_for_long_asks_again_soon_as_it_may_be_released() -> None:
+    h = Harness()
+    h.make_ready()
+    done(h, QuarantineOrder(node_id="n1", lasts_s=3_600.0))
+    h.join()
+    (error,) = h.sent(Error)
+    assert error.error.retry_after_ms == ASK_AGAIN_NS // 1_000_000 + 1
+
+
+def test_what_is_not_drained_is_named_when_its_drain_is_taken_back() -> None:
+    h = Harness()
+    h.make_ready()
+    for wish, words in (
+        (UndrainOrder(node_id="n1"), "node n1 is not drained by an operator"),
+        (UndrainOrder(pool=pool_of(h)), f"no node of pool {pool_of(h)} is drained"),
+    ):
+        answer = order(h, wish)
+        assert isinstance(answer, Error)
+        assert words in answer.error.message
 
 
 def test_a_quarantine_outlives_the_manager_and_is_taken_back_by_a_release() -> None:

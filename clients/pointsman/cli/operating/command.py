@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from pointsman.cli.endings import FAILED, Commands, Trouble
 from pointsman.cli.fleet.asking import MANAGER, Service, ask_each, find_service, of_kind
 from pointsman.cli.fleet.ordering import done_by, give, order_each
-from pointsman.cli.operating.targets import Target, jobs_left, worker_named
+from pointsman.cli.operating.targets import Target, jobs_left, pool_number, worker_named
 from pointsman.cli.options import Instance, Json, Limit, RuntimeDir
 from pointsman.cli.screen import complete, say, say_json, show, table
 from pointsman_wire.queries.operating_messages import (
@@ -41,7 +41,9 @@ app = typer.Typer(cls=Commands)
 
 AnyNode = Annotated[str | None, typer.Argument(metavar="[NODE_ID]", help="A node.")]
 Node = Annotated[str, typer.Argument(metavar="NODE_ID", help="A node, as `nodes` lists it.")]
-Pool = Annotated[int | None, typer.Option(min=0, help="All nodes of the pool of this number.")]
+Pool = Annotated[
+    str | None, typer.Option(metavar="POOL", help="All nodes of a pool: its name or its number.")
+]
 Worker = Annotated[int | None, typer.Option(min=0, help="The worker of this number.")]
 Whole = Annotated[bool, typer.Option("--service", help="All workers.")]
 Reason = Annotated[str, typer.Option(help="Why; `nodes` shows it.")]
@@ -71,10 +73,13 @@ def drain(
     """
     target = Target(node_id, pool, worker, is_all=whole)
     service = find_service(instance, runtime_dir)
+    target.find(service)
     if workers := target.workers(service):
         done = _give_all(service, workers, DrainWorkerOrder())
     else:
-        order = DrainOrder(node_id=target.node_id, pool=pool, deadline_s=deadline, reason=reason)
+        order = DrainOrder(
+            node_id=target.node_id, pool=target.pool, deadline_s=deadline, reason=reason
+        )
         done = give(service, MANAGER, order, OrderDone)
     if wait:
         until_s = None if workers else monotonic() + done.left_s
@@ -99,10 +104,12 @@ def undrain(
     """Take a drain back."""
     target = Target(node_id, pool, worker, is_all=whole)
     service = find_service(instance, runtime_dir)
+    target.find(service)
     if workers := target.workers(service):
         done = _give_all(service, workers, UndrainWorkerOrder())
     else:
-        done = give(service, MANAGER, UndrainOrder(node_id=target.node_id, pool=pool), OrderDone)
+        undone = UndrainOrder(node_id=target.node_id, pool=target.pool)
+        done = give(service, MANAGER, undone, OrderDone)
     tell(done, as_json=as_json)
 
 
@@ -116,7 +123,8 @@ def pause(
 ) -> None:
     """Take no new jobs at all, or with --pool give its nodes none; what runs goes on."""
     service = find_service(instance, runtime_dir)
-    tell(give(service, MANAGER, PauseOrder(pool=pool), OrderDone), as_json=as_json)
+    order = PauseOrder(pool=pool_number(service, pool))
+    tell(give(service, MANAGER, order, OrderDone), as_json=as_json)
 
 
 @app.command()
@@ -129,7 +137,8 @@ def resume(
 ) -> None:
     """Take a pause back."""
     service = find_service(instance, runtime_dir)
-    tell(give(service, MANAGER, ResumeOrder(pool=pool), OrderDone), as_json=as_json)
+    order = ResumeOrder(pool=pool_number(service, pool))
+    tell(give(service, MANAGER, order, OrderDone), as_json=as_json)
 
 
 @app.command()

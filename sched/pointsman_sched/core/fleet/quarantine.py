@@ -8,6 +8,8 @@ and each one's jobs die with each turn.  Three takeovers within a minute are no 
 from pointsman_sched.core.fleet.intervals import NANOSECONDS
 
 WINDOW_NS = 60 * NANOSECONDS
+# Whom an operator keeps out asks again this soon at the latest: he may be released any time.
+ASK_AGAIN_NS = 15 * NANOSECONDS
 
 
 class Quarantine:

@@ -11,6 +11,7 @@ from pointsman_sched.core.fleet.class_interner import ClassesFull
 from pointsman_sched.core.fleet.health import Verb
 from pointsman_sched.core.fleet.intervals import NANOSECONDS
 from pointsman_sched.core.fleet.node import Node
+from pointsman_sched.core.fleet.quarantine import ASK_AGAIN_NS
 from pointsman_sched.core.joining.certified import certified
 from pointsman_sched.core.joining.declaration import (
     capability_of,
@@ -179,7 +180,7 @@ def _take_over(state: ManagementState, node: Node) -> Refusal | None:
 def _quarantined(state: ManagementState, node_id: str, left_ns: int) -> Refusal:
     if ordered := state.quarantine.words_of(node_id):
         words = f"node id {node_id!r} is kept out for {left_ns // NANOSECONDS} s: {ordered}"
-        return Refusal(Code.RATE_LIMITED, words, _in_ms(left_ns))
+        return Refusal(Code.RATE_LIMITED, words, _in_ms(min(left_ns, ASK_AGAIN_NS)))
     words = (
         f"node id {node_id!r} is claimed by two machines with the same key (a copied disk?); "
         f"both are kept out for {state.config.nodes.quarantine_s:g} s: "

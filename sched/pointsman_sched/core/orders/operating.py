@@ -12,6 +12,7 @@ from pointsman_sched.core.events import Answer, OrderGiven
 from pointsman_sched.core.fleet.health import Verb
 from pointsman_sched.core.fleet.intervals import to_ns
 from pointsman_sched.core.fleet.node import Node
+from pointsman_sched.core.fleet.quarantine import ASK_AGAIN_NS
 from pointsman_sched.core.lifecycle import change, drain, undrain
 from pointsman_sched.core.orders.standing import ORDERS_MAX
 from pointsman_sched.core.state import ManagementState
@@ -61,7 +62,9 @@ def _undrain(state: ManagementState, order: UndrainOrder) -> Message:
         return nodes
     drained = [node for node in nodes if node.is_drained_by_operator]
     if not drained:
-        return _refusal(Code.CONFLICT, "nothing of this was drained by an operator")
+        which = f"node {order.node_id}" if order.node_id else f"no node of pool {order.pool}"
+        not_it = "not " if order.node_id else ""
+        return _refusal(Code.CONFLICT, f"{which} is {not_it}drained by an operator")
     for node in drained:
         undrain(state, node)
     words = f"{_count(drained)} gets jobs again as soon as it is ready"
@@ -111,7 +114,7 @@ def _quarantine(state: ManagementState, order: QuarantineOrder) -> Message:
     if node is not None and is_here:
         jobs = state.setup.memory.ledger.held(node.row)
         if node.connection is not None:
-            retry_ms = int(order.lasts_s * 1_000)
+            retry_ms = min(to_ns(order.lasts_s), ASK_AGAIN_NS) // 1_000_000
             state.outbox.complain(
                 node.connection, Code.NODE_UNAVAILABLE, words, retry_after_ms=retry_ms
             )
