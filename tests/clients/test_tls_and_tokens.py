@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from live.commands import invoke
 from live.fake_service import fake_service
 
 from pointsman import Job, Node, Unreachable, connect
@@ -64,3 +65,36 @@ async def test_a_server_that_cannot_prove_itself_is_not_spoken_to(
             async with connect(service.address, tls=stranger, connect_timeout_s=0.5):
                 raise AssertionError("it opened")
         assert not service.heard
+
+
+@pytest.mark.parametrize(
+    ("scheme", "options", "words"),
+    [
+        ("tls://", [], "add --pin sha256:..., from the ready line"),
+        ("tls://", ["--pin", f"sha256:{'00' * 32}"], "compare --pin with the ready line"),
+        ("", [], "if that is the TLS port: --server tls://127.0.0.1:"),
+    ],
+)
+async def test_who_comes_to_a_tls_port_wrongly_is_told_what_was_wrong(
+    contexts: tuple[ssl.SSLContext, ssl.SSLContext], scheme: str, options: list[str], words: str
+) -> None:
+    async with fake_service(contexts[0]) as service:
+        address = f"{scheme}{service.address}"
+        ended = await asyncio.to_thread(
+            invoke, "submit", "--text", "a", "--server", address, *options
+        )
+    assert ended.exit_code == 1
+    assert words in ended.stderr
+    assert "is a service running" not in ended.stderr
+
+
+async def test_tls_to_a_port_without_it_is_told_so() -> None:
+    async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        address = f"tls://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        with pytest.raises(Unreachable, match="it speaks no TLS: take the port that does"):
+            async with connect(address, connect_timeout_s=0.5):
+                raise AssertionError("it opened")

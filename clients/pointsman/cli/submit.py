@@ -51,6 +51,7 @@ from pointsman.cli.words import DEFAULT_SERVER, checked_address, listed
 from pointsman.errors import JobRefused, PointsmanError, Unreachable
 from pointsman.options import ConnectOptions
 from pointsman.session import connect
+from pointsman_wire.sockets.tcp import OTHER_KEY
 
 app = typer.Typer(cls=Commands)
 
@@ -61,6 +62,10 @@ HELD_IN = {
     "fsync": "the synced journal: survives a loss of power as well",
     "redis": "Redis: survives the loss of the instance, another one runs it",
 }
+# In the words of who could not be reached: a certificate that is not believed, no TLS, TLS alone.
+VERIFY_FAILED = "CERTIFICATE_VERIFY_FAILED"
+NO_TLS = "it speaks no TLS"
+ENDED_BY_PEER = "the peer ended the connection"
 CONNECT_S = 3.0  # a service that restarts is back by then; longer, people think it hangs
 
 
@@ -169,7 +174,7 @@ def what_came(ended: Ended, out: Path | None) -> Sequence[tuple[str, str]]:
     where = f"{out}, {size}" if out else ""
     kept = (
         ""
-        if out or ended.text
+        if out or ended.text or not result.payload
         else f"{size} of {result.content_type or 'data'}: keep it with --out"
     )
     failovers = f", after {result.failovers} failover(s)" if result.failovers else ""
@@ -210,8 +215,21 @@ def show_refusal(error: PointsmanError, server: str) -> None:
         facts([("nearest", nearest_words(breakdown))], on=err)
     todo = (breakdown and breakdown.fix) or error.hint
     if isinstance(error, Unreachable):
-        todo = f"is a service running at {server}? `pointsman serve` starts one"
+        todo = _reaching_hint(error.message, server)
     facts([("what to do", todo)], on=err)
     if error.retry_after_ms:
         facts([("try again", f"in {error.retry_after_ms / 1000:g} s")], on=err)
     facts([("see", error_page(error.code))], on=err)
+
+
+def _reaching_hint(message: str, server: str) -> str:
+    """Return what to do when nobody was reached: somebody who answers otherwise is a way in."""
+    if OTHER_KEY in message:
+        return "compare --pin with the ready line of `pointsman serve`, or with `pointsman enrol`"
+    if VERIFY_FAILED in message:
+        return "add --pin sha256:..., from the ready line of `pointsman serve`, or --ca FILE"
+    if NO_TLS in message:
+        return "the ready line of `pointsman serve` names both ports"
+    if ENDED_BY_PEER in message and "://" not in server:
+        return f"if that is the TLS port: --server tls://{server}"
+    return f"is a service running at {server}? `pointsman serve` starts one"

@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 
 from pointsman_wire.secure.pins import PinError, key_digest_of, read_pin
+from pointsman_wire.sockets.tcp import OTHER_KEY
 
 # Connections whose tickets are looked for: a node dials one lane for each worker, all at once.
 LATEST_MAX = 8
@@ -121,7 +122,7 @@ def _pinned_object(digest: bytes) -> type[ssl.SSLObject]:
             except PinError:
                 is_known = False
             if not is_known:
-                words = f"{_VERIFY_FAILED}: the server has another key than the pin says"
+                words = f"{_VERIFY_FAILED}: {OTHER_KEY}"
                 raise ssl.SSLCertVerificationError(1, words)
 
     return Pinned

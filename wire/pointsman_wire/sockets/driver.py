@@ -39,7 +39,7 @@ from pointsman_wire.sockets.bounds import DriverSettings, Strangers
 from pointsman_wire.sockets.connections import FrameConnection
 from pointsman_wire.sockets.hosting import Watch
 from pointsman_wire.sockets.reading import MessageReader
-from pointsman_wire.sockets.tcp import AddressError, split_address
+from pointsman_wire.sockets.tcp import AddressError, split_address, why_no_connection
 
 _encode_into = msgspec.msgpack.Encoder().encode_into
 _pack_prefix_into = struct.Struct("<II").pack_into
@@ -381,10 +381,8 @@ class Driver:
             async with asyncio.timeout(self.settings.dial_s):
                 tls = self.settings.tls
                 await self._loop.create_connection(lambda: connection, host, port, ssl=tls)
-        except ConnectionRefusedError:
-            reason = "nobody listens there"
         except (OSError, TimeoutError, AddressError) as error:
-            reason = str(error) or f"no answer within {self.settings.dial_s:g} s"
+            reason = why_no_connection(error, self.settings.dial_s)
         finally:
             if not connection.has_stood:
                 self.gone(connection)

@@ -1,6 +1,12 @@
 """What is particular to TCP: how an address is written, and what a socket is told."""
 
 import socket
+import ssl
+
+# How a failed handshake begins to tell that the server's key is not the one that was pinned.
+OTHER_KEY = "the server has another key than the pin says"
+# What OpenSSL makes of bytes that are none of TLS.
+NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG")
 
 
 class AddressError(ValueError):
@@ -13,6 +19,20 @@ def split_address(address: str) -> tuple[str, int]:
     if not host or not port.isdecimal() or not 0 < int(port) < 65_536:
         raise AddressError(f"address {address!r}: write HOST:PORT, like 127.0.0.1:7400")
     return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def why_no_connection(error: Exception, waited_s: float) -> str:
+    """Return in words why a dial failed, with what to do where the system's words do not say it."""
+    if isinstance(error, ConnectionRefusedError):
+        return "nobody listens there"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        own = "" if OTHER_KEY in str(error) else "; name its key (pin) or who signed for it (ca)"
+        return f"{error}{own}"
+    if isinstance(error, ssl.SSLError) and error.reason in NO_TLS:
+        return "it speaks no TLS: take the port that does (tls.port), or leave tls:// out"
+    if isinstance(error, socket.gaierror):
+        return f"{error.strerror}: no address is known for that name"
+    return str(error) or f"no answer within {waited_s:g} s"
 
 
 def set_tcp_options(sock: socket.socket | None) -> None:
