@@ -5,6 +5,7 @@ import { test } from "node:test";
 
 import { PointsmanError, Session, packFrame, unpackFrame } from "./pointsman.js";
 import { askForToken, tokenInit } from "./token.js";
+import { poolWords } from "./languages.js";
 import { VoiceGate, loudness } from "./voice.js";
 
 const dialled = [];
@@ -290,4 +291,11 @@ test("A1: a page that is refused for its token asks for one, and sends it when i
   assert.deepEqual([tokenInit(), reloads], [{ token: "pmt_x" }, 1]);
   refused("UNAUTHORIZED");
   assert.equal(why.textContent, "That token is not taken: UNAUTHORIZED");
+});
+
+test("a pool of a hundred languages is named by the first two and how many", () => {
+  assert.equal(poolWords("en-es"), "en-es");
+  assert.equal(poolWords("a-pool-that-somebody-named"), "a-pool-that-somebody-named");
+  const codes = Array.from({ length: 113 }, (_, at) => `l${at}`);
+  assert.equal(poolWords(codes.join("-")), "l0-l1-…(113)");
 });

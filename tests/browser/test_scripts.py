@@ -54,6 +54,7 @@ def test_the_client_and_the_voice_gate_keep_their_promises(tmp_path: Path) -> No
         CLIENT / "pointsman.js",
         PAGE / "voice.js",
         PAGE / "token.js",
+        PAGE / "languages.js",
         here / "client.test.js",
     ):
         shutil.copy(path, tmp_path)

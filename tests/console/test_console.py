@@ -75,6 +75,21 @@ async def test_the_page_and_all_that_it_needs_come_from_the_public_port(service:
         assert "http://" not in text.replace("http://127.0.0.1", ""), "no other host is asked"
 
 
+async def test_the_dashboards_address_without_its_slash_leads_there_by_whatever_scheme(
+    service: Service,
+) -> None:
+    """Over TLS the console hears of no TLS: an address with a scheme would lead to another port."""
+    url = f"http://127.0.0.1:{port_of(service)}/fleet"
+    timeout = aiohttp.ClientTimeout(total=20)
+    async with (
+        aiohttp.ClientSession(timeout=timeout) as session,
+        session.get(url, allow_redirects=False) as answer,
+    ):
+        assert (answer.status, answer.headers["Location"]) == (307, "/fleet/")
+    status, page, _ = await fetch(port_of(service), "/fleet")
+    assert (status, "<title>" in page) == (200, True)
+
+
 async def test_what_is_not_there_is_not_found_and_nothing_beside_the_page_is_shown(
     service: Service,
 ) -> None:

@@ -8,7 +8,7 @@ from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import FileResponse, Response
+from starlette.responses import FileResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -67,8 +67,13 @@ def make_pages(
     async def serve_languages(_: Request) -> Response:
         return Response(msgspec.json.encode(await desk.now()), media_type="application/json")
 
+    async def to_dashboard(_: Request) -> Response:
+        # The files' own redirect would name a scheme, which is not known here: a worker speaks TLS.
+        return RedirectResponse("/fleet/")
+
     routes = [
         Route("/languages.json", serve_languages),
+        Route("/fleet", to_dashboard),
         *others,
         Route("/pointsman.js", serve_client),
         Mount("/", StaticFiles(directory=PAGE_FOLDER, html=True)),

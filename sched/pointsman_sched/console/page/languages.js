@@ -24,6 +24,16 @@ export function nameOf(code) {
 }
 
 /** Choosing a pair. Events: "change" (another pair, or the fleet can do something else). */
+/**
+ * Some pools are named after a hundred languages: of those the first and how many, as the command
+ * line has it.
+ * @param {string} name
+ */
+export function poolWords(name) {
+  const parts = name.split("-");
+  return name.length > 40 && parts.length > 4 ? `${parts.slice(0, 2).join("-")}-…(${parts.length})` : name;
+}
+
 export class Languages extends EventTarget {
   /** @type {Fleet} */
   fleet = { pairs: [], hears: [], speaks: [], nodes: 0 };

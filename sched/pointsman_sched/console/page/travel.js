@@ -6,7 +6,7 @@
  * @typedef {import("./pointsman.js").ErrorInfo} ErrorInfo
  */
 
-import { nameOf } from "./languages.js";
+import { nameOf, poolWords } from "./languages.js";
 
 const STEPS_MAX = 40;
 /** @type {Record<string, string>} */
@@ -30,20 +30,12 @@ export function duration(ms) {
 }
 
 /**
- * Some pools are named after a hundred languages.
- * @param {string} name
- */
-function short(name) {
-  return name.length > 40 ? `${name.slice(0, 39)}…` : name;
-}
-
-/**
  * Where a job was done and what that took.
  * @param {Result["message"]} message
  */
 export function placementWords(message) {
   const { node_id, placement, placement_us, queued_ms, failovers } = message;
-  const pool = placement?.pool ? `, pool ${short(placement.pool)}` : "";
+  const pool = placement?.pool ? `, pool ${poolWords(placement.pool)}` : "";
   const of = (placement?.candidates ?? 0) > 1 ? ` from ${placement?.candidates} nodes` : "";
   const chosen = placement_us ? `, chosen${of} in ${Math.round(placement_us)} µs` : "";
   const waited = (queued_ms ?? 0) >= 1 ? `, after ${duration(queued_ms ?? 0)} in the queue` : "";
@@ -98,7 +90,7 @@ export class Travel {
    * @param {Record<string, any>} message a ui_event
    */
   event({ event = "INPUT_STARTED", text, node_id, pool }) { // a default is left out of the message
-    const where = `${node_id ?? ""}${pool ? `, pool ${short(pool)}` : ""}`;
+    const where = `${node_id ?? ""}${pool ? `, pool ${poolWords(pool)}` : ""}`;
     if (event === "ASR_PARTIAL") this.#heardSoFar(text ?? "");
     if (event === "ASR_FINAL") this.heard(text ?? "");
     if (event === "INPUT_ENDED" && text) this.heard(text); // somebody else has typed it

@@ -1,5 +1,6 @@
 /** Pools, workers, queues, reasons, and what is slowest. */
 
+import { poolWords } from "../languages.js";
 import { bar, byId, cellOf, element, Rows, say, tableRow } from "./parts.js";
 import { ago, count, counted, reasonWords } from "./words.js";
 
@@ -153,7 +154,8 @@ export class Lists {
 
 /** @param {HTMLElement} row @param {any[]} pool */
 function fillPool(row, [name, nodes, ready, slots, held, waiting]) {
-  say(cellOf(row, 0), name);
+  say(cellOf(row, 0), poolWords(name));
+  cellOf(row, 0).title = name;
   say(cellOf(row, 1), ready === nodes ? count(ready) : `${count(ready)} of ${count(nodes)}`);
   bar(cellOf(row, 2), held, slots);
   say(cellOf(row, 3), count(waiting));

@@ -1,5 +1,6 @@
 /** One request explained: every decision about it, in words, with the nodes that were looked at. */
 
+import { poolWords } from "../languages.js";
 import { element } from "./parts.js";
 import { ago, count, counted, duration, reasonWords } from "./words.js";
 import { askedWords } from "./lists.js";
@@ -43,7 +44,7 @@ function decisionParts(view) {
   const parts = [title, element("p", "", view.node_id ? chosenWords(view) : refusedWords(view))];
   if (view.session_decision) {
     const step = STEPS[view.session_decision] ?? view.session_decision;
-    const order = (view.pool_order ?? []).slice(0, 6).join(", then ");
+    const order = (view.pool_order ?? []).slice(0, 6).map(poolWords).join(", then ");
     parts.push(element("p", "", `Pools: ${step}${order ? `. Asked in this order: ${order}` : ""}.`));
   }
   for (const leg of view.legs ?? []) parts.push(...legParts(leg, view.node_id));
@@ -58,7 +59,7 @@ function chosenWords(view) {
   const waited = (view.waited_ms ?? 0) >= 1 ? ` after a wait of ${duration(view.waited_ms * 1_000)}` : "";
   const next = view.runner_up ? ` Next would have been ${view.runner_up}.` : "";
   const took = `It was chosen within ${duration(view.taken_us ?? 0)}${waited}.`;
-  return `${view.node_id} got it, found ${how}${view.pool ? ` (${view.pool})` : ""}. ${took}${next}`;
+  return `${view.node_id} got it, found ${how}${view.pool ? ` (${poolWords(view.pool)})` : ""}. ${took}${next}`;
 }
 
 /** @param {any} view */
@@ -70,7 +71,7 @@ function refusedWords(view) {
 /** @param {any} leg @param {string} chosen */
 function legParts(leg, chosen) {
   const looked = counted(leg.looked_at ?? 0, "node");
-  const words = `${leg.pool ? `In ${leg.pool}: ` : ""}${looked} looked at, of ${count(leg.candidates ?? 0)} that can do it; ${count(leg.passed ?? 0)} passed every check.`;
+  const words = `${leg.pool ? `In ${poolWords(leg.pool)}: ` : ""}${looked} looked at, of ${count(leg.candidates ?? 0)} that can do it; ${count(leg.passed ?? 0)} passed every check.`;
   const nodes = (leg.nodes ?? []).slice(0, NODES_MAX);
   if (!nodes.length) return [element("p", "", words)];
   const head = element("tr", "", ...["Node", "Slots in use", "Score", ""].map(headCell));
