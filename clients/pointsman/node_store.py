@@ -64,9 +64,15 @@ class NodeStore:
         if state_dir is None:
             return
         directory = Path(state_dir)
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._path = directory / FILE_NAME
-        self._lock = _take_lock(directory / LOCK_NAME)
+        try:
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._lock = _take_lock(directory / LOCK_NAME)
+        except OSError as error:
+            raise NodeStateError(
+                f"{directory}: cannot be used as state_dir: {error.strerror}; "
+                "make it a directory that this user can write, or name another one"
+            ) from None
         try:
             self.state = _load(self._path)
         except NodeStateError:

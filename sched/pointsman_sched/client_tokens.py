@@ -69,6 +69,10 @@ class TokenError(Exception):
     """It cannot be done; the text says why and what to do."""
 
 
+class TokenUsageError(TokenError):
+    """It was asked for wrongly, or of a token that is not there."""
+
+
 def main(arguments: Sequence[str]) -> int:
     """Do one thing to the tokens: 0 done, 1 failed, 2 wrong usage."""
     given = _parser().parse_args(arguments)
@@ -85,9 +89,9 @@ def main(arguments: Sequence[str]) -> int:
     except PathError as error:
         say("pointsman", str(error))
         return USAGE
-    except (OSError, StateFileError, TokenError, msgspec.ValidationError) as error:
+    except (OSError, StateFileError, TokenError) as error:
         say("pointsman", f"cannot {given.act} tokens: {error}")
-        return FAILED
+        return USAGE if isinstance(error, TokenUsageError) else FAILED
     answer(told.removesuffix("\n"))
     return DONE
 
@@ -166,22 +170,35 @@ def revoke_token(path: Path, token_id: str) -> bool:
 
 
 def _add(given: argparse.Namespace, path: Path) -> str:
-    if not given.tenant:
-        raise TokenError("no tenant: name it with --tenant")
-    wish = msgspec.convert(
-        {
-            "tenant": given.tenant,
-            "scopes": [name for name in given.scopes.split(",") if name],
-            "note": given.note,
-            "lasts_s": _seconds(given.expires) if given.expires else None,
-        },
-        TokenWish,
-    )
+    wish = _wish(given)
     made, text = issue_token(path, wish)
     if given.json:
         return _json({**msgspec.to_builtins(made), "token": text})
-    say("pointsman", f"token {made.id} of tenant {made.tenant}: keep it, it is not shown again")
+    say(
+        "pointsman",
+        f"token {made.id} of tenant {made.tenant}: keep it, it is not shown again; "
+        "a running service knows it within two seconds",
+    )
     return f"{text}\n"
+
+
+def _wish(given: argparse.Namespace) -> TokenWish:
+    if not given.tenant:
+        raise TokenUsageError("no tenant: name it with --tenant")
+    scopes = [name.strip() for name in given.scopes.split(",") if name.strip()]
+    if unknown := next((name for name in scopes if name not in SCOPE_NAMES), ""):
+        there = ", ".join(SCOPE_NAMES)
+        raise TokenUsageError(f"--scopes: there is no {unknown!r}; take some of {there}")
+    said = {
+        "tenant": given.tenant,
+        "scopes": scopes,
+        "note": given.note,
+        "lasts_s": _seconds(given.expires) if given.expires else None,
+    }
+    try:
+        return msgspec.convert(said, TokenWish)
+    except msgspec.ValidationError as error:
+        raise TokenUsageError(str(error)) from None
 
 
 def _list(given: argparse.Namespace, path: Path) -> str:
@@ -195,7 +212,7 @@ def _list(given: argparse.Namespace, path: Path) -> str:
 
 def _revoke(given: argparse.Namespace, path: Path) -> str:
     if not revoke_token(path, given.id):
-        raise TokenError(f"there is no token {given.id!r}; `pointsman tokens list` shows all")
+        raise TokenUsageError(f"there is no token {given.id!r}; `pointsman tokens list` shows all")
     if given.json:
         return _json({"revoked": given.id})
     return f"revoked {given.id}: its sessions end within a few seconds\n"
@@ -214,7 +231,7 @@ def _new_id(records: tuple[TokenRecord, ...]) -> str:
 def _seconds(text: str) -> int:
     match = re.fullmatch(r"([1-9][0-9]{0,5})([smhd])", text)
     if match is None:
-        raise TokenError(f"--expires {text!r}: take a number and one of s, m, h, d, like 90d")
+        raise TokenUsageError(f"--expires {text!r}: take a number and one of s, m, h, d, like 90d")
     return int(match[1]) * UNITS_S[match[2]]
 
 
@@ -233,10 +250,17 @@ def _shown(record: TokenRecord) -> TokenLine:
 
 def _line(token: TokenLine) -> str:
     left_s = token.expires_in_s
-    end = "never expires" if left_s is None else f"expires in {left_s / 3_600:.1f} h"
+    end = "never expires" if left_s is None else f"expires in {_span(left_s)}"
     end = "expired" if token.expired else end
     words = [token.id, token.tenant, ",".join(token.scopes), end, token.note]
     return "  ".join(word for word in words if word)
+
+
+def _span(seconds: int) -> str:
+    """Return a time in the largest unit of which there are two."""
+    name = next((unit for unit in "dhm" if seconds >= 2 * UNITS_S[unit]), "s")
+    words = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
+    return f"{round(seconds / UNITS_S[name])} {words[name]}"
 
 
 def _json(value: dict[str, object]) -> str:

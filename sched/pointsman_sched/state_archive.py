@@ -89,7 +89,8 @@ def backup(paths: InstancePaths, file: Path) -> str:
         try:
             stack.enter_context(acquire_lock(paths.instance_lock))
         except LockHeld as held:
-            raise ArchiveError(f"the service runs ({held}): stop it first") from None
+            who = f"process {held.holder.pid}" if held.holder else str(held)
+            raise ArchiveError(f"the service runs ({who}): stop it first") from None
         # As units of systemd its processes run without one that has the directory's own lock.
         if left := predecessor(paths):
             raise ArchiveError(f"the service runs ({left}): stop it first")

@@ -230,3 +230,16 @@ def test_a_port_that_a_stranger_holds_is_named(here: Place) -> None:
         status, words = refused(here, "--port", str(port))
     assert status == FAILED
     assert f"port {port} on 127.0.0.1 is in use" in words
+    assert "another --port" in words
+
+
+def test_a_tls_port_that_a_stranger_holds_is_named_by_its_key(here: Place, tmp_path: Path) -> None:
+    config = tmp_path / "tls.toml"
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        config.write_text(f'[tls]\nenabled = true\nhost = "127.0.0.1"\nport = {port}\n')
+        config.chmod(0o600)
+        status, words = refused(here, "--config", str(config))
+    assert status == FAILED
+    assert f"port {port} on 127.0.0.1 is in use" in words
+    assert "another tls.port" in words

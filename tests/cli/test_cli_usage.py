@@ -71,8 +71,19 @@ WRONG = {
     ),
     "a node id that cannot be": (
         ["node", "--exec", "cat", "--services", "x", "--node-id", "a b"],
-        "node_id",
+        "letters, digits and . _ : -",
     ),
+    "a node to enrol whose id cannot be": (["enrol", "--name", "a b"], "'a b' cannot be the id"),
+    "languages of a service that is not offered": (
+        ["node", "--exec", "cat", "--services", "asr", "--nmt", "en:es"],
+        "--services asr,nmt",
+    ),
+    "two ways that are none": (["talk", "--between", "enes"], "write --between en:es"),
+    "a place for the output that is none": (
+        ["submit", "--text", "a", "--out", "/no/such/out.wav"],
+        "there is no directory /no/such",
+    ),
+    "a directory for the output": (["submit", "--text", "a", "--out", "/"], "it is a directory"),
 }
 
 
@@ -90,7 +101,7 @@ def test_a_file_that_no_job_can_hold_is_refused_before_it_is_sent(tmp_path: Path
     path.write_bytes(b"\0" * (PAYLOAD_BYTES_MAX + 1))
     ended = invoke("submit", "--file", str(path))
     assert ended.exit_code == 2
-    assert "a job holds 1 MiB" in ended.stderr
+    assert "has 1,048,577 bytes, a job holds 1,048,576" in ended.stderr
 
 
 def test_the_version_is_told() -> None:

@@ -178,11 +178,28 @@ def look(*nodes: NodeLine) -> Look:
     )
 
 
-def drawn(what: Look, order: NodeOrder, *, lines_max: int) -> list[str]:
-    screen = Console(width=120, highlight=False)
+def drawn(what: Look, order: NodeOrder, *, lines_max: int, width: int = 120) -> list[str]:
+    screen = Console(width=width, highlight=False)
     with screen.capture() as kept:
-        screen.print(picture(what, order, lines_max=lines_max))
+        screen.print(picture(what, order, lines_max=lines_max, width=width))
     return kept.get().splitlines()
+
+
+def test_the_slots_of_who_is_offline_are_no_room() -> None:
+    nodes = (
+        NodeLine(node_id="a", state="ready", slots_max=2),
+        NodeLine(node_id="b", state="offline", slots_max=4),
+    )
+    head = " ".join(drawn(look(*nodes), NodeOrder.NAME, lines_max=50)[:3])
+    assert "0 of 2 slots" in head
+
+
+def test_in_80_columns_no_figure_of_a_worker_is_cut() -> None:
+    lines = drawn(look(), NodeOrder.NAME, lines_max=50, width=80)
+    (heads,) = [line for line in lines if line.startswith("worker ")]
+    shown = {"up", "sessions", "active", "waiting", "done/s", "refused/s", "p99"}
+    assert {*heads.split()} == {"worker", *shown}
+    assert all(len(line) <= 80 and "…" not in line for line in lines)
 
 
 @pytest.mark.parametrize("lines_max", [24, 40, 60])

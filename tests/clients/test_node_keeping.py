@@ -66,6 +66,15 @@ def test_two_nodes_cannot_share_a_state_directory(tmp_path: Path) -> None:
     NodeStore(tmp_path).close()
 
 
+@pytest.mark.parametrize("place", ["/proc/no/such", "file"])
+def test_a_state_directory_that_cannot_be_one_is_told_with_what_to_do(
+    tmp_path: Path, place: str
+) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(NodeStateError, match=r"cannot be used as state_dir: .*name another one"):
+        NodeStore(tmp_path / place)
+
+
 async def test_a_disk_that_fails_ends_the_node(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -50,9 +50,34 @@ def test_a1_a_token_is_printed_once_and_its_hash_alone_is_kept(tmp_path: Path) -
     assert found.sha256 not in listed
     pointsman(state, "revoke", made["id"])
     assert read_tokens(path) == ()
-    assert "there is no token" in pointsman(state, "revoke", made["id"], status=1)
-    for wrong in (["--tenant="], ["--tenant=t", "--scopes=all"], ["--tenant=t", "--expires=soon"]):
-        assert "cannot add" in pointsman(state, "add", *wrong, status=1)
+    assert "there is no token" in pointsman(state, "revoke", made["id"], status=2)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        (["--tenant="], "name it with --tenant"),
+        (["--tenant=t", "--scopes=all"], "there is no 'all'; take some of submit, read, cancel"),
+        (["--tenant=t", "--expires=soon"], "like 90d"),
+        ([f"--tenant={'t' * 129}"], "length <= 128"),
+    ],
+)
+def test_a_token_that_cannot_be_is_wrong_usage_and_told_what_would_be_right(
+    tmp_path: Path, wrong: list[str], words: str
+) -> None:
+    told = pointsman(tmp_path / "s", "add", *wrong, status=2)
+    assert "cannot add tokens" in told
+    assert words in told
+
+
+def test_the_list_tells_when_a_token_ends_in_a_unit_of_its_size(tmp_path: Path) -> None:
+    state = tmp_path / "s"
+    for expires in ("90d", "36h", "90m", "45s"):
+        pointsman(state, "add", "--tenant=t", f"--expires={expires}")
+    lines = pointsman(state, "list").splitlines()
+    ends = [line.split("expires in ")[1].split()[1] for line in lines]
+    assert ends == ["days", "hours", "minutes", "seconds"]
+    assert "expires in 90 days" in lines[0]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as another user")

@@ -1,6 +1,7 @@
 """`node`: a machine offers what it can do, from engines, a function or a program."""
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
@@ -118,10 +119,12 @@ def proofs(pin: str, ca: Path | None, enrol: str, pool: str) -> NodeOptions:
 
 def asked_introduction() -> str:
     """Ask for an introduction, so that it does not stand in the list of processes."""
-    try:
-        given = str(typer.prompt("introduction", hide_input=sys.stdin.isatty(), err=True))
-    except typer.Abort:
-        given = ""
+    given = ""
+    if not sys.stdin.isatty():
+        given = sys.stdin.readline().strip()
+    else:
+        with contextlib.suppress(typer.Abort):
+            given = str(typer.prompt("introduction", hide_input=True, err=True))
     if not given:
         err.print()
         raise Trouble(

@@ -123,6 +123,14 @@ def _own_offer(option: str, handler: Handler, wish: Wish) -> Offer:
             todo="add --services, for example --services nmt --nmt en:es",
             code=USAGE,
         )
+    for service, languages in (("asr", wish.asr), ("nmt", wish.nmt), ("tts", wish.tts)):
+        if languages and service not in wish.services:
+            raise Trouble(
+                f"--{service} says languages, and --services has no {service}",
+                todo=f"add it, --services {','.join([*wish.services, service])}, "
+                f"or leave --{service} out",
+                code=USAGE,
+            )
     return Offer(
         handler=handler,
         services=list(wish.services),

@@ -6,7 +6,12 @@ from typing import Annotated
 
 import typer
 
-from pointsman.cli.words import checked_language, checked_languages
+from pointsman.cli.words import (
+    checked_language,
+    checked_languages,
+    checked_node_id,
+    checked_output,
+)
 
 Server = Annotated[str, typer.Option(help="HOST:PORT of the service.")]
 TokenFile = Annotated[
@@ -35,7 +40,9 @@ InputFile = Annotated[
     Path | None, typer.Option(help="Input file: a WAV, a text; - is standard input.")
 ]
 InputText = Annotated[str | None, typer.Option(help="Input text.")]
-OutputFile = Annotated[Path | None, typer.Option(help="Where the output is written.")]
+OutputFile = Annotated[
+    Path | None, typer.Option(callback=checked_output, help="Where the output is written.")
+]
 RequestId = Annotated[
     str, typer.Option(help="The same id again gets the same job, not a second one.")
 ]
@@ -126,7 +133,10 @@ Tts = Annotated[
     list[str] | None,
     typer.Option(callback=checked_languages, help="Languages it speaks: es.", metavar="LIST"),
 ]
-NodeId = Annotated[str, typer.Option(help="Its name; without one the server makes one.")]
+NodeId = Annotated[
+    str,
+    typer.Option(callback=checked_node_id, help="Its name; without one the server makes one."),
+]
 MaxConcurrency = Annotated[
     int | None, typer.Option(min=1, max=4096, help="Jobs at a time; 4 if not said.")
 ]

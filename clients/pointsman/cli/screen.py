@@ -74,12 +74,13 @@ def table(
     )
     for head in heads:
         is_number = head in numbers
-        # The first column names the line: it is kept whole.
+        # The first column names the line: it is kept whole.  Of a number that does not fit the cut
+        # is shown: its first digits alone would be another number.
         made.add_column(
             head,
             justify="right" if is_number else "left",
             no_wrap=is_number or head == heads[0],
-            overflow="fold",
+            overflow="ellipsis" if is_number else "fold",
         )
     for row in rows:
         made.add_row(*map(Text, row))

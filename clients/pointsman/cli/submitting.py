@@ -152,8 +152,7 @@ def payload_of(file: Path | None, text: str | None) -> tuple[bytes, str]:
 def check_size(what: str, payload: bytes, *, todo: str) -> None:
     """Raise Trouble when it is more than a job holds."""
     if len(payload) > PAYLOAD_BYTES_MAX:
-        mebibytes, holds = len(payload) / 2**20, PAYLOAD_BYTES_MAX / 2**20
-        words = f"{what} has {mebibytes:.1f} MiB, a job holds {holds:g} MiB"
+        words = f"{what} has {len(payload):,} bytes, a job holds {PAYLOAD_BYTES_MAX:,}"
         raise Trouble(words, todo=todo, code=USAGE)
 
 

@@ -1,9 +1,13 @@
 """Option values that have a form of their own: languages, lists, pairs, labels, addresses."""
 
+import os
 import re
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from pointsman.cli.endings import USAGE, Trouble
+from pointsman_wire.control_messages import NODE_ID_PATTERN
+from pointsman_wire.limits import NODE_ID_LENGTH_MAX
 from pointsman_wire.sockets.tcp import AddressError, split_address
 
 DEFAULT_SERVER = "127.0.0.1:7400"
@@ -20,14 +24,16 @@ def listed(values: Iterable[str] | None) -> list[str]:
     return list(dict.fromkeys(word for word in words if word))
 
 
-def language_pairs(values: Iterable[str] | None) -> list[tuple[str, str]]:
-    """Return (source, target) for each `en:es`, or raise Trouble."""
+def language_pairs(values: Iterable[str] | None, option: str = "--nmt") -> list[tuple[str, str]]:
+    """Return (source, target) for each `en:es` of an option, or raise Trouble."""
     pairs = []
     for word in listed(values):
         source, _, target = word.partition(":")
         if not source or not target or ":" in target:
             raise Trouble(
-                f"--nmt {word!r} is no pair of languages", todo="write --nmt en:es", code=USAGE
+                f"{option} {word!r} is no pair of languages",
+                todo=f"write {option} en:es",
+                code=USAGE,
             )
         pairs.append((checked_language(source), checked_language(target)))
     return pairs
@@ -54,6 +60,35 @@ def checked_language(word: str) -> str:
             code=USAGE,
         )
     return word
+
+
+def checked_node_id(name: str) -> str:
+    """Return the id of a node, or nothing, unchanged.  Raises Trouble for what can be none."""
+    if not re.fullmatch(NODE_ID_PATTERN, name) or len(name) > NODE_ID_LENGTH_MAX:
+        raise Trouble(
+            f"{name!r} cannot be the id of a node",
+            todo=f"take at most {NODE_ID_LENGTH_MAX} of letters, digits and . _ : -",
+            code=USAGE,
+        )
+    return name
+
+
+def checked_output(out: Path | None) -> Path | None:
+    """Return a file to write unchanged.
+
+    Raises Trouble where it cannot be written: else a job would be run for nobody.
+    """
+    if out is None:
+        return None
+    if out.is_dir():
+        trouble = "it is a directory"
+    elif not out.parent.is_dir():
+        trouble = f"there is no directory {out.parent}"
+    elif not os.access(out if out.exists() else out.parent, os.W_OK):
+        trouble = "this user may not write there"
+    else:
+        return out
+    raise Trouble(f"cannot write {out}: {trouble}", todo="name another --out", code=USAGE)
 
 
 def labels(values: Iterable[str] | None) -> dict[str, str]:

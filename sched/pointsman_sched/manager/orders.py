@@ -87,7 +87,7 @@ class OrderDesk:
             return await self._through_core(lambda ticket: OrderGiven(ticket=ticket, order=order))
         if self._config_path is None:
             words = "the service was started without a configuration file: there is none to reload"
-            return _refusal(words)
+            return _refusal(f"{words}; start it with --config FILE")
         return await self._offer(self._config_path, is_trial=False)
 
     def answered(self, answer: Answer) -> None:

@@ -156,9 +156,12 @@ def _segments(paths: InstancePaths) -> list[str]:
     return sorted(name for name in os.listdir(SEGMENT_DIRECTORY) if name.startswith(prefix))
 
 
-def open_port(host: str, port: int) -> socket.socket:
-    """Return the public listening socket, opened once and accepted from by every worker.
+def open_port(
+    host: str, port: int, options: tuple[str, str] = ("--host", "--port")
+) -> socket.socket:
+    """Return a public listening socket, opened once and accepted from by every worker.
 
+    `options` are what names another host and another port, for what is said of a fault.
     Raises GroundError: port in use, not allowed, no such address.
     """
     try:
@@ -177,7 +180,7 @@ def open_port(host: str, port: int) -> socket.socket:
         listener.listen(BACKLOG)
     except OSError as error:
         listener.close()
-        raise GroundError(_why_no_port(host, port, error)) from None
+        raise GroundError(_why_no_port(host, port, error, options)) from None
     return listener
 
 
@@ -187,14 +190,15 @@ def address_text(listener: socket.socket) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def _why_no_port(host: str, port: int, error: OSError) -> str:
+def _why_no_port(host: str, port: int, error: OSError, options: tuple[str, str]) -> str:
+    host_option, port_option = options
     if error.errno == errno.EADDRINUSE:
         return (
             f"port {port} on {host} is in use: stop the program that listens there "
-            f"(ss -ltnp 'sport = :{port}' names it), or choose another --port"
+            f"(ss -ltnp 'sport = :{port}' names it), or choose another {port_option}"
         )
     if error.errno == errno.EACCES:
-        return f"port {port} may not be opened by this user: choose a --port above 1023"
+        return f"port {port} may not be opened by this user: choose a {port_option} above 1023"
     if error.errno == errno.EADDRNOTAVAIL:
-        return f"host {host} is no address of this machine: choose another --host"
+        return f"host {host} is no address of this machine: choose another {host_option}"
     return f"cannot listen on {host} port {port}: {error.strerror}"

@@ -17,7 +17,8 @@ _ANY = frozenset({"0.0.0.0", "::", ""})  # noqa: S104 - compared with, not bound
 def open_tls_port(options: ServiceOptions) -> socket.socket | None:
     """Return the listening TLS socket, None where TLS is disabled.  Raises GroundError."""
     config = options.config.tls
-    return open_port(config.host, config.port) if config.enabled else None
+    named = ("tls.host", "tls.port")
+    return open_port(config.host, config.port, named) if config.enabled else None
 
 
 def prepare_tls(options: ServiceOptions) -> None:

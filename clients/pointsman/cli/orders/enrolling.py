@@ -9,12 +9,17 @@ from pointsman.cli.fleet.asking import MANAGER, find_service
 from pointsman.cli.fleet.ordering import give
 from pointsman.cli.options import Instance, Json, RuntimeDir
 from pointsman.cli.screen import complete, facts, say, say_json
-from pointsman.cli.words import labels
+from pointsman.cli.words import checked_node_id, labels
 from pointsman_wire.order_messages import EnrolOrder, Introduction, Revoked, RevokeOrder
 
 app = typer.Typer(cls=Commands)
 
-Name = Annotated[str, typer.Option("--name", help="The node's id: letters, digits, . _ : -")]
+Name = Annotated[
+    str,
+    typer.Option(
+        "--name", callback=checked_node_id, help="The node's id: letters, digits, . _ : -"
+    ),
+]
 Pool = Annotated[str, typer.Option(help="What its label `pool` says; it must enrol for the same.")]
 Minutes = Annotated[float, typer.Option(min=0.1, max=30, help="How long a token is good.")]
 Code = Annotated[bool, typer.Option("--code", help="A short code that can be read out, 10 min.")]

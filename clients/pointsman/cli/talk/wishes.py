@@ -41,7 +41,7 @@ def session_languages(named: Languages, *, room: str) -> ConnectOptions:
 
 
 def _two_ways(named: Languages, wanted: Sequence[str], *, room: str) -> ConnectOptions:
-    pairs = language_pairs([named.between])
+    pairs = language_pairs([named.between], "--between")
     if len(pairs) != 1 or named.src or room:
         raise Trouble("--between EN:ES is for one pair, without --src and --room", code=USAGE)
     first, second = pairs[0]

@@ -54,7 +54,7 @@ def top(
         say_json(as_data(look))
         return
     screen = out if out.is_terminal else Console(file=out.file, width=PLAIN_WIDTH, highlight=False)
-    screen.print(picture(look, sort))
+    screen.print(picture(look, sort, width=screen.width))
 
 
 async def _look_once(service: Service, refresh_s: float) -> Look:
@@ -91,4 +91,4 @@ def _drawn(look: Look, order: NodeOrder, trouble: str) -> Group:
     below = Text(KEYS_HELP, style="dim")
     above = [Text(trouble, style="bold red")] if trouble else []
     lines_max = out.height - 1 - len(above)
-    return Group(*above, picture(look, order, lines_max=lines_max), below)
+    return Group(*above, picture(look, order, lines_max=lines_max, width=out.width), below)

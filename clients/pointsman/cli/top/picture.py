@@ -20,6 +20,8 @@ QUEUES_SHOWN = 5
 REASONS_SHOWN = 5
 NODES_SHOWN_MIN = 3
 ALL_NODES = 1000
+ROOMY_WIDTH = 100  # columns; with fewer, of workers only what changes is shown
+STEADY_HEADS = ("pid", "lanes")
 TROUBLE_STYLE = "bold yellow"
 
 
@@ -31,10 +33,13 @@ class NodeOrder(StrEnum):
     BEAT = "beat"
 
 
-def picture(look: Look, order: NodeOrder, *, lines_max: int | None = None) -> Group:
+def picture(
+    look: Look, order: NodeOrder, *, lines_max: int | None = None, width: int = ROOMY_WIDTH
+) -> Group:
     """Return all of it; nodes fill what the other parts leave of `lines_max`."""
     head = [*_head(look), Text()]
-    tail = [part for part in (_workers(look), _pools(look), _queues(look), _why(look)) if part]
+    workers = _workers(look, is_narrow=width < ROOMY_WIDTH)
+    tail = [part for part in (workers, _pools(look), _queues(look), _why(look)) if part]
     others = len(head) + sum(_height(part) for part in tail)
     room = ALL_NODES if lines_max is None else max(NODES_SHOWN_MIN, lines_max - others - 4)
     parts: list[RenderableType] = [*head, *_nodes(look, order, room)]
@@ -58,7 +63,8 @@ def _head(look: Look) -> Iterator[Text]:
     address = next((status.address for status in statuses if status.address), "")
     active = sum(status.gauges.get("jobs_active", 0) for status in look.workers.values())
     sessions = sum(status.gauges.get("sessions", 0) for status in look.workers.values())
-    slots = sum(node.slots_max for node in look.fleet.nodes)
+    # What an offline node had is nobody's room.
+    slots = sum(node.slots_max for node in look.fleet.nodes if node.state != "offline")
     held = sum(node.held for node in look.fleet.nodes)
     yield Text(" · ".join(filter(None, [look.instance, address])), style="bold")
     yield Text(
@@ -117,10 +123,14 @@ def _node_row(node: NodeLine) -> list[str]:
 # ---- the other parts
 
 
-def _workers(look: Look) -> list[RenderableType]:
+def _workers(look: Look, *, is_narrow: bool) -> list[RenderableType]:
     heads = ["worker", "pid", "up", "sessions", "lanes", "active", "waiting", "done/s"]
-    heads += ["refused/s", "placing p99"]
+    heads += ["refused/s", "p99" if is_narrow else "placing p99"]
     rows = [_worker_row(look, process, status) for process, status in look.workers.items()]
+    if is_narrow:
+        shown = [place for place, head in enumerate(heads) if head not in STEADY_HEADS]
+        heads = [heads[place] for place in shown]
+        rows = [[row[place] for place in shown] for row in rows]
     return [table(heads, rows, numbers=heads[1:])] if rows else []
 
 
