@@ -126,3 +126,54 @@ def test_settings_that_contradict_each_other_are_not_applied() -> None:
     for name in "ab":
         assert any("contradict" in words for words in fleet[name].alarms)
         assert "x" not in pool_names(fleet[name])
+
+
+def test_a_reload_that_a_failover_lost_is_told_again_by_who_has_it() -> None:
+    """R5: whoever leads has not seen it, so it cannot give it back."""
+    fleet = Instances("a", "b", "c")
+    fleet.advance(3 * SECOND)
+    before, leader = fleet.store.settings, fleet.store.leader
+    assert leader != "b"
+    reload(fleet["b"], TRANSLATORS)
+    for _ in range(20):
+        fleet.frozen = {"a", "c"}
+        fleet.advance(SECOND // 10)
+        if fleet.store.settings[0] == 2:
+            break
+    assert settings(fleet["b"]).version == 2
+    fleet.store.settings, fleet.store.leader = before, leader
+    fleet.frozen = set()
+    fleet.advance(5 * SECOND)
+    assert fleet.store.settings[:2] == (2, "b")
+    for name in "abc":
+        assert pool_names(fleet[name]) == {"translators"}, name
+        assert not any("at the same time" in words for words in fleet[name].alarms)
+
+
+def test_an_instance_that_refused_the_fleets_settings_does_not_give_older_ones_to_a_store() -> None:
+    """R3: it leads by chance after a flush, and has what ruled before."""
+    fleet = Instances("a", "b", "c")
+    fleet.advance(3 * SECOND)
+    fleet.store.down = {"a"}
+    reload(fleet["b"], TRANSLATORS)
+    fleet.advance(3 * SECOND)
+    fleet.store.flush()
+    fleet.store.down = set()
+    fleet.advance(5 * SECOND)
+    assert fleet.store.settings[0] == 2
+    for name in "abc":
+        assert pool_names(fleet[name]) == {"translators"}, name
+
+
+def test_of_two_settings_of_one_version_those_in_the_store_rule() -> None:
+    """R5: a failover lost the reload of one instance, and another one reloaded since."""
+    fleet = Instances("a", "b")
+    fleet.advance(3 * SECOND)
+    reload(fleet["b"], TRANSLATORS)
+    fleet.advance(4 * SECOND)
+    told = {"by": "a", "version": 2, "pools": SPEAKERS, "catalogue": Config().catalogue}
+    fleet.store.settings = (2, "a", msgspec.msgpack.encode(told))
+    fleet.advance(4 * SECOND)
+    for name in "ab":
+        assert pool_names(fleet[name]) == {"speakers"}, name
+        assert (settings(fleet[name]).version, settings(fleet[name]).by) == (2, "a")

@@ -150,7 +150,7 @@ class Federation:
             presence_ms=self._presence_ms,
             known=self.neighbours.names,
             parts=self.neighbours.wanted(),
-            settings_version=self.settings.version,
+            settings_version=self.settings.read_version,
         )
         self._wish(state, wish)
 
@@ -169,7 +169,7 @@ class Federation:
         self.neighbours.heard(state, presences, heard.parts)
         self.neighbours.name(heard.names, own)
         if self.neighbours.is_met:
-            self.settings.heard(state, heard, is_alone=not self.neighbours.living)
+            self.settings.heard(state, heard, self.neighbours.living)
             self.shares.heard(state, self.neighbours.living)
             self.elsewhere.heard(state, self.neighbours.living)
         if not self.neighbours.is_reading:

@@ -4,15 +4,20 @@ Each set has a version.  A reload on any instance takes effect there, and is mad
 the next version, unless another was first; the others put it in force by the same way as a reload
 of their own, with the same checks.  What cannot be applied while a service runs is told, and not
 applied.  Whose settings rule leads: its lock lapses a minute after it is gone, then another that
-lives takes it and keeps the settings in the store.
+lives takes it and keeps the settings in the store.  A store that has forgotten gets the newest that
+an instance has: from who leads, or, if that one never had them, from who has.  Of two sets of one
+version, of which a failover has lost one, that in the store rules.
 
 A service that starts with another file follows the fleet, with two exceptions: it is alone, or the
 settings that rule were its own.  Then its file is newer than what the store has.
 """
 
+from collections.abc import Sequence
+
 import msgspec
 
 from pointsman_sched.core.events import Alarm, ConfigOffered
+from pointsman_sched.core.federation.followed import Followed
 from pointsman_sched.core.orders.answering import page_trouble
 from pointsman_sched.core.orders.rebuild import NOBODY, Rebuild
 from pointsman_sched.core.state import ManagementState
@@ -48,27 +53,44 @@ class SharedSettings:
         # What is not applied, and why; for people.
         self.trouble = ""
         self._stored_version = 0
+        self._stored_by = ""
         self._refused_version = 0
         self._following: SettingsTold | None = None
         # Ours are to be made the fleet's, under this version; 0: they are not.
         self._wished_version = 0
 
-    def heard(self, state: ManagementState, heard: FleetHeard, *, is_alone: bool) -> None:
-        """Compare what rules with what is in force here."""
+    @property
+    def read_version(self) -> int:
+        """Return which version need not be read again; 0 where the store's is another of ours."""
+        return self.version if self._stored_by == self.by else 0
+
+    def heard(self, state: ManagementState, heard: FleetHeard, living: Sequence[Followed]) -> None:
+        """Compare what rules with what is in force here; `living` are the other instances."""
         stored = self._stored_version = heard.settings_version
+        self._stored_by = heard.settings_by
         if stored > VERSION_MAX or state.rebuild is not None or self._wished_version:
             return
-        if stored == self.version and stored:
-            self.by = heard.settings_by
-        elif stored < max(self.version, 1):
-            # The store has none, or has forgotten: who leads gives it ours.
-            if heard.leader == state.setup.instance:
+        if stored < max(self.version, 1):
+            # The store has none, or has forgotten.
+            if self._gives(state.setup.instance, heard.leader, living):
                 self._wished_version = max(self.version, 1)
+        elif stored == self.version and heard.settings_by == self.by:
+            return
         elif stored != self._refused_version and heard.settings:
             is_newer_here = not self.version and (
-                is_alone or heard.settings_by == state.setup.instance
+                not living or heard.settings_by == state.setup.instance
             )
             self._compare(state, heard, is_newer_here=is_newer_here)
+
+    def _gives(self, own: str, leader: str, living: Sequence[Followed]) -> bool:
+        """Is it ours to give the store its settings again?"""
+        if not self.version:
+            return own == leader
+        versions = {other.name: other.settings_version for other in living}
+        versions[own] = self.version
+        newest = max(versions.values())
+        having = {name for name, version in versions.items() if version == newest}
+        return own == (leader if leader in having else min(having))
 
     def wish(self, state: ManagementState, number: int) -> FleetSettle | None:
         """Return the request that makes ours the fleet's, if that is due."""
@@ -85,7 +107,7 @@ class SharedSettings:
         if is_done:
             self.version = self._stored_version = version
             self.by, self.trouble = state.setup.instance, ""
-        elif self.version:
+        elif 0 < self.version < version:  # else it was given again, and somebody else did so too
             state.outbox.wish(
                 Alarm(
                     "another instance changed the pools of the fleet at the same time: its "
