@@ -140,6 +140,7 @@ class Redis:
         self.entries: asyncio.Queue[Entry] = asyncio.Queue(maxsize=100)
         self.asked: list[Request] = []
         self.sends: deque[str] = deque(["sent"] * 100, maxlen=100)  # how the next ones fare
+        self.full: set[Place] = set()
         self.is_away = False
         self.length = 0  # of every inbox
 
@@ -163,9 +164,14 @@ class Redis:
 
     def _answer(self, request: Request) -> Answer:
         if isinstance(request, Send):
-            fared = self.sends.popleft()
+            is_full = Place(request.instance, request.shard) in self.full
+            fared = "full" if is_full else self.sends.popleft()
             return Sent(number=request.number, outcome=fared, length=self.length)  # type: ignore[arg-type]
         return Absorbed(number=request.number, outcome="done", length=self.length)
+
+    def to(self, instance: str) -> list[Send]:
+        """What was sent to an instance."""
+        return [s for s in self.asked if isinstance(s, Send) and s.instance == instance]
 
     def of(self, kind: type[Request]) -> list[Request]:
         """What was asked of one kind."""
@@ -281,3 +287,45 @@ async def test_inboxes_that_are_nearly_full_are_told_of_ours_and_others() -> Non
         yard.inbox.acknowledge(AcknowledgeInbox(("1-0",)))
         texts = await yard.until(2, str)
         assert "inbox of worker 0 of instance B holds 8000" in str(texts[1])
+
+
+async def turns() -> None:
+    """Let what can be done without waiting for time be done."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+async def test_an_inbox_that_is_full_holds_up_nothing_that_is_for_others() -> None:
+    """R10: a dead instance's inbox stays full for as long as it lives."""
+    yard = Yard()
+    yard.redis.full = {Place("C", 0)}
+    async with yard:
+        yard.inbox.send(SendInstance("C", 0, LinkPing(link=1, number=1)))
+        await yard.until(1, WayChanged)
+        for number in range(20):
+            yard.inbox.send(SendInstance("A", 0, LinkPing(link=1, number=number)))
+            await turns()
+            assert len(yard.redis.to("A")) == number + 1
+        yard.redis.full = set()
+        states = [
+            way.state for way in await yard.until(2, WayChanged) if isinstance(way, WayChanged)
+        ]
+        assert states == ["full", "open"]
+
+
+async def test_a_receiver_that_was_forgotten_for_want_of_room_hears_what_it_is_sent_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """I9, R10: it knows entries by their numbers, so these never begin again."""
+    monkeypatch.setattr("pointsman_workers.shell.sharing.inbox.RECEIVERS_MAX", 2)
+    yard, reader = Yard(), EntryReader("A/0", SIGNER)
+    heard: list[list[int]] = []
+    async with yard:
+        for number, receiver in enumerate(["A", "A", "C", "D", "A"], 1):
+            yard.inbox.send(SendInstance(receiver, 0, LinkPing(link=1, number=number)))
+            sends = await yard.until(number, Send)
+            if receiver == "A":
+                last = sends[-1]
+                assert isinstance(last, Send)
+                heard.append(numbers_of(reader.read(last.blob)))
+    assert heard == [[1], [2], [5]]

@@ -3,7 +3,8 @@
 receiving   a connection of its own, as its reads wait; what a predecessor was given and did not
             acknowledge is claimed first.  An entry is acknowledged after the turn that absorbed
             it; one that cannot be read is buried, and so is one that was delivered too often.
-sending     what a turn has for one receiver is one entry, one at a time to each
+sending     what a turn has for one receiver is one entry, one at a time to each; a receiver whose
+            inbox is full is asked again by itself, and holds up nobody else
 """
 
 import asyncio
@@ -37,6 +38,7 @@ from pointsman_workers.shell.sharing.outgoing import Outgoing, Sender
 
 BLOCK_MS = 1_000
 AGAIN_S = 0.05  # after an inbox was full, or Redis away
+FULL_AGAIN_MAX_S = 0.8  # an inbox that stays full is asked less and less often
 DELIVERIES_MAX = 10
 OLD_MS = 60_000
 RECEIVERS_MAX = 4_096
@@ -98,6 +100,10 @@ class Inbox:
         self._filling = filling
         self._entries = EntryReader(sender.name, signer)
         self._ways: dict[Place, Outgoing] = {}
+        # Above the numbers of all that was sent on ways that were forgotten since.
+        self._numbers_from = 0
+        self._full_s: dict[Place, float] = {}  # how long each that is full was left alone last
+        self._left_alone: set[Place] = set()
         self._tasks: list[asyncio.Task[None]] = []
         self._has_sends = asyncio.Event()
         self._number = 0
@@ -142,13 +148,20 @@ class Inbox:
         way = self._ways.get(place)
         if way is None:
             if len(self._ways) >= RECEIVERS_MAX:
-                idle = (place for place, way in self._ways.items() if not way.has_more)
-                del self._ways[next(idle, next(iter(self._ways)))]
-            way = self._ways[place] = Outgoing(self._sender, place, self._signer)
+                self._forget_one()
+            way = Outgoing(self._sender, place, self._signer, number=self._numbers_from)
+            self._ways[place] = way
         if not way.add(encode_frame(command.message, command.payload)):
             self._stats.add(Counter.INBOX_OVERFLOWS)
             self._change(way, "lost")
         self._has_sends.set()
+
+    def _forget_one(self) -> None:
+        idle = (place for place, way in self._ways.items() if not way.has_more)
+        gone = self._ways.pop(next(idle, next(iter(self._ways))))
+        # Its receiver knows what it has read by the numbers: they must not begin again.
+        self._numbers_from = max(self._numbers_from, gone.number)
+        self._full_s.pop(gone.receiver, None)
 
     def acknowledge(self, command: AcknowledgeInbox) -> None:
         """The core has absorbed these entries."""
@@ -173,7 +186,7 @@ class Inbox:
     def _requests(self) -> list[Request]:
         own, requests = self._place, list[Request]()
         for place, way in self._ways.items():
-            if way.has_more:
+            if way.has_more and place not in self._left_alone:
                 requests.append(
                     Send(self._next(), instance=place.instance, shard=place.shard, blob=way.entry())
                 )
@@ -207,12 +220,14 @@ class Inbox:
                 return True
             if outcome == "sent":
                 way.sent()
+                self._full_s.pop(place, None)
                 self._change(way, "open")
                 return True
+            self._change(way, "full" if outcome == "full" else "stopped")
             if outcome == "full":
                 self._stats.add(Counter.INBOX_FULL)
-            self._change(way, "full" if outcome == "full" else "stopped")
-            return False
+                self._leave_alone(place)
+            return outcome == "full"
         if outcome not in ("down", "unknown"):
             if isinstance(answer, Absorbed) and isinstance(request, Acknowledge):
                 self._filling.look(self._place, answer.length)
@@ -222,6 +237,17 @@ class Inbox:
         elif isinstance(request, Bury):
             self._buried.append((request.id, request.why))
         return False
+
+    def _leave_alone(self, place: Place) -> None:
+        """Its inbox is full: it is asked again later, and others go on meanwhile."""
+        pause_s = min(2 * self._full_s.get(place, AGAIN_S / 2), FULL_AGAIN_MAX_S)
+        self._full_s[place] = pause_s
+        self._left_alone.add(place)
+        asyncio.get_running_loop().call_later(pause_s, self._ask_again, place)
+
+    def _ask_again(self, place: Place) -> None:
+        self._left_alone.discard(place)
+        self._has_sends.set()
 
     def _change(self, way: Outgoing, state: str) -> None:
         if way.state == state or (way.state == "lost" and state != "open"):

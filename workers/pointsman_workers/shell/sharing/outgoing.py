@@ -35,13 +35,15 @@ class Sender(msgspec.Struct, frozen=True):
 class Outgoing:
     """The frames for one receiver."""
 
-    def __init__(self, sender: Sender, receiver: Place, signer: Signer | None) -> None:
+    def __init__(
+        self, sender: Sender, receiver: Place, signer: Signer | None, *, number: int = 0
+    ) -> None:
         self.receiver = receiver
         self._sender = sender
         self._signer = signer
         self._frames: deque[bytes] = deque(maxlen=FRAMES_MAX)
         self._bytes = 0
-        self._number = 0
+        self.number = number  # of the last entry
         self._entry = b""  # under way, or of unknown fate
         self.state = "open"
 
@@ -67,14 +69,14 @@ class Outgoing:
         return self._entry
 
     def _next_entry(self) -> bytes:
-        self._number += 1
+        self.number += 1
         sender = self._sender
         head = EntryHead(
             instance=sender.instance,
             uid=sender.uid,
             shard=sender.shard,
             epoch=sender.epoch,
-            number=self._number,
+            number=self.number,
         )
         parts, size = [encode_frame(head)], 0
         while self._frames and (not size or size + len(self._frames[0]) <= ENTRY_BYTES_MAX):
