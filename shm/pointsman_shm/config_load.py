@@ -13,6 +13,7 @@ import msgspec
 
 from pointsman_shm.config import Config
 from pointsman_shm.paths import InstancePaths, resolve_paths
+from pointsman_shm.snapshot.config_pages import page_trouble
 
 CONFIG_SIZE_MAX = 1024 * 1024
 
@@ -44,9 +45,12 @@ def parse_config(text: str, source: str) -> Config:
         raise ConfigError(f"{source}: a number has thousands of digits: mend it") from error
     _refuse_unknown_keys(table, source)
     try:
-        return msgspec.convert(table, Config)
+        config = msgspec.convert(table, Config)
     except msgspec.ValidationError as error:
         raise ConfigError(f"{source}: {_explain(str(error))}") from error
+    if trouble := page_trouble(config):
+        raise ConfigError(f"{source}: {trouble}")
+    return config
 
 
 def _read(path: Path) -> str:

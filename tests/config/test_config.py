@@ -142,6 +142,10 @@ def test_values_are_read_into_their_sections() -> None:
         ("[redis]\ntimeout_ms = 9", "redis.timeout_ms: Expected `int` >= 10"),
         ("a = ", "not TOML: Invalid value (at end of document)"),
         ("a = " + "[" * 100_000, "not TOML: "),
+        (
+            f"[pools]\ntenant_overrides = {[[f'{tenant:064}', 1] for tenant in range(4_096)]}",
+            "pools, catalogue and tenants take 28",
+        ),
         ("[nodes]\nmax_nodes = " + "9" * 5_000, "a number has thousands of digits"),
     ],
 )

@@ -5,8 +5,9 @@ from manager_harness import SECOND, Harness, config_with, registration
 
 from pointsman_sched.core.events import Answer, OrderGiven
 from pointsman_sched.core.fleet.quarantine import ASK_AGAIN_NS
-from pointsman_sched.core.orders.standing import ORDERS_BYTES_MAX, ORDERS_MAX, orders_record
+from pointsman_sched.core.orders.standing import ORDERS_MAX, orders_record
 from pointsman_shm.memory.rows import NodeState, RowFlag, unpack_standing
+from pointsman_shm.snapshot.config_pages import ORDERS_BYTES_MAX
 from pointsman_shm.snapshot.records import PolicyPage
 from pointsman_wire.errors import Code
 from pointsman_wire.messages import Error, Message

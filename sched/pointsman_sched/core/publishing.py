@@ -13,8 +13,7 @@ from pointsman_sched.core.events import TellWorkers
 from pointsman_sched.core.orders.rebuild import Rebuild
 from pointsman_sched.core.orders.standing import orders_record
 from pointsman_sched.core.state import ManagementState
-from pointsman_shm.config import Config
-from pointsman_shm.config_live import Places, live_settings, tenant_places
+from pointsman_shm.config_live import tenant_places
 from pointsman_shm.memory.catalog_layout import (
     CLASSES_PER_PAGE,
     PUBLISH_INTERVAL_NS,
@@ -22,7 +21,8 @@ from pointsman_shm.memory.catalog_layout import (
 )
 from pointsman_shm.memory.stats_names import Counter, Gauge, Timing
 from pointsman_shm.snapshot import codec
-from pointsman_shm.snapshot.records import ConfigPage, InstanceRecord, NodeRecord, PolicyPage
+from pointsman_shm.snapshot.config_pages import config_page, policy_page
+from pointsman_shm.snapshot.records import NodeRecord
 from pointsman_shm.uplink import SnapshotPublished
 
 BEAT_INTERVAL_NS = 100_000_000
@@ -137,21 +137,3 @@ class Publisher:
         first = page * ROWS_PER_NODE_PAGE
         found = state.nodes.by_row[first : first + ROWS_PER_NODE_PAGE]
         return tuple(state.record_of(node) for node in found if node is not None)
-
-
-def config_page(config: Config, places: Places) -> ConfigPage:
-    """Return what placements read of a configuration."""
-    return ConfigPage(
-        require_gpu=config.nodes.require_gpu,
-        resource_threshold_percent=config.nodes.resource_threshold_percent,
-        pools=config.pools,
-        catalogue=config.catalogue,
-        live=live_settings(config, places),
-    )
-
-
-def policy_page(config: Config, instances: tuple[InstanceRecord, ...]) -> PolicyPage:
-    """Return what holds for single tenants, and which other instances there are."""
-    return PolicyPage(
-        tenant_overrides=tuple(sorted(config.pools.tenant_overrides)), instances=instances
-    )

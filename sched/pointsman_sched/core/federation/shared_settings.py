@@ -18,7 +18,7 @@ import msgspec
 
 from pointsman_sched.core.events import Alarm, ConfigOffered
 from pointsman_sched.core.federation.followed import Followed
-from pointsman_sched.core.orders.answering import page_trouble
+from pointsman_sched.core.orders.answering import trouble_of
 from pointsman_sched.core.orders.rebuild import NOBODY, Rebuild
 from pointsman_sched.core.state import ManagementState
 from pointsman_shm.config import Config, PoolsConfig
@@ -144,7 +144,7 @@ class SharedSettings:
             self._wished_version = told.version + 1
         elif needs_restart:
             self.refuse(state, f"{source} needs a restart: {'; '.join(needs_restart)}")
-        elif trouble := page_trouble(state, config):
+        elif trouble := trouble_of(state, config):
             self.refuse(state, f"{source}: {trouble}")
         else:
             if not self.version:

@@ -8,13 +8,10 @@ from pointsman_sched.core.events import Answer, ConfigOffered, PairOrdered
 from pointsman_sched.core.joining.open_secrets import OPEN_MAX
 from pointsman_sched.core.joining.pairing import CODE_LASTS_NS, CODE_LENGTH
 from pointsman_sched.core.orders.rebuild import Rebuild
-from pointsman_sched.core.orders.standing import ORDERS_BYTES_MAX
-from pointsman_sched.core.publishing import config_page, policy_page
 from pointsman_sched.core.state import ManagementState
 from pointsman_shm.config import Config
 from pointsman_shm.config_difference import hot_differences
-from pointsman_shm.config_live import tenant_places
-from pointsman_shm.snapshot import codec
+from pointsman_shm.snapshot.config_pages import page_trouble
 from pointsman_wire.errors import Code
 from pointsman_wire.messages import Error, error_info
 from pointsman_wire.order_messages import ConfigDiff, PairingCode
@@ -54,7 +51,7 @@ def config_offered(state: ManagementState, event: ConfigOffered) -> None:
         config_version=state.config_version,
         snapshot_version=state.setup.memory.catalog.version,
     )
-    if trouble := page_trouble(state, event.config):
+    if trouble := trouble_of(state, event.config):
         _refuse(state, event.ticket, Code.INVALID_MESSAGE, f"{event.source}: {trouble}")
     elif event.is_trial or needs_restart or not changes:
         state.outbox.wish(Answer(event.ticket, told))
@@ -65,26 +62,11 @@ def config_offered(state: ManagementState, event: ConfigOffered) -> None:
         state.rebuild = Rebuild(state, event, told)
 
 
-def page_trouble(state: ManagementState, config: Config) -> str:
-    """Return why a configuration cannot be published: it must fit its pages.  "" if it does."""
-    layout = state.layout
+def trouble_of(state: ManagementState, config: Config) -> str:
+    """Return why a configuration cannot be published here and now, "" if it can."""
     federation = state.federation
     others = federation.neighbours.records() if federation is not None else ()
-    places = tenant_places(config.tenants.listed, state.tenant_places)
-    pages = {
-        layout.config: codec.encode_config(config_page(config, places)),
-        layout.policy: codec.encode_policy(policy_page(config, others)),
-    }
-    for page, payload in pages.items():
-        size, size_max = len(payload), layout.payload_max(page)
-        if page == layout.policy:
-            size_max -= ORDERS_BYTES_MAX
-        if size > size_max:
-            return (
-                f"pools, catalogue and tenants take {size} bytes in shared memory, "
-                f"at most {size_max} fit"
-            )
-    return ""
+    return page_trouble(config, state.tenant_places, others)
 
 
 def _refuse(

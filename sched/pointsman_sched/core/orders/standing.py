@@ -7,8 +7,7 @@ this manager finds all of them; so they last as long as the service, whichever p
 from pointsman_sched.core.state import ManagementState
 from pointsman_shm.snapshot.records import OrdersRecord
 
-ORDERS_MAX = 64  # of each kind
-ORDERS_BYTES_MAX = 64 * 1024  # what they may take of the policy page
+ORDERS_MAX = 64  # of each kind: they take less than ORDERS_BYTES_MAX of the policy page
 
 
 def orders_record(state: ManagementState) -> OrdersRecord:
