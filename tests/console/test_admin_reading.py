@@ -17,6 +17,7 @@ from pointsman_wire.queries.explain_messages import Coverage, CoverageLine, Cove
 from pointsman_wire.queries.work_messages import JobLine, Jobs, JobsQuery, ReasonLine, Reasons
 
 Kind = TypeVar("Kind")
+ALL = CoverageQuery()
 Answerer = Callable[[str, Message], Message | None]
 
 
@@ -131,6 +132,16 @@ async def test_nonsense_is_no_cursor(text: str) -> None:
     with pytest.raises(ApiError) as caught:
         decode_cursor(text)
     assert (caught.value.status, caught.value.field) == (400, "cursor")
+
+
+@pytest.mark.parametrize("key", ["9" * 300, "9" * 19, "-1", "pc-17", "\u0663"])
+async def test_a_cursor_of_another_list_is_no_cursor_of_jobs_or_coverage(key: str) -> None:
+    cursor = encode_cursor(Cursor(0, key))
+    processes = Pretended(lambda _, query: pytest.fail(f"{query} was asked"))
+    for asked in (walk_jobs(processes, 10, cursor), Reading(processes).coverage(ALL, cursor)):
+        with pytest.raises(ApiError) as caught:
+            await asked
+        assert (caught.value.status, caught.value.field) == (400, "cursor")
 
 
 async def test_a_cursor_of_a_service_with_more_workers_is_refused() -> None:

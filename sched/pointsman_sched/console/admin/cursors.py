@@ -8,6 +8,8 @@ import msgspec
 from pointsman_sched.console.admin.problems import bad_request
 
 CURSOR_LENGTH_MAX = 512
+_DIGITS_MAX = 18  # so many always fit a message
+_ADVICE = "pass next_cursor of the page before unchanged, or leave it out"
 
 
 class Cursor(msgspec.Struct, frozen=True, array_like=True):
@@ -33,5 +35,12 @@ def decode_cursor(text: str) -> Cursor:
     try:
         return msgspec.msgpack.decode(base64.urlsafe_b64decode(padded), type=Cursor)
     except (binascii.Error, ValueError, msgspec.DecodeError):
-        todo = "pass next_cursor of the page before unchanged, or leave it out"
-        raise bad_request("this is no cursor of ours", todo, "cursor") from None
+        raise bad_request("this is no cursor of ours", _ADVICE, "cursor") from None
+
+
+def number_of(cursor: Cursor) -> int:
+    """Return the key of a list that goes by numbers; raises ApiError for what is none."""
+    key = cursor.key or "0"
+    if not (key.isascii() and key.isdecimal()) or len(key) > _DIGITS_MAX:
+        raise bad_request("this is no cursor of this list", _ADVICE, "cursor")
+    return int(key)

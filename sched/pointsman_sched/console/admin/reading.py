@@ -7,7 +7,12 @@ more than a page; what is summed up is asked of all at once.
 from msgspec.structs import replace
 
 from pointsman_sched.console.admin.asking import CONSOLE, MANAGER, Processes
-from pointsman_sched.console.admin.cursors import Cursor, decode_cursor, encode_cursor
+from pointsman_sched.console.admin.cursors import (
+    Cursor,
+    decode_cursor,
+    encode_cursor,
+    number_of,
+)
 from pointsman_sched.console.admin.problems import ApiError, not_found
 from pointsman_sched.console.admin.views import (
     AuditView,
@@ -180,8 +185,7 @@ class Reading:
 
     async def coverage(self, query: CoverageQuery, cursor: str = "") -> CoveragePage:
         """A page of who can do what; `query.offset` is set by the cursor."""
-        key = decode_cursor(cursor).key
-        offset = int(key) if key.isdecimal() else 0
+        offset = number_of(decode_cursor(cursor))
         found = await self.processes.any_worker(replace(query, offset=offset), Coverage)
         following = str(offset + len(found.lines)) if found.more else ""
         return CoveragePage(

@@ -3,7 +3,12 @@
 from typing import TypeVar
 
 from pointsman_sched.console.admin.asking import Processes
-from pointsman_sched.console.admin.cursors import Cursor, decode_cursor, encode_cursor
+from pointsman_sched.console.admin.cursors import (
+    Cursor,
+    decode_cursor,
+    encode_cursor,
+    number_of,
+)
 from pointsman_sched.console.admin.problems import ApiError, bad_request
 from pointsman_sched.console.admin.views import (
     JobOfWorker,
@@ -63,9 +68,8 @@ async def walk_jobs(
     while following is not None and len(found) < limit:
         at = following
         worker = processes.workers[at.worker]
-        after = int(at.key) if at.key.isdecimal() else 0
         query = JobsQuery(
-            limit=limit - len(found), after=after, session_id=session_id, tenant=tenant
+            limit=limit - len(found), after=number_of(at), session_id=session_id, tenant=tenant
         )
         page = await _page(processes, worker, query, Jobs(), silent)
         found += [JobOfWorker(worker=worker, job=line) for line in page.jobs]
