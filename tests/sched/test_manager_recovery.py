@@ -145,6 +145,17 @@ def test_a_freed_row_of_which_a_worker_holds_slots_waits_for_them_also_after_a_r
     assert (h.node("n2").row, h.node("n2").generation) == (row, 2)
 
 
+def test_slots_of_rows_of_a_catalog_that_is_lost_keep_nobody_out() -> None:
+    """S8: workers begin anew with the new one, and their nodes must come back for that."""
+    h = Harness(config_with(max_nodes=1))
+    h.hold(0, 0, 1)
+    h.catalog_bytes = bytearray(h.layout.size)
+    h.rows_bytes = bytearray(len(h.rows_bytes))
+    h.start(create=True)
+    h.join()
+    assert (h.node().row, h.node().generation) == (0, 1)
+
+
 def test_a_class_that_was_never_published_is_forgotten() -> None:
     h = Harness()
     connection = h.make_ready()

@@ -36,12 +36,13 @@ class RowAllocator:
     def occupy(self, rows: set[int], version: int) -> None:
         """Take these rows as a predecessor left them, whose last version this is.
 
-        Of the others, those of which workers hold slots wait as if they were freed just now.  Call
-        before the first take.
+        Of the others, those of which workers hold slots wait as if they were freed just now; not so
+        in a catalog that is new (0), with which workers begin anew.  Call before the first take.
         """
         others = [row for row in self._free if row not in rows]
-        self._free = [row for row in others if not self._held(row)]
-        self._published.extend((row, version) for row in others if self._held(row))
+        waiting = [row for row in others if version and self._held(row)]
+        self._free = sorted({*others} - {*waiting})
+        self._published.extend((row, version) for row in waiting)
 
     def take(
         self, applied_version: Callable[[], int], *, left_min: int = 0
