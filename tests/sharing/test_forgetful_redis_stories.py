@@ -73,6 +73,28 @@ def test_a_bucket_is_thawed_without_an_instance_that_never_publishes() -> None:
     assert node_b.assignment().request_id == "r-1"
 
 
+def test_a_bucket_that_forgets_twice_waits_for_all_a_second_time() -> None:
+    """R3, R5: who waits already must not count from the first time."""
+    fleet = Fleet("a", "b", "c")
+    b, c = fleet["b"], fleet["c"]
+    node_c, client_c = opened(c)
+    job = started(c, node_c, client_c)
+    node_b, client_b = opened(b)
+    c.is_held = True
+    fleet.model.flush()
+    fleet.advance(9.0)
+    fleet.model.flush()
+    fleet.advance(4.0)
+    client_b.submit("r-1")
+    fleet.advance(1.0)
+    assert not node_b.assignments()
+    c.let_go()
+    fleet.advance(3.0)
+    client_b.submit("r-1")
+    assert client_b.one(JobAccepted).jobs[0].job_id == job.job_id
+    assert not node_b.assignments()
+
+
 def test_a_failover_to_a_stale_copy_forgets_no_running_job() -> None:
     """R5: the copy has not heard of the job."""
     fleet = Fleet("a", "b")

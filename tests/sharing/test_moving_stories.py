@@ -1,12 +1,21 @@
 """Stories of jobs and sessions that come back elsewhere: restarts, adoption, clients that move."""
 
 import msgspec
+import pytest
 from fleet_harness import LEASE_S, SESSION, Fleet, Member, awaited, count, opened, started
 from worker_harness import WorkerHarness
 
 from pointsman_shm.config import Config, PoolsConfig
 from pointsman_shm.memory.stats_names import Counter
-from pointsman_wire.coordination.requests import Bind, SessionWrite
+from pointsman_wire.coordination.requests import (
+    Answer,
+    Bind,
+    Owner,
+    Release,
+    Request,
+    RequestKey,
+    SessionWrite,
+)
 from pointsman_wire.errors import Code
 from pointsman_wire.lane_messages import CancelJob, JobFence
 from pointsman_wire.messages import Error
@@ -231,6 +240,32 @@ def test_a_job_of_durability_redis_is_adopted_although_redis_was_flushed_before(
     fleet.tell_members()
     node_b = fleet["b"].open_lane(3)
     assert awaited(fleet, node_b, LEASE_S + 20).job_id == job.job_id
+
+
+def test_a_job_that_its_owner_gave_up_at_the_last_moment_is_not_adopted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """R9: it comes back after its lease, and refuses the job, while another one looks at it."""
+    fleet = journalled("a", "b")
+    a, b = fleet["a"], fleet["b"]
+    node_a, client_a = opened(a)
+    client_a.submit("r-1", durability="redis", timeout_s=3600.0)
+    node_a.acknowledge(node_a.assignment().number)
+    a.kill()
+    fleet.tell_members()
+    node_b, ask, fence = b.open_lane(3), b.ask, fleet.bound().fence
+    key, owner = RequestKey("", SESSION, "r-1"), Owner("a", "uid-a", 0)
+
+    def ask_late(requests: list[Request]) -> list[Answer]:
+        if any(isinstance(request, Bind) for request in requests):
+            fleet.model.answer([Release(0, key=key, owner=owner, fence=fence)], fleet.redis_ms())
+        return ask(requests)
+
+    monkeypatch.setattr(b, "ask", ask_late)
+    fleet.advance(LEASE_S + 20)
+    assert b.count_of(Bind) == 1
+    assert not node_b.assignments()
+    assert fleet.bound().outcome == "missing"
 
 
 # -- clients that move

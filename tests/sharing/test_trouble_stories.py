@@ -141,6 +141,21 @@ def test_a_bind_without_an_answer_is_looked_up_and_freed_for_others() -> None:
     assert node_b.assignment().request_id == "r-1"
 
 
+def test_a_bind_without_an_answer_is_freed_although_its_repeat_did_not_reach_redis() -> None:
+    """R2: the breaker opens after the first ones, and the client gives up."""
+    fleet = Fleet("a", "b")
+    a = fleet["a"]
+    _, client = opened(a)
+    a.is_deaf = True
+    client.submit("r-1")
+    a.is_deaf, a.is_cut = False, True
+    client.submit("r-1")
+    assert len(client.all(Error)) == 2
+    a.is_cut = False
+    fleet.advance(3.0)
+    assert fleet.bound().outcome == "missing"
+
+
 def test_a_follower_of_a_job_that_was_never_accepted_gets_it() -> None:
     """R2: the other instance is asked for a job it does not have, and frees its key."""
     fleet = Fleet("a", "b")

@@ -75,6 +75,10 @@ class AdoptionDesk:
     def _bound(
         self, bucket: int, key: RequestKey, kept: KeptJob, asked_at_ns: int, answer: Bound
     ) -> None:
+        if answer.outcome == "won":
+            # Its owner has given it up since we looked, and told its client so.
+            self.sharing.ending.release(key, answer.fence)
+            return
         if answer.outcome not in OURS:
             return
         if self.sharing.is_ours(key) or self.shard.window.find(key) is not None:

@@ -48,6 +48,7 @@ class Pending(msgspec.Struct, eq=False, kw_only=True):
     asked_at_ns: int = 0  # by the clock: a lease counts from here
     answer: Bound | None = None
     is_withdrawn: bool = False
+    may_be_bound: bool = False  # it was proposed before, and no answer came
     line: Line | None = None  # of its session, when that is serial
     repeats: list[tuple[Peer, Submit]] = []
 
@@ -90,8 +91,10 @@ class BindingDesk:
             return
         key = RequestKey(*job.key)
         bucket = bucket_of(key)
-        job.job_id = self.sharing.unknown.proposal(job.key) or job.job_id
+        proposed = self.sharing.unknown.proposal(job.key)
+        job.job_id = proposed or job.job_id
         pending = Pending(peer=peer, job=job, key=key, bucket=bucket, fence=self.next_fence())
+        pending.may_be_bound = bool(proposed)
         self._pending[job.key] = pending
         line = pending.line = job.session.line
         if line is not None:
@@ -190,7 +193,9 @@ class BindingDesk:
     def _note_trouble(self, pending: Pending, answer: Bound) -> None:
         if answer.outcome == "frozen" and answer.number:
             self.sharing.buckets.found_frozen(pending.bucket)
-        elif answer.outcome == "unknown":
+        if answer.outcome == "unknown" or (
+            pending.may_be_bound and answer.outcome in ("down", "frozen")
+        ):
             self.sharing.unknown.note(pending.job.key, pending.job.job_id)
 
     def _take(self, pending: Pending, answer: Bound) -> None:

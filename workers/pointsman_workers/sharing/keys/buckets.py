@@ -70,7 +70,8 @@ class Bucket(msgspec.Struct, eq=False, kw_only=True):
     number: int
     phase: Phase = Phase.UNKNOWN
     generation: str = ""  # that this worker has published into
-    frozen_at_ns: int = 0  # when that was noticed
+    frozen: str = ""  # the generation that was found frozen last,
+    frozen_at_ns: int = 0  # and when that was noticed
     asked_at_ns: int = 0
     is_asked: bool = False  # a question about the bucket itself is under way
     bound: dict[Key, Job] = {}
@@ -174,8 +175,11 @@ class BucketDesk:
         if answer.state == "missing":
             self._freeze(bucket, answer.generation)
             return
-        if answer.state == "frozen" and bucket.phase is not Phase.FROZEN:
-            bucket.phase, bucket.frozen_at_ns = Phase.FROZEN, self.shard.now_ns
+        if answer.state == "frozen" and (
+            bucket.phase is not Phase.FROZEN or answer.generation != bucket.frozen
+        ):
+            bucket.phase, bucket.frozen = Phase.FROZEN, answer.generation
+            bucket.frozen_at_ns = self.shard.now_ns
         if answer.generation != bucket.generation:
             self._publish(bucket, answer.generation)
         elif answer.state == "open":
