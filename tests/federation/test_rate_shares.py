@@ -25,9 +25,12 @@ class Shares:
 
     def of(self, name: str) -> float:
         """What the workers of an instance were told last; checked over all at each step."""
+        return dict(self.told(name).shares)["t"]
+
+    def told(self, name: str) -> RateShares:
         federation = self.fleet[name].core.state.federation
         assert federation is not None
-        return dict(federation.shares.message().shares)["t"]
+        return federation.shares.message()
 
     def run(self, seconds: int, **asked_per_s: int) -> None:
         for _ in range(10 * seconds):
@@ -85,6 +88,10 @@ def test_without_the_store_nobody_has_more_than_an_equal_part() -> None:
     shares.run(2, a=90, b=10)
     assert shares.of("a") == RATE / 2
     assert shares.of("b") < 20
+    shares.run(40, a=90, b=10)
+    for name in "ab":
+        told = shares.told(name)
+        assert (told.living, dict(told.shares)["t"] <= RATE / 2) == (2, True), name
     shares.fleet.store.down.clear()
     shares.run(5, a=90, b=10)
     assert shares.of("a") > 80

@@ -90,10 +90,13 @@ class RateShares:
         self._tell(state)
 
     def away(self, state: ManagementState, living_count: int) -> None:
-        """Nothing is known of the others' claims: an equal part at most."""
-        self._living_count = living_count
+        """Nothing is known of the others' claims: an equal part at most.
+
+        Who is silent meanwhile may live, and be as cut off as we are: its part stays its own.
+        """
+        self._living_count = max(self._living_count, living_count)
         for share in self._shares.values():
-            share.used = min(share.used, share.rate / living_count)
+            share.used = min(share.used, share.rate / self._living_count)
             share.claimed = share.used
         self._tell(state)
 
