@@ -20,10 +20,13 @@ from entrance.tokens_at_hand import (
 from pointsman_shm.tokens.judging import Scope, Tokens, digest_of, make_token
 from pointsman_shm.tokens.settings import AuthConfig
 from pointsman_wire.errors import Code
+from pointsman_wire.framing import Unreadable
 from pointsman_wire.link import Accepted, Connection, Frame, Received
-from pointsman_wire.messages import Error
+from pointsman_wire.messages import Error, Message
 from pointsman_wire.preamble import Preamble, Role, Secured
 from pointsman_wire.session_messages import (
+    ClientHeartbeat,
+    ClientHeartbeatAck,
     JobAccepted,
     Result,
     ResultAck,
@@ -304,3 +307,42 @@ def test_x1_who_comes_over_tls_needs_a_token_wherever_from_it_seems_to_come() ->
         worker.receive(connection, SessionInit())
         refused = [error.error.code for error in worker.take(connection, Error)]
         assert refused == ([code] if code else [])
+
+
+@pytest.mark.parametrize("first", [ClientHeartbeat(number=1), ResultAck(results=[]), Submit()])
+def test_a6_who_must_show_a_token_and_says_something_else_first_is_hung_up_on(
+    first: Message,
+) -> None:
+    worker = strict_worker()
+    connection = dialled(worker, "10.0.0.1")
+    unread = Unreadable("", "no message")
+    worker.feed(Received(connection, [(unread, b""), (first, b"")]))
+    assert worker.take(connection, Error)[-1].error.code == Code.UNAUTHORIZED
+    assert worker.closed == [connection], "else it could stay for as long as it likes"
+    again = dialled(worker, "10.0.0.1")
+    worker.feed(Received(again, [(SessionInit(token=ACME), b""), (first, b"")]))
+    assert worker.one(again, SessionInitAck)
+    assert worker.closed == [connection]
+
+
+def test_a6_where_no_token_is_wanted_anything_may_be_said_first() -> None:
+    worker = strict_worker(auth=AuthConfig())
+    connection = dialled(worker, "127.0.0.1")
+    worker.receive(connection, ClientHeartbeat(number=1))
+    assert worker.one(connection, ClientHeartbeatAck)
+    assert worker.closed == []
+
+
+def test_a6_a_token_for_which_there_is_no_room_to_wait_costs_the_connection_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tokens_module, "POSTPONED_MAX", 1)
+    worker = strict_worker()
+    for _ in range(10):
+        refusal(worker, token="wrong")
+    waiting = dialled(worker, "10.0.0.1")
+    worker.receive(waiting, SessionInit(token="wrong"))
+    turned_away = dialled(worker, "10.0.0.1")
+    worker.receive(turned_away, SessionInit(token="wrong"))
+    assert worker.one(turned_away, Error).error.code == Code.RATE_LIMITED
+    assert worker.closed[-1] == turned_away

@@ -124,7 +124,7 @@ def test_memory_of_a_session_and_of_a_worker_is_bounded_and_others_go_on() -> No
 
 
 def test_more_pieces_a_second_than_may_be_are_dropped_and_told_once() -> None:
-    h, _ = yard(talk=TalkConfig(pieces_per_second_max=3))
+    h, _ = yard(talk=TalkConfig(pieces_per_second_max=3, sound_s=1.0))
     ann = talker(h)
     for seq in range(6):
         ann.speak(seq, b"aa")
@@ -133,6 +133,34 @@ def test_more_pieces_a_second_than_may_be_are_dropped_and_told_once() -> None:
     h.advance(1.1)
     ann.speak(6, b"aa")
     assert ann.errors() == []
+
+
+def test_an_utterance_that_is_sent_again_after_a_lost_connection_does_not_come_too_fast() -> None:
+    h, node = yard()
+    ann = talker(h)
+    pieces = [SECOND_OF_SOUND[:640]] * 900  # 18 seconds, in pieces of 20 ms
+    for seq, piece in enumerate(pieces):
+        ann.speak(seq, piece)
+        h.advance(0.02)
+    ann.client.hang_up()
+    back = talker(h, resume_token=ann.client.ack.resume_token)
+    for seq, piece in enumerate(pieces):
+        back.speak(seq, piece)
+    back.speak(900, b"", is_final=True)
+    assert back.errors() == []
+    assert len(sounds(node)[0]) == len(pieces) * 640
+
+
+def test_whoever_goes_on_sending_pieces_too_fast_is_held_to_the_rate() -> None:
+    h, _ = yard(talk=TalkConfig(pieces_per_second_max=10, sound_s=2.0))
+    ann = talker(h)
+    for _ in range(5):
+        for seq in range(100):
+            ann.speak(seq, b"aa")
+        h.advance(1.0)
+    sound = h.core._talk.voices.by_session[ann_session(ann)]
+    assert ann.errors() == ["RATE_LIMITED"] * 5
+    assert sound.sound_bytes == 20 * (2 + 160), "what came in the first moment, and nothing new"
 
 
 def ann_session(ann: Talker) -> Session:

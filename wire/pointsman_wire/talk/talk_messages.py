@@ -14,12 +14,13 @@ from pointsman_wire.messages import ErrorInfo, Message, Name, Names, Number, Ses
 TEXT_LENGTH_MAX = 16_384
 UTTERANCE_ID_LENGTH_MAX = 96
 TARGETS_MAX = 16
+TARGET_LENGTH_MAX = 16
 LISTENERS_MAX = 64
 
 # Shorter than a request id by more than a language is long.
 UtteranceId = Annotated[str, msgspec.Meta(max_length=UTTERANCE_ID_LENGTH_MAX)]
 RoomName = Annotated[str, msgspec.Meta(max_length=128)]
-Target = Annotated[str, msgspec.Meta(max_length=16)]
+Target = Annotated[str, msgspec.Meta(max_length=TARGET_LENGTH_MAX)]
 Targets = Annotated[list[Target], msgspec.Meta(max_length=TARGETS_MAX)]
 Listeners = Annotated[list[SessionId], msgspec.Meta(max_length=LISTENERS_MAX)]
 Priority = Literal["system", "interactive", "default", "bulk"]

@@ -267,6 +267,8 @@ class WorkerCore:
         peer = self.shard.peers.get(connection)
         if peer is not None:
             tokens = self._sessions.tokens
+            if peer.must_prove and not peer.has_asked and not tokens.begins_well(peer, event):
+                return
             frames = event.frames if not tokens.has_limited else tokens.allowed(peer, event.frames)
             if len(event.frames) > 2:  # else a sample as usual is enough
                 self.shard.fleet.expect(len(event.frames))

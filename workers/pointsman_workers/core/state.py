@@ -45,6 +45,7 @@ class Peer(msgspec.Struct, eq=False, kw_only=True):
     sessions: dict[int, "Session"] = {}
     is_tls: bool = False
     must_prove: bool = False  # without a token it gets no session
+    has_asked: bool = False  # for one: it has sent session_init
     is_congested: bool = False  # too much waits for it to read: results are held
     next_number: int = 0
 

@@ -41,7 +41,8 @@ def is_newest(session: Session, result: Result) -> bool:
     return UNNUMBERED != result.number == session.next_result - 1
 
 
-def _kept_bytes(item: Job | MissingResult) -> int:
+def kept_bytes(item: Job | MissingResult) -> int:
+    """What it costs while it is not read."""
     return UNREAD_OVERHEAD_BYTES + (len(item.output) if isinstance(item, Job) else 0)
 
 
@@ -100,7 +101,7 @@ class DeliveryDesk:
         if session.peer is None or session.peer.is_congested or not session.may_read:
             return False
         unread_bytes = session.unread_bytes
-        return not unread_bytes or unread_bytes + _kept_bytes(item) <= self._unread_bytes_max
+        return not unread_bytes or unread_bytes + kept_bytes(item) <= self._unread_bytes_max
 
     def _hold(self, session: Session, number: int, item: Job | MissingResult) -> None:
         if self._is_one_too_many(session, item):
@@ -124,7 +125,7 @@ class DeliveryDesk:
     def _send_result(self, session: Session, job: Job) -> None:
         assert job.result is not None, job.job_id
         session.unread[job.result.number] = job
-        session.unread_bytes += _kept_bytes(job)
+        session.unread_bytes += kept_bytes(job)
         self._send(session, job)
 
     def _send(self, session: Session, item: Job | MissingResult) -> None:
@@ -244,7 +245,7 @@ class DeliveryDesk:
             if not self._has_room(session, item):
                 break
             self.shard.held.take_first(session)
-            share -= _kept_bytes(item)
+            share -= kept_bytes(item)
             if isinstance(item, Job):
                 self._send_result(session, item)
             else:

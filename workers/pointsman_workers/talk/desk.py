@@ -22,6 +22,7 @@ from pointsman_workers.desks.sessions import SessionDesk
 from pointsman_workers.talk.hearing import HearingDesk
 from pointsman_workers.talk.hooks import Watcher
 from pointsman_workers.talk.nouns import Hearing, Room, Said, Voice
+from pointsman_workers.talk.plans import is_no_language
 from pointsman_workers.talk.rooms import RoomDesk
 from pointsman_workers.talk.saying import SayingDesk
 from pointsman_workers.talk.telling import PARTIAL_EVERY_NS, TellingDesk, shown
@@ -123,7 +124,8 @@ class TalkDesk(Watcher):
         if voice is None and not (is_two_way or message.hears):
             return
         voice = self.voices.of(session)
-        voice.hears = normalise(message.hears)
+        hears = normalise(message.hears)
+        voice.hears = "" if is_no_language(hears) else hears
         voice.pair = pair if is_two_way else ("", "")
         if session.utterances is None or not session.utterances.held:
             self._forget_untold(voice)

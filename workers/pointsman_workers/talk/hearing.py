@@ -37,6 +37,7 @@ class HearingDesk:
         self._bounds = SoundBounds(talk.sound_bytes_max, talk.sound_s)
         self._silence_ns = int(talk.silence_s * SECOND_NS)
         self._pieces_max = talk.pieces_per_second_max
+        self._pieces_ahead = int(max(1.0, talk.sound_s) * self._pieces_max) * SECOND_NS
         self.memory = saying.memory
         self.interim = InterimDesk(shard, saying.jobs, voices, self.memory, telling)
 
@@ -69,16 +70,25 @@ class HearingDesk:
             self.interim.consider(hearing)
 
     def _is_in_time(self, voice: Voice, utterance_id: str) -> bool:
-        """Count the pieces of a second; those above the rate are dropped, and told once."""
-        if self.shard.now_ns >= voice.window_at_ns + SECOND_NS:
-            voice.window_at_ns = self.shard.now_ns
-            voice.piece_count = 0
-        voice.piece_count += 1
-        if voice.piece_count == self._pieces_max + 1:
-            text = f"more than {self._pieces_max} pieces of sound in a second; those are dropped"
+        """Take one of the pieces that a session may send; those above are dropped, and told.
+
+        A whole utterance may come at once: so it does after a lost connection, or from a client
+        that begins anew at another worker.
+        """
+        now_ns = self.shard.now_ns
+        earned = (now_ns - voice.pieces_at_ns) * self._pieces_max
+        left = voice.pieces_left + earned if voice.pieces_at_ns else self._pieces_ahead
+        voice.pieces_left = min(self._pieces_ahead, left)
+        voice.pieces_at_ns = now_ns
+        if voice.pieces_left >= SECOND_NS:
+            voice.pieces_left -= SECOND_NS
+            return True
+        if now_ns >= voice.too_fast_at_ns + SECOND_NS:
+            voice.too_fast_at_ns = now_ns
+            text = f"more than {self._pieces_max} pieces of sound a second; those are dropped"
             error = error_info(Code.RATE_LIMITED, text, retry_after_ms=RETRY_AFTER_MS)
             self._saying.refuse(voice, utterance_id, error)
-        return voice.piece_count <= self._pieces_max
+        return False
 
     def _is_late(self, voice: Voice, utterance_id: str) -> bool:
         """Has the utterance ended already?"""

@@ -42,8 +42,9 @@ class Voice(msgspec.Struct, eq=False, kw_only=True):
     said: "dict[Key, Said]" = {}  # jobs that have not been told
     awaiting: "dict[str, Turn]" = {}  # utterances that wait for somebody to hear them, by id
     sound_bytes: int = 0
-    window_at_ns: int = 0  # the second in which pieces are counted
-    piece_count: int = 0
+    pieces_left: int = 0  # so many more may come, in parts of a billion; as of
+    pieces_at_ns: int = 0  # 0: none has come
+    too_fast_at_ns: int = 0  # when it was last told that they come too fast
     room: Room | None = None
     lang: str = ""  # in the room: what it speaks and hears
     name: str = ""

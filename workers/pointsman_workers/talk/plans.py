@@ -12,7 +12,7 @@ import msgspec
 from pointsman_shm.rules.languages import AUTO, normalise
 from pointsman_wire.errors import Code
 from pointsman_wire.messages import ErrorInfo, error_info
-from pointsman_wire.talk.talk_messages import Utterance
+from pointsman_wire.talk.talk_messages import TARGET_LENGTH_MAX, Utterance
 from pointsman_workers.core.state import Session
 from pointsman_workers.talk.nouns import Voice
 
@@ -45,6 +45,9 @@ def legs_of(
     if not targets and not session.tgt_lang and {"nmt", "tts"} & {*services}:
         text = "no language to go into: name tgt_lang, here or in session_init"
         return error_info(Code.INVALID_MESSAGE, text)
+    if (unnamed := next((lang for lang in targets if is_no_language(lang)), None)) is not None:
+        text = f"tgt_lang {unnamed[:TARGET_LENGTH_MAX]!r}... is longer than any language's name"
+        return error_info(Code.INVALID_MESSAGE, text)
     targets = targets or [normalise(session.tgt_lang)]
     stem = wanted.utterance_id
     return [
@@ -57,6 +60,11 @@ def legs_of(
         )
         for tgt in targets
     ]
+
+
+def is_no_language(lang: str) -> bool:
+    """Is it too long to stand behind an utterance's id, in the id of a request?"""
+    return len(lang) > TARGET_LENGTH_MAX
 
 
 def _services(services: list[str], src: str, tgt: str) -> list[str]:

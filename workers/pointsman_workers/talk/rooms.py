@@ -13,9 +13,10 @@ from pointsman_wire.session_messages import Moved
 from pointsman_wire.shards import shard_of
 from pointsman_wire.talk.talk_messages import RoomJoin, RoomMember, RoomState
 from pointsman_workers.core.shard import Shard
-from pointsman_workers.core.state import Session
+from pointsman_workers.core.state import Session, listening
 from pointsman_workers.talk.awaiting import AwaitingDesk
 from pointsman_workers.talk.nouns import Room, Voice
+from pointsman_workers.talk.plans import is_no_language
 from pointsman_workers.talk.voices import Voices
 
 
@@ -56,6 +57,8 @@ class RoomDesk:
             refusal = Code.INVALID_MESSAGE, "the room has no name"
         elif lang in ("", AUTO):
             refusal = Code.INVALID_MESSAGE, "who enters a room says which language they speak"
+        elif is_no_language(lang):
+            refusal = Code.INVALID_MESSAGE, f"lang {lang[:32]!r} is longer than any language's name"
         elif room is not None and not is_inside and len(room.members) >= self._members_max:
             text = f"room {message.room!r} is full: {len(room.members)} are in it, none more may be"
             refusal = Code.QUEUE_FULL, text
@@ -121,7 +124,7 @@ class RoomDesk:
             self.shard.outbox.send(session.peer.connection, state)
 
     def tell(self, room: Room) -> None:
-        """Tell all who are in it who is."""
+        """Tell all who are in it who is; none who was resumed with a token that may not read."""
         members = [
             RoomMember(
                 session=session.session_id,
@@ -133,11 +136,12 @@ class RoomDesk:
         ]
         is_awaited = self._awaiting.is_open(room)
         for session in room.members:
-            if session.peer is not None:
+            peer = listening(session)
+            if peer is not None:
                 state = RoomState(
                     session_number=session.number,
                     room=room.key[1],
                     members=members,
                     awaiting=is_awaited,
                 )
-                self.shard.outbox.send(session.peer.connection, state)
+                self.shard.outbox.send(peer.connection, state)

@@ -159,7 +159,12 @@ class SayingDesk:
         meta = result.meta or {}
         wanted = directed(said.voice, then, str(meta.get("src_lang", "")))
         wanted = replace(wanted, text=text, utterance_index=result.utterance_index)
+        # It was said before the session began to close, and closing waits for what was said.
+        session = said.voice.session
+        is_closing, session.is_closing = session.is_closing, False
         self.say(Turn(voice=said.voice, wanted=wanted, began_ns=said.began_ns))
+        if is_closing:
+            session.is_closing, session.terms = True, None
 
     def _submit(self, turn: Turn, leg: Leg, then: Utterance | None = None) -> None:
         self._follow(turn, leg, then)

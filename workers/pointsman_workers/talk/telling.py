@@ -10,12 +10,12 @@ from collections.abc import Iterable
 from msgspec.structs import replace
 
 from pointsman_wire.messages import ErrorInfo
-from pointsman_wire.session_messages import Submit
+from pointsman_wire.session_messages import MissingResult, Submit
 from pointsman_wire.talk.talk_messages import UiEvent
 from pointsman_workers.core.lifecycle import JobState
 from pointsman_workers.core.shard import MILLISECOND_NS, Shard
 from pointsman_workers.core.state import Job, Session
-from pointsman_workers.ordering.delivering import DeliveryDesk
+from pointsman_workers.ordering.delivering import DeliveryDesk, kept_bytes
 from pointsman_workers.talk.nouns import Said, Voice
 
 TEXT_SHOWN_MAX = 4_096
@@ -87,9 +87,6 @@ class TellingDesk:
                 self._give(listener, said, job)
 
     def _give(self, listener: Session, said: Said, job: Job) -> None:
-        if self._has_enough(listener, job):
-            listener.forgotten += 1
-            return
         assert job.result is not None, job.job_id
         result = replace(
             job.result,
@@ -99,7 +96,6 @@ class TellingDesk:
             speaker=said.voice.session.session_id,
             meta={**(job.result.meta or {}), "said": said.words} if said.words else job.result.meta,
         )
-        listener.next_result += 1
         copy = Job(
             job_id=job.job_id,
             key=(listener.tenant, listener.session_id, job.key[2]),
@@ -116,15 +112,28 @@ class TellingDesk:
             output=job.output,
             ended_at_ns=job.ended_at_ns,
         )
+        if self._has_enough(listener, copy):
+            listener.forgotten += 1
+            return
+        listener.next_result += 1
         self._delivery.hand_over(listener, copy)
 
-    def _has_enough(self, listener: Session, job: Job) -> bool:
+    def _has_enough(self, listener: Session, copy: Job) -> bool:
         """Does so much wait for this listener already that no more may?"""
         held = listener.held
         if not held:
             return False
-        waiting = sum(len(item.output) for item in held.values() if isinstance(item, Job))
-        return waiting + len(job.output) > self._unread_bytes_max
+        waiting = sum(map(_copy_bytes, held.values()))
+        return waiting + _copy_bytes(copy) > self._unread_bytes_max
+
+
+def _copy_bytes(item: Job | MissingResult) -> int:
+    """What one costs: of what has no output, or little, there could be any number."""
+    words = 0
+    if isinstance(item, Job) and item.result is not None and item.result.meta:
+        said = item.result.meta.get("said")
+        words = len(said) if isinstance(said, str) else 0
+    return kept_bytes(item) + words
 
 
 def shown(text: str) -> str:

@@ -27,7 +27,8 @@ from pointsman_shm.memory.named_counts import NamedCount
 from pointsman_shm.memory.stats_names import Counter
 from pointsman_shm.tokens.judging import KnownToken, Scope, Tokens, scope_words
 from pointsman_wire.errors import Code
-from pointsman_wire.link import Frame
+from pointsman_wire.framing import Unreadable
+from pointsman_wire.link import Frame, Received
 from pointsman_wire.messages import Error, error_info
 from pointsman_wire.session_messages import Cancel, ResultAck, SessionInit, Submit
 from pointsman_wire.sockets.bounds import whence
@@ -51,6 +52,7 @@ NEEDED: dict[type, Scope] = {
     Cancel: Scope.CANCEL,
 }
 MISSING = "this service wants a token: session_init came without one"
+NOT_FIRST = "this service wants a token: the first message is a session_init with one"
 UNKNOWN = "the token is not known here: it is wrong, or was revoked"
 
 
@@ -121,6 +123,7 @@ class TokenDesk:
         self, peer: Peer, message: SessionInit, *, is_late: bool = False
     ) -> SessionInit | None:
         """Return the message under the tenant of its token; None: refused, or looked at later."""
+        peer.has_asked = True
         if not message.token and not peer.must_prove:
             return message
         # Who has proved itself on this connection does not wait for what its neighbours do.
@@ -138,6 +141,20 @@ class TokenDesk:
         else:
             return replace(message, tenant=token.tenant)
         return None
+
+    def begins_well(self, peer: Peer, event: Received) -> bool:
+        """Hang up on who must show a token and says something else first; was it not so?
+
+        Any message makes it a stranger no more, whose time and number are bounded; it could stay
+        for as long as it likes, and never be asked for a token.
+        """
+        said = (message for message, _ in event.frames if not isinstance(message, Unreadable))
+        if isinstance(next(said, None), SessionInit | None):
+            return True
+        self.shard.count(Counter.TOKENS_REFUSED)
+        self.shard.outbox.error(peer.connection, error_info(Code.UNAUTHORIZED, NOT_FIRST))
+        self.shard.outbox.close(peer.connection, "no session_init")
+        return False
 
     def entered(self, session: Session, message: SessionInit) -> None:
         """The session stands: note by which token."""
@@ -161,6 +178,7 @@ class TokenDesk:
             text = "too many tokens wait to be looked at"
             info = error_info(Code.RATE_LIMITED, text, retry_after_ms=self._delay_ns // 1_000_000)
             self.shard.outbox.send(peer.connection, Error(info, ref=message.ref))
+            self.shard.outbox.close(peer.connection, text)
             return
         self._postponed_count += 1
         entry = Postponed(peer=peer, message=message)
