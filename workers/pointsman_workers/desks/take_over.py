@@ -87,7 +87,7 @@ class TakeOverDesk:
         shard, number = self.shard, result.kept.result.number
         if shard.window.is_remembered(result):
             shard.journal.adopt_result(result)
-        session = self._sessions_by_serial.get(result.kept.session)
+        session = self._written_with(result.kept.key, result.kept.session)
         if session is not None:
             session.next_result = max(session.next_result, number + 1)
             if number > session.read:
@@ -115,9 +115,15 @@ class TakeOverDesk:
         self._sessions_by_serial[opened.session] = session
         shard.file(session, shard.now_ns + int(shard.config.sessions.resume_s * SECOND_NS))
 
+    def _written_with(self, key: Key, serial: int) -> Session | None:
+        """The session that has this number in the journal, if a job of this key can be its."""
+        session = self._sessions_by_serial.get(serial)
+        is_its = session is not None and (session.tenant, session.session_id) == key[:2]
+        return session if is_its else None
+
     def _session_of(self, key: Key, serial: int) -> Session:
         """The session of a job: as restored, or, when it has ended, one that delivers nothing."""
-        session = self._sessions_by_serial.get(serial) or self.shard.sessions.get(key[:2])
+        session = self._written_with(key, serial) or self.shard.sessions.get(key[:2])
         if session is not None:
             return session
         return Session(tenant=key[0], session_id=key[1], resume_token="", peer=None, is_closed=True)

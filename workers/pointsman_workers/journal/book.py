@@ -95,8 +95,11 @@ class JournalBook:
     # -- entries -----------------------------------------------------------------------------
 
     def accepted(self, job: Job) -> None:
-        """Write a new job, before it its session if that is not in the journal yet."""
-        if not job.session.segment:
+        """Write a new job, before it its session if that is not in the journal yet.
+
+        One that is over, or never was here, has no end to come that would take it out again.
+        """
+        if not job.session.segment and not job.session.is_closed:
             self.session(job.session)
         job.segment = segment = self.state.segment
         self._jobs[segment][job.arrival] = job
