@@ -4,12 +4,12 @@ from random import Random
 
 import pytest
 from waiting.saturated import SaturatedHost, by_tenant, by_worker
-from worker_harness import Host, WorkerHarness
+from worker_harness import SECOND_NS, Host, WorkerHarness
 
 from pointsman_shm.config import Config, ListedTenant, TenantConfig, TenantsConfig
 from pointsman_shm.memory.waiting import WaitingWords
 from pointsman_wire.lane_messages import NodeResult
-from pointsman_wire.link import Received
+from pointsman_wire.link import LoopWasLate, Received
 from pointsman_wire.session_messages import Result, Submit
 from pointsman_workers.core.turns.waiting import OLDEST_TURN
 
@@ -121,6 +121,22 @@ def test_t24_old_jobs_are_not_starved_by_new_ones_of_any_priority() -> None:
     assert placed == [f"bulk-{number}" for number in range(4)], "oldest first"
     places = [order.index(request) for request in placed]
     assert places[3] > 2 * OLDEST_TURN, "and no sooner: priorities count"
+
+
+def test_t24_a_worker_that_once_stood_still_does_not_pass_for_the_one_whose_jobs_are_oldest() -> (
+    None
+):
+    host = SaturatedHost(Config(), workers=2, nodes=1, slots=1)
+    host.pass_time(60 * SECOND_NS)
+    host.workers[1].feed(LoopWasLate(50 * SECOND_NS))
+    bulk = host.session(0, "")
+    for number in range(4):
+        bulk.submit(f"bulk-{number}", priority="bulk", wait_busy_s=3_600.0)
+    for index in range(2):
+        host.crowd(index, "", depth=30, priority="interactive")
+    host.run(5 * OLDEST_TURN + 4)
+    placed = [request for _, request in host.order if request.startswith("bulk")]
+    assert placed == [f"bulk-{number}" for number in range(4)]
 
 
 def test_i5_jobs_of_one_session_leave_in_the_order_of_acceptance() -> None:

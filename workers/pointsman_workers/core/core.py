@@ -201,6 +201,7 @@ class WorkerCore:
         """This process did not run: its deadlines move by as much."""
         shard = self.shard
         self._late_ns += event.late_ns
+        shard.journal.late_ns = shard.waiting.late_ns = self._late_ns
         shard.now_ns = shard.fleet.now_ns = shard.now_ns - event.late_ns
         self._watch.was_late()
         self._lanes.guests.was_late(event.late_ns)

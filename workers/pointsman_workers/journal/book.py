@@ -65,6 +65,8 @@ class JournalBook:
         self._first: list[AnyEntry] = []  # sessions and acceptances
         self._then: list[AnyEntry] = []  # what happens to them
         self._read: dict[int, int] = {}  # session -> last number read
+        # What the core's time lacks of the clock, which is all that a successor knows.
+        self.late_ns = 0
         self._must_sync = False
         self._number = 1  # of the record that is being gathered
         self._last_sync = 0  # number of the newest record that must be synced
@@ -103,7 +105,7 @@ class JournalBook:
             self.session(job.session)
         job.segment = segment = self.state.segment
         self._jobs[segment][job.arrival] = job
-        self._first.append(_accepted(job))
+        self._first.append(_accepted(job, self.late_ns))
         self._room_bytes -= ENTRY_BYTES + len(job.payload)
         if job.durability == FSYNC:
             self._must_sync = True
@@ -282,7 +284,7 @@ class JournalBook:
             kept = _kept(job)
             self._put(self._first, kept, len(kept.output))
             return len(kept.output)
-        self._put(self._first, _accepted(job), len(job.payload))
+        self._put(self._first, _accepted(job, self.late_ns), len(job.payload))
         if job.hold is not None:
             self.dispatched(job, job.hedge or job.hold)  # the last one counts
         elif job.dispatched is not None:  # it waits again, or its node has yet to report it
@@ -317,7 +319,7 @@ def _size_of(kept: Kept) -> int:
     return len(kept.kept.output)
 
 
-def _accepted(job: Job) -> JobAccepted:
+def _accepted(job: Job, late_ns: int) -> JobAccepted:
     return JobAccepted(
         job.arrival,
         job.session.serial,
@@ -327,7 +329,7 @@ def _accepted(job: Job) -> JobAccepted:
         job.kind.encoded,
         job.payload,
         job.body,
-        job.accepted_at_ns,
+        job.accepted_at_ns + late_ns,
         job.durability,
     )
 

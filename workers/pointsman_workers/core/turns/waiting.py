@@ -76,6 +76,7 @@ class Waiting:
         self._turns = 0
         self.count = 0
         self.bytes = 0
+        self.late_ns = 0  # what our time lacks of the clock, by which the others are told
         self.left_count = 0  # jobs that have left the queue, however: what it drains by
 
     def configure(self, limits: LimitsConfig) -> None:
@@ -278,13 +279,16 @@ class Waiting:
         bit = 1 << (class_number & 63)
         if not self.is_waited_elsewhere(bit):
             return None
-        tag = self._order.tag
+        tag, late_ns = self._order.tag, self.late_ns
         return min(
             (
-                Turn(0, 0, there.oldest_since_ns, there.worker)
+                Turn(0, 0, there.oldest_since_ns - late_ns, there.worker)
                 if oldest_first
                 else Turn(
-                    there.rank, tag(there.place, there.rank), there.oldest_since_ns, there.worker
+                    there.rank,
+                    tag(there.place, there.rank),
+                    there.oldest_since_ns - late_ns,
+                    there.worker,
                 )
                 for there in self._words.others(self._worker_index)
                 if there.class_mask & bit
@@ -329,7 +333,9 @@ class Waiting:
                 best, place = row.best, row.place
         assert best is not None, bucket
         borrowers = 0 if kinds else BORROWERS
-        self._own.publish(bucket, count, since, borrowers | best.rank << 16 | place, mask)
+        self._own.publish(
+            bucket, count, since + self.late_ns, borrowers | best.rank << 16 | place, mask
+        )
 
     # -- keeping the order -------------------------------------------------------------------
 
