@@ -71,6 +71,13 @@ def test_a_forgotten_job_leaves_nothing_and_its_key_is_free() -> None:
     assert (found.jobs, found.ended, found.last_job) == ([], [], 1)
 
 
+def test_an_end_that_does_not_count_after_all_leaves_nothing_of_what_was_carried_forward() -> None:
+    found = recovered([accepted(1)], [ended(1)], [kept(1)], [replace(ended(1), is_forgotten=True)])
+    assert (found.jobs, found.ended) == ([], [])
+    found = recovered([kept(1)], [replace(ended(1), is_forgotten=True)])
+    assert (found.jobs, found.ended) == ([], [])
+
+
 def test_an_ended_job_is_not_opened_again_by_what_was_carried_forward() -> None:
     assert jobs_of(recovered([accepted(1)], [ended(1)], [accepted(1), dispatched(1)])) == []
 
@@ -169,9 +176,12 @@ def test_replay_agrees_with_a_plain_reading(turns: list[list[AnyEntry]]) -> None
     for entry in (entry for turn in turns for entry in turn):
         if isinstance(entry, JobAccepted) and entry.job not in ended_jobs:
             open_jobs.add(entry.job)
+        elif isinstance(entry, JobEnded) and entry.is_forgotten:
+            open_jobs.discard(entry.job)
+            ended_jobs.discard(entry.job)
         elif isinstance(entry, JobEnded) and entry.job in open_jobs:
             open_jobs.remove(entry.job)
-            ended_jobs |= set() if entry.is_forgotten else {entry.job}
+            ended_jobs.add(entry.job)
         elif isinstance(entry, JobKept):
             open_jobs.discard(entry.job)
             ended_jobs.add(entry.job)

@@ -1,12 +1,15 @@
 """Stories of adopted jobs whose adopter dies as well: each is its own client's, and no other's."""
 
-from fleet_harness import LEASE_S, Fleet
-from test_moving_stories import journalled, written
+import msgspec
+from fleet_harness import LEASE_S, SESSION, Fleet, awaited, count, opened, started
+from test_moving_stories import JOURNAL, journalled, written
 from worker_harness import Node
 
+from pointsman_shm.memory.stats_names import Counter
 from pointsman_wire.lane_messages import Assign, JobFence
 from pointsman_wire.session_messages import Result
-from pointsman_workers.journal.entries import SessionOpened
+from pointsman_workers.core.events import DropSegments
+from pointsman_workers.journal.entries import JobKept, SessionOpened
 
 RED, BLUE = ("red", "s-1"), ("blue", "s-2")
 
@@ -68,3 +71,30 @@ def test_a_result_of_an_adopted_job_waits_for_no_other_tenants_client() -> None:
         client = b.open_session(session_id, tenant=tenant)
         ours = {job.job_id for job in jobs if job.tenant == tenant}
         assert {result.job_id for result in client.all(Result)} <= ours
+
+
+def test_a_result_that_does_not_count_comes_not_back_with_a_restart() -> None:
+    """T26: it was carried forward while nobody knew that the job had been taken over."""
+    fleet = journalled("a", "b")
+    a, b = fleet["a"], fleet["b"]
+    node_a, client_a = opened(a)
+    job = started(a, node_a, client_a)
+    a.is_cut = True
+    node_b, client_b = opened(b)
+    client_b.submit("r-1", timeout_s=3600.0)
+    again = awaited(fleet, node_b, LEASE_S + 10)
+    node_a.end(job, b"of the first")
+    a.commands.clear()  # what was written so far stands in a segment that is dropped next
+    a.feed(msgspec.structs.replace(JOURNAL, segment=2))
+    fleet.advance(1.0)
+    assert DropSegments(2) in a.commands
+    assert any(isinstance(entry, JobKept) for entry in a.entries())
+    a.is_cut = False
+    fleet.advance(2.0)
+    assert count(a, Counter.JOBS_FENCED) == 1
+    a = fleet.restart("a", recovered=written(a))
+    client_a = a.open_session(SESSION)
+    client_a.submit("r-1", timeout_s=3600.0)
+    node_b.end(again, b"of the second")
+    fleet.advance(6.0)
+    assert [payload for _, payload in a.sent[client_a.connection] if payload] == [b"of the second"]

@@ -4,7 +4,8 @@ Entries are read in the order in which they were written, and the last word on a
 What an open job needs is decoded at the end, once and for those only: most jobs have ended, and
 of the acceptance of an ended one no more is kept than its names.
 
-Rule 1: an entry about a job that has ended changes nothing, except that JobKept stands for it.
+Rule 1: an entry about a job that has ended changes nothing, except that JobKept stands for it, and
+        that an end which is forgotten takes away whatever stood for it.
 Rule 2: `segment` of a thing is the oldest segment without which it would not be found again.
 Rule 3: kept jobs ended before all those whose end is still in the journal, in the order of their
         numbers; then come the others as they ended.
@@ -113,7 +114,8 @@ class Fold:
         found = self._accepted.pop(entry.job, None)
         self._dispatched.pop(entry.job, None)
         if entry.is_forgotten:
-            self._ended.pop(entry.job, None)  # its end did not count after all
+            self._ended.pop(entry.job, None)  # its end did not count after all,
+            self._kept.pop(entry.job, None)  # nor what was carried forward of it
             return
         if found is None:
             return
