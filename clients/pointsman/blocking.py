@@ -7,44 +7,77 @@
         result = session.say("Good morning").result()
 
 Each connect() runs the asyncio client on a private thread; a session may be used from several
-threads at once.
+threads at once.  Leaving the block ends what other threads wait for: they get what became of their
+jobs, or SessionError.
 """
 
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
-from contextlib import AbstractAsyncContextManager
+from concurrent.futures import CancelledError
+from contextlib import AbstractAsyncContextManager, suppress
 from types import TracebackType
 from typing import Any, TypeVar, Unpack
 
 from pointsman import session as asynchronous
-from pointsman.errors import JobFailed, JobRefused
+from pointsman.errors import JobFailed, JobRefused, SessionError
 from pointsman.options import ConnectOptions, SubmitOptions
 from pointsman.results import JobPartial, JobResult
 from pointsman.talking.hearing import Happening, Heard
 from pointsman.talking.options import SpeechOptions, TalkOptions
 from pointsman.talking.saying import Saying, Step
+from pointsman_wire.errors import Code
+from pointsman_wire.messages import error_info
 from pointsman_wire.session_messages import MissingResult, Order
 from pointsman_wire.talk.talk_messages import RoomState
 
 T = TypeVar("T")
 
 
+class ThreadOver(SessionError):
+    """The block of the session was left: nothing runs on its loop any more."""
+
+    def __init__(self) -> None:
+        super().__init__(error_info(Code.SESSION_CLOSED, "the client was closed"))
+
+
 class LoopThread:
-    """An event loop on a thread of its own."""
+    """An event loop on a thread of its own; any thread may call it."""
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(
-            target=self._loop.run_forever, name="pointsman-client", daemon=True
-        )
+        self._is_over = False
+        self._lock = threading.Lock()  # held for looking at that, and doing something about it
+        self._thread = threading.Thread(target=self._run, name="pointsman-client", daemon=True)
         self._thread.start()
 
+    def _run(self) -> None:
+        """Run until it is closed; who still waits for something then waits no longer."""
+        self._loop.run_forever()
+        left = asyncio.all_tasks(self._loop)
+        for task in left:
+            task.cancel()
+        if left:
+            self._loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+        self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+        self._loop.close()
+
     def call(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine there and wait for it; an interrupt here cancels it there."""
-        future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        """Run a coroutine there and wait for it; an interrupt here cancels it there.
+
+        Raises ThreadOver when the loop has ended, or ends meanwhile.
+        """
+        with self._lock:
+            if self._is_over:
+                coroutine.close()
+                raise ThreadOver
+            future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
         try:
             return future.result()
+        except CancelledError:
+            if self._is_over:
+                raise ThreadOver from None
+            raise
         except BaseException:
             future.cancel()
             raise
@@ -63,15 +96,15 @@ class LoopThread:
             while (thing := self.call(_next(things))) is not None:
                 yield thing
         finally:
-            if not self._loop.is_closed():  # else what was left half read has ended with it
+            with suppress(ThreadOver):  # then what was left half read has ended with it
                 self.call(_close(things))
 
     def close(self) -> None:
         """Stop the loop and end the thread."""
-        self.call(self._loop.shutdown_asyncgens())
+        with self._lock:
+            self._is_over = True
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
-        self._loop.close()
 
 
 class BlockingSaying:

@@ -148,6 +148,7 @@ class ClientShell:
         self._sayings: dict[int, Saying] = {}
         self._handles = 0
         self._tickets = 0
+        self._over: ErrorInfo | None = None  # why nothing is done any more
         self._told: dict[type, Callable[[Any], None]] = {
             ResultCame: self._result_came,
             RequestFailed: self._request_failed,
@@ -170,6 +171,8 @@ class ClientShell:
 
     async def open(self, init: SessionInit, within_s: float | None) -> OpenedSession:
         """Open a session.  Raises Unreachable or SessionError."""
+        if self._over is not None:
+            raise session_error(self._over)
         self._handles += 1
         session = OpenedSession(self._handles)
         self._sessions[session.handle] = session
@@ -204,6 +207,9 @@ class ClientShell:
         """Wish for a job; `waiter` is told of its end.  Returns the ticket."""
         self._tickets += 1
         ticket = self._tickets
+        if self._over is not None:
+            waiter.failed(self._over)
+            return ticket
         self._waiters[ticket] = waiter
         self._driver.post(
             SubmitWished(handle=handle, ticket=ticket, submit=submit, payload=payload)
@@ -216,6 +222,9 @@ class ClientShell:
         """Wish for something to be said; `saying` is told of all that comes of it."""
         self._tickets += 1
         saying.ticket = ticket = self._tickets
+        if self._over is not None:
+            saying.over(self._over)
+            return
         self._sayings[ticket] = saying
         self._driver.post(
             UtteranceWished(handle=handle, ticket=ticket, message=message, payload=payload)
@@ -227,7 +236,7 @@ class ClientShell:
             self._driver.post(PieceSpoken(ticket=ticket, payload=payload, is_final=is_final))
 
     def go(self, handle: int, message: RoomJoin | RoomLeave) -> None:
-        """Enter a room, or leave it."""
+        """Enter a room, or leave it; Ears.entered tells what came of it."""
         self._driver.post(RoomWished(handle=handle, message=message))
 
     def tell_played(self, handle: int, message: UiEvent) -> None:
@@ -308,7 +317,7 @@ class ClientShell:
             session.opened.set_exception(session_error(error))
         if not session.ended.done():
             session.ended.set_result(ended.error)
-        session.ears.over()
+        session.ears.over(ended.error)
 
     def _broke(self, broken: asyncio.Future[None]) -> None:
         """A step raised: that is a bug of ours; nobody shall wait for an answer for ever."""
@@ -318,6 +327,8 @@ class ClientShell:
         self._give_up(error_info(Code.INTERNAL_ERROR, f"the client broke: {error!r}"))
 
     def _give_up(self, error: ErrorInfo) -> None:
+        """Nobody is served any more: tell all who wait, and from now on who comes."""
+        self._over = self._over or error
         waiters, self._waiters = self._waiters, {}
         for waiter in waiters.values():
             waiter.failed(error)

@@ -273,14 +273,17 @@ class Session:
 
         It is entered again after every lost connection.  A room of another worker makes this a
         session of that worker, under another id, once what was sent before is answered.  Raises
-        SessionError when the room is full.
+        SessionError when the room is full, the session is over, or it was sent to another room
+        meanwhile.
         """
         message = checked(RoomJoin(room=room, lang=lang, name=name))
+        self._opened.ears.turn_to(room)
         self._shell.go(self._opened.handle, message)
         return await self._opened.ears.entered(room)
 
     def leave(self) -> None:
         """Leave the room."""
+        self._opened.ears.turn_to("")
         self._shell.go(self._opened.handle, RoomLeave())
 
     def tell_played(self, heard: Heard, *, is_over: bool = False) -> None:

@@ -8,7 +8,8 @@ import msgspec
 
 from pointsman.errors import SessionError
 from pointsman.talking.backlog import Backlog
-from pointsman_wire.messages import Error, ErrorInfo
+from pointsman_wire.errors import Code
+from pointsman_wire.messages import Error, ErrorInfo, error_info
 from pointsman_wire.session_messages import MissingResult, Result
 from pointsman_wire.talk.talk_messages import RoomState, UiEvent
 
@@ -57,7 +58,8 @@ class Ears:
     def __init__(self) -> None:
         self.room = RoomState()
         self._kept = Backlog[Happening](HEARD_KEPT_MAX)
-        self._entering: dict[str, asyncio.Future[RoomState]] = {}
+        self._entering: dict[str, asyncio.Future[RoomState]] = {}  # of one room at most
+        self._over: ErrorInfo | None = None
 
     def take(self, message: UiEvent | Result | RoomState | Error, payload: bytes) -> None:
         """Somebody has said or done something."""
@@ -74,11 +76,12 @@ class Ears:
         """Keep it for the reader."""
         self._kept.put(happening)
 
-    def over(self) -> None:
+    def over(self, error: ErrorInfo | None) -> None:
         """The session is over."""
+        self._over = error or error_info(Code.SESSION_CLOSED, "the session is over")
         self._kept.end()
-        for entering in self._entering.values():
-            entering.cancel()
+        for room in [*self._entering]:
+            self._refused(room, self._over)
 
     async def read(self) -> AsyncIterator[Happening]:
         """Yield what is heard, until the session is over."""
@@ -87,26 +90,31 @@ class Ears:
 
     # ---- rooms
 
+    def turn_to(self, room: str) -> None:
+        """The session enters this room, or none (""): of others nothing is awaited any more."""
+        words = "the room was left, or another one entered, before the service had answered"
+        for other in [name for name in self._entering if name != room]:
+            self._refused(other, error_info(Code.CANCELLED, words))
+
     async def entered(self, room: str) -> RoomState:
         """Wait for the answer to room_join.  Raises SessionError."""
+        if self._over is not None:
+            raise SessionError(self._over)
         entering = self._entering.get(room)
         if entering is None:
             entering = self._entering[room] = asyncio.get_running_loop().create_future()
-        try:
-            return await asyncio.shield(entering)
-        finally:
-            self._entering.pop(room, None)
+        return await asyncio.shield(entering)  # others may wait for the same
 
     def _entered(self, state: RoomState) -> None:
         self.room = state
-        entering = self._entering.get(state.room)
-        if entering is not None and state.members and not entering.done():
+        if state.members and (entering := self._entering.pop(state.room, None)) is not None:
             entering.set_result(state)
 
     def _refused(self, room: str, error: ErrorInfo) -> None:
-        entering = self._entering.get(room)
-        if entering is not None and not entering.done():
+        entering = self._entering.pop(room, None)
+        if entering is not None:
             entering.set_exception(SessionError(error))
+            entering.exception()  # seen: perhaps nobody waits for it any more
 
 
 def _heard(result: Result, payload: bytes) -> Heard:

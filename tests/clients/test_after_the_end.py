@@ -1,0 +1,122 @@
+"""Whoever still waits, or asks, when a session or its client is over gets an answer."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from live.fake_service import fake_service
+
+from pointsman import JobRefused, PointsmanError, SessionError, Trunk, blocking, connect
+from pointsman_wire.preamble import Role
+from pointsman_wire.talk.talk_messages import RoomJoin, RoomMember, RoomState
+
+
+async def test_what_is_asked_of_a_closed_client_is_refused_at_once() -> None:
+    async with fake_service() as service:
+        async with connect(service.address) as session:
+            pass
+        async with asyncio.timeout(5):
+            with pytest.raises(JobRefused, match="SESSION_CLOSED"):
+                await session.submit(b"too late")
+            with pytest.raises(JobRefused, match="SESSION_CLOSED"):
+                await session.say("too late").results()
+            with pytest.raises(SessionError, match="SESSION_CLOSED"):
+                await session.join("kitchen")
+            stream = session.stream(b"too late")
+            with pytest.raises(JobRefused, match="SESSION_CLOSED"):
+                await anext(stream)
+            trunk = Trunk(service.address)
+            async with trunk:
+                pass
+            with pytest.raises(SessionError, match="SESSION_CLOSED"):
+                await trunk.open()
+
+
+async def test_who_enters_a_room_hears_that_the_session_is_over() -> None:
+    async with fake_service() as service, Trunk(service.address) as trunk:
+        session = await trunk.open()
+        entering = asyncio.create_task(session.join("kitchen"))
+        await asyncio.sleep(0.05)
+        await session.close(flush=False)
+        async with asyncio.timeout(5):
+            with pytest.raises(SessionError, match="SESSION_CLOSED"):
+                await entering
+            with pytest.raises(SessionError, match="SESSION_CLOSED"):
+                await session.join("kitchen")
+
+
+async def test_who_waits_for_a_room_waits_on_when_another_one_gives_up() -> None:
+    async with fake_service() as service, connect(service.address) as session:
+        first, second = (asyncio.create_task(session.join("kitchen")) for _ in range(2))
+        await asyncio.sleep(0.05)
+        first.cancel()
+        (asked, *_) = await service.wait_for(RoomJoin)
+        (peer,) = service.of_role(Role.SESSION)
+        peer.send(
+            RoomState(
+                session_number=asked.session_number,
+                room="kitchen",
+                members=[RoomMember(session="me")],
+            )
+        )
+        async with asyncio.timeout(5):
+            assert (await second).room == "kitchen"
+        third = asyncio.create_task(session.join("garden"))
+        await asyncio.sleep(0.05)
+        session.leave()
+        async with asyncio.timeout(5):
+            with pytest.raises(SessionError, match="CANCELLED"):
+                await third
+
+
+async def test_threads_that_wait_when_the_block_is_left_wait_no_longer() -> None:
+    """Whatever they do; and whoever calls later is told."""
+    async with fake_service() as service:
+        waits = [
+            lambda session: session.submit(b"nobody runs it"),
+            lambda session: [*session.happenings()],
+            lambda session: [*session.stream(b"nobody runs it")],
+            lambda session: session.join("kitchen"),
+        ]
+        left, threads = await asyncio.to_thread(leave_amid, service.address, waits)
+        assert [thread for thread in threads if thread.is_alive()] == []
+        for act in (lambda: left.submit(b"late"), lambda: left.say("late"), left.leave):
+            with pytest.raises(SessionError, match="SESSION_CLOSED"):
+                act()
+
+
+def leave_amid(address: str, waits: Sequence[Callable[[Any], object]]) -> Any:
+    with suppress(KeyError), blocking.connect(address) as session:
+        threads = [threading.Thread(target=quietly, args=(act, session)) for act in waits]
+        for thread in threads:
+            thread.start()
+        time.sleep(0.2)
+        raise KeyError  # so that nobody waits for what runs
+    for thread in threads:
+        thread.join(timeout=3)
+    return session, threads
+
+
+def quietly(act: Callable[[Any], object], session: Any) -> None:
+    with suppress(PointsmanError):
+        act(session)
+
+
+async def test_a_thread_that_calls_just_as_the_loop_stops_is_not_forgotten() -> None:
+    thread = blocking.LoopThread()
+    is_asked = threading.Event()
+
+    async def for_ever() -> None:
+        is_asked.set()
+        await asyncio.Event().wait()
+
+    waiting = asyncio.create_task(asyncio.to_thread(thread.call, for_ever()))
+    await asyncio.to_thread(is_asked.wait)
+    await asyncio.to_thread(thread.close)
+    async with asyncio.timeout(5):
+        with pytest.raises(SessionError, match="SESSION_CLOSED"):
+            await waiting
