@@ -186,6 +186,19 @@ def test_a_stop_leaves_journalled_jobs_that_wait_for_the_next_start() -> None:
     assert any(isinstance(command, Stopped) for command in h.commands)
 
 
+def test_a_stop_leaves_all_journalled_jobs_that_wait_however_many_of_a_kind() -> None:
+    """I5: of those that the next life begins with, none is overtaken in this one."""
+    h = journalled()
+    node, client = h.open_lane(3), h.open_session()
+    for number in range(600):
+        client.submit(f"r-{number}")
+    h.feed(StopWished(h.now_ns + 20 * SECOND_NS))
+    node.end(node.assignment())
+    h.advance(0.2)
+    assert not node.assignments()
+    assert any(isinstance(command, Stopped) for command in h.commands)
+
+
 def test_a_stop_waits_for_jobs_that_only_memory_holds() -> None:
     h = journalled()
     node, client = h.open_lane(3), h.open_session()

@@ -38,8 +38,7 @@ class PartingDesk:
     def shelve(self) -> list[Job]:
         """Leave waiting jobs that the journal has to the next life of this shard."""
         waiting = self._shard.waiting
-        queued = [job for kind in waiting.kinds for job in waiting.jobs(kind)]
-        shelved = [job for job in queued if job.segment]
+        shelved = [job for job in waiting.all_jobs() if job.segment]
         for job in shelved:
             waiting.remove(job)
         # Asked to stop once more, those of before are no longer queued.

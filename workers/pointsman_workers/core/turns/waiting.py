@@ -173,6 +173,11 @@ class Waiting:
                 if job.is_queued:
                     yield job
 
+    def all_jobs(self) -> list[Job]:
+        """Every waiting job, those of one kind and priority in their order."""
+        queues = (queue for kind in self.kinds for queue in kind.queues)
+        return [job for queue in queues for job in queue if job.is_queued]
+
     def newest(self, rank: int, count: int) -> list[Job]:
         """Some of the waiting jobs of a priority, those of each kind that came last."""
         found: list[Job] = []

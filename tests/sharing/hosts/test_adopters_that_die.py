@@ -1,28 +1,17 @@
 """Stories of adopted jobs whose adopter dies as well: each is its own client's, and no other's."""
 
 import msgspec
-from journalled_host import MIB, left_behind
-from sharing.fleet_harness import LEASE_S, SESSION, Fleet, awaited, count, opened, started
-from worker_harness import Node, WorkerHarness
+from fleet_harness import LEASE_S, SESSION, Fleet, awaited, count, opened, started
+from test_moving_stories import JOURNAL, journalled, written
+from worker_harness import Node
 
 from pointsman_shm.memory.stats_names import Counter
 from pointsman_wire.lane_messages import Assign, JobFence
 from pointsman_wire.session_messages import Result
-from pointsman_workers.core.events import DropSegments, JournalState
-from pointsman_workers.journal.entries import JobKept, Recovered, SessionOpened
+from pointsman_workers.core.events import DropSegments
+from pointsman_workers.journal.entries import JobKept, SessionOpened
 
-JOURNAL = JournalState(1, room_bytes=64 * MIB, held_bytes=16 * MIB, oldest=1)
 RED, BLUE = ("red", "s-1"), ("blue", "s-2")
-
-
-def journalled(*names: str) -> Fleet:
-    """Instances whose workers write down what they accept."""
-    return Fleet(*names, journal=JOURNAL)
-
-
-def written(member: WorkerHarness) -> Recovered:
-    """What a successor reads of what a worker wrote."""
-    return left_behind([member.commands])
 
 
 def adopted(fleet: Fleet) -> tuple[Node, list[Assign]]:
