@@ -145,7 +145,11 @@ async def test_a_query_that_says_something_impossible_is_a_400(
 
 
 @pytest.mark.parametrize(
-    "data", [b"{", b"[]", b'{"ask": 1}', b'{"ask": {}, "more": 1}', b"\xff", b"[" * 30_000]
+    "data",
+    [
+        *(b"{", b"[]", b'{"ask": 1}', b'{"ask": {}, "more": 1}', b"[" * 30_000),
+        *(b"\xff", b'{"ask": {"tenant": "\xff"}}'),
+    ],
 )
 async def test_a_body_that_is_not_what_was_asked_for_is_a_400(served: Served, data: bytes) -> None:
     status, body = await served.ask("POST", "/v1/where", data=data)

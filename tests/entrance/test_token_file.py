@@ -96,6 +96,7 @@ def test_root_writes_the_file_as_the_owner_of_the_directory(tmp_path: Path) -> N
         (b"{", 0o600, "is damaged"),
         (b'{"format":2}', 0o600, "has format 2"),
         (b'{"tokens":[{"id":"x"}]}', 0o600, "is damaged"),
+        (b'{"tokens":[{"id":"\xff"}]}', 0o600, "is damaged"),
         (b"{}", 0o644, "chmod 0600"),
         (b"{}", 0o620, "chmod 0600"),
     ],

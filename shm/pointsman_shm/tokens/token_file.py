@@ -107,7 +107,7 @@ def read_tokens(path: Path) -> tuple[TokenRecord, ...]:
 def _decoded(path: Path, content: bytes) -> tuple[TokenRecord, ...]:
     try:
         found = msgspec.json.decode(content, type=TokenList)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise StateFileError(
             f"{path} is damaged ({error}): put a good copy there, or remove it, which revokes "
             "every token"

@@ -146,7 +146,7 @@ async def _body_of(request: Request, operation: Operation) -> msgspec.Struct | N
         return msgspec.json.decode(data or b"{}", type=operation.body)
     except msgspec.ValidationError as error:
         raise _invalid(error, operation) from None
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise bad_request(f"the body is no JSON: {error}", "send a JSON object", "body") from None
 
 
