@@ -52,11 +52,12 @@ def read_identity(paths: InstancePaths) -> InstanceIdentity:
     """Return who this state directory is.  Raises StateFileError or FileNotFoundError."""
     uid = read_instance_uid(paths)
     home, formers = "", []
-    for line in instance_uid_file(paths).read_text(encoding="ascii").splitlines()[1:]:
+    text = instance_uid_file(paths).read_text(encoding="ascii", errors="replace")
+    for line in text.splitlines()[1:]:
         key, _, value = line.partition(" ")
-        if key == "home":
+        if key == "home" and line.isascii():
             home = value
-        elif key == "former":
+        elif key == "former" and line.isascii():
             formers.append(value)
         else:
             raise StateFileError(f"{instance_uid_file(paths)} is damaged: {line[:40]!r}")

@@ -110,9 +110,10 @@ def test_the_names_remembered_are_bounded(paths: InstancePaths) -> None:
     assert read_identity(paths).formers[0] == last
 
 
-def test_a_damaged_identity_is_refused_in_words(paths: InstancePaths) -> None:
+@pytest.mark.parametrize("line", [b"nonsense\n", b"home \xff\n", b"former \xe1\n"])
+def test_a_damaged_identity_is_refused_in_words(paths: InstancePaths, line: bytes) -> None:
     file = instance_uid_file(paths)
-    file.write_text(file.read_text() + "nonsense\n")
+    file.write_bytes(file.read_bytes() + line)
     with pytest.raises(StateFileError, match="is damaged"):
         settle_identity(paths, os.urandom)
 

@@ -46,7 +46,7 @@ def boot_hash() -> int:
 def start_ticks(pid: int) -> int | None:
     """Return when the process started, in clock ticks since boot; None when it is not alive."""
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
     except (FileNotFoundError, ProcessLookupError):
         return None
     # The name may hold spaces and parentheses: what follows the last one is regular.

@@ -89,6 +89,17 @@ def test_s11_a_pid_that_was_used_again_is_another_process() -> None:
     assert not is_alive(tag._replace(boot_hash=tag.boot_hash ^ 1))
 
 
+def test_a_process_whose_name_is_no_text_is_known_by_its_start_all_the_same() -> None:
+    naming = Path("/proc/self/comm")
+    name = naming.read_bytes()
+    before = start_ticks(os.getpid())
+    naming.write_bytes(b"\xff) Z (\xfe")
+    try:
+        assert start_ticks(os.getpid()) == before
+    finally:
+        naming.write_bytes(name)
+
+
 def test_s11_a_dead_process_and_a_zombie_are_not_alive(tmp_path: Path) -> None:
     with start_peer("keep", tmp_path / "lock") as peer:
         assert peer.stdout is not None
