@@ -24,6 +24,8 @@ from pointsman_shm.memory.ownership import current_owner, flock_descriptor, unlo
 
 MODE = 0o600
 _NAME = re.compile(r"/pointsman\.[a-z0-9][a-z0-9-]{0,31}\.[a-z0-9.-]{1,64}")
+# posix_ipc says both without their numbers.
+_NO_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE, None})
 _NO_ROOM = frozenset({errno.ENOSPC, errno.ENOMEM, errno.EDQUOT})
 
 
@@ -61,11 +63,16 @@ class Segment:
         self.buffer = memoryview(self._map)
 
     def is_intact(self) -> bool:
-        """Return whether the name still leads to this very file, at its full size."""
+        """Return whether the name still leads to this very file, at its full size.
+
+        A system that is short of descriptors does not let us look, which says nothing against it.
+        """
         try:
             shared = posix_ipc.SharedMemory(self.name, read_only=True)
-        except (posix_ipc.Error, OSError):
+        except posix_ipc.Error:
             return False
+        except OSError as error:
+            return error.errno in _NO_DESCRIPTORS
         try:
             status = os.fstat(shared.fd)
         finally:
@@ -142,8 +149,8 @@ def create_segment(name: str, size: int) -> Segment:
 def attach_segment(name: str, *, writable: bool) -> Segment:
     """Map an existing segment after checking that it is ours.
 
-    Raises SegmentMissing, SegmentForeign, SegmentUnready (no bytes yet, or cut to none), or
-    ValueError for a name that is not ours.
+    Raises SegmentMissing, SegmentForeign, SegmentUnready (no bytes yet, or cut to none), OSError
+    when descriptors are short, or ValueError for a name that is not ours.
     """
     _check_name(name)
     try:
@@ -153,6 +160,8 @@ def attach_segment(name: str, *, writable: bool) -> Segment:
     except posix_ipc.PermissionsError:
         raise SegmentForeign(f"{name} may not be opened by this user") from None
     except OSError as error:
+        if error.errno in _NO_DESCRIPTORS:
+            raise  # whose it is we cannot know
         raise SegmentForeign(f"{name} cannot be opened: {error}") from None
     try:
         _check_file(name, os.fstat(shared.fd))

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -191,6 +192,27 @@ def test_s7_a_cut_segment_is_noticed_before_it_kills(make_segment: MakeSegment) 
     assert unlink_segment(segment.name)
     with create_segment(segment.name, 4096) as again:
         assert again.is_intact()
+
+
+def test_a_process_without_descriptors_does_not_take_its_segments_for_lost(
+    make_segment: MakeSegment,
+) -> None:
+    segment = make_segment(4096)
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    free = os.open(os.devnull, os.O_RDONLY)
+    os.close(free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free, limits[1]))
+    try:
+        with pytest.raises(OSError, match="Too many open files"):
+            os.open(os.devnull, os.O_RDONLY)
+        found = segment.is_intact()
+        with pytest.raises(OSError, match="maximum number of files"):
+            attach_segment(segment.name, writable=True)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert found
+    assert unlink_segment(segment.name)
+    assert not segment.is_intact()
 
 
 def test_s8_an_unlinked_segment_lives_on_and_is_noticed(make_segment: MakeSegment) -> None:
