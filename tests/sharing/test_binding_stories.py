@@ -7,7 +7,7 @@ from pointsman_wire.coordination.requests import Bind, End, Release, Renew
 from pointsman_wire.errors import Code
 from pointsman_wire.lane_messages import CancelJob
 from pointsman_wire.messages import Error
-from pointsman_wire.session_messages import JobAccepted, Result
+from pointsman_wire.session_messages import JobAccepted, Result, SessionClose, SessionClosed
 from pointsman_workers.core.events import Coordinate, WriteJournal
 
 
@@ -27,6 +27,33 @@ def test_an_acceptance_says_that_its_key_is_known_in_the_whole_fleet() -> None:
     accepted = client.one(JobAccepted).jobs[0]
     assert accepted.scope == "cluster"
     assert node.assignment().job_id == accepted.job_id
+
+
+def test_a_session_that_is_closed_behind_a_submit_waits_for_its_key_and_for_the_job() -> None:
+    fleet = Fleet("a")
+    a = fleet["a"]
+    node, client = opened(a)
+    a.is_held = True
+    client.submit("r-1")
+    a.receive(client.connection, SessionClose(session_number=client.ack.session_number))
+    assert not client.all(SessionClosed)
+    a.let_go()
+    node.end(node.assignment())
+    assert client.one(Result).status == "completed"
+    assert client.one(SessionClosed)
+
+
+def test_a_session_is_closed_when_the_last_of_its_submits_has_no_key() -> None:
+    fleet = Fleet("a", "b")
+    a = fleet["a"]
+    _, client = opened(a)
+    a.is_held = True
+    client.submit("r-1")
+    a.receive(client.connection, SessionClose(session_number=client.ack.session_number))
+    a.is_cut = True
+    a.let_go()
+    assert client.one(Error).error.code == Code.SCHEDULER_DEPENDENCY_DOWN
+    assert client.one(SessionClosed)
 
 
 def test_a_job_is_bound_before_anything_is_written_promised_or_dispatched() -> None:

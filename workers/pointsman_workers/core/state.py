@@ -82,6 +82,7 @@ class Session(msgspec.Struct, eq=False, kw_only=True):
     noted: SessionNotes | None = None
     noted_pins: dict[tuple[str, ...], str] = {}
     open_jobs: dict[str, "Job"] = {}
+    binding_count: int = 0  # with Redis: submits whose key is being bound, not jobs yet
     # Results that were sent on its connection and are not acknowledged, by number, ascending.
     unread: dict[int, "Job"] = {}
     unread_bytes: int = 0

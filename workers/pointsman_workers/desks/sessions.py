@@ -43,7 +43,7 @@ class SessionDesk:
         self.shard = shard
         self.pairing = PairingDesk(shard, self._admit_paired)
         self.tokens = TokenDesk(shard, partial(self.init, is_late=True), self._cut_off)
-        self.delivery = DeliveryDesk(shard, self._end_if_done)
+        self.delivery = DeliveryDesk(shard, self.end_if_done)
         self.utterances = UtteranceDesk(shard, self.delivery)
         # With Redis: told of each session that is new here.
         self.opened: Callable[[Session], None] = lambda session: None
@@ -304,17 +304,18 @@ class SessionDesk:
     def close(self, session: Session, message: SessionClose) -> None:
         """The client is done: at once, or when its open jobs have delivered."""
         session.is_closing, session.terms = True, None
-        if message.flush and session.open_jobs:
-            return
-        if message.flush and session.utterances is not None:
-            self.utterances.flush(session.utterances)
-        if not message.flush or session.held is None:
+        if message.flush:
+            self.end_if_done(session)
+        else:
             self.end(session, "closed by the client")
 
-    def _end_if_done(self, session: Session) -> None:
-        """End a session that is to be closed, when nothing runs and everything was sent."""
-        if not session.is_closing or session.open_jobs or session.is_closed:
+    def end_if_done(self, session: Session) -> None:
+        """End a session that is to be closed, when nothing is open and everything was sent."""
+        is_busy = session.open_jobs or session.binding_count
+        if not session.is_closing or is_busy or session.is_closed:
             return
+        if session.utterances is not None:
+            self.utterances.flush(session.utterances)
         if session.held is None or session.peer is None:
             self.end(session, "closed by the client")
 
@@ -343,10 +344,8 @@ class SessionDesk:
             self.delivery.hand_over(session, job)
         else:
             self.utterances.ended(session.utterances, job)
-        if session.is_closing and not session.open_jobs:
-            if session.utterances is not None:
-                self.utterances.flush(session.utterances)
-            self._end_if_done(session)
+        if session.is_closing:
+            self.end_if_done(session)
 
     @staticmethod
     def adopt(job: Job, session: Session) -> Session:

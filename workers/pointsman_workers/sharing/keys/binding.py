@@ -96,6 +96,7 @@ class BindingDesk:
         pending = Pending(peer=peer, job=job, key=key, bucket=bucket, fence=self.next_fence())
         pending.may_be_bound = bool(proposed)
         self._pending[job.key] = pending
+        job.session.binding_count += 1
         line = pending.line = job.session.line
         if line is not None:
             self._lines.setdefault(line, deque(maxlen=PENDING_MAX)).append(pending)
@@ -173,6 +174,13 @@ class BindingDesk:
             del self._lines[pending.line]
 
     def _settle(self, pending: Pending) -> None:
+        session = pending.job.session
+        session.binding_count -= 1
+        self._go_on(pending)
+        if session.is_closing:
+            self.sharing.jobs.sessions.end_if_done(session)
+
+    def _go_on(self, pending: Pending) -> None:
         job, answer = pending.job, pending.answer
         assert answer is not None, job.job_id
         del self._pending[job.key]
