@@ -9,7 +9,8 @@
 const PROTOCOL = "pointsman.v1";
 const BACKOFF_FIRST_MS = 500;
 const BACKOFF_MAX_MS = 30_000;
-const HEARTBEAT_MS = 15_000;
+const HEARTBEAT_MS = 15_000; // unless the service wants them more often
+const SILENCE_MS = 30_000; // for so long heartbeats may stay without any answer
 const ELSEWHERE_MS = 10_000; // so long a service may be away before another one is dialled,
 const ELSEWHERE_MAX_MS = 60_000; // unless it says how long itself
 const ALTERNATIVES_MAX = 8;
@@ -79,6 +80,7 @@ export class Session extends EventTarget {
   #isWanted = true;
   #retryTimer = null;
   #beatTimer = null;
+  #silentMs = 0;
   #isAckPlanned = false;
   #opened = null;
   #prefix = Math.random().toString(36).slice(2, 8);
@@ -233,6 +235,26 @@ export class Session extends EventTarget {
     this.#retryTimer = setTimeout(() => this.#dial(), Math.random() * most);
   }
 
+  /** A network may be gone without a word, and the browser learns of it minutes later. */
+  #beat(beatMs) {
+    if (this.state !== "open") return;
+    if (this.#silentMs < SILENCE_MS) {
+      this.#silentMs += beatMs;
+      this.#sendIfOpen({ type: "client_heartbeat", number: Date.now() });
+      return;
+    }
+    const socket = this.#socket;
+    socket.close(1000);
+    this.#lost(socket, "nothing comes from the service any more");
+  }
+
+  /** End this connection after a while; another one follows. */
+  #hangUp(afterMs) {
+    const socket = this.#socket;
+    if (afterMs) setTimeout(() => socket?.close(1000), afterMs);
+    else socket?.close(1000);
+  }
+
   #end(reason) {
     clearTimeout(this.#retryTimer);
     clearInterval(this.#beatTimer);
@@ -250,6 +272,7 @@ export class Session extends EventTarget {
 
   #received(socket, data) {
     if (socket !== this.#socket) return;
+    this.#silentMs = 0;
     const [message, payload] = unpackFrame(data);
     this.#tell("message", { message, payload });
     const handlers = {
@@ -265,16 +288,17 @@ export class Session extends EventTarget {
       progress: () => this.#tell("progress", { message }),
       error: () => this.#refused(message),
       session_closed: () => this.#end(message.reason || "closed by the service"),
-      going_away: () => this.#goingAway(socket, message),
+      going_away: () => this.#goingAway(message),
+      results_waiting: () => message.count || this.#submitAgain(),
     };
     handlers[message.type]?.();
   }
 
-  #goingAway(socket, message) {
+  #goingAway(message) {
     const places = (message.alternatives ?? []).filter(isPlace);
     this.#others = places.slice(0, ALTERNATIVES_MAX);
     this.#elsewhereMs = Math.min(message.elsewhere_after_ms ?? ELSEWHERE_MS, ELSEWHERE_MAX_MS);
-    setTimeout(() => socket.close(1000), message.reconnect_after_ms ?? 0);
+    this.#hangUp(message.reconnect_after_ms);
   }
 
   #stands(ack) {
@@ -288,10 +312,8 @@ export class Session extends EventTarget {
     this.#attempts = 0;
     this.welcome = ack;
     clearInterval(this.#beatTimer);
-    this.#beatTimer = setInterval(
-      () => this.#sendIfOpen({ type: "client_heartbeat", number: Date.now() }),
-      HEARTBEAT_MS,
-    );
+    const beatMs = Math.min(HEARTBEAT_MS, (ack.heartbeat_interval_s || Infinity) * 1000);
+    this.#beatTimer = setInterval(() => this.#beat(beatMs), beatMs);
     this.#become("open", { ack });
     if (this.#room) this.#sendIfOpen({ ...this.#room, session_number: this.#number });
     const answers = ack.unfinished ?? {};
@@ -358,11 +380,12 @@ export class Session extends EventTarget {
 
   #result(message, payload) {
     const number = message.number ?? 0;
+    const isNews = !number || number > this.#lastResult; // a repeated submit has it told again
     if (number > this.#lastResult) this.#lastResult = number;
     this.#planAck();
     const job = message.speaker ? undefined : this.#take(message.request_id);
     const result = { message, payload, text: () => decoder.decode(payload) };
-    this.#tell("result", result);
+    if (isNews) this.#tell("result", result);
     if (!job) return;
     if (message.error) job.reject(new PointsmanError(message.error, result));
     else job.resolve(result);
@@ -394,19 +417,18 @@ export class Session extends EventTarget {
       this.#tell("room", { message: { members: [] }, error });
     }
     this.#tell("error", { error, requestId: message.request_id ?? "" });
-    if (job || this.state === "open" || error.retryable) return;
-    // What another instance refuses says nothing of its own.
-    if (this.#dialled === this.#url) this.#end(error.message);
-    else this.#socket?.close(1000);
+    if (job || this.state === "open") return;
+    // It may be taken later; and what another instance refuses says nothing of its own.
+    if (error.retryable || this.#dialled !== this.#url) this.#hangUp(error.retryAfterMs);
+    else this.#end(error.message);
   }
 
   /** A stopping worker takes it no more: it is submitted again on the next connection. */
   #leaveToSuccessor({ request_id, error }) {
     const job = this.#jobs.get(request_id ?? "");
-    const socket = this.#socket;
-    if (!job || !socket) return false;
+    if (!job || !this.#socket) return false;
     job.isSent = false;
-    setTimeout(() => socket.close(1000), error.retry_after_ms ?? 0);
+    this.#hangUp(error.retry_after_ms);
     return true;
   }
 
@@ -431,6 +453,11 @@ export class Session extends EventTarget {
     for (const [message, payload] of frames) {
       this.#sendIfOpen({ ...message, session_number: this.#number }, payload);
     }
+  }
+
+  /** Results were given up before they could be read: what is still awaited is told once more. */
+  #submitAgain() {
+    for (const job of this.#jobs.values()) if (job.isSent) this.#sendAll(job.frames);
   }
 
   /** What waits for a request id; that of an utterance may have a language behind it. */

@@ -299,3 +299,64 @@ test("a pool of a hundred languages is named by the first two and how many", () 
   const codes = Array.from({ length: 113 }, (_, at) => `l${at}`);
   assert.equal(poolWords(codes.join("-")), "l0-l1-…(113)");
 });
+
+test("a session that is refused for now is asked for again", (t) => {
+  const here = session(t);
+  const socket = dialled.at(-1);
+  socket.onopen();
+  const error = { code: "QUEUE_FULL", message: "full", retryable: true, retry_after_ms: 1000 };
+  socket.hear({ type: "error", error });
+  t.mock.timers.tick(999);
+  assert.equal(socket.readyState, 1, "not before it may");
+  t.mock.timers.tick(1);
+  const again = reconnected(t);
+  assert.notEqual(again, socket);
+  again.stand();
+  assert.equal(here.state, "open");
+});
+
+test("a result that is told twice is heard once", (t) => {
+  const here = session(t);
+  const socket = dialled.at(-1);
+  socket.stand();
+  const heard = [];
+  here.addEventListener("result", (event) => heard.push(event.detail.message.number));
+  for (const number of [1, 2, 2, 1, 3]) socket.hear({ type: "result", request_id: "r", number });
+  assert.deepEqual(heard, [1, 2, 3]);
+});
+
+test("what the service has forgotten is submitted again", (t) => {
+  const here = session(t);
+  const socket = dialled.at(-1);
+  socket.stand();
+  here.submit("hello", { request_id: "r-1" });
+  socket.hear({ type: "results_waiting", count: 3, forgotten: 1 });
+  assert.equal(socket.said("submit").length, 1, "the others come first");
+  socket.hear({ type: "results_waiting", forgotten: 1 });
+  assert.equal(socket.said("submit").length, 2);
+});
+
+test("a connection on which nothing comes any more is given up", (t) => {
+  const here = session(t);
+  const socket = dialled.at(-1);
+  socket.stand();
+  socket.close = () => {}; // the network is gone: its end would come minutes later
+  for (let beat = 0; beat < 4; beat++) {
+    t.mock.timers.tick(15_000);
+    socket.hear({ type: "client_heartbeat_ack" });
+  }
+  assert.equal(here.state, "open");
+  t.mock.timers.tick(45_000);
+  assert.equal(here.state, "lost");
+  assert.notEqual(reconnected(t), socket);
+  dialled.at(-1).stand({ resumed: true });
+  assert.equal(here.state, "open");
+});
+
+test("heartbeats are sent as often as the service wants them", (t) => {
+  session(t);
+  const socket = dialled.at(-1);
+  socket.stand({ heartbeat_interval_s: 2.5 });
+  t.mock.timers.tick(10_000);
+  assert.equal(socket.said("client_heartbeat").length, 4);
+});
