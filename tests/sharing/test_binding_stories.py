@@ -1,13 +1,19 @@
 """Stories of keys that are bound for the whole fleet, with two workers over one Redis model."""
 
 from fleet_harness import SESSION, Fleet, opened
-from worker_harness import one_node
+from worker_harness import Client, one_node
 
 from pointsman_wire.coordination.requests import Bind, End, Release, Renew
 from pointsman_wire.errors import Code
 from pointsman_wire.lane_messages import CancelJob
 from pointsman_wire.messages import Error
-from pointsman_wire.session_messages import JobAccepted, Result, SessionClose, SessionClosed
+from pointsman_wire.session_messages import (
+    AcceptedJob,
+    JobAccepted,
+    Result,
+    SessionClose,
+    SessionClosed,
+)
 from pointsman_workers.core.events import Coordinate, WriteJournal
 
 
@@ -27,6 +33,41 @@ def test_an_acceptance_says_that_its_key_is_known_in_the_whole_fleet() -> None:
     accepted = client.one(JobAccepted).jobs[0]
     assert accepted.scope == "cluster"
     assert node.assignment().job_id == accepted.job_id
+
+
+def accepted_in(client: Client) -> list[AcceptedJob]:
+    return [job for message in client.all(JobAccepted) for job in message.jobs]
+
+
+def test_a_request_that_comes_again_after_it_was_cancelled_is_a_new_one() -> None:
+    fleet = Fleet("a")
+    a = fleet["a"]
+    node, client = opened(a)
+    a.is_held = True
+    client.submit("r-1")
+    client.cancel("r-1")
+    assert client.one(Error).error.code == Code.CANCELLED
+    client.submit("r-1")
+    client.submit("r-1")
+    a.let_go()
+    assert [accepted.duplicate for accepted in accepted_in(client)] == [False, True]
+    node.end(node.assignment())
+    assert client.one(Result).status == "completed"
+
+
+def test_a_request_that_comes_in_a_new_session_of_the_same_id_is_a_new_one() -> None:
+    fleet = Fleet("a")
+    a = fleet["a"]
+    node, client = opened(a)
+    a.is_held = True
+    client.submit("r-1")
+    number = client.ack.session_number
+    a.receive(client.connection, SessionClose(session_number=number, flush=False))
+    client = a.open_session(SESSION)
+    client.submit("r-1")
+    a.let_go()
+    node.end(node.assignment())
+    assert client.one(Result).status == "completed"
 
 
 def test_a_session_that_is_closed_behind_a_submit_waits_for_its_key_and_for_the_job() -> None:

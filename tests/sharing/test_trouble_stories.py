@@ -1,5 +1,6 @@
 """Stories of a Redis that is gone or does not answer, and of instances that die or are late."""
 
+import pytest
 from fleet_harness import LEASE_S, Fleet, awaited, count, opened, started
 
 from pointsman_shm.memory.stats_names import Counter
@@ -9,8 +10,31 @@ from pointsman_wire.lane_messages import CancelJob
 from pointsman_wire.messages import Error
 from pointsman_wire.session_messages import JobAccepted, Result
 from pointsman_workers.core.events import Say
+from pointsman_workers.sharing.keys import ending
 
 # -- R1, R7: gone, for all or for one
+
+
+def test_a_result_that_waits_for_redis_is_told_however_much_has_ended_meanwhile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """I1: what its client has is given up first."""
+    monkeypatch.setattr(ending, "UNTOLD_MAX", 3)
+    fleet = Fleet("a", is_local=True)
+    a = fleet["a"]
+    node, client = opened(a)
+    job = started(a, node, client)
+    a.is_cut = True
+    fleet.advance(LEASE_S + 5)
+    node.end(job)
+    assert not client.all(Result)
+    for number in range(6):
+        client.submit(f"local-{number}")
+        node.end(node.assignment())
+    assert len(client.all(Result)) == 6
+    a.is_cut = False
+    fleet.advance(5.0)
+    assert client.one(Result).request_id == "r-1"
 
 
 def test_without_redis_new_jobs_are_refused_and_running_ones_go_on() -> None:

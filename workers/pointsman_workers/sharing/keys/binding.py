@@ -188,6 +188,7 @@ class BindingDesk:
         if pending.is_withdrawn or job.session.is_closed:
             if answer.outcome in OURS:
                 self.sharing.ending.release(job.key, answer.fence)
+            self._begin_anew(pending)
         elif answer.outcome in OURS:
             self._take(pending, answer)
         elif answer.outcome in ("follows", "ended"):
@@ -197,6 +198,12 @@ class BindingDesk:
             self._refuse_all(pending, error_info(Code.CONFLICT, text))
         else:
             self._without_redis(pending, answer)
+
+    def _begin_anew(self, pending: Pending) -> None:
+        """Nobody waits for this job any more, but the same request has come since: that is new."""
+        for peer, submit in pending.repeats:
+            if peer.connection in self.shard.peers:
+                self.sharing.jobs.create_job(peer, submit, pending.job.payload)
 
     def _note_trouble(self, pending: Pending, answer: Bound) -> None:
         if answer.outcome == "frozen" and answer.number:

@@ -30,8 +30,9 @@ from pointsman_workers.sharing.keys.keeping import encode_result
 if TYPE_CHECKING:
     from pointsman_workers.sharing.sharing import Sharing
 
-# Above it the oldest is no longer told: its lease lapses by itself.
+# Above it the oldest whose client has its result is no longer told: its lease lapses by itself.
 UNTOLD_MAX = 100_000
+LOOKED_AT_MAX = 64  # so many a time; what waits for its client's sake was accepted before
 # Of results that their clients have not read, these go to Redis when we are stopped.
 LEFT_MAX = 1_000
 LEFT_BYTES_MAX = 64 * 1024  # each
@@ -97,7 +98,7 @@ class EndingDesk:
             self._give_out(ending)
             return
         if len(self._untold) >= UNTOLD_MAX:
-            self._untold.pop(next(iter(self._untold)))
+            self._make_room()
         self._untold[job.key] = ending
         if bond.standing is Standing.BOUND:
             job.is_end_safe = False
@@ -107,6 +108,14 @@ class EndingDesk:
             self.sharing.leases.when_sure(job, partial(self._is_sure, ending))
         else:
             self._give_out(ending)  # accepted without Redis: nobody else can say anything of it
+
+    def _make_room(self) -> None:
+        """Give up telling of an end; one whose client waits for its result goes to the back."""
+        for key in [*islice(self._untold, LOOKED_AT_MAX)]:
+            ending = self._untold.pop(key)
+            if ending.is_told:
+                return
+            self._untold[key] = ending
 
     def release_job(self, job: Job) -> None:
         """A job of ours has ended without ever having run: its key is free again."""
