@@ -171,6 +171,16 @@ def test_h3_every_process_is_watched_and_bounded() -> None:
         assert keys["Type"] == "notify"
 
 
+def test_the_manager_alone_goes_before_the_others_where_processors_are_short() -> None:
+    """A user's systemd may not do that: its units have no such line."""
+    users = msgspec.structs.replace(INSTALLATION, is_users=True, state_dir="/home/me/s")
+    for name in SERVICES:
+        lines = service_unit(name, INSTALLATION).splitlines()
+        wanted = ["Nice=-5"] if name == "pointsman-manager.service" else []
+        assert [line for line in lines if line.startswith("Nice=")] == wanted
+        assert "Nice=" not in service_unit(name, users)
+
+
 def test_a_users_units_ask_for_no_rights() -> None:
     installation = msgspec.structs.replace(INSTALLATION, is_users=True, state_dir="/home/me/s")
     for name in SERVICES:
