@@ -4,10 +4,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from manager_harness import SECOND, Harness, config_with, registration
 
 from pointsman_sched.core.events import RegistryEntry
+from pointsman_sched.core.state import KNOWN_PER_NODE
 from pointsman_sched.manager import registry_file
 from pointsman_sched.manager.registry_file import NAME, RegistryFile, encode_record
+from pointsman_wire.control_messages import Leave
 from pointsman_wire.sockets.crash_points import (
     CrashPoint,
     CrashPointError,
@@ -71,6 +74,27 @@ def test_history_is_dropped_when_it_outgrows_the_truth(
     file.close()
     assert size <= 51 * len(encode_record(entry(1, 200)))
     assert reopened(tmp_path) == (entry(1, 199), entry(2, 199))
+
+
+def test_ids_that_are_longest_gone_leave_the_file_too_and_never_one_that_is_here(
+    tmp_path: Path,
+) -> None:
+    """I9: machines that come each time under a new name would fill it for ever."""
+    h = Harness(config_with(max_nodes=2, remember_offline_s=1.0))
+    file = RegistryFile(tmp_path, print)
+    stays = h.make_ready(registration("stays"))
+    for number in range(60):
+        h.say(h.make_ready(registration(f"n{number}")), Leave())
+        h.advance(2 * SECOND)
+        h.beat(stays)
+        if number == 30:
+            h.start()
+            stays = h.make_ready(registration("stays"))
+    file.append(tuple(h.registry))
+    file.close()
+    known = reopened(tmp_path)
+    assert len(known) == len(h.core.state.identities) == KNOWN_PER_NODE * 2
+    assert {"stays", "n59", "n41"} <= {entry.node_id for entry in known}
 
 
 def test_a_file_that_cannot_be_replaced_is_an_error_not_a_silence(tmp_path: Path) -> None:

@@ -94,6 +94,7 @@ class RegistryEntry(msgspec.Struct, frozen=True, array_like=True):
     """What must survive every process: whose key proves a node id, and its highest epoch.
 
     key_hash: empty when the node said that it leaves: then its id is anybody's again.
+    key_hash empty and epoch 0: the id is forgotten, as others have registered since.
     is_proven: whoever was given the key has shown that the answer with it arrived.  Until then a
     lost answer must not lock the id for ever.
     """
@@ -102,6 +103,11 @@ class RegistryEntry(msgspec.Struct, frozen=True, array_like=True):
     key_hash: bytes
     epoch: int
     is_proven: bool = False
+
+    @property
+    def is_forgotten(self) -> bool:
+        """Is nothing kept of this id any more?"""
+        return not self.key_hash and self.epoch == 0
 
 
 class Record(msgspec.Struct, frozen=True):

@@ -210,6 +210,11 @@ class ManagementState:
             factor = max(factor, 2)
         return self.intervals.by_step_ns(self.nodes.live_count, factor)
 
+    def remember(self, entry: RegistryEntry) -> None:
+        """Note whose key proves a node id now; whoever is forgotten for it is so on disk too."""
+        for gone in self.identities.admit(entry, self.nodes.by_id.__contains__):
+            self.outbox.record(gone)
+
     def intern_class(self, capability: CapabilityClass, node_id: str) -> int | ClassesFull:
         """Return the number of a class; a new one is published with whatever comes next."""
         known_count = len(self.classes.classes)

@@ -7,10 +7,11 @@
     |     8 |   n | entry: msgpack [node_id, key hash, epoch]|
     +-------+-----+-----------------------------------------+
 
-Little-endian; records follow each other; a later entry of a node id replaces an earlier one.  It
-is appended to and fsynced before a registration is answered, and written anew, with one record
-for each id, at the start and when most of it is history.  What a power cut left torn at the end
-was never answered, and is dropped.
+Little-endian; records follow each other; a later entry of a node id replaces an earlier one, or
+says that the id is forgotten: the core bounds how many it knows.  It is appended to and fsynced
+before a registration is answered, and written anew, with one record for each id, at the start and
+when most of it is history.  What a power cut left torn at the end was never answered, and is
+dropped.
 """
 
 import os
@@ -77,8 +78,7 @@ class RegistryFile:
     def append(self, entries: tuple[RegistryEntry, ...]) -> None:
         """Have the entries on disk.  Raises OSError: then nothing may be answered any more."""
         for entry in entries:
-            self._known.pop(entry.node_id, None)
-            self._known[entry.node_id] = entry
+            self._note(entry)
         self._record_count += len(entries)
         if self._record_count > max(HISTORY_MIN, HISTORY_PER_ID * len(self._known)):
             self._rewrite()
@@ -101,8 +101,7 @@ class RegistryFile:
             return
         end = 0
         for entry, end in read_records(content):  # noqa: B007
-            self._known.pop(entry.node_id, None)
-            self._known[entry.node_id] = entry
+            self._note(entry)
         rest = content[end:]
         if rest.strip(b"\0"):
             aside = self._path.with_name(f"{NAME}.damaged")
@@ -111,6 +110,11 @@ class RegistryFile:
                 f"{self._path}: the last {len(rest)} bytes are not readable and are dropped; "
                 f"a copy is at {aside}"
             )
+
+    def _note(self, entry: RegistryEntry) -> None:
+        self._known.pop(entry.node_id, None)
+        if not entry.is_forgotten:
+            self._known[entry.node_id] = entry
 
     def _rewrite(self) -> None:
         self.close()

@@ -48,7 +48,7 @@ def enrol(state: ManagementState, connection: Connection, message: Enrol) -> Ref
         change(state, node, Verb.END, "enrolled anew: another key is its own now")
     epoch = state.identities.epoch_of(wish.name)
     entry = RegistryEntry(wish.name, hash_key(key_of(digest)), epoch, True)
-    state.identities.admit(entry, lambda known: known in state.nodes.by_id)
+    state.remember(entry)
     state.outbox.answer_recorded(entry, connection, Enrolled(name=wish.name, certificate=signed))
     state.stats.add(Counter.ENROLMENTS)
     return None

@@ -5,9 +5,10 @@ BLAKE2b digest; as the key is random and long, a plain fast hash cannot be turne
 only ever grow, also over restarts of every process: what a node of an older epoch says is void.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from hashlib import blake2b
 from hmac import compare_digest
+from itertools import islice
 
 import msgspec
 
@@ -20,6 +21,8 @@ KEY_BYTES = 32
 KEY_LENGTH_MIN = 32
 KEY_LENGTH_MAX = 256
 EPOCH_MAX = 2**63 - 1
+# More than one, so that a registry which is too large grows smaller.
+FORGOTTEN_AT_ONCE = 2
 
 
 class Refusal(msgspec.Struct, frozen=True):
@@ -45,7 +48,8 @@ class Identities:
         self._known: dict[str, RegistryEntry] = {}
         for entry in entries:
             self._known.pop(entry.node_id, None)
-            self._known[entry.node_id] = entry
+            if not entry.is_forgotten:
+                self._known[entry.node_id] = entry
 
     def __len__(self) -> int:
         return len(self._known)
@@ -127,14 +131,22 @@ class Identities:
         freed = self._known[node_id] = RegistryEntry(node_id, b"", known.epoch, False)
         return freed
 
-    def admit(self, entry: RegistryEntry, is_present: Callable[[str], bool]) -> None:
-        """Remember an admission; ids longest gone make room, never one that is in the fleet."""
+    def admit(
+        self, entry: RegistryEntry, is_present: Callable[[str], bool]
+    ) -> Sequence[RegistryEntry]:
+        """Remember an admission; ids longest gone make room, never one that is in the fleet.
+
+        Returns what must be recorded of those that are forgotten.
+        """
         self._known.pop(entry.node_id, None)
         self._known[entry.node_id] = entry
-        if len(self._known) > self._known_max:
-            gone = next((known for known in self._known if not is_present(known)), None)
-            if gone is not None:
-                del self._known[gone]
+        excess = min(len(self._known) - self._known_max, FORGOTTEN_AT_ONCE)
+        if excess <= 0:
+            return ()
+        gone = [*islice((known for known in self._known if not is_present(known)), excess)]
+        for node_id in gone:
+            del self._known[node_id]
+        return [RegistryEntry(node_id, b"", 0, False) for node_id in gone]
 
     def _invent(self, entropy: Callable[[int], bytes]) -> str:
         while True:

@@ -247,7 +247,7 @@ def _enter(
     node.heard_at_ns = state.clock_ns
     node.interval_ns = state.interval_ns(node.row)
     state.homecoming.came(node.node_id, state.clock_ns)
-    state.identities.admit(admission.entry, lambda known: known in state.nodes.by_id)
+    state.remember(admission.entry)
     _write_words(state, node)
     if node.is_drained_by_operator:
         state.show_row(node)

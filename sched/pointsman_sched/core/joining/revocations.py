@@ -65,7 +65,7 @@ def told_revocations(state: ManagementState) -> tuple[RevokedTold, ...]:
 
 def _take(state: ManagementState, entry: RegistryEntry, words: str) -> bool:
     node_id = entry.node_id
-    state.identities.admit(entry, lambda known: known in state.nodes.by_id)
+    state.remember(entry)
     state.outbox.record(entry)
     state.stats.add(Counter.REVOCATIONS)
     node = state.nodes.by_id.get(node_id)
