@@ -92,6 +92,20 @@ def test_a_decision_from_before_a_change_of_the_fleet_is_replayed_equally() -> N
     assert view.pool == "en-es"
 
 
+def test_a_node_whose_class_is_too_new_for_the_snapshot_is_judged_again_as_it_was() -> None:
+    """Rows are written before the pages: for a moment a word speaks of a class that none has."""
+    harness, _ = fleet_of(1)
+    harness.host.rows.standing[0] = pack_standing(
+        generation=1, class_number=7, state=NodeState.READY, flags=RowFlag.PUBLIC, slots_max=1
+    )
+    harness.open_session("s").submit("r-1", wait_none_s=0.0)
+    view = the_one(harness, "r-1")
+    assert view.breakdown is not None
+    assert view.breakdown.counts == {"status_not_ready": 1}
+    assert view.replay is not None
+    assert view.replay.equal, view.replay.differences
+
+
 def test_a_node_barred_by_a_mark_is_barred_in_the_replay_when_the_mark_is_long_over() -> None:
     harness, _ = fleet_of(2)
     host = harness.host

@@ -5,6 +5,7 @@ python tests/talk/session_schema.py --write   bring docs/session-messages.schema
 
 import argparse
 import json
+from inspect import cleandoc
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,21 @@ def current_text() -> str:
         "anyOf": [{"$ref": "#/$defs/ToWorker"}, {"$ref": "#/$defs/ToClient"}],
         "$defs": {"ToWorker": sent, "ToClient": received, **dict(sorted(components.items()))},
     }
-    return json.dumps(schema, indent=1, ensure_ascii=False) + "\n"
+    return json.dumps(_cleaned(schema), indent=1, ensure_ascii=False) + "\n"
+
+
+def _cleaned(part: Any) -> Any:
+    """Take the indentation off descriptions, docstrings: newer Pythons do it themselves."""
+    if isinstance(part, dict):
+        return {
+            key: _described(value) if key == "description" else _cleaned(value)
+            for key, value in part.items()
+        }
+    return [_cleaned(item) for item in part] if isinstance(part, list) else part
+
+
+def _described(text: Any) -> Any:
+    return cleandoc(text) if isinstance(text, str) else _cleaned(text)
 
 
 def main() -> None:

@@ -93,8 +93,11 @@ NO_MESSAGES = {
     "a map without a type": header(request_id="r"),
     "a type that is a number": header(type=5),
     "a type that is not text": b"\x81\xa4type\xa2\xff\xfe",
-    "a thousand levels": b"\x91" * 1000 + b"\x00",
-    "a thousand levels in a field nobody knows": SUBMIT_WITH + b"\xa1x" + b"\x91" * 1000 + b"\x00",
+    "a hundred thousand levels": b"\x91" * 10**5 + b"\x00",
+    "a hundred thousand levels in a field nobody knows": SUBMIT_WITH
+    + b"\xa1x"
+    + b"\x91" * 10**5
+    + b"\x00",
     "a million levels in meta": SUBMIT_WITH + b"\xa4meta\x81\xa1x" + b"\x91" * 10**6 + b"\x00",
     "four billion list items": SUBMIT_WITH + b"\xa4meta\x81\xa1x\xdd\xff\xff\xff\xff",
     "four billion map items": SUBMIT_WITH + b"\xa4meta\xdf\xff\xff\xff\xff",

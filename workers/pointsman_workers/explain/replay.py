@@ -14,6 +14,7 @@ import msgspec
 
 from pointsman_shm.memory.rows import CLASS_MASK, CLASS_SHIFT
 from pointsman_shm.rules.eligibility import first_failure
+from pointsman_shm.rules.reasons import Reason
 from pointsman_shm.rules.session_pool import PoolQuestion
 from pointsman_shm.snapshot.fleet_index import FEASIBLE
 from pointsman_shm.snapshot.pool_view import PoolView
@@ -28,7 +29,7 @@ from pointsman_workers.placement.refusal import reason_of
 from pointsman_workers.placement.session_pools import decide_pools
 from pointsman_workers.placement.trail import NO_ROW, SAMPLE
 
-UNKNOWN_CLASS = 255  # a verdict that is never FEASIBLE
+UNASKED_CLASS = Reason.STATUS_NOT_READY + 1  # of which no word speaks
 
 
 class Replay(msgspec.Struct, frozen=True):
@@ -151,12 +152,13 @@ def _judgement(
     requirement: Requirement, words: Iterable[int], barred_rows: Iterable[int], pages: Pages
 ) -> Judgement:
     numbers = {word >> CLASS_SHIFT & CLASS_MASK for word in words}
-    codes = bytearray([UNKNOWN_CLASS]) * (max(numbers, default=-1) + 1)
-    for number in numbers:
-        capability = pages.classes.get(number)
-        if capability is not None:
-            reason = first_failure(capability, requirement, pages.config.require_gpu)
-            codes[number] = FEASIBLE if reason is None else reason + 1
+    # A word may speak of a class that the pages have not yet: as then, it is beyond the verdicts.
+    found = ((number, pages.classes.get(number)) for number in numbers)
+    known = {number: capability for number, capability in found if capability is not None}
+    codes = bytearray([UNASKED_CLASS]) * (max(known, default=-1) + 1)
+    for number, capability in known.items():
+        reason = first_failure(capability, requirement, pages.config.require_gpu)
+        codes[number] = FEASIBLE if reason is None else reason + 1
     barred = frozenset(barred_rows)
     return Judgement(codes, is_barred=lambda row, _: row in barred)
 
