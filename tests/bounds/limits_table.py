@@ -102,6 +102,12 @@ ROWS = (
         "test_i9_admin_connections_above_the_bound_wait_and_are_answered_later",
     ),
     Row(
+        "connections of the console",
+        "console.connections_max",
+        "the newest is closed; one address that is not loopback has an eighth of them",
+        "test_one_address_cannot_keep_all_others_out",
+    ),
+    Row(
         "bytes that wait for a peer to read",
         "limits.node_queue_bytes_max",
         "it is closed as a slow consumer; a node's jobs go to others",

@@ -11,6 +11,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
 from pointsman_sched.console.hall import Hall
+from pointsman_wire.preamble import Preamble, Role
 
 PATIENCE_S = 20.0
 ASKED = b"GET / HTTP/1.1\r\nHost: localhost\r\n"
@@ -97,3 +98,37 @@ async def test_requests_that_come_whole_are_answered_one_after_the_other(hall: H
             await visitor.say(b"\r\n")
             assert (await visitor.hear()).startswith(b"HTTP/1.1 200")
             await asyncio.sleep(0.25)  # longer than a request may take: nothing is under way
+
+
+async def test_one_address_cannot_keep_all_others_out() -> None:
+    hall = Hall(Starlette(routes=[Route("/", answer)]), connections_max=16, request_s=PATIENCE_S)
+    preamble = Preamble(Role.SESSION, None, is_web=True)
+    far: list[socket.socket] = []
+
+    def come(address: str) -> Visitor:
+        visitor = Visitor.__new__(Visitor)
+        visitor.sock, near = socket.socketpair()
+        visitor.sock.setblocking(False)
+        far.append(visitor.sock)
+        hall.adopt(near, preamble, address, 0)
+        return visitor
+
+    held = [come("2001:db8::1"), come("2001:db8::2")]
+    assert await come("2001:db8::3").hear() == b"", "of one network, which has its share already"
+    for address in ("10.0.0.1", "127.0.0.1", "127.0.0.1", "127.0.0.1"):
+        visitor = come(address)
+        await visitor.say(ASKED + b"\r\n")
+        assert (await visitor.hear()).startswith(b"HTTP/1.1 200 ")
+    held[0].sock.close()
+    refused_count = hall.refused_count
+    for _ in range(200):
+        await asyncio.sleep(0.01)
+        visitor = come("2001:db8::4")
+        if not hall.refused_count - refused_count:
+            break
+        refused_count = hall.refused_count
+    await visitor.say(ASKED + b"\r\n")
+    assert (await visitor.hear()).startswith(b"HTTP/1.1 200 "), "one has left"
+    for sock in far:
+        sock.close()
+    await hall.close()

@@ -148,3 +148,25 @@ def test_a1_a_token_ends_at_its_second_without_a_change_of_the_file(tmp_path: Pa
     watch.look()
     assert [token.is_expired for token in told[-1]] == [True]
     assert len(told) == 2
+
+
+def test_a_directory_that_cannot_be_looked_into_lets_nobody_in_until_it_can(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    state.mkdir(0o700)
+    path = state / "tokens.json"
+    write_tokens(path, (record("pmt_0000000a_secret"),))
+    told: list[tuple[KnownToken, ...]] = []
+    said: list[str] = []
+    watch = TokenWatch(path, lambda: 0.0, said.append)
+    assert len(watch.first()) == 1
+    watch.tell = told.append
+    state.rename(tmp_path / "away")
+    state.write_text("no directory")
+    for _ in range(3):
+        watch.look()
+    assert told == [()]
+    assert len(said) == 1
+    state.unlink()
+    (tmp_path / "away").rename(state)
+    watch.look()
+    assert len(told[-1]) == 1

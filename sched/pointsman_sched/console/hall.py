@@ -6,6 +6,8 @@ hangs up on those that do not finish a request in time, which uvicorn leaves to 
 
 import asyncio
 import socket
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import h11
@@ -14,6 +16,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
 from pointsman_wire.preamble import Preamble
+from pointsman_wire.sockets.bounds import Strangers
 
 HEADER_BYTES_MAX = 16 * 1024
 KEEP_ALIVE_S = 15
@@ -21,9 +24,14 @@ CLOSE_S = 2.0
 # Who reads slowly has this much under way, and not what the system would buffer for it.
 SEND_BYTES = 64 * 1024
 STALL_S = 20.0
+SHARE_OF_AN_ADDRESS = 8  # an eighth of the connections; those of this host have no such bound
 
 
 _IS_WHOLE = frozenset({h11.DONE, h11.MUST_CLOSE, h11.CLOSED, h11.ERROR})
+
+
+def _nobody_asks() -> None:
+    """Nobody asks when it ends."""
 
 
 class _Visitor(H11Protocol):
@@ -35,6 +43,7 @@ class _Visitor(H11Protocol):
 
     request_s = 10.0
     stall_s = STALL_S
+    left: Callable[[], None] = staticmethod(_nobody_asks)
     _deadline: asyncio.TimerHandle | None = None
     _stalled: asyncio.TimerHandle | None = None
 
@@ -55,6 +64,7 @@ class _Visitor(H11Protocol):
         if self._stalled is not None:
             self._stalled.cancel()
         super().connection_lost(exc)
+        self.left()
 
     def pause_writing(self) -> None:
         self._stalled = self.loop.call_later(self.stall_s, self.transport.abort)
@@ -80,7 +90,10 @@ class _Visitor(H11Protocol):
 
 
 class Hall:
-    """Takes connections until it is closed; `app` is an ASGI application."""
+    """Takes connections until it is closed; `app` is an ASGI application.
+
+    One address has a share of them, so that nobody keeps all others out by holding many.
+    """
 
     def __init__(self, app: Any, *, connections_max: int, request_s: float) -> None:
         self._config = uvicorn.Config(
@@ -100,6 +113,10 @@ class Hall:
         self._config.load()
         self._state = ServerState()
         self._connections_max = connections_max
+        self._places = Strangers(
+            total_max=connections_max,
+            per_address_max=max(1, connections_max // SHARE_OF_AN_ADDRESS),
+        )
         self._request_s = request_s
         self._loop = asyncio.get_running_loop()
         self._arriving: set[asyncio.Task[None]] = set()
@@ -111,19 +128,27 @@ class Hall:
         """Connections that are open or about to be."""
         return len(self._state.connections) + len(self._arriving)
 
-    def adopt(self, sock: socket.socket, _: Preamble, __: str, ___: int) -> None:
+    def adopt(self, sock: socket.socket, _: Preamble, address: str, __: int) -> None:
         """Serve an accepted connection whose request nobody has read yet."""
-        self.serve(sock, {})
-
-    def serve(self, sock: socket.socket, state: dict[str, Any]) -> None:
-        """Serve a connection; its requests have `state` as request.state."""
-        if self._is_closed or self.connection_count >= self._connections_max:
+        if not self._places.admit(address):
             self.refused_count += 1
             sock.close()
             return
+        self.serve(sock, {}, partial(self._places.leave, address))
+
+    def serve(
+        self, sock: socket.socket, state: dict[str, Any], left: Callable[[], None] | None = None
+    ) -> None:
+        """Serve a connection; its requests have `state` as request.state, `left` hears its end."""
+        left = left or _nobody_asks
+        if self._is_closed or self.connection_count >= self._connections_max:
+            self.refused_count += 1
+            sock.close()
+            left()
+            return
         sock.setblocking(False)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BYTES)
-        task = self._loop.create_task(self._serve(sock, state))
+        task = self._loop.create_task(self._serve(sock, state, left))
         self._arriving.add(task)
         task.add_done_callback(self._arriving.discard)
 
@@ -140,13 +165,16 @@ class Hall:
             if connection.transport is not None:
                 connection.transport.close()
 
-    async def _serve(self, sock: socket.socket, state: dict[str, Any]) -> None:
+    async def _serve(
+        self, sock: socket.socket, state: dict[str, Any], left: Callable[[], None]
+    ) -> None:
         def visitor() -> _Visitor:
             made = _Visitor(self._config, self._state, state, self._loop)
-            made.request_s = self._request_s
+            made.request_s, made.left = self._request_s, left
             return made
 
         try:
             await self._loop.connect_accepted_socket(visitor, sock)
         except OSError:  # it left
             sock.close()
+            left()

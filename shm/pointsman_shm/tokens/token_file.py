@@ -27,6 +27,7 @@ FILE_BYTES_MAX = 8 * 1024 * 1024
 
 Mark = tuple[int, int, int]  # inode, size, time of the last change in nanoseconds
 NO_FILE: Mark = (0, 0, 0)
+HIDDEN: Mark = (-1, 0, 0)
 
 
 class TokenRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -72,11 +73,16 @@ def token_file(paths: InstancePaths) -> Path:
 
 
 def mark_of(path: Path) -> Mark:
-    """Return by what a replaced file is told from the one before; NO_FILE when there is none."""
+    """Return by what a replaced file is told from the one before.
+
+    NO_FILE when there is none, HIDDEN when nobody may look: who then reads it is told why.
+    """
     try:
         status = os.lstat(path)
     except FileNotFoundError:
         return NO_FILE
+    except OSError:
+        return HIDDEN
     return status.st_ino, status.st_size, status.st_mtime_ns
 
 
