@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import resource
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -57,6 +58,19 @@ def test_a_watch_over_another_process_is_not_this_ones() -> None:
 
 def test_a_systemd_that_is_gone_ends_nobody(tmp_path: Path) -> None:
     Unit(str(tmp_path / "nobody")).tell("READY=1")
+
+
+def test_a_process_without_descriptors_says_nothing_and_goes_on(notices: socket.socket) -> None:
+    """H3: a sign of life that fails must not be what ends the process."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    free = os.open(os.devnull, os.O_RDONLY)
+    os.close(free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free, limits[1]))
+    try:
+        unit(notices).tell("WATCHDOG=1")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert said(notices) == []
 
 
 async def test_a_process_says_that_it_is_ready_to_both_who_ask(notices: socket.socket) -> None:

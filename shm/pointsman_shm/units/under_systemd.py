@@ -42,12 +42,12 @@ class Unit(msgspec.Struct, frozen=True):
         address = self.notify_address
         if address.startswith("@"):
             address = "\0" + address[1:]
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
-            sender.setblocking(False)
-            try:
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
+                sender.setblocking(False)
                 sender.sendto(words.encode("utf-8"), address)
-            except OSError:  # full, or gone: the watchdog's limit allows for some lost ones
-                return
+        except OSError:  # full, gone, or no descriptor left: the limit allows for some lost ones
+            return
 
 
 def unit_of(environment: Mapping[str, str], process_id: int) -> Unit:
