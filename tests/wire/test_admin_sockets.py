@@ -28,8 +28,9 @@ from pointsman_wire.order_messages import (
     PairOrder,
     ReloadOrder,
 )
+from pointsman_wire.queries.operating_messages import Audit, AuditLine, AuditQuery
 from pointsman_wire.session_messages import SessionClose
-from pointsman_wire.sockets.admin import AdminError, AdminServer, ask, give_order
+from pointsman_wire.sockets.admin import AdminError, AdminServer, Oversight, ask, give_order
 from pointsman_wire.sockets.unix_sockets import PathInUse, Peer, listen_at
 
 STATUS = Status(process="worker-0", pid=7, uptime_s=1.5, counters={"decisions": 3})
@@ -65,6 +66,21 @@ async def test_a_question_is_answered(path: Path) -> None:
     async with serving(path):
         assert await ask(path, StatusQuery()) == STATUS
         assert await ask(path, SessionsQuery(limit=9)) == Sessions(sessions=[], total=9)
+
+
+async def test_records_that_are_none_are_passed_over_and_end_nobody(path: Path) -> None:
+    class Strange:
+        def saw(self, who: str, order: str, fields: dict[str, str], outcome: str) -> None: ...
+
+        def latest(self, count: int) -> list[dict[str, object]]:
+            whole: dict[str, object] = {"at": "now", "who": "me"}
+            return [{}, {**whole, "fields": {"a": 1}}, whole][:count]
+
+    server = AdminServer(listen_at(path), answer, oversight=Oversight(witness=Strange()))
+    try:
+        assert await ask(path, AuditQuery()) == Audit(lines=[AuditLine(at="now", who="me")])
+    finally:
+        await server.close()
 
 
 async def test_many_ask_at_once_and_each_gets_its_own_answer(path: Path) -> None:
