@@ -13,12 +13,18 @@
 
 A file is replaced whole: written beside, fsynced, renamed, and the directory fsynced; so it holds
 the old content or the new one, whenever the power goes.
+
+A disk that is full is no fault of the process that needs it, and it may pass: who ended for it at
+each start would be given up by its supervisor before somebody makes room.
 """
 
+import asyncio
+import errno
 import os
 from collections.abc import Callable
 from hashlib import blake2b
 from pathlib import Path
+from typing import TypeVar
 
 from pointsman_shm.paths import InstancePaths
 
@@ -26,6 +32,8 @@ UID_BYTES = 16
 TICKET_KEY_SIZE = 32
 WORKERS_MAX = 64
 EPOCH_MAX = 2**53 - 1  # what every language reads as an exact number
+ROOM_RETRY_S = 1.0
+T = TypeVar("T")
 
 
 class StateFileError(Exception):
@@ -158,3 +166,26 @@ def replace_file(path: Path, content: bytes, *, owner: tuple[int, int] | None = 
 def _read(path: Path, size_max: int) -> bytes:
     with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW), "rb") as file:
         return file.read(size_max)
+
+
+def is_no_room(error: BaseException | None) -> bool:
+    """Does it say that the disk, or what we may have of it, is full?"""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+async def when_there_is_room(act: Callable[[], T], say: Callable[[str], None]) -> T:
+    """Return what this returns, as soon as the disk has room for it; `say` is told of a wait.
+
+    Raises what it raises, but for the want of room.
+    """
+    is_told = False
+    while True:
+        try:
+            return act()
+        except OSError as error:
+            if not is_no_room(error):
+                raise
+            if not is_told:
+                is_told = True
+                say(f"waits: {error}")
+        await asyncio.sleep(ROOM_RETRY_S)

@@ -16,6 +16,8 @@ from live.raw import RawPeer, raw_role
 from live.service import CONFIG, PATIENCE_S, LiveService, started, until
 from supervised_service import Place, place
 
+from pointsman_sched.core.events import RegistryEntry
+from pointsman_sched.manager.registry_file import encode_record
 from pointsman_wire.messages import Error, Message
 from pointsman_wire.preamble import Role
 from pointsman_wire.session_messages import JobAccepted, SessionInit, SessionInitAck, Submit
@@ -173,6 +175,31 @@ async def accepted_again(peer: RawPeer) -> None:
     while await submit(peer, f"r-{number}", PAYLOAD) == "QUEUE_FULL":
         number += 1
         await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize("process", ["worker-0", "manager"])
+def test_a_process_that_dies_while_the_disk_is_full_is_back_when_there_is_room(
+    process: str,
+) -> None:
+    """C3: that is no fault of its own, however long it lasts; nobody gives it up."""
+    with place() as here, small_disk("16m") as disk:
+        here.state_dir = disk / "s"
+        with started(here, workers=1) as service:
+            with (here.state_dir / "nodes.journal").open("ab") as registry:
+                registry.write(encode_record(RegistryEntry("n-1", b"k", 1, True)))
+            fill(disk / "filler")
+            service.kill(process)
+            name = process.replace("-", " ")
+            service.process.wait_for(f"{name}: waits: .*No space left")
+            (disk / "filler").unlink()
+            service.process.wait_for(f"{name}: is ready")
+            service.stop()
+
+
+def fill(path: Path) -> None:
+    """Take all the room that there is."""
+    written = subprocess.run(["dd", "if=/dev/zero", f"of={path}", "bs=4k"], check=False)
+    assert written.returncode == 1
 
 
 async def test_a_worker_whose_disk_fails_to_sync_ends_and_its_successor_has_all_jobs() -> None:

@@ -1,5 +1,7 @@
 """The registry file: what it keeps, and what a torn or damaged end does to it."""
 
+import errno
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -95,6 +97,50 @@ def test_ids_that_are_longest_gone_leave_the_file_too_and_never_one_that_is_here
     known = reopened(tmp_path)
     assert len(known) == len(h.core.state.identities) == KNOWN_PER_NODE * 2
     assert {"stays", "n59", "n41"} <= {entry.node_id for entry in known}
+
+
+def test_what_a_full_disk_took_half_of_is_written_whole_the_next_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """C3: behind half a record nothing is read."""
+    entries = tuple(RegistryEntry(f"n{n}", b"k", 1, True) for n in range(3))
+    file = RegistryFile(tmp_path, print)
+    write, calls = os.write, []
+
+    def write_half(descriptor: int, content: memoryview) -> int:
+        calls.append(descriptor)
+        if len(calls) > 1:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(descriptor, content[: len(content) // 2])
+
+    with monkeypatch.context() as full:
+        full.setattr(os, "write", write_half)
+        with pytest.raises(OSError, match="No space"):
+            file.append(entries)
+    file.append(entries)
+    file.close()
+    assert RegistryFile(tmp_path, print).entries() == entries
+
+
+def test_a_registry_that_cannot_be_written_anew_for_want_of_room_is_appended_to_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry_file, "HISTORY_MIN", 1)
+    file = RegistryFile(tmp_path, print)
+    entry = RegistryEntry("n", b"k", 1, True)
+
+    def no_room(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as full:
+        full.setattr(registry_file, "replace_file", no_room)
+        for _ in range(4):
+            file.append((entry,))
+        with pytest.raises(OSError, match="No space"):
+            file.append((entry,))
+    file.append((entry,))
+    file.close()
+    assert RegistryFile(tmp_path, print).entries() == (entry,)
 
 
 def test_a_file_that_cannot_be_replaced_is_an_error_not_a_silence(tmp_path: Path) -> None:

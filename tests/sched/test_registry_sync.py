@@ -1,6 +1,7 @@
 """The registry's group commit: the loop goes on, what comes meanwhile goes to disk together."""
 
 import asyncio
+import errno
 from threading import Event
 
 import pytest
@@ -21,6 +22,7 @@ class Disk:
         self.told: list[int] = []
         self.error: OSError | None = None
         self.failures: list[OSError] = []
+        self.said: list[str] = []
         self.news = asyncio.Event()
 
     def append(self, entries: tuple[RegistryEntry, ...]) -> None:
@@ -39,7 +41,8 @@ class Disk:
         self.news.set()
 
     def sync(self) -> RegistrySync:
-        return RegistrySync(RegistryHooks(self.append, self.recorded, self.failed))
+        hooks = RegistryHooks(self.append, self.recorded, self.failed, self.said.append)
+        return RegistrySync(hooks)
 
 
 def record(number: int) -> Record:
@@ -79,6 +82,30 @@ async def test_a_disk_that_fails_is_told_once_and_not_tried_again() -> None:
     sync.record(record(2))
     sync.close()
     assert (disk.written, disk.told, disk.failures) == ([], [], [disk.error])
+
+
+async def test_a_disk_that_is_full_is_tried_until_it_has_room(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """C3: one node that registers then must not cost the service its manager."""
+    monkeypatch.setattr("pointsman_sched.manager.registry_sync.ROOM_RETRY_S", 0.01)
+    disk = Disk()
+    disk.error = OSError(errno.ENOSPC, "No space left on device")
+    disk.is_free.set()
+    sync = disk.sync()
+    sync.record(record(1))
+    await asyncio.sleep(0.1)
+    sync.record(record(2))
+    assert (disk.written, disk.told, disk.failures) == ([], [], [])
+    disk.error = None
+    async with asyncio.timeout(WAIT_S):
+        while disk.told[-1:] != [2]:
+            disk.news.clear()
+            await disk.news.wait()
+    sync.close()
+    assert [node_id for part in disk.written for node_id in part] == ["n1", "n2"]
+    assert ["No space left" in disk.said[0], "room again" in disk.said[1]] == [True, True]
+    assert len(disk.said) == 2
 
 
 async def test_a_manager_that_ends_writes_what_still_waits() -> None:

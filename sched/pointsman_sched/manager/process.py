@@ -60,6 +60,7 @@ from pointsman_shm.state_files import (
     read_instance_uid,
     read_ticket_key,
     ticket_key_for,
+    when_there_is_room,
 )
 from pointsman_shm.units.under_systemd import Watchdog
 from pointsman_wire.admin_messages import AdminAnswer
@@ -147,9 +148,11 @@ class ManagerProcess:
         stack.callback(lock.release)
         self._redis = redis_of(options.config.redis, os.environ)
         link = await self._open_federation(stack)
-        self._registry = RegistryFile(paths.state_dir, self._log.about(Event.REGISTRY_TROUBLE))
+        wait, trouble = map(self._log.about, (Event.PROCESS_WAITS, Event.REGISTRY_TROUBLE))
+        opening = partial(RegistryFile, paths.state_dir, trouble)
+        self._registry = await when_there_is_room(opening, wait)
         stack.callback(self._registry.close)
-        hooks = RegistryHooks(self._registry.append, self._recorded, self._registry_failed)
+        hooks = RegistryHooks(self._registry.append, self._recorded, self._registry_failed, trouble)
         self._registry_sync = RegistrySync(hooks)
         stack.callback(self._registry_sync.close)
         segments = ManagerSegments(paths, self._log.about(Event.SEGMENT_REMADE))

@@ -76,17 +76,25 @@ class RegistryFile:
         return tuple(self._known.values())
 
     def append(self, entries: tuple[RegistryEntry, ...]) -> None:
-        """Have the entries on disk.  Raises OSError: then nothing may be answered any more."""
+        """Have the entries on disk.  Raises OSError: then nothing of them may be answered.
+
+        After one that says that the disk is full the same may be tried again.
+        """
         for entry in entries:
             self._note(entry)
         self._record_count += len(entries)
         if self._record_count > max(HISTORY_MIN, HISTORY_PER_ID * len(self._known)):
             self._rewrite()
             return
+        end = os.fstat(self._descriptor).st_size
         waiting = memoryview(b"".join(map(encode_record, entries)))
-        while waiting:
-            waiting = waiting[os.write(self._descriptor, waiting) :]
-        os.fdatasync(self._descriptor)
+        try:
+            while waiting:
+                waiting = waiting[os.write(self._descriptor, waiting) :]
+            os.fdatasync(self._descriptor)
+        except OSError:
+            os.ftruncate(self._descriptor, end)  # what follows half a record is not read
+            raise
 
     def close(self) -> None:
         """Close the file."""
@@ -117,8 +125,8 @@ class RegistryFile:
             self._known[entry.node_id] = entry
 
     def _rewrite(self) -> None:
-        self.close()
         replace_file(self._path, b"".join(map(encode_record, self._known.values())))
+        self.close()
         flags = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
         self._descriptor = os.open(self._path, flags)
         self._record_count = len(self._known)

@@ -137,8 +137,12 @@ def _is_same_file(path: Path, descriptor: int) -> bool:
 
 
 def _write_tag(descriptor: int) -> None:
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, (" ".join(map(str, current_owner())) + "\n").encode(), 0)
+    """Write down who has the lock, if the disk has room for it: it is for people."""
+    tag = (" ".join(map(str, current_owner())) + "\n").encode()
+    try:
+        os.ftruncate(descriptor, os.pwrite(descriptor, tag, 0))
+    except OSError:
+        os.ftruncate(descriptor, 0)  # of its predecessor, which must not be named
 
 
 def _read_tag(descriptor: int) -> OwnerTag | None:

@@ -34,6 +34,7 @@ from pointsman_shm.state_files import (
     read_instance_uid,
     read_ticket_key,
     ticket_key_for,
+    when_there_is_room,
 )
 from pointsman_shm.tokens.token_file import token_file
 from pointsman_shm.units.under_systemd import Watchdog
@@ -149,7 +150,7 @@ class WorkerProcess:
         self._shared = SharedShell(options.config.redis, os.environ)
         stack.push_async_callback(self._shared.close)
         await self._shared.meet(self._log.about(Event.REDIS_DOWN))
-        epoch = begin_epoch(options.paths, options.index)
+        epoch = await when_there_is_room(partial(begin_epoch, options.paths, options.index), wait)
         damage = self._log.about(Event.JOURNAL_TROUBLE)
         journal, recovered = await open_journal(options, epoch, crash=self._crash, say=damage)
         self._journal = journal
