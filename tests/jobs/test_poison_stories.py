@@ -93,6 +93,22 @@ def test_a_node_that_starts_anew_without_the_job_went_down_with_it() -> None:
     assert error_of(client.one(Result)).code == "POISON"
 
 
+def test_nodes_that_were_drained_once_are_taken_down_by_a_job_as_others_are() -> None:
+    h, nodes = fleet(2)
+    for state in (NodeState.DRAINING, NodeState.READY):
+        for row in nodes:
+            h.host.stand(row, state=state)
+        h.advance(0.3)
+    client = h.open_session()
+    client.submit("r-1")
+    for _ in range(2):
+        node, job = chosen(nodes)
+        node.acknowledge(job.number)
+        node.hang_up()
+        nodes[node.row] = h.open_lane(node.row)
+    assert error_of(client.one(Result)).code == "POISON"
+
+
 def drained(node: Node, job: Assign) -> None:
     """The node leaves on purpose, and its time is over before the job's."""
     node.acknowledge(job.number)

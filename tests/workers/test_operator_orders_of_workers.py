@@ -22,7 +22,14 @@ from pointsman_wire.queries.operating_messages import (
     OrderDone,
     UndrainWorkerOrder,
 )
-from pointsman_wire.session_messages import GoingAway, JobAccepted, Moved, Result, SessionInit
+from pointsman_wire.session_messages import (
+    GoingAway,
+    JobAccepted,
+    Moved,
+    Result,
+    ResultAck,
+    SessionInit,
+)
 from pointsman_workers.core.events import ManagerSaid, OrderAnswered, OrderGiven, StopWished
 
 
@@ -83,6 +90,28 @@ def test_a_drained_worker_takes_nothing_new_and_lets_what_runs_end() -> None:
     assert h.one(stranger, Error).error.code == Code.SHUTTING_DOWN
     node.end(job)
     assert client.one(Result).status == "completed"
+
+
+def test_who_loses_the_connection_to_a_drained_worker_comes_back_for_what_runs() -> None:
+    _, h = one_node(slots=2)
+    node = h.open_lane(3)
+    client = h.open_session("s-1")
+    client.submit("r-1")
+    done(h, DrainWorkerOrder())
+    for number in range(2):  # once before the end of the job, and once after it
+        client.hang_up()
+        client = h.open_session("s-1", resume_token=client.ack.resume_token, unfinished=["r-1"])
+        assert client.ack.resumed
+        if not number:
+            node.end(node.assignment())
+        assert client.one(Result).status == "completed"
+        assert submit_code(client, "r-2") == Code.SHUTTING_DOWN
+    number = client.ack.session_number
+    h.receive(client.connection, ResultAck(results=[(number, 1 << 40)]))
+    client.hang_up()
+    back: Connection = h.dial(Role.SESSION)
+    h.receive(back, SessionInit(session_id="s-1", resume_token=client.ack.resume_token))
+    assert h.one(back, Error).error.code == Code.SHUTTING_DOWN
 
 
 def test_the_sessions_of_a_drained_worker_are_sent_to_other_instances_some_after_others() -> None:

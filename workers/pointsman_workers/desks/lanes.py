@@ -238,7 +238,8 @@ class LaneDesk:
         state = word >> STATE_SHIFT & STATE_MASK
         ahead = ((word >> GENERATION_SHIFT) - lane.generation) % GENERATIONS
         is_replaced = 0 < ahead < GENERATIONS // 2
-        lane.is_leaving |= ahead == 0 and state == NodeState.DRAINING
+        if ahead == 0 and state in (NodeState.DRAINING, NodeState.READY):
+            lane.is_leaving = state == NodeState.DRAINING  # it may be undrained
         is_gone = ahead == 0 and state in (NodeState.OFFLINE, NodeState.FREE)
         if is_replaced or is_gone:
             self.lose(lane, "the manager declared it gone")

@@ -27,7 +27,7 @@ from pointsman_wire.shards import shard_of
 from pointsman_workers.core.shard import Shard
 from pointsman_workers.core.state import Job, Peer, Session
 from pointsman_workers.desks.entrance.tokens import TokenDesk, is_same_secret
-from pointsman_workers.desks.entrance.unfinished import answer_unfinished
+from pointsman_workers.desks.entrance.unfinished import answer_unfinished, is_unfinished
 from pointsman_workers.desks.pairing import PairingDesk, is_paired_with
 from pointsman_workers.ordering.delivering import DeliveryDesk, unnumbered
 from pointsman_workers.ordering.orders import set_order
@@ -98,11 +98,11 @@ class SessionDesk:
             )
             shard.outbox.send(peer.connection, moved)
             return
-        if shard.is_drained:
+        session = shard.sessions.get((message.tenant, session_id))
+        if shard.is_drained and not is_unfinished(session):
             shard.outbox.send(peer.connection, _going(message))
             return
         message = replace(message, session_id=session_id)
-        session = shard.sessions.get((message.tenant, session_id))
         paired_code = session.pairing_code if session is not None else ""
         if message.pairing_code and not is_paired_with(message.pairing_code, paired_code):
             self.pairing.ask(peer, message)

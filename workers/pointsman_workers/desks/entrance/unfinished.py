@@ -15,3 +15,8 @@ def answer_unfinished(shard: Shard, session: Session, request_ids: list[str]) ->
         else:
             answers[request_id] = "running" if job.is_open else "ended"
     return answers
+
+
+def is_unfinished(session: Session | None) -> bool:
+    """Does something of it still run here, or wait to be read?"""
+    return session is not None and bool(session.open_jobs or session.unread or session.held)
