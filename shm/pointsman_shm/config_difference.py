@@ -65,4 +65,4 @@ def _words(value: Any) -> str:
     if isinstance(value, dict):
         inner = (f"{name} = {_words(item)}" for name, item in value.items() if item is not None)
         return f"{{{', '.join(inner)}}}"
-    return str(value)
+    return str(value) if value != "" else '""'

@@ -102,6 +102,27 @@ def test_jobs_of_all_workers_are_listed_oldest_first_and_the_silent_named(
     assert list(data["no_answer"]) == ["worker-2"]
 
 
+def test_heads_of_a_table_are_kept_whole_and_a_tenant_that_nobody_names_takes_no_room(
+    processes: Processes,
+) -> None:
+    lines = [
+        JobLine(
+            job_id=f"{number:032}",
+            request_id="req-0123456789ab",
+            session_id="s-" + "f" * 32,
+            state="pending",
+            waits=True,
+            services=["nmt"],
+            priority="default",
+        )
+        for number in range(2)
+    ]
+    processes.add("worker-0", {JobsQuery: Jobs(jobs=lines, total=2)})
+    heads = invoke("jobs", *at(processes)).stdout.splitlines()[0].split()
+    shown = {"job", "request", "session", "state", "what", "priority", "try", "node"}
+    assert {*heads} == shown | {"worker", "age"}
+
+
 def test_jobs_end_with_1_when_no_worker_answers(processes: Processes) -> None:
     processes.add("manager", {})
     processes.add_dead("worker-0")

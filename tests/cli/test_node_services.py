@@ -80,7 +80,7 @@ def test_a_name_that_is_no_units_is_refused() -> None:
 
 def test_what_is_not_installed_cannot_be_removed(tmp_path: Path) -> None:
     done = invoke("node", "uninstall", "--name", "a", "--root", str(tmp_path))
-    assert done.exit_code == 1
+    assert done.exit_code == 2
     assert "no node 'a' is installed" in done.output
 
 

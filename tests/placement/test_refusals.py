@@ -210,7 +210,7 @@ def test_other_misses_name_the_one_thing_that_is_lacking() -> None:
     breakdown = breakdown_of(yard.refuse(labels_required={"zone": "a"}))
     assert [(miss.node_id, miss.missing) for miss in breakdown.nearest] == [
         ("node-0", ["labels zone=a"]),
-        ("node-2", ["its owner's leave (it is paused)"]),
+        ("node-2", ["its owner's leave, or its pool's (it is paused)"]),
     ]
 
 

@@ -185,8 +185,11 @@ def test_a_tenants_waiting_bytes_are_bounded_over_all_workers(
 @pytest.mark.parametrize(
     ("limits", "word"),
     [
-        ({"queued_per_tenant_max": 5}, "of tenant"),
-        ({"queued_per_shard_max": 5}, "at this worker"),
+        (
+            {"queued_per_tenant_max": 5},
+            "name no tenant wait at this worker: limits.queued_per_t",
+        ),
+        ({"queued_per_shard_max": 5}, "at this worker: limits.queued_per_shard_max"),
         ({"queued_per_host_max": 5}, "on this host"),
         ({"queued_bytes_max": 5 * 1_024}, "bytes"),
     ],

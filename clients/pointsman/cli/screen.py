@@ -81,6 +81,7 @@ def table(
             justify="right" if is_number else "left",
             no_wrap=is_number or head == heads[0],
             overflow="ellipsis" if is_number else "fold",
+            min_width=max(map(len, head.split()), default=0),
         )
     for row in rows:
         made.add_row(*map(Text, row))

@@ -208,7 +208,9 @@ def show_refusal(error: PointsmanError, server: str) -> None:
     breakdown = error.breakdown
     what = "refused" if isinstance(error, JobRefused) else "failed"
     facts([(what, f"{error.code}: {error.message}")], on=err)
-    facts([(f"attempt {number}", why) for number, why in enumerate(error.attempts, 1)], on=err)
+    # Each begins with its number, which the label says.
+    told = [(f"attempt {number}", why) for number, why in enumerate(error.attempts, 1)]
+    facts([(name, why.removeprefix(name).lstrip()) for name, why in told], on=err)
     if breakdown and breakdown.counts:
         heads = ["nodes", "reason", "which"]
         show(table(heads, refusal_rows(breakdown), numbers=["nodes"]), on=err)

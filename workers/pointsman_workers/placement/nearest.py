@@ -26,7 +26,7 @@ FreeIn = Callable[[Kind, int], float | None]  # (kind, row) -> ns until a slot i
 _STATES = {
     Reason.OFFLINE: "being online",
     Reason.NO_LANE: "a connection to this worker",
-    Reason.OWNER_PAUSED: "its owner's leave (it is paused)",
+    Reason.OWNER_PAUSED: "its owner's leave, or its pool's (it is paused)",
     Reason.EXCLUDED: "the request's leave (it is excluded)",
     Reason.MODEL_NOT_AVAILABLE: "its model (it said so a moment ago)",
     Reason.NOT_IN_PUBLIC_POOL: "a pool that may be asked",
@@ -42,7 +42,7 @@ _FIXES = {
     "resource_threshold_exceeded": (
         "relieve the nodes, add others, or raise nodes.resource_threshold_percent"
     ),
-    "owner_paused": "ask the owners to resume their nodes",
+    "owner_paused": "ask the owners to resume their nodes, or resume the pool",
     "not_in_public_pool": "open a node to this tenant (accept_public_jobs, tenant)",
     "gpu_unavailable": "start a node with a GPU, or switch nodes.require_gpu off",
     "excluded": "exclude fewer nodes",

@@ -92,7 +92,7 @@ def uninstall(
     folder, files = _places(root, is_users=user)
     file = files / f"node-{name}.conf"
     if not file.exists():
-        raise Trouble(f"no node {name!r} is installed: there is no {file}")
+        raise Trouble(f"no node {name!r} is installed: there is no {file}", code=USAGE)
     if root is None:
         _control(user, "disable", "--now", f"pointsman-node@{name}.service")
     file.unlink()

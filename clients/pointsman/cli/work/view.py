@@ -47,14 +47,23 @@ def show_jobs(found: FoundJobs) -> None:
     """The jobs that have not ended, one a line, the oldest first."""
     heads = ["job", "request", "session", "tenant", "state", "what", "priority", "try", "node"]
     rows = [_job_row(worker, line) for worker, line in found.lines]
+    heads += ["worker", "age"]
+    if not any(line.tenant for _, line in found.lines):
+        # Where nobody names one, ids have its room.
+        place = heads.index("tenant")
+        heads, rows = _without(heads, place), [_without(row, place) for row in rows]
     if rows:
-        show(table([*heads, "worker", "age"], rows, numbers=("try", "age")))
+        show(table(heads, rows, numbers=("try", "age")))
     shown, total = len(rows), found.total
     more = f", {shown} of them shown: --limit {total} shows all" if total > shown else ""
     least = "at least " if found.is_truncated else ""
     say(
         f"{least}{count_words(total, 'job')} that {'has' if total == 1 else 'have'} not ended{more}"
     )
+
+
+def _without(cells: list[str], place: int) -> list[str]:
+    return [*cells[:place], *cells[place + 1 :]]
 
 
 def _job_row(worker: str, line: JobLine) -> list[str]:

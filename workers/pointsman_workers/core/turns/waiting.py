@@ -105,14 +105,15 @@ class Waiting:
         limits = self._limits
         count, held = self._by_tenant.get(tenant, (0, 0))
         if self.count >= limits.queued_per_shard_max:
-            return f"{self.count} jobs wait at this worker"
+            return f"{self.count} jobs wait at this worker: limits.queued_per_shard_max"
         if count >= limits.queued_per_tenant_max:
-            return f"{count} jobs of tenant {tenant!r} wait at this worker"
+            whose = f"of tenant {tenant!r}" if tenant else "of those that name no tenant"
+            return f"{count} jobs {whose} wait at this worker: limits.queued_per_tenant_max"
         if self.bytes + size > limits.queued_bytes_max:
-            return f"payloads of {self.bytes} bytes wait at this worker"
+            return f"payloads of {self.bytes} bytes wait at this worker: limits.queued_bytes_max"
         elsewhere = self._words.queued_elsewhere(self._worker_index)
         if self.count + elsewhere >= limits.queued_per_host_max:
-            return f"{self.count + elsewhere} jobs wait on this host"
+            return f"{self.count + elsewhere} jobs wait on this host: limits.queued_per_host_max"
         over = self._tenants.over_bytes(tenant, self._tenants.rules(tenant), held, size)
         return over.text if over is not None else ""
 
