@@ -3,6 +3,8 @@
 from federation.many_instances import Core, Instances, others, record, shown
 from manager_harness import SECOND, config_with, registration
 
+from pointsman_sched.core.federation.neighbours import INSTANCES_MAX
+from pointsman_sched.core.federation.told import Presence, encode
 from pointsman_shm.config import PoolsConfig
 from pointsman_shm.memory.rows import NodeState, RowFlag, unpack_load, unpack_standing
 from pointsman_shm.snapshot.records import InstanceRecord
@@ -255,3 +257,39 @@ def test_a_thousand_nodes_are_told_in_pages_and_taken_in_slices() -> None:
     fleet["b"].is_checked = False
     fleet.advance(4 * SECOND)
     assert len(fleet["b"].core.state.nodes.remote) == 1_000
+
+
+def test_a_living_instance_is_met_although_many_others_have_died_lately() -> None:
+    """I9: hosts that come each time under a new name fill the list for an hour."""
+    fleet = Instances("a")
+    fleet.advance(2 * SECOND)
+    for number in range(INSTANCES_MAX):
+        name = f"h{number:02}"
+        fleet.store.holders[name] = f"uid-{name}"
+        fleet.store.presences[name] = encode(presence(name))
+    fleet.advance(3 * SECOND)
+    assert len(others(fleet["a"])) == INSTANCES_MAX
+    for number in range(INSTANCES_MAX):
+        del fleet.store.presences[f"h{number:02}"]
+    fleet.advance(40 * SECOND)
+    fleet.join("z")
+    fleet.advance(5 * SECOND)
+    found = others(fleet["a"])
+    assert {other.name for other in found if other.alive} == {"z"}
+    assert len(found) == INSTANCES_MAX
+
+
+def presence(name: str) -> Presence:
+    """What an instance without nodes tells of itself."""
+    return Presence(
+        name=name,
+        uid=f"uid-{name}",
+        count=1,
+        worker_count=1,
+        software="",
+        addresses=(),
+        node_count=0,
+        settings_version=0,
+        pages=(),
+        shares=(),
+    )

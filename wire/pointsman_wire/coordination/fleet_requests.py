@@ -62,7 +62,7 @@ class FleetHeard(Answer, frozen=True, kw_only=True):
     holder: str = ""  # who has the name: the asker's uid, unless another was first
     leader: str = ""  # whose settings rule
     own_part_count: int = 0
-    names: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()  # who was there last stands last
     presences: dict[str, bytes] = {}  # the own one too
     parts: dict[Part, bytes] = {}
     settings_version: int = 0

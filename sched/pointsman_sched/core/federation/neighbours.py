@@ -80,8 +80,8 @@ class Neighbours:
         self._todo.extend(parts.items())
 
     def name(self, names: Iterable[str], own: str) -> None:
-        """Take whose presences there are."""
-        found = tuple(sorted(name for name in names if name != own)[:INSTANCES_MAX])
+        """Take whose presences there may be: of too many, those that were there last."""
+        found = tuple(sorted([name for name in names if name != own][-INSTANCES_MAX:]))
         self.is_met |= found == self.names
         self.names = found
 
@@ -128,7 +128,7 @@ class Neighbours:
             self._lapse(state, other, f"instance {name} was replaced by another of its name")
             other = None
         if other is None:
-            if name not in self.by_name and len(self.by_name) >= INSTANCES_MAX:
+            if name not in self.by_name and not self._make_room():
                 return
             other = Followed(name, presence.uid, presence.worker_count, state.clock_ns)
             other.is_alive = False
@@ -141,6 +141,15 @@ class Neighbours:
         if not before.alive:
             words = f"{presence.worker_count} workers, {presence.node_count} nodes"
             state.outbox.wish(Alarm(f"instance {name} lives: {words}"))
+
+    def _make_room(self) -> bool:
+        """Is there room for one more?  Who is gone for longest gives way."""
+        if len(self.by_name) < INSTANCES_MAX:
+            return True
+        gone = [other for other in self.by_name.values() if not other.is_alive]
+        if gone:
+            del self.by_name[min(gone, key=lambda other: other.heard_at_ns).name]
+        return bool(gone)
 
     def _take(self, state: ManagementState, part: Part, blob: bytes) -> None:
         other = self.by_name.get(part.instance)

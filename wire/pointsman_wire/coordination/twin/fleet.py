@@ -69,6 +69,7 @@ def fleet_ask(store: Store, request: FleetAsk) -> FleetHeard:
     settings = store.get(keys.settings(), SettingsRow)
     if settings is not None:
         store.put(keys.settings(), settings, SETTINGS_MS)
+    names: dict[str, int] = store.get(keys.names(), dict) or {}
     found = {name: store.get(keys.presence(name), PresenceRow) for name in request.known}
     found[request.name] = own
     blobs = {name: row.blob for name, row in found.items() if row is not None}
@@ -80,7 +81,7 @@ def fleet_ask(store: Store, request: FleetAsk) -> FleetHeard:
         holder=own.uid,
         leader=store.get(keys.leader(), str) or "",
         own_part_count=len(_nodes(store, request.name)),
-        names=tuple(sorted(store.get(keys.names(), dict) or {})),
+        names=tuple(sorted(names, key=lambda name: (names[name], name))),
         presences={name: blob for name, blob in blobs.items() if blob is not None},
         parts={part: blob for part, blob in parts.items() if blob is not None},
         settings_version=settings.version if settings is not None else 0,
