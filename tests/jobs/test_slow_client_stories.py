@@ -17,7 +17,8 @@ from pointsman_wire.session_messages import (
     SessionInit,
     SessionInitAck,
 )
-from pointsman_workers.ordering.delivering import SHARE_BYTES, UNREAD_OVERHEAD_BYTES
+from pointsman_workers.core.held import OVERHEAD_BYTES
+from pointsman_workers.ordering.delivering import SHARE_BYTES
 
 ROOM = LimitsConfig(results_queue_bytes_max=25_000)
 
@@ -184,7 +185,7 @@ def test_what_the_window_forgets_is_not_held_and_the_client_is_told_to_ask_again
 
 def test_failures_without_end_are_held_up_to_a_bound_of_their_own() -> None:
     """They leave no job in the window, whose bounds are those of other results."""
-    limits = LimitsConfig(results_queue_bytes_max=3 * UNREAD_OVERHEAD_BYTES)
+    limits = LimitsConfig(results_queue_bytes_max=3 * OVERHEAD_BYTES)
     _, h = one_node(limits=limits, jobs=JobsConfig(wait_busy_s=1.0))
     node = h.open_lane(3)
     client, busy = h.open_session("s-1"), h.open_session("s-2")

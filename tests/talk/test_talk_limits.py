@@ -40,8 +40,12 @@ def test_what_waits_for_a_listener_is_bounded_whatever_little_it_is() -> None:
         node.acknowledge(job.number)
         node.end(job, b"")
         h.receive(ann.client.connection, ResultAck(results=[(0, ann.results()[-1].number)]))
+    assert h.core.shard.sessions["", "s-2"].copies_bytes == 15 * (4_000 + 256)
     back = talker(h, "s-2", hears="es", resume_token=ben.client.ack.resume_token)
     assert len(back.results()) == 64 * 1024 // (4_000 + 256)
+    assert h.core.shard.sessions["", "s-2"].copies_bytes == 0
+    back.client.hang_up()
+    assert h.core.shard.sessions["", "s-2"].copies_bytes == 15 * (4_000 + 256), "none was read"
 
 
 def test_what_was_spoken_in_two_languages_is_translated_before_the_session_closes() -> None:

@@ -11,6 +11,17 @@ from collections.abc import Mapping
 from pointsman_wire.session_messages import MissingResult
 from pointsman_workers.core.state import Job, Session
 
+# What a result costs beside its output: failures without end have none.
+OVERHEAD_BYTES = 256
+
+
+def copy_bytes(item: Job | MissingResult) -> int:
+    """What it costs to hear of another session's result; 0 for its own, which the window bounds."""
+    if not isinstance(item, Job) or item.result is None or not item.result.speaker:
+        return 0
+    said = item.result.meta.get("said") if item.result.meta else None
+    return OVERHEAD_BYTES + len(item.output) + (len(said) if isinstance(said, str) else 0)
+
 
 class HeldResults:
     """All of a shard; `count_max` of them, above which a session drops its own oldest."""
@@ -24,6 +35,7 @@ class HeldResults:
         if session.held is None:
             session.held = OrderedDict()
         session.held[number] = item
+        session.copies_bytes += copy_bytes(item)
         self.count += 1
         if self.count > self._count_max:
             self._take(session, forgotten=True)
@@ -35,6 +47,7 @@ class HeldResults:
         held: Mapping[int, Job | MissingResult] = session.held or {}
         merged = {**items, **held}
         self.count += len(merged) - len(held)
+        session.copies_bytes = sum(map(copy_bytes, merged.values()))
         session.held = OrderedDict(sorted(merged.items(), key=lambda pair: pair[0]))
         while self.count > self._count_max and session.held:
             self._take(session, forgotten=True)
@@ -54,8 +67,10 @@ class HeldResults:
 
     def drop(self, session: Session, number: int) -> None:
         """Let go of one number."""
-        if session.held and session.held.pop(number, None) is not None:
+        item = session.held.pop(number, None) if session.held else None
+        if item is not None:
             self.count -= 1
+            session.copies_bytes -= copy_bytes(item)
 
     def left_window(self, session: Session | None, job: Job) -> None:
         """Nobody can ask for this job any more: if its session holds it, it does no longer."""
@@ -69,7 +84,7 @@ class HeldResults:
     def clear(self, session: Session) -> list[Job]:
         """Let go of everything; return the jobs."""
         held: Mapping[int, Job | MissingResult] = session.held or {}
-        session.held = None
+        session.held, session.copies_bytes = None, 0
         self.count -= len(held)
         session.forgotten = 0
         return [item for item in held.values() if isinstance(item, Job)]
@@ -78,5 +93,6 @@ class HeldResults:
         assert session.held is not None, session.session_id
         _, item = session.held.popitem(last=False)
         self.count -= 1
+        session.copies_bytes -= copy_bytes(item)
         session.forgotten += forgotten and isinstance(item, Job)
         return item

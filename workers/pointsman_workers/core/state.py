@@ -88,6 +88,7 @@ class Session(msgspec.Struct, eq=False, kw_only=True):
     unread_bytes: int = 0
     # Those after them, which have yet to be sent, by number, ascending; None: there are none.
     held: "OrderedDict[int, Job | MissingResult] | None" = None
+    copies_bytes: int = 0  # of what is held: results of others that it hears
     forgotten: int = 0  # so many more were held until the window forgot them
     is_told_waiting: bool = False  # has the client been told that results are held?
     next_result: int = 1

@@ -18,11 +18,10 @@ from msgspec.structs import replace
 
 from pointsman_wire.link import Congested, Relieved, Send
 from pointsman_wire.session_messages import MissingResult, Result, ResultAck, ResultsWaiting
+from pointsman_workers.core.held import OVERHEAD_BYTES
 from pointsman_workers.core.shard import Shard
 from pointsman_workers.core.state import Job, Peer, Session
 
-# What an unread result costs beside its output: failures without end have none.
-UNREAD_OVERHEAD_BYTES = 256
 SHARE_BYTES = 1024 * 1024
 UNNUMBERED = 0
 
@@ -41,9 +40,8 @@ def is_newest(session: Session, result: Result) -> bool:
     return UNNUMBERED != result.number == session.next_result - 1
 
 
-def kept_bytes(item: Job | MissingResult) -> int:
-    """What it costs while it is not read."""
-    return UNREAD_OVERHEAD_BYTES + (len(item.output) if isinstance(item, Job) else 0)
+def _kept_bytes(item: Job | MissingResult) -> int:
+    return OVERHEAD_BYTES + (len(item.output) if isinstance(item, Job) else 0)
 
 
 class DeliveryDesk:
@@ -69,7 +67,7 @@ class DeliveryDesk:
         if session.held is not None or peer is None or peer.is_congested or not session.may_read:
             self._hold(session, result.number, job)
             return
-        unread_bytes = session.unread_bytes + UNREAD_OVERHEAD_BYTES + len(job.output)
+        unread_bytes = session.unread_bytes + OVERHEAD_BYTES + len(job.output)
         if unread_bytes > self._unread_bytes_max and session.unread:  # what is alone may go
             self._hold(session, result.number, job)
             return
@@ -101,7 +99,7 @@ class DeliveryDesk:
         if session.peer is None or session.peer.is_congested or not session.may_read:
             return False
         unread_bytes = session.unread_bytes
-        return not unread_bytes or unread_bytes + kept_bytes(item) <= self._unread_bytes_max
+        return not unread_bytes or unread_bytes + _kept_bytes(item) <= self._unread_bytes_max
 
     def _hold(self, session: Session, number: int, item: Job | MissingResult) -> None:
         if self._is_one_too_many(session, item):
@@ -120,12 +118,12 @@ class DeliveryDesk:
             return False
         error = item.result.error
         is_void = error is not None and error.retryable
-        return is_void and len(session.held) >= self._unread_bytes_max // UNREAD_OVERHEAD_BYTES
+        return is_void and len(session.held) >= self._unread_bytes_max // OVERHEAD_BYTES
 
     def _send_result(self, session: Session, job: Job) -> None:
         assert job.result is not None, job.job_id
         session.unread[job.result.number] = job
-        session.unread_bytes += kept_bytes(job)
+        session.unread_bytes += _kept_bytes(job)
         self._send(session, job)
 
     def _send(self, session: Session, item: Job | MissingResult) -> None:
@@ -160,7 +158,7 @@ class DeliveryDesk:
         has_withheld, unread_bytes = len(shard.withheld) > 0, session.unread_bytes
         for number in numbers:
             job = unread.pop(number)
-            unread_bytes -= UNREAD_OVERHEAD_BYTES + len(job.output)
+            unread_bytes -= OVERHEAD_BYTES + len(job.output)
             if has_withheld:
                 shard.let_go(job)
         session.unread_bytes = unread_bytes
@@ -245,7 +243,7 @@ class DeliveryDesk:
             if not self._has_room(session, item):
                 break
             self.shard.held.take_first(session)
-            share -= kept_bytes(item)
+            share -= _kept_bytes(item)
             if isinstance(item, Job):
                 self._send_result(session, item)
             else:

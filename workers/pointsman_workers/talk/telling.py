@@ -10,12 +10,13 @@ from collections.abc import Iterable
 from msgspec.structs import replace
 
 from pointsman_wire.messages import ErrorInfo
-from pointsman_wire.session_messages import MissingResult, Submit
+from pointsman_wire.session_messages import Submit
 from pointsman_wire.talk.talk_messages import UiEvent
+from pointsman_workers.core.held import copy_bytes
 from pointsman_workers.core.lifecycle import JobState
 from pointsman_workers.core.shard import MILLISECOND_NS, Shard
 from pointsman_workers.core.state import Job, Session
-from pointsman_workers.ordering.delivering import DeliveryDesk, kept_bytes
+from pointsman_workers.ordering.delivering import DeliveryDesk
 from pointsman_workers.talk.nouns import Said, Voice
 
 TEXT_SHOWN_MAX = 4_096
@@ -120,20 +121,9 @@ class TellingDesk:
 
     def _has_enough(self, listener: Session, copy: Job) -> bool:
         """Does so much wait for this listener already that no more may?"""
-        held = listener.held
-        if not held:
+        if not listener.held:
             return False
-        waiting = sum(map(_copy_bytes, held.values()))
-        return waiting + _copy_bytes(copy) > self._unread_bytes_max
-
-
-def _copy_bytes(item: Job | MissingResult) -> int:
-    """What one costs: of what has no output, or little, there could be any number."""
-    words = 0
-    if isinstance(item, Job) and item.result is not None and item.result.meta:
-        said = item.result.meta.get("said")
-        words = len(said) if isinstance(said, str) else 0
-    return kept_bytes(item) + words
+        return listener.copies_bytes + copy_bytes(copy) > self._unread_bytes_max
 
 
 def shown(text: str) -> str:
