@@ -1,7 +1,11 @@
 """Connections handed to their owner: intact, kept while the owner changes, never left hanging."""
 
 import asyncio
+import os
+import resource
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -35,6 +39,19 @@ class Owner:
             sock.close()
 
 
+@contextmanager
+def no_descriptors() -> Iterator[None]:
+    """This process can open nothing more meanwhile."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    free = os.open(os.devnull, os.O_RDONLY)
+    os.close(free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
 class Frozen:
     """An owner whose channel stands, but which takes nothing from it."""
 
@@ -66,6 +83,32 @@ class Frozen:
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "handover-worker-0.sock"
+
+
+async def test_an_owner_without_descriptors_waits_for_some_and_does_not_spin(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries: list[object] = []
+    accept = HandoverReceiver._accept
+
+    def counted(receiver: HandoverReceiver) -> None:
+        tries.append(receiver)
+        accept(receiver)
+
+    monkeypatch.setattr(HandoverReceiver, "_accept", counted)
+    owner = Owner(path)
+    sock, peer = socket_pair()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as channel:
+        with no_descriptors():
+            channel.connect(str(path))
+            await asyncio.sleep(0.5)
+        assert 1 <= len(tries) <= 10
+        socket.send_fds(channel, [bytes(16)], [sock.fileno()])
+        channel.setblocking(False)
+        answer = asyncio.get_running_loop().sock_recv(channel, 8)
+        assert await asyncio.wait_for(answer, WAIT_S) == bytes(8)
+    for end in (sock, peer, owner):
+        end.close()
 
 
 def hello(number: int = 1) -> bytes:

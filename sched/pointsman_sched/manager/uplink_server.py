@@ -19,7 +19,13 @@ from pointsman_wire.framing import (
     MessageError,
     encode_frame,
 )
-from pointsman_wire.sockets.unix_sockets import close_at, is_same_user, listen_at
+from pointsman_wire.sockets.unix_sockets import (
+    NO_DESCRIPTORS,
+    close_at,
+    is_same_user,
+    listen_at,
+    rest_without_descriptors,
+)
 
 UNSENT_BYTES_MAX = 1024 * 1024
 
@@ -119,7 +125,9 @@ class UplinkServer:
     def _accept(self) -> None:
         try:
             sock, _ = self._listener.accept()
-        except OSError:  # it went away again, or descriptors are short
+        except OSError as error:  # it went away again, or descriptors are short
+            if error.errno in NO_DESCRIPTORS:
+                rest_without_descriptors(self._loop, self._listener, self._accept)
             return
         if not is_same_user(sock) or len(self._open) > 2 * self._worker_count:
             sock.close()

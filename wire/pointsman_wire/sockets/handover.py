@@ -35,7 +35,13 @@ from pointsman_wire.preamble import (
     Secured,
     decode_preamble,
 )
-from pointsman_wire.sockets.unix_sockets import close_at, is_same_user, listen_at
+from pointsman_wire.sockets.unix_sockets import (
+    NO_DESCRIPTORS,
+    close_at,
+    is_same_user,
+    listen_at,
+    rest_without_descriptors,
+)
 from pointsman_wire.sockets.web.request_line import is_http
 
 assert sys.platform == "linux"
@@ -255,7 +261,9 @@ class HandoverReceiver:
     def _accept(self) -> None:
         try:
             channel, _ = self._listener.accept()
-        except OSError:  # it went away again, or descriptors are short
+        except OSError as error:  # it went away again, or descriptors are short
+            if error.errno in NO_DESCRIPTORS:
+                rest_without_descriptors(self._loop, self._listener, self._accept)
             return
         if not is_same_user(channel):
             channel.close()

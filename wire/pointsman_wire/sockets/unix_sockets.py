@@ -6,15 +6,20 @@ already there was left by a dead predecessor and is replaced.  Who is at the oth
 says, for each connection.
 """
 
+import asyncio
+import errno
 import os
 import shutil
 import socket
 import struct
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 BACKLOG = 128
+BREATH_S = 0.1
+NO_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 SO_PEERGROUPS = 59  # Linux; the socket module has no name for it
 GROUPS_MAX = 256  # getsockopt of Python takes 1,024 bytes at most
 _CREDENTIALS = struct.Struct("3i")
@@ -113,6 +118,22 @@ def _not_given(path: Path, group: int, error: OSError) -> OSError:
         f"{path} cannot be given to group {group}: {error.strerror}; make the user of the service "
         "a member of it (under systemd run `pointsman systemd install` again)"
     )
+
+
+def rest_without_descriptors(
+    loop: asyncio.AbstractEventLoop, listener: socket.socket, accept: Callable[[], None]
+) -> None:
+    """Leave a listener alone for a moment: nobody can be accepted, and it wakes the loop for each.
+
+    Called when its `accept`, which the loop calls, has failed for want of room.
+    """
+
+    def go_on() -> None:
+        if listener.fileno() >= 0:  # it was not closed meanwhile
+            loop.add_reader(listener.fileno(), accept)
+
+    loop.remove_reader(listener.fileno())
+    loop.call_later(BREATH_S, go_on)
 
 
 def close_at(sock: socket.socket, path: Path) -> None:
