@@ -1,16 +1,19 @@
 """Processes that cannot be started, or die at once: tried again, given up, never half-started."""
 
 import asyncio
+import errno
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
 from live.control_groups import control_group
 from live.service import LiveService, started
-from supervised_service import Place, place, wait_until
+from supervised_service import Place, is_running, place, wait_until
 
+from pointsman_sched.supervisor.children import Child, ChildPlan
 from pointsman_wire.admin_messages import Status, StatusQuery
 
 pytestmark = pytest.mark.crash
@@ -84,3 +87,31 @@ def test_p11_a_dead_worker_comes_back_when_there_is_room_again(here: Place) -> N
         group.write("pids.max", "max")
         wait_until(lambda: states(service)["worker-0"] == "ready", "the worker is back")
         service.stop()
+
+
+async def test_p11_a_process_that_cannot_be_watched_for_want_of_room_does_not_run_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It would hold the lock for which its successor waits, and nobody would end it."""
+    pids: list[int] = []
+    pidfd_open = os.pidfd_open
+
+    def no_room_at_first(pid: int) -> int:
+        pids.append(pid)
+        if len(pids) == 1:
+            raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+        return pidfd_open(pid)
+
+    monkeypatch.setattr(os, "pidfd_open", no_room_at_first)
+    command = (sys.executable, "-c", "import time; time.sleep(60)")
+    plan = ChildPlan("worker-0", command, ())
+    child = Child(plan, changed=lambda _: None, say=lambda _: None)
+    with pytest.raises(OSError, match="memory"):
+        child.start()
+    assert (child.is_alive, is_running(pids[0])) == (False, False)
+    child.start()
+    assert child.pid == pids[1]
+    child.signal(signal.SIGKILL)
+    async with asyncio.timeout(30.0):
+        while child.is_alive:  # noqa: ASYNC110 - nothing tells of it here
+            await asyncio.sleep(0.01)

@@ -119,9 +119,16 @@ class Child:
 
     def start(self) -> None:
         """Start the process.  Raises OSError when the system has no room for another."""
-        self._process, ours = self.plan.take_spare() or self._spawn()
+        process, ours = self.plan.take_spare() or self._spawn()
+        try:
+            self._pid_fd = os.pidfd_open(process.pid)
+        except OSError:  # nobody would watch it, and its successor would wait for its lock
+            process.kill()
+            process.wait()
+            os.close(ours)
+            raise
+        self._process = process
         self.start_count += 1
-        self._pid_fd = os.pidfd_open(self._process.pid)
         self._loop.add_reader(self._pid_fd, self._died)
         self._ready_fd = ours
         os.set_blocking(ours, False)
