@@ -252,17 +252,6 @@ def test_partials_are_told_once_and_begin_anew_with_a_new_attempt() -> None:
     assert of(h.say(progress), ProgressCame) == [ProgressCame(1, progress)]
 
 
-def test_a_deadline_that_the_server_forgets_ends_the_request_here() -> None:
-    h = ClientHarness()
-    h.open()
-    h.submit("r1", deadline_s=1.0)
-    assert not of(h.advance(2.9), RequestFailed)
-    commands = h.advance(0.2)
-    assert of(commands, RequestFailed)[0].error.code == "JOB_TIMEOUT"
-    assert sent(commands, Cancel)
-    assert not of(h.result("r1"), ResultCame)
-
-
 # ---- cancelling
 
 

@@ -47,7 +47,7 @@ WEATHER = (
     Weather(weather_bugs.without_patience, ("worker_crash",), ("I2",)),
     Weather(weather_bugs.with_haste, CALM, ("spin",)),
     Weather(weather_bugs.without_certainty, ("agent_stall", "partition", "lane_stall"), ("I5",)),
-    Weather(weather_bugs.without_asking, ("lane_stranded",), ("I5",), 1.0, 20.0, 20_000),
+    Weather(weather_bugs.without_asking, ("lane_stranded",), ("I5",), 1.0, 40.0, 20_000),
     Weather(weather_bugs.without_turns, CALM, ("I5",)),
     Weather(weather_bugs.without_relief, ("client_slow",), ("I1",)),
     Weather(journal_bugs.acknowledging_before_the_journal, ("worker_crash",), ("I1", "I13")),

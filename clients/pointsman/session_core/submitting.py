@@ -37,6 +37,9 @@ from pointsman_wire.session_messages import (
 
 # The server tells first that a deadline has passed; so much later the client does by itself.
 DEADLINE_GRACE_S = 2.0
+# In an utterance session a result waits for those before it: so long, unless an operator changed
+# sessions.gap_window_s.
+GAP_GRACE_S = 10.0
 # A resumed session sends the result of an ended request by itself; if not, it is asked for again.
 DOUBT_S = 2.0
 
@@ -317,10 +320,22 @@ def send_cancel(book: Book, session: Session, request: Request) -> None:
 def deadline_passed(book: Book, request: Request) -> None:
     """The server has not told it, so the client does."""
     session = book.sessions[request.handle]
+    assert request.deadline_at_ns is not None
+    last_ns = request.deadline_at_ns + int((DEADLINE_GRACE_S + GAP_GRACE_S) * NS_PER_S)
+    if _may_be_held(session, request) and book.now_ns < last_ns:
+        book.timers.set(request, "deadline", last_ns)
+        return
     if request.is_sent:
         send_cancel(book, session, request)
     words = f"no result within {request.submit.deadline_s:g} s, nor word from the server"
     fail(book, session, request, error_info(Code.JOB_TIMEOUT, words))
+
+
+def _may_be_held(session: Session, request: Request) -> bool:
+    """May it have ended, at a server that is there, behind results that have to come first?"""
+    is_accepted = request.is_sent and not request.is_in_window
+    is_ordered = session.init.order == "utterance"
+    return is_ordered and is_accepted and session.state is SessionState.OPEN
 
 
 # ---- after a broken connection

@@ -33,9 +33,11 @@ def _is_unbound(recording: Recording, key: JobKey, former: Attempt, later: Attem
     """May the request have become another job by then?"""
     assert later.started_at_ns is not None
     jobs = [recording.jobs[attempt.job_id] for attempt in (former, later)]
-    level = next((job.level for job in jobs if job.level), recording.usual_level())
     # What a dead worker had sent may be read after its death: its promise is as old as the submit.
     submit = recording.submits.get(key[1:])
+    # An acceptance that nobody lived to hear promised what its client had asked for.
+    asked = submit.level if submit else ""
+    level = next((job.level for job in jobs if job.level), asked or recording.usual_level())
     since_ns = min(former.read_at_ns, submit.at_ns if submit else former.read_at_ns)
     if recording.is_lost(level, former.fence[1], since_ns, later.started_at_ns):
         return True
