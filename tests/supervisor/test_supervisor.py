@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import subprocess
 from collections.abc import Iterator
 from time import sleep
 
@@ -211,6 +212,35 @@ def test_children_of_a_killed_supervisor_stop_and_the_next_start_cleans_up(here:
 # How often each life of the manager passes a point before it dies there, chosen so that it gets
 # something done in every life: a new node's row, and some pages or versions after its start.
 CRASH_POINTS = ["manager-mid-registration:2", "catalog-mid-payload:10", "catalog-before-version:5"]
+
+
+def may_go_first() -> bool:
+    """May we give a process a higher priority than ours?"""
+    with subprocess.Popen(["sleep", "5"]) as child:
+        try:
+            os.setpriority(os.PRIO_PROCESS, child.pid, -5)
+        except OSError:
+            return False
+        finally:
+            child.kill()
+    return True
+
+
+def test_the_manager_goes_before_the_workers_also_after_its_death(here: Place) -> None:
+    ours = os.getpriority(os.PRIO_PROCESS, 0)
+    wanted = -5 if may_go_first() else ours
+
+    def goes_first() -> bool:
+        return os.getpriority(os.PRIO_PROCESS, service.pids()["manager"]) == wanted
+
+    with here.service("--workers", "1") as service:
+        service.ready()
+        pids = service.pids()
+        assert goes_first()
+        assert os.getpriority(os.PRIO_PROCESS, pids["worker-0"]) == ours
+        os.kill(pids["manager"], signal.SIGKILL)
+        wait_until(lambda: replaced(service, "manager", pids["manager"]), "a new manager")
+        wait_until(goes_first, "the new manager's priority")
 
 
 @pytest.mark.parametrize("point", CRASH_POINTS)

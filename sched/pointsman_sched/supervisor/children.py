@@ -23,6 +23,7 @@ import subprocess
 import sys
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from enum import StrEnum
 from time import monotonic
 
@@ -57,12 +58,14 @@ class ChildPlan(msgspec.Struct, frozen=True):
     """How to start a child: its name, its command without --ready-fd, descriptors to hand on.
 
     A successor may be at hand already (`take_spare`): then it is taken and nothing is started.
+    What is started gets its priority (`nice`), if we may give it.
     """
 
     name: str
     command: Sequence[str]
     descriptors: tuple[int, ...]
     take_spare: Callable[[], Taken | None] = lambda: None
+    nice: int = 0
 
 
 class Child:
@@ -151,6 +154,9 @@ class Child:
             raise
         finally:
             os.close(theirs)
+        if self.plan.nice:
+            with suppress(OSError):  # a higher one takes root, or CAP_SYS_NICE
+                os.setpriority(os.PRIO_PROCESS, process.pid, self.plan.nice)
         return process, ours
 
     def _start_again(self) -> None:

@@ -52,6 +52,8 @@ STOP_S = 30.0
 # What is left of it for the manager, after the workers.
 MANAGER_STOP_S = 3.0
 KILL_S = 5.0
+# As in its unit of systemd: all nodes wait for its turns, and those are short.
+MANAGER_NICE = -5
 PREDECESSOR_S = 10.0
 # The words of the children are looked at so often within the time that makes one hung.
 LOOKS = 10
@@ -198,7 +200,7 @@ class Supervisor:
         manager = self._command("pointsman_sched.manager", alive_fd)
         if self._tls_listener is not None:
             manager = [*manager, "--tls-address", address_text(self._tls_listener)]
-        plans = [ChildPlan("manager", manager, (alive_fd,))]
+        plans = [ChildPlan("manager", manager, (alive_fd,), nice=MANAGER_NICE)]
         worker = [*self._command("pointsman_workers", alive_fd), "--listen-fd", str(listen_fd)]
         if self._options.accept_loss:
             worker.append("--accept-loss")
