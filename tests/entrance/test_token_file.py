@@ -41,7 +41,7 @@ def test_a1_a_token_is_printed_once_and_its_hash_alone_is_kept(tmp_path: Path) -
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     text = path.read_text()
     assert made["token"] not in text
-    assert made["token"].rpartition("_")[2] not in text
+    assert made["token"].split("_", 2)[2] not in text  # the secret, which may have a _ as well
     (found,) = read_tokens(path)
     assert found.sha256 == digest_of(made["token"]).hex()
     assert (found.tenant, found.scopes) == ("acme", ("submit",))
