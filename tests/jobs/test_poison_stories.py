@@ -81,8 +81,8 @@ def test_a_job_that_takes_two_nodes_down_is_poison() -> None:
     assert listed(h).jobs[0].crashes == 2
 
 
-def test_a_node_that_starts_anew_without_the_job_went_down_with_it() -> None:
-    h, nodes = fleet(2)
+def is_poison_after_two(h: WorkerHarness, nodes: dict[int, Node]) -> bool:
+    """Let two nodes start a job, and come anew without it."""
     client = h.open_session()
     client.submit("r-1")
     for _ in range(2):
@@ -90,7 +90,11 @@ def test_a_node_that_starts_anew_without_the_job_went_down_with_it() -> None:
         node.acknowledge(job.number)
         node.hang_up()
         nodes[node.row] = h.open_lane(node.row)
-    assert error_of(client.one(Result)).code == "POISON"
+    return error_of(client.one(Result)).code == "POISON"
+
+
+def test_a_node_that_starts_anew_without_the_job_went_down_with_it() -> None:
+    assert is_poison_after_two(*fleet(2))
 
 
 def test_nodes_that_were_drained_once_are_taken_down_by_a_job_as_others_are() -> None:
@@ -99,14 +103,7 @@ def test_nodes_that_were_drained_once_are_taken_down_by_a_job_as_others_are() ->
         for row in nodes:
             h.host.stand(row, state=state)
         h.advance(0.3)
-    client = h.open_session()
-    client.submit("r-1")
-    for _ in range(2):
-        node, job = chosen(nodes)
-        node.acknowledge(job.number)
-        node.hang_up()
-        nodes[node.row] = h.open_lane(node.row)
-    assert error_of(client.one(Result)).code == "POISON"
+    assert is_poison_after_two(h, nodes)
 
 
 def drained(node: Node, job: Assign) -> None:

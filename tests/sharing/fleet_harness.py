@@ -236,6 +236,22 @@ def awaited(fleet: Fleet, node: Node, within_s: float) -> Assign:
     raise AssertionError(f"no job within {within_s} s")
 
 
+def taken_over_while_cut(fleet: Fleet) -> tuple[Client, Node, Assign]:
+    """A job of "a" that "b" runs anew while "a" is cut off and its own node ends it.
+
+    Returns the client of "a", and the node of "b" with its dispatch.
+    """
+    a, b = fleet["a"], fleet["b"]
+    node_a, client_a = opened(a)
+    job = started(a, node_a, client_a)
+    a.is_cut = True
+    node_b, client_b = opened(b)
+    client_b.submit("r-1", timeout_s=3600.0)
+    again = awaited(fleet, node_b, LEASE_S + 10)
+    node_a.end(job, b"of the first")
+    return client_a, node_b, again
+
+
 def count(member: WorkerHarness, counter: Counter) -> int:
     """What a worker has counted."""
     return member.core.shard.setup.memory.stats.read().counters[counter.name.lower()]

@@ -1,7 +1,7 @@
 """Stories of a Redis that is gone or does not answer, and of instances that die or are late."""
 
 import pytest
-from fleet_harness import LEASE_S, Fleet, awaited, count, opened, started
+from fleet_harness import LEASE_S, Fleet, awaited, count, opened, started, taken_over_while_cut
 
 from pointsman_shm.memory.stats_names import Counter
 from pointsman_wire.coordination.requests import Bind, End, Lookup, Move, Release, Renew
@@ -292,14 +292,8 @@ def test_an_owner_that_finds_its_lease_lost_stops_its_node_and_follows() -> None
 def test_a_result_waits_when_redis_is_away_for_longer_than_the_lease() -> None:
     """R7, T26: cut off, an instance cannot know whether its job was taken over: it was."""
     fleet = Fleet("a", "b")
-    a, b = fleet["a"], fleet["b"]
-    node_a, client_a = opened(a)
-    job = started(a, node_a, client_a)
-    a.is_cut = True
-    node_b, client_b = opened(b)
-    client_b.submit("r-1", timeout_s=3600.0)
-    again = awaited(fleet, node_b, LEASE_S + 10)
-    node_a.end(job, b"of the first")
+    client_a, node_b, again = taken_over_while_cut(fleet)
+    a = fleet["a"]
     assert not client_a.all(Result)
     a.is_cut = False
     fleet.advance(2.0)

@@ -1,5 +1,6 @@
 """Stories of people who talk: what becomes of what they say, and who sees and hears it."""
 
+from msgspec.structs import replace
 from talkers import SECOND_OF_SOUND, Talker, another_node, talker, tell, yard
 from worker_harness import Host, WorkerHarness
 
@@ -58,6 +59,7 @@ def test_stages_that_the_node_only_names_in_its_result_are_shown_before_it() -> 
     ann.speak(0, SECOND_OF_SOUND, is_final=True)
     job = node.assignment()
     tell(node, job, "asr_partial", "good")
+    tell(node, replace(job, job_id="another"), "asr", "of another job")
     node.end(job, b"x", meta={"heard": "good day", "src_lang": "en", "translation": "buen dia"})
     events = ann.events()
     assert [e.event for e in events] == [

@@ -107,16 +107,21 @@ def test_a_worker_that_dies_takes_no_share_with_it() -> None:
     assert_shares(by_tenant(served), a=1, b=1)
 
 
-def test_t24_old_jobs_are_not_starved_by_new_ones_of_any_priority() -> None:
-    """One turn of sixteen goes to the job that has waited longest."""
-    host = SaturatedHost(Config(), workers=2, nodes=1, slots=1)
+def order_with_old_bulk(host: SaturatedHost) -> list[str]:
+    """Let four bulk jobs wait before a crowd that goes first; return the order of placing."""
     bulk = host.session(0, "")
     for number in range(4):
         bulk.submit(f"bulk-{number}", priority="bulk", wait_busy_s=3_600.0)
     for index in range(2):
         host.crowd(index, "", depth=30, priority="interactive")
     host.run(5 * OLDEST_TURN + 4)
-    order = [request for _, request in host.order]
+    return [request for _, request in host.order]
+
+
+def test_t24_old_jobs_are_not_starved_by_new_ones_of_any_priority() -> None:
+    """One turn of sixteen goes to the job that has waited longest."""
+    host = SaturatedHost(Config(), workers=2, nodes=1, slots=1)
+    order = order_with_old_bulk(host)
     placed = [request for request in order if request.startswith("bulk")]
     assert placed == [f"bulk-{number}" for number in range(4)], "oldest first"
     places = [order.index(request) for request in placed]
@@ -129,13 +134,7 @@ def test_t24_a_worker_that_once_stood_still_does_not_pass_for_the_one_whose_jobs
     host = SaturatedHost(Config(), workers=2, nodes=1, slots=1)
     host.pass_time(60 * SECOND_NS)
     host.workers[1].feed(LoopWasLate(50 * SECOND_NS))
-    bulk = host.session(0, "")
-    for number in range(4):
-        bulk.submit(f"bulk-{number}", priority="bulk", wait_busy_s=3_600.0)
-    for index in range(2):
-        host.crowd(index, "", depth=30, priority="interactive")
-    host.run(5 * OLDEST_TURN + 4)
-    placed = [request for _, request in host.order if request.startswith("bulk")]
+    placed = [request for request in order_with_old_bulk(host) if request.startswith("bulk")]
     assert placed == [f"bulk-{number}" for number in range(4)]
 
 

@@ -137,10 +137,9 @@ class Hall:
         self.serve(sock, {}, partial(self._places.leave, address))
 
     def serve(
-        self, sock: socket.socket, state: dict[str, Any], left: Callable[[], None] | None = None
+        self, sock: socket.socket, state: dict[str, Any], left: Callable[[], None] = _nobody_asks
     ) -> None:
         """Serve a connection; its requests have `state` as request.state, `left` hears its end."""
-        left = left or _nobody_asks
         if self._is_closed or self.connection_count >= self._connections_max:
             self.refused_count += 1
             sock.close()

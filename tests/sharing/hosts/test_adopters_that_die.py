@@ -1,7 +1,7 @@
 """Stories of adopted jobs whose adopter dies as well: each is its own client's, and no other's."""
 
 import msgspec
-from fleet_harness import LEASE_S, SESSION, Fleet, awaited, count, opened, started
+from fleet_harness import LEASE_S, SESSION, Fleet, count, taken_over_while_cut
 from test_moving_stories import JOURNAL, journalled, written
 from worker_harness import Node
 
@@ -76,14 +76,8 @@ def test_a_result_of_an_adopted_job_waits_for_no_other_tenants_client() -> None:
 def test_a_result_that_does_not_count_comes_not_back_with_a_restart() -> None:
     """T26: it was carried forward while nobody knew that the job had been taken over."""
     fleet = journalled("a", "b")
-    a, b = fleet["a"], fleet["b"]
-    node_a, client_a = opened(a)
-    job = started(a, node_a, client_a)
-    a.is_cut = True
-    node_b, client_b = opened(b)
-    client_b.submit("r-1", timeout_s=3600.0)
-    again = awaited(fleet, node_b, LEASE_S + 10)
-    node_a.end(job, b"of the first")
+    _, node_b, again = taken_over_while_cut(fleet)
+    a = fleet["a"]
     a.commands.clear()  # what was written so far stands in a segment that is dropped next
     a.feed(msgspec.structs.replace(JOURNAL, segment=2))
     fleet.advance(1.0)

@@ -14,7 +14,14 @@ from pointsman_shm.rules.session_pool import PoolDecision, SessionBinding
 from pointsman_shm.tokens.judging import Scope
 from pointsman_wire.coordination.requests import SessionNotes
 from pointsman_wire.errors import Code
-from pointsman_wire.lane_messages import Assign, NodeResult
+from pointsman_wire.lane_messages import (
+    Assign,
+    JobRefused,
+    NodePartial,
+    NodeProgress,
+    NodeResult,
+    TurnAsk,
+)
 from pointsman_wire.link import Connection
 from pointsman_wire.session_messages import (
     MissingResult,
@@ -305,6 +312,11 @@ class Lane(msgspec.Struct, eq=False, kw_only=True):
     full_until_ns: int = 0  # its home had no room for us: until then it gets nothing, 0 = it may
     full_count: int = 0  # how often that was so in a row
     is_offered: bool = False  # its home has a slot for us, in its order: for who is placed just now
+
+    def hold_of(self, message: JobRefused | NodePartial | NodeProgress | TurnAsk) -> Hold | None:
+        """Return the dispatch that the node speaks of, None also when that is not of this job."""
+        hold = self.holds.get((message.epoch, message.dispatch))
+        return hold if hold is not None and hold.job_id == message.job_id else None
 
 
 class Orphan(msgspec.Struct, eq=False, kw_only=True):

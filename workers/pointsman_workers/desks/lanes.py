@@ -257,8 +257,8 @@ class LaneDesk:
 
     def refused(self, lane: Lane, message: JobRefused) -> None:
         """The node did not start the job."""
-        hold = lane.holds.get((message.epoch, message.dispatch))
-        if hold is None or hold.job_id != message.job_id:
+        hold = lane.hold_of(message)
+        if hold is None:
             self.shard.count(Counter.STALE_RESULTS)
             return
         self.shard.free(hold)
@@ -309,7 +309,7 @@ class LaneDesk:
 
     def _turn_asked(self, lane: Lane, message: TurnAsk) -> None:
         """A guest's turn is for its borrower to grant."""
-        hold = lane.holds.get((message.epoch, message.dispatch))
+        hold = lane.hold_of(message)
         if hold is not None and hold.guest is not None:
             self.guests.passed_on(lane, message)
         else:
@@ -328,8 +328,8 @@ class LaneDesk:
             self.shard.outbox.commands.append(TellManager(mark))
 
     def _current_job(self, lane: Lane, message: NodePartial | NodeProgress) -> Job | None:
-        hold = lane.holds.get((message.epoch, message.dispatch))
-        if hold is None or hold.job is None or hold.job_id != message.job_id:
+        hold = lane.hold_of(message)
+        if hold is None or hold.job is None:
             if hold is None or hold.guest is None:
                 self.shard.count(Counter.STALE_RESULTS)
             return None

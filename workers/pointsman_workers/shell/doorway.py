@@ -11,7 +11,6 @@ rate and by descriptors: what is too much is turned away early, while there is r
 """
 
 import asyncio
-import errno
 import os
 import socket
 from collections.abc import Callable
@@ -30,6 +29,7 @@ from pointsman_wire.preamble import (
 from pointsman_wire.shards import shard_of
 from pointsman_wire.sockets.bounds import Strangers
 from pointsman_wire.sockets.handover import Adopt, Origin, hang_up
+from pointsman_wire.sockets.unix_sockets import NO_DESCRIPTORS
 from pointsman_wire.sockets.web.request_line import (
     REQUEST_LINE_BYTES_MAX,
     Wanted,
@@ -50,7 +50,6 @@ CONSOLE = -2
 ACCEPTS_PER_S_MAX = 500
 
 _CLIENT_ROLES = frozenset({Role.SESSION, Role.TRUNK})
-_NO_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _LEFT_STATES = frozenset({7, 8})  # TCP_CLOSE and TCP_CLOSE_WAIT, as Linux numbers them
 _DISCARD_BYTES = 64 * 1024
 _SURPRISES_MAX = 3
@@ -152,7 +151,7 @@ class Doorway:
             except BlockingIOError:
                 return
             except OSError as error:
-                if error.errno in _NO_DESCRIPTORS:
+                if error.errno in NO_DESCRIPTORS:
                     self._turn_one_away()
                     self._rest()
                     return

@@ -194,7 +194,7 @@ class TalkDesk(Watcher):
             pass_on(lane, message, payload)
             if not self.shard.talks:
                 return
-            hold = lane.holds.get((message.epoch, message.dispatch))
+            hold = lane.hold_of(message)
             if hold is not None and hold.job is not None and hold.job.key in self.shard.talks:
                 self._piece(hold.job, message.meta or {}, payload)
 

@@ -23,7 +23,6 @@ export function nameOf(code) {
   }
 }
 
-/** Choosing a pair. Events: "change" (another pair, or the fleet can do something else). */
 /**
  * Some pools are named after a hundred languages: of those the first and how many, as the command
  * line has it.
@@ -34,6 +33,7 @@ export function poolWords(name) {
   return name.length > 40 && parts.length > 4 ? `${parts.slice(0, 2).join("-")}-…(${parts.length})` : name;
 }
 
+/** Choosing a pair. Events: "change" (another pair, or the fleet can do something else). */
 export class Languages extends EventTarget {
   /** @type {Fleet} */
   fleet = { pairs: [], hears: [], speaks: [], nodes: 0 };

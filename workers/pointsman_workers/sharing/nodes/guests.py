@@ -196,7 +196,7 @@ class GuestDesk:
 
     def passed_on(self, lane: Lane, message: FromLane, payload: bytes = b"") -> None:
         """A piece of a stream, or a sign of life, if it is a guest's."""
-        hold = lane.holds.get((message.epoch, message.dispatch))
+        hold = lane.hold_of(message)
         if hold is None or hold.guest is None or hold.is_cancelling:
             return
         hold.is_started = True

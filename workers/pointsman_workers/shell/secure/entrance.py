@@ -9,7 +9,6 @@ owner in another process gets the plain end; the relay goes on here, and ends wi
 """
 
 import asyncio
-import errno
 import select
 import socket
 import ssl
@@ -24,6 +23,7 @@ from pointsman_wire.secure.pins import PinError, key_digest_of
 from pointsman_wire.sockets.bounds import Strangers
 from pointsman_wire.sockets.handover import Origin
 from pointsman_wire.sockets.tcp import set_tcp_options
+from pointsman_wire.sockets.unix_sockets import NO_DESCRIPTORS
 from pointsman_workers.shell.secure.allowance import HandshakeAllowance
 from pointsman_workers.shell.secure.relay import RelaySide
 
@@ -32,7 +32,6 @@ REST_S = 0.02
 # Of the handshakes under way so many may be one address's: else it keeps all others out by
 # beginning some and never ending them.
 SHARE_OF_AN_ADDRESS = 8
-_NO_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
 class EntranceLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -112,7 +111,7 @@ class Entrance:
                 sock, name = self._listener.accept()
             except OSError as error:
                 self._allowance.was_not_needed()
-                if error.errno in _NO_DESCRIPTORS:
+                if error.errno in NO_DESCRIPTORS:
                     self._pause()
                 return  # nobody waits any more, or the peer was gone
             address = str(name[0])
