@@ -61,7 +61,8 @@ class Instance(WorkerHarness):
         """One step; what is for other instances is kept apart."""
         commands = super().feed(*events)
         for command in commands:
-            assert not isinstance(command, Send) or command.connection > 0, command
+            # 0 is nobody, for whom shells have no connection.
+            assert not isinstance(command, Send) or command.connection >= 0, command
         self.told += [c for c in commands if isinstance(c, SendInstance)]
         for command in commands:
             if isinstance(command, Send) and isinstance(command.message, Assign):

@@ -27,7 +27,8 @@ from pointsman_workers.talk.voices import Voices
 
 TEXT_TYPE = "text/plain; charset=utf-8"
 WAV_TYPE = "audio/wav"
-NOBODY = Connection(-1)
+# Real connections count up from 1, those of other instances' nodes down from -1.
+NOBODY = Connection(0)
 ASR_SUFFIX = ":asr"
 
 
