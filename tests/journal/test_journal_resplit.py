@@ -25,11 +25,14 @@ from pointsman_shm.state_files import (
 from pointsman_shm.state_identity import read_identity, settle_identity
 from pointsman_wire.shards import shard_of
 from pointsman_workers.core.events import WriteJournal
+from pointsman_workers.journal.division import divide
 from pointsman_workers.journal.entries import (
     AnyEntry,
     JobAccepted,
     JobEnded,
+    JobKept,
     Recovered,
+    RecoveredResult,
     SessionOpened,
 )
 from pointsman_workers.journal.judging import JournalOwner
@@ -165,6 +168,28 @@ async def test_a_division_killed_at_any_point_leaves_the_old_journals_or_the_new
     check_all(await read_all(paths, count))
     assert run(paths, 3) == 0
     check_all(await read_all(paths, 3))
+
+
+def test_results_of_all_shards_are_kept_by_age_and_not_shard_by_shard() -> None:
+    """I5: where the new window is too small for all of them, each shard's oldest go first."""
+    counts, found = (6, 3), list[Recovered]()
+    for session, count in enumerate(counts):
+        jobs = [
+            (of_session(job, session), finished(of_session(job, session)))
+            for job in (*range(count),)
+        ]
+        kept = [
+            JobKept(job.job, session, job.key, job.job_id, job.body, end.result, end.output)
+            for job, end in jobs
+        ]
+        found.append(Recovered(ended=[RecoveredResult(one, 1) for one in kept]))
+    (share,) = divide(found, 1)
+    assert [kept.job for kept in share.ended] == [*range(1, 10)]
+    names = [kept.job_id for kept in share.ended]
+    assert names[-3:] == ["job-0-4", "job-0-5", "job-1-2"]
+    for session, count in enumerate(counts):
+        own = [name for name in names if name.startswith(f"job-{session}-")]
+        assert own == [f"job-{session}-{job}" for job in range(count)]
 
 
 async def test_fences_of_before_are_met_by_no_node(paths: InstancePaths) -> None:

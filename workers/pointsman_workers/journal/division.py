@@ -53,16 +53,10 @@ def divide(found: Sequence[Recovered], worker_count: int) -> list[Share]:
             share = shares[shard_of(session.opened.session_id, worker_count)]
             number = numbers[old, session.opened.session] = len(share.sessions) + 1
             share.sessions.append(msgspec.structs.replace(session.opened, session=number))
-    for old, recovered in enumerate(found):
-        for result in recovered.ended:
-            share = shares[shard_of(result.kept.key[1], worker_count)]
-            share.ended.append(
-                msgspec.structs.replace(
-                    result.kept,
-                    job=len(share.ended) + 1,
-                    session=numbers.get((old, result.kept.session), 0),
-                )
-            )
+    for old, kept in _by_age(found):
+        share = shares[shard_of(kept.key[1], worker_count)]
+        number, session_number = len(share.ended) + 1, numbers.get((old, kept.session), 0)
+        share.ended.append(msgspec.structs.replace(kept, job=number, session=session_number))
     for old, job in _in_order(found):
         share = shares[shard_of(job.accepted.key[1], worker_count)]
         number = len(share.ended) + len(share.jobs) + 1
@@ -70,6 +64,22 @@ def divide(found: Sequence[Recovered], worker_count: int) -> list[Share]:
         accepted = msgspec.structs.replace(job.accepted, job=number, session=session_number)
         share.jobs.append((accepted, _as_unseen(job.dispatched, number)))
     return shares
+
+
+def _by_age(found: Sequence[Recovered]) -> list[tuple[int, JobKept]]:
+    """Return the ended jobs of all shards, oldest first as far as it is known.
+
+    Ends have no instants.  But all windows reach back about as far, and sessions are spread evenly:
+    what has the same part of its shard's window before it is about as old.  The new window, where
+    it is too small for all, drops the first; those must not be one shard's.
+    """
+    ended = [
+        ((place + 1) / len(recovered.ended), old, result.kept)
+        for old, recovered in enumerate(found)
+        for place, result in enumerate(recovered.ended)
+    ]
+    ended.sort(key=lambda told: told[0])  # stable: those of one shard keep their order
+    return [(old, kept) for _, old, kept in ended]
 
 
 def _in_order(found: Sequence[Recovered]) -> list[tuple[int, RecoveredJob]]:
