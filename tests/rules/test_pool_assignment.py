@@ -110,7 +110,8 @@ def test_language_pools_come_and_go_with_their_nodes() -> None:
     assert names(planner) == {"other": ((3, 1, 1),), "en-es": ((1, 1, 1),), "en-zh": ((2, 1, 0),)}
     assert planner.remove("a") == {}
     assert names(planner) == {"other": ((3, 1, 1),), "en-zh": ((2, 1, 0),)}
-    assert planner.add("d", 1, EN_ES, is_ready=True) == {"d": (3,)}, "an id is never used again"
+    assert planner.add("d", 4, speech_class("de"), is_ready=True) == {"d": (3,)}, "an id of its own"
+    assert planner.add("a", 1, EN_ES, is_ready=True) == {"a": (1,)}, "what it was before"
 
 
 def test_an_empty_result_never_wipes_the_pools_that_exist() -> None:

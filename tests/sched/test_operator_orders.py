@@ -3,13 +3,16 @@
 import msgspec
 from manager_harness import SECOND, Harness, config_with, registration
 
-from pointsman_sched.core.events import Answer, OrderGiven
+from pointsman_sched.core.events import Answer, ConfigOffered, OrderGiven
 from pointsman_sched.core.fleet.quarantine import ASK_AGAIN_NS
-from pointsman_sched.core.orders.standing import ORDERS_MAX, orders_record
+from pointsman_sched.core.orders.standing import DRAINS_MAX, ORDERS_MAX, orders_record
+from pointsman_shm.config import PoolsConfig
 from pointsman_shm.memory.rows import NodeState, RowFlag, unpack_standing
 from pointsman_shm.snapshot.config_pages import ORDERS_BYTES_MAX
 from pointsman_shm.snapshot.records import PolicyPage
+from pointsman_wire.control_messages import Leave, Register, Service
 from pointsman_wire.errors import Code
+from pointsman_wire.link import Connection
 from pointsman_wire.messages import Error, Message
 from pointsman_wire.queries.fleet_messages import Pools, PoolsQuery
 from pointsman_wire.queries.operating_messages import (
@@ -232,5 +235,139 @@ def test_quarantines_have_a_bound_and_fit_their_page() -> None:
         done(h, QuarantineOrder(node_id=name, reason="\U0001f600" * 500))
     last = f"{count:03}" + "n" * 61
     assert refused(h, QuarantineOrder(node_id=last)) == Code.RATE_LIMITED
+    assert len(msgspec.msgpack.encode(orders_record(h.core.state))) <= ORDERS_BYTES_MAX
+    h.settle()
+
+
+OTHERS = PoolsConfig(auto_language_pools=False, pool_count=5, hash_seed=3)
+
+
+def test_a_paused_pool_and_a_configuration_that_moves_its_nodes_agree() -> None:
+    h = Harness()
+    names = [f"n{number}" for number in range(24)]
+    for name in names:
+        h.make_ready(registration(name))
+    paused = 2
+    done(h, PauseOrder(pool=paused))
+    before = {name: pool_of(h, name) for name in names}
+    h.feed(ConfigOffered(1, "file", config_with(OTHERS)))
+    h.advance(1 * SECOND)
+    h.settle()
+    after = {name: pool_of(h, name) for name in names}
+    assert before != after
+    shown = {name for name in names if RowFlag.PAUSED in flags(h, name)}
+    assert shown == {name for name in names if after[name] == paused}
+    done(h, ResumeOrder(pool=paused))
+    assert not [name for name in names if RowFlag.PAUSED in flags(h, name)]
+
+
+def speaks(node_id: str, language: str) -> Register:
+    """A node whose pool is that of its language."""
+    hears = Service(id="asr-1", kind="asr")
+    return registration(node_id, services=[hears], asr=[language])
+
+
+def test_a_pool_whose_nodes_were_all_away_is_still_paused_when_they_are_back() -> None:
+    h = Harness(config_with(PoolsConfig()))
+    h.make_ready(speaks("a", "en"))
+    other = h.make_ready(speaks("b", "fr"))
+    pool = pool_of(h, "a")
+    done(h, PauseOrder(pool=pool))
+    away(h, "a", other)
+    assert [record.id for record in h.core.state.planner.page().pools] != [pool]
+    h.make_ready(speaks("a", "en"))
+    assert RowFlag.PAUSED in flags(h, "a")
+    done(h, ResumeOrder(pool=pool))
+    assert RowFlag.PAUSED not in flags(h, "a")
+
+
+def test_a_paused_pool_without_nodes_gives_its_number_to_no_other_after_a_restart() -> None:
+    h = Harness(config_with(PoolsConfig()))
+    other = h.make_ready(speaks("b", "fr"))
+    h.make_ready(speaks("a", "en"))
+    done(h, PauseOrder(pool=pool_of(h, "a")))
+    away(h, "a", other)
+    h.settle()
+    h.start()
+    h.make_ready(speaks("c", "de"))
+    assert RowFlag.PAUSED not in flags(h, "c")
+
+
+def away(h: Harness, node_id: str, *others: Connection) -> None:
+    """A node loses its connection and is Offline, while others go on."""
+    connection = h.node(node_id).connection
+    assert connection is not None
+    h.lose(connection)
+    for _ in range(20):
+        h.advance(1 * SECOND)
+        for other in others:
+            h.beat(other)
+    assert h.state(node_id) is NodeState.OFFLINE
+
+
+def beats(h: Harness, connection: Connection, seconds: int) -> None:
+    for _ in range(seconds):
+        h.advance(1 * SECOND)
+        if h.node().connection is not None:
+            h.beat(connection)
+
+
+def test_a_node_whose_drain_is_over_comes_back_drained_until_that_is_taken_back() -> None:
+    h = Harness(config_with(remember_offline_s=30.0))
+    beats(h, h.make_ready(), 1)
+    done(h, DrainOrder(node_id="n1", deadline_s=3.0))
+    beats(h, h.node().connection or Connection(0), 4)
+    assert h.state() is NodeState.OFFLINE
+    beats(h, h.make_ready(), 100)
+    assert h.state() is NodeState.DRAINING
+    h.settle()
+    h.start()
+    beats(h, h.make_ready(), 100)
+    assert h.state() is NodeState.DRAINING
+    h.say(h.node().connection or Connection(0), Leave())
+    h.advance(60 * SECOND)
+    assert "n1" not in h.core.state.nodes.by_id
+    h.keys.clear()
+    h.make_ready()
+    assert h.state() is NodeState.DRAINING
+    done(h, UndrainOrder(node_id="n1"))
+    assert h.state() is NodeState.READY
+    assert h.core.state.pauses.drains == {}
+
+
+def test_a_drain_is_taken_back_while_its_node_is_away() -> None:
+    h = Harness()
+    h.make_ready()
+    done(h, DrainOrder(node_id="n1", deadline_s=500.0))
+    away(h, "n1")
+    assert "when it is back" in done(h, UndrainOrder(node_id="n1")).words
+    h.make_ready()
+    assert h.state() is NodeState.READY
+    assert refused(h, UndrainOrder(node_id="n1")) == Code.CONFLICT
+
+
+def test_a_drain_has_its_time_also_when_the_manager_restarts_meanwhile() -> None:
+    """What runs is not ended after `nodes.drain_s` because the manager was another one."""
+    h = Harness(config_with(drain_s=5.0))
+    h.make_ready()
+    done(h, DrainOrder(node_id="n1", deadline_s=100.0))
+    h.settle()
+    h.start()
+    connection = h.make_ready()
+    beats(h, connection, 95)
+    assert h.state() is NodeState.DRAINING
+    beats(h, connection, 10)
+    assert h.state() is NodeState.OFFLINE
+
+
+def test_drains_of_a_whole_fleet_fit_the_page_of_orders() -> None:
+    h = Harness(config_with(max_nodes=512))
+    for number in range(DRAINS_MAX + 5):
+        name = f"{number:03}" + "n" * 61
+        h.make_ready(registration(name))
+        done(h, DrainOrder(node_id=name))
+    for number in range(ORDERS_MAX):
+        name = f"{number:03}" + "n" * 61
+        h.core.state.quarantine.keep_out(name, h.now_ns + SECOND, "\U0001f600" * 120)
     assert len(msgspec.msgpack.encode(orders_record(h.core.state))) <= ORDERS_BYTES_MAX
     h.settle()

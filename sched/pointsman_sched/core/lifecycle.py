@@ -6,13 +6,15 @@ What follows: the standing word, the pools' counts, the node being told, the tim
 from pointsman_sched.core.events import NodeNews
 from pointsman_sched.core.fleet.health import Verb, move
 from pointsman_sched.core.fleet.node import Node
-from pointsman_sched.core.state import ManagementState
+from pointsman_sched.core.fleet.pauses import OVER
+from pointsman_sched.core.state import NEVER_NS, ManagementState
 from pointsman_shm.logs.events import Event
 from pointsman_shm.memory.rows import NodeState
 from pointsman_shm.memory.stats_names import Counter, Gauge
 from pointsman_wire.control_messages import NodeStateChanged
 
 READY = NodeState.READY
+DRAINED = "drained by an operator"
 # States that an operator reads of; that a node registers is told by its registration.
 NEWS = {
     NodeState.READY: Event.NODE_READY,
@@ -83,8 +85,35 @@ def drain(state: ManagementState, node: Node, deadline_ns: int, reason: str) -> 
     refile(state, node)
 
 
+def drain_by_order(state: ManagementState, node: Node, deadline_ns: int, reason: str) -> None:
+    """Drain it as an operator wishes: until that is taken back, however often it registers."""
+    state.pauses.drain(node.node_id, deadline_ns)
+    state.dirty.add(state.layout.policy)
+    node.is_drained_by_operator = True
+    drain(state, node, deadline_ns, reason)
+    state.show_row(node)
+
+
+def stay_drained(state: ManagementState, node: Node) -> None:
+    """Drain a node that has just got a row, if an operator has drained it before."""
+    until_ns = state.pauses.drains.get(node.node_id)
+    if until_ns is not None:
+        node.is_drained_by_operator = True
+        drain(state, node, until_ns if until_ns != OVER else NEVER_NS, DRAINED)
+
+
+def end_drain(state: ManagementState, node: Node) -> None:
+    """The time of a drain is up."""
+    if node.node_id in state.pauses.drains and node.is_drained_by_operator:
+        state.pauses.drains[node.node_id] = OVER
+        state.dirty.add(state.layout.policy)
+    change(state, node, Verb.END, "drained: the deadline came")
+
+
 def undrain(state: ManagementState, node: Node) -> None:
     """Take jobs again as soon as the node is able to."""
+    if state.pauses.drains.pop(node.node_id, None) is not None:
+        state.dirty.add(state.layout.policy)
     if node.state is not NodeState.DRAINING:
         return
     node.is_drained_by_operator = False

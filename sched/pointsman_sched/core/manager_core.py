@@ -29,7 +29,7 @@ from pointsman_sched.core.federation.rounds import fleet_answered
 from pointsman_sched.core.federation.shared_pairing import code_issued, code_redeemed
 from pointsman_sched.core.fleet.intervals import to_ns
 from pointsman_sched.core.joining.enrolment import enrol_ordered, revoke_ordered
-from pointsman_sched.core.lifecycle import drain, undrain
+from pointsman_sched.core.lifecycle import drain_by_order, undrain
 from pointsman_sched.core.orders.answering import config_offered, pair_ordered
 from pointsman_sched.core.orders.operating import order_given
 from pointsman_sched.core.orders.rebuild import NOBODY, Rebuild
@@ -136,8 +136,8 @@ def _lag_measured(state: ManagementState, event: LagMeasured) -> None:
 def _drain_wished(state: ManagementState, event: DrainWished) -> None:
     node = state.nodes.by_id.get(event.node_id)
     if node is not None and node.is_live and not node.instance:
-        node.is_drained_by_operator = True
-        drain(state, node, state.clock_ns + to_ns(event.deadline_s), event.reason)
+        deadline_ns = state.clock_ns + to_ns(event.deadline_s)
+        drain_by_order(state, node, deadline_ns, event.reason)
 
 
 def _undrain_wished(state: ManagementState, event: UndrainWished) -> None:

@@ -83,6 +83,8 @@ class Publisher:
         layout = state.layout
         state.dirty.update((layout.config, layout.pools, layout.policy))
         self._publish(now_ns, rebuild.pages)
+        if state.pauses.pools:
+            _show_moved(state, rebuild)
         version = self._catalog.version
         state.outbox.wish(rebuild.told(version, state.config_version))
         if state.federation is not None:
@@ -137,3 +139,12 @@ class Publisher:
         first = page * ROWS_PER_NODE_PAGE
         found = state.nodes.by_row[first : first + ROWS_PER_NODE_PAGE]
         return tuple(state.record_of(node) for node in found if node is not None)
+
+
+def _show_moved(state: ManagementState, rebuild: Rebuild) -> None:
+    """Nodes that were moved into a paused pool, or out of one, say so in their rows."""
+    for page in rebuild.pages:
+        first = page * ROWS_PER_NODE_PAGE
+        for node in state.nodes.by_row[first : first + ROWS_PER_NODE_PAGE]:
+            if node is not None:
+                state.show_row(node)

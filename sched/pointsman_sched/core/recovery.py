@@ -22,11 +22,12 @@ import msgspec
 
 from pointsman_sched.core.fleet.homecoming import NANOSECONDS, RETURNS_PER_SECOND
 from pointsman_sched.core.fleet.node import Node
+from pointsman_sched.core.fleet.pauses import OVER
 from pointsman_sched.core.joining.declaration import flags_of
 from pointsman_sched.core.lifecycle import refile
 from pointsman_sched.core.orders.standing import restore_orders
 from pointsman_sched.core.publishing import Publisher
-from pointsman_sched.core.state import ManagementState
+from pointsman_sched.core.state import NEVER_NS, ManagementState
 from pointsman_shm.memory.rows import (
     GENERATION_SHIFT,
     NodeState,
@@ -61,14 +62,14 @@ def recover(state: ManagementState, publisher: Publisher) -> None:
     pages = state.setup.memory.catalog.pages()
     layout = state.layout
     state.classes.restore(_read_classes(state, pages))
-    if layout.pools in pages:
-        state.planner.restore(_decode_pools(pages[layout.pools]))
     if layout.marks in pages:
         state.marks.restore(_decode_marks(pages[layout.marks]), state.now_ns)
     orders = OrdersRecord()
     if layout.policy in pages:
         orders = _decode_policy(pages[layout.policy]).orders
     restore_orders(state, orders)
+    if layout.pools in pages:
+        state.planner.restore(_decode_pools(pages[layout.pools]), orders.paused_pools)
     for page in range(layout.node_page_count):
         for record in _decode_nodes(pages[page]) if page in pages else ():
             _recover_node(state, record)
@@ -120,7 +121,7 @@ def _recover_node(state: ManagementState, record: NodeRecord) -> None:
     intervals = state.intervals
     ahead = intervals.offline_intervals - intervals.suspect_intervals
     node.heard_at_ns = state.clock_ns + ahead * node.interval_ns
-    node.drain_deadline_ns = state.clock_ns + int(setup.config.nodes.drain_s * 1e9)
+    node.drain_deadline_ns = _drain_deadline_ns(state, node)
     state.nodes.add(node)
     if node.is_live:
         state.enter_pools(node)
@@ -129,6 +130,15 @@ def _recover_node(state: ManagementState, record: NodeRecord) -> None:
     state.show_row(node)
     if not node.instance or not node.is_live:
         refile(state, node)
+
+
+def _drain_deadline_ns(state: ManagementState, node: Node) -> int:
+    """Until when it may run what it has, if it is draining."""
+    usual_ns = state.clock_ns + int(state.config.nodes.drain_s * 1e9)
+    if not node.is_drained_by_operator:
+        return usual_ns
+    until_ns = state.pauses.drains.get(node.node_id, usual_ns)
+    return until_ns if until_ns != OVER else NEVER_NS
 
 
 def _wait_for_all(state: ManagementState) -> None:

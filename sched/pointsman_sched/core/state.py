@@ -125,7 +125,7 @@ class ManagementState:
         self.introductions = Introductions(setup.entropy)
         self.revoked_told: dict[str, RegistryEntry] = {}  # bounded: joining/revocations.py
         self.workers = WorkerViews(memory.worker_stats, setup.started_at_ns)
-        self.pauses = Pauses()
+        self.pauses = Pauses(nodes.max_nodes)
         self.silent_count = 0
         # The other instances; None while this one is on its own.
         self.federation: Federation | None = None

@@ -2,7 +2,7 @@
 
 from pointsman_sched.core.fleet.health import Verb
 from pointsman_sched.core.fleet.node import Node
-from pointsman_sched.core.lifecycle import change, deadline_ns, forget, refile
+from pointsman_sched.core.lifecycle import change, deadline_ns, end_drain, forget, refile
 from pointsman_sched.core.state import ManagementState
 from pointsman_shm.memory.rows import NodeState
 
@@ -38,7 +38,7 @@ def _expire(state: ManagementState, node: Node) -> None:
         forget(state, node)
         return
     if node.state is NodeState.DRAINING and now_ns >= node.drain_deadline_ns:
-        change(state, node, Verb.END, "drained: the deadline came")
+        end_drain(state, node)
         return
     silence_ns = now_ns - node.heard_at_ns
     if silence_ns >= intervals.suspect_intervals * node.interval_ns and not node.is_silent:

@@ -59,14 +59,19 @@ class PoolPlanner:
         self._qualified_count = 0  # language sets with enough nodes
         self._pool_by_set: dict[LanguageSet, int] = {}
         self._set_by_pool: dict[int, LanguageSet] = {}
-        self._remembered: dict[LanguageSet, int] = {}  # ids that a predecessor gave
+        # Ids of sets that have no pool now: those of a predecessor's pools, and of retired ones.
+        self._remembered: dict[LanguageSet, int] = {}
         self._next_id = OTHER_POOL_ID + 1
 
-    def restore(self, page: PoolsPage) -> None:
-        """Take over the ids of automatic pools from a predecessor; call before the first add."""
+    def restore(self, page: PoolsPage, ordered: Iterable[int] = ()) -> None:
+        """Take over the ids of automatic pools from a predecessor; call before the first add.
+
+        `ordered` are those for which orders stand, also if the page has no such pool any more.
+        """
         assert not self._members, "restore comes before the first node"
         if self.mode is not PoolMode.LANGUAGE or page.mode != self.mode:
             return
+        self._next_id = max(self._next_id, *(pool_id + 1 for pool_id in [0, *ordered]))
         for pool in page.pools:
             self._next_id = max(self._next_id, pool.id + 1)
             if pool.languages:
@@ -196,6 +201,7 @@ class PoolPlanner:
         for languages in sorted(self._pool_by_set.keys() - set(winners)):
             retired_id = self._pool_by_set.pop(languages)
             del self._set_by_pool[retired_id]
+            self._remember(languages, retired_id)
             moves.update(self._move_all(languages, OTHER_POOL_ID))
             members = self._counts.pop(retired_id, None)
             assert not members, "a retired pool has no members"
@@ -214,6 +220,12 @@ class PoolPlanner:
             return remembered
         self._next_id += 1
         return self._next_id - 1
+
+    def _remember(self, languages: LanguageSet, pool_id: int) -> None:
+        """Keep a retired pool's id for when its nodes are back: what is ordered of it stands."""
+        self._remembered[languages] = pool_id
+        if len(self._remembered) > REMEMBERED_MAX:
+            del self._remembered[next(iter(self._remembered))]
 
     def _move_all(self, languages: LanguageSet, pool_id: int) -> Moves:
         moves: Moves = {}

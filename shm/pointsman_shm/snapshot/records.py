@@ -142,6 +142,7 @@ class OrdersRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
     is_paused: bool = False  # no new jobs are taken at all
     paused_pools: tuple[int, ...] = ()
     kept_out: tuple[tuple[str, int, str], ...] = ()  # (id, until when, why); monotonic
+    drains: tuple[tuple[str, int], ...] = ()  # (id, until when what runs may run; 0: it was ended)
 
 
 class PolicyPage(msgspec.Struct, frozen=True, array_like=True, gc=False):

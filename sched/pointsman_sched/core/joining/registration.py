@@ -20,7 +20,7 @@ from pointsman_sched.core.joining.declaration import (
     flags_of,
 )
 from pointsman_sched.core.joining.identities import Admission, Refusal
-from pointsman_sched.core.lifecycle import change, forget, hang_up, refile
+from pointsman_sched.core.lifecycle import change, forget, hang_up, refile, stay_drained
 from pointsman_sched.core.state import ManagementState, Peer
 from pointsman_shm.logs.events import Event
 from pointsman_shm.memory.rows import NodeState, pack_load
@@ -215,6 +215,7 @@ def _place(state: ManagementState, admission: Admission) -> Node | Refusal:
     state.setup.crash("manager-mid-registration")
     node = Node(node_id, row, generation, state.clock_ns)
     state.nodes.add(node)
+    stay_drained(state, node)
     state.stats.gauge(Gauge.NODES, len(state.nodes))
     return node
 

@@ -13,7 +13,7 @@ from pointsman_sched.core.fleet.health import Verb
 from pointsman_sched.core.fleet.intervals import to_ns
 from pointsman_sched.core.fleet.node import Node
 from pointsman_sched.core.fleet.quarantine import ASK_AGAIN_NS
-from pointsman_sched.core.lifecycle import change, drain, undrain
+from pointsman_sched.core.lifecycle import DRAINED, change, drain_by_order, undrain
 from pointsman_sched.core.orders.standing import ORDERS_MAX
 from pointsman_sched.core.state import ManagementState
 from pointsman_wire.errors import Code
@@ -28,7 +28,6 @@ from pointsman_wire.queries.operating_messages import (
     UndrainOrder,
 )
 
-DRAINED = "drained by an operator"
 WORDS_LENGTH_MAX = 120  # of a reason that is kept
 
 
@@ -45,9 +44,7 @@ def _drain(state: ManagementState, order: DrainOrder) -> Message:
     wanted_s = order.deadline_s
     left_s = state.config.nodes.drain_s if wanted_s is None else wanted_s
     for node in nodes:
-        node.is_drained_by_operator = True
-        drain(state, node, state.clock_ns + to_ns(left_s), order.reason or DRAINED)
-        state.show_row(node)
+        drain_by_order(state, node, state.clock_ns + to_ns(left_s), order.reason or DRAINED)
     return OrderDone(
         words=f"{_count(nodes)} takes no new jobs and is offline in {left_s:g} s",
         nodes=len(nodes),
@@ -57,6 +54,11 @@ def _drain(state: ManagementState, order: DrainOrder) -> Message:
 
 
 def _undrain(state: ManagementState, order: UndrainOrder) -> Message:
+    node = state.nodes.by_id.get(order.node_id)
+    is_away = node is None or not node.is_live
+    if is_away and order.pool is None and state.pauses.drains.pop(order.node_id, None) is not None:
+        words = f"node {order.node_id} gets jobs again when it is back"
+        return OrderDone(words=words, nodes=1)
     nodes = _nodes_of(state, order.node_id, order.pool)
     if isinstance(nodes, Error):
         return nodes
@@ -119,6 +121,7 @@ def _quarantine(state: ManagementState, order: QuarantineOrder) -> Message:
                 node.connection, Code.NODE_UNAVAILABLE, words, retry_after_ms=retry_ms
             )
         node.is_drained_by_operator = False
+        state.pauses.drains.pop(order.node_id, None)
         change(state, node, Verb.END, words)
     return OrderDone(
         words=f"node {order.node_id} is kept out for {order.lasts_s:g} s",

@@ -1,4 +1,4 @@
-"""Orders that stand until they are taken back: pauses and quarantines (a drain is in its row).
+"""Orders that stand until they are taken back: pauses, drains and quarantines.
 
 They are published with the policy page, where workers read what concerns them and a successor of
 this manager finds all of them; so they last as long as the service, whichever process dies.
@@ -7,7 +7,10 @@ this manager finds all of them; so they last as long as the service, whichever p
 from pointsman_sched.core.state import ManagementState
 from pointsman_shm.snapshot.records import OrdersRecord
 
-ORDERS_MAX = 64  # of each kind: they take less than ORDERS_BYTES_MAX of the policy page
+# Of each kind: they take less than ORDERS_BYTES_MAX of the policy page.
+ORDERS_MAX = 64
+# That a living node is drained is in its row as well; of more than these the time is forgotten.
+DRAINS_MAX = 200
 
 
 def orders_record(state: ManagementState) -> OrdersRecord:
@@ -16,6 +19,7 @@ def orders_record(state: ManagementState) -> OrdersRecord:
         is_paused=state.pauses.is_paused,
         paused_pools=tuple(sorted(state.pauses.pools)),
         kept_out=state.quarantine.by_operator(state.clock_ns)[:ORDERS_MAX],
+        drains=tuple([*state.pauses.drains.items()][-DRAINS_MAX:]),
     )
 
 
@@ -23,5 +27,6 @@ def restore_orders(state: ManagementState, record: OrdersRecord) -> None:
     """Take over what a predecessor was ordered; call before its nodes are recovered."""
     state.pauses.is_paused = record.is_paused
     state.pauses.pools.update(dict.fromkeys(record.paused_pools))
+    state.pauses.drains.update(record.drains)
     for node_id, until_ns, words in record.kept_out:
         state.quarantine.keep_out(node_id, until_ns, words)
