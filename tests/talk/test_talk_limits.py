@@ -48,6 +48,23 @@ def test_what_waits_for_a_listener_is_bounded_whatever_little_it_is() -> None:
     assert h.core.shard.sessions["", "s-2"].copies_bytes == 15 * (4_000 + 256), "none was read"
 
 
+def test_what_a_listener_does_not_acknowledge_is_bounded_with_what_was_said() -> None:
+    h, node = yard(slots=1, limits=LimitsConfig(results_queue_bytes_max=64 * 1024))
+    ann, ben = talker(h), talker(h, "s-2", hears="es")
+    for number in range(40):
+        ann.say("w" * 4_000, f"u-{number}", to=["s-2"])
+        job = node.assignment()
+        node.acknowledge(job.number)
+        node.end(job, b"")
+        h.receive(ann.client.connection, ResultAck(results=[(0, ann.results()[-1].number)]))
+    session, at_once = h.core.shard.sessions["", "s-2"], 64 * 1024 // (4_000 + 256)
+    for _ in ("what was sent", "what was held"):
+        told = ben.results()
+        assert len(told) == at_once
+        h.receive(ben.client.connection, ResultAck(results=[(0, told[-1].number)]))
+    assert (session.unread_bytes, session.copies_bytes) == (0, 0)
+
+
 def test_what_was_spoken_in_two_languages_is_translated_before_the_session_closes() -> None:
     h, node = yard()
     ann = talker(h, mode="two_way", lang_a="en", lang_b="es")

@@ -19,8 +19,15 @@ def copy_bytes(item: Job | MissingResult) -> int:
     """What it costs to hear of another session's result; 0 for its own, which the window bounds."""
     if not isinstance(item, Job) or item.result is None or not item.result.speaker:
         return 0
-    said = item.result.meta.get("said") if item.result.meta else None
-    return OVERHEAD_BYTES + len(item.output) + (len(said) if isinstance(said, str) else 0)
+    return OVERHEAD_BYTES + len(item.output) + said_bytes(item)
+
+
+def said_bytes(job: Job) -> int:
+    """What another session's result carries beside its output: what was said."""
+    if job.result is None or not job.result.speaker or not job.result.meta:
+        return 0
+    said = job.result.meta.get("said")
+    return len(said) if isinstance(said, str) else 0
 
 
 class HeldResults:

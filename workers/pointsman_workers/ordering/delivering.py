@@ -18,7 +18,7 @@ from msgspec.structs import replace
 
 from pointsman_wire.link import Congested, Relieved, Send
 from pointsman_wire.session_messages import MissingResult, Result, ResultAck, ResultsWaiting
-from pointsman_workers.core.held import OVERHEAD_BYTES
+from pointsman_workers.core.held import OVERHEAD_BYTES, said_bytes
 from pointsman_workers.core.shard import Shard
 from pointsman_workers.core.state import Job, Peer, Session
 
@@ -41,7 +41,9 @@ def is_newest(session: Session, result: Result) -> bool:
 
 
 def _kept_bytes(item: Job | MissingResult) -> int:
-    return OVERHEAD_BYTES + (len(item.output) if isinstance(item, Job) else 0)
+    if not isinstance(item, Job):
+        return OVERHEAD_BYTES
+    return OVERHEAD_BYTES + len(item.output) + said_bytes(item)
 
 
 class DeliveryDesk:
@@ -68,6 +70,8 @@ class DeliveryDesk:
             self._hold(session, result.number, job)
             return
         unread_bytes = session.unread_bytes + OVERHEAD_BYTES + len(job.output)
+        if result.speaker:
+            unread_bytes += said_bytes(job)
         if unread_bytes > self._unread_bytes_max and session.unread:  # what is alone may go
             self._hold(session, result.number, job)
             return
@@ -159,6 +163,8 @@ class DeliveryDesk:
         for number in numbers:
             job = unread.pop(number)
             unread_bytes -= OVERHEAD_BYTES + len(job.output)
+            if job.result.speaker:  # type: ignore[union-attr]  # what has none is not unread
+                unread_bytes -= said_bytes(job)
             if has_withheld:
                 shard.let_go(job)
         session.unread_bytes = unread_bytes
