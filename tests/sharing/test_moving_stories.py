@@ -5,7 +5,7 @@ import pytest
 from fleet_harness import LEASE_S, SESSION, Fleet, Member, awaited, count, opened, started
 from worker_harness import WorkerHarness
 
-from pointsman_shm.config import Config, PoolsConfig
+from pointsman_shm.config import Config, JobsConfig, PoolsConfig
 from pointsman_shm.memory.stats_names import Counter
 from pointsman_wire.coordination.requests import (
     Answer,
@@ -19,7 +19,7 @@ from pointsman_wire.coordination.requests import (
 from pointsman_wire.errors import Code
 from pointsman_wire.lane_messages import CancelJob, JobFence
 from pointsman_wire.messages import Error
-from pointsman_wire.session_messages import JobAccepted, Result, SessionInitAck
+from pointsman_wire.session_messages import JobAccepted, Result, ResultAck, SessionInitAck
 from pointsman_workers.core.events import JournalState, Stopped, StopWished, WriteJournal
 from pointsman_workers.journal.entries import Recovered
 from pointsman_workers.journal.replay import Fold, FoundEntry
@@ -165,6 +165,31 @@ def test_an_end_that_redis_had_not_heard_of_is_told_by_the_next_life() -> None:
     client_b.submit("r-1")
     assert client_b.one(Result).job_id == job.job_id
     assert not node_b.assignments()
+
+
+def test_what_ended_long_ago_takes_no_key_from_a_newer_job_after_a_restart() -> None:
+    """P2, I2: the journal has an old end of the same key, whose window was over."""
+    window_s = 30.0
+    fleet = Fleet("a", journal=JOURNAL, config=Config(jobs=JobsConfig(window_s=window_s)))
+    a = fleet["a"]
+    node, client = opened(a)
+    client.submit("r-1")
+    node.end(node.assignment())
+    old = client.one(Result)
+    a.receive(client.connection, ResultAck(results=[(0, old.number)]))
+    fleet.advance(window_s + 2)
+    job = started(a, node, client)
+    assert job.job_id != old.job_id
+    client.hang_up()
+    a = fleet.restart("a", recovered=written(a))
+    assert [kept.kept.job_id for kept in a.core.shard.setup.recovered.ended] == [old.job_id]
+    fence = JobFence(job.job_id, 1, job.dispatch, "", SESSION, "r-1")
+    node = a.open_lane(3, running=[fence])
+    client = a.open_session(SESSION)
+    client.submit("r-1", timeout_s=3600.0)
+    fleet.advance(1.0)
+    node.end_fence(fence, b"hola")
+    assert client.one(Result).job_id == job.job_id
 
 
 # -- durability redis

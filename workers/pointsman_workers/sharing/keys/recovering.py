@@ -1,8 +1,8 @@
 """Recovering: what the journal of a predecessor brought back is asked for in the fleet.
 
 Open jobs are unsure until their key is bound again (leases.py).  Of those that had ended, the
-newest may not have been told to the fleet: their keys are bound once more, and if they are still
-ours, ended.
+newest may not have been told to the fleet: their keys are bound once more, unless a later job has
+them, and if they are still ours, ended.
 """
 
 from collections import deque
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from pointsman_wire.coordination.keys import bucket_of
 from pointsman_wire.coordination.requests import Bind, Bound, End, Ended, RequestKey
 from pointsman_workers.core.shard import Shard
-from pointsman_workers.journal.entries import JobKept, Recovered
+from pointsman_workers.journal.entries import JobKept, Recovered, RecoveredResult
 from pointsman_workers.sharing.keys.binding import OURS
 from pointsman_workers.sharing.keys.keeping import encode_kept_result
 
@@ -44,6 +44,8 @@ class RecoveringDesk:
         book = self.sharing.book
         for _ in range(min(len(self._ends), ENDS_A_TICK_MAX)):
             kept = self._ends.popleft()
+            if self._has_another(kept):
+                continue
             bucket = bucket_of(RequestKey(*kept.key))
             if not self.sharing.buckets.is_open(bucket):
                 self._ends.append(kept)
@@ -58,6 +60,17 @@ class RecoveringDesk:
                 seen=book.seen(bucket),
             )
             book.ask(request, partial(self._bound, bucket, kept), bucket)
+
+    def _has_another(self, kept: JobKept) -> bool:
+        """Has its key a later job, after its window was over?
+
+        To ask for the key would raise the fence of that one, whose own end would be refused then.
+        """
+        bound = self.shard.window.by_key.get(kept.key)
+        if isinstance(bound, RecoveredResult):
+            return bound.kept.job_id != kept.job_id
+        is_other = bound is not None and bound.job_id != kept.job_id
+        return is_other or self.sharing.binding.is_pending(kept.key)
 
     def _bound(self, bucket: int, kept: JobKept, answer: Bound) -> None:
         if answer.outcome in ("down", "unknown", "frozen"):
