@@ -1,7 +1,16 @@
 """Stories of a Redis that is gone or does not answer, and of instances that die or are late."""
 
 import pytest
-from fleet_harness import LEASE_S, Fleet, awaited, count, opened, started, taken_over_while_cut
+from fleet_harness import (
+    LEASE_S,
+    SESSION,
+    Fleet,
+    awaited,
+    count,
+    opened,
+    started,
+    taken_over_while_cut,
+)
 
 from pointsman_shm.memory.stats_names import Counter
 from pointsman_wire.coordination.requests import Bind, End, Lookup, Move, Release, Renew
@@ -270,6 +279,33 @@ def test_a_result_that_comes_after_the_lease_was_lost_does_not_count() -> None:
     assert isinstance(result, Result)
     assert payload == b"of the second"
     assert count(a, Counter.JOBS_FENCED) == 1
+
+
+def test_a_serial_job_that_another_instance_runs_anew_keeps_its_place_when_its_end_comes_late() -> (
+    None
+):
+    """I4, T26: what comes after it does not overlap the run that counts."""
+    fleet = Fleet("a", "b")
+    a, b = fleet["a"], fleet["b"]
+    node_a, client_a = a.open_lane(3), a.open_session(SESSION, order="serial")
+    job = started(a, node_a, client_a)
+    client_a.submit("r-2", timeout_s=3600.0)
+    a.is_dead = True  # stands still
+    node_b, client_b = b.open_lane(3), b.open_session(SESSION, order="serial")
+    client_b.submit("r-1", timeout_s=3600.0)
+    again = awaited(fleet, node_b, LEASE_S + 10)
+    a.is_dead = False
+    a.now_ns = fleet.now_ns
+    a.is_held = True
+    node_a.end(job, b"of the first")
+    assert not node_a.assignments(), "nobody has said yet whose the job is"
+    a.let_go()
+    fleet.advance(3.0)
+    assert not node_a.assignments(), "it runs at the other instance"
+    node_b.end(again, b"of the second")
+    fleet.advance(1.0)
+    assert node_a.assignment().request_id == "r-2"
+    assert [result.request_id for result in client_a.all(Result)] == ["r-1"]
 
 
 def test_an_owner_that_finds_its_lease_lost_stops_its_node_and_follows() -> None:

@@ -145,6 +145,8 @@ class OutcomeDesk:
         """The result is on the disk, or counts in the fleet: told to whose the job is by now."""
         job.is_end_safe = True
         session, result = job.session, job.result
+        if session.line is not None and job.bond is not None:
+            self.shard.ready_lines[session.line] = None
         assert result is not None, job.job_id
         if session.utterances is None and not is_newest(session, result):
             # Others were told meanwhile, and a client skips numbers that it has passed.

@@ -2,6 +2,8 @@
 
     accepted    it is the turn of the oldest open job; the others stand in line
     turn        it is placed once every earlier dispatch of the session is over *for certain*
+    ended       with other instances, when the fleet has heard of it: if another one has taken the
+                job over, our end does not count, and its turn lasts until that one's
     over        the node said so: a result, a refusal, a report without it; or the node is gone and
                 so long ago that, if it lives, it has stopped by itself
 
@@ -146,7 +148,10 @@ class SerialDesk:
 
     def _turn_of(self, line: Line) -> Job | None:
         """The job whose turn it is; the next one when that has ended."""
-        if line.current is not None and not line.current.is_open:
+        current = line.current
+        if current is not None and not current.is_open:
+            if current.bond is not None and not current.is_end_safe:
+                return None  # the fleet has yet to say whether this end counts
             line.current = None
         while line.current is None and line.jobs:
             job = line.jobs.popleft()
