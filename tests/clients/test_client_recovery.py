@@ -21,11 +21,14 @@ from pointsman_wire.preamble import Preamble, Role
 from pointsman_wire.session_messages import (
     AcceptedJob,
     Cancel,
+    ClientHeartbeatAck,
     GoingAway,
     JobAccepted,
     Moved,
     ResultAck,
     ResultsWaiting,
+    SessionClose,
+    SessionClosed,
     SessionInit,
     Submit,
 )
@@ -340,3 +343,52 @@ def test_a_session_that_never_opened_ends_with_its_wrong_pairing_code() -> None:
     (ended,) = of(commands, SessionEnded)
     assert ended.error is not None
     assert ended.error.code == Code.INVALID_PAIRING_CODE
+
+
+def asked_twice(session_id: str = "s-1") -> ClientHarness:
+    """Return a client that has asked for session 1 a second time: its trunk lives, but is slow."""
+    h = ClientHarness(is_trunk=True)
+    h.dial(h.wish(2, "s-2", within_s=None))
+    h.accept(2)
+    h.wish(1, session_id, within_s=None)
+    inits = []
+    for _ in range(11):
+        inits += sent(h.advance(1), SessionInit)
+        h.say(ClientHeartbeatAck())
+    assert [init.ref for init in inits] == [1]
+    return h
+
+
+def test_a_session_that_was_asked_for_twice_goes_on_under_its_second_answer() -> None:
+    """I1: the worker gives the session from its first number to its second."""
+    h = asked_twice()
+    assert of(h.accept(), SessionOpened)
+    assert sent(h.submit("r-1"), Submit)[0].session_number == 1
+    commands = h.say(SessionClosed(session_number=1, reason="a newer connection took the session"))
+    assert not of(commands, SessionEnded)
+    (again,) = sent(h.accept(session_number=3, resume_token="new"), Submit)
+    assert (again.request_id, again.session_number) == ("r-1", 3)
+    h.say(JobAccepted(jobs=[AcceptedJob(request_id="r-1", job_id="j", session_number=3)]))
+    h.result("r-1", session=3)
+    assert [type(answer) for answer in h.answers] == [ResultCame]
+    assert not sent(h.advance(5), SessionInit)
+
+
+def test_an_answer_that_comes_just_before_it_is_asked_for_again_is_taken() -> None:
+    h = ClientHarness(is_trunk=True, entropy=lambda count: b"\xff" * count)
+    h.dial(h.wish(2, "s-2", within_s=None))
+    h.accept(2)
+    h.wish(1, "s-1", within_s=None)
+    h.advance(9)
+    h.say(ClientHeartbeatAck())
+    assert not sent(h.advance(1.02), SessionInit), "it waits a moment before it asks again"
+    assert of(h.accept(), SessionOpened)
+    assert not sent(h.advance(5), SessionInit)
+
+
+def test_of_two_sessions_that_were_made_because_it_asked_twice_one_is_closed() -> None:
+    h = asked_twice("")
+    h.accept(session_id="s-a", session_number=7)
+    (closing,) = sent(h.accept(session_id="s-b", session_number=8), SessionClose)
+    assert (closing.session_number, closing.flush) == (8, False)
+    assert sent(h.submit("r-1"), Submit)[0].session_number == 7

@@ -275,6 +275,8 @@ class ClientCore:
         error = message.error
         opening_session = link.sessions.get(message.ref)
         session = link.by_number.get(message.session_number)
+        if opening_session is not None:
+            opening_session.asked = max(0, opening_session.asked - 1)
         if opening_session is not None and opening_session.state is SessionState.OPENING:
             if opening.shall_look_further(link, error):
                 self._lost(link, f"{error.code}: {error.message}")

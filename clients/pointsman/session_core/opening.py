@@ -112,6 +112,7 @@ def send_init(book: Book, session: Session) -> None:
     init = msgspec.structs.replace(init, unfinished=_named(session, bytes_left))
     book.timers.set(session, "init_end", book.now_ns + int(INIT_TIMEOUT_S * NS_PER_S))
     book.out.append(Send(link.connection, init))
+    session.asked += 1
 
 
 def _named(session: Session, bytes_left: int) -> list[str]:
@@ -134,9 +135,15 @@ def _named(session: Session, bytes_left: int) -> list[str]:
 def acknowledged(book: Book, link: Link, ack: SessionInitAck) -> None:
     """The session stands: take up its requests."""
     session = link.sessions.get(ack.ref)
-    if session is None or session.state is not SessionState.OPENING:
+    if session is None or link.connection is None:
         return
-    book.timers.clear(session, "init_end", "open_end", "doubt")
+    session.asked = max(0, session.asked - 1)
+    if session.state is SessionState.OPEN:  # it was asked for twice, and stands already
+        if ack.session_id != session.session_id:
+            extra = SessionClose(session_number=ack.session_number, flush=False)
+            book.out.append(Send(link.connection, extra))
+        return
+    book.timers.clear(session, "init_end", "open_end", "doubt", "retry")
     session.state = SessionState.OPEN
     session.number = ack.session_number
     session.session_id = ack.session_id or session.session_id
@@ -223,6 +230,7 @@ def _leave(book: Book, session: Session) -> None:
         link.unsent.pop(request.key, None)
     link.sessions.pop(session.handle, None)
     forget_number(session)
+    session.asked = 0
     session.state = SessionState.WAITING
 
 
@@ -287,6 +295,7 @@ def interrupted(book: Book, session: Session, reason: str) -> None:
     if session.state is SessionState.OPEN:
         book.out.append(SessionInterrupted(session.handle, reason))
     session.state = SessionState.WAITING
+    session.asked = 0
     forget_number(session)
     session.trouble = reason or session.trouble
     book.timers.clear(session, "init_end", "doubt", "retry")
@@ -344,6 +353,9 @@ def closed(book: Book, link: Link, message: SessionClosed) -> None:
     """The worker ended the session."""
     session = link.by_number.get(message.session_number)
     if session is None:
+        return
+    if session.asked and not session.is_closing:
+        lost(book, session)  # the worker gives it to our second session_init, and says so next
         return
     reason = message.reason or "the server ended the session"
     end(book, session, None if session.is_closing else error_info(Code.SESSION_CLOSED, reason))

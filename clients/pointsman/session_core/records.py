@@ -94,6 +94,8 @@ class Session(msgspec.Struct, kw_only=True, eq=False):
     room: RoomJoin | None = None  # as it is to be entered on every connection
     # The room is another worker's: go there when what was sent here is answered.
     move: Moved | None = None
+    # How many session_inits of this connection are not answered: two, after a late answer.
+    asked: int = 0
     # How often it was sent elsewhere without ever opening.
     moves: int = 0
     was_open: bool = False
