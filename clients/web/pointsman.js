@@ -64,8 +64,8 @@ export class Session extends EventTarget {
   #init;
   #socket = null;
   #number = 0;
-  // Request id or utterance id -> {frames: [[message, payload]], isSent, ids, answered, resolve,
-  // reject}: kept until each job of it is answered; ids are those that an utterance became.
+  // Request id or utterance id -> {frames: [[message, payload]], isSent, isCancelled, ids, answered,
+  // resolve, reject}: kept until each job of it is answered; ids are those that an utterance became.
   #jobs = new Map();
   #room = null; // the room_join that holds
   #move = null; // to the worker of the room, once what was sent here is answered
@@ -168,8 +168,14 @@ export class Session extends EventTarget {
     this.#sendIfOpen({ type: "room_leave", session_number: this.#number });
   }
 
-  /** Stop a job; its promise rejects with CANCELLED, or resolves if the job was faster. */
+  /**
+   * Stop a job; its promise rejects with CANCELLED, or resolves if the job was faster. While there
+   * is no connection it is remembered for the next one.
+   */
   cancel(requestId) {
+    const job = this.#jobs.get(requestId);
+    if (job && !job.isSent) return this.#drop(requestId, job);
+    if (job) job.isCancelled = true;
     this.#sendIfOpen({ type: "cancel", session_number: this.#number, request_id: requestId });
   }
 
@@ -318,9 +324,14 @@ export class Session extends EventTarget {
     if (this.#room) this.#sendIfOpen({ ...this.#room, session_number: this.#number });
     const answers = ack.unfinished ?? {};
     for (const [id, job] of this.#jobs) {
-      const isRunning = openIds([id, job]).every((open) => answers[open] === "running");
-      if (!isRunning) this.#sendAll(job.frames);
+      const told = openIds([id, job]).map((open) => answers[open]);
+      if (job.isCancelled && told.every((answer) => answer === "unknown")) {
+        this.#drop(id, job);
+        continue;
+      }
+      if (!told.every((answer) => answer === "running")) this.#sendAll(job.frames);
       job.isSent = true;
+      if (job.isCancelled) this.cancel(id);
     }
     this.#opened?.resolve(ack);
     this.#opened = null;
@@ -438,15 +449,25 @@ export class Session extends EventTarget {
     return `${this.#prefix}-${++this.#lastRequest}`;
   }
 
+  /** An id that is open already: the same is one job, anything else is refused. */
   #keep(id, frames) {
+    const same = this.#jobs.get(id);
+    if (same && isSame(same.frames, frames)) return same;
     const job = { frames, isSent: false, ids: new Set(), answered: new Set(), ...defer() };
     if (this.state === "closed") job.reject(new Error("the session is closed"));
+    else if (same) job.reject(new PointsmanError({ code: "CONFLICT", message: `${id} is open already` }));
     else this.#jobs.set(id, job);
+    if (same) return job;
     if (this.state === "open" && !this.#move) {
       this.#sendAll(frames);
       job.isSent = true;
     }
     return job;
+  }
+
+  #drop(id, job) {
+    this.#jobs.delete(id);
+    job.reject(new PointsmanError({ code: "CANCELLED", message: "cancelled before it was accepted" }));
   }
 
   #sendAll(frames) {
@@ -501,6 +522,13 @@ function defaultUrl() {
 /** Which of its jobs are not answered: those that it became, or else itself. */
 function openIds([id, job]) {
   return job.ids.size ? [...job.ids].filter((each) => !job.answered.has(each)) : [id];
+}
+
+/** Are these the same request? Sound that comes piece by piece never is. */
+function isSame([one, ...more], [other]) {
+  if (!one || !other || more.length || one[0].type !== other[0].type) return false;
+  const [ours, theirs] = [one, other].map(([message, payload]) => packFrame(message, payload));
+  return ours.length === theirs.length && ours.every((byte, at) => byte === theirs[at]);
 }
 
 function without(fields, name) {

@@ -4,6 +4,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { PointsmanError, Session, packFrame, unpackFrame } from "./pointsman.js";
+import { Feed } from "./feed.js";
+import { Microphone } from "./microphone.js";
 import { askForToken, tokenInit } from "./token.js";
 import { poolWords } from "./languages.js";
 import { VoiceGate, loudness } from "./voice.js";
@@ -359,4 +361,97 @@ test("heartbeats are sent as often as the service wants them", (t) => {
   socket.stand({ heartbeat_interval_s: 2.5 });
   t.mock.timers.tick(10_000);
   assert.equal(socket.said("client_heartbeat").length, 4);
+});
+
+test("a request id that is open is one job for the same words, and refused for others", async (t) => {
+  const here = session(t);
+  const promise = here.submit("a", { request_id: "r-1" });
+  const again = here.submit("a", { request_id: "r-1" });
+  await assert.rejects(here.submit("b", { request_id: "r-1" }), { code: "CONFLICT" });
+  await assert.rejects(here.speak({ utterance_id: "r-1" }).result, { code: "CONFLICT" });
+  const socket = dialled.at(-1);
+  socket.stand();
+  assert.equal(socket.said("submit").length, 1);
+  socket.hear({ type: "result", request_id: "r-1", number: 1 }, new TextEncoder().encode("x"));
+  assert.deepEqual([(await promise).text(), (await again).text()], ["x", "x"]);
+  here.submit("b", { request_id: "r-1" });
+  assert.equal(socket.said("submit").length, 2);
+});
+
+test("what is cancelled while there is no connection is not done when it is back", async (t) => {
+  const here = session(t);
+  const early = here.submit("a", { request_id: "r-0" });
+  here.cancel("r-0");
+  await assert.rejects(early, { code: "CANCELLED" });
+  dialled.at(-1).stand();
+  assert.deepEqual(dialled.at(-1).said("submit"), []);
+  const lost = here.submit("a", { request_id: "r-1" });
+  const running = here.submit("b", { request_id: "r-2" });
+  dialled.at(-1).lose();
+  here.cancel("r-1");
+  here.cancel("r-2");
+  const socket = reconnected(t);
+  socket.stand({ resumed: true, unfinished: { "r-1": "unknown", "r-2": "running" } });
+  await assert.rejects(lost, { code: "CANCELLED" });
+  assert.deepEqual(socket.said("submit"), []);
+  assert.deepEqual(socket.said("cancel").map(([message]) => message.request_id), ["r-2"]);
+  const error = { code: "CANCELLED", message: "as you wished" };
+  socket.hear({ type: "result", request_id: "r-2", number: 1, status: "cancelled", error });
+  await assert.rejects(running, { code: "CANCELLED" });
+});
+
+test("a microphone that is allowed after it was given up does not stay on", async () => {
+  const tracks = [{ stop: () => stopped.push(1), addEventListener: () => {} }];
+  const stopped = [];
+  let allow;
+  const asked = new Promise((resolve) => (allow = resolve));
+  const mediaDevices = { getUserMedia: () => asked };
+  Object.defineProperty(globalThis, "navigator", { value: { mediaDevices }, configurable: true });
+  const microphone = new Microphone();
+  const opened = microphone.open();
+  await microphone.close();
+  allow({ getTracks: () => tracks, getAudioTracks: () => tracks });
+  assert.equal(await opened, false);
+  assert.equal(stopped.length, 1);
+});
+
+/** A dashboard's feed, and what was fetched for it: the first time there is no network. */
+function feed(t) {
+  t.mock.timers.enable({ apis: ["setTimeout", "setInterval", "Date"], now: 1_000_000 });
+  globalThis.document = { hidden: false, addEventListener: () => {} };
+  const fetched = [];
+  t.mock.method(globalThis, "fetch", async (_, { signal }) => {
+    const answer = { signal };
+    if (fetched.push(answer) === 1) throw new Error("no network");
+    const start = (to) => {
+      signal.addEventListener("abort", () => to.error(new Error("given up")));
+      answer.tell = (event) => to.enqueue(new TextEncoder().encode(event));
+    };
+    return { ok: true, status: 200, body: new ReadableStream({ start }) };
+  });
+  return [new Feed("http://127.0.0.1:1/fleet/live"), fetched];
+}
+
+async function seconds(t, count, act = () => {}) {
+  for (let second = 0; second < count; second++) {
+    act();
+    await new Promise((resolve) => setImmediate(resolve));
+    t.mock.timers.tick(1_000);
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+}
+
+test("a feed that is live again is not ended by the try before it", async (t) => {
+  const [made, fetched] = feed(t);
+  await seconds(t, 40, () => fetched[1]?.tell('data: {"items": []}\n\n'));
+  assert.equal(made.state, "live");
+  assert.equal(fetched.length, 2);
+});
+
+test("a feed that falls silent before its first word is given up as well", async (t) => {
+  const [made, fetched] = feed(t);
+  await seconds(t, 22);
+  assert.equal(made.state, "lost");
+  assert.equal(fetched[1].signal.aborted, true);
+  assert.equal(fetched.length, 3);
 });

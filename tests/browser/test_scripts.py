@@ -27,7 +27,7 @@ INTERFACES = {
     "RoomMember": ("RoomMember", set[str]()),
 }
 LINES_MAX = 400
-CLIENT_LINES_MAX = 520  # one file, so that people can take it as it is
+CLIENT_LINES_MAX = 560  # one file, so that people can take it as it is
 
 
 def run(*command: str | Path, cwd: Path = ROOT) -> None:
@@ -55,6 +55,8 @@ def test_the_client_and_the_voice_gate_keep_their_promises(tmp_path: Path) -> No
         PAGE / "voice.js",
         PAGE / "token.js",
         PAGE / "languages.js",
+        PAGE / "microphone.js",
+        PAGE / "fleet/feed.js",
         here / "client.test.js",
     ):
         shutil.copy(path, tmp_path)

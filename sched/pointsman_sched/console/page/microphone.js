@@ -17,12 +17,21 @@ export class Microphone extends EventTarget {
   #stream = null;
   /** @type {AudioContext | null} */
   #context = null;
+  #isClosed = false;
 
-  /** Ask for the microphone and listen. Throws MicrophoneError. */
+  /**
+   * Ask for the microphone and listen; false if close() came before there was one.
+   * Throws MicrophoneError.
+   */
   async open() {
     const stream = (this.#stream = await permitted());
+    if (this.#isClosed) {
+      await this.close(); // people may take their time to allow it
+      return false;
+    }
     const context = (this.#context = new AudioContext());
     await context.audioWorklet.addModule("voice-worklet.js");
+    if (this.#isClosed) return false;
     const tap = new AudioWorkletNode(context, "voice-tap", { numberOfOutputs: 0 });
     tap.port.onmessage = ({ data }) => this.#heard(data);
     context.createMediaStreamSource(stream).connect(tap);
@@ -30,10 +39,12 @@ export class Microphone extends EventTarget {
       track.addEventListener("ended", () => this.#tell("lost", "The microphone was taken away."));
     }
     await context.resume();
+    return !this.#isClosed;
   }
 
   /** Stop listening; what is being said ends here. */
   async close() {
+    this.#isClosed = true;
     if (this.#gate.isSpeaking) this.#tell("ends", null);
     this.#gate = new VoiceGate();
     this.#before = [];

@@ -248,13 +248,13 @@ async function listen() {
   });
   opened.addEventListener("lost", (event) => void stopListening(detailOf(event)));
   try {
-    await opened.open();
+    if (!(await opened.open())) return;
     speak.setAttribute("aria-pressed", "true");
     speak.textContent = "Stop";
     listening("Listening. Speak; a pause ends a sentence.");
   } catch (error) {
     if (!(error instanceof MicrophoneError)) throw error;
-    await stopListening(error.message);
+    if (microphone === opened) await stopListening(error.message);
   }
 }
 

@@ -30,6 +30,7 @@ export class Feed extends EventTarget {
   /** @type {AbortController} */
   #under = new AbortController();
   #failures = 0;
+  #isReading = false;
   #hiddenAt = 0;
 
   /** @param {string} url */
@@ -72,9 +73,11 @@ export class Feed extends EventTarget {
         await this.#listen();
         this.#become("lost");
       } catch (error) {
+        this.#under.abort(); // nobody reads the rest of it
         if (error instanceof Refused) this.words = error.message;
         this.#become(error instanceof Refused ? "refused" : "lost");
       }
+      this.#isReading = false;
       await this.#pause();
     }
   }
@@ -93,14 +96,15 @@ export class Feed extends EventTarget {
   }
 
   async #listen() {
-    this.#under = new AbortController();
+    const under = (this.#under = new AbortController());
     const beganAt = Date.now();
-    const limit = setTimeout(() => this.#under.abort(), LOST_MS);
-    const answer = await fetch(this.#url, { signal: this.#under.signal, cache: "no-store" });
-    clearTimeout(limit);
+    const limit = setTimeout(() => under.abort(), LOST_MS);
+    const asked = fetch(this.#url, { signal: under.signal, cache: "no-store" });
+    const answer = await asked.finally(() => clearTimeout(limit));
     if (answer.status === 403 || answer.status === 503) throw new Refused(await answer.text());
     if (!answer.ok || !answer.body) throw new Error(`status ${answer.status}`);
     this.heardAt = beganAt;
+    this.#isReading = true;
     const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
     let rest = "";
     for (;;) {
@@ -134,7 +138,7 @@ export class Feed extends EventTarget {
     const silentMs = Date.now() - this.heardAt;
     if (this.#isForgotten()) this.#under.abort();
     if (!this.heardAt || this.state === "refused" || this.state === "resting") return;
-    if (silentMs > LOST_MS && this.state !== "lost") this.#under.abort();
+    if (silentMs > LOST_MS && this.#isReading) this.#under.abort();
     else if (silentMs > STALE_MS && this.state === "live") this.#become("stale");
     this.dispatchEvent(new Event("tick"));
   }
