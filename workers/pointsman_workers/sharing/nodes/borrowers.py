@@ -5,7 +5,7 @@ SILENT_NS while guests of it are here (it sends a ping each second then), or for
 are.  What comes on a link that is not open is answered with link_closed, and not acted upon.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from pointsman_wire.coordination.instance_messages import (
     FENCES_MAX,
@@ -24,6 +24,7 @@ SILENT_NS = 3 * SECOND_NS
 IDLE_NS = 12 * SECOND_NS
 FORGET_NS = 60 * SECOND_NS
 BORROWERS_MAX = 4_096
+LEFT_MAX = 256  # nodes that are no more, whose numbers are kept for a borrower
 
 
 class Borrowers:
@@ -173,9 +174,19 @@ class Borrowers:
 
     def tidy(self) -> None:
         """Forget those of whom nothing is left."""
+        rows = self._shard.rows_by_node
         for key, borrower in tuple(self._table.items()):
+            if len(borrower.lanes) > len(rows) + LEFT_MAX:
+                _forget_left(borrower, rows)
             if not borrower.guests and self._silent_ns(borrower) >= FORGET_NS:
                 del self._table[key]
+
+
+def _forget_left(borrower: Borrower, rows: Mapping[str, int]) -> None:
+    """Forget nodes that have gone; whoever assigns to them again counts on from there."""
+    lanes = borrower.lanes
+    for node_id in [n for n, lane in lanes.items() if n not in rows and not lane.results]:
+        del lanes[node_id]
 
 
 def _fences(guests: list[Guest], *, is_running: bool) -> list[GuestFence]:

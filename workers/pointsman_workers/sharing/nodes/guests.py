@@ -130,12 +130,7 @@ class GuestDesk:
         fence = GuestFence(
             node_id, assign.job_id, *place, assign.tenant, assign.session_id, assign.request_id
         )
-        guest = Guest(
-            borrower=borrower,
-            node_id=node_id,
-            fence=fence,
-            number=assign.number,
-        )
+        guest = Guest(borrower=borrower, node_id=node_id, fence=fence, number=assign.number)
         borrower.guests[place] = guest
         lane.unstarted[assign.number] = None
         self.shard.count(Counter.GUESTS_TAKEN)
@@ -367,6 +362,8 @@ class GuestDesk:
 
     def _drop(self, guest: Guest) -> None:
         borrower = guest.borrower
+        if (lane := borrower.lanes.get(guest.node_id)) is not None:
+            lane.unstarted.pop(guest.number, None)  # its node may have gone before it read this
         if borrower.guests.get((guest.fence.epoch, guest.fence.dispatch)) is guest:
             del borrower.guests[guest.fence.epoch, guest.fence.dispatch]
             borrower.result_count -= guest.result is not None

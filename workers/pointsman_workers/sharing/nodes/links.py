@@ -110,6 +110,7 @@ class LinkDesk:
         link.strangers.clear()
         link.pending.clear()
         link.assigned.clear()
+        link.assigned_before = 0
         link.offered.clear()
         link.running, link.held = [], []
         link.ping_number = link.pong_number = 0

@@ -30,6 +30,8 @@ class Link(msgspec.Struct, eq=False, kw_only=True):
     # The last assignment on this opening, by node id: numbers go on when a lane is made anew, as
     # its home takes a number that it has read for an assignment that came twice.
     assigned: dict[str, int] = {}
+    # At least as high as that of any node that is not among them: of those that left long ago.
+    assigned_before: int = 0
     # Of them, the last one that has an offer of its own (wants.py), by node id.
     offered: dict[str, int] = {}
     # Nodes that the home told of and that we do not know yet: when they come, it reports anew.

@@ -32,6 +32,7 @@ from pointsman_workers.desks.lanes import LaneDesk
 from pointsman_workers.sharing.nodes.nouns import Link
 
 MEND_NS = SECOND_NS
+LEFT_MAX = 64  # nodes of a home that are no more, whose numbers are kept
 GONE_NS = 3 * SECOND_NS  # so long our catalog may still show a node that its home gave up
 
 
@@ -123,7 +124,9 @@ class RemoteLanes:
         if lane.connection is None:
             self._connections += 1
             lane.connection = Connection(-self._connections)
-            lane.next_assignment = link.assigned.get(node_id, 0) + 1
+            last = link.assigned.get(node_id, link.assigned_before)
+            link.assigned[node_id] = link.offered[node_id] = last  # nothing is under way any more
+            lane.next_assignment = last + 1
             self._virtual[lane.connection] = lane
             self._lanes.watch.connected(lane)
         take_over = self._lanes.reports.take_over
@@ -228,6 +231,8 @@ class RemoteLanes:
             link = links.get(instance)
             if link is None or not link.is_open:
                 continue
+            if len(link.assigned) > len(rows) + LEFT_MAX:
+                _forget_left(link, rows)
             for node_id in rows:
                 if node_id not in link.lanes and not self._is_awaited(link, node_id):
                     self.reported(link, node_id, [], [])
@@ -273,6 +278,13 @@ class RemoteLanes:
         if hold is None or hold.job is None:
             return 0  # it was given up in this very step
         return max(0, self._shard.now_ns - hold.job.accepted_at_ns) // MILLISECOND_NS
+
+
+def _forget_left(link: Link, rows: Mapping[str, int]) -> None:
+    """Forget the numbers of nodes that are no more, and let those that come count on from them."""
+    for node_id in [n for n in link.assigned if n not in rows and n not in link.lanes]:
+        link.assigned_before = max(link.assigned_before, link.assigned.pop(node_id))
+        link.offered.pop(node_id, None)
 
 
 def _job_fences(fences: list[GuestFence]) -> list[JobFence]:
