@@ -1,8 +1,10 @@
 """Stories of rooms after a restart of their worker, and of words that listeners read."""
 
+from fleet_samples import speech_class
 from talkers import SECOND_OF_SOUND, Talker, talker, yard
+from worker_harness import SECOND_NS, Host, WorkerHarness
 
-from pointsman_shm.config import TalkConfig
+from pointsman_shm.config import Config, TalkConfig
 from pointsman_wire.session_messages import SessionClose
 from pointsman_wire.talk.talk_messages import RoomLeave, RoomState
 
@@ -105,3 +107,36 @@ def test_who_listens_reads_what_was_typed_at_once_and_with_the_result() -> None:
     assert heard.meta == {"translation": "buen dia", "said": "good day"}
     [own] = ann.results()
     assert own.meta == {"translation": "buen dia"}
+
+
+def repeated_before_nodes_report() -> Talker:
+    """Somebody has come back after a restart, and says again what a node may be at work on."""
+    host = Host(Config())
+    host.node(3, speech_class("en", "es"))
+    host.publish(SECOND_NS)
+    h = WorkerHarness(host, epoch=2)
+    h.feed()
+    ann = talker(h, unfinished=["u-1"])
+    ann.speak(0, SECOND_OF_SOUND, is_final=True)
+    return ann
+
+
+def test_what_is_repeated_before_nodes_have_reported_is_said_though_its_client_left_again() -> None:
+    """Else it counted among the open utterances of the session for as long as that lasts."""
+    ann = repeated_before_nodes_report()
+    h = ann.harness
+    ann.client.hang_up()
+    node = h.open_lane(3)
+    h.advance(0.2)
+    node.end(node.assignment(), b"hola")
+    assert not h.core.shard.talks
+    again = talker(h, resume_token=ann.client.ack.resume_token)
+    assert [result.request_id for result in again.results()] == ["u-1"]
+
+
+def test_what_is_cancelled_before_nodes_have_reported_is_open_no_longer() -> None:
+    ann = repeated_before_nodes_report()
+    h = ann.harness
+    ann.client.cancel("u-1")
+    assert ann.errors() == ["CANCELLED"]
+    assert not h.core.shard.talks

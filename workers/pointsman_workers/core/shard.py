@@ -197,11 +197,10 @@ class Shard:
         if not self.fleet.release(row):
             self.count(Counter.LEDGER_UNDERFLOW)
 
-    def tell_refused(self, peer: Peer, submit: Submit, error: ErrorInfo) -> None:
+    def tell_refused(self, session: Session | None, submit: Submit, error: ErrorInfo) -> None:
         """A submit gets no job; if it was an utterance, talk is to know."""
         if error.breakdown is None:  # one with it is counted where it is made
             self.reasons.note_refused(self.now_ns, error, submit.request_id)
-        session = peer.sessions.get(submit.session_number)
         if session is not None and self.talks:
             key = (session.tenant, session.session_id, submit.request_id)
             if key in self.talks:

@@ -128,6 +128,15 @@ def listening(session: Session) -> Peer | None:
     return session.peer if session.may_read else None
 
 
+# Real connections count up from 1, those of other instances' nodes down from -1.
+NOBODY = Connection(0)
+
+
+def away(session: Session, number: int) -> Peer:
+    """Return the connection of a client that has none: what it is told is told to nobody."""
+    return Peer(connection=NOBODY, is_trunk=False, sessions={number: session})
+
+
 class Line(msgspec.Struct, eq=False, kw_only=True):
     """The jobs of a serial session: one at a time, in order of acceptance."""
 

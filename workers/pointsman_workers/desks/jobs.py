@@ -18,7 +18,7 @@ from pointsman_wire.messages import ErrorInfo, error_info
 from pointsman_wire.session_messages import AcceptedJob, Submit
 from pointsman_workers.core.lifecycle import JobState
 from pointsman_workers.core.shard import SECOND_NS, Shard
-from pointsman_workers.core.state import Job, Key, Peer, Session
+from pointsman_workers.core.state import Job, Key, Peer, Session, away
 from pointsman_workers.desks.counting import is_fault_of_service
 from pointsman_workers.desks.refusing import refusal_of_repeat
 from pointsman_workers.desks.reports import ReportDesk
@@ -76,7 +76,7 @@ class JobDesk:
         # With Redis: where a key is bound before its job is started.
         self.fleet_wide: KeyBinding | None = None
         # Repeated submits of requests that may still run on a node that has not reported yet.
-        self._unsettled: list[tuple[Peer, Submit, bytes]] = []
+        self._unsettled: list[tuple[Peer, Session, Submit, bytes]] = []
 
     def create_job(self, peer: Peer, submit: Submit, payload: bytes) -> None:
         """The one entry: answer a submit with its job, whether it is new or known."""
@@ -100,7 +100,7 @@ class JobDesk:
             self.fleet_wide.repeat(key, peer, submit, body_check(payload))
             return
         if not shard.is_settled and self._may_still_run(session, submit, key):
-            self._unsettled.append((peer, submit, payload))
+            self._unsettled.append((peer, session, submit, payload))
             return
         job = self._new_job(session, submit, payload, key)
         if type(job) is not Job:  # at a tenth of what isinstance costs with structs
@@ -190,11 +190,14 @@ class JobDesk:
         is_repeated = (is_volatile and key[2] in session.repeats) or key in self.shard.orphans
         return is_repeated and len(self._unsettled) < UNSETTLED_MAX
 
-    def refuse(self, peer: Peer, submit: Submit, error: ErrorInfo) -> None:
-        """Answer a submit that gets no job."""
+    def refuse(
+        self, peer: Peer, submit: Submit, error: ErrorInfo, session: Session | None = None
+    ) -> None:
+        """Answer a submit that gets no job; its session is named if it may have left the peer."""
         self.shard.count(Counter.SUBMITS_FAILED, is_fault_of_service(error))
         self.shard.outbox.error(peer.connection, error, submit.session_number, submit.request_id)
-        self.shard.tell_refused(peer, submit, error)
+        session = session or peer.sessions.get(submit.session_number)
+        self.shard.tell_refused(session, submit, error)
 
     def _repeat(self, peer: Peer, submit: Submit, key: Key, body: int) -> None:
         """The same key again: the same job, or CONFLICT for another body."""
@@ -257,7 +260,7 @@ class JobDesk:
 
     def _turn_away(self, peer: Peer, job: Job, error: ErrorInfo) -> ErrorInfo:
         """Refuse a job that was made and is not accepted."""
-        self.refuse(peer, job.submit, error)
+        self.refuse(peer, job.submit, error, job.session)
         if job.session.line is not None:
             self.serial.left(job.session.line, job)
         return error
@@ -266,25 +269,29 @@ class JobDesk:
         """Cancel a repeated submit that still waits for reports; False when there is none."""
         if self.fleet_wide is not None and self.fleet_wide.withdraw(session, request_id):
             return True
-        left = [
-            (whose, submit, payload)
-            for whose, submit, payload in self._unsettled
-            if (whose, submit.session_number, submit.request_id)
-            != (peer, session.number, request_id)
-        ]
-        if len(left) == len(self._unsettled):
+        asked = peer, session.number, request_id
+        left, withdrawn = [], None
+        for entry in self._unsettled:
+            whose, _, submit, _ = entry
+            if (whose, submit.session_number, submit.request_id) == asked:
+                withdrawn = submit
+            else:
+                left.append(entry)
+        if withdrawn is None:
             return False
         self._unsettled = left
         error = error_info(Code.CANCELLED, "cancelled by the client")
-        self.shard.outbox.error(peer.connection, error, session.number, request_id)
+        self.refuse(peer, withdrawn, error, session)
         return True
 
     def settle(self) -> None:
         """The nodes have reported: answer the repeated submits that waited for it."""
         unsettled, self._unsettled = self._unsettled, []
-        for peer, submit, payload in unsettled:
+        for peer, session, submit, payload in unsettled:
             if peer.connection in self.shard.peers:
                 self.create_job(peer, submit, payload)
+            elif not session.is_closed:  # its result waits for the client to come back
+                self.create_job(away(session, submit.session_number), submit, payload)
 
     def _enter(self, job: Job) -> None:
         """Make a job known under its key and in its session."""

@@ -134,7 +134,10 @@ class TalkDesk(Watcher):
 
     def _forget_untold(self, voice: Voice) -> None:
         """What has ended and was not told will never be: the session was begun anew."""
-        for key in [key for key in voice.said if not self._is_to_come(key)]:
+        self._forget(voice, [key for key in voice.said if not self._is_to_come(key)])
+
+    def _forget(self, voice: Voice, keys: list[Key]) -> None:
+        for key in keys:
             del voice.said[key]
             self.shard.talks.pop(key, None)
 
@@ -152,7 +155,7 @@ class TalkDesk(Watcher):
         self.rooms.leave(voice)
         for hearing in [*voice.hearing.values()]:
             self.hearing.forget(hearing)
-        self._forget_untold(voice)
+        self._forget(voice, [key for key in voice.said if not self._runs(key)])
         del self.voices.by_session[session]
 
     def _runs(self, key: Key) -> bool:

@@ -9,13 +9,12 @@ from msgspec.structs import replace
 
 from pointsman_shm.rules.languages import AUTO
 from pointsman_wire.errors import Code
-from pointsman_wire.link import Connection
 from pointsman_wire.messages import ErrorInfo, error_info
 from pointsman_wire.session_messages import Submit
 from pointsman_wire.talk.talk_messages import UiEvent, Utterance, UtteranceJobs
 from pointsman_workers.core.lifecycle import JobState
 from pointsman_workers.core.shard import Shard
-from pointsman_workers.core.state import Job, Key, Peer, Session
+from pointsman_workers.core.state import Job, Key, Peer, Session, away
 from pointsman_workers.desks.jobs import JobDesk
 from pointsman_workers.talk.awaiting import AwaitingDesk
 from pointsman_workers.talk.memory import RETRY_AFTER_MS, SoundMemory
@@ -27,8 +26,6 @@ from pointsman_workers.talk.voices import Voices
 
 TEXT_TYPE = "text/plain; charset=utf-8"
 WAV_TYPE = "audio/wav"
-# Real connections count up from 1, those of other instances' nodes down from -1.
-NOBODY = Connection(0)
 ASR_SUFFIX = ":asr"
 
 
@@ -228,6 +225,4 @@ def _key(session: Session, request_id: str) -> Key:
 
 def peer_of(session: Session) -> Peer:
     """Return the session's connection, or one that leads to nobody while its client is away."""
-    if session.peer is not None:
-        return session.peer
-    return Peer(connection=NOBODY, is_trunk=False, sessions={session.number: session})
+    return session.peer or away(session, session.number)

@@ -259,7 +259,8 @@ class BindingDesk:
         self._start(pending)
 
     def _refuse_all(self, pending: Pending, error: ErrorInfo) -> None:
-        self.sharing.jobs.refuse(pending.peer, pending.job.submit, error)
+        job = pending.job
+        self.sharing.jobs.refuse(pending.peer, job.submit, error, job.session)
         for peer, submit in pending.repeats:
             self.sharing.jobs.refuse(peer, submit, error)
 
