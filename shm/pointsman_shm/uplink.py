@@ -100,7 +100,18 @@ class Alternatives(UplinkMessage, tag="alternatives", frozen=True):
     tls: tuple[str, ...] = ()
 
 
+class NameHeld(UplinkMessage, tag="name_held", frozen=True):
+    """Is the instance's name ours in the fleet?  Not before Redis has said so, nor when it says no.
+
+    Whoever has the name reads the inboxes: two of one name would have half of each.
+    """
+
+    is_ours: bool
+
+
 FromWorker = (
     WorkerHello | ModelUnavailable | NodeZombie | LaneRefused | PairingAsked | WorkerPressed
 )
-FromManager = ManagerWelcome | SnapshotPublished | PairingAnswered | RateShares | Alternatives
+FromManager = (
+    ManagerWelcome | SnapshotPublished | PairingAnswered | RateShares | Alternatives | NameHeld
+)

@@ -280,6 +280,29 @@ def test_a_second_instance_of_one_name_refuses_to_start(tmp_path: Path) -> None:
         here.remove_segments()
 
 
+async def test_an_instance_whose_name_another_one_has_leaves_it_what_is_sent_there(
+    alone: tuple[RedisServer, LiveService],
+) -> None:
+    """P8: where both live already, as one had lost Redis for longer than its presence lasts."""
+    server, service = alone
+    presence = f"pointsman:{{fleet}}:instance:{service.here.instance}"
+    inbox, dead = (
+        f"pointsman:{{i:{service.here.instance}/0}}:{what}" for what in ("inbox", "dead")
+    )
+    await until_so(lambda told: told.settings_version == 1, service, "it is heard")
+    server.command("HSET", presence, "uid", "another")
+    server.command("PERSIST", presence)  # it tells on and on
+    await until_so(lambda told: "is named" in told.trouble, service, "it is told")
+    assert (await service.nodes()) == {}, "it goes on by itself"
+    await asyncio.sleep(1.5)  # a read that had begun is over by then
+    server.command("XADD", inbox, "*", "blob", "for the other one")
+    await asyncio.sleep(1.5)
+    assert server.command("XPENDING", inbox, "shard")[0] == server.command("XLEN", dead) == 0
+    server.command("DEL", presence)
+    await until_so(lambda told: not told.trouble, service, "the other one is gone")
+    await until(lambda: server.command("XLEN", dead) == 1, "it is read, and buried as unsigned")
+
+
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RedisServer, LiveService]]:
     """A service that has its Redis for itself."""

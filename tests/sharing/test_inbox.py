@@ -187,6 +187,7 @@ class Yard:
         stats = StatsPage(bytearray(StatsPage.size()), create=True)
         filling = FillingWatch(10_000, stats, self.told.append)
         self.inbox = Inbox(Sender("B", "uid-B", 0, 1), SIGNER, self.redis, stats, filling)
+        self.inbox.name_held(is_ours=True)
 
     async def __aenter__(self) -> "Yard":
         self.inbox.open(self.redis, Away, self.told.append, self.told.append)
@@ -274,6 +275,21 @@ async def test_that_redis_is_away_is_told_once_and_so_is_that_it_is_back() -> No
             False,
             True,
         ]
+
+
+async def test_an_inbox_is_read_only_while_the_name_is_ours() -> None:
+    """P8: two of one name would have half of the entries each."""
+    yard, way = Yard(), Outgoing(A, B, SIGNER)
+    yard.inbox.name_held(is_ours=False)
+    yard.redis.claimable.append(Entry("1-0", entry_of(1, way=way), deliveries=2))
+    async with yard:
+        await turns()
+        assert yard.told == [HearingChanged(can_hear=False)]
+        assert len(yard.redis.claimable) == 1
+        yard.inbox.name_held(is_ours=True)
+        await yard.until(1, InboxRead)
+        assert yard.told.count(HearingChanged(can_hear=True)) == 1
+        assert numbers_of(yard.told) == [1]
 
 
 async def test_inboxes_that_are_nearly_full_are_told_of_ours_and_others() -> None:

@@ -14,6 +14,7 @@ from pointsman_shm.uplink import (
     LaneRefused,
     ManagerWelcome,
     ModelUnavailable,
+    NameHeld,
     NodeZombie,
     PairingAsked,
     WorkerHello,
@@ -40,6 +41,8 @@ def _hello(state: ManagementState, worker_index: int, message: WorkerHello) -> N
     welcome = ManagerWelcome(worker_count=setup.worker_count, instance_uid=setup.instance_uid)
     state.outbox.wish(TellWorker(worker_index, welcome))
     if state.federation is not None:
+        name_held = NameHeld(is_ours=state.federation.has_name)
+        state.outbox.wish(TellWorker(worker_index, name_held))
         state.outbox.wish(TellWorker(worker_index, state.federation.shares.message()))
         state.outbox.wish(TellWorker(worker_index, state.federation.elsewhere.message))
 

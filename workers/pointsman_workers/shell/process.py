@@ -58,7 +58,6 @@ from pointsman_workers.core.events import (
     BellRang,
     CloseSlowest,
     DropSegments,
-    ManagerSaid,
     OrderAnswered,
     PressureMeasured,
     RefuseClients,
@@ -242,9 +241,8 @@ class WorkerProcess:
         driver = self._driver
         assert driver is not None
         hello = WorkerHello(worker_index=index, pid=os.getpid(), epoch=setup.epoch)
-        self._uplink = Uplink(
-            paths.manager_uplink, hello, lambda message: driver.post(ManagerSaid(message))
-        )
+        heard = partial(self._shared.hear_manager, driver.post)
+        self._uplink = Uplink(paths.manager_uplink, hello, heard)
         stack.push_async_callback(self._uplink.close)
         self._bells = Bells(
             paths, index, lambda other, number: driver.post(BellRang(other, number))

@@ -9,7 +9,7 @@ store has lost what we told it, all of it is told again.  Nothing here waits for
 as it is away, the others are judged by our clock alone.
 """
 
-from pointsman_sched.core.events import Alarm, Stopped
+from pointsman_sched.core.events import Alarm, Stopped, TellWorkers
 from pointsman_sched.core.federation.leaving import Elsewhere, Leaving
 from pointsman_sched.core.federation.neighbours import Neighbours
 from pointsman_sched.core.federation.rate_shares import RateShares
@@ -20,6 +20,7 @@ from pointsman_sched.core.federation.showing import Shown
 from pointsman_sched.core.federation.told import Presence, Untrue, encode, read_presence
 from pointsman_sched.core.joining.revocations import told_revocations
 from pointsman_sched.core.state import ManagementState
+from pointsman_shm.uplink import NameHeld
 from pointsman_wire.coordination.fleet_requests import (
     FleetAsk,
     FleetHeard,
@@ -72,6 +73,7 @@ class Federation:
         self._next_tell_ns = now_ns
         self.elsewhere = Elsewhere()
         self._told_count = 0  # of the presence that the store has, as far as we know
+        self.has_name = False  # as Redis said last
         self._is_namesake_told = False
         self._leaving: Leaving | None = None  # once the manager was told to stop
         self._is_over = False
@@ -157,8 +159,10 @@ class Federation:
     def _heard(self, state: ManagementState, asked: FleetAsk, heard: FleetHeard) -> None:
         self.leader = heard.leader
         if heard.holder != state.setup.instance_uid:
+            self._hold_name(state, is_ours=False)
             self._meet_namesake(state, heard.holder)
             return
+        self._hold_name(state, is_ours=True)
         if self.trouble and self._told_count:
             state.outbox.wish(Alarm("the other instances are heard again"))
         self._is_namesake_told = False
@@ -256,10 +260,18 @@ class Federation:
         self.neighbours.judge(state)
         self.shares.away(state, self.living_count)
 
+    def _hold_name(self, state: ManagementState, *, is_ours: bool) -> None:
+        """Only who has the name may read what is sent to it."""
+        if self.has_name != is_ours:
+            self.has_name = is_ours
+            state.outbox.wish(TellWorkers(NameHeld(is_ours=is_ours)))
+
     def _meet_namesake(self, state: ManagementState, holder: str) -> None:
         words = (
             f"another instance is named {state.setup.instance!r} too (uid {holder}): the names of "
-            "instances that share a fleet must differ; this one keeps to itself until it is gone"
+            "instances that share a fleet must differ; this one keeps to itself, and is sent "
+            "nothing, until that one is gone: give one of them another name (server.instance, "
+            "--instance) and start it anew"
         )
         self._away(state, words)
         if not self._is_namesake_told:

@@ -1,8 +1,9 @@
 """This worker's inbox, and its ways to the inboxes of others.
 
-receiving   a connection of its own, as its reads wait; what a predecessor was given and did not
-            acknowledge is claimed first.  An entry is acknowledged after the turn that absorbed
-            it; one that cannot be read is buried, and so is one that was delivered too often.
+receiving   a connection of its own, as its reads wait, while the instance's name is ours; what a
+            predecessor was given and did not acknowledge is claimed first.  An entry is
+            acknowledged after the turn that absorbed it; one that cannot be read is buried, and so
+            is one that was delivered too often.
 sending     what a turn has for one receiver is one entry, one at a time to each; a receiver whose
             inbox is full is asked again by itself, and holds up nobody else
 """
@@ -110,6 +111,7 @@ class Inbox:
         self._absorbed: list[str] = []
         self._buried: list[tuple[str, str]] = []  # ids and reasons
         self._can_hear = True
+        self._is_ours = asyncio.Event()  # the instance's name, as far as the manager knows
         self._post: Callable[[object], None] = lambda _: None
 
     def open(
@@ -139,6 +141,13 @@ class Inbox:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def name_held(self, *, is_ours: bool) -> None:
+        """Read, or leave what comes to another instance of our name."""
+        if is_ours:
+            self._is_ours.set()
+        else:
+            self._is_ours.clear()
 
     # -- sending -------------------------------------------------------------------------------
 
@@ -266,6 +275,10 @@ class Inbox:
     async def _read_on(self, reader: Reader, away: type[Exception]) -> None:
         after = FIRST  # from where to claim, "" when all is claimed
         while True:
+            if not self._is_ours.is_set():
+                self._tell_hearing(can_hear=False)
+                await self._is_ours.wait()
+                after = FIRST  # what another one of our name was given and left
             try:
                 entries, after = await _next_entries(reader, after)
             except away:
@@ -279,6 +292,9 @@ class Inbox:
 
     def _hear(self, *, can_hear: bool) -> None:
         self._stats.gauge(Gauge.REDIS_DOWN, not can_hear)
+        self._tell_hearing(can_hear=can_hear)
+
+    def _tell_hearing(self, *, can_hear: bool) -> None:
         if can_hear is not self._can_hear:
             self._can_hear = can_hear
             self._post(HearingChanged(can_hear))

@@ -6,6 +6,7 @@ from typing import Any
 from pointsman_shm.config_redis import RedisConfig
 from pointsman_shm.memory.stats import StatsPage
 from pointsman_shm.secret_files import redis_secrets
+from pointsman_shm.uplink import NameHeld, UplinkMessage
 from pointsman_wire.coordination.inbox_requests import Place
 from pointsman_wire.coordination.settings import RedisSettings, Secret, redis_settings
 from pointsman_wire.coordination.signing import Signer
@@ -13,7 +14,7 @@ from pointsman_wire.errors import Code
 from pointsman_wire.messages import Error, error_info
 from pointsman_wire.order_messages import Order, OrderAnswer
 from pointsman_wire.queries.inbox_messages import DeadLetters, DeadLettersQuery, InboxOrder
-from pointsman_workers.core.events import AcknowledgeInbox, Coordinate, SendInstance
+from pointsman_workers.core.events import AcknowledgeInbox, Coordinate, ManagerSaid, SendInstance
 from pointsman_workers.core.setup import SharingSettings
 from pointsman_workers.shell.sharing.coordinator import Backing, Coordinator
 from pointsman_workers.shell.sharing.dead_letters import DeadLetterDesk
@@ -109,6 +110,13 @@ class SharedShell:
 
         place = Place(sender.instance, sender.shard)
         self._dead_letters = DeadLetterDesk(place, self._signer, self._backing, say)
+
+    def hear_manager(self, post: Callable[[ManagerSaid], None], message: UplinkMessage) -> None:
+        """Take what the manager says of the instance's name; the rest is the core's."""
+        if not isinstance(message, NameHeld):
+            post(ManagerSaid(message))
+        elif self._inbox is not None:
+            self._inbox.name_held(is_ours=message.is_ours)
 
     async def obey(self, order: Order) -> OrderAnswer | None:
         """Carry out an operator's order; None for one that is no worker's."""
