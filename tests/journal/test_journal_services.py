@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from time import monotonic
+from time import monotonic, sleep
 
 import pytest
 from live.raw import RawPeer, raw_role
@@ -197,9 +197,16 @@ def test_a_process_that_dies_while_the_disk_is_full_is_back_when_there_is_room(
 
 
 def fill(path: Path) -> None:
-    """Take all the room that there is."""
-    written = subprocess.run(["dd", "if=/dev/zero", f"of={path}", "bs=4k"], check=False)
-    assert written.returncode == 1
+    """Take all the room that there is.
+
+    A worker that asks for the room of its next segment has much of it for a moment, even if it
+    then gets nothing: so again, until nothing more comes free.
+    """
+    size = -1
+    while size < (size := path.stat().st_size if path.exists() else 0):
+        command = ["dd", "if=/dev/zero", f"of={path}", "bs=4k", "oflag=append", "conv=notrunc"]
+        assert subprocess.run(command, check=False).returncode == 1
+        sleep(0.1)
 
 
 async def test_a_worker_whose_disk_fails_to_sync_ends_and_its_successor_has_all_jobs() -> None:
