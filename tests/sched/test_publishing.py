@@ -4,13 +4,15 @@ import msgspec
 import pytest
 from manager_harness import MS, SECOND, START_NS, Harness, config_with, large_fleet, registration
 
-from pointsman_sched.core.events import TellWorkers, WorkerGone, WorkerSaid
+from pointsman_sched.core.events import Alarm, TellWorkers, WorkerGone, WorkerSaid
+from pointsman_shm.config import PoolsConfig
+from pointsman_shm.memory import catalog_layout
 from pointsman_shm.memory.catalog_layout import CatalogLayout
 from pointsman_shm.memory.catalog_reader import CatalogReader
 from pointsman_shm.memory.rows import NodeState, RowFlag, unpack_standing
 from pointsman_shm.memory.stats_names import Gauge
 from pointsman_shm.uplink import ModelUnavailable, SnapshotPublished
-from pointsman_wire.control_messages import Drain
+from pointsman_wire.control_messages import Drain, Leave, Service
 
 
 def test_a_new_manager_publishes_at_once_so_that_version_0_ends() -> None:
@@ -54,6 +56,45 @@ def test_the_beat_advances_every_100_ms_though_nothing_changes() -> None:
     assert len(set(beats)) == 5
     assert h.now_ns - beats[-1] <= 100 * MS
     assert h.memory.catalog.version == version
+
+
+def test_pools_that_outgrow_their_page_stay_as_they_were_and_the_manager_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nodes join in ever new languages; a page of 4 KiB stands for one of 2 MiB."""
+    sizes = (4096, *catalog_layout.SINGLE_SLOT_SIZES[1:])
+    monkeypatch.setattr(catalog_layout, "SINGLE_SLOT_SIZES", sizes)
+    h = Harness(config_with(PoolsConfig(auto_max_pools=60)))
+    services = [Service(id="asr-1", kind="asr")]
+    joined, links, said = [], [], list[Alarm]()
+    turn = h.turn
+
+    def watched(*events: object) -> list[object]:
+        commands = turn(*events)
+        said.extend(command for command in commands if isinstance(command, Alarm))
+        return commands
+
+    monkeypatch.setattr(h, "turn", watched)
+    for number in range(60):
+        languages = [f"l{number}-{letter * 4}" for letter in "abcdefgh"]
+        message = registration(f"n-{number}", services=services, asr=languages)
+        joined.append(message)
+        links.append(h.make_ready(message))
+        h.advance(SECOND)
+        for link in links:
+            h.beat(link)
+    assert ["the pools take" in alarm.words for alarm in said] == [True], "told once"
+    published = h.read()
+    assert len(published.nodes) == 60
+    assert 5 < len(published.pools.pools) < 60
+    h.start()
+    h.advance(SECOND)
+    assert len(h.read().nodes) == 60, "its successor takes over what there is"
+    links = [h.make_ready(node) for node in joined]
+    for number in range(10, 60):
+        h.say(links[number], Leave())
+    h.advance(SECOND)
+    assert len(h.read().pools.pools) == 10
 
 
 @pytest.fixture(scope="module")

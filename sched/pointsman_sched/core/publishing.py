@@ -9,11 +9,12 @@ or two, so that damaged memory is noticed and written anew.
 
 from msgspec.structs import replace
 
-from pointsman_sched.core.events import TellWorkers
+from pointsman_sched.core.events import Alarm, TellWorkers
 from pointsman_sched.core.orders.rebuild import Rebuild
 from pointsman_sched.core.orders.standing import orders_record
 from pointsman_sched.core.state import ManagementState
 from pointsman_shm.config_live import tenant_places
+from pointsman_shm.logs.events import Event
 from pointsman_shm.memory.catalog_layout import (
     CLASSES_PER_PAGE,
     PUBLISH_INTERVAL_NS,
@@ -41,6 +42,7 @@ class Publisher:
         self._next_publish_ns = self._catalog.published_at_ns + PUBLISH_INTERVAL_NS
         self._next_beat_ns = state.setup.started_at_ns
         self._verified_to = 0
+        self._outgrown: set[int] = set()  # pages that do not fit, as was told
 
     def next_deadline_ns(self) -> int:
         """Return when to be called next (real clock)."""
@@ -96,14 +98,37 @@ class Publisher:
         began_ns = state.setup.stopwatch_ns()
         changed = {page: self.encode(page) for page in self._choose() if page not in prepared}
         changed |= prepared
-        version = self._catalog.publish(changed, now_ns)
         state.dirty.difference_update(changed)
+        for page in [page for page in changed if self._has_outgrown(page, changed[page])]:
+            del changed[page]
+        version = self._catalog.publish(changed, now_ns)
         self._next_publish_ns = now_ns + PUBLISH_INTERVAL_NS
         state.rows.note_published(lambda row: state.layout.node_page(row) in changed, version)
         state.stats.add(Counter.PUBLISHES)
         state.stats.gauge(Gauge.SNAPSHOT_VERSION, version)
         state.stats.observe(Timing.PUBLISH, state.setup.stopwatch_ns() - began_ns)
         state.outbox.wish(TellWorkers(SnapshotPublished(version)))
+
+    def _has_outgrown(self, page: int, payload: bytes) -> bool:
+        """Does the page not fit any more?  It stays as it was: better than to have no manager.
+
+        What nodes and settings may be is bounded, so this takes pools, each of which counts its
+        nodes by class, that are many and full of many kinds of nodes.
+        """
+        size_max = self._state.layout.payload_max(page)
+        if len(payload) <= size_max:
+            self._outgrown.discard(page)
+            return False
+        if page not in self._outgrown:
+            self._outgrown.add(page)
+            what = "the pools take" if page == self._state.layout.pools else f"page {page} takes"
+            words = (
+                f"{what} {len(payload)} bytes in shared memory, at most {size_max} fit: workers go "
+                "on with what they know, and nodes of a new kind get no jobs; have fewer pools "
+                "(pools.auto_max_pools, pools.pool_count, pools.multi_pool)"
+            )
+            self._state.outbox.wish(Alarm(words, Event.FLEET_ALARM))
+        return True
 
     def _choose(self) -> list[int]:
         """All dirty pages, but of node pages one slice."""
