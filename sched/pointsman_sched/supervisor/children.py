@@ -10,7 +10,9 @@
                             v will not change by trying again
                          FAILED          stop: any state -> STOPPED
 
-A restart is immediate after a death in good health, then 0.1 s, doubling to 1 s.
+A restart is immediate after a death in good health, then 0.1 s, doubling to 1 s.  Who was ready
+once, and does not start because the file of the configuration has a fault by now or shared memory
+is full, tries every 5 s until that is mended.
 
 A hung process is killed.  One that is frozen survives even that until it is thawed: then its
 successor is started all the same, and waits for the lock that the frozen one holds.
@@ -40,8 +42,10 @@ UNREADY_WINDOW_S = 60.0
 READY_BYTES_MAX = 64
 # A process that SIGKILL has not ended by then is frozen, or stuck in the kernel.
 KILL_PATIENCE_S = 1.0
-# Wrong usage or configuration; shared memory is full: another try ends the same way.
+# Wrong usage or configuration; shared memory is full: another try ends the same way, until somebody
+# has mended that.
 HOPELESS_STATUSES = (2, 75)
+PAUSE_HOPELESS_S = 5.0
 
 
 class ChildState(StrEnum):
@@ -277,12 +281,14 @@ class Child:
 
     def _plan_restart(self, *, was_ready: bool) -> None:
         now_s = monotonic()
-        if not was_ready:
+        is_unfit = not was_ready and self.status in HOPELESS_STATUSES
+        if is_unfit and self.was_ever_ready:
+            self._pause_s = PAUSE_HOPELESS_S
+        elif not was_ready:
             self._unready_deaths.append(now_s)
         elif now_s - self._ready_at_s >= HEALTHY_AFTER_S:
             self._pause_s = 0.0
-        is_hopeless = self.status in HOPELESS_STATUSES and not self.was_ever_ready
-        if is_hopeless or self._is_crash_loop(now_s):
+        if (is_unfit and not self.was_ever_ready) or self._is_crash_loop(now_s):
             self._become(ChildState.FAILED)
             return
         self._wait_and_restart()

@@ -23,7 +23,16 @@ word that it judged and reserves only while the word is still the same.
 from enum import IntEnum, IntFlag
 from typing import NamedTuple
 
-from pointsman_shm.memory.header import HEADER_WORDS, Shape, open_words
+from pointsman_shm.memory.header import (
+    DIMENSIONS,
+    HEADER_SIZE,
+    HEADER_WORDS,
+    LayoutMismatch,
+    SegmentUnready,
+    Shape,
+    check_header,
+    open_words,
+)
 
 COLUMN_COUNT = 4
 LAYOUT = 1
@@ -145,7 +154,7 @@ class NodeRows:
     def __init__(
         self, buffer: memoryview | bytearray, *, max_nodes: int, create: bool = False
     ) -> None:
-        shape = Shape(b"pmrows", LAYOUT, self.size(max_nodes), max_nodes)
+        shape = _shape(max_nodes)
         self.words = open_words(buffer, shape, create=create)
         self.max_nodes = max_nodes
         self.standing = self._column(0)
@@ -161,3 +170,23 @@ class NodeRows:
     def size(max_nodes: int) -> int:
         """Return the bytes needed."""
         return 8 * (HEADER_WORDS + COLUMN_COUNT * max_nodes)
+
+
+def made_for(head: bytes) -> int | None:
+    """Return for how many nodes rows were made that begin with these bytes, None for no rows.
+
+    For who has not mapped them and must know their size; HEADER_SIZE bytes are enough.
+    """
+    if len(head) < HEADER_SIZE:
+        return None
+    words = memoryview(head)[:HEADER_SIZE].cast("Q")
+    max_nodes: int = words[DIMENSIONS]
+    try:
+        check_header(words, _shape(max_nodes))
+    except (SegmentUnready, LayoutMismatch):
+        return None
+    return max_nodes
+
+
+def _shape(max_nodes: int) -> Shape:
+    return Shape(b"pmrows", LAYOUT, NodeRows.size(max_nodes), max_nodes)

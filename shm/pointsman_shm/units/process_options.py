@@ -8,8 +8,13 @@ import argparse
 import os
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from pointsman_shm.config import Config
 from pointsman_shm.config_load import configured_paths, load_config
+from pointsman_shm.memory.header import HEADER_SIZE
+from pointsman_shm.memory.rows import made_for
+from pointsman_shm.memory.segment import peek_segment
 from pointsman_shm.paths import InstancePaths
 
 WORKERS_MAX = 64
@@ -51,4 +56,16 @@ def configuration_of(given: argparse.Namespace) -> tuple[Config, InstancePaths]:
         runtime_dir=given.runtime_dir,
         environment=os.environ,
     )
-    return config, paths
+    return _as_it_runs(config, paths), paths
+
+
+def _as_it_runs(config: Config, paths: InstancePaths) -> Config:
+    """Return the configuration with the size of the memory that the service began with.
+
+    The file may say another one for the next start by now: a process that was restarted alone
+    would find, or make, memory that does not fit that of the others.
+    """
+    max_nodes = made_for(peek_segment(paths.rows_segment, HEADER_SIZE))
+    if max_nodes in (None, config.nodes.max_nodes):
+        return config
+    return replace(config, nodes=replace(config.nodes, max_nodes=max_nodes))
