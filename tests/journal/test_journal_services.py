@@ -199,13 +199,14 @@ def test_a_process_that_dies_while_the_disk_is_full_is_back_when_there_is_room(
 def fill(path: Path) -> None:
     """Take all the room that there is.
 
-    A worker that asks for the room of its next segment has much of it for a moment, even if it
-    then gets nothing: so again, until nothing more comes free.
+    A worker that asks for the room of its next segment has all of it for a moment, even if it
+    then gets nothing: so again, until nothing has come free for a while.
     """
-    size = -1
-    while size < (size := path.stat().st_size if path.exists() else 0):
-        command = ["dd", "if=/dev/zero", f"of={path}", "bs=4k", "oflag=append", "conv=notrunc"]
+    command = ["dd", "if=/dev/zero", f"of={path}", "bs=4k", "oflag=append", "conv=notrunc"]
+    sizes = [-1]
+    while len(sizes) < 4 or sizes[-4] < sizes[-1]:
         assert subprocess.run(command, check=False).returncode == 1
+        sizes.append(path.stat().st_size)
         sleep(0.1)
 
 
