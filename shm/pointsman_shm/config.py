@@ -359,7 +359,7 @@ class ExplainConfig(Section, frozen=True):
 class SupervisionConfig(Section, frozen=True):
     """When a process that runs but does nothing is replaced."""
 
-    # No turn of its loop for this long, by the supervisor's own time awake.
+    # No turn of its loop for this long, as supervised; before it is ready, no sign of life for 12x.
     hung_s: Annotated[float, msgspec.Meta(ge=1, le=3_600)] = 10.0
 
 

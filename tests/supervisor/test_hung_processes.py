@@ -62,6 +62,26 @@ def test_p6_p7_a_process_that_hangs_is_replaced_alone(service: LiveService, name
     assert after == before, "the others were left alone"
 
 
+def test_p6_a_worker_that_hangs_before_it_is_ready_is_replaced(service: LiveService) -> None:
+    """It reads a file, and what it reads from never answers; its successor finds it mended."""
+    epoch = next(service.here.state_dir.glob("*-1.epoch"))
+    kept = epoch.rename(epoch.with_suffix(".kept"))
+    os.mkfifo(epoch)
+    service.kill("worker-1")
+    service.process.wait_for("worker-1 was killed")
+    successor = wait_for_child(service, "worker-1")
+    wait_until(lambda: not is_running(successor), "it is killed", patience_s=20 * HUNG_S)
+    service.process.wait_for("worker-1 .* is not ready, and has done nothing for")
+    kept.replace(epoch)
+    wait_until(lambda: is_ready_again(service, "worker-1"), "the next one is ready")
+
+
+def wait_for_child(service: LiveService, name: str) -> int:
+    """Wait until there is such a child; return its pid."""
+    wait_until(lambda: name in service.process.pids(), name)
+    return service.process.pids()[name]
+
+
 def test_a_supervisor_that_was_stopped_with_its_children_kills_none(service: LiveService) -> None:
     before, pids = starts(service), service.process.pids()
     everybody = [service.process.process.pid, *pids.values()]

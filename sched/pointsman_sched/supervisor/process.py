@@ -36,7 +36,7 @@ from pointsman_sched.supervisor.renewing import RenewalDesk
 from pointsman_sched.supervisor.resplitting import divide_journals
 from pointsman_sched.supervisor.secure_port import check_pin, open_tls_port, prepare_tls
 from pointsman_sched.supervisor.spares import Spare
-from pointsman_sched.supervisor.watching import HangJudge, read_words
+from pointsman_sched.supervisor.watching import START_LIMITS, HangJudge, read_words, sign_of
 from pointsman_shm.auditing.audit_file import AuditFile
 from pointsman_shm.auditing.operators import group_numbers
 from pointsman_shm.logs.events import Event
@@ -99,9 +99,9 @@ class Supervisor:
         self._failed: Child | None = None
         self._spare: Spare | None = None
         self._look_s = min(options.config.supervision.hung_s / LOOKS, LOOK_MAX_S)
-        self._judge = HangJudge(
-            hung_ns=int(options.config.supervision.hung_s * 1e9), look_ns=int(self._look_s * 1e9)
-        )
+        hung_ns, look_ns = int(options.config.supervision.hung_s * 1e9), int(self._look_s * 1e9)
+        self._judge = HangJudge(hung_ns=hung_ns, look_ns=look_ns)
+        self._start_judge = HangJudge(hung_ns=START_LIMITS * hung_ns, look_ns=look_ns)
         self._next_look: asyncio.TimerHandle | None = None
 
     async def run(self) -> int:
@@ -291,6 +291,10 @@ class Supervisor:
         self._log.look()
         for name, stood_s in self._judge.look(monotonic_ns(), words).items():
             ready[name].replace(f"has done nothing for {stood_s:.1f} s")
+        starting = {c.plan.name: c for c in self._children if c.state is ChildState.STARTING}
+        signs = {name: sign_of(child.pid) for name, child in starting.items()}
+        for name, stood_s in self._start_judge.look(monotonic_ns(), signs).items():
+            starting[name].replace(f"is not ready, and has done nothing for {stood_s:.1f} s")
         self._next_look = self._loop.call_later(self._look_s, self._look)
 
     def _tell_ready(self) -> None:

@@ -4,12 +4,18 @@ Each process stores an instant in its own page of shared memory from the turns o
 process that is stopped, or that goes round in one callback for ever, stores none.  Nobody is asked
 anything: an answer would need a socket, which a hung process still has and never reads.
 
+Who starts has no such page yet, and may have a long journal to read.  But whatever it does, or
+waits for, it computes or wakes up now and then, which the kernel counts: who does neither for
+START_LIMITS times as long hangs as well.
+
 The supervisor doubts itself first.  A machine that was suspended, or so busy that this process did
 not run, stopped the others as well: every limit moves by as much as the supervisor's own look was
 late.  The page is read, not mapped: whoever cuts the file would end the reader of a mapping.
 """
 
+import re
 from collections.abc import Mapping
+from pathlib import Path
 
 import msgspec
 
@@ -18,11 +24,24 @@ from pointsman_shm.memory.stats import HEAD_BYTES, beat_in
 from pointsman_shm.paths import InstancePaths
 
 LATE_TOLERANCE_NS = 250_000_000
+# A start may have to wait for a slow disk, in one call.
+START_LIMITS = 12
+_SWITCHES = re.compile(r"^(?:non)?voluntary_ctxt_switches:\s+(\d+)$", re.MULTILINE)
 
 
 def read_words(paths: InstancePaths, names: list[str]) -> dict[str, int | None]:
     """Return the heartbeat word of each process, None where there is no page to read."""
     return {name: beat_in(peek_segment(paths.stats_segment(name), HEAD_BYTES)) for name in names}
+
+
+def sign_of(pid: int) -> int | None:
+    """Return what grows while a process does anything: processor time, and how often it slept."""
+    try:
+        times = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+        switches = _SWITCHES.findall(Path(f"/proc/{pid}/status").read_text())
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return sum(map(int, [*times, *switches]))
 
 
 class _Watched(msgspec.Struct):
