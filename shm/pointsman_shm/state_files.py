@@ -14,8 +14,8 @@
 A file is replaced whole: written beside, fsynced, renamed, and the directory fsynced; so it holds
 the old content or the new one, whenever the power goes.
 
-A disk that is full is no fault of the process that needs it, and it may pass: who ended for it at
-each start would be given up by its supervisor before somebody makes room.
+A disk that is full, or was made read-only, is no fault of the process that needs it, and it may
+pass: who ended for it at each start would be given up by its supervisor before somebody mends it.
 """
 
 import asyncio
@@ -176,16 +176,18 @@ def is_no_room(error: BaseException | None) -> bool:
 async def when_there_is_room(act: Callable[[], T], say: Callable[[str], None]) -> T:
     """Return what this returns, as soon as the disk has room for it; `say` is told of a wait.
 
-    Raises what it raises, but for the want of room.
+    Raises what it raises, but for the want of room, and that the disk is read-only.
     """
     is_told = False
     while True:
         try:
             return act()
         except OSError as error:
-            if not is_no_room(error):
+            is_read_only = error.errno == errno.EROFS
+            if not is_no_room(error) and not is_read_only:
                 raise
             if not is_told:
                 is_told = True
-                say(f"waits: {error}")
+                mend = "; make it writable again" if is_read_only else ""
+                say(f"waits: {error}{mend}")
         await asyncio.sleep(ROOM_RETRY_S)

@@ -196,6 +196,34 @@ def test_a_process_that_dies_while_the_disk_is_full_is_back_when_there_is_room(
             service.stop()
 
 
+@pytest.mark.parametrize("process", ["worker-0", "manager"])
+def test_a_process_that_dies_while_the_disk_is_read_only_is_back_when_it_can_write(
+    process: str,
+) -> None:
+    """C6: as a kernel leaves a file system that had errors, until somebody has seen to it."""
+    with place() as here, small_disk("64m") as disk:
+        here.state_dir = disk / "s"
+        with started(here, workers=1) as service:
+            with read_only(here.state_dir):
+                service.kill(process)
+                name = process.replace("-", " ")
+                service.process.wait_for(f"{name}: waits: .*Read-only file system.*; make it")
+            service.process.wait_for(f"{name}: is ready")
+            assert "ended with status" not in service.process.text()
+            service.stop()
+
+
+@contextmanager
+def read_only(directory: Path) -> Iterator[None]:
+    """Who opens something there finds it read-only; what is open already goes on."""
+    subprocess.run(["mount", "--bind", directory, directory], check=True)
+    try:
+        subprocess.run(["mount", "-o", "remount,bind,ro", directory], check=True)
+        yield
+    finally:
+        subprocess.run(["umount", "-l", directory], check=True)
+
+
 def fill(path: Path) -> None:
     """Take all the room that there is.
 

@@ -185,10 +185,11 @@ class ManagerProcess:
 
     async def _take_lock(self) -> OwnerLock:
         """Wait for a predecessor that still holds it: a frozen one survives SIGKILL till thawed."""
-        told = ""
+        told, wait = "", self._log.about(Event.PROCESS_WAITS)
         while True:
             try:
-                return acquire_lock(self._options.paths.manager_lock)
+                taking = partial(acquire_lock, self._options.paths.manager_lock)
+                return await when_there_is_room(taking, wait)
             except LockHeld as held:
                 if str(held) != told:
                     told = str(held)

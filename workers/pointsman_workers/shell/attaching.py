@@ -6,6 +6,7 @@ be on its way.  So both are tried again, with what is waited for said once.
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Self, TypeVar
 
 from pointsman_shm.memory.catalog_layout import CatalogLayout
@@ -18,6 +19,7 @@ from pointsman_shm.memory.segment import Segment, SegmentMissing, attach_segment
 from pointsman_shm.memory.stats import StatsPage
 from pointsman_shm.memory.waiting import WaitingWords
 from pointsman_shm.paths import worker_process
+from pointsman_shm.state_files import when_there_is_room
 from pointsman_workers.core.setup import WorkerMemory
 from pointsman_workers.shell.options import WorkerOptions
 
@@ -35,7 +37,7 @@ async def take_shard_lock(options: WorkerOptions, say: Say) -> OwnerLock:
     path = options.paths.shard_lock(options.index)
 
     async def try_it() -> OwnerLock:
-        return acquire_lock(path)
+        return await when_there_is_room(partial(acquire_lock, path), say)
 
     return await _until_there(try_it, (LockHeld,), say)
 
