@@ -1,0 +1,199 @@
+"""Nodes of a life: they work, fail, lie, refuse, lose their lane, and are replaced by others."""
+
+from collections import defaultdict
+from collections.abc import Callable
+from random import Random
+
+from msgspec.structs import replace
+from several import Several
+from worker_harness import Node
+
+from fleet_lives.settings import ABILITIES
+from pointsman_shm.memory.rows import NodeState, RowFlag
+from pointsman_wire.lane_messages import (
+    Assign,
+    CancelJob,
+    JobFence,
+    JobRefused,
+    NodePartial,
+    NodeProgress,
+    TurnAsk,
+)
+
+FIRST_ROW = 3
+Dispatch = tuple[int, int]  # epoch and number
+ENDS: tuple[dict[str, object], ...] = (
+    {},
+    {},
+    {},
+    {"status": "failed", "code": "INTERNAL_ERROR", "retryable": True},
+    {"status": "failed", "code": "BAD_INPUT"},
+    {"status": "completed_no_text"},
+    {"status": "cancelled"},
+)
+UNDERSTOOD = {"heard": "hi", "src_lang": "en", "translation": "hola"}
+
+
+class Machines:
+    """All nodes, each in a row of its own at every instance, connected to its home."""
+
+    def __init__(
+        self, dice: Random, fleet: Several, names: tuple[str, ...], note: Callable[..., None]
+    ) -> None:
+        self._dice = dice
+        self._fleet = fleet
+        self._note = note
+        self.homes: dict[int, str] = {}
+        self._lanes: dict[int, Node] = {}
+        self._running: dict[int, dict[Dispatch, Assign]] = defaultdict(dict)
+        for row in range(FIRST_ROW, FIRST_ROW + dice.randrange(1, 5)):
+            home = self.homes[row] = dice.choice(names)
+            fleet.node(row, home, dice.choice(ABILITIES), slots=dice.randrange(1, 4))
+            self._lanes[row] = fleet[home].node(row)
+
+    def acts(self) -> dict[Callable[[], None], float]:
+        """What they do, and how often."""
+        return {self.work: 50, self.change_lane: 3, self.change_state: 1, self.replace: 0.5}
+
+    # -- work
+
+    def read(self) -> None:
+        """They take what they were given, most of the time at once."""
+        for row, node in self._lanes.items():
+            harness = node.harness
+            for message, _ in harness.sent.pop(node.connection, []):
+                if isinstance(message, Assign):
+                    self._running[row][harness.epoch, message.dispatch] = message
+                    if self._dice.random() < 0.9:
+                        node.acknowledge(message.number)
+                elif isinstance(message, CancelJob) and self._dice.random() < 0.7:
+                    key = message.epoch, message.dispatch
+                    if self._running[row].pop(key, None) is not None:
+                        node.end_fence(JobFence(message.job_id, *key), b"")
+
+    def _anything(self) -> tuple[int, Dispatch] | None:
+        busy = [row for row in self._lanes if self._running[row]]
+        if not busy:
+            return None
+        row = self._dice.choice(busy)
+        return row, self._dice.choice([*self._running[row]])
+
+    def work(self) -> None:
+        """A node tells something of a job, or ends it."""
+        found = self._anything()
+        if found is None:
+            return
+        row, key = found
+        job, node, dice = self._running[row][key], self._lanes[row], self._dice
+        what = dice.choices(("tell", "ask", "refuse", "lie", "end"), (20, 5, 8, 4, 63))[0]
+        self._note(what, row, key)
+        fence = {"job_id": job.job_id, "epoch": key[0], "dispatch": job.dispatch}
+        if what == "tell":
+            stage = dice.choice((None, {"stage": dice.choice(("asr_partial", "asr", "nmt"))}))
+            progress, partial = NodeProgress(**fence), NodePartial(**fence, meta=stage)  # type: ignore[arg-type]
+            told = dice.choice((progress, partial, partial, partial))
+            node.harness.receive(node.connection, told, b"word" if told is partial else b"")
+        elif what == "ask":
+            node.harness.receive(node.connection, TurnAsk(**fence, asked=3))  # type: ignore[arg-type]
+        elif what == "refuse":
+            del self._running[row][key]
+            code = dice.choice(("NODE_BUSY", "STALE_FENCE", "NO_SUCH_SERVICE"))
+            node.harness.receive(node.connection, JobRefused(**fence, code=code))  # type: ignore[arg-type]
+        elif what == "lie":
+            node.end_fence(JobFence("another", *key), b"a lie")
+        else:
+            how = {"meta": dice.choice((None, UNDERSTOOD)), **dice.choice(ENDS)}
+            self._end(row, key, b"y" * dice.choice((4, 4, 100)), **how)
+
+    def _end(self, row: int, key: Dispatch, output: bytes, **how: object) -> None:
+        job = self._running[row].pop(key)
+        self._lanes[row].end(job, output, epoch=key[0], **how)
+
+    def end_all(self) -> None:
+        """Everything that is known to run ends well."""
+        while (found := self._anything()) is not None:
+            self._end(*found, b"z")
+            self._fleet.carry()
+            self.read()
+
+    # -- lanes
+
+    def change_lane(self) -> None:
+        """A lane breaks, or is there again."""
+        row = self._dice.choice([*self.homes])
+        if row in self._lanes and self._dice.random() < 0.7:
+            self._note("lane lost", row)
+            self._lanes.pop(row).hang_up()
+        elif row not in self._lanes:
+            self.open(row)
+
+    def open(self, row: int) -> None:
+        """A node dials its home, and says what it runs; some have lost it."""
+        if self._dice.random() < 0.2:
+            self._running[row].clear()
+        running = [
+            JobFence(job.job_id, *key, job.tenant, job.session_id, job.request_id, job.origin)
+            for key, job in self._running[row].items()
+        ]
+        self._note("lane", row, running)
+        self._lanes[row] = self._fleet[self.homes[row]].open_lane(row, running=running)
+
+    def home_began_anew(self, name: str) -> None:
+        """The worker of an instance is another one: its nodes dial again."""
+        for row, home in self.homes.items():
+            if home == name:
+                self._lanes.pop(row, None)
+                self.open(row)
+
+    # -- rows
+
+    def _flags(self, row: int, name: str) -> RowFlag:
+        is_home = self.homes[row] == name
+        return RowFlag.PUBLIC if is_home else RowFlag.PUBLIC | RowFlag.REMOTE
+
+    def change_state(self) -> None:
+        """A node drains, or is ready again; it may run jobs of others."""
+        dice = self._dice
+        row = dice.choice([*self.homes])
+        state = dice.choice((NodeState.READY, NodeState.READY, NodeState.DRAINING))
+        self._note("state", row, state)
+        for name, host in self._fleet.hosts.items():
+            host.stand(row, state=state, flags=self._flags(row, name))
+            if dice.random() < 0.2:
+                host.burden(row, foreign=dice.randrange(2))
+        if dice.random() < 0.5:
+            self._fleet.publish()
+
+    def replace(self) -> None:
+        """Another node is in the row, with abilities of its own."""
+        dice = self._dice
+        row = dice.choice([*self.homes])
+        home = self.homes[row]
+        self._note("another node", row)
+        if row in self._lanes:
+            self._lanes.pop(row).hang_up()
+        self._running[row].clear()
+        ability, slots = dice.choice(ABILITIES), dice.randrange(1, 4)
+        generation = self._fleet.hosts[home].records[row].generation
+        states = [(NodeState.READY, generation + 1)]
+        if dice.random() < 0.5:
+            states.insert(0, (NodeState.OFFLINE, generation))
+        for state, number in states:
+            for name, host in self._fleet.hosts.items():
+                host.node(row, ability, slots=slots, state=state, generation=number)
+                if name != home:
+                    host.records[row] = replace(host.records[row], instance=home)
+                host.stand(row, state=state, flags=self._flags(row, name))
+            self._fleet.publish()
+            self._fleet.run(dice.choice((0.1, 2.0)))
+        self.open(row)
+
+    def recover(self) -> None:
+        """All are well, and connected."""
+        for row in self.homes:
+            if row not in self._lanes:
+                self.open(row)
+            for name, host in self._fleet.hosts.items():
+                host.burden(row, foreign=0)
+                host.stand(row, flags=self._flags(row, name))
+        self._fleet.publish()
