@@ -1,16 +1,25 @@
-"""One life of a fleet: whoever's turn it is does something, until all is well again."""
+"""Lives of a fleet at random: people, nodes and troubles of three instances over one Redis.
+
+The simulator plays whole processes, their networks and disks; here it is only worker cores, in
+memory, and so every feature may meet every other: who speaks, in rooms and in every order; jobs
+with all that a submit may ask for; nodes that fail, lie, refuse and come back as another; limits,
+reloads, orders and questions; instances that stop, are cut off, die and read their journal; a Redis
+that is away, or forgets.
+
+When the sky has cleared, everybody who was promised a result has it, and nothing is held.
+"""
 
 from random import Random
 from typing import Any
 
 import msgspec
-from several import Instance, Several
-from worker_harness import SECOND_NS
-
 from fleet_lives.machines import Machines
 from fleet_lives.people import People
 from fleet_lives.questions import ask
 from fleet_lives.settings import reloaded, sections_of
+from several import Instance, Several
+from worker_harness import SECOND_NS
+
 from pointsman_shm.snapshot.records import MarkRecord
 from pointsman_shm.uplink import Alternatives, RateShares
 from pointsman_wire.link import LoopWasLate

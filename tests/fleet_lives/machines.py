@@ -4,11 +4,11 @@ from collections import defaultdict
 from collections.abc import Callable
 from random import Random
 
+from fleet_lives.settings import ABILITIES
 from msgspec.structs import replace
 from several import Several
 from worker_harness import Node
 
-from fleet_lives.settings import ABILITIES
 from pointsman_shm.memory.rows import NodeState, RowFlag
 from pointsman_wire.lane_messages import (
     Assign,
@@ -60,16 +60,21 @@ class Machines:
     def read(self) -> None:
         """They take what they were given, most of the time at once."""
         for row, node in self._lanes.items():
-            harness = node.harness
-            for message, _ in harness.sent.pop(node.connection, []):
+            for message, _ in node.harness.sent.pop(node.connection, []):
                 if isinstance(message, Assign):
-                    self._running[row][harness.epoch, message.dispatch] = message
-                    if self._dice.random() < 0.9:
-                        node.acknowledge(message.number)
-                elif isinstance(message, CancelJob) and self._dice.random() < 0.7:
-                    key = message.epoch, message.dispatch
-                    if self._running[row].pop(key, None) is not None:
-                        node.end_fence(JobFence(message.job_id, *key), b"")
+                    self._assigned(row, node, message)
+                elif isinstance(message, CancelJob):
+                    self._cancelled(row, node, message)
+
+    def _assigned(self, row: int, node: Node, job: Assign) -> None:
+        self._running[row][node.harness.epoch, job.dispatch] = job
+        if self._dice.random() < 0.9:
+            node.acknowledge(job.number)
+
+    def _cancelled(self, row: int, node: Node, cancel: CancelJob) -> None:
+        key = cancel.epoch, cancel.dispatch
+        if self._dice.random() < 0.7 and self._running[row].pop(key, None) is not None:
+            node.end_fence(JobFence(cancel.job_id, *key), b"")
 
     def _anything(self) -> tuple[int, Dispatch] | None:
         busy = [row for row in self._lanes if self._running[row]]

@@ -184,3 +184,19 @@ def test_a_worker_that_stands_for_long_gives_a_job_up_that_nobody_can_do() -> No
     client.submit("r-1")
     successor.advance(2.5)
     assert client.one(Result).status == "expired"
+
+
+def test_what_a_predecessor_left_is_held_no_longer_than_its_window() -> None:
+    """I9: outputs of a worker's former life are memory as well, and it may have many."""
+    host = JournalledHost(jobs=JobsConfig(window_s=5.0))
+    worker = host.worker()
+    nodes = {row: worker.open_lane(row) for row in (3, 4)}
+    client = worker.open_session("s-1")
+    client.submit("r-1")
+    node, job = chosen(nodes)
+    node.end(job)
+    successor = host.successor(worker)
+    assert successor.core.shard.window.ended_count == 1
+    successor.advance(10.0)
+    assert successor.core.shard.window.ended_count == 0
+    assert not successor.core.shard.setup.recovered.ended

@@ -181,8 +181,9 @@ def test_what_ended_long_ago_takes_no_key_from_a_newer_job_after_a_restart() -> 
     job = started(a, node, client)
     assert job.job_id != old.job_id
     client.hang_up()
-    a = fleet.restart("a", recovered=written(a))
-    assert [kept.kept.job_id for kept in a.core.shard.setup.recovered.ended] == [old.job_id]
+    left = written(a)
+    assert [kept.kept.job_id for kept in left.ended] == [old.job_id]
+    a = fleet.restart("a", recovered=left)
     fence = JobFence(job.job_id, 1, job.dispatch, "", SESSION, "r-1")
     node = a.open_lane(3, running=[fence])
     client = a.open_session(SESSION)

@@ -10,6 +10,8 @@ memory is a set of buffers.  A week of a shard is a list of events.
 from collections.abc import Callable, Sequence
 from operator import attrgetter
 
+from msgspec.structs import replace
+
 from pointsman_shm.memory.stats_names import Counter, Gauge, Timing
 from pointsman_shm.uplink import Alternatives, PairingAnswered, RateShares
 from pointsman_wire import lane_messages as lane
@@ -58,6 +60,7 @@ from pointsman_workers.desks.waiting.admission import AdmissionDesk
 from pointsman_workers.desks.waiting.overload import OverloadDesk
 from pointsman_workers.desks.waiting.serving import ServingDesk
 from pointsman_workers.explain.answering import Explainer
+from pointsman_workers.journal.entries import Recovered
 from pointsman_workers.operating.orders import OperatorDesk
 from pointsman_workers.operating.parting import PartingDesk
 from pointsman_workers.ordering.serial import SerialDesk
@@ -74,7 +77,8 @@ class WorkerCore:
     """One shard of sessions and all their jobs."""
 
     def __init__(self, setup: WorkerSetup) -> None:
-        shard = self.shard = Shard(setup)
+        self._recovered: Recovered | None = setup.recovered  # until the first step, no longer
+        shard = self.shard = Shard(replace(setup, recovered=Recovered()))
         self._sessions = SessionDesk(shard)
         self._delivery = self._sessions.delivery
         placing = PlacingDesk(shard)
@@ -94,8 +98,7 @@ class WorkerCore:
         self._parting = PartingDesk(shard)
         self._explainer = Explainer(shard, placing.refusals)
         self._watch = self._lanes.watch
-        self._late_ns = 0  # how long this process has not run in all: the core's time lacks it
-        self._is_born, self._chores_at_ns, self._mend_at_ns, self._stop_at_ns = False, 0, 0, 0
+        self._late_ns = self._chores_at_ns = self._mend_at_ns = self._stop_at_ns = 0
         self._absorb: dict[type, Callable[..., None]] = {
             Received: self._received,
             Accepted: self._accepted,
@@ -147,12 +150,9 @@ class WorkerCore:
             self._watch.look_at_age()  # no decision of this step goes by old loads unsaid
         if fleet.is_behind():
             self._follow_snapshot()
-        if not self._is_born:
-            self._is_born = True
-            shard.started_ns = shard.now_ns
-            self._take_over.begin(shard.setup.recovered)
-            if sharing is not None:
-                sharing.recovering.begin(shard.setup.recovered)
+        if self._recovered is not None:
+            self._take_over.begin(self._recovered)
+            self._recovered = None
         if sharing is not None:
             sharing.follow()
         for event in events:
@@ -198,7 +198,7 @@ class WorkerCore:
         return answer_query(self.shard, self._explainer, query)
 
     def _was_late(self, event: LoopWasLate) -> None:
-        """This process did not run: its deadlines move by as much."""
+        """This process did not run: the core's time lacks that, and all deadlines move by it."""
         shard = self.shard
         self._late_ns += event.late_ns
         shard.journal.late_ns = shard.waiting.late_ns = self._late_ns

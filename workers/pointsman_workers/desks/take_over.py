@@ -51,10 +51,11 @@ class TakeOverDesk:
         self._expected: dict[Place, tuple[Job, str]] = {}  # with the node that shall report it
         self._places_by_node: dict[str, dict[Place, None]] = {}
         self._sessions_by_serial: dict[int, Session] = {}
-        # With Redis: told of what came back; and an act with a job that waits until it is sure
-        # that the job is still ours.
+        # With Redis: told of each job that came back; an act with a job that waits until it is
+        # sure that the job is still ours; told of everything.
         self.recovered: Callable[[Job], None] = lambda job: None
         self.when_sure: Callable[[Job, Callable[[], None]], None] = lambda job, act: act()
+        self.begun: Callable[[Recovered], None] = lambda recovered: None
         shard.window.make_job = self._awaken
 
     @property
@@ -69,6 +70,7 @@ class TakeOverDesk:
     def begin(self, recovered: Recovered) -> None:
         """Take over everything; the first act of this worker's life."""
         shard = self.shard
+        shard.started_ns = shard.now_ns
         shard.last_arrival, shard.last_session = recovered.last_job, recovered.last_session
         for found in recovered.sessions:
             self._restore_session(found)
@@ -82,6 +84,7 @@ class TakeOverDesk:
         for session in self._sessions_by_serial.values():
             session.next_result = max(session.next_result, first_number)
         self._sessions_by_serial = {}
+        self.begun(recovered)
 
     def _restore_result(self, result: RecoveredResult) -> None:
         shard, number = self.shard, result.kept.result.number

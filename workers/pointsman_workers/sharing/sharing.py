@@ -92,6 +92,7 @@ class Sharing:
         sessions.opened = self.sessions.opened
         take_over.recovered = self.leases.recovered
         take_over.when_sure = self.leases.when_sure
+        take_over.begun = self.recovering.begin
 
     def handlers(self) -> dict[type, Callable[..., None]]:
         """What is done about which event."""
