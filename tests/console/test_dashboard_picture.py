@@ -20,16 +20,16 @@ class Viewer:
 
     def __init__(self) -> None:
         self.tables: Tables = {}
-        self.number = 0
+        self.number = self.begun = 0
         self.bytes = 0
         self.starts = 0
 
     def read(self, picture: Picture) -> None:
         """Read one frame."""
-        frame = picture.after(self.number)
+        frame = picture.after(self.number, self.begun)
         assert len(frame.data) <= FRAME_BYTES_MAX + 100
-        assert frame.number > self.number or not frame.has_more
         said = msgspec.json.decode(frame.data)
+        assert frame.number > self.number or not frame.has_more or said.get("start")
         if said.get("start"):
             self.tables = {}
             self.starts += 1
@@ -38,12 +38,13 @@ class Viewer:
                 self.tables.setdefault(table, {})[key] = values[0]
             else:
                 self.tables.get(table, {}).pop(key, None)
-        self.number, self.bytes = frame.number, self.bytes + len(frame.data)
+        self.number, self.begun = frame.number, frame.begun
+        self.bytes += len(frame.data)
 
     def read_all(self, picture: Picture) -> None:
         """Read until there is nothing more."""
         self.read(picture)
-        while picture.after(self.number).has_more:
+        while picture.after(self.number, self.begun).has_more:
             self.read(picture)
         self.read(picture)
 
@@ -134,3 +135,24 @@ def test_viewers_that_read_now_and_then_all_end_with_the_same_tables() -> None:
     for viewer in viewers:
         viewer.read_all(picture)
         assert shown(viewer.tables) == shown(truth)
+
+
+def test_who_comes_late_to_a_large_fleet_is_told_all_of_it_although_much_is_forgotten() -> None:
+    """Jobs come and go while nodes stay: what stays is older than what was forgotten since."""
+    picture, late = Picture(), Viewer()
+    nodes = {row: [f"node-{row}" * 5, row] for row in range(10_000)}
+    picture.set_table("node", nodes)
+    for job in range(GONE_MAX + 100):
+        picture.set_table("job", {f"j-{job}": [job]})
+    for _ in range(30):
+        late.read(picture)
+    assert late.tables["node"] == nodes
+    assert late.starts == 1
+    amid = Viewer()
+    amid.read(picture)
+    for job in range(GONE_MAX + 100):  # some of what it was told is gone by now, and forgotten
+        picture.set_table("job", {f"k-{job}": [job]})
+    for viewer in (late, amid):
+        viewer.read_all(picture)
+        assert viewer.tables == {"node": nodes, "job": {f"k-{GONE_MAX + 99}": [GONE_MAX + 99]}}
+        assert viewer.starts == 2

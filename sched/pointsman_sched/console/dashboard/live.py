@@ -107,10 +107,10 @@ class LiveResponse(Response):
             self._sampler.leave()
 
     async def _tell(self, send: Send, leaving: asyncio.Future[None]) -> None:
-        number = 0
+        number = begun = 0
         while not self._sampler.is_closed and not leaving.done():
-            frame = await self._sampler.after(number)
-            number = frame.number
+            frame = await self._sampler.after(number, begun)
+            number, begun = frame.number, frame.begun
             body = b"data: %b\n\n" % frame.data
             await send({"type": "http.response.body", "body": body, "more_body": True})
 

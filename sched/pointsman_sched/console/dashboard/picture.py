@@ -5,7 +5,8 @@ and puts it last, so what a viewer lacks is always the end of one list, however 
 read: it gets the newest state, and never what was in between.  Items are encoded once for all.
 
 A frame holds a bounded number of bytes; who lacks more gets more frames.  Who lacks something that
-is gone and forgotten as well begins anew.  Pure.
+is gone and forgotten as well begins anew; not so what had been forgotten before it began, of which
+it was told nothing.  Pure.
 """
 
 from collections.abc import Iterable, Mapping
@@ -32,11 +33,15 @@ class _Item(NamedTuple):
 
 
 class Frame(NamedTuple):
-    """What to tell a viewer, how far that brings it, and whether there is more at once."""
+    """What to tell a viewer, how far that brings it, and whether there is more at once.
+
+    `begun` is the number of the last change when the viewer was told to begin.
+    """
 
     data: bytes
     number: int
     has_more: bool
+    begun: int
 
 
 class Picture:
@@ -48,7 +53,7 @@ class Picture:
         self._keys: dict[str, set[Key]] = {}  # of the items that are there, by table
         self._gone: dict[Place, None] = {}
         self._forgotten = 0  # the number of the last item that is gone and was forgotten
-        self._frames: dict[int, Frame] = {}
+        self._frames: dict[tuple[int, int], Frame] = {}
 
     def set_table(self, table: str, values: Mapping[int, object] | Mapping[str, object]) -> None:
         """Say all that a table holds now."""
@@ -90,15 +95,17 @@ class Picture:
                 del self._gone[oldest]
                 self._forgotten = self._items.pop(oldest).number
 
-    def after(self, number: int) -> Frame:
+    def after(self, number: int, begun: int = 0) -> Frame:
         """Return what a viewer lacks that was told everything up to `number` (0: nothing)."""
-        frame = self._frames.get(number)
+        knows = max(number, begun)
+        frame = self._frames.get((number, knows))
         if frame is None:
-            frame = self._frames[number] = self._frame(number)
+            frame = self._frames[number, knows] = self._frame(number, knows)
         return frame
 
-    def _frame(self, number: int) -> Frame:
-        is_start = number == 0 or number < self._forgotten
+    def _frame(self, number: int, knows: int) -> Frame:
+        """`knows`: of what was gone and forgotten by then it was told, or was told nothing."""
+        is_start = number == 0 or knows < self._forgotten
         lacking = self._later_than(0 if is_start else number)
         room = FRAME_BYTES_MAX
         told: list[bytes] = []
@@ -111,7 +118,8 @@ class Picture:
         has_more = len(told) < len(lacking)
         start = b'"start":true,' if is_start else b""
         data = b'{%b"items":[%b]}' % (start, b",".join(told))
-        return Frame(data, number if has_more else self.number, has_more)
+        begun = self.number if is_start else knows
+        return Frame(data, number if has_more else self.number, has_more, begun)
 
     def _later_than(self, number: int) -> list[_Item]:
         """The newest first."""

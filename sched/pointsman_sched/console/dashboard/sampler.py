@@ -73,7 +73,7 @@ class Sampler:
         """Somebody watches no more."""
         self.viewer_count -= 1
 
-    async def after(self, number: int) -> Frame:
+    async def after(self, number: int, begun: int) -> Frame:
         """Return what follows `number`, at once or when there is something; see BEAT_S."""
         if self.picture.number <= number and not self.is_closed:
             try:
@@ -81,7 +81,7 @@ class Sampler:
                     await self._news.wait()
             except TimeoutError:
                 pass  # nothing is new, which is news to whoever wonders whether we are there
-        return self.picture.after(number)
+        return self.picture.after(number, begun)
 
     def _look_again(self) -> None:
         delay_ns = LOOK_NS if self.viewer_count else REST_NS
