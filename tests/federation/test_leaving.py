@@ -7,7 +7,7 @@ from manager_harness import MS, SECOND, registration
 from pointsman_sched.core.events import Stopped, StopWished, WorkerGone
 from pointsman_shm.memory.rows import NodeState
 from pointsman_shm.snapshot.records import InstanceRecord
-from pointsman_shm.uplink import Alternatives
+from pointsman_shm.uplink import Alternatives, NameHeld
 from pointsman_wire.coordination.fleet_requests import FleetAsk, FleetLeave
 
 
@@ -104,6 +104,34 @@ def test_no_last_word_is_taken_of_who_has_been_replaced() -> None:
         fleet["b"].core.state, {"a": word.presence}, {}
     )
     assert others(fleet["b"])[0].alive
+
+
+def test_workers_are_told_whose_the_name_is_whenever_that_changes() -> None:
+    """P8: who has lost it reads nothing that is sent to it, until the other one is gone."""
+    fleet = Instances("a", "b")
+    core, store = fleet["a"], fleet.store
+    said: list[bool] = []
+    feed = core.feed
+
+    def watched(*events: object) -> list[object]:
+        commands = feed(*events)
+        messages = [getattr(command, "message", None) for command in commands]
+        said.extend(m.is_ours for m in messages if isinstance(m, NameHeld))
+        return commands
+
+    core.feed = watched  # type: ignore[method-assign]
+    core.worker_arrives(0)
+    fleet.advance(3 * SECOND)
+    assert said in ([True], [False, True])
+    said.clear()
+    for holder, is_ours in (("another", False), ("uid-a", True)):
+        store.holders["a"] = holder
+        fleet.advance(3 * SECOND)
+        assert said == [is_ours]
+        core.worker_arrives(1)
+        assert said == [is_ours, is_ours], "a worker that comes later knows it, too"
+        said.clear()
+    assert len([words for words in core.alarms if "give one of them another name" in words]) == 2
 
 
 def told(core: Core) -> Alternatives:
