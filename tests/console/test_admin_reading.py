@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
+from worker_harness import one_node
 
 from pointsman_sched.console.admin.asking import Processes
 from pointsman_sched.console.admin.cursors import Cursor, decode_cursor, encode_cursor
@@ -59,6 +60,25 @@ async def test_sessions_are_walked_over_all_workers_each_once() -> None:
         if not cursor:
             break
     assert seen == [f"worker-{w}-{number}" for w in range(3) for number in range(3)]
+
+
+async def test_sessions_of_one_id_in_several_tenants_are_all_listed_wherever_a_page_ends() -> None:
+    _, h = one_node()
+    for session_id in ("s-1", "s-2"):
+        for tenant in ("acme", "other", ""):
+            h.open_session(session_id, tenant=tenant)
+    processes = Pretended(lambda _, query: h.core.answer(query), 1)
+    for limit in range(1, 8):
+        seen: list[tuple[str, str]] = []
+        page = await walk_sessions(processes, limit)
+        for _ in range(8):
+            seen += [(line.session.session_id, line.session.tenant) for line in page.sessions]
+            if not page.next_cursor:
+                break
+            page = await walk_sessions(processes, limit, page.next_cursor)
+        assert seen == [
+            (name, tenant) for name in ("s-1", "s-2") for tenant in ("", "acme", "other")
+        ]
 
 
 async def test_a_worker_that_does_not_answer_is_named_and_the_others_are_listed() -> None:

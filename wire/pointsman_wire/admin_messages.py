@@ -120,10 +120,14 @@ class SnapshotView(Message, tag="snapshot_view", frozen=True, kw_only=True):
 
 
 class SessionsQuery(Message, tag="sessions_query", frozen=True, kw_only=True):
-    """List the sessions of a worker."""
+    """List the sessions of a worker, by id and tenant, those after a session.
+
+    Without `after_tenant` those of the same id in other tenants are left out, too.
+    """
 
     limit: Limit = 100
     after: str = ""
+    after_tenant: str | None = None
 
 
 class SessionLine(msgspec.Struct, omit_defaults=True, frozen=True, gc=False, kw_only=True):

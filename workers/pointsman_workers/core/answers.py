@@ -161,8 +161,14 @@ def _snapshot(shard: Shard) -> SnapshotView:
 
 
 def _sessions(shard: Shard, query: SessionsQuery) -> Sessions:
-    later = [session for session in shard.sessions.values() if session.session_id > query.after]
-    chosen = nsmallest(query.limit, later, key=lambda session: session.session_id)
+    after, tenant = query.after, query.after_tenant
+    later = [
+        session
+        for session in shard.sessions.values()
+        if session.session_id > after
+        or (tenant is not None and session.session_id == after and session.tenant > tenant)
+    ]
+    chosen = nsmallest(query.limit, later, key=lambda one: (one.session_id, one.tenant))
     return Sessions(
         sessions=[_session_line(shard, session) for session in chosen],
         total=len(shard.sessions),

@@ -13,10 +13,14 @@ _ADVICE = "pass next_cursor of the page before unchanged, or leave it out"
 
 
 class Cursor(msgspec.Struct, frozen=True, array_like=True):
-    """After this key, in the list of this worker (0 where a list has no workers)."""
+    """After this key, in the list of this worker (0 where a list has no workers).
+
+    A session's key is its id, which several tenants may have.
+    """
 
     worker: int = 0
     key: str = ""
+    tenant: str | None = None
 
 
 START = Cursor()

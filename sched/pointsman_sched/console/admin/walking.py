@@ -2,6 +2,8 @@
 
 from typing import TypeVar
 
+from msgspec.structs import replace
+
 from pointsman_sched.console.admin.asking import Processes
 from pointsman_sched.console.admin.cursors import (
     Cursor,
@@ -39,11 +41,14 @@ async def walk_sessions(processes: Processes, limit: int = 100, cursor: str = ""
     while following is not None and len(found) < limit:
         at = following
         worker = processes.workers[at.worker]
-        query = SessionsQuery(limit=limit - len(found), after=at.key)
+        room = limit - len(found)
+        query = SessionsQuery(limit=room, after=at.key, after_tenant=at.tenant)
         page = await _page(processes, worker, query, Sessions(sessions=[]), silent)
         found += [SessionOfWorker(worker=worker, session=line) for line in page.sessions]
-        last = page.sessions[-1].session_id if page.more else ""
-        following = _next(at, last, processes)
+        last = page.sessions[-1] if page.more else None
+        following = _next(at, last.session_id if last is not None else "", processes)
+        if following is not None and last is not None:
+            following = replace(following, tenant=last.tenant)
     totals = SessionsQuery(limit=1)
     answers, _ = await processes.each(processes.workers, totals, Sessions)
     return SessionsPage(
