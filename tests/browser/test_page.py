@@ -293,3 +293,23 @@ async def test_after_its_worker_was_killed_a_room_waits_for_who_is_not_back_yet(
         async with page_of(browser, link) as luis:
             await expect(luis.locator(".card .done").first).to_have_text("ARE YOU BACK?")
         await expect(ann.locator(".card .done").first).to_have_text("ARE YOU BACK?")
+
+
+FAILED = """async () => {
+  const { Travel } = await import("./travel.js");
+  const cards = [{ who: "The other person" }, {}].map((who) => {
+    const card = new Travel({ src: "en", tgt: "es", words: "", ...who }, () => {});
+    card.event({ event: "ERROR", error: { code: "NO_AVAILABLE_NODE", message: "none" } });
+    return [card.isEnded, card.element.textContent.includes("No node of the fleet")];
+  });
+  return cards;
+}"""
+
+
+async def test_what_another_person_said_in_vain_does_not_look_as_if_it_were_to_come(
+    service: LiveService, browser: Browser
+) -> None:
+    async with page_of(browser, url(service)) as page:
+        theirs, ours = await page.evaluate(FAILED)
+    assert theirs == [True, True]
+    assert ours == [False, False], "that is told by its answer"

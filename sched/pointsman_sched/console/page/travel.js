@@ -89,12 +89,14 @@ export class Travel {
    * A step that the service tells.
    * @param {Record<string, any>} message a ui_event
    */
-  event({ event = "INPUT_STARTED", text, node_id, pool }) { // a default is left out of the message
+  event({ event = "INPUT_STARTED", text, node_id, pool, error }) { // a default is left out of the message
     const where = `${node_id ?? ""}${pool ? `, pool ${poolWords(pool)}` : ""}`;
     if (event === "ASR_PARTIAL") this.#heardSoFar(text ?? "");
     if (event === "ASR_FINAL") this.heard(text ?? "");
     if (event === "INPUT_ENDED" && text) this.heard(text); // somebody else has typed it
     if (event === "NMT_DONE") this.translated(text ?? "");
+    // What is said here fails with its answer; of what others say there is none.
+    if (event === "ERROR" && error && !this.#isOurs && !this.isEnded) this.failed(error);
     /** @type {Record<string, string>} */
     const words = {
       INPUT_STARTED: `the service hears ${this.#isOurs ? "you" : "them"}`,
@@ -172,7 +174,7 @@ export class Travel {
 
   /**
    * It did not.
-   * @param {PointsmanError} error
+   * @param {PointsmanError | ErrorInfo} error
    */
   failed(error) {
     this.#stop();
