@@ -1,7 +1,7 @@
 """What operators order of nodes and pools, on a virtual clock: drain, pause, quarantine."""
 
 import msgspec
-from manager_harness import SECOND, Harness, config_with, registration
+from manager_harness import MS, SECOND, Harness, config_with, registration
 
 from pointsman_sched.core.events import Answer, ConfigOffered, OrderGiven
 from pointsman_sched.core.fleet.quarantine import ASK_AGAIN_NS
@@ -27,8 +27,9 @@ from pointsman_wire.queries.operating_messages import (
 
 
 def order(h: Harness, wish: Message) -> Message:
-    """Give an order; return its answer."""
-    [answer] = [c for c in h.feed(OrderGiven(7, wish)) if isinstance(c, Answer)]
+    """Give an order; return its answer, which comes with the next version of the snapshot."""
+    commands = [*h.feed(OrderGiven(7, wish)), *h.advance(20 * MS)]
+    [answer] = [c for c in commands if isinstance(c, Answer)]
     assert answer.ticket == 7
     return answer.message
 
@@ -370,4 +371,20 @@ def test_drains_of_a_whole_fleet_fit_the_page_of_orders() -> None:
         name = f"{number:03}" + "n" * 61
         h.core.state.quarantine.keep_out(name, h.now_ns + SECOND, "\U0001f600" * 120)
     assert len(msgspec.msgpack.encode(orders_record(h.core.state))) <= ORDERS_BYTES_MAX
+    h.core.state.dirty.add(h.layout.policy)
     h.settle()
+
+
+def test_an_order_that_was_answered_stands_when_the_manager_dies_with_the_next_breath() -> None:
+    """P1: two versions of the snapshot are 20 ms apart, and a successor knows what is published."""
+    h = Harness()
+    h.make_ready()
+    h.settle()
+    done(h, PauseOrder())
+    commands = h.feed(OrderGiven(8, ResumeOrder()))
+    while not any(isinstance(command, Answer) for command in commands):
+        h.now_ns += MS
+        commands = h.feed()
+    h.start()
+    h.feed()
+    assert not h.core.state.pauses.is_paused

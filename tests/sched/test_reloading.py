@@ -242,7 +242,8 @@ def test_what_the_manager_decides_itself_is_decided_by_the_new_keys(
     assert r.h.refusal()[0] == Code.NO_GPU_AVAILABLE
     r.h.beat(connection, cpu_percent=60.0)
     assert r.h.node("n-1").flags & RowFlag.OVERLOADED
-    commands = r.h.feed(OrderGiven(99, DrainOrder(node_id="n-1")))
+    r.h.feed(OrderGiven(99, DrainOrder(node_id="n-1")))
+    commands = r.h.advance(20 * MS)
     assert [c.message.left_s for c in commands if isinstance(c, Answer)] == [7.0]  # type: ignore[attr-defined]
 
 

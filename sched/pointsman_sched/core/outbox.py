@@ -19,6 +19,7 @@ class Outbox:
         # Answers that wait until the record of their turn is on disk, by its number.
         self._held: dict[int, list[object]] = {}
         self.held_count = 0
+        self.when_published: list[object] = []  # what waits for the next version of the snapshot
 
     def record(self, entry: RegistryEntry) -> None:
         """Have the entry on disk; nobody waits for that."""
@@ -38,6 +39,11 @@ class Outbox:
             answers = self._held.pop(known)
             self.held_count -= len(answers)
             self.commands += answers
+
+    def published(self) -> None:
+        """A version of the snapshot stands that has everything that was decided so far."""
+        self.commands += self.when_published
+        self.when_published = []
 
     def wish(self, command: object) -> None:
         """Add a command as it is."""

@@ -108,6 +108,7 @@ class Publisher:
         state.stats.gauge(Gauge.SNAPSHOT_VERSION, version)
         state.stats.observe(Timing.PUBLISH, state.setup.stopwatch_ns() - began_ns)
         state.outbox.wish(TellWorkers(SnapshotPublished(version)))
+        state.outbox.published()
 
     def _has_outgrown(self, page: int, payload: bytes) -> bool:
         """Does the page not fit any more?  It stays as it was: better than to have no manager.

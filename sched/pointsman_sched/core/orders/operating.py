@@ -32,9 +32,16 @@ WORDS_LENGTH_MAX = 120  # of a reason that is kept
 
 
 def order_given(state: ManagementState, event: OrderGiven) -> None:
-    """Carry out an order, and answer it."""
-    state.outbox.wish(Answer(event.ticket, _CARRIED_OUT[type(event.order)](state, event.order)))
-    state.dirty.add(state.layout.policy)
+    """Carry out an order, and answer it: at once if it cannot be, else when it is published.
+
+    From then on every worker goes by it, and a manager after this one.
+    """
+    answer = Answer(event.ticket, _CARRIED_OUT[type(event.order)](state, event.order))
+    if isinstance(answer.message, Error):
+        state.outbox.wish(answer)
+    else:
+        state.outbox.when_published.append(answer)
+        state.dirty.add(state.layout.policy)
 
 
 def _drain(state: ManagementState, order: DrainOrder) -> Message:
