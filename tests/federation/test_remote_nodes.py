@@ -3,12 +3,21 @@
 from federation.many_instances import Core, Instances, others, record, shown
 from manager_harness import SECOND, config_with, registration
 
+from pointsman_sched.core.events import Answer, OrderGiven
 from pointsman_sched.core.federation.neighbours import INSTANCES_MAX
 from pointsman_sched.core.federation.told import Presence, encode
 from pointsman_shm.config import PoolsConfig
 from pointsman_shm.memory.rows import NodeState, RowFlag, unpack_load, unpack_standing
 from pointsman_shm.snapshot.records import InstanceRecord
 from pointsman_wire.control_messages import Drain, Leave, Translation
+from pointsman_wire.messages import Message
+from pointsman_wire.queries.operating_messages import OrderDone, PauseOrder, ResumeOrder
+
+
+def done(h: Core, wish: Message) -> None:
+    """Give an order that must be carried out."""
+    [answer] = [c for c in h.feed(OrderGiven(7, wish)) if isinstance(c, Answer)]
+    assert isinstance(answer.message, OrderDone), answer
 
 
 def test_a_node_of_one_instance_is_ready_in_the_catalog_of_the_other() -> None:
@@ -293,3 +302,27 @@ def presence(name: str) -> Presence:
         pages=(),
         shares=(),
     )
+
+
+def test_a_pool_is_paused_and_resumed_with_the_nodes_of_other_instances_that_are_in_it() -> None:
+    """Their load may stay as it is for long: nothing but the order says so in their rows."""
+    fleet = Instances("a", "b")
+    node = fleet["a"].make_ready(registration("n1"))
+    own = fleet["b"].make_ready(registration("n2"))
+    fleet.beat(("a", node), ("b", own), seconds=3)
+    state = fleet["b"].core.state
+    (pool,) = state.planner.pools_of("n1")
+
+    def is_paused() -> bool:
+        found = record(fleet["b"], "n1")
+        assert found is not None
+        word = fleet["b"].memory.rows.standing[found.row]
+        return RowFlag.PAUSED in unpack_standing(word).flags
+
+    done(fleet["b"], PauseOrder(pool=pool))
+    assert is_paused()
+    fleet["a"].beat(node, cpu_percent=77.0)
+    fleet.beat(("b", own), seconds=2)
+    assert is_paused()
+    done(fleet["b"], ResumeOrder(pool=pool))
+    assert not is_paused()

@@ -90,7 +90,7 @@ def _pause(state: ManagementState, order: PauseOrder) -> Message:
     if len(state.pauses.pools) >= ORDERS_MAX:
         return _refusal(Code.RATE_LIMITED, f"{ORDERS_MAX} pools are paused: pause the service")
     state.pauses.pools[order.pool] = None
-    _show(state, nodes)
+    _show_pool(state, order.pool)
     words = f"pool {order.pool} gets no new jobs; those that run go on"
     return OrderDone(words=words, nodes=len(nodes), jobs=_held(state, nodes))
 
@@ -105,7 +105,7 @@ def _resume(state: ManagementState, order: ResumeOrder) -> Message:
         return _refusal(Code.NOT_FOUND, f"pool {order.pool} is not paused")
     del state.pauses.pools[order.pool]
     nodes = _members(state, order.pool)
-    _show(state, nodes)
+    _show_pool(state, order.pool)
     return OrderDone(words=f"pool {order.pool} gets jobs again", nodes=len(nodes))
 
 
@@ -170,9 +170,12 @@ def _members(state: ManagementState, pool: int) -> list[Node]:
     return [node for node in own if pool in pools_of(node.node_id)]
 
 
-def _show(state: ManagementState, nodes: list[Node]) -> None:
-    for node in nodes:
-        state.show_row(node)
+def _show_pool(state: ManagementState, pool: int) -> None:
+    """Say in the rows of all that are in it whether it is paused: here also of others' nodes."""
+    pools_of = state.planner.pools_of
+    for node in state.nodes.by_id.values():
+        if pool in pools_of(node.node_id):
+            state.show_row(node)
 
 
 def _held(state: ManagementState, nodes: list[Node]) -> int:
