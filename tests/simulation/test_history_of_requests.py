@@ -46,3 +46,25 @@ def test_a_job_that_took_too_long_is_excused_by_a_fault_that_met_it(
     story.client("accepted", level="journal")
     story.client("missing", status="JOB_TIMEOUT")
     assert judge(story.facts).of("I1").state is state
+
+
+@pytest.mark.parametrize("is_told", [True, False], ids=["told that it is over", "told nothing"])
+def test_a_job_of_a_client_that_died_is_excused_if_it_had_given_the_request_up(
+    *, is_told: bool
+) -> None:
+    """I1: what it cancelled and asked for at once anew was called cancelled, and then accepted."""
+    story = Story()
+    story.begin()
+    story.client("submit", kind="k")
+    story.client("accepted", level="memory")
+    story.client("missing", status="JOB_TIMEOUT")
+    story.client("submit", kind="k")
+    if is_told:
+        story.client("missing", status="CANCELLED")
+    story.client("accepted", job_id="other", level="memory")
+    story.node("read", job_id="other", dispatch=2)
+    story.fault(status="client_crash", node="client-1", level="")
+    story.tell("client", "begin")
+    story.tell("observer", "rest")
+    state = judge(story.facts).of("I1").state
+    assert (state is State.BROKEN) is not is_told

@@ -82,10 +82,18 @@ def _is_struck(recording: Recording, limits: Limits, job: Job) -> bool:
 
 
 def _is_given_up_anew(recording: Recording, job: Job) -> bool:
-    """Did the next life of its client ask again, not reach the server in time, and give up?"""
+    """Did its client ask again and give up, or hear the end of what it had given up before?
+
+    The next life of a client does not ask for such a request any more.
+    """
+    for fact in recording.of("refused", by="client"):
+        if (fact.session, fact.request, fact.status) == (job.session, job.request, "JOB_TIMEOUT"):
+            return True
     return any(
-        (fact.session, fact.request, fact.status) == (job.session, job.request, "JOB_TIMEOUT")
-        for fact in recording.of("refused", by="client")
+        (fact.session, fact.request) == (job.session, job.request)
+        and fact.status in GIVEN_UP
+        and fact.at_ns >= job.asked_at_ns
+        for fact in recording.of("missing", by="client")
     )
 
 
