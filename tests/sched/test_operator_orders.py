@@ -240,9 +240,6 @@ def test_quarantines_have_a_bound_and_fit_their_page() -> None:
     h.settle()
 
 
-OTHERS = PoolsConfig(auto_language_pools=False, pool_count=5, hash_seed=3)
-
-
 def test_a_paused_pool_and_a_configuration_that_moves_its_nodes_agree() -> None:
     h = Harness()
     names = [f"n{number}" for number in range(24)]
@@ -250,12 +247,11 @@ def test_a_paused_pool_and_a_configuration_that_moves_its_nodes_agree() -> None:
         h.make_ready(registration(name))
     paused = 2
     done(h, PauseOrder(pool=paused))
-    before = {name: pool_of(h, name) for name in names}
-    h.feed(ConfigOffered(1, "file", config_with(OTHERS)))
+    others = PoolsConfig(auto_language_pools=False, pool_count=5, hash_seed=3)
+    h.feed(ConfigOffered(1, "file", config_with(others)))
     h.advance(1 * SECOND)
     h.settle()
     after = {name: pool_of(h, name) for name in names}
-    assert before != after
     shown = {name for name in names if RowFlag.PAUSED in flags(h, name)}
     assert shown == {name for name in names if after[name] == paused}
     done(h, ResumeOrder(pool=paused))
@@ -264,8 +260,7 @@ def test_a_paused_pool_and_a_configuration_that_moves_its_nodes_agree() -> None:
 
 def speaks(node_id: str, language: str) -> Register:
     """A node whose pool is that of its language."""
-    hears = Service(id="asr-1", kind="asr")
-    return registration(node_id, services=[hears], asr=[language])
+    return registration(node_id, services=[Service(id="asr-1", kind="asr")], asr=[language])
 
 
 def test_a_pool_whose_nodes_were_all_away_is_still_paused_when_they_are_back() -> None:
@@ -332,8 +327,7 @@ def test_a_node_whose_drain_is_over_comes_back_drained_until_that_is_taken_back(
     h.make_ready()
     assert h.state() is NodeState.DRAINING
     done(h, UndrainOrder(node_id="n1"))
-    assert h.state() is NodeState.READY
-    assert h.core.state.pauses.drains == {}
+    assert (h.state(), h.core.state.pauses.drains) == (NodeState.READY, {})
 
 
 def test_a_drain_is_taken_back_while_its_node_is_away() -> None:
@@ -388,3 +382,18 @@ def test_an_order_that_was_answered_stands_when_the_manager_dies_with_the_next_b
     h.start()
     h.feed()
     assert not h.core.state.pauses.is_paused
+
+
+def test_a_drain_that_is_only_in_its_row_stands_as_well() -> None:
+    """Of a predecessor that wrote down no times, or had too many of them."""
+    h = Harness(config_with(drain_s=3.0))
+    h.make_ready()
+    done(h, DrainOrder(node_id="n1", deadline_s=100.0))
+    h.core.state.pauses.drains.clear()
+    h.core.state.dirty.add(h.layout.policy)
+    h.settle()
+    h.start()
+    beats(h, h.make_ready(), 5)
+    assert h.state() is NodeState.OFFLINE
+    h.make_ready()
+    assert h.state() is NodeState.DRAINING

@@ -137,7 +137,10 @@ def _drain_deadline_ns(state: ManagementState, node: Node) -> int:
     usual_ns = state.clock_ns + int(state.config.nodes.drain_s * 1e9)
     if not node.is_drained_by_operator:
         return usual_ns
-    until_ns = state.pauses.drains.get(node.node_id, usual_ns)
+    until_ns = state.pauses.drains.get(node.node_id)
+    if until_ns is None:
+        until_ns = usual_ns
+        state.pauses.drain(node.node_id, until_ns)
     return until_ns if until_ns != OVER else NEVER_NS
 
 
