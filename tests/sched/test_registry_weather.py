@@ -2,16 +2,35 @@
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from manager_harness import MS, NMT, SECOND, Harness, config_with, registration
+from msgspec.structs import replace
 
-from pointsman_sched.core.events import DrainWished, UndrainWished, WorkerGone, WorkerSaid
+from pointsman_sched.core.events import (
+    Answer,
+    ConfigOffered,
+    DrainWished,
+    OrderGiven,
+    UndrainWished,
+    WorkerGone,
+    WorkerSaid,
+)
 from pointsman_shm.config import PoolConfig, PoolsConfig
-from pointsman_shm.memory.rows import NodeState
+from pointsman_shm.memory.rows import NodeState, RowFlag, unpack_standing
 from pointsman_shm.uplink import ModelUnavailable, NodeZombie
 from pointsman_wire.control_messages import Drain, Heartbeat, LanesReady, Leave, Service
 from pointsman_wire.link import Closed, Connection, LoopWasLate, Received
+from pointsman_wire.messages import Error, Message
+from pointsman_wire.queries.operating_messages import (
+    DrainOrder,
+    PauseOrder,
+    QuarantineOrder,
+    ReleaseOrder,
+    ResumeOrder,
+    UndrainOrder,
+)
 
+ORDER = 777  # the ticket of orders
 NAMES = st.sampled_from([f"n{count}" for count in range(6)])
 ASR = Service(id="asr-1", kind="asr")
 SERVICES = st.sampled_from([[NMT], [NMT, ASR], [ASR], []])
@@ -34,6 +53,7 @@ class Weather(RuleBasedStateMachine):
             config_with(pools=pools, max_nodes=4, classes_max=6, classes_per_owner_max=3)
         )
         self.connections: dict[str, list[Connection]] = {}
+        self.paused: set[int | None] = set()  # pools; None: the whole service
 
     def open_connections(self, name: str) -> list[Connection]:
         peers = self.h.core.state.peers
@@ -66,6 +86,57 @@ class Weather(RuleBasedStateMachine):
     @rule(name=NAMES, back=st.booleans())
     def operator_drains_or_undrains(self, name: str, back: bool) -> None:
         self.h.feed(UndrainWished(name) if back else DrainWished(name, 30.0))
+
+    @rule(
+        name=NAMES, pool=st.none() | st.integers(0, 2), lasts_s=st.sampled_from([0.0, 5.0, 600.0])
+    )
+    def operator_drains_or_keeps_out(self, name: str, pool: int | None, lasts_s: float) -> None:
+        node_id = name if pool is None else ""
+        self.order(DrainOrder(node_id=node_id, pool=pool, deadline_s=lasts_s))
+        if pool == 0:
+            self.order(QuarantineOrder(node_id=name, lasts_s=lasts_s + 1.0))
+
+    @rule(name=NAMES, pool=st.none() | st.integers(0, 2))
+    def operator_takes_it_back(self, name: str, pool: int | None) -> None:
+        self.order(UndrainOrder(node_id=name if pool is None else "", pool=pool))
+        self.order(ReleaseOrder(node_id=name))
+
+    @rule(pool=st.none() | st.integers(0, 2))
+    def operator_pauses(self, pool: int | None) -> None:
+        if self.order(PauseOrder(pool=pool)):
+            self.paused.add(pool)
+
+    @rule(pool=st.none() | st.integers(0, 2))
+    def operator_resumes(self, pool: int | None) -> None:
+        assert self.order(ResumeOrder(pool=pool)) is (pool in self.paused)
+        self.paused.discard(pool)
+
+    def order(self, wish: Message) -> bool:
+        """Give an order; return whether it was carried out."""
+        commands = [*self.h.feed(OrderGiven(ORDER, wish)), *self.h.advance(20 * MS)]
+        answers = [c.message for c in commands if isinstance(c, Answer) and c.ticket == ORDER]
+        (answer,) = answers
+        return not isinstance(answer, Error)
+
+    @rule(pools=POOLS)
+    def config_is_offered(self, pools: PoolsConfig) -> None:
+        offered = replace(self.h.core.state.config, pools=pools)
+        self.h.feed(ConfigOffered(1, "file.toml", offered))
+
+    @invariant()
+    def orders_stand(self) -> None:
+        if not hasattr(self, "h"):
+            return
+        state = self.h.core.state
+        assert state.pauses.is_paused is (None in self.paused)
+        assert set(state.pauses.pools) == self.paused - {None}
+        for node in [node for node in state.nodes.by_id.values() if node.is_live]:
+            shown = unpack_standing(state.setup.memory.rows.standing[node.row])
+            is_paused = bool(node.flags & RowFlag.PAUSED) or state.is_paused(node)
+            assert bool(shown.flags & RowFlag.PAUSED) is is_paused
+            assert bool(shown.flags & RowFlag.DRAINED) is node.is_drained_by_operator
+            assert not (node.is_drained_by_operator and node.state is NodeState.READY)
+            assert not state.quarantine.left_ns(node.node_id, state.clock_ns)
 
     @rule(duration_ms=st.sampled_from([1, 25, 900, 2_500, 7_000, 61_000, 620_000]))
     def time_passes(self, duration_ms: int) -> None:
@@ -110,6 +181,7 @@ class Weather(RuleBasedStateMachine):
     def manager_is_replaced(self) -> None:
         before = self.published_ready()
         self.connections.clear()
+        self.h.config = self.h.core.state.config
         self.h.start()
         self.h.feed()
         nodes = self.h.core.state.nodes.by_id
@@ -117,6 +189,11 @@ class Weather(RuleBasedStateMachine):
 
     @rule()
     def everything_is_published(self) -> None:
+        self.settle()
+
+    def settle(self) -> None:
+        """Let everything be published, also that a time is over which nobody was told of."""
+        self.h.core.state.dirty.add(self.h.layout.policy)
         self.h.settle()
 
     def published_ready(self) -> set[str]:
@@ -131,9 +208,9 @@ class Weather(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         if hasattr(self, "h"):
-            self.h.settle()
+            self.settle()
             self.h.advance(1_000 * SECOND)
-            self.h.settle()
+            self.settle()
             state = self.h.core.state
             assert not state.nodes.by_id, "held for 5 minutes, remembered for 10"
             assert not state.marks.page()
