@@ -175,8 +175,13 @@ export class Session extends EventTarget {
   cancel(requestId) {
     const job = this.#jobs.get(requestId);
     if (job && !job.isSent) return this.#drop(requestId, job);
+    if (job?.isCancelled) return; // a second answer might meet a new request of the same id
     if (job) job.isCancelled = true;
-    this.#sendIfOpen({ type: "cancel", session_number: this.#number, request_id: requestId });
+    this.#sendCancel(requestId);
+  }
+
+  #sendCancel(request_id) {
+    this.#sendIfOpen({ type: "cancel", session_number: this.#number, request_id });
   }
 
   /** Send any other message of the protocol; false while there is no connection. */
@@ -331,7 +336,7 @@ export class Session extends EventTarget {
       }
       if (!told.every((answer) => answer === "running")) this.#sendAll(job.frames);
       job.isSent = true;
-      if (job.isCancelled) this.cancel(id);
+      if (job.isCancelled) this.#sendCancel(id);
     }
     this.#opened?.resolve(ack);
     this.#opened = null;

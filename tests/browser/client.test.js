@@ -400,6 +400,16 @@ test("what is cancelled while there is no connection is not done when it is back
   await assert.rejects(running, { code: "CANCELLED" });
 });
 
+test("what is cancelled twice is cancelled once, so that no second answer meets a new request", (t) => {
+  const here = session(t);
+  const socket = dialled.at(-1);
+  socket.stand();
+  here.submit("a", { request_id: "r-1" });
+  here.cancel("r-1");
+  here.cancel("r-1");
+  assert.equal(socket.said("cancel").length, 1);
+});
+
 test("a microphone that is allowed after it was given up does not stay on", async () => {
   const tracks = [{ stop: () => stopped.push(1), addEventListener: () => {} }];
   const stopped = [];

@@ -55,6 +55,21 @@ def test_a_request_that_comes_again_after_it_was_cancelled_is_a_new_one() -> Non
     assert client.one(Result).status == "completed"
 
 
+def test_every_cancel_of_a_request_that_comes_again_and_again_is_answered() -> None:
+    fleet = Fleet("a")
+    a = fleet["a"]
+    node, client = opened(a)
+    a.is_held = True
+    for _ in range(2):
+        client.submit("r-1")
+        client.cancel("r-1")
+        assert client.one(Error).error.code == Code.CANCELLED
+    client.cancel("r-1")
+    assert client.one(Error).error.code == Code.NOT_FOUND
+    a.let_go()
+    assert not node.assignments()
+
+
 def test_a_request_that_comes_in_a_new_session_of_the_same_id_is_a_new_one() -> None:
     fleet = Fleet("a")
     a = fleet["a"]

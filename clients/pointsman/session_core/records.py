@@ -107,6 +107,8 @@ class Session(msgspec.Struct, kw_only=True, eq=False):
     trouble: str = ""
     # Ids that the server called ended, and whose results have yet to come.
     doubted: set[str] = set()
+    # Ids given up here whose Cancel is not answered on this connection: how many of each.
+    given_up: dict[str, int] = {}
     due: dict[str, int] = {}
 
 

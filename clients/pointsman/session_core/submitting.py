@@ -7,7 +7,7 @@ flooded, and a fast one never waits.
 import msgspec
 
 from pointsman.backoff import NS_PER_S
-from pointsman.session_core import links, talking
+from pointsman.session_core import given_up, links, talking
 from pointsman.session_core.events import (
     JobWasAccepted,
     Notice,
@@ -192,6 +192,7 @@ def fail_all(book: Book, session: Session, error: ErrorInfo) -> None:
 
 def accepted(book: Book, session: Session, job: AcceptedJob) -> None:
     """The worker holds the job."""
+    given_up.has_a_job(session, job.request_id)
     request = session.requests.get(job.request_id)
     if request is None:
         talking.accepted(book, session, job)
@@ -207,6 +208,8 @@ def refused(book: Book, session: Session, request_id: str, error: ErrorInfo) -> 
 
     Returns whether it was one of ours.
     """
+    if given_up.is_meant(session, request_id, error.code):
+        return True
     request = session.requests.get(request_id)
     if request is None:
         return talking.refused(book, session, request_id, error)
@@ -230,6 +233,7 @@ def result_came(book: Book, session: Session, result: Result, payload: bytes) ->
         if is_news:
             talking.overheard(book, session, result, payload)
         return
+    given_up.has_a_job(session, result.request_id)
     request = session.requests.get(result.request_id)
     if request is None:
         talking.result_came(book, session, result, payload)
@@ -258,9 +262,11 @@ def results_wait(book: Book, session: Session, waiting: ResultsWaiting) -> None:
     if waiting.count or not waiting.forgotten:
         return
     for request in session.requests.values():
+        if request.is_in_window:
+            continue
         if request.is_cancelled:
             send_cancel(book, session, request)
-        elif request.is_sent and not request.is_in_window:
+        elif request.is_sent:
             queue(book, session, request)
     talking.say_again(book, session)
 
@@ -326,7 +332,9 @@ def deadline_passed(book: Book, request: Request) -> None:
         book.timers.set(request, "deadline", last_ns)
         return
     if request.is_sent:
-        send_cancel(book, session, request)
+        if not request.is_cancelled:
+            send_cancel(book, session, request)
+        given_up.note(session, request)
     words = f"no result within {request.submit.deadline_s:g} s, nor word from the server"
     fail(book, session, request, error_info(Code.JOB_TIMEOUT, words))
 
@@ -352,6 +360,7 @@ def settle(book: Book, session: Session, answers: dict[str, str]) -> None:
 
     `answers` says of ids that were named: running, ended or unknown.
     """
+    session.given_up = {}
     in_doubt = talking.settle(book, session, answers)
     for request_id, request in [*session.requests.items()]:
         answer = answers.get(request_id, "unknown") if request.is_sent else "unknown"

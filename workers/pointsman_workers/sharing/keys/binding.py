@@ -141,10 +141,15 @@ class BindingDesk:
         pending = self._pending.get((session.tenant, session.session_id, request_id))
         if pending is None:
             return False
-        if not pending.is_withdrawn:
-            pending.is_withdrawn = True
-            self._refuse_all(pending, error_info(Code.CANCELLED, "cancelled by the client"))
-            pending.repeats = []
+        if pending.is_withdrawn and not pending.repeats:
+            return False
+        error = error_info(Code.CANCELLED, "cancelled by the client")
+        if pending.is_withdrawn:
+            self._refuse_repeats(pending, error)
+        else:
+            self._refuse_all(pending, error)
+        pending.is_withdrawn = True
+        pending.repeats = []
         return True
 
     # -- answers -------------------------------------------------------------------------------
@@ -229,8 +234,7 @@ class BindingDesk:
             self.sharing.leases.add(job)
             self._attach_repeats(pending)
             return
-        for peer, submit in pending.repeats:
-            jobs.refuse(peer, submit, error)
+        self._refuse_repeats(pending, error)
         bond = job.bond
         if bond is not None and bond.standing is Standing.BOUND:
             self.sharing.ending.release(job.key, bond.fence)
@@ -261,6 +265,9 @@ class BindingDesk:
     def _refuse_all(self, pending: Pending, error: ErrorInfo) -> None:
         job = pending.job
         self.sharing.jobs.refuse(pending.peer, job.submit, error, job.session)
+        self._refuse_repeats(pending, error)
+
+    def _refuse_repeats(self, pending: Pending, error: ErrorInfo) -> None:
         for peer, submit in pending.repeats:
             self.sharing.jobs.refuse(peer, submit, error)
 
