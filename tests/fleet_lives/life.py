@@ -58,6 +58,10 @@ class Journalled(Several):
         """An instance, or its next life."""
         return super().start(name, epoch=epoch, journal=JOURNAL, **setup)
 
+    def second(self, name: str, **setup: object) -> Instance:
+        """The second worker of an instance."""
+        return super().second(name, journal=JOURNAL, **setup)
+
 
 class Life:
     """A fleet, its people and nodes, and what befalls it."""
@@ -65,9 +69,13 @@ class Life:
     def __init__(self, seed: int) -> None:
         self._dice = dice = Random(seed)
         self.diary: list[str] = []
-        self.fleet = Journalled(*NAMES, workers=1, **sections_of(dice))
+        worker_count = dice.choice((1, 2))
+        self.fleet = Journalled(*NAMES, workers=worker_count, **sections_of(dice))
+        if worker_count > 1:
+            self.fleet.second(NAMES[0])
         self._epochs = dict.fromkeys(NAMES, 1)
         self._written: dict[str, list[WriteJournal]] = {name: [] for name in NAMES}
+        self._seen: dict[int, int] = {}  # by id of a worker: its commands that were looked at
         self.machines = Machines(dice, self.fleet, NAMES, self._note)
         self.people = People(dice, self.fleet, self._note)
         troubles = {
@@ -104,10 +112,12 @@ class Life:
     def _look(self) -> None:
         """Nodes and people read, disks sync."""
         self.machines.read()
-        for name, instance in self.fleet.all.items():
-            written = [c for c in instance.commands if isinstance(c, WriteJournal)]
-            self._written[name] += written
-            instance.commands.clear()
+        for instance in self.fleet.everybody():
+            seen = self._seen.get(id(instance), 0)
+            self._seen[id(instance)] = len(instance.commands)
+            written = [c for c in instance.commands[seen:] if isinstance(c, WriteJournal)]
+            if self.fleet.all.get(instance.name) is instance:
+                self._written[instance.name] += written
             if synced := [write.number for write in written if write.must_sync]:
                 instance.feed(JournalSynced(max(synced)))
         self.people.hear()
@@ -125,7 +135,8 @@ class Life:
         self._note("all is well")
         self._mend()
         self.fleet.way_ns = 0
-        for name, instance in self.fleet.all.items():
+        for instance in self.fleet.everybody():
+            name = instance.name
             instance.feed(PressureMeasured(Pressure()), OrderGiven(1, UndrainWorkerOrder()))
             ways = [WayChanged(other, 0, "open") for other in NAMES if other != name]
             instance.feed(HearingChanged(True), *ways)
@@ -144,15 +155,17 @@ class Life:
             f"{name} has not told {session_id} of {requests}"
             for (name, session_id), requests in self.people.waiting_in_vain().items()
         ]
-        for name, instance in self.fleet.all.items():
+        for instance in self.fleet.everybody():
             held = held_by(instance, [*self.machines.homes])
-            found += [f"{name} has {what}: {value}" for what, value in held.items() if value]
+            found += [
+                f"{instance.name} has {what}: {value}" for what, value in held.items() if value
+            ]
         return found
 
     # -- time and troubles
 
     def _anybody(self) -> Instance:
-        return self._dice.choice([*self.fleet.all.values()])
+        return self._dice.choice(self.fleet.everybody())
 
     def _moment(self) -> None:
         self._pass(self._dice.choice((0.02, 0.3, 0.3, 1.0, 3.0)))
@@ -166,7 +179,7 @@ class Life:
         self.fleet.stop(name, seconds)
 
     def _cut(self) -> None:
-        instance = self._anybody()
+        instance = self.fleet[self._dice.choice(NAMES)]
         self._note("cut", instance.name)
         instance.is_cut = True
 
@@ -242,7 +255,7 @@ class Life:
         self._replace(self._dice.choice(NAMES))
 
     def _stop(self) -> None:
-        instance = self._anybody()
+        instance = self.fleet[self._dice.choice(NAMES)]
         self._note("stop", instance.name)
         instance.feed(StopWished(instance.now_ns + 25 * SECOND_NS))
         self._pass(self._dice.choice((0.5, 3.0)))

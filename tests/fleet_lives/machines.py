@@ -6,7 +6,7 @@ from random import Random
 
 from fleet_lives.settings import ABILITIES
 from msgspec.structs import replace
-from several import Several
+from several import Instance, Several
 from worker_harness import Node
 
 from pointsman_shm.memory.rows import NodeState, RowFlag
@@ -22,6 +22,7 @@ from pointsman_wire.lane_messages import (
 
 FIRST_ROW = 3
 Dispatch = tuple[int, int]  # epoch and number
+Place = tuple[int, int]  # of a lane: the node's row, and the worker of its home
 ENDS: tuple[dict[str, object], ...] = (
     {},
     {},
@@ -44,54 +45,66 @@ class Machines:
         self._fleet = fleet
         self._note = note
         self.homes: dict[int, str] = {}
-        self._lanes: dict[int, Node] = {}
-        self._running: dict[int, dict[Dispatch, Assign]] = defaultdict(dict)
+        self._lanes: dict[Place, Node] = {}
+        self._running: dict[Place, dict[Dispatch, Assign]] = defaultdict(dict)
         for row in range(FIRST_ROW, FIRST_ROW + dice.randrange(1, 5)):
             home = self.homes[row] = dice.choice(names)
             fleet.node(row, home, dice.choice(ABILITIES), slots=dice.randrange(1, 4))
-            self._lanes[row] = fleet[home].node(row)
+            for place in self._places(row):
+                self._lanes[place] = self._worker(place).node(row)
+
+    def _places(self, row: int) -> list[Place]:
+        return [(row, 0), (row, 1)] if self.homes[row] in self._fleet.seconds else [(row, 0)]
+
+    def _all_places(self) -> list[Place]:
+        return [place for row in self.homes for place in self._places(row)]
+
+    def _worker(self, place: Place) -> Instance:
+        row, worker_index = place
+        workers = self._fleet.seconds if worker_index else self._fleet.all
+        return workers[self.homes[row]]
 
     def acts(self) -> dict[Callable[[], None], float]:
         """What they do, and how often."""
-        return {self.work: 50, self.change_lane: 3, self.change_state: 1, self.replace: 0.5}
+        return {self.work: 50, self.change_lane: 3, self.change_state: 1, self.change_node: 0.5}
 
     # -- work
 
     def read(self) -> None:
         """They take what they were given, most of the time at once."""
-        for row, node in self._lanes.items():
+        for place, node in self._lanes.items():
             for message, _ in node.harness.sent.pop(node.connection, []):
                 if isinstance(message, Assign):
-                    self._assigned(row, node, message)
+                    self._assigned(place, node, message)
                 elif isinstance(message, CancelJob):
-                    self._cancelled(row, node, message)
+                    self._cancelled(place, node, message)
 
-    def _assigned(self, row: int, node: Node, job: Assign) -> None:
-        self._running[row][node.harness.epoch, job.dispatch] = job
+    def _assigned(self, place: Place, node: Node, job: Assign) -> None:
+        self._running[place][node.harness.epoch, job.dispatch] = job
         if self._dice.random() < 0.9:
             node.acknowledge(job.number)
 
-    def _cancelled(self, row: int, node: Node, cancel: CancelJob) -> None:
+    def _cancelled(self, place: Place, node: Node, cancel: CancelJob) -> None:
         key = cancel.epoch, cancel.dispatch
-        if self._dice.random() < 0.7 and self._running[row].pop(key, None) is not None:
+        if self._dice.random() < 0.7 and self._running[place].pop(key, None) is not None:
             node.end_fence(JobFence(cancel.job_id, *key), b"")
 
-    def _anything(self) -> tuple[int, Dispatch] | None:
-        busy = [row for row in self._lanes if self._running[row]]
+    def _anything(self) -> tuple[Place, Dispatch] | None:
+        busy = [place for place in self._lanes if self._running[place]]
         if not busy:
             return None
-        row = self._dice.choice(busy)
-        return row, self._dice.choice([*self._running[row]])
+        place = self._dice.choice(busy)
+        return place, self._dice.choice([*self._running[place]])
 
     def work(self) -> None:
         """A node tells something of a job, or ends it."""
         found = self._anything()
         if found is None:
             return
-        row, key = found
-        job, node, dice = self._running[row][key], self._lanes[row], self._dice
+        place, key = found
+        job, node, dice = self._running[place][key], self._lanes[place], self._dice
         what = dice.choices(("tell", "ask", "refuse", "lie", "end"), (20, 5, 8, 4, 63))[0]
-        self._note(what, row, key)
+        self._note(what, place, key)
         fence = {"job_id": job.job_id, "epoch": key[0], "dispatch": job.dispatch}
         if what == "tell":
             stage = dice.choice((None, {"stage": dice.choice(("asr_partial", "asr", "nmt"))}))
@@ -101,18 +114,18 @@ class Machines:
         elif what == "ask":
             node.harness.receive(node.connection, TurnAsk(**fence, asked=3))  # type: ignore[arg-type]
         elif what == "refuse":
-            del self._running[row][key]
+            del self._running[place][key]
             code = dice.choice(("NODE_BUSY", "STALE_FENCE", "NO_SUCH_SERVICE"))
             node.harness.receive(node.connection, JobRefused(**fence, code=code))  # type: ignore[arg-type]
         elif what == "lie":
             node.end_fence(JobFence("another", *key), b"a lie")
         else:
             how = {"meta": dice.choice((None, UNDERSTOOD)), **dice.choice(ENDS)}
-            self._end(row, key, b"y" * dice.choice((4, 4, 100)), **how)
+            self._end(place, key, b"y" * dice.choice((4, 4, 100)), **how)
 
-    def _end(self, row: int, key: Dispatch, output: bytes, **how: object) -> None:
-        job = self._running[row].pop(key)
-        self._lanes[row].end(job, output, epoch=key[0], **how)
+    def _end(self, place: Place, key: Dispatch, output: bytes, **how: object) -> None:
+        job = self._running[place].pop(key)
+        self._lanes[place].end(job, output, epoch=key[0], **how)
 
     def end_all(self) -> None:
         """Everything that is known to run ends well."""
@@ -125,30 +138,30 @@ class Machines:
 
     def change_lane(self) -> None:
         """A lane breaks, or is there again."""
-        row = self._dice.choice([*self.homes])
-        if row in self._lanes and self._dice.random() < 0.7:
-            self._note("lane lost", row)
-            self._lanes.pop(row).hang_up()
-        elif row not in self._lanes:
-            self.open(row)
+        place = self._dice.choice(self._all_places())
+        if place in self._lanes and self._dice.random() < 0.7:
+            self._note("lane lost", place)
+            self._lanes.pop(place).hang_up()
+        elif place not in self._lanes:
+            self._open(place)
 
-    def open(self, row: int) -> None:
+    def _open(self, place: Place) -> None:
         """A node dials its home, and says what it runs; some have lost it."""
         if self._dice.random() < 0.2:
-            self._running[row].clear()
+            self._running[place].clear()
         running = [
             JobFence(job.job_id, *key, job.tenant, job.session_id, job.request_id, job.origin)
-            for key, job in self._running[row].items()
+            for key, job in self._running[place].items()
         ]
-        self._note("lane", row, running)
-        self._lanes[row] = self._fleet[self.homes[row]].open_lane(row, running=running)
+        self._note("lane", place, running)
+        self._lanes[place] = self._worker(place).open_lane(place[0], running=running)
 
     def home_began_anew(self, name: str) -> None:
-        """The worker of an instance is another one: its nodes dial again."""
+        """The first worker of an instance is another one: its nodes dial again."""
         for row, home in self.homes.items():
             if home == name:
-                self._lanes.pop(row, None)
-                self.open(row)
+                self._lanes.pop((row, 0), None)
+                self._open((row, 0))
 
     # -- rows
 
@@ -169,15 +182,16 @@ class Machines:
         if dice.random() < 0.5:
             self._fleet.publish()
 
-    def replace(self) -> None:
+    def change_node(self) -> None:
         """Another node is in the row, with abilities of its own."""
         dice = self._dice
         row = dice.choice([*self.homes])
         home = self.homes[row]
         self._note("another node", row)
-        if row in self._lanes:
-            self._lanes.pop(row).hang_up()
-        self._running[row].clear()
+        for place in self._places(row):
+            if place in self._lanes:
+                self._lanes.pop(place).hang_up()
+            self._running[place].clear()
         ability, slots = dice.choice(ABILITIES), dice.randrange(1, 4)
         generation = self._fleet.hosts[home].records[row].generation
         states = [(NodeState.READY, generation + 1)]
@@ -191,13 +205,15 @@ class Machines:
                 host.stand(row, state=state, flags=self._flags(row, name))
             self._fleet.publish()
             self._fleet.run(dice.choice((0.1, 2.0)))
-        self.open(row)
+        for place in self._places(row):
+            self._open(place)
 
     def recover(self) -> None:
         """All are well, and connected."""
+        for place in self._all_places():
+            if place not in self._lanes:
+                self._open(place)
         for row in self.homes:
-            if row not in self._lanes:
-                self.open(row)
             for name, host in self._fleet.hosts.items():
                 host.burden(row, foreign=0)
                 host.stand(row, flags=self._flags(row, name))

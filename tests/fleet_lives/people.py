@@ -119,10 +119,8 @@ class People:
 
     def _is_there(self, person: Person) -> bool:
         harness = person.client.harness
-        return (
-            self._fleet.all.get(person.name) is harness
-            and person.client.connection not in harness.closed
-        )
+        lives = any(worker is harness for worker in self._fleet.everybody())
+        return lives and person.client.connection not in harness.closed
 
     def _anybody(self) -> Person | None:
         self.hear()
@@ -131,7 +129,7 @@ class People:
     def join(self) -> None:
         """Somebody comes, or comes back, perhaps elsewhere, perhaps with a wrong token."""
         dice = self._dice
-        instance = dice.choice([*self._fleet.all.values()])
+        instance = dice.choice(self._fleet.everybody())
         session_id, wishes, token = self._newcomer(), self._wishes(), ""
         if self._known and dice.random() < 0.5:
             session_id = dice.choice([*self._known])

@@ -123,21 +123,24 @@ class Several:
         instance.feed()
         return instance
 
-    def second(self, name: str) -> Instance:
+    def second(self, name: str, **setup: object) -> Instance:
         """Start the second worker of an instance."""
         self.seconds[name] = worker = Instance(
-            name, self.hosts[name], self.model, now_ns=self.now_ns, worker_index=1
+            name, self.hosts[name], self.model, now_ns=self.now_ns, worker_index=1, **setup
         )
         worker.feed()
         return worker
 
-    def _everybody(self) -> list[Instance]:
+    def everybody(self) -> list[Instance]:
+        """Every worker that lives."""
         return [*self.all.values(), *self.seconds.values()]
 
     def _ring(self) -> None:
         """Workers of one instance hear each other's rings."""
         for name, second in self.seconds.items():
-            first = self.all[name]
+            first = self.all.get(name)
+            if first is None:
+                continue
             for ring in self._new_rings(first):
                 second.feed(ring)
             for ring in self._new_rings(second):
@@ -163,9 +166,9 @@ class Several:
                 host.records[row] = replace(host.records[row], instance=home)
                 host.stand(row, flags=RowFlag.PUBLIC | RowFlag.REMOTE)
         self.publish()
-        for instance in self._everybody():
+        for instance in self.everybody():
             instance.feed()
-        for worker in self._everybody():
+        for worker in self.everybody():
             if worker.name == home:
                 worker.open_lane(row)
         self.run(0.2)
@@ -207,7 +210,7 @@ class Several:
         end_ns = self.now_ns + int(seconds * SECOND_NS)
         while self.now_ns < end_ns:
             self.now_ns = min(self.now_ns + STEP_NS, end_ns)
-            for instance in self._everybody():
+            for instance in self.everybody():
                 if not instance.is_stopped:
                     instance.advance((self.now_ns - instance.now_ns) / SECOND_NS)
                     instance.now_ns = self.now_ns

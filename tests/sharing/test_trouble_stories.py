@@ -17,7 +17,7 @@ from pointsman_wire.coordination.requests import Bind, End, Lookup, Move, Releas
 from pointsman_wire.errors import Code
 from pointsman_wire.lane_messages import CancelJob
 from pointsman_wire.messages import Error
-from pointsman_wire.session_messages import JobAccepted, Result
+from pointsman_wire.session_messages import JobAccepted, Result, SessionClose
 from pointsman_workers.core.events import Say
 from pointsman_workers.sharing.keys import ending
 
@@ -370,3 +370,29 @@ def test_a_jump_of_the_clock_of_redis_costs_no_second_result() -> None:
     fleet.advance(6.0)
     payloads = [member.sent[c.connection][-1][1] for member, c in ((a, client_a), (b, client_b))]
     assert payloads == [b"of the second", b"of the second"]
+
+
+@pytest.mark.parametrize("is_waiting", [False, True])
+def test_a_line_goes_on_when_its_job_has_come_to_a_newer_session_before_its_end(
+    is_waiting: bool,
+) -> None:
+    """Else what waits in a serial session that was closed waits for ever, and is counted open."""
+    fleet = Fleet("a", slots=1)
+    a = fleet["a"]
+    node, old = a.open_lane(3), a.open_session(SESSION, order="serial")
+    other = a.open_session("s-2")
+    if is_waiting:
+        other.submit("first")
+    for request_id in ("r-1", "r-2"):
+        old.submit(request_id, timeout_s=3600.0, wait_busy_s=60.0)
+    job = node.assignment()
+    a.receive(old.connection, SessionClose(flush=False))
+    a.open_session(SESSION).submit("r-1", timeout_s=3600.0)
+    if is_waiting:
+        node.end(job)
+        fleet.advance(0.2)
+        job = node.assignment()
+    assert job.request_id == "r-1"
+    node.end(job)
+    fleet.advance(1.0)
+    assert node.assignment().request_id == "r-2"

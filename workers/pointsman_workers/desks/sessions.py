@@ -347,10 +347,11 @@ class SessionDesk:
         if session.is_closing:
             self.end_if_done(session)
 
-    @staticmethod
-    def adopt(job: Job, session: Session) -> Session:
+    def adopt(self, job: Job, session: Session) -> Session:
         """The job is this session's from now on: another of the same id had it, and is over."""
         if job.session is not session:
+            if job.session.line is not None:
+                self.shard.ready_lines[job.session.line] = None  # which will not hear of its end
             job.session, job.result, job.usual = session, unnumbered(job.result), None
         return session
 

@@ -133,6 +133,8 @@ class SerialDesk:
 
     def _advance(self, line: Line) -> None:
         job = self._turn_of(line)
+        if job is not None and job.session is not line.session:
+            self.shard.file(line, self.shard.now_ns + LOOK_NS)  # its end is told to that one's line
         if job is None or not job.is_lined or job.is_followed:
             return
         if not self._is_clear(line):
@@ -151,7 +153,10 @@ class SerialDesk:
         current = line.current
         if current is not None and not current.is_open:
             if current.bond is not None and not current.is_end_safe:
-                return None  # the fleet has yet to say whether this end counts
+                # The fleet has yet to say whether this end counts.  Whose the job is then may be
+                # another session, of which this line would not hear.
+                self.shard.file(line, self.shard.now_ns + LOOK_NS)
+                return None
             line.current = None
         while line.current is None and line.jobs:
             job = line.jobs.popleft()
