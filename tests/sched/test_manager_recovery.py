@@ -6,18 +6,20 @@ from contextlib import contextmanager
 import pytest
 from manager_harness import MS, SECOND, Harness, config_with, registration
 
-from pointsman_sched.core.events import WorkerSaid
+from pointsman_sched.core.events import OrderGiven, WorkerSaid
 from pointsman_shm.config import PoolsConfig
-from pointsman_shm.memory.rows import GENERATION_SHIFT, NodeState, unpack_standing
+from pointsman_shm.memory.rows import GENERATION_SHIFT, NodeState, RowFlag, unpack_standing
 from pointsman_shm.uplink import ModelUnavailable
 from pointsman_wire.control_messages import (
     Drain,
     Heartbeat,
     LanesReady,
     Leave,
+    Register,
     Registered,
     Service,
 )
+from pointsman_wire.queries.operating_messages import PauseOrder
 
 
 def test_the_fleet_is_recovered_ready_nodes_stay_choosable_and_a_new_version_shows_it() -> None:
@@ -281,3 +283,29 @@ def test_killed_in_the_middle_of_a_sweep_the_next_manager_finishes_it() -> None:
     assert sorted(h.state(f"n{n}").name for n in range(2)) == ["READY", "SUSPECT"]
     h.advance(10 * SECOND)
     assert {h.state(f"n{n}") for n in range(2)} == {NodeState.OFFLINE}
+
+
+def speaks(node_id: str, language: str) -> Register:
+    """A node whose pool is that of its language."""
+    return registration(node_id, services=[Service(id="asr-1", kind="asr")], asr=[language])
+
+
+@pytest.mark.parametrize("restarts", [1, 2])
+def test_a_paused_pool_whose_nodes_are_away_is_paused_when_they_are_back(restarts: int) -> None:
+    """Its number is its set's own also when no page of pools has it any more."""
+    h = Harness(config_with(PoolsConfig()))
+    h.make_ready(speaks("b", "fr"))
+    away = h.make_ready(speaks("a", "en"))
+    h.feed(OrderGiven(1, PauseOrder(pool=h.core.state.planner.pools_of("a")[0])))
+    h.say(away, Leave())
+    h.advance(1 * SECOND)
+    assert h.state("a") is NodeState.OFFLINE
+    for _ in range(restarts):
+        h.settle()
+        h.start()
+        h.make_ready(speaks("b", "fr"))
+    h.make_ready(speaks("c", "de"))
+    h.make_ready(speaks("a", "en"))
+    standing = {name: h.memory.rows.standing[h.node(name).row] for name in "abc"}
+    paused = [name for name in "abc" if RowFlag.PAUSED in unpack_standing(standing[name]).flags]
+    assert paused == ["a"]

@@ -69,7 +69,8 @@ def recover(state: ManagementState, publisher: Publisher) -> None:
         orders = _decode_policy(pages[layout.policy]).orders
     restore_orders(state, orders)
     if layout.pools in pages:
-        state.planner.restore(_decode_pools(pages[layout.pools]), orders.paused_pools)
+        known = _decode_pools(pages[layout.pools])
+        state.planner.restore(known, orders.paused_pools, orders.pool_keys)
     for page in range(layout.node_page_count):
         for record in _decode_nodes(pages[page]) if page in pages else ():
             _recover_node(state, record)

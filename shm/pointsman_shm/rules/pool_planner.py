@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from itertools import islice
 
 from pointsman_shm.config import PoolsConfig
+from pointsman_shm.rules.hashing import fnv1a_64
 from pointsman_shm.rules.pools import (
     OTHER_POOL_ID,
     OTHER_POOL_NAME,
@@ -30,6 +31,11 @@ from pointsman_shm.snapshot.records import CapabilityClass, PoolRecord, PoolsPag
 REMEMBERED_MAX = 1_000  # ids of automatic pools that are no more
 
 Moves = dict[str, tuple[int, ...]]
+
+
+def key_of(languages: LanguageSet) -> int:
+    """What a set is remembered by: sets may be long, and there may be many."""
+    return fnv1a_64(" ".join(languages), 0)
 
 
 class Member:
@@ -60,22 +66,37 @@ class PoolPlanner:
         self._pool_by_set: dict[LanguageSet, int] = {}
         self._set_by_pool: dict[int, LanguageSet] = {}
         # Ids of sets that have no pool now: those of a predecessor's pools, and of retired ones.
-        self._remembered: dict[LanguageSet, int] = {}
+        self._remembered: dict[int, int] = {}  # by `key_of` the set
         self._next_id = OTHER_POOL_ID + 1
 
-    def restore(self, page: PoolsPage, ordered: Iterable[int] = ()) -> None:
+    def restore(
+        self,
+        page: PoolsPage,
+        ordered: Iterable[int] = (),
+        keys: Iterable[tuple[int, int]] = (),
+    ) -> None:
         """Take over the ids of automatic pools from a predecessor; call before the first add.
 
-        `ordered` are those for which orders stand, also if the page has no such pool any more.
+        `ordered` are those for which orders stand, also if the page has no such pool any more;
+        `keys` what `keys_of` said of them.
         """
         assert not self._members, "restore comes before the first node"
         if self.mode is not PoolMode.LANGUAGE or page.mode != self.mode:
             return
         self._next_id = max(self._next_id, *(pool_id + 1 for pool_id in [0, *ordered]))
+        self._remembered.update((key, pool_id) for pool_id, key in keys)
         for pool in page.pools:
             self._next_id = max(self._next_id, pool.id + 1)
             if pool.languages:
-                self._remembered[pool.languages] = pool.id
+                self._remembered[key_of(pool.languages)] = pool.id
+
+    def keys_of(self, ids: Iterable[int]) -> tuple[tuple[int, int], ...]:
+        """Each automatic pool of these with the key of its set, be it retired or not."""
+        wanted = set(ids)
+        known = {pool_id: key for key, pool_id in self._remembered.items() if pool_id in wanted}
+        for pool_id in wanted & self._set_by_pool.keys():
+            known[pool_id] = key_of(self._set_by_pool[pool_id])
+        return tuple(sorted(known.items()))
 
     def successor(self, config: PoolsConfig) -> "PoolPlanner":
         """Return an empty planner for another configuration.
@@ -85,7 +106,8 @@ class PoolPlanner:
         """
         made = PoolPlanner(config)
         made._next_id = max(self._next_id, *(pool_id + 1 for pool_id in [0, *self._pool_ids()]))
-        known = [*self._remembered.items(), *self._pool_by_set.items()]
+        standing = [(key_of(languages), number) for languages, number in self._pool_by_set.items()]
+        known = [*self._remembered.items(), *standing]
         made._remembered = dict(known[-REMEMBERED_MAX:])
         return made
 
@@ -215,7 +237,7 @@ class PoolPlanner:
         return moves
 
     def _new_pool_id(self, languages: LanguageSet) -> int:
-        remembered = self._remembered.pop(languages, None)
+        remembered = self._remembered.pop(key_of(languages), None)
         if remembered is not None:
             return remembered
         self._next_id += 1
@@ -223,7 +245,7 @@ class PoolPlanner:
 
     def _remember(self, languages: LanguageSet, pool_id: int) -> None:
         """Keep a retired pool's id for when its nodes are back: what is ordered of it stands."""
-        self._remembered[languages] = pool_id
+        self._remembered[key_of(languages)] = pool_id
         if len(self._remembered) > REMEMBERED_MAX:
             del self._remembered[next(iter(self._remembered))]
 

@@ -143,6 +143,8 @@ class OrdersRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
     paused_pools: tuple[int, ...] = ()
     kept_out: tuple[tuple[str, int, str], ...] = ()  # (id, until when, why); monotonic
     drains: tuple[tuple[str, int], ...] = ()  # (id, until when what runs may run; 0: it was ended)
+    # (id, key of its languages) of paused pools: who has no nodes now is in no page of pools.
+    pool_keys: tuple[tuple[int, int], ...] = ()
 
 
 class PolicyPage(msgspec.Struct, frozen=True, array_like=True, gc=False):

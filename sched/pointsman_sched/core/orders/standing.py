@@ -20,6 +20,7 @@ def orders_record(state: ManagementState) -> OrdersRecord:
         paused_pools=tuple(sorted(state.pauses.pools)),
         kept_out=state.quarantine.by_operator(state.clock_ns)[:ORDERS_MAX],
         drains=tuple([*state.pauses.drains.items()][-DRAINS_MAX:]),
+        pool_keys=state.planner.keys_of(state.pauses.pools),
     )
 
 
