@@ -20,6 +20,7 @@ from pointsman.cli.units.writing import (
     service_unit,
     tls_unit,
 )
+from pointsman_shm.units.starting import START_S
 
 UNITS = Path(__file__).parents[2] / "systemd"
 ANALYZE = shutil.which("systemd-analyze")
@@ -101,6 +102,14 @@ def test_x3_no_unit_runs_code_that_lies_where_it_is_run(name: str) -> None:
     commands = [line for line in lines if line.startswith("Exec") and "python" in line]
     assert commands
     assert all("/python -P " in line for line in commands), commands
+
+
+@pytest.mark.parametrize("name", ["pointsman-manager.service", "pointsman-worker@.service"])
+def test_h3_a_process_that_hangs_at_its_start_is_ended(name: str) -> None:
+    """It asks for as much time again and again while it gets on."""
+    lines = (UNITS / name).read_text().splitlines()
+    assert f"TimeoutStartSec={START_S:.0f}" in lines
+    assert "TimeoutStartFailureMode=abort" in lines
 
 
 def test_what_an_installation_has_other_stands_in_every_unit() -> None:

@@ -4,12 +4,15 @@ import asyncio
 import os
 import resource
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from time import monotonic
 
 import pytest
 
+from pointsman_shm.units.starting import StartWatch
 from pointsman_shm.units.under_systemd import (
     Listeners,
     Unit,
@@ -170,3 +173,58 @@ def test_the_tls_port_is_known_by_its_name(
 def test_without_a_port_the_words_say_what_to_do(environment: dict[str, str]) -> None:
     with pytest.raises(UnitError, match=r"pointsman\.socket"):
         handed_listeners(environment, os.getpid())
+
+
+# It gets on until it is told to hang: then it reads what never comes.
+STARTS_AND_HANGS = """
+import os, time
+from pointsman_shm.units.starting import StartWatch
+from pointsman_shm.units.under_systemd import unit_of
+watch = StartWatch(unit_of(os.environ, os.getpid()).tell, limit_s=0.4)
+while not os.path.exists(os.environ["HANG"]):
+    time.sleep(0.01)
+os.read(0, 1)
+"""
+
+
+def hear_much(notices: socket.socket) -> None:
+    for _ in range(20):
+        notices.recv(100)
+
+
+def test_h3_a_start_has_more_time_while_it_gets_on_and_not_when_it_hangs(
+    notices: socket.socket, tmp_path: Path
+) -> None:
+    notices.settimeout(20)
+    hang = tmp_path / "hang"
+    environment = {**os.environ, "NOTIFY_SOCKET": notices.getsockname(), "HANG": str(hang)}
+    command = [sys.executable, "-c", STARTS_AND_HANGS]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, env=environment) as process:
+        heard = [notices.recv(100).decode() for _ in range(3)]
+        assert set(heard) == {"EXTEND_TIMEOUT_USEC=400000"}
+        hang.touch()
+        notices.settimeout(2)
+        with pytest.raises(TimeoutError):
+            hear_much(notices)
+        assert process.poll() is None, "it hangs, and asks for nothing"
+        process.kill()
+
+
+async def test_h3_who_is_ready_asks_for_no_more_time(
+    notices: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(StartWatch.__init__, "__defaults__", (WATCHDOG_S,))
+    watchdog = Watchdog(unit(notices), asyncio.get_running_loop())
+    watchdog.starting()
+    heard: list[str] = []
+    until_s = monotonic() + 20
+    while "EXTEND_TIMEOUT_USEC=200000" not in heard:
+        assert monotonic() < until_s
+        await asyncio.sleep(WATCHDOG_S / 10)
+        heard += said(notices)
+    watchdog.ready(-1)
+    watchdog.close()
+    await asyncio.sleep(WATCHDOG_S / 2)
+    said(notices)
+    await asyncio.sleep(3 * WATCHDOG_S)
+    assert said(notices) == []

@@ -133,6 +133,7 @@ class ManagerProcess:
         async with AsyncExitStack() as stack:
             gone = partial(self._stop, "the supervisor is gone")
             stack.callback(watch_parent(self._loop, self._options.alive_fd, gone))
+            stack.callback(self._watchdog.starting())
             error = await self._life.start(self._start(stack), START_ERRORS)
             if error is not None:
                 status = error.exit_code if isinstance(error, SegmentsFull) else 1

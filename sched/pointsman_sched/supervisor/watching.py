@@ -13,7 +13,6 @@ not run, stopped the others as well: every limit moves by as much as the supervi
 late.  The page is read, not mapped: whoever cuts the file would end the reader of a mapping.
 """
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -22,11 +21,11 @@ import msgspec
 from pointsman_shm.memory.segment import peek_segment
 from pointsman_shm.memory.stats import HEAD_BYTES, beat_in
 from pointsman_shm.paths import InstancePaths
+from pointsman_shm.units.starting import sign_in
 
 LATE_TOLERANCE_NS = 250_000_000
 # A start may have to wait for a slow disk, in one call.
 START_LIMITS = 12
-_SWITCHES = re.compile(r"^(?:non)?voluntary_ctxt_switches:\s+(\d+)$", re.MULTILINE)
 
 
 def read_words(paths: InstancePaths, names: list[str]) -> dict[str, int | None]:
@@ -35,13 +34,8 @@ def read_words(paths: InstancePaths, names: list[str]) -> dict[str, int | None]:
 
 
 def sign_of(pid: int) -> int | None:
-    """Return what grows while a process does anything: processor time, and how often it slept."""
-    try:
-        times = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
-        switches = _SWITCHES.findall(Path(f"/proc/{pid}/status").read_text())
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    return sum(map(int, [*times, *switches]))
+    """Return what grows while a process does anything, None when it is gone."""
+    return sign_in(Path(f"/proc/{pid}"))
 
 
 class _Watched(msgspec.Struct):

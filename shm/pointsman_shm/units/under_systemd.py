@@ -4,7 +4,8 @@
                          LISTEN_FDNAMES             what each of them is called, with ":" between
                          NOTIFY_SOCKET              where the process says how it is
                          WATCHDOG_USEC              how long it may say nothing
-    process -> systemd   READY=1, STOPPING=1, WATCHDOG=1; one datagram each (see sd_notify(3))
+    process -> systemd   READY=1, STOPPING=1, WATCHDOG=1, EXTEND_TIMEOUT_USEC; one datagram each
+                         (see sd_notify(3))
 
 Without these variables everything here does nothing, so a process runs by itself as well.
 """
@@ -16,6 +17,8 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import msgspec
+
+from pointsman_shm.units.starting import StartWatch
 
 FIRST_DESCRIPTOR = 3
 DESCRIPTORS_MAX = 16
@@ -116,7 +119,14 @@ class Watchdog:
         self._unit = unit
         self._loop = loop
         self._has_turned = False
+        self._start: StartWatch | None = None
         self._timer: asyncio.TimerHandle | None = None
+
+    def starting(self) -> Callable[[], None]:
+        """Until it is ready, ask for more time while this process gets on; return the end of it."""
+        if self._unit.notify_address:
+            self._start = StartWatch(self._unit.tell)
+        return self._end_start
 
     def turned(self) -> None:
         """Something was done from beginning to end."""
@@ -136,6 +146,7 @@ class Watchdog:
         if ready_fd >= 0:
             os.write(ready_fd, b"ready\n")
             os.close(ready_fd)
+        self._end_start()
         self._unit.tell("READY=1")
         if self._unit.watchdog_s > 0:
             self._beat()
@@ -144,6 +155,10 @@ class Watchdog:
         """Tell no more."""
         if self._timer is not None:
             self._timer.cancel()
+
+    def _end_start(self) -> None:
+        if self._start is not None:
+            self._start.close()
 
     def _beat(self) -> None:
         if self._has_turned:

@@ -134,6 +134,7 @@ class WorkerProcess:
             self._loop.add_signal_handler(number, self._stop, f"signal {number.name}")
         async with AsyncExitStack() as stack:
             stack.callback(watch_parent(self._loop, self._options.alive_fd, self._supervisor_left))
+            stack.callback(self._watchdog.starting())
             error = await self._life.start(self._start(stack), START_ERRORS)
             if error is not None:
                 self._life.end(1, f"cannot start: {error}")
