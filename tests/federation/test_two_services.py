@@ -298,6 +298,9 @@ async def test_an_instance_whose_name_another_one_has_leaves_it_what_is_sent_the
     server.command("XADD", inbox, "*", "blob", "for the other one")
     await asyncio.sleep(1.5)
     assert server.command("XPENDING", inbox, "shard")[0] == server.command("XLEN", dead) == 0
+    killed = service.kill("manager")
+    await service.has_replaced(killed)
+    await until_so(lambda told: "is named" in told.trouble, service, "its successor goes on so")
     server.command("DEL", presence)
     await until_so(lambda told: not told.trouble, service, "the other one is gone")
     await until(lambda: server.command("XLEN", dead) == 1, "it is read, and buried as unsigned")

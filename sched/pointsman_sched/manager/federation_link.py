@@ -13,6 +13,7 @@ from collections.abc import Callable
 import msgspec
 
 from pointsman_sched.manager.redis_options import FleetUnfit
+from pointsman_shm.memory.segment import peek_segment
 from pointsman_wire.coordination.backing import RedisBacking
 from pointsman_wire.coordination.connection import NotReached, main_address, sentinel_addresses
 from pointsman_wire.coordination.fleet_requests import (
@@ -61,11 +62,13 @@ class FederationLink:
         self._tasks: set[asyncio.Task[None]] = set()
         self._unsigned: set[str] = set()
 
-    async def open(self, claim: FleetAsk) -> None:
+    async def open(self, claim: FleetAsk, catalog: str) -> None:
         """Meet Redis and claim the instance's name.
 
         Raises FleetUnfit if Redis must not be used, or if another living instance has the name;
-        that Redis is away is borne: the core goes on without the others.
+        that Redis is away is borne: the core goes on without the others.  So it does under a name
+        that is another's where a predecessor has left this catalog: its service lives, and may
+        have lost the name while it was cut off.
         """
         try:
             await self._backing.open()
@@ -75,7 +78,9 @@ class FederationLink:
             self._say(f"{error}; goes on without the other instances until it answers")
             return
         (answer,) = await self._backing.execute([claim])
-        if isinstance(answer, FleetHeard) and answer.holder not in ("", claim.uid):
+        if not isinstance(answer, FleetHeard) or answer.holder in ("", claim.uid):
+            return
+        if not peek_segment(catalog, 1):
             raise FleetUnfit(
                 f"another instance named {claim.name!r} (uid {answer.holder}) lives in this fleet: "
                 "give this one another name (server.instance, --instance); if the other is gone "

@@ -279,7 +279,7 @@ class ManagerProcess:
             presence_ms=int(redis.presence_s * 1000),
         )
         stack.push_async_callback(link.close)
-        await link.open(claim)
+        await link.open(claim, self._options.paths.catalog_segment)
         self._federation = link
         return link
 
