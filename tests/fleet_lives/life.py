@@ -41,6 +41,7 @@ from pointsman_workers.core.events import (
     WriteJournal,
 )
 from pointsman_workers.core.overload import Pressure
+from pointsman_workers.core.setup import SharingSettings
 from pointsman_workers.journal.entries import Recovered
 from pointsman_workers.journal.replay import Fold, FoundEntry
 
@@ -54,13 +55,17 @@ _decode = msgspec.msgpack.Decoder(list[FoundEntry]).decode
 class Journalled(Several):
     """Instances whose workers write down what they accept."""
 
+    def __init__(self, sharing: SharingSettings, workers: int, **config: object) -> None:
+        self._setup: dict[str, object] = {"journal": JOURNAL, "sharing": sharing}
+        super().__init__(*NAMES, workers=workers, **config)
+
     def start(self, name: str, *, epoch: int = 1, **setup: object) -> Instance:
         """An instance, or its next life."""
-        return super().start(name, epoch=epoch, journal=JOURNAL, **setup)
+        return super().start(name, epoch=epoch, **self._setup, **setup)
 
     def second(self, name: str, **setup: object) -> Instance:
         """The second worker of an instance."""
-        return super().second(name, journal=JOURNAL, **setup)
+        return super().second(name, **self._setup, **setup)
 
 
 class Life:
@@ -70,7 +75,9 @@ class Life:
         self._dice = dice = Random(seed)
         self.diary: list[str] = []
         worker_count = dice.choice((1, 2))
-        self.fleet = Journalled(*NAMES, workers=worker_count, **sections_of(dice))
+        # What is done while Redis is away: with the latter, jobs are taken all the same.
+        sharing = SharingSettings(lease_s=45.0, is_local=dice.choice((False, True)))
+        self.fleet = Journalled(sharing, worker_count, **sections_of(dice))
         if worker_count > 1:
             self.fleet.second(NAMES[0])
         self._epochs = dict.fromkeys(NAMES, 1)
@@ -181,12 +188,13 @@ class Life:
     def _cut(self) -> None:
         instance = self.fleet[self._dice.choice(NAMES)]
         self._note("cut", instance.name)
-        instance.is_cut = True
+        instance.is_cut = self._dice.random() < 0.7
+        instance.is_without_redis = not instance.is_cut or self._dice.random() < 0.7
 
     def _mend(self) -> None:
         self._note("mend")
         for instance in self.fleet.all.values():
-            instance.is_cut = False
+            instance.is_cut = instance.is_without_redis = False
         self.fleet.model.down = ""
 
     def _redis(self) -> None:

@@ -16,6 +16,7 @@ from pointsman_shm.memory.rows import RowFlag
 from pointsman_shm.snapshot.records import CapabilityClass, InstanceRecord
 from pointsman_wire.coordination.instance_messages import BetweenInstances
 from pointsman_wire.coordination.model import Model
+from pointsman_wire.coordination.requests import Answer, failed
 from pointsman_wire.framing import FrameDecoder, HeaderDecoder, encode_frame
 from pointsman_wire.lane_messages import Assign, AssignAck
 from pointsman_wire.link import Connection, LoopWasLate, Send
@@ -48,13 +49,13 @@ class Instance(WorkerHarness):
         self.model = model
         self.is_stopped = False  # SIGSTOP: nothing runs, and everything is there afterwards
         self.is_cut = False  # nothing reaches its stream or comes from it
+        self.is_without_redis = False  # nothing that it asks of Redis is answered
         self.told: list[SendInstance] = []  # everything that it has sent to others
         super().__init__(
             host,
             now_ns=now_ns,
             instance=name,
-            sharing=SharingSettings(),
-            **setup,  # type: ignore[arg-type]
+            **({"sharing": SharingSettings()} | setup),  # type: ignore[arg-type]
         )
 
     def feed(self, *events: object) -> list[object]:
@@ -68,9 +69,13 @@ class Instance(WorkerHarness):
             if isinstance(command, Send) and isinstance(command.message, Assign):
                 self.unread[command.connection] = command.message.number
             elif isinstance(command, Coordinate):
-                answers = self.model.answer(command.requests, self.now_ns // MILLISECOND_NS)
-                self.feed(Coordinated(answers))
+                self.feed(Coordinated(self._answers(command)))
         return commands
+
+    def _answers(self, command: Coordinate) -> list[Answer]:
+        if self.is_without_redis:
+            return [failed(request, "down", "cut off") for request in command.requests]
+        return self.model.answer(command.requests, self.now_ns // MILLISECOND_NS)
 
     def read(self) -> None:
         """Its nodes read what was assigned to them, while time passes."""
@@ -191,8 +196,11 @@ class Several:
         told, instance.told = instance.told, []
         for command in told:
             letter = (instance.name, 0, encode_frame(command.message, command.payload))
-            if self.way_ns:
-                self._on_way.append((self.now_ns + self.way_ns, command.instance, letter))
+            if self.way_ns or self._on_way:  # no letter overtakes another
+                there_ns = max(
+                    self.now_ns + self.way_ns, self._on_way[-1][0] if self._on_way else 0
+                )
+                self._on_way.append((there_ns, command.instance, letter))
             else:
                 self.streams[command.instance].append(letter)
 

@@ -1,5 +1,6 @@
 """Stories of a Redis that was flushed, or failed over to a copy that is behind."""
 
+import pytest
 from fleet_harness import Fleet, count, opened, started
 
 from pointsman_shm.memory.stats_names import Counter
@@ -124,3 +125,30 @@ def test_a_restored_copy_of_the_same_reign_is_noticed_by_the_counters() -> None:
     client_b.submit("r-1")
     assert client_b.one(JobAccepted).jobs[0].job_id == job.job_id
     assert not node_b.assignments()
+
+
+@pytest.mark.parametrize("ends_first", [False, True])
+def test_a_job_that_was_taken_without_redis_gets_the_key_of_one_that_its_worker_lost(
+    ends_first: bool,
+) -> None:
+    """R7: until then its end was told to nobody, and kept to be told, for ever."""
+    fleet = Fleet("a", is_local=True)
+    a = fleet["a"]
+    node, client = opened(a)
+    lost = started(a, node, client)
+    a = fleet.restart("a")
+    node, client = opened(a)
+    a.is_cut = True
+    job = started(a, node, client)
+    assert job.job_id != lost.job_id
+    if ends_first:
+        node.end(job)
+    a.is_cut = False
+    fleet.advance(5.0)
+    if not ends_first:
+        node.end(job)
+        fleet.advance(5.0)
+    assert client.one(Result).job_id == job.job_id
+    assert a.core._sharing is not None
+    assert a.core._sharing.ending.untold_count == 0
+    assert fleet.bound().job_id == job.job_id

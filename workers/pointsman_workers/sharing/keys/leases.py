@@ -205,6 +205,7 @@ class LeaseDesk:
         """Another job of the same key exists: each of the two clients gets its own result."""
         if answer.outcome in OURS:  # a lost job of ours has the key: nobody else runs it
             self.sharing.ending.release(job.key, answer.fence)
+            self._doubt(job, bond)  # this one gets it next
             return
         owner = answer.owner.member if answer.owner is not None else "another instance"
         self.sharing.report_duplicate(job, f"{owner} has job {answer.job_id} of it")
