@@ -3,6 +3,7 @@
 import pytest
 from fleet_harness import Fleet, count, opened, started
 
+from pointsman_shm.config import Config, JobsConfig
 from pointsman_shm.memory.stats_names import Counter
 from pointsman_wire.errors import Code
 from pointsman_wire.messages import Error
@@ -152,3 +153,21 @@ def test_a_job_that_was_taken_without_redis_gets_the_key_of_one_that_its_worker_
     assert a.core._sharing is not None
     assert a.core._sharing.ending.untold_count == 0
     assert fleet.bound().job_id == job.job_id
+
+
+def test_an_end_that_could_not_be_told_is_let_go_with_its_job() -> None:
+    """I9: its key is a newer job's by now, of which alone Redis is asked."""
+    fleet = Fleet("a", is_local=True, slots=1, config=Config(jobs=JobsConfig(window_s=5.0)))
+    a = fleet["a"]
+    node, client = opened(a)
+    a.is_cut = True
+    node.end(started(a, node, client))
+    fleet.advance(8.0)
+    started(a, node, client, "r-2")
+    client.submit("r-1", wait_busy_s=0.5)
+    fleet.advance(1.0)
+    assert client.all(Result)[-1].status == "expired"
+    a.is_cut = False
+    fleet.advance(5.0)
+    assert a.core._sharing is not None
+    assert a.core._sharing.ending.untold_count == 0

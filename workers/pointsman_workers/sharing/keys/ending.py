@@ -270,6 +270,9 @@ class EndingDesk:
             if ending.bond.standing is Standing.BOUND:
                 self._tell(ending)
                 self.shard.count(Counter.ENDS_TOLD_AGAIN)
+            elif ending.is_told and self.sharing.job_of(ending.job.key) is not ending.job:
+                del self._untold[ending.job.key]  # forgotten here, so it holds no key any more
+                self.sharing.leases.forget(ending.job)
         for key, fence in [*islice(self._unreleased.items(), TOLD_AGAIN_A_TICK_MAX)]:
             self._tell_release(key, fence)
             if not self.sharing.book.is_up:
