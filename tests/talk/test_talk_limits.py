@@ -2,6 +2,7 @@
 
 from entrance.tokens_at_hand import ACME, SENDER, strict_worker
 from talkers import SECOND_OF_SOUND, Talker, talker, yard
+from worker_harness import Node
 
 from pointsman_shm.config import LimitsConfig
 from pointsman_wire.limits import REQUEST_ID_LENGTH_MAX
@@ -30,16 +31,23 @@ def test_who_resumes_with_a_token_that_may_not_read_is_not_told_who_is_in_the_ro
     assert ann.members() == [("en", True), ("es", True)]
 
 
-def test_what_waits_for_a_listener_is_bounded_whatever_little_it_is() -> None:
-    h, node = yard(slots=1, limits=LimitsConfig(results_queue_bytes_max=64 * 1024))
-    ann, ben = talker(h), talker(h, "s-2", hears="es")
-    ben.client.hang_up()
+def say_much(ann: Talker, node: Node) -> None:
+    """Say forty times 4,000 letters to "s-2", which become nothing, and acknowledge one's own."""
     for number in range(40):
         ann.say("w" * 4_000, f"u-{number}", to=["s-2"])
         job = node.assignment()
         node.acknowledge(job.number)
         node.end(job, b"")
-        h.receive(ann.client.connection, ResultAck(results=[(0, ann.results()[-1].number)]))
+        ann.harness.receive(
+            ann.client.connection, ResultAck(results=[(0, ann.results()[-1].number)])
+        )
+
+
+def test_what_waits_for_a_listener_is_bounded_whatever_little_it_is() -> None:
+    h, node = yard(slots=1, limits=LimitsConfig(results_queue_bytes_max=64 * 1024))
+    ann, ben = talker(h), talker(h, "s-2", hears="es")
+    ben.client.hang_up()
+    say_much(ann, node)
     assert h.core.shard.sessions["", "s-2"].copies_bytes == 15 * (4_000 + 256)
     back = talker(h, "s-2", hears="es", resume_token=ben.client.ack.resume_token)
     assert len(back.results()) == 64 * 1024 // (4_000 + 256)
@@ -51,12 +59,7 @@ def test_what_waits_for_a_listener_is_bounded_whatever_little_it_is() -> None:
 def test_what_a_listener_does_not_acknowledge_is_bounded_with_what_was_said() -> None:
     h, node = yard(slots=1, limits=LimitsConfig(results_queue_bytes_max=64 * 1024))
     ann, ben = talker(h), talker(h, "s-2", hears="es")
-    for number in range(40):
-        ann.say("w" * 4_000, f"u-{number}", to=["s-2"])
-        job = node.assignment()
-        node.acknowledge(job.number)
-        node.end(job, b"")
-        h.receive(ann.client.connection, ResultAck(results=[(0, ann.results()[-1].number)]))
+    say_much(ann, node)
     session, at_once = h.core.shard.sessions["", "s-2"], 64 * 1024 // (4_000 + 256)
     for _ in ("what was sent", "what was held"):
         told = ben.results()
