@@ -15,7 +15,7 @@ from typing import Any, Literal
 import msgspec
 
 from pointsman.node_core.events import PartialMade, ProgressMade
-from pointsman_wire.errors import MEANINGS, Code
+from pointsman_wire.errors import MEANINGS, Code, code_of
 from pointsman_wire.messages import check_meta
 
 ReplyStatus = Literal["completed", "completed_no_text"]
@@ -25,15 +25,16 @@ class JobError(Exception):
     """Raised by a handler: the job failed, and this is what the client shall know of it.
 
     `code` is one of the protocol's (pointsman_wire.errors.Code) or a word of your own;
-    `retryable` says whether another node may succeed, by default what the code says.
+    `retryable` says whether another node may succeed, by default what the code says; one that the
+    protocol calls final stays so.
     """
 
     def __init__(self, code: str, message: str = "", *, retryable: bool | None = None) -> None:
         super().__init__(f"{code}: {message}" if message else str(code))
         self.code = str(code)
         self.message = message
-        known = Code.__members__.get(self.code)
-        by_code = MEANINGS[known].retryable if known else False
+        known = code_of(self.code)
+        by_code = known is not None and MEANINGS[known].retryable
         self.retryable = by_code if retryable is None else retryable
 
 

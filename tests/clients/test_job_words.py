@@ -2,7 +2,7 @@
 
 import pytest
 
-from pointsman.jobs import Job, Reply
+from pointsman.jobs import Job, JobError, Reply
 
 
 def test_meta_that_cannot_travel_is_refused_where_the_handler_makes_it() -> None:
@@ -15,3 +15,10 @@ def test_meta_that_cannot_travel_is_refused_where_the_handler_makes_it() -> None
 
 def test_meta_of_plain_values_is_fine() -> None:
     assert Reply(b"x", meta={"words": [["hello", 0.5]], "raw": b"", "none": None}).meta
+
+
+def test_a_job_error_may_help_elsewhere_as_its_code_says_or_who_raises_it() -> None:
+    assert JobError("INTERNAL").retryable, "what the protocol calls INTERNAL_ERROR"
+    assert JobError("MODEL_LOAD_FAILED").retryable
+    assert not JobError("OUT_OF_CHEESE").retryable
+    assert not JobError("INTERNAL_ERROR", retryable=False).retryable

@@ -7,7 +7,7 @@ from time import monotonic
 
 import pytest
 from live.journal import Journal
-from live.nodes import live_node
+from live.nodes import live_node, running_node
 from live.service import LiveService
 from live.sessions import session_ids
 
@@ -16,9 +16,11 @@ from pointsman import (
     JobExpired,
     JobFailed,
     JobRefused,
+    Node,
     blocking,
     connect,
 )
+from pointsman.cli.program_handler import ProgramHandler
 from pointsman_wire.admin_messages import Status, StatusQuery
 from pointsman_wire.limits import PAYLOAD_BYTES_MAX
 
@@ -295,3 +297,32 @@ async def test_a_blocking_program_is_served_as_well(service: LiveService, journa
     async with live_node(service.address, journal, "ao"):
         said = await asyncio.to_thread(program)
     assert said == ["elohw", "piece 0", "piece 1", "elohw"]
+
+
+# ---- what a program's exit code means
+
+
+async def test_a_program_that_fails_is_not_run_on_another_node_unless_it_says_so(
+    service: LiveService, tmp_path: Path
+) -> None:
+    """75 is for another node to try; any other exit code ends the job, and says so."""
+    started = tmp_path / "started"
+    script = f"echo run >> {started}; read code; exit $code"
+    async with AsyncExitStack() as stack:
+        for number in range(2):
+            node = Node(
+                service.address, services=NMT, nmt=[("en", "hm")], node_id=f"program-{number}"
+            )
+            node.handler(ProgramHandler(["sh", "-c", script]))
+            await stack.enter_async_context(running_node(node))
+        session = await stack.enter_async_context(connect(service.address, src="en", tgt="hm"))
+        with pytest.raises(JobFailed, match="exit code 3") as final:
+            await session.submit("3\n", services=NMT)
+        assert (final.value.retryable, final.value.attempt) == (False, 1)
+        assert started.read_text() == "run\n"
+        with pytest.raises(JobFailed, match="exit code 75") as elsewhere:
+            await session.submit("75\n", services=NMT)
+        assert {line.split()[3] for line in elsewhere.value.attempts} == {
+            "program-0:",
+            "program-1:",
+        }

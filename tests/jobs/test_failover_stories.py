@@ -276,6 +276,22 @@ def test_of_a_code_that_nobody_knows_the_node_says_whether_it_may_help(
         )
 
 
+@pytest.mark.parametrize(("code", "words"), [("INTERNAL", "no"), ("OUT_OF_CHEESE", "no")])
+def test_a_node_that_says_that_no_other_will_do_better_is_believed(code: str, words: str) -> None:
+    """And so is the client told; a code of the node's own is among the words."""
+    h, nodes = fleet(2)
+    client = h.open_session()
+    client.submit("r-1")
+    node, job = chosen(nodes)
+    node.end(job, b"", status="failed", code=code, message=words, retryable=False)
+    error = client.one(Result).error
+    assert error is not None
+    assert (error.code, error.retryable, error.attempts) == ("INTERNAL_ERROR", False, [])
+    assert error.message == f"node-{node.row}: {'' if code == 'INTERNAL' else code + ': '}{words}"
+    assert "Try again" not in error.hint
+    assert counted(h) == {}
+
+
 # ---- the clock of the acknowledgement
 
 

@@ -176,7 +176,7 @@ class FakeService:
         peer.send(lane.NodeResultAck(number=message.number))
         error = None
         if message.code:
-            error = ErrorInfo(message.code, message.message, retryable=message.retryable)
+            error = ErrorInfo(message.code, message.message, retryable=bool(message.retryable))
         result = session.Result(
             status=message.status,
             job_id=message.job_id,

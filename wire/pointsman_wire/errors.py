@@ -107,3 +107,10 @@ MEANINGS: dict[Code, Meaning] = {
     ),
     Code.NOT_FOUND: Meaning(False, Fault.CLIENT, "Check the id; it may have expired."),
 }
+
+_AS_NODES_SAY_IT = {**Code.__members__, "INTERNAL": Code.INTERNAL_ERROR}
+
+
+def code_of(word: str) -> Code | None:
+    """Return what a node's code is called here; None for one of its own."""
+    return _AS_NODES_SAY_IT.get(word)

@@ -138,7 +138,7 @@ class NodeResult(Message, tag="node_result", frozen=True, kw_only=True):
     duration_us: Number = 0
     code: str = ""
     message: str = ""
-    retryable: bool = False
+    retryable: bool | None = None
 
     def __post_init__(self) -> None:
         if self.meta is not None:

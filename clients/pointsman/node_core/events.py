@@ -48,7 +48,7 @@ class JobEnded(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     meta: dict[str, Any] | None = None
     code: str = ""
     message: str = ""
-    retryable: bool = False
+    retryable: bool | None = None  # None: as its code says
 
 
 class PartialMade(msgspec.Struct, frozen=True, gc=False):

@@ -17,10 +17,12 @@ job (it was not read, was refused, or a model was missing) is not held against t
 
 from collections.abc import Callable
 
+from msgspec.structs import replace
+
 from pointsman_shm.memory.stats_names import Counter
-from pointsman_wire.errors import MEANINGS, Code
+from pointsman_wire.errors import MEANINGS, Code, code_of
 from pointsman_wire.lane_messages import CancelJob, NodeResult
-from pointsman_wire.messages import error_info
+from pointsman_wire.messages import ErrorInfo, error_info
 from pointsman_workers.core.lifecycle import JobState, moved
 from pointsman_workers.core.shard import SECOND_NS, Shard
 from pointsman_workers.core.state import Blame, Cause, Failure, Hold, Job
@@ -50,6 +52,7 @@ _OF_THE_NODE = frozenset(
         Code.NODE_UNAVAILABLE,
     }
 )
+_FINAL_HINT = "Its node says that no other will do better: see the message."
 
 
 class AttemptDesk:
@@ -88,9 +91,7 @@ class AttemptDesk:
             self.outcomes.finish(job, "complete_no_text", message=message, payload=payload)
         elif status == "failed" and not is_retryable(message):
             self._win(job, hold)
-            text = f"{hold.lane.node_id}: {message.message or message.code}"
-            error = error_info(node_code(message.code), text, attempts=[*job.reasons])
-            self.outcomes.finish(job, "fail", error=error, message=message)
+            self.outcomes.finish(job, "fail", error=_final(hold, message), message=message)
         else:
             self.fail_over(hold, _failure_of(message))
 
@@ -318,10 +319,27 @@ def missing_in_report(hold: Hold) -> Failure:
 
 
 def _failure_of(message: NodeResult) -> Failure:
-    reason = message.message or message.code or message.status
-    code = node_code(message.code)
+    code = code_of(message.code) or Code.INTERNAL_ERROR
     is_own = message.status == "failed" and message.code not in _OF_THE_NODE
-    return Failure(Cause.NODE_ERROR, reason, code, Blame.FAILED if is_own else Blame.NONE)
+    blame = Blame.FAILED if is_own else Blame.NONE
+    return Failure(Cause.NODE_ERROR, _words(message), code, blame)
+
+
+def _final(hold: Hold, message: NodeResult) -> ErrorInfo:
+    """What a client is told of a job that its node calls failed for good."""
+    job, code = hold.job, code_of(message.code) or Code.INTERNAL_ERROR
+    assert job is not None, hold.job_id
+    text = f"{hold.lane.node_id}: {_words(message)}"
+    error = error_info(code, text, attempts=[*job.reasons])
+    return replace(error, retryable=False, hint=_FINAL_HINT) if error.retryable else error
+
+
+def _words(message: NodeResult) -> str:
+    """What went wrong, with the code if it is the node's own: clients get one that they know."""
+    is_own = message.code and code_of(message.code) is None
+    if message.message and is_own:
+        return f"{message.code}: {message.message}"
+    return message.message or message.code or message.status
 
 
 def _add_node(job: Job, node_id: str) -> None:
@@ -331,17 +349,8 @@ def _add_node(job: Job, node_id: str) -> None:
 
 
 def is_retryable(message: NodeResult) -> bool:
-    """Known codes decide by themselves; an unknown one is what the node says it is."""
-    code = _known(message.code)
-    return message.retryable if code is None else MEANINGS[code].retryable
-
-
-def node_code(code: str) -> Code:
-    """What a client is told for a node's code: the same, if it is one of ours."""
-    return _known(code) or Code.INTERNAL_ERROR
-
-
-def _known(code: str) -> Code | None:
-    if code == "INTERNAL":
-        return Code.INTERNAL_ERROR
-    return Code(code) if code in Code.__members__ else None
+    """May another node do better?  A code that is final stays so, whatever the node says of it."""
+    code = code_of(message.code)
+    if code is not None and not MEANINGS[code].retryable:
+        return False
+    return code is not None if message.retryable is None else message.retryable
