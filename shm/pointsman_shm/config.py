@@ -34,9 +34,9 @@ FRAME_BYTES_MAX = 2 * MIB
 PAYLOAD_BYTES_MAX = 1 * MIB
 HANDSHAKE_BYTES_MAX = 64 * KIB
 # The frame's length, header length and header travel beside the payload of a result.
-FRAME_HEADER_ROOM = 64 * KIB
-FRAME_BYTES_MIN = PAYLOAD_BYTES_MAX + FRAME_HEADER_ROOM
+FRAME_BYTES_MIN = PAYLOAD_BYTES_MAX + 64 * KIB
 FrameBytes = Annotated[int, msgspec.Meta(ge=FRAME_BYTES_MIN, le=FRAME_BYTES_MAX)]
+ResultBytes = Annotated[int, msgspec.Meta(ge=KIB, le=FRAME_BYTES_MAX)]
 PayloadBytes = Annotated[int, msgspec.Meta(ge=4 * KIB, le=PAYLOAD_BYTES_MAX)]
 HandshakeBytes = Annotated[int, msgspec.Meta(ge=16 * KIB, le=HANDSHAKE_BYTES_MAX)]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
@@ -211,7 +211,7 @@ class JournalConfig(Section, frozen=True):
     # Of a job that does not say: memory survives the death of nodes, journal also that of every
     # process, fsync also a loss of power.
     durability: Literal["memory", "journal", "fsync"] = "journal"
-    result_bytes_max: FrameBytes = 64 * KIB  # larger results stay at their node until read
+    result_bytes_max: ResultBytes = 64 * KIB  # larger results stay at their node until read
     bytes_max: Bytes = 512 * MIB  # per worker; above it what lives is written anew, the rest goes
     segment_bytes: Annotated[int, msgspec.Meta(ge=1 * MIB, le=256 * MIB)] = 16 * MIB
     flush_s: Seconds = 1.0  # so much of level journal can a loss of power take

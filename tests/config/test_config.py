@@ -4,6 +4,7 @@ import os
 import re
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -38,6 +39,11 @@ def test_the_defaults_are_those_of_the_behaviour() -> None:
     assert (jobs.window_s, jobs.window_jobs_max) == (300.0, 200_000)
     assert config.limits.frame_bytes_max == 2 * config.limits.payload_bytes_max == 2 * 1024**2
     assert config.catalogue.core_types == config.catalogue.default_services == ("asr", "nmt", "tts")
+
+
+def test_every_default_is_a_value_that_its_key_may_have() -> None:
+    """Somebody may write it down, or begin with it and go up or down."""
+    assert msgspec.convert(msgspec.to_builtins(Config()), Config) == Config()
 
 
 def test_values_are_read_into_their_sections() -> None:
