@@ -16,7 +16,7 @@ from pointsman_wire.lane_messages import (
 )
 from pointsman_wire.messages import Error
 from pointsman_wire.preamble import Role
-from pointsman_wire.session_messages import Cancel, JobAccepted, Result, SessionInit
+from pointsman_wire.session_messages import Cancel, JobAccepted, Result, SessionClose, SessionInit
 
 
 def began(nodes: dict[int, Node]) -> list[str]:
@@ -282,6 +282,74 @@ def test_the_order_of_a_session_with_open_jobs_stays() -> None:
     node.end(job)
     h.receive(connection, SessionInit(session_id="s-1"))
     assert h.core.shard.sessions["", "s-1"].line is None
+
+
+def left_behind(h: WorkerHarness, count: int) -> None:
+    """A client leaves its serial session and what it submitted there."""
+    client = h.open_session("s-1", order="serial")
+    for number in range(count):
+        client.submit(f"r-{number}")
+    h.receive(client.connection, SessionClose(flush=False))
+
+
+def test_i5_a_later_session_of_the_same_id_stands_behind_what_an_earlier_one_has_left() -> None:
+    h, nodes = fleet(2, slots=4)
+    left_behind(h, 2)
+    client = h.open_session("s-1", order="serial")
+    client.submit("r-2")
+    for number in range(3):
+        node, job = chosen(nodes)
+        h.advance(0.3)
+        assert (job.request_id, began(nodes)) == (f"r-{number}", [])
+        node.end(job)
+    assert client.one(Result).request_id == "r-2"
+
+
+def test_i5_a_job_that_comes_to_a_session_without_order_keeps_its_line() -> None:
+    h, nodes = fleet(2, slots=4)
+    left_behind(h, 2)
+    client = h.open_session("s-1")
+    client.submit("r-1")
+    node, job = chosen(nodes)
+    h.advance(0.3)
+    assert (job.request_id, began(nodes)) == ("r-0", [])
+    node.end(job)
+    node, job = chosen(nodes)
+    assert (job.request_id, job.silence_ms) == ("r-1", 3_000), "it runs on a lease still"
+    assert asked(h, node, job)
+    node.end(job)
+    assert client.one(Result).request_id == "r-1"
+
+
+def test_i5_a_session_that_is_serial_again_waits_for_what_ran_when_it_was() -> None:
+    h, nodes = fleet(2, slots=4)
+    client = h.open_session("s-1", order="serial")
+    client.submit("r-0")
+    node, job = chosen(nodes)
+    client.cancel("r-0")
+    h.open_session("s-1")
+    h.open_session("s-1", order="serial").submit("r-1")
+    h.advance(0.3)
+    assert began(nodes) == []
+    node.end(job, b"", status="cancelled")
+    assert began(nodes) == ["r-1"]
+
+
+def test_i5_a_later_session_waits_for_a_node_that_an_earlier_one_has_lost() -> None:
+    h, nodes = fleet(2, slots=4)
+    client = h.open_session("s-1", order="serial")
+    client.submit("r-0")
+    node, _ = chosen(nodes)
+    client.cancel("r-0")
+    h.receive(client.connection, SessionClose(flush=False))
+    node.hang_up()
+    h.advance(5.2)
+    assert h.held(node.row) == 0
+    h.open_session("s-1", order="serial").submit("r-1")
+    h.advance(3.6)
+    assert began(nodes) == [], "4 s from when it was given up"
+    h.advance(0.6)
+    assert began(nodes) == ["r-1"]
 
 
 def test_after_a_restart_a_running_job_of_the_session_is_waited_for() -> None:

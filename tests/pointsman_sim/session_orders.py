@@ -45,9 +45,9 @@ class SessionOrders:
             return
         key = (assign.tenant, assign.session_id, assign.request_id)
         job = worker.core.shard.window.find(key)
-        if job is None or job.session.line is None or job.job_id != assign.job_id:
+        if job is None or job.line is None or job.job_id != assign.job_id:
             return
-        line, last = self._arrivals.get(id(job.session.line), (job.session.line, 0))
+        line, last = self._arrivals.get(id(job.line), (job.line, 0))
         if job.arrival <= last:
             raise Violation("I5", f"{key} of a serial session was overtaken: {job.arrival}, {last}")
         self._arrivals[id(line)] = (line, job.arrival)

@@ -137,6 +137,29 @@ def test_i5_after_a_restart_a_serial_session_waits_for_what_was_told_to_stop() -
     assert began([*lanes.values()]) == ["r-2"]
 
 
+def test_i5_after_a_restart_jobs_of_a_serial_session_that_is_over_still_take_turns() -> None:
+    host = JournalledHost()
+    worker = host.worker()
+    nodes = {row: worker.open_lane(row) for row in (3, 4)}
+    client = worker.open_session("s-1", order="serial")
+    for request_id in ("r-1", "r-2"):
+        client.submit(request_id)
+    node, job = chosen(nodes)
+    worker.receive(client.connection, SessionClose(flush=False))
+    successor = host.successor(worker)
+    running = JobFence(job.job_id, 1, job.dispatch, "", "s-1", "r-1")
+    lanes = {row: successor.open_lane(row, running=[running] * (row == node.row)) for row in (3, 4)}
+    successor.open_session("s-1", order="serial").submit("r-3")
+    successor.advance(2.0)
+    assert began([*lanes.values()]) == []
+    lanes[node.row].end_fence(running, b"")
+    node, job = chosen(lanes)
+    successor.advance(2.0)
+    assert (job.request_id, began([*lanes.values()])) == ("r-2", [])
+    node.end(job)
+    assert began([*lanes.values()]) == ["r-3"]
+
+
 def test_i5_a_serial_session_waits_for_the_older_of_two_attempts_too() -> None:
     host = Host(shared_config())
     for row in (3, 4):

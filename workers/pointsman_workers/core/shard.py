@@ -6,6 +6,7 @@ time.  There is no other mutator and no other thread.
 
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
+from weakref import WeakValueDictionary
 
 from pointsman_shm.config_live import live_places, with_live
 from pointsman_shm.memory.stats_names import Counter, Timing
@@ -65,8 +66,18 @@ class Shard:
         *("now_ns", "started_ns", "is_settled", "is_stopping", "is_drained", "shelved"),
         *("peers", "sessions", "crowd", "names", "tenants", "session_placed", "talks", "talk"),
         *("fleet", "kinds", "lanes", "lanes_by_connection", "rows_by_node", "distant_count"),
-        *("waiting", "wanted_by_others", "rows_wanted", "ready_lines", "freed_rows", "strays"),
-        *("window", "withheld", "held", "orphans", "job_ids", "journal", "recorder", "timers"),
+        *("waiting", "wanted_by_others", "rows_wanted", "lines", "ready_lines", "freed_rows"),
+        *(
+            "strays",
+            "window",
+            "withheld",
+            "held",
+            "orphans",
+            "job_ids",
+            "journal",
+            "recorder",
+            "timers",
+        ),
         *("open_job_count", "last_dispatch", "last_arrival", "last_session", "outbox", "reasons"),
         *("tally", "accepted_count", "completed_count", "assigned_at_once", "assigned_count"),
         *("decisions_ns", "count", "observe"),
@@ -104,6 +115,8 @@ class Shard:
         # What nodes run and nobody waits for, until it stops; and whose session waits for that.
         self.strays: dict[Hold, tuple[str, str]] = {}
         self.freed_rows: dict[int, None] = {}  # rows on which a slot was freed in this step
+        # As long as a session, a job, a dispatch or a timer of theirs is there.
+        self.lines: WeakValueDictionary[tuple[str, str], Line] = WeakValueDictionary()
         self.ready_lines: dict[Line, None] = {}  # of serial sessions in which something has ended
         self.open_job_count = self.last_dispatch = self.last_arrival = self.last_session = 0
         self.is_stopping = self.is_drained = False  # drained: an operator's wish, reversible

@@ -137,10 +137,13 @@ def away(session: Session, number: int) -> Peer:
     return Peer(connection=NOBODY, is_trunk=False, sessions={number: session})
 
 
-class Line(msgspec.Struct, eq=False, kw_only=True):
-    """The jobs of a serial session: one at a time, in order of acceptance."""
+class Line(msgspec.Struct, eq=False, kw_only=True, weakref=True):
+    """The jobs of a serial session: one at a time, in order of acceptance.
 
-    session: Session
+    A session of the same id that comes after one that has ended goes on with its line.
+    """
+
+    whose: tuple[str, str]  # tenant and session id
     jobs: "deque[Job]" = msgspec.field(default_factory=lambda: deque(maxlen=LINE_MAX))
     current: "Job | None" = None  # whose turn it is
     holds: int = 0  # dispatches of any of its jobs that a node may still be at work on
@@ -218,7 +221,8 @@ class Job(msgspec.Struct, eq=False, kw_only=True, gc=False):
     is_hedged: bool = False  # one was made
     is_counted: bool = False  # among the open jobs of a tenant that may have so many
     is_queued: bool = False  # set exactly while it stands in the waiting queue
-    is_lined: bool = False  # waits, in a serial session, for what came before it
+    line: Line | None = None  # in which it was accepted, if its session was serial then
+    is_lined: bool = False  # waits there for what came before it
     filed_ns: int = 0  # deadline of its entry in the timers, 0 = none; never later than it is due
     wait_until_ns: int = 0  # meaningful while PENDING: then it expires
     ends_at_ns: int = 0  # the client's deadline for the whole job, 0 = none

@@ -198,9 +198,8 @@ class AttemptDesk:
         job.hold = None
         job.hedge_at_ns = 0
         job.state = moved(job.state, "requeue")
-        line = job.session.line
-        if line is not None:
-            self.serial.again(line, job)
+        if job.line is not None:
+            self.serial.again(job.line, job)
         elif not self.placing.place(job):
             self.placing.wait(job)
 

@@ -69,7 +69,7 @@ class HedgePlan:
         """The job was dispatched: see to it that it is looked at when it has become slow."""
         job.hedge_at_ns = 0
         submit = job.submit
-        if not submit.idempotent or submit.stream or job.session.line is not None:
+        if not submit.idempotent or submit.stream or job.line is not None:
             return
         self._saved = min(self._saved + self._share, SAVED_MAX)
         times = self._times.get(job.kind.requirement.types)

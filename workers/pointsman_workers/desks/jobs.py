@@ -154,6 +154,7 @@ class JobDesk:
             is_choosy=terms.is_choosy,
             usual=terms.usual,
         )
+        job.line = session.line
         if submit.deadline_s is not None:
             job.ends_at_ns = shard.now_ns + int(submit.deadline_s * SECOND_NS)
         return job
@@ -232,8 +233,7 @@ class JobDesk:
             self._register(peer, job)
             self.reports.adopt(job, orphan)
             return None
-        line = job.session.line
-        if line is not None and not self.serial.has_turn(line, job):
+        if job.line is not None and not self.serial.has_turn(job.line, job):
             self._register(peer, job)
             return None
         if job.durability == FSYNC:
@@ -261,8 +261,8 @@ class JobDesk:
     def _turn_away(self, peer: Peer, job: Job, error: ErrorInfo) -> ErrorInfo:
         """Refuse a job that was made and is not accepted."""
         self.refuse(peer, job.submit, error, job.session)
-        if job.session.line is not None:
-            self.serial.left(job.session.line, job)
+        if job.line is not None:
+            self.serial.left(job.line, job)
         return error
 
     def withdraw(self, peer: Peer, session: Session, request_id: str) -> bool:
@@ -307,8 +307,8 @@ class JobDesk:
     def follow(self, peer: Peer, job: Job) -> None:
         """Accept a job that another instance runs, or has run."""
         self._enter(job)
-        if job.session.line is not None:
-            self.serial.has_turn(job.session.line, job)
+        if job.line is not None:
+            self.serial.has_turn(job.line, job)
         self._accept(peer, job, is_duplicate=True)
 
     def take_up(self, job: Job) -> None:
@@ -321,10 +321,9 @@ class JobDesk:
             len(job.payload), has_meta=has_meta, open_jobs=shard.open_job_count
         ):
             shard.journal.accepted(job)
-        line = job.session.line
-        if line is not None and (line.current is job or job.is_lined):
+        if job.line is not None and (job.line.current is job or job.is_lined):
             job.is_lined = True
-            shard.ready_lines[line] = None
+            shard.ready_lines[job.line] = None
         elif job.kind.waiting_count or not self.placing.place(job):
             self.placing.wait(job)
 
@@ -349,8 +348,8 @@ class JobDesk:
         if peer.sessions.get(job.session.number) is job.session:
             self._accept(peer, job, is_duplicate=False)
         if job.is_lined:
-            assert job.session.line is not None, job.job_id
-            self.shard.ready_lines[job.session.line] = None
+            assert job.line is not None, job.job_id
+            self.shard.ready_lines[job.line] = None
             return
         if job.state is not JobState.PENDING:
             return

@@ -82,8 +82,8 @@ class OutcomeDesk:
             shard.waiting.remove(job)
         job.hold = job.hedge = None
         job.is_lined = False
-        if session.line is not None:
-            shard.ready_lines[session.line] = None
+        if job.line is not None:
+            shard.ready_lines[job.line] = None
         job.filed_ns = 0  # its timer finds nothing to do
         job.output = payload
         job.ended_at_ns = shard.now_ns
@@ -145,8 +145,8 @@ class OutcomeDesk:
         """The result is on the disk, or counts in the fleet: told to whose the job is by now."""
         job.is_end_safe = True
         session, result = job.session, job.result
-        if session.line is not None and job.bond is not None:
-            self.shard.ready_lines[session.line] = None
+        if job.line is not None and job.bond is not None:
+            self.shard.ready_lines[job.line] = None
         assert result is not None, job.job_id
         if session.utterances is None and not is_newest(session, result):
             # Others were told meanwhile, and a client skips numbers that it has passed.
@@ -159,8 +159,8 @@ class OutcomeDesk:
         shard, session = self.shard, job.session
         job.state, job.output = state, output
         job.is_lined = False
-        if session.line is not None:
-            shard.ready_lines[session.line] = None
+        if job.line is not None:
+            shard.ready_lines[job.line] = None
         job.filed_ns = 0
         job.ended_at_ns = shard.now_ns
         job.attempt, job.failovers = result.attempt, result.failovers

@@ -149,7 +149,7 @@ class PlacingDesk:
 
     def _send(self, job: Job, lane: Lane) -> Hold:
         """Write the assignment to the lane, and to the journal before."""
-        shard, line, connection = self.shard, job.session.line, lane.connection
+        shard, line, connection = self.shard, job.line, lane.connection
         assert connection is not None, lane.node_id
         epoch, number, now_ns = self._epoch, lane.next_assignment, shard.now_ns
         shard.last_dispatch = dispatch = shard.last_dispatch + 1

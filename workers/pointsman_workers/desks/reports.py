@@ -130,10 +130,10 @@ class ReportDesk:
         hold.job = job
         hold.alive_at_ns = self.shard.now_ns  # its client has only come now: its time begins
         job.hold = hold
-        if job.session.line is not None:
-            job.session.line.current = job.session.line.current or job
+        if job.line is not None:
+            job.line.current = job.line.current or job
             if orphan.result is None:  # else its dispatch is over already, and nobody would say so
-                bind(hold, job.session.line)
+                bind(hold, job.line)
         job.attempt = 1
         job.state = moved(job.state, "adopt")
         job.session.last_node_id = hold.lane.node_id

@@ -140,7 +140,7 @@ class SessionDesk:
         if is_resumed and session.order != message.order and session.utterances is not None:
             self.utterances.flush(session.utterances)
         if session.order != message.order or not is_resumed:
-            set_order(session, message.order)
+            set_order(session, message.order, shard.lines)
         if paired_node:
             session.paired_node, session.pairing_code = paired_node, message.pairing_code
         elif not is_resumed and not message.pairing_code:
@@ -350,8 +350,6 @@ class SessionDesk:
     def adopt(self, job: Job, session: Session) -> Session:
         """The job is this session's from now on: another of the same id had it, and is over."""
         if job.session is not session:
-            if job.session.line is not None:
-                self.shard.ready_lines[job.session.line] = None  # which will not hear of its end
             job.session, job.result, job.usual = session, unnumbered(job.result), None
         return session
 

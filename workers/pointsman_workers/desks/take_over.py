@@ -29,7 +29,7 @@ from pointsman_workers.journal.entries import (
     RecoveredResult,
     RecoveredSession,
 )
-from pointsman_workers.ordering.orders import set_order
+from pointsman_workers.ordering.orders import line_of, set_order
 from pointsman_workers.ordering.serial import SerialDesk, bind
 from pointsman_workers.ordering.utterances import index_of, note_accepted
 
@@ -111,7 +111,7 @@ class TakeOverDesk:
             read=opened.read,
             touched_at_ns=shard.now_ns,
         )
-        set_order(session, opened.order)
+        set_order(session, opened.order, shard.lines)
         shard.sessions[opened.tenant, opened.session_id] = session
         shard.crowd.opened(opened.tenant)
         shard.journal.adopt_session(session, found.segment)
@@ -153,6 +153,9 @@ class TakeOverDesk:
             job.favoured = shard.kinds.favoured(kind, submit.labels_preferred)
         if submit.deadline_s is not None:
             job.ends_at_ns = began_ns + int(submit.deadline_s * SECOND_NS)
+        job.line = job.session.line
+        if accepted.is_serial and job.line is None:
+            job.line = line_of(job.key[:2], shard.lines)
         shard.window.bind(job)
         shard.journal.adopt_job(job, found.segment)
         job.session.open_jobs[job.key[2]] = job
@@ -164,8 +167,8 @@ class TakeOverDesk:
         if dispatched is None:
             self.when_sure(job, partial(self._wait, job))
             return
-        if job.session.line is not None and job.session.line.current is None:
-            job.session.line.current = job  # the oldest of its session: the others have waited
+        if job.line is not None and job.line.current is None:
+            job.line.current = job  # the oldest of its session: the others have waited
         job.dispatched = dispatched
         job.attempt, job.failovers = dispatched.attempt, dispatched.failovers
         job.reasons, job.failed_nodes = dispatched.reasons, dispatched.failed_nodes
@@ -179,9 +182,8 @@ class TakeOverDesk:
         """Queue a job for nodes that have yet to come back."""
         if not job.is_open or job.is_followed:
             return
-        line = job.session.line
-        if line is not None:
-            self.serial.append(line, job)
+        if job.line is not None:
+            self.serial.append(job.line, job)
             return
         self.placing.wait(job)
         self._bound_wait(job)
@@ -220,8 +222,8 @@ class TakeOverDesk:
         )
         lane.holds[place] = hold
         job.hold = hold
-        if job.session.line is not None:
-            bind(hold, job.session.line)
+        if job.line is not None:
+            bind(hold, job.line)
         job.state = moved(job.state, "adopt")
         job.session.last_node_id = lane.node_id
         self.placing.rearm(job)
@@ -260,8 +262,8 @@ class TakeOverDesk:
         if not job.is_open or job.is_followed:
             return
         job.reasons += (f"attempt {job.attempt}: {reason}",)
-        if job.session.line is not None:
-            self.serial.again(job.session.line, job)
+        if job.line is not None:
+            self.serial.again(job.line, job)
         elif not self.placing.place(job):
             self.placing.wait(job)
             self._bound_wait(job)

@@ -331,6 +331,7 @@ def _accepted(job: Job, late_ns: int) -> JobAccepted:
         job.body,
         job.accepted_at_ns + late_ns,
         job.durability,
+        job.line is not None,
     )
 
 

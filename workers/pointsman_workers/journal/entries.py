@@ -51,6 +51,7 @@ class JobAccepted(Entry, tag=3, frozen=True, array_like=True, gc=False):
     body: int  # length and crc32 of the payload
     accepted_at_ns: int
     durability: str
+    is_serial: bool = False  # accepted in a line, which it keeps when its session is over
 
 
 class JobDispatched(Entry, tag=4, frozen=True, array_like=True, gc=False):

@@ -63,6 +63,7 @@ class FoundAcceptance(Entry, tag=3, frozen=True, array_like=True, gc=False):
     body: int
     accepted_at_ns: int
     durability: str
+    is_serial: bool = False
 
 
 FoundEntry = (
@@ -193,6 +194,7 @@ class Fold:
             body=found.body,
             accepted_at_ns=found.accepted_at_ns,
             durability=found.durability,
+            is_serial=found.is_serial,
         )
         return RecoveredJob(accepted, self._dispatched.get(number), segment)
 

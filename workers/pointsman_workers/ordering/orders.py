@@ -1,24 +1,36 @@
 """What a session's order brings with it: the state it needs, and how much may be pending."""
 
+from collections.abc import MutableMapping
+
 from pointsman_wire.errors import Code
 from pointsman_wire.messages import ErrorInfo, error_info
 from pointsman_workers.core.state import Line, Session, Utterances
 from pointsman_workers.ordering.utterances import index_of, note_accepted
 
+Lines = MutableMapping[tuple[str, str], Line]
 
-def set_order(session: Session, order: str) -> None:
-    """Begin the order of a session, with what it has open."""
+
+def set_order(session: Session, order: str, lines: Lines) -> None:
+    """Begin the order of a session, with what it has open.
+
+    `lines` are those of all serial sessions of the shard, by tenant and session id.
+    """
     session.order = order
     session.terms = None
     if order != "serial":
         session.line = None
-    elif session.line is None:
-        session.line = Line(session=session)
+    else:
+        session.line = line_of((session.tenant, session.session_id), lines)
     session.utterances = None
     if order == "utterance":
         session.utterances = Utterances(session=session)
         for job in session.open_jobs.values():
             note_accepted(session.utterances, index_of(job))
+
+
+def line_of(whose: tuple[str, str], lines: Lines) -> Line:
+    """The line of all serial sessions, one after the other, that have this id."""
+    return lines.get(whose) or lines.setdefault(whose, Line(whose=whose))
 
 
 def too_many_pending(session: Session, pending_max: int) -> ErrorInfo | None:

@@ -95,6 +95,7 @@ class SerialDesk:
         sure_at_ns = self.shard.now_ns + self._fence_ns
         if hold.line is not None:
             hold.line.sure_at_ns = sure_at_ns
+            self.shard.file(hold.line, sure_at_ns)  # which a session that comes meanwhile finds so
         elif hold in self.shard.strays or self._is_orphan(hold):
             self._sure_at_ns = max(self._sure_at_ns, sure_at_ns)  # so rare that all may wait
 
@@ -133,8 +134,6 @@ class SerialDesk:
 
     def _advance(self, line: Line) -> None:
         job = self._turn_of(line)
-        if job is not None and job.session is not line.session:
-            self.shard.file(line, self.shard.now_ns + LOOK_NS)  # its end is told to that one's line
         if job is None or not job.is_lined or job.is_followed:
             return
         if not self._is_clear(line):
@@ -153,10 +152,7 @@ class SerialDesk:
         current = line.current
         if current is not None and not current.is_open:
             if current.bond is not None and not current.is_end_safe:
-                # The fleet has yet to say whether this end counts.  Whose the job is then may be
-                # another session, of which this line would not hear.
-                self.shard.file(line, self.shard.now_ns + LOOK_NS)
-                return None
+                return None  # the fleet has yet to say whether this end counts
             line.current = None
         while line.current is None and line.jobs:
             job = line.jobs.popleft()
@@ -181,12 +177,10 @@ class SerialDesk:
         sure_at_ns = max(line.sure_at_ns, self._sure_at_ns)
         if line.holds or sure_at_ns > shard.now_ns or not shard.is_settled:
             return False
-        session = line.session
-        whose = (session.tenant, session.session_id)
-        if shard.strays and whose in shard.strays.values():
+        if shard.strays and line.whose in shard.strays.values():
             return False
         return not any(
-            key[:2] == whose and orphan.result is None for key, orphan in shard.orphans.items()
+            key[:2] == line.whose and orphan.result is None for key, orphan in shard.orphans.items()
         )
 
     def expired(self, job: Job) -> ErrorInfo:

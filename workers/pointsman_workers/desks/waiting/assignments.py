@@ -21,7 +21,7 @@ def assignment_of(job: Job, hold: Hold, now_ns: int, silence_ms: int) -> Assign:
             job.kind,
             priority=submit.priority,
             timeout_ns=job.timeout_ns,
-            silence_ms=silence_ms,
+            silence_ms=0 if job.line is None else silence_ms,
         )
     assignment = replace(
         usual,
@@ -50,7 +50,7 @@ def assignment_of(job: Job, hold: Hold, now_ns: int, silence_ms: int) -> Assign:
 def usual_assignment(
     session: Session, kind: Kind, *, priority: str, timeout_ns: int, silence_ms: int
 ) -> Assign:
-    """What assignments of all such jobs have in common; `silence_ms` is for serial sessions."""
+    """What assignments of all such jobs have in common; `silence_ms` is 0 but for serial ones."""
     requirement = kind.requirement
     return Assign(
         number=0,
@@ -66,5 +66,5 @@ def usual_assignment(
         priority=priority,
         trace_id=session.trace_id,
         timeout_ms=timeout_ns // MILLISECOND_NS,
-        silence_ms=0 if session.line is None else silence_ms,
+        silence_ms=silence_ms,
     )

@@ -75,7 +75,7 @@ class TermsDesk:
                 kind,
                 priority=PRIORITIES[rank],
                 timeout_ns=timeout_ns,
-                silence_ms=self._placing.silence_ms,
+                silence_ms=0 if session.line is None else self._placing.silence_ms,
             ),
         )
         return terms

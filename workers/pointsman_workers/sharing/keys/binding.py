@@ -49,7 +49,6 @@ class Pending(msgspec.Struct, eq=False, kw_only=True):
     answer: Bound | None = None
     is_withdrawn: bool = False
     may_be_bound: bool = False  # it was proposed before, and no answer came
-    line: Line | None = None  # of its session, when that is serial
     repeats: list[tuple[Peer, Submit]] = []
 
 
@@ -97,9 +96,8 @@ class BindingDesk:
         pending.may_be_bound = bool(proposed)
         self._pending[job.key] = pending
         job.session.binding_count += 1
-        line = pending.line = job.session.line
-        if line is not None:
-            self._lines.setdefault(line, deque(maxlen=PENDING_MAX)).append(pending)
+        if job.line is not None:
+            self._lines.setdefault(job.line, deque(maxlen=PENDING_MAX)).append(pending)
         if self.sharing.buckets.is_open(bucket):  # nearly always
             self._ask(pending, True)
         else:
@@ -169,14 +167,15 @@ class BindingDesk:
                 self._advance(pending)
 
     def _advance(self, pending: Pending) -> None:
-        if pending.line is None:
+        line = pending.job.line
+        if line is None:
             self._settle(pending)
             return
-        queue = self._lines[pending.line]
+        queue = self._lines[line]
         while queue and queue[0].answer is not None:
             self._settle(queue.popleft())
         if not queue:
-            del self._lines[pending.line]
+            del self._lines[line]
 
     def _settle(self, pending: Pending) -> None:
         session = pending.job.session

@@ -252,9 +252,8 @@ class FollowingDesk:
         shard.window.replace(job, follower)
         shard.journal.left(job)
         job.session.open_jobs[job.key[2]] = follower
-        line = job.session.line
-        if line is not None and line.current is job:
-            line.current = follower
+        if job.line is not None and job.line.current is job:
+            job.line.current = follower
         self._ask_again(follower)
 
 
