@@ -6,7 +6,6 @@ time.  There is no other mutator and no other thread.
 
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
-from weakref import WeakValueDictionary
 
 from pointsman_shm.config_live import live_places, with_live
 from pointsman_shm.memory.stats_names import Counter, Timing
@@ -22,6 +21,7 @@ from pointsman_workers.core.state import (
     Key,
     Lane,
     Line,
+    Lines,
     Orphan,
     Pairing,
     Peer,
@@ -96,7 +96,7 @@ class Shard:
         self.fleet = Fleet(memory, seed=int.from_bytes(setup.entropy(8), "little"))
         self.kinds = Kinds(self.fleet.config)
         self.recorder = Recorder(self.fleet, setup.config.explain.bytes_max)
-        self.timers: Timers[Timed] = Timers()
+        self.timers, self.lines = Timers[Timed](), Lines()
         self.journal = JournalBook(setup.config.journal, setup.journal)
         self.withheld, self.held = WithheldResults(self.outbox), HeldResults(jobs.window_jobs_max)
         self.window = Window(jobs, self._left_window)
@@ -115,8 +115,6 @@ class Shard:
         # What nodes run and nobody waits for, until it stops; and whose session waits for that.
         self.strays: dict[Hold, tuple[str, str]] = {}
         self.freed_rows: dict[int, None] = {}  # rows on which a slot was freed in this step
-        # As long as a session, a job, a dispatch or a timer of theirs is there.
-        self.lines: WeakValueDictionary[tuple[str, str], Line] = WeakValueDictionary()
         self.ready_lines: dict[Line, None] = {}  # of serial sessions in which something has ended
         self.open_job_count = self.last_dispatch = self.last_arrival = self.last_session = 0
         self.is_stopping = self.is_drained = False  # drained: an operator's wish, reversible

@@ -6,6 +6,7 @@ stands already is looked at first where every job comes by: to set a field costs
 
 from collections import OrderedDict, deque
 from enum import Enum, StrEnum
+from weakref import WeakValueDictionary
 
 import msgspec
 
@@ -149,6 +150,10 @@ class Line(msgspec.Struct, eq=False, kw_only=True, weakref=True):
     holds: int = 0  # dispatches of any of its jobs that a node may still be at work on
     sure_at_ns: int = 0  # until then a node that was lost may be, too
     filed_ns: int = 0
+
+
+# By tenant and session id, as long as a session, a job, a hold or a timer has the line.
+Lines = WeakValueDictionary[tuple[str, str], Line]
 
 
 class Utterances(msgspec.Struct, eq=False, kw_only=True):

@@ -1,20 +1,13 @@
 """What a session's order brings with it: the state it needs, and how much may be pending."""
 
-from collections.abc import MutableMapping
-
 from pointsman_wire.errors import Code
 from pointsman_wire.messages import ErrorInfo, error_info
-from pointsman_workers.core.state import Line, Session, Utterances
+from pointsman_workers.core.state import Line, Lines, Session, Utterances
 from pointsman_workers.ordering.utterances import index_of, note_accepted
-
-Lines = MutableMapping[tuple[str, str], Line]
 
 
 def set_order(session: Session, order: str, lines: Lines) -> None:
-    """Begin the order of a session, with what it has open.
-
-    `lines` are those of all serial sessions of the shard, by tenant and session id.
-    """
+    """Begin the order of a session, with what it has open."""
     session.order = order
     session.terms = None
     if order != "serial":
