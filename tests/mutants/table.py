@@ -53,7 +53,9 @@ WEATHER = (
     Weather(journal_bugs.acknowledging_before_the_journal, ("worker_crash",), ("I1", "I13")),
     Weather(journal_bugs.without_waiting_for_the_sync, ("power_loss",), ("I1", "I11")),
     Weather(
-        journal_bugs.without_ends_in_the_journal, ("worker_crash",), ("I1", "I2", "I3", "I5", "I11")
+        journal_bugs.without_ends_in_the_journal,
+        ("worker_crash",),
+        ("I1", "I2", "I3", "I5", "I11", "a core broke"),
     ),
     Weather(journal_bugs.with_a_short_window, CALM, ("I2",)),
     Weather(journal_bugs.newest_first, CALM, ("I5", "a core broke")),

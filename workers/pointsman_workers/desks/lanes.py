@@ -318,13 +318,11 @@ class LaneDesk:
     def _mark_model(self, lane: Lane, job: Job) -> None:
         capability = self.shard.fleet.capability(lane.row)
         versions = dict(capability.versions) if capability is not None else {}
-        for service in job.kind.requirement.types:
-            mark = ModelUnavailable(
-                row=lane.row,
-                generation=lane.generation,
-                service=service,
-                version=versions.get(service, ""),
-            )
+        types = job.kind.requirement.types
+        self.shard.fleet.lacks.note(lane.row, lane.generation, types, self.shard.now_ns)
+        for service in types:
+            version = versions.get(service, "")
+            mark = ModelUnavailable(lane.row, lane.generation, service, version)
             self.shard.outbox.commands.append(TellManager(mark))
 
     def _current_job(self, lane: Lane, message: NodePartial | NodeProgress) -> Job | None:

@@ -30,7 +30,7 @@ from pointsman_workers.desks.refusing import (
 )
 from pointsman_workers.desks.waiting.assignments import assignment_of
 from pointsman_workers.journal.book import MEMORY
-from pointsman_workers.placement.checks import Ranking, first_failed_check
+from pointsman_workers.placement.checks import first_failed_check
 from pointsman_workers.placement.deciding import (
     decide,
     decide_again,
@@ -41,7 +41,7 @@ from pointsman_workers.placement.deciding import (
     note_habits,
 )
 from pointsman_workers.placement.kinds import Kind
-from pointsman_workers.placement.refusal import Refusals
+from pointsman_workers.placement.refusal import Refusals, judging
 from pointsman_workers.placement.selection import read
 from pointsman_workers.placement.trail import Choice, Decided, load_of_chosen
 
@@ -287,7 +287,7 @@ class PlacingDesk:
         row = fleet.rows_by_node.get(node_id)
         if row is None:
             return Preferred(node_id, Reason.NO_LANE, None)
-        ranking = Ranking(named_rows(fleet, job), is_stale=fleet.is_stale)
+        ranking = judging(fleet, kind, named_rows(fleet, job))
         reason = first_failed_check(read(fleet, kind, (row,))[0], kind.judgement, ranking)
         if reason is None:
             reason = Reason.CAPACITY_EXCEEDED  # it had none a moment ago, and has one now

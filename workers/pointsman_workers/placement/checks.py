@@ -86,6 +86,8 @@ class Ranking(msgspec.Struct, frozen=True, array_like=True):
     # only our own counts do.
     is_stale: bool = False
     draw: int | None = None  # 64 random bits for a weighted choice among the best
+    # Of the excluded ones, in refusals: nodes that lack the model, and are not marked yet.
+    lacking: Set[int] = frozenset()
 
 
 ANYWHERE = Ranking()
@@ -110,7 +112,7 @@ def first_failed_check(reading: Reading, judgement: Judgement, ranking: Ranking)
     reason = Reason(code - 1) if code else None
     if reason in _BEFORE_MARKS:
         return reason
-    if word & MARKED_BIT and judgement.is_barred(row, word):
+    if row in ranking.lacking or (word & MARKED_BIT and judgement.is_barred(row, word)):
         return Reason.MODEL_NOT_AVAILABLE
     if reason in _BEFORE_POLICY:
         return reason

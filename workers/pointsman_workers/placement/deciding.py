@@ -6,7 +6,8 @@
     the pools, without what to avoid   where the job failed; with spread, the session's last node
     what was to be avoided             when nobody else could
 
-What the request excludes is left out everywhere.
+What the request excludes is left out everywhere, and so is, for a job that has failed once, who has
+just said that it lacks the model.
 
 It touches nothing but the session's binding, the kind's memory, and through the fleet the ledger;
 so the same code makes a dry run when it is given copies of the first two and a fleet that only
@@ -122,12 +123,17 @@ def memory_of(job: Job) -> Kind | Round:
 
 
 def excluded_rows(fleet: Fleet, job: Job) -> frozenset[int]:
-    """Rows that this job must not go to: named by the client, or where it has failed."""
+    """Rows that this job must not go to: those of `barred_rows`, and where it has failed."""
     if not (job.failed_nodes or job.submit.exclude):
         return NO_ROWS
     rows = fleet.rows_by_node
     failed = frozenset(rows[node_id] for node_id in job.failed_nodes if node_id in rows)
-    return failed | named_rows(fleet, job)
+    return failed | barred_rows(fleet, job)
+
+
+def barred_rows(fleet: Fleet, job: Job) -> frozenset[int]:
+    """Rows that are left out even if nobody else can: excluded by name, or without the model."""
+    return named_rows(fleet, job) | fleet.lacking(job.kind.requirement.types)
 
 
 def named_rows(fleet: Fleet, job: Job) -> frozenset[int]:
@@ -226,25 +232,25 @@ def _search_apart(
 ) -> Choice | None:
     """The two tries of a job with rows to avoid: first without them, then they alone.
 
-    Rows that the request names are left out of both.
+    Those of `barred_rows` are left out of both.
     """
     kind, version = job.kind, fleet.version
     memory = job.round
     if memory is None or memory.version != version:
         memory = job.round = Round(version=version)
-    named = named_rows(fleet, job)
-    if not named and is_known_full(fleet, kind, pools):
+    barred = barred_rows(fleet, job)
+    if not barred and is_known_full(fleet, kind, pools):
         memory.is_busy = kind.is_busy  # whoever is to be avoided: nobody was there at all
         return None
     choice = search(fleet, kind, pools, fleet.ranking(excluded), memory)
     if choice is not None or memory.walk is not None:
         return choice
-    avoided = tuple(excluded - named)
+    avoided = tuple(excluded - barred)
     if not avoided:
         return None
-    choice = reserve_among(fleet, kind, avoided, pools, fleet.ranking(named))
+    choice = reserve_among(fleet, kind, avoided, pools, fleet.ranking(barred))
     memory.is_busy = memory.is_busy or any(is_busy(fleet, kind, row) for row in avoided)
-    if choice is None and not named:
+    if choice is None and not barred:
         kind.is_busy = memory.is_busy
         conclude_full(fleet, kind, pools)  # everybody was asked
     return choice

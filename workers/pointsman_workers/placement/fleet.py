@@ -25,7 +25,7 @@ from pointsman_workers.explain.names import FormerNames, NodesByName
 from pointsman_workers.placement.checks import ANYWHERE, ANYWHERE_STALE, Judgement, Ranking
 from pointsman_workers.placement.draws import Draws
 from pointsman_workers.placement.kinds import Kind
-from pointsman_workers.placement.paces import Pace, Paces
+from pointsman_workers.placement.paces import Lacks, Pace, Paces
 from pointsman_workers.placement.room import Room
 from pointsman_workers.placement.trail import Leg
 
@@ -38,7 +38,7 @@ SHARED_READINGS_MAX = 32  # which grows so far with the jobs that come at once
 # All that a fleet has, for who looks at one as it is without being it: a dry run.
 FIELDS = (
     *("_memory", "_undecoded", "snapshot", "index", "standing", "load", "held", "row_words"),
-    *("own", "beat_at_ns", "lane_generations", "rows_by_node", "nobody", "paces", "room"),
+    *("lacks", "own", "beat_at_ns", "lane_generations", "rows_by_node", "nobody", "paces", "room"),
     *("is_stale", "is_blind", "draws", "former_names", "nodes_by_name", "trail", "sample"),
     *("tally", "stopwatch", "observe_session", "release_count", "released", "now_ns"),
     *("clock_ns", "sample_size", "has_weighted_choice", "has_habits", "is_sticky", "spread_ns"),
@@ -69,6 +69,7 @@ class Fleet:
         self.rows_by_node: dict[str, int] = {}  # of the nodes that have, or just had, a lane to us
         self.nobody = array("I")
         self.paces = Paces(memory.rows.max_nodes)
+        self.lacks = Lacks()
         self.room = Room(self.standing, self.load, self.held)
         self.is_stale = False  # the manager is silent: what it wrote of loads says nothing now
         self.is_blind = False  # it is so for so long that only nodes that answer us get jobs
@@ -261,6 +262,11 @@ class Fleet:
             and (not mark.version or (mark.service, mark.version) in versions)
             for mark in self.snapshot.marks_of(row)
         )
+
+    def lacking(self, types: tuple[str, ...]) -> frozenset[int]:
+        """Rows of nodes that have just said that they lack the model of one of these services."""
+        lanes, places = self.lane_generations, self.lacks.places(types, self.now_ns)
+        return frozenset(row for row, generation in places if lanes[row] == generation)
 
     def set_lane(self, row: int, generation: int) -> None:
         """From now on our lane is up to this generation; 0 and NO_ROOM_FOR_US: see above."""

@@ -7,9 +7,14 @@ nothing is known, shares one array in which only slow starts show.
 
 An average that has got no news for a while is forgotten, so that a node that was slow once, and
 therefore gets little, is tried again.
+
+Lacks: models that nodes have just said they lack, until the manager's mark is there.  That comes by
+way of the manager and the next snapshot; a job that has just failed for want of a model would be
+back at the same node before, if nobody else has room, and use up its attempts in a millisecond.
 """
 
 from array import array
+from collections.abc import Iterable
 from itertools import islice
 
 from pointsman_shm.rules.load import (
@@ -26,8 +31,11 @@ BYTES_PER_ROW = 4 + 1 + 4  # mean, count, slowness
 FORGET_NS = 60_000_000_000
 FRESHENED_A_TICK = 256
 WARMED_A_TICK = 512
+LACKS_KNOWN_NS = 1_000_000_000  # then the mark is there, unless the node has had too many
+LACKS_MAX = 1_024
 
 Types = tuple[str, ...]
+Lack = tuple[int, int, str]  # row, generation, service
 
 
 class Pace:
@@ -180,3 +188,33 @@ class Paces:
         if joined_at_ns is None:
             return 1.0
         return slow_start_term(now_ns - joined_at_ns, self.slow_start_ns)
+
+
+class Lacks:
+    """What nodes lack, as this worker has heard it of late; what was heard first comes first."""
+
+    def __init__(self) -> None:
+        self._until_ns: dict[Lack, int] = {}
+
+    def note(self, row: int, generation: int, services: Iterable[str], now_ns: int) -> None:
+        """The node lacks the model of one of these services."""
+        self._expire(now_ns)
+        for service in services:
+            self._until_ns.pop((row, generation, service), None)
+            self._until_ns[row, generation, service] = now_ns + LACKS_KNOWN_NS
+        while len(self._until_ns) > LACKS_MAX:
+            del self._until_ns[next(iter(self._until_ns))]
+
+    def places(self, services: tuple[str, ...], now_ns: int) -> set[tuple[int, int]]:
+        """Return (row, generation) of each node that lacks one of these."""
+        self._expire(now_ns)
+        return {
+            (row, generation) for row, generation, service in self._until_ns if service in services
+        }
+
+    def _expire(self, now_ns: int) -> None:
+        while self._until_ns:
+            lack, until_ns = next(iter(self._until_ns.items()))
+            if until_ns > now_ns:
+                break
+            del self._until_ns[lack]

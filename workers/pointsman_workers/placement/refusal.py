@@ -138,7 +138,7 @@ class Refusals:
     def _compute(self, kind: Kind, excluded: frozenset[int], scope: Scope) -> Refusal:
         fleet = self._fleet
         self.computed_count += 1
-        ranking = Ranking(excluded, is_stale=fleet.is_stale)
+        ranking = judging(fleet, kind, excluded)
         judged = list(self._judged(kind, ranking, scope))
         groups = [group for _, group in judged]
         counts = [0] * REASON_COUNT
@@ -196,6 +196,12 @@ class Refusals:
                 apart.setdefault(reason, []).append(row)
             for found, members in apart.items():
                 yield is_asked, (found, signature, members)
+
+
+def judging(fleet: Fleet, kind: Kind, excluded: frozenset[int]) -> Ranking:
+    """What is weighed where it is only asked why: no chance, but what nodes lack."""
+    lacking = fleet.lacking(kind.requirement.types)
+    return Ranking(excluded | lacking, is_stale=fleet.is_stale, lacking=lacking)
 
 
 def _place(pool_id: int | None) -> int:
