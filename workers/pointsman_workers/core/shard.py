@@ -66,21 +66,11 @@ class Shard:
         *("now_ns", "started_ns", "is_settled", "is_stopping", "is_drained", "shelved"),
         *("peers", "sessions", "crowd", "names", "tenants", "session_placed", "talks", "talk"),
         *("fleet", "kinds", "lanes", "lanes_by_connection", "rows_by_node", "distant_count"),
-        *("waiting", "wanted_by_others", "rows_wanted", "lines", "ready_lines", "freed_rows"),
-        *(
-            "strays",
-            "window",
-            "withheld",
-            "held",
-            "orphans",
-            "job_ids",
-            "journal",
-            "recorder",
-            "timers",
-        ),
+        *("waiting", "wanted_by_others", "rows_wanted", "ready_lines", "freed_rows", "strays"),
+        *("window", "withheld", "held", "orphans", "job_ids", "journal", "recorder", "timers"),
         *("open_job_count", "last_dispatch", "last_arrival", "last_session", "outbox", "reasons"),
         *("tally", "accepted_count", "completed_count", "assigned_at_once", "assigned_count"),
-        *("decisions_ns", "count", "observe"),
+        *("decisions_ns", "count", "observe", "lines"),
     )
 
     def __init__(self, setup: WorkerSetup) -> None:
