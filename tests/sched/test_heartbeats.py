@@ -1,5 +1,7 @@
 """What a heartbeat carries: load, flags, services; and how often it shall come."""
 
+from typing import Any
+
 import pytest
 from manager_harness import MS, NMT, SECOND, Harness, config_with, registration
 
@@ -8,7 +10,13 @@ from pointsman_sched.core.fleet.intervals import STEPS, Intervals
 from pointsman_shm.memory.rows import NodeState as S
 from pointsman_shm.memory.rows import RowFlag, unpack_load, unpack_standing
 from pointsman_shm.uplink import WorkerPressed
-from pointsman_wire.control_messages import Heartbeat, HeartbeatAck, Registered, Service
+from pointsman_wire.control_messages import (
+    Hardware,
+    Heartbeat,
+    HeartbeatAck,
+    Registered,
+    Service,
+)
 from pointsman_wire.errors import Code
 from pointsman_wire.link import Connection, LoopWasLate, Received, Waited
 from pointsman_wire.messages import Error
@@ -205,3 +213,44 @@ def test_the_intervals_of_a_turn_are_those_of_each_row(count: int, factor: int) 
     for row in (0, 1, 19, 20, 12_345):
         wanted_ns = intervals.relieved_ns(intervals.assigned_ns(count, row), factor)
         assert intervals.by_step_ns(count, factor)[row % STEPS] == wanted_ns
+
+
+@pytest.mark.parametrize("gpus", [[], ["A100"]])
+def test_a_node_has_a_gpu_when_a_service_moves_there_and_keeps_that_of_its_hardware(
+    gpus: list[str],
+) -> None:
+    h = Harness()
+    connection = h.make_ready(registration(hardware=Hardware(gpus=gpus)))
+
+    def has_gpu() -> bool:
+        flags = unpack_standing(h.memory.rows.standing[h.node().row]).flags
+        assert (RowFlag.GPU in flags) is h.node().capability.gpu
+        assert RowFlag.PUBLIC in flags
+        return h.node().capability.gpu
+
+    assert has_gpu() is bool(gpus)
+    h.beat(connection, services=[Service(id="nmt-1", kind="nmt", device="gpu")], pause=True)
+    assert has_gpu()
+    h.beat(connection, services=[NMT])
+    assert has_gpu() is bool(gpus)
+
+
+@pytest.mark.parametrize(
+    ("bad", "words"),
+    [
+        ({"services": []}, "bad heartbeats: none of its services runs"),
+        (
+            {"cpu_percent": 250.0, "gpu_percent": -1.0, "memory_percent": 100.0},
+            "bad heartbeats: cpu_percent is 250, which is not within 0..100, "
+            "gpu_percent is -1, which is not within 0..100",
+        ),
+    ],
+)
+def test_a_degraded_node_is_told_what_is_bad_about_its_heartbeats(
+    bad: dict[str, Any], words: str
+) -> None:
+    h = Harness()
+    connection = h.make_ready()
+    for _ in range(3):
+        h.beat(connection, **bad)
+    assert (h.node().state, h.node().reason) == (S.DEGRADED, words)

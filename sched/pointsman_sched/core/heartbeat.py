@@ -12,7 +12,12 @@ from pointsman_sched.core.fleet.class_interner import ClassesFull
 from pointsman_sched.core.fleet.health import Verb
 from pointsman_sched.core.fleet.intervals import STEPS
 from pointsman_sched.core.fleet.node import Node
-from pointsman_sched.core.joining.declaration import check_class_size, check_services, with_services
+from pointsman_sched.core.joining.declaration import (
+    check_class_size,
+    check_services,
+    flags_of,
+    with_services,
+)
 from pointsman_sched.core.joining.identities import Refusal
 from pointsman_sched.core.lifecycle import change, settle_if_able
 from pointsman_sched.core.state import ManagementState
@@ -30,6 +35,7 @@ OVERLOADED = int(RowFlag.OVERLOADED)
 READY = NodeState.READY
 DRAINING = NodeState.DRAINING
 STEADY_FLAGS = ~(PAUSED | OVERLOADED)
+DECLARED = int(RowFlag.PUBLIC | RowFlag.GPU)
 STATE_NAMES = {state: state.name.lower() for state in NodeState}
 
 
@@ -53,7 +59,7 @@ def take_heartbeat(
     if is_bad or node.bad_window:
         node.bad_window = state.bad_window.push(node.bad_window, is_bad=is_bad)
     if is_bad:
-        _weigh_bad_one(state, node)
+        _weigh_bad_one(state, node, message)
     elif node.state is not READY:
         settle_if_able(state, node)
     _answer(state, connection, node, message.number)
@@ -158,7 +164,7 @@ def _change_services(
     state: ManagementState, connection: Connection, node: Node, services: tuple[Service, ...]
 ) -> bool:
     """Give the node the class that its new services make; False when they cannot be taken."""
-    capability = with_services(node.capability, services)
+    capability = with_services(node.capability, services, has_gpus=node.has_gpus)
     refusal = check_services(services, state.config) or check_class_size(capability)
     if refusal is None:
         number = state.intern_class(capability, node.node_id)
@@ -176,17 +182,35 @@ def _change_services(
     if number == node.class_number:
         return True
     node.class_number, node.capability = number, capability
+    node.flags = node.flags & ~DECLARED | int(flags_of(capability))
     state.enter_pools(node)
     state.touch_record(node)
     state.show_row(node)
     return True
 
 
-def _weigh_bad_one(state: ManagementState, node: Node) -> None:
+def _weigh_bad_one(state: ManagementState, node: Node, message: Heartbeat) -> None:
     if node.state is NodeState.SUSPECT:
         settle_if_able(state, node)
     elif node.state is READY and state.bad_window.is_too_many(node.bad_window):
-        change(state, node, Verb.AIL, "bad heartbeats: no service runs, or a number is off")
+        change(state, node, Verb.AIL, f"bad heartbeats: {_fault(node, message)}")
+
+
+def _fault(node: Node, message: Heartbeat) -> str:
+    """Say what is bad about a heartbeat."""
+    if not node.is_serving:
+        return "none of its services runs"
+    percentages = {
+        "cpu_percent": message.cpu_percent,
+        "gpu_percent": message.gpu_percent,
+        "gpu_memory_percent": message.gpu_memory_percent,
+        "memory_percent": message.memory_percent,
+    }
+    return ", ".join(
+        f"{name} is {part:g}, which is not within 0..100"
+        for name, part in percentages.items()
+        if part is not None and not 0.0 <= part <= 100.0
+    )
 
 
 def _answer(state: ManagementState, connection: Connection, node: Node, number: int) -> None:

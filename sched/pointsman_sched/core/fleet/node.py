@@ -14,10 +14,10 @@ class Node:
 
     __slots__ = (
         "bad_window", "capability", "class_number", "connection", "declared_services",
-        "drain_deadline_ns", "epoch", "filed_tick", "flags", "generation", "heard_at_ns",
-        "instance", "interval_ns", "is_drained_by_operator", "is_lanes_ready", "is_proven",
-        "is_serving", "is_silent", "node_id", "pause_reason", "reason", "record", "row",
-        "said", "slots_max", "state", "state_since_ns", "was_good",
+        "drain_deadline_ns", "epoch", "filed_tick", "flags", "generation", "has_gpus",
+        "heard_at_ns", "instance", "interval_ns", "is_drained_by_operator", "is_lanes_ready",
+        "is_proven", "is_serving", "is_silent", "node_id", "pause_reason", "reason", "record",
+        "row", "said", "slots_max", "state", "state_since_ns", "was_good",
     )  # fmt: skip
 
     def __init__(self, node_id: str, row: int, generation: int, now_ns: int) -> None:
@@ -35,6 +35,7 @@ class Node:
         self.pause_reason = ""
         self.declared_services: tuple[Service, ...] = ()
         self.is_serving = False  # whether one of those runs
+        self.has_gpus = False  # in its hardware, as it said when it registered
         # What the node page holds of it; None while it has to be built anew.
         self.record: NodeRecord | None = None
 

@@ -128,10 +128,16 @@ def capability_of(message: Register, services: Sequence[Service]) -> CapabilityC
     )
 
 
-def with_services(capability: CapabilityClass, services: Sequence[Service]) -> CapabilityClass:
-    """Return the class of a node whose services changed and nothing else."""
+def with_services(
+    capability: CapabilityClass, services: Sequence[Service], *, has_gpus: bool
+) -> CapabilityClass:
+    """Return the class of a node whose services changed and nothing else.
+
+    `has_gpus`: its hardware has some, on whatever its services run.
+    """
     changed = msgspec.structs.replace(
         capability,
+        gpu=has_gpus or _runs_on_gpu(services),
         types_installed=_installed(services),
         types_ready=_ready(services),
         versions=_versions(services),
@@ -153,7 +159,11 @@ def _versions(services: Sequence[Service]) -> tuple[tuple[str, str], ...]:
 
 def has_gpu(message: Register) -> bool:
     """Say whether a node declares a GPU, as hardware or as the device of a service."""
-    return bool(message.hardware.gpus) or any(s.device == "gpu" for s in message.services)
+    return bool(message.hardware.gpus) or _runs_on_gpu(message.services)
+
+
+def _runs_on_gpu(services: Iterable[Service]) -> bool:
+    return any(service.device == "gpu" for service in services)
 
 
 def flags_of(capability: CapabilityClass) -> RowFlag:

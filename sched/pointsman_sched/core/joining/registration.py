@@ -120,6 +120,7 @@ def _try_register(
     state.damping.admitted(node.node_id, state.clock_ns)
     node.declare(tuple(message.services))
     node.slots_max = message.max_concurrency
+    node.has_gpus = bool(message.hardware.gpus)
     node.flags = int(flags_of(capability))
     node.said = None
     node.class_number, node.capability = number, capability
