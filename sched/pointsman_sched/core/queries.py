@@ -43,18 +43,6 @@ def _status(state: ManagementState) -> Status:
     setup = state.setup
     view = state.stats.read()
     catalog = setup.memory.catalog
-    timings = {
-        name: {
-            "count": timing.count,
-            "mean": timing.mean_ns / 1e3,
-            "p50": timing.quantile(0.5) / 1e3,
-            "p95": timing.quantile(0.95) / 1e3,
-            "p99": timing.quantile(0.99) / 1e3,
-            "max": timing.quantile(1.0) / 1e3,
-        }
-        for name, timing in view.timings.items()
-        if timing.count
-    }
     return Status(
         process="manager",
         pid=setup.process_id,
@@ -67,7 +55,9 @@ def _status(state: ManagementState) -> Status:
         snapshot_age_ms=_age_ms(state, catalog.published_at_ns),
         counters={name: count for name, count in view.counters.items() if count},
         gauges={name: value for name, value in view.gauges.items() if value},
-        timings_us=timings,
+        timings_us={
+            name: timing.figures_us() for name, timing in view.timings.items() if timing.count
+        },
     )
 
 
@@ -155,8 +145,6 @@ def _snapshot(state: ManagementState) -> SnapshotView:
         counts[name] = counts.get(name, 0) + 1
         slots_total += node.slots_max if node.state is NodeState.READY else 0
     pools = state.planner.page()
-    ledger = memory.ledger
-    columns = range(state.setup.worker_count)
     return SnapshotView(
         version=memory.catalog.version,
         age_ms=_age_ms(state, memory.catalog.published_at_ns),
@@ -166,6 +154,6 @@ def _snapshot(state: ManagementState) -> SnapshotView:
         pools={pool.name: sum(online for _, online, _ in pool.classes) for pool in pools.pools},
         pool_mode=pools.mode,
         slots_total=slots_total,
-        slots_held=[sum(ledger.cells[worker :: ledger.stride]) for worker in columns],
+        slots_held=memory.ledger.held_by_worker(),
         manager_alive=True,
     )

@@ -95,6 +95,11 @@ class Ledger:
         """Return the bytes needed, a multiple of 8."""
         return HEADER_SIZE + (2 * max_nodes * stride_of(worker_count) + 7) // 8 * 8
 
+    def held_by_worker(self) -> list[int]:
+        """Return the sum of each worker's cells over all rows."""
+        cells = self.cells.tolist()
+        return [sum(cells[worker :: self.stride]) for worker in range(self.worker_count)]
+
 
 def stride_of(worker_count: int) -> int:
     """Return the worker count rounded up to a power of two."""

@@ -132,6 +132,17 @@ class TimingView(msgspec.Struct, frozen=True):
                 return bucket_end_ns(bucket)
         return 0
 
+    def figures_us(self) -> dict[str, float]:
+        """Return what status answers tell of it: the count, and the rest in microseconds."""
+        return {
+            "count": self.count,
+            "mean": self.mean_ns / 1e3,
+            "p50": self.quantile(0.5) / 1e3,
+            "p95": self.quantile(0.95) / 1e3,
+            "p99": self.quantile(0.99) / 1e3,
+            "max": self.quantile(1.0) / 1e3,
+        }
+
 
 class StatsView(msgspec.Struct, frozen=True):
     """A page as it was, by public names."""

@@ -86,3 +86,13 @@ def test_nothing_observed_and_what_lies_outside() -> None:
     view = page.read().timings["turn"]
     assert (view.quantile(0.5), view.quantile(1.0)) == (1 << 10, 1 << 36)
     assert (view.count, view.total_ns) == (2, 2**40)
+
+
+def test_a_timing_is_told_in_microseconds() -> None:
+    page = StatsPage(bytearray(StatsPage.size()), create=True)
+    for duration_ns in (1_000, 2_000, 3_000, 1_000_000):
+        page.observe(Timing.TURN, duration_ns)
+    told = page.read().timings["turn"].figures_us()
+    assert list(told) == ["count", "mean", "p50", "p95", "p99", "max"]
+    assert (told["count"], told["mean"]) == (4, 251.5)
+    assert 2 <= told["p50"] <= 2.5 < 1_000 <= told["p95"] <= told["max"] <= 1_250

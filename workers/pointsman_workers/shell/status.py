@@ -7,7 +7,6 @@ from typing import cast
 
 import msgspec
 
-from pointsman_shm.memory.stats import TimingView
 from pointsman_shm.paths import worker_process
 from pointsman_wire.admin_messages import AdminAnswer, AdminQuery, Status, StatusQuery
 from pointsman_wire.messages import Message
@@ -45,14 +44,5 @@ class StatusDesk(msgspec.Struct, frozen=True):
             snapshot_age_ms=max(0, now_ns - beat_at_ns) / 1e6,
             counters=dict(view.counters),
             gauges={name: float(value) for name, value in view.gauges.items()},
-            timings_us={name: _timing(timing) for name, timing in view.timings.items()},
+            timings_us={name: timing.figures_us() for name, timing in view.timings.items()},
         )
-
-
-def _timing(view: TimingView) -> dict[str, float]:
-    return {
-        "count": float(view.count),
-        "mean": view.mean_ns / 1e3,
-        "p50": view.quantile(0.5) / 1e3,
-        "p99": view.quantile(0.99) / 1e3,
-    }

@@ -10,7 +10,7 @@ from pointsman_sched.console.observing.shared_pages import (
     copy_page,
     copy_words,
     read_head,
-    read_stats,
+    read_workers,
 )
 from pointsman_shm.memory.catalog_layout import CatalogLayout
 from pointsman_shm.memory.catalog_slots import NEVER_WRITTEN, Directory
@@ -29,7 +29,7 @@ from pointsman_shm.memory.rows import (
 from pointsman_shm.memory.segment import peek_segment
 from pointsman_shm.memory.stats import StatsView
 from pointsman_shm.memory.waiting import Waiting, WaitingWords
-from pointsman_shm.paths import InstancePaths, worker_process
+from pointsman_shm.paths import InstancePaths
 from pointsman_shm.snapshot.codec import SnapshotCorrupt
 from pointsman_shm.snapshot.records import NodeRecord
 from pointsman_shm.snapshot.snapshot import RuntimeSnapshot, decode_pages, empty_snapshot
@@ -96,7 +96,7 @@ class FleetEye:
             places=() if words is None else places_of(*words),
             nodes=nodes_of(self._snapshot, *words) if words is not None and has_nodes else (),
             waiting=self._waiting(),
-            workers=self._workers(),
+            workers=read_workers(self._paths, self._worker_count),
         )
 
     def _follow(self) -> None:
@@ -140,14 +140,6 @@ class FleetEye:
         except UNREADABLE:
             return ()
         return tuple(words.others(NOBODY))
-
-    def _workers(self) -> dict[int, StatsView]:
-        found = {}
-        for number in range(self._worker_count):
-            view = read_stats(self._paths, worker_process(number))
-            if view is not None:
-                found[number] = view
-        return found
 
 
 def places_of(rows: NodeRows, ledger: Ledger) -> list[Place]:

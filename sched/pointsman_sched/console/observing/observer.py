@@ -25,6 +25,7 @@ from pointsman_sched.console.observing.shared_pages import (
     read_catalog,
     read_fleet,
     read_stats,
+    read_workers,
 )
 from pointsman_sched.options import ProcessOptions
 from pointsman_shm.memory.stats import StatsPage, StatsView
@@ -92,17 +93,9 @@ class Observer(Collector):
         )
         self._judge.look(now_ns, signs)
 
-    def _workers(self) -> dict[int, StatsView]:
-        found = {}
-        for number in range(self._options.worker_count):
-            view = read_stats(self._options.paths, worker_process(number))
-            if view is not None:
-                found[number] = view
-        return found
-
     def _facts(self) -> Facts:
         paths, count = self._options.paths, self._options.worker_count
-        manager, workers = read_stats(paths, "manager"), self._workers()
+        manager, workers = read_stats(paths, "manager"), read_workers(paths, count)
         return Facts(
             now_ns=monotonic_ns(),
             version=version("pointsman"),

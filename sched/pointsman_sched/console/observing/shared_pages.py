@@ -37,7 +37,7 @@ from pointsman_shm.memory.rows import (
 )
 from pointsman_shm.memory.segment import peek_segment
 from pointsman_shm.memory.stats import StatsPage, StatsView
-from pointsman_shm.paths import InstancePaths
+from pointsman_shm.paths import InstancePaths, worker_process
 from pointsman_shm.snapshot.codec import SnapshotCorrupt, decode_pools
 
 UNREADABLE = (SegmentUnready, LayoutMismatch)
@@ -93,6 +93,12 @@ def read_stats(paths: InstancePaths, process: str) -> StatsView | None:
     """Return all that a process says of itself now, None where there is none to read."""
     page = copy_stats(paths, process)
     return None if page is None else page.read()
+
+
+def read_workers(paths: InstancePaths, worker_count: int) -> dict[int, StatsView]:
+    """Return what each worker says of itself, by its number; whose page is not there is missing."""
+    views = {n: read_stats(paths, worker_process(n)) for n in range(worker_count)}
+    return {number: view for number, view in views.items() if view is not None}
 
 
 def read_beat(paths: InstancePaths, max_nodes: int) -> int:
@@ -203,7 +209,6 @@ def _figures(rows: NodeRows, ledger: Ledger) -> FleetFigures:
     flags = Tally(standing[row] >> FLAGS_SHIFT & FLAGS_MASK for row in there)
     takes_jobs = (NodeState.READY, NodeState.DEGRADED)
     serving = [row for row in there if standing[row] >> STATE_SHIFT & STATE_MASK in takes_jobs]
-    cells = ledger.cells.tolist()
     return FleetFigures(
         nodes={s.name.lower(): states[s.value] for s in NodeState if s is not NodeState.FREE},
         flagged={
@@ -211,7 +216,7 @@ def _figures(rows: NodeRows, ledger: Ledger) -> FleetFigures:
             for flag in RowFlag
         },
         slots=sum(standing[row] & SLOTS_MASK for row in serving),
-        held=[sum(cells[worker :: ledger.stride]) for worker in range(ledger.worker_count)],
+        held=ledger.held_by_worker(),
         foreign=sum(unpack_load(rows.load[row]).foreign for row in serving),
         oldest_heartbeat_at_ns=min((rows.heartbeat_at_ns[row] for row in serving), default=0),
     )
