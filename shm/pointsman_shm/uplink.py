@@ -37,13 +37,6 @@ class NodeZombie(UplinkMessage, tag="node_zombie", frozen=True):
     reason: str
 
 
-class LaneRefused(UplinkMessage, tag="lane_refused", frozen=True):
-    """A node presented a wrong or old lane ticket."""
-
-    node_id: str
-    reason: str
-
-
 class PairingAsked(UplinkMessage, tag="pairing_asked", frozen=True):
     """A session came with a pairing code: which node is it for?  `number` is in the answer."""
 
@@ -109,9 +102,7 @@ class NameHeld(UplinkMessage, tag="name_held", frozen=True):
     is_ours: bool
 
 
-FromWorker = (
-    WorkerHello | ModelUnavailable | NodeZombie | LaneRefused | PairingAsked | WorkerPressed
-)
+FromWorker = WorkerHello | ModelUnavailable | NodeZombie | PairingAsked | WorkerPressed
 FromManager = (
     ManagerWelcome | SnapshotPublished | PairingAnswered | RateShares | Alternatives | NameHeld
 )

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from manager_harness import MS, NMT, SECOND, Harness, registration
 
-from pointsman_sched.core.events import DrainWished, UndrainWished, WorkerSaid
+from pointsman_sched.core.events import OrderGiven, WorkerSaid
 from pointsman_sched.core.fleet.health import MOVES, IllegalMove, Verb, move
 from pointsman_sched.core.fleet.node import Node
 from pointsman_shm.memory.rows import NodeState, unpack_standing
@@ -22,6 +22,7 @@ from pointsman_wire.control_messages import (
 from pointsman_wire.errors import Code
 from pointsman_wire.link import Close, LoopWasLate
 from pointsman_wire.messages import Error
+from pointsman_wire.queries.operating_messages import DrainOrder, UndrainOrder
 
 S = NodeState
 LIVE = (S.REGISTERING, S.READY, S.DEGRADED, S.SUSPECT, S.DRAINING)
@@ -214,20 +215,20 @@ def test_a_second_drain_moves_the_deadline_nearer() -> None:
 def test_an_operators_drain_outlives_a_registration_and_is_taken_back_by_undrain() -> None:
     h = Harness()
     h.make_ready()
-    h.feed(DrainWished("n1", 100.0))
+    h.feed(OrderGiven(1, DrainOrder(node_id="n1", deadline_s=100.0)))
     assert h.state() == S.DRAINING
     h.make_ready()
     assert h.state() == S.DRAINING
-    h.feed(UndrainWished("n1"))
+    h.feed(OrderGiven(2, UndrainOrder(node_id="n1")))
     assert h.state() == S.READY
 
 
 def test_undrain_of_a_silent_node_leaves_it_suspect() -> None:
     h = Harness()
     connection = h.make_ready()
-    h.feed(DrainWished("n1", 100.0))
+    h.feed(OrderGiven(1, DrainOrder(node_id="n1", deadline_s=100.0)))
     h.lose(connection)
-    h.feed(UndrainWished("n1"))
+    h.feed(OrderGiven(2, UndrainOrder(node_id="n1")))
     assert h.state() == S.SUSPECT
 
 

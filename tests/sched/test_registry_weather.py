@@ -9,9 +9,7 @@ from msgspec.structs import replace
 from pointsman_sched.core.events import (
     Answer,
     ConfigOffered,
-    DrainWished,
     OrderGiven,
-    UndrainWished,
     WorkerGone,
     WorkerSaid,
 )
@@ -82,10 +80,6 @@ class Weather(RuleBasedStateMachine):
     def node_drains_or_leaves(self, name: str, deadline_s: float, leaves: bool) -> None:
         for connection in self.open_connections(name)[:1]:
             self.h.say(connection, Leave() if leaves else Drain(deadline_s=deadline_s))
-
-    @rule(name=NAMES, back=st.booleans())
-    def operator_drains_or_undrains(self, name: str, back: bool) -> None:
-        self.h.feed(UndrainWished(name) if back else DrainWished(name, 30.0))
 
     @rule(
         name=NAMES, pool=st.none() | st.integers(0, 2), lasts_s=st.sampled_from([0.0, 5.0, 600.0])

@@ -11,11 +11,12 @@ from shells.socket_harness import until
 from pointsman_shm.paths import InstancePaths
 from pointsman_shm.uplink import (
     FromWorker,
-    LaneRefused,
     ManagerWelcome,
+    ModelUnavailable,
     SnapshotPublished,
     UplinkMessage,
     WorkerHello,
+    WorkerPressed,
 )
 from pointsman_wire.framing import FrameDecoder, HeaderDecoder, encode_frame
 from pointsman_workers.shell import uplink as uplink_module
@@ -62,13 +63,13 @@ async def test_the_uplink_says_who_it_is_on_every_new_connection(paths: Instance
     uplink = Uplink(paths.manager_uplink, HELLO, heard.append)
     await asyncio.sleep(0.05)
     assert not uplink.is_up
-    assert uplink.tell(LaneRefused("n", "nobody hears this")) is False
+    assert uplink.tell(WorkerPressed(step=1)) is False
     for _ in range(2):
         manager = Manager(paths.manager_uplink)
         await manager.start()
         await until(lambda manager=manager: manager.heard == [HELLO])  # type: ignore[misc]
         await until(lambda: uplink.is_up)
-        assert uplink.tell(LaneRefused("n", "old ticket")) is True
+        assert uplink.tell(WorkerPressed(step=1)) is True
         await until(lambda manager=manager: len(manager.heard) == 2)  # type: ignore[misc]
         manager.writers[0].write(encode_frame(ManagerWelcome(2, "uid")))
         manager.writers[0].write(encode_frame(SnapshotPublished(9)))
@@ -103,7 +104,7 @@ async def test_a_manager_that_does_not_read_makes_nothing_pile_up(
         listener.listen(1)
         uplink = Uplink(paths.manager_uplink, HELLO, lambda message: None)
         await until(lambda: uplink.is_up)
-        told = [uplink.tell(LaneRefused("n", "x" * 1000)) for _ in range(5000)]
+        told = [uplink.tell(ModelUnavailable(1, 1, "x" * 1000)) for _ in range(5000)]
         assert told[0] is True
         assert told[-1] is False
         await uplink.close()

@@ -26,20 +26,6 @@ class WorkerGone(msgspec.Struct, frozen=True):
     worker_index: int
 
 
-class DrainWished(msgspec.Struct, frozen=True):
-    """An operator wants a node to take no new jobs and to be Offline after deadline_s."""
-
-    node_id: str
-    deadline_s: float
-    reason: str = "drained by an operator"
-
-
-class UndrainWished(msgspec.Struct, frozen=True):
-    """An operator takes a drain back."""
-
-    node_id: str
-
-
 class PairOrdered(msgspec.Struct, frozen=True):
     """An operator wants a pairing code for a node; answered by Answer with the same ticket."""
 

@@ -11,7 +11,6 @@ from functools import partial
 from pointsman_sched.core.control import accepted, admit, closed, may_wait, received, waited
 from pointsman_sched.core.events import (
     ConfigOffered,
-    DrainWished,
     EnrolOrdered,
     LagMeasured,
     OrderGiven,
@@ -20,16 +19,13 @@ from pointsman_sched.core.events import (
     RevokeOrdered,
     Stopped,
     StopWished,
-    UndrainWished,
     WorkerGone,
     WorkerSaid,
 )
 from pointsman_sched.core.federation.beginning import begin_federation
 from pointsman_sched.core.federation.rounds import fleet_answered
 from pointsman_sched.core.federation.shared_pairing import code_issued, code_redeemed
-from pointsman_sched.core.fleet.intervals import to_ns
 from pointsman_sched.core.joining.enrolment import enrol_ordered, revoke_ordered
-from pointsman_sched.core.lifecycle import drain_by_order, undrain
 from pointsman_sched.core.orders.answering import config_offered, pair_ordered
 from pointsman_sched.core.orders.operating import order_given
 from pointsman_sched.core.orders.rebuild import NOBODY, Rebuild
@@ -133,19 +129,6 @@ def _lag_measured(state: ManagementState, event: LagMeasured) -> None:
     state.relief.observe(state.clock_ns, event.lag_ns)
 
 
-def _drain_wished(state: ManagementState, event: DrainWished) -> None:
-    node = state.nodes.by_id.get(event.node_id)
-    if node is not None and node.is_live and not node.instance:
-        deadline_ns = state.clock_ns + to_ns(event.deadline_s)
-        drain_by_order(state, node, deadline_ns, event.reason)
-
-
-def _undrain_wished(state: ManagementState, event: UndrainWished) -> None:
-    node = state.nodes.by_id.get(event.node_id)
-    if node is not None and not node.instance:
-        undrain(state, node)
-
-
 def _stop_wished(state: ManagementState, event: StopWished) -> None:
     if state.federation is None:
         state.outbox.wish(Stopped())
@@ -163,8 +146,6 @@ HANDLERS: dict[type, Callable[..., None]] = {
     Recorded: _recorded,
     WorkerSaid: worker_said,
     WorkerGone: worker_gone,
-    DrainWished: _drain_wished,
-    UndrainWished: _undrain_wished,
     PairOrdered: pair_ordered,
     EnrolOrdered: enrol_ordered,
     RevokeOrdered: revoke_ordered,

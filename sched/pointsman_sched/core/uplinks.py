@@ -11,7 +11,6 @@ from pointsman_sched.core.lifecycle import hang_up
 from pointsman_sched.core.state import ManagementState
 from pointsman_shm.memory.rows import NodeState
 from pointsman_shm.uplink import (
-    LaneRefused,
     ManagerWelcome,
     ModelUnavailable,
     NameHeld,
@@ -77,10 +76,6 @@ def _node_zombie(state: ManagementState, worker_index: int, message: NodeZombie)
     lose_connection(state, node, words)
 
 
-def _lane_refused(state: ManagementState, worker_index: int, message: LaneRefused) -> None:
-    """A lane was presented with a ticket that is not valid; the worker has dealt with it."""
-
-
 def _pairing_asked(state: ManagementState, worker_index: int, message: PairingAsked) -> None:
     """A session came with a pairing code."""
     claim = Claim(message.code, message.tenant, message.session_id, message.address)
@@ -100,7 +95,6 @@ UPLINK_HANDLERS: dict[type, Callable[..., None]] = {
     WorkerHello: _hello,
     ModelUnavailable: _model_unavailable,
     NodeZombie: _node_zombie,
-    LaneRefused: _lane_refused,
     PairingAsked: _pairing_asked,
     WorkerPressed: _worker_pressed,
 }

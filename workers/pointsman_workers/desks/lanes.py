@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pointsman_shm.logs.events import Event
 from pointsman_shm.memory.rows import GENERATION_SHIFT, STATE_MASK, STATE_SHIFT, NodeState
 from pointsman_shm.memory.stats_names import Counter
-from pointsman_shm.uplink import LaneRefused, ModelUnavailable
+from pointsman_shm.uplink import ModelUnavailable
 from pointsman_wire.errors import Code
 from pointsman_wire.lane_messages import (
     AssignAck,
@@ -121,7 +121,7 @@ class LaneDesk:
     def _not_let_in(self, connection: Connection, node_id: str, refusal: str) -> None:
         self.refuse(connection, Code.UNAUTHORIZED, refusal)
         said = Say(f"a lane for node {node_id} was refused: {refusal}", Event.AUTH_FAILED)
-        self.shard.outbox.commands += [TellManager(LaneRefused(node_id, refusal)), said]
+        self.shard.outbox.commands.append(said)
 
     def _accept(self, connection: Connection) -> None:
         shard = self.shard
