@@ -98,8 +98,8 @@ async def test_open_jobs_go_on_after_the_last_arrival() -> None:
         return Jobs(jobs=lines, total=3, more=len(later) > query.limit)
 
     processes = Pretended(answer, 1)
-    first = await walk_jobs(processes, 2)
-    rest = await walk_jobs(processes, 2, first.next_cursor)
+    first = await walk_jobs(processes, JobsQuery(limit=2))
+    rest = await walk_jobs(processes, JobsQuery(limit=2), first.next_cursor)
     listed = [line.job.arrival for line in [*first.jobs, *rest.jobs]]
     assert listed == [1, 2, 3]
     assert rest.next_cursor == ""
@@ -158,7 +158,10 @@ async def test_nonsense_is_no_cursor(text: str) -> None:
 async def test_a_cursor_of_another_list_is_no_cursor_of_jobs_or_coverage(key: str) -> None:
     cursor = encode_cursor(Cursor(0, key))
     processes = Pretended(lambda _, query: pytest.fail(f"{query} was asked"))
-    for asked in (walk_jobs(processes, 10, cursor), Reading(processes).coverage(ALL, cursor)):
+    for asked in (
+        walk_jobs(processes, JobsQuery(limit=10), cursor),
+        Reading(processes).coverage(ALL, cursor),
+    ):
         with pytest.raises(ApiError) as caught:
             await asked
         assert (caught.value.status, caught.value.field) == (400, "cursor")

@@ -1,7 +1,7 @@
 """Asks the processes of this service over their admin sockets, several at once."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -48,18 +48,7 @@ class Processes:
         self, processes: Sequence[str], query: AdminQuery, kind: type[Kind]
     ) -> tuple[dict[str, Kind], dict[str, ApiError]]:
         """Ask several at once: (answers, why there is none of the others), by process."""
-        asked = (self.one(process, query, kind) for process in processes)
-        heard = await asyncio.gather(*asked, return_exceptions=True)
-        answers: dict[str, Kind] = {}
-        faults: dict[str, ApiError] = {}
-        for process, answer in zip(processes, heard, strict=True):
-            if isinstance(answer, ApiError):
-                faults[process] = answer
-            elif isinstance(answer, BaseException):
-                raise answer
-            else:
-                answers[process] = answer
-        return answers, faults
+        return await _together({name: self.one(name, query, kind) for name in processes})
 
     async def all_workers(
         self, query: AdminQuery, kind: type[Kind]
@@ -87,6 +76,28 @@ class Processes:
         except AdminError as error:
             raise unreachable(f"{process} was told, and does not answer: {error}") from None
         return _of_kind(process, answer, kind)
+
+    async def order_each(
+        self, processes: Sequence[str], order: Order, kind: type[Kind]
+    ) -> tuple[dict[str, Kind], dict[str, ApiError]]:
+        """Have several carry out the same order: (answers, why others did not), by process."""
+        return await _together({name: self.order(name, order, kind) for name in processes})
+
+
+async def _together(
+    calls: Mapping[str, Awaitable[Kind]],
+) -> tuple[dict[str, Kind], dict[str, ApiError]]:
+    heard = await asyncio.gather(*calls.values(), return_exceptions=True)
+    answers: dict[str, Kind] = {}
+    faults: dict[str, ApiError] = {}
+    for process, answer in zip(calls, heard, strict=True):
+        if isinstance(answer, ApiError):
+            faults[process] = answer
+        elif isinstance(answer, BaseException):
+            raise answer
+        else:
+            answers[process] = answer
+    return answers, faults
 
 
 def _of_kind(process: str, answer: object, kind: type[Kind]) -> Kind:

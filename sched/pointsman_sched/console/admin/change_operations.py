@@ -5,7 +5,7 @@ from typing import Annotated
 import msgspec
 
 from pointsman_sched.console.admin.asking import MANAGER
-from pointsman_sched.console.admin.operations import Api, Body, Call, NoBody, Operation
+from pointsman_sched.console.admin.operations import Api, Call, NoBody, Operation, Parameters
 from pointsman_sched.console.admin.problems import bad_request, not_found
 from pointsman_wire.messages import Name
 from pointsman_wire.order_messages import (
@@ -35,21 +35,21 @@ POOL_NUMBER_MAX = 65_535
 Id = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
 
 
-class DrainBody(Body, frozen=True):
+class DrainBody(Parameters, frozen=True):
     """When it shall be over; without deadline_s after nodes.drain_s."""
 
     deadline_s: DrainSeconds | None = None
     reason: Reason = ""
 
 
-class QuarantineBody(Body, frozen=True):
+class QuarantineBody(Parameters, frozen=True):
     """For how long, and why."""
 
     lasts_s: DrainSeconds = 3_600.0
     reason: Reason = ""
 
 
-class CancelBody(Body, frozen=True):
+class CancelBody(Parameters, frozen=True):
     """Which job: by its session and the client's own id of it."""
 
     session_id: Id
@@ -73,10 +73,11 @@ def _worker(api: Api, call: Call) -> str:
     """The worker of the path; raises ApiError for one that is not there."""
     workers = api.reading.processes.workers
     index = call.path["worker"]
-    if f"worker-{index}" not in workers:
+    worker = f"worker-{index}"
+    if worker not in workers:
         what = f"there is no worker {index[:32]!r}"
         raise not_found(what, f"take a number from 0 to {len(workers) - 1}")
-    return f"worker-{index}"
+    return worker
 
 
 async def _drain_node(api: Api, call: Call) -> OrderDone:

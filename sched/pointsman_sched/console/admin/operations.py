@@ -21,19 +21,19 @@ Limit = Annotated[int, msgspec.Meta(ge=1, le=PAGE_LIMIT_MAX)]
 CursorText = Annotated[str, msgspec.Meta(max_length=CURSOR_LENGTH_MAX)]
 
 
-class Nothing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Parameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Base of what may be said in a query or a body: nothing else may."""
+
+
+class Nothing(Parameters, frozen=True):
     """No parameters."""
 
 
-class Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Base of what may be said in a body: nothing else may."""
-
-
-class NoBody(Body, frozen=True):
+class NoBody(Parameters, frozen=True):
     """Nothing is to be said: {} or no body at all."""
 
 
-class PageParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class PageParameters(Parameters, frozen=True):
     """Which page of a list."""
 
     limit: Limit = 100

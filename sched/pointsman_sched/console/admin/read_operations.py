@@ -4,13 +4,13 @@ from typing import Annotated
 
 import msgspec
 
-from pointsman_sched.console.admin.cursors import CURSOR_LENGTH_MAX
 from pointsman_sched.console.admin.operations import (
     Api,
     Call,
     Limit,
     Operation,
     PageParameters,
+    Parameters,
 )
 from pointsman_sched.console.admin.views import (
     AuditView,
@@ -27,7 +27,7 @@ from pointsman_sched.console.admin.views import (
     ReasonsView,
     SessionsPage,
 )
-from pointsman_sched.console.admin.walking import Filter, walk_jobs, walk_sessions
+from pointsman_sched.console.admin.walking import walk_jobs, walk_sessions
 from pointsman_wire.admin_messages import NodeLine
 from pointsman_wire.messages import Name, Number, RequestId, SessionId
 from pointsman_wire.queries.explain_messages import (
@@ -40,11 +40,7 @@ from pointsman_wire.queries.explain_messages import (
     WhyNot,
     WhyNotQuery,
 )
-from pointsman_wire.queries.work_messages import DecisionsLimit, Minutes
-
-
-class Parameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Base of what may be said in a query or a body: nothing else may."""
+from pointsman_wire.queries.work_messages import DecisionsLimit, JobsQuery, Minutes
 
 
 class ListLimit(Parameters, frozen=True):
@@ -53,11 +49,9 @@ class ListLimit(Parameters, frozen=True):
     limit: Limit = 100
 
 
-class JobsParameters(Parameters, frozen=True):
+class JobsParameters(PageParameters, frozen=True):
     """Which jobs."""
 
-    limit: Limit = 100
-    cursor: Annotated[str, msgspec.Meta(max_length=CURSOR_LENGTH_MAX)] = ""
     session_id: SessionId = ""
     tenant: Name = ""
 
@@ -83,11 +77,9 @@ class WhyNotParameters(Parameters, frozen=True):
     request_id: RequestId = ""
 
 
-class CoverageParameters(Parameters, frozen=True):
+class CoverageParameters(PageParameters, frozen=True):
     """Which kinds of work; empty lets everything through."""
 
-    limit: Limit = 100
-    cursor: Annotated[str, msgspec.Meta(max_length=CURSOR_LENGTH_MAX)] = ""
     service: Name = ""
     src_lang: Name = ""
     tgt_lang: Name = ""
@@ -140,8 +132,8 @@ async def _sessions(api: Api, call: Call) -> SessionsPage:
 
 async def _jobs(api: Api, call: Call) -> JobsPage:
     asked = call.query
-    wanted = Filter(session_id=asked.session_id, tenant=asked.tenant)
-    return await walk_jobs(api.reading.processes, asked.limit, asked.cursor, wanted)
+    wanted = JobsQuery(limit=asked.limit, session_id=asked.session_id, tenant=asked.tenant)
+    return await walk_jobs(api.reading.processes, wanted, asked.cursor)
 
 
 async def _queues(api: Api, call: Call) -> QueuesView:

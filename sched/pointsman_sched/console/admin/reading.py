@@ -6,7 +6,7 @@ more than a page; what is summed up is asked of all at once.
 
 from msgspec.structs import replace
 
-from pointsman_sched.console.admin.asking import CONSOLE, MANAGER, Processes
+from pointsman_sched.console.admin.asking import CONSOLE, MANAGER, SUPERVISOR, Processes
 from pointsman_sched.console.admin.cursors import (
     Cursor,
     decode_cursor,
@@ -65,9 +65,9 @@ class Reading:
 
     async def status(self) -> ProcessesView:
         """Every process: pid, uptime, counters, timings."""
-        names = [MANAGER, *self.processes.workers, "console", "supervisor"]
+        names = [MANAGER, *self.processes.workers, CONSOLE, SUPERVISOR]
         answers, faults = await self.processes.each(names, StatusQuery(), Status)
-        silent = {name: fault.detail for name, fault in faults.items() if name != "supervisor"}
+        silent = {name: fault.detail for name, fault in faults.items() if name != SUPERVISOR}
         return ProcessesView(processes=answers, no_answer=silent)
 
     async def nodes(self, limit: int = 100, cursor: str = "") -> NodesPage:

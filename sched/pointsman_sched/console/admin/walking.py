@@ -24,14 +24,6 @@ from pointsman_wire.queries.work_messages import Jobs, JobsQuery
 Kind = TypeVar("Kind")
 
 
-class Filter:
-    """Which jobs are listed; empty fields let everything through."""
-
-    def __init__(self, *, session_id: str = "", tenant: str = "") -> None:
-        self.session_id = session_id
-        self.tenant = tenant
-
-
 async def walk_sessions(processes: Processes, limit: int = 100, cursor: str = "") -> SessionsPage:
     """A page of sessions, by worker and id."""
     at = _checked(decode_cursor(cursor), processes)
@@ -59,30 +51,23 @@ async def walk_sessions(processes: Processes, limit: int = 100, cursor: str = ""
     )
 
 
-async def walk_jobs(
-    processes: Processes, limit: int = 100, cursor: str = "", wanted: Filter | None = None
-) -> JobsPage:
-    """A page of open jobs, by worker and age."""
+async def walk_jobs(processes: Processes, wanted: JobsQuery, cursor: str = "") -> JobsPage:
+    """A page of open jobs, by worker and age; `wanted.after` is set by the cursor."""
     at = _checked(decode_cursor(cursor), processes)
-    session_id = wanted.session_id if wanted is not None else ""
-    tenant = wanted.tenant if wanted is not None else ""
     found: list[JobOfWorker] = []
     silent: dict[str, str] = {}
     is_truncated = False
     following: Cursor | None = at
-    while following is not None and len(found) < limit:
+    while following is not None and len(found) < wanted.limit:
         at = following
         worker = processes.workers[at.worker]
-        query = JobsQuery(
-            limit=limit - len(found), after=number_of(at), session_id=session_id, tenant=tenant
-        )
+        query = replace(wanted, limit=wanted.limit - len(found), after=number_of(at))
         page = await _page(processes, worker, query, Jobs(), silent)
         found += [JobOfWorker(worker=worker, job=line) for line in page.jobs]
         is_truncated |= page.truncated
         last = str(page.jobs[-1].arrival) if page.more else ""
         following = _next(at, last, processes)
-    totals = JobsQuery(limit=1, session_id=session_id, tenant=tenant)
-    answers, _ = await processes.each(processes.workers, totals, Jobs)
+    answers, _ = await processes.each(processes.workers, replace(wanted, limit=1), Jobs)
     return JobsPage(
         jobs=found,
         total=sum(page.total for page in answers.values()),

@@ -1,14 +1,20 @@
 """The operations by which somebody may come in, or no more; and how much processes log."""
 
-import asyncio
 from typing import Annotated, Literal
 
 import msgspec
 
 from pointsman_sched.client_tokens import TokenLine, TokenWish
 from pointsman_sched.console.admin.asking import MANAGER
-from pointsman_sched.console.admin.operations import Api, Body, Call, NoBody, Nothing, Operation
-from pointsman_sched.console.admin.problems import ApiError, not_found
+from pointsman_sched.console.admin.operations import (
+    Api,
+    Call,
+    NoBody,
+    Nothing,
+    Operation,
+    Parameters,
+)
+from pointsman_sched.console.admin.problems import not_found
 from pointsman_wire.control_messages import NODE_ID_PATTERN, Name, PoolName
 from pointsman_wire.limits import NODE_ID_LENGTH_MAX
 from pointsman_wire.order_messages import (
@@ -26,7 +32,7 @@ NodeName = Annotated[
 ]
 
 
-class EnrolBody(Body, frozen=True):
+class EnrolBody(Parameters, frozen=True):
     """Which node shall come, as what; a code can be read out and lasts 10 minutes.
 
     With tenant and labels it may serve that tenant alone, and have these labels alone.
@@ -40,7 +46,7 @@ class EnrolBody(Body, frozen=True):
     lasts_s: Annotated[float, msgspec.Meta(gt=0, le=1_800)] = 300.0
 
 
-class LogLevelBody(Body, frozen=True):
+class LogLevelBody(Parameters, frozen=True):
     """What is at least as grave is written; by one process (`GET /v1/status`), or by all."""
 
     level: Literal["debug", "info", "warning", "error"]
@@ -99,18 +105,9 @@ async def _set_level(api: Api, call: Call) -> LogLevels:
         raise not_found(f"there is no process {body.process!r}", f"name one of {', '.join(asked)}")
     asked = [body.process] if body.process else asked
     order = LogLevelOrder(body.level, by=call.caller.who)
-    given = (processes.order(process, order, LogLevel) for process in asked)
-    heard = dict(zip(asked, await asyncio.gather(*given, return_exceptions=True), strict=True))
-    levels: list[LogLevel] = []
-    silent: dict[str, str] = {}
-    for process, answer in heard.items():
-        if isinstance(answer, ApiError):
-            silent[process] = answer.detail
-        elif isinstance(answer, BaseException):
-            raise answer
-        else:
-            levels.append(answer)
-    return LogLevels(levels=levels, no_answer=silent)
+    answers, faults = await processes.order_each(asked, order, LogLevel)
+    silent = {name: fault.detail for name, fault in faults.items()}
+    return LogLevels(levels=[*answers.values()], no_answer=silent)
 
 
 async def _tokens(api: Api, call: Call) -> TokensView:
