@@ -18,9 +18,8 @@ meanwhile is missed by its lanes.
 
 from collections.abc import Mapping
 
-import msgspec
-
-from pointsman_sched.core.fleet.homecoming import NANOSECONDS, RETURNS_PER_SECOND
+from pointsman_sched.core.fleet.homecoming import RETURNS_PER_SECOND
+from pointsman_sched.core.fleet.intervals import NANOSECONDS
 from pointsman_sched.core.fleet.node import Node
 from pointsman_sched.core.fleet.pauses import OVER
 from pointsman_sched.core.joining.declaration import flags_of
@@ -28,6 +27,7 @@ from pointsman_sched.core.lifecycle import refile
 from pointsman_sched.core.orders.standing import restore_orders
 from pointsman_sched.core.publishing import Publisher
 from pointsman_sched.core.state import NEVER_NS, ManagementState
+from pointsman_shm.memory.catalog_layout import CLASSES_PER_PAGE, ROWS_PER_NODE_PAGE
 from pointsman_shm.memory.rows import (
     GENERATION_SHIFT,
     NodeState,
@@ -37,24 +37,11 @@ from pointsman_shm.memory.rows import (
     unpack_standing,
 )
 from pointsman_shm.memory.stats_names import Gauge
-from pointsman_shm.snapshot.records import (
-    CapabilityClass,
-    ClassPage,
-    MarksPage,
-    NodePage,
-    NodeRecord,
-    OrdersRecord,
-    PolicyPage,
-    PoolsPage,
-)
+from pointsman_shm.snapshot import codec
+from pointsman_shm.snapshot.records import CapabilityClass, NodeRecord, OrdersRecord
 
+EMPTY_PAGE = codec.encode_nodes(())
 KEPT_FLAGS = RowFlag.PAUSED | RowFlag.OVERLOADED | RowFlag.MARKED | RowFlag.REMOTE | RowFlag.STALE
-
-_decode_nodes = msgspec.msgpack.Decoder(NodePage).decode
-_decode_classes = msgspec.msgpack.Decoder(ClassPage).decode
-_decode_pools = msgspec.msgpack.Decoder(PoolsPage).decode
-_decode_policy = msgspec.msgpack.Decoder(PolicyPage).decode
-_decode_marks = msgspec.msgpack.Decoder(MarksPage).decode
 
 
 def recover(state: ManagementState, publisher: Publisher) -> None:
@@ -63,17 +50,17 @@ def recover(state: ManagementState, publisher: Publisher) -> None:
     layout = state.layout
     state.classes.restore(_read_classes(state, pages))
     if layout.marks in pages:
-        state.marks.restore(_decode_marks(pages[layout.marks]), state.now_ns)
+        state.marks.restore(codec.decode_marks(pages[layout.marks]), state.now_ns)
     orders = OrdersRecord()
     if layout.policy in pages:
-        orders = _decode_policy(pages[layout.policy]).orders
+        orders = codec.decode_policy(pages[layout.policy]).orders
     restore_orders(state, orders)
     if layout.pools in pages:
-        known = _decode_pools(pages[layout.pools])
+        known = codec.decode_pools(pages[layout.pools])
         state.planner.restore(known, orders.paused_pools, orders.pool_keys)
     for page in range(layout.node_page_count):
-        for record in _decode_nodes(pages[page]) if page in pages else ():
-            _recover_node(state, record)
+        if page in pages:
+            _recover_nodes(state, page, pages[page])
     _wait_for_all(state)
     _release_other_rows(state)
     taken = {node.row for node in state.nodes.by_id.values()}
@@ -89,8 +76,16 @@ def _read_classes(state: ManagementState, pages: Mapping[int, bytes]) -> list[Ca
     for page in range(state.layout.node_page_count, state.layout.pools):
         if page not in pages:
             break
-        classes.extend(_decode_classes(pages[page]).classes)
+        first = (page - state.layout.node_page_count) * CLASSES_PER_PAGE
+        classes.extend(codec.decode_classes(pages[page], first))
     return classes
+
+
+def _recover_nodes(state: ManagementState, page: int, payload: bytes) -> None:
+    first_row = page * ROWS_PER_NODE_PAGE
+    for record in codec.decode_nodes(payload, first_row, state.layout.max_nodes):
+        if record is not None:
+            _recover_node(state, record)
 
 
 def _recover_node(state: ManagementState, record: NodeRecord) -> None:
@@ -199,7 +194,7 @@ def _compare_pages(
     for page in wanted:
         content = publisher.encode(page)
         is_there = page in pages
-        is_empty_page = page < layout.node_page_count and content == b"\x90"
+        is_empty_page = page < layout.node_page_count and content == EMPTY_PAGE
         if pages.get(page) != content and (is_there or not is_empty_page):
             state.dirty.add(page)
     state.dirty.add(layout.config)

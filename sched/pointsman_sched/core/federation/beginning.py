@@ -5,15 +5,12 @@ that they live, and when all that they show was read, rows that nobody told of a
 that is on its own by now drops them at once.
 """
 
-import msgspec
-
 from pointsman_sched.core.federation.merging import lose_remote
 from pointsman_sched.core.federation.neighbours import Neighbours
 from pointsman_sched.core.federation.rounds import Federation
 from pointsman_sched.core.state import ManagementState
-from pointsman_shm.snapshot.records import InstanceRecord, PolicyPage
-
-_decode_policy = msgspec.msgpack.Decoder(PolicyPage).decode
+from pointsman_shm.snapshot import codec
+from pointsman_shm.snapshot.records import InstanceRecord
 
 
 def begin_federation(state: ManagementState) -> None:
@@ -40,4 +37,4 @@ def begin_federation(state: ManagementState) -> None:
 def _known_before(state: ManagementState) -> tuple[InstanceRecord, ...]:
     pages = state.setup.memory.catalog.pages()
     policy = pages.get(state.layout.policy)
-    return _decode_policy(policy).instances if policy is not None else ()
+    return codec.decode_policy(policy).instances if policy is not None else ()
