@@ -8,6 +8,7 @@ ever add to it.
 from collections.abc import Callable
 from time import thread_time_ns
 
+import msgspec
 from _shared.report import Row
 from websockets.frames import Frame, Opcode
 from websockets.protocol import State
@@ -17,7 +18,8 @@ from pointsman_wire.framing import FrameDecoder, HeaderDecoder, encode_frame
 from pointsman_wire.limits import FRAME_BYTES_MAX
 from pointsman_wire.messages import Message
 from pointsman_wire.session_messages import Partial, Result, Submit
-from pointsman_wire.sockets.web.json_messages import JsonReader, encode_web_message, split_binary
+from pointsman_wire.sockets.reading import MessageReader
+from pointsman_wire.sockets.web.json_messages import encode_web_message, split_binary
 
 CALLS = 500
 ROUNDS = 40
@@ -91,7 +93,7 @@ class Web:
 
     def __init__(self) -> None:
         self._protocol = ServerProtocol(state=State.OPEN, max_size=FRAME_BYTES_MAX)
-        self._read = JsonReader(UNION).read
+        self._read = MessageReader(UNION, msgspec.json).read
 
     def from_client(self, message: Message, payload: bytes) -> bytes:
         """Return what a browser sends."""

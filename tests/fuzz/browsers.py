@@ -15,13 +15,14 @@ from pointsman_wire.messages import Message
 from pointsman_wire.preamble import Preamble, Role
 from pointsman_wire.session_messages import ToWorker
 from pointsman_wire.sockets.bounds import ConnectionLimits
-from pointsman_wire.sockets.web.json_messages import JsonReader, encode_web_message, split_binary
+from pointsman_wire.sockets.reading import MessageReader
+from pointsman_wire.sockets.web.json_messages import encode_web_message, split_binary
 from pointsman_wire.sockets.web.origins import WebSettings
 from pointsman_wire.sockets.web.web_connection import WebConnection
 
 Feed = Callable[[bytes], None]
 LIMITS = ConnectionLimits(frame_bytes_max=64 * 1024, frames_a_turn_max=16)
-SETTINGS = WebSettings(JsonReader(ToWorker))
+SETTINGS = WebSettings(MessageReader(ToWorker, msgspec.json))
 OPENING = Accepted(Connection(1), Preamble(Role.SESSION, None, is_web=True), "192.0.2.1")
 TURNS_MAX = 20_000
 _LENGTH = struct.Struct("<I")
@@ -142,7 +143,7 @@ async def _told_of(data: bytes) -> None:
 
 def browsers() -> Feed:
     """Nothing raises, whatever is text, binary or a stream; what is read can be said again."""
-    readers = [JsonReader(union) for union in UNIONS.values()]
+    readers = [MessageReader(union, msgspec.json) for union in UNIONS.values()]
     plain = msgspec.json.Decoder()
 
     def feed(data: bytes) -> None:

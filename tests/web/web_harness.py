@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
+import msgspec
 from shells.socket_harness import driving
 
 from pointsman_wire.session_messages import ToWorker
 from pointsman_wire.sockets.bounds import ConnectionLimits, DriverSettings
-from pointsman_wire.sockets.web.json_messages import JsonReader
+from pointsman_wire.sockets.reading import MessageReader
 from pointsman_wire.sockets.web.origins import WebSettings
 from pointsman_wire.sockets.web.web_connection import web_factory
 from pointsman_workers.shell.doorway import Doorway, DoorwayLimits, DoorwayOwners
@@ -56,7 +57,9 @@ class Hall:
 async def web_place(core: Any, **shape: Any) -> AsyncIterator[Place]:
     """Run `core` behind a port; `shape` are fields of Hall."""
     hall = Hall(**shape)
-    web = web_factory(WebSettings(JsonReader(ToWorker), hall.allowed_origins, hall.ping_s))
+    web = web_factory(
+        WebSettings(MessageReader(ToWorker, msgspec.json), hall.allowed_origins, hall.ping_s)
+    )
     settings = DriverSettings(limits=hall.limits, web=web)
     async with driving(core, settings=settings) as driver:
         with socket.create_server(("127.0.0.1", 0), backlog=512) as listener:

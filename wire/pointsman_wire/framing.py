@@ -82,16 +82,20 @@ class _TypeOnly(msgspec.Struct):
     type: str = ""
 
 
-_decode_type = msgspec.msgpack.Decoder(_TypeOnly).decode
-# Deep nesting ends in RecursionError, well before the stack does.
-_UNREADABLE = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
+# What decoding raises for bytes that are no message; deep nesting ends in RecursionError, well
+# before the stack does.
+UNDECODABLE = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
 
 
 class HeaderDecoder(Generic[M]):
-    """Turns header bytes into one of the messages of a union."""
+    """Turns header bytes into one of the messages of a union.
 
-    def __init__(self, union: Any) -> None:
-        self._decode = msgspec.msgpack.Decoder(union).decode
+    `codec` is the module of msgspec for the encoding: msgpack, or json as browsers send it.
+    """
+
+    def __init__(self, union: Any, codec: Any = msgspec.msgpack) -> None:
+        self._decode = codec.Decoder(union).decode
+        self._decode_type = codec.Decoder(_TypeOnly).decode
         members = get_args(union) or (union,)
         self._names = [str(member.__struct_config__.tag) for member in members]
 
@@ -99,13 +103,13 @@ class HeaderDecoder(Generic[M]):
         """Return the message.  Raises MessageError with the type's name and what is wrong."""
         try:
             return self._decode(header)  # type: ignore[no-any-return]
-        except _UNREADABLE as error:
+        except UNDECODABLE as error:
             raise self._message_error(header, error) from None
 
     def _message_error(self, header: bytes, error: Exception) -> MessageError:
         try:
-            name = _decode_type(header).type
-        except _UNREADABLE:
+            name = self._decode_type(header).type
+        except UNDECODABLE:
             name = ""
         if name and name not in self._names:
             reason = f"is not known here; known are {', '.join(self._names)}"

@@ -33,6 +33,7 @@ from pointsman_wire.errors import Code
 from pointsman_wire.framing import (
     LENGTH_BYTES,
     PREFIX_BYTES,
+    UNDECODABLE,
     FrameDecoder,
     FrameError,
     Unreadable,
@@ -45,7 +46,6 @@ from pointsman_wire.sockets.hosting import ConnectionHost, State
 from pointsman_wire.sockets.reading import (
     LONE_BYTES_MAX,
     LONE_PREFIXES,
-    UNDECODABLE,
     HeaderReader,
     PatientReader,
     lone_message,

@@ -9,6 +9,7 @@ import msgspec
 from pointsman_wire.framing import (
     LENGTH_BYTES,
     PREFIX_BYTES,
+    UNDECODABLE,
     FrameError,
     HeaderDecoder,
     MessageError,
@@ -19,8 +20,6 @@ from pointsman_wire.sockets.bounds import ConnectionLimits
 
 # A relayed header grows by what is added to it, so less is taken in than may be sent on.
 HEADER_TAKEN_BYTES_MAX = 896 * 1024
-UNDECODABLE = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
-
 _pack_prefix = struct.Struct("<II").pack
 
 
@@ -86,11 +85,14 @@ class PatientReader:
 
 
 class MessageReader:
-    """Decodes headers of one union; `decode` is msgspec's own, for loops that run per frame."""
+    """Decodes headers of one union; `decode` is msgspec's own, for loops that run per frame.
 
-    def __init__(self, union: Any) -> None:
-        self.decode: Callable[[bytes], Message] = msgspec.msgpack.Decoder(union).decode
-        self._careful: HeaderDecoder[Message] = HeaderDecoder(union)
+    `codec` is as HeaderDecoder has it.
+    """
+
+    def __init__(self, union: Any, codec: Any = msgspec.msgpack) -> None:
+        self.decode: Callable[[bytes], Message] = codec.Decoder(union).decode
+        self._careful: HeaderDecoder[Message] = HeaderDecoder(union, codec)
 
     def read(self, header: bytes) -> Message | Unreadable:
         """Return the message, or what stands for one that is not of the union."""

@@ -1,10 +1,12 @@
 """The configured bounds, in the words of the socket shells."""
 
+import msgspec
+
 from pointsman_shm.config import LimitsConfig, WebConfig
 from pointsman_shm.descriptors import take_descriptors
 from pointsman_wire.session_messages import ToWorker
 from pointsman_wire.sockets.bounds import ConnectionLimits, Strangers
-from pointsman_wire.sockets.web.json_messages import JsonReader
+from pointsman_wire.sockets.reading import MessageReader
 from pointsman_wire.sockets.web.origins import WebSettings
 from pointsman_workers.shell.doorway import DoorwayLimits
 
@@ -46,7 +48,7 @@ def doorway_limits(limits: LimitsConfig) -> DoorwayLimits:
 def web_settings(config: WebConfig, host: str) -> WebSettings:
     """Return how this worker meets browsers; `host` is where it listens."""
     return WebSettings(
-        reader=JsonReader(ToWorker),
+        reader=MessageReader(ToWorker, msgspec.json),
         allowed_origins=config.allowed_origins,
         ping_s=config.ping_s,
         allowed_hosts=(*config.allowed_hosts, host),

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from pointsman_wire.sockets.web.json_messages import JsonReader
+from pointsman_wire.sockets.reading import MessageReader
 
 # A proxy between forgets connections on which nothing moves for a minute or so.
 PING_S = 20.0
@@ -27,7 +27,7 @@ _HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
 class WebSettings(msgspec.Struct, frozen=True):
     """What is particular to WebSockets: who may come, and how they are read."""
 
-    reader: JsonReader
+    reader: MessageReader
     allowed_origins: tuple[str, ...] = ()
     ping_s: float = PING_S
     allowed_hosts: tuple[str, ...] = ()  # names of this service besides localhost and numbers

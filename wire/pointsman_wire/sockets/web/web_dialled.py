@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
 
+import msgspec
 from websockets.client import ClientProtocol
 from websockets.http11 import Response
 from websockets.protocol import Event, State
@@ -19,7 +20,8 @@ from pointsman_wire.link import DialFailed, Dialled
 from pointsman_wire.sockets.bounds import ConnectionLimits
 from pointsman_wire.sockets.connections import FrameConnection
 from pointsman_wire.sockets.hosting import ConnectionHost
-from pointsman_wire.sockets.web.json_messages import SUBPROTOCOL, JsonReader
+from pointsman_wire.sockets.reading import MessageReader
+from pointsman_wire.sockets.web.json_messages import SUBPROTOCOL
 from pointsman_wire.sockets.web.origins import WebSettings
 from pointsman_wire.sockets.web.request_line import SESSION_PATH
 from pointsman_wire.sockets.web.web_stream import WebStream
@@ -102,7 +104,7 @@ def web_dialling(
 
     `session_id` is asked at each dial: the server finds the session's worker by it.
     """
-    settings = WebSettings(JsonReader(union))
+    settings = WebSettings(MessageReader(union, msgspec.json))
 
     def make(host: ConnectionHost, opening: Any, limits: ConnectionLimits) -> FrameConnection:
         wanted = session_id()
