@@ -77,8 +77,6 @@ PURE_FOLDERS = (
     "wire/pointsman_wire/coordination/requests.py",
     "wire/pointsman_wire/coordination/inbox_requests.py",
     "wire/pointsman_wire/coordination/keys.py",
-    "wire/pointsman_wire/coordination/model.py",
-    "wire/pointsman_wire/coordination/twin/",
     "wire/pointsman_wire/coordination/errors.py",
     "wire/pointsman_wire/coordination/breaker.py",
     "wire/pointsman_wire/coordination/reach/greeting.py",

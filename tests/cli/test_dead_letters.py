@@ -9,6 +9,7 @@ import pytest
 from federation.services import config_for, redis_at
 from live.commands import invoke
 from live.service import live_service
+from redis_model.model import Model
 from supervised_service import Place
 
 from pointsman.cli.endings import USAGE
@@ -16,7 +17,6 @@ from pointsman_wire.coordination.inbox_requests import Bury, Entry, Send
 from pointsman_wire.coordination.inbox_requests import Place as InboxPlace
 from pointsman_wire.coordination.instance_messages import LinkPing
 from pointsman_wire.coordination.keys import Keys
-from pointsman_wire.coordination.model import Model
 from pointsman_wire.coordination.requests import Answer, Request
 from pointsman_wire.coordination.settings import Secret
 from pointsman_wire.coordination.signing import Signer

@@ -4,12 +4,12 @@ import asyncio
 from collections.abc import Awaitable
 from typing import Protocol
 
+from redis_model.model import Model
 from redis_yard.rights import PASSWORD, USER
 from redis_yard.server import RedisServer
 
 from pointsman_wire.coordination.backing import RedisBacking
 from pointsman_wire.coordination.keys import bucket_of
-from pointsman_wire.coordination.model import Model
 from pointsman_wire.coordination.requests import (
     Answer,
     Bind,

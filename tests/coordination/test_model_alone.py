@@ -1,7 +1,8 @@
 """The model by itself: the faults that only it can show without a server."""
 
+from redis_model.model import Model
+
 from pointsman_wire.coordination.keys import bucket_of
-from pointsman_wire.coordination.model import Model
 from pointsman_wire.coordination.requests import (
     Bind,
     Bound,

@@ -47,7 +47,7 @@ async def test_scripts_that_were_flushed_are_loaded_again_within_the_call(
         asked_redis.server.command("SCRIPT", "FLUSH")
         found = await bound(asked_redis, bind(ALICE, number=number))
         assert found.outcome == ("mine" if number else "won")
-    assert asked_redis.backing.tally.asked_again == 50
+    assert asked_redis.backing.asked_again_count == 50
 
 
 async def test_scripts_flushed_under_way_lose_no_request(asked_redis: AskedRedis) -> None:
@@ -118,7 +118,7 @@ async def test_whatever_redis_refuses_is_answered_and_the_next_call_works(
         assert refused.outcome == "down"
         assert refused.error
         treatment = TROUBLES[code].treatment
-        assert asked.backing.tally.asked_again == (1 if treatment == "retry" else 0)
+        assert asked.backing.asked_again_count == (1 if treatment == "retry" else 0)
         (after,) = await asked.ask(bind(ALICE))
         assert isinstance(after, Bound)
         assert after.outcome == "won"

@@ -2,6 +2,7 @@
 
 import msgspec
 from manager_harness import MS, SECOND, Harness
+from redis_model.model import Model
 
 from pointsman_sched.core.events import Alarm
 from pointsman_sched.core.joining.certified import Authority
@@ -21,7 +22,6 @@ from pointsman_wire.coordination.fleet_requests import (
     FleetTold,
     Part,
 )
-from pointsman_wire.coordination.model import Model
 from pointsman_wire.coordination.requests import Answer, failed
 
 TURN_NS = 100 * MS

@@ -7,12 +7,12 @@ until `let_go`) or dead.  What one says to another arrives at once.
 
 from collections.abc import Callable
 
+from redis_model.model import Model
 from worker_harness import SECOND_NS, Client, Host, Node, WorkerHarness
 
 from pointsman_shm.config import Config
 from pointsman_shm.memory.stats_names import Counter
 from pointsman_shm.snapshot.records import InstanceRecord
-from pointsman_wire.coordination.model import Model
 from pointsman_wire.coordination.requests import (
     Answer,
     Bound,

@@ -10,12 +10,12 @@ its stream, stop it for a while, or kill it and start its next life.
 from collections import deque
 
 from msgspec.structs import replace
+from redis_model.model import Model
 from worker_harness import SECOND_NS, Client, Host, Node, WorkerHarness, shared_config
 
 from pointsman_shm.memory.rows import RowFlag
 from pointsman_shm.snapshot.records import CapabilityClass, InstanceRecord
 from pointsman_wire.coordination.instance_messages import BetweenInstances
-from pointsman_wire.coordination.model import Model
 from pointsman_wire.coordination.requests import Answer, failed
 from pointsman_wire.framing import FrameDecoder, HeaderDecoder, encode_frame
 from pointsman_wire.lane_messages import Assign, AssignAck

@@ -11,8 +11,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import NamedTuple, cast
 
-import msgspec
-
 from pointsman_wire.coordination.connection import NotReached, Unanswered
 from pointsman_wire.coordination.errors import Refusal
 from pointsman_wire.coordination.keys import Keys
@@ -27,18 +25,6 @@ from pointsman_wire.coordination.settings import RedisSettings
 
 WATCH_S = 1.0
 TURNS_MAX = 2  # so often is a request asked at most
-
-
-class Tally(msgspec.Struct):
-    """What has happened since the start."""
-
-    calls: int = 0
-    requests: int = 0
-    not_reached: int = 0  # calls to a server that had no effect
-    unanswered: int = 0  # calls to a server of unknown effect
-    refused: int = 0  # requests that a server refused
-    asked_again: int = 0  # requests
-    reigns_met: int = 0  # servers met, or met anew as another primary or in another reign
 
 
 class Again(NamedTuple):
@@ -66,7 +52,7 @@ class RedisBacking:
 
     def __init__(self, settings: RedisSettings) -> None:
         self.settings = settings
-        self.tally = Tally()
+        self.asked_again_count = 0  # requests that had no effect, and were sent once more
         self.last_trouble = ""  # in words, of whatever was refused or not reached last
         self._keys = Keys(settings.prefix)
         self._routes = Routes(settings)
@@ -134,8 +120,6 @@ class RedisBacking:
             server.begin(requests, came, deadline_s)
         except NotReached:  # too much waits
             return False
-        self.tally.calls += 1
-        self.tally.requests += len(requests)
         return True
 
     def _ready_server(self) -> Server | None:
@@ -172,8 +156,6 @@ class RedisBacking:
 
     async def execute(self, requests: Sequence[Request]) -> list[Answer]:
         """Answer all requests, in order, within the time limit."""
-        self.tally.calls += 1
-        self.tally.requests += len(requests)
         deadline_s = asyncio.get_running_loop().time() + self._limit_s
         return await self._execute_rest(requests, [Again("")] * len(requests), deadline_s, 0)
 
@@ -188,7 +170,7 @@ class RedisBacking:
             left = [i for i, answer in enumerate(found) if isinstance(answer, Again)]
             if not left:
                 break
-            self.tally.asked_again += len(left) if turn else 0
+            self.asked_again_count += len(left) if turn else 0
             trouble = await self._know_routes(deadline_s)
             await self._ask(requests, found, left, deadline_s)
             if trouble and self._routes.stale:
@@ -293,7 +275,6 @@ class RedisBacking:
     # ---- what comes back
 
     def _not_reached(self, requests: list[Request], words: str) -> list[Answer | Again]:
-        self.tally.not_reached += 1
         self.last_trouble = words
         if self._routes.may_change:
             self._routes.stale = True
@@ -301,7 +282,6 @@ class RedisBacking:
         return [failed(request, "down", words) for request in requests]
 
     def _unanswered(self, requests: Sequence[Request], words: str) -> list[Answer | Again]:
-        self.tally.unanswered += 1
         self.last_trouble = words
         self._routes.stale = self._routes.may_change
         return [failed(request, "unknown", words) for request in requests]
@@ -323,7 +303,6 @@ class RedisBacking:
             return failed(request, "unknown", str(error))
 
     def _refused(self, server: Server, request: Request, refusal: Refusal) -> Answer | Again:
-        self.tally.refused += 1
         if refusal.trouble.treatment != "retry":
             self.last_trouble = str(refusal)
             return failed(request, "down", str(refusal))
@@ -346,7 +325,6 @@ class RedisBacking:
             await self._know_routes(asyncio.get_running_loop().time() + self._limit_s)
             for server in self.servers():
                 await self._look_at(server)
-            self.tally.reigns_met = sum(s.reigns_met for s in self._servers.values())
 
     async def _look_at(self, server: Server) -> None:
         try:

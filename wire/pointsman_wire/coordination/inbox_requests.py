@@ -1,7 +1,7 @@
 """What is asked of inboxes: the streams in which other instances' messages arrive.
 
 One entry holds what one turn had for one receiver.  Sending, acknowledging and burying travel in
-the pipeline of the turn; receiving waits on a connection of its own (`connection.InboxReader`).
+the pipeline of the turn; receiving waits on a connection of its own (`reach/inbox.py`).
 What was buried is a dead letter: an operator looks at it, sends it in again or throws it away.
 """
 

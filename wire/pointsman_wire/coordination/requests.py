@@ -1,8 +1,8 @@
 """What a process asks of the coordination backing, and what it is answered.
 
-Two backings answer alike: `model.Model` (pure, for one process, tests and the simulator) and
-`connection.RedisBacking`.  Every request has a number, made by the asker and counting up; its
-answer repeats it.  Answers come in the order of requests; one list of requests is one pipeline.
+`backing.RedisBacking` answers, by scripts in Redis.  Every request has a number, made by the asker
+and counting up; its answer repeats it.  Answers come in the order of requests; one list of requests
+is one pipeline.
 
 **Buckets.**  A request key belongs to one of 64 buckets (`keys.bucket_of`).  A bucket has a
 *generation*, which names the reign of the primary that it was made in, and counts each member's

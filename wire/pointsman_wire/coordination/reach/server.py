@@ -47,7 +47,6 @@ class Server:
         self._packer = Packer(self._site)
         self._opening = Joint(self._open, f"Redis at {address}", settings.timeout_ms / 1000)
         self._met = False
-        self.reigns_met = 0
         self.failure = ""  # in words, what the latest call failed by that was not answered
         self.flaw = ""  # why it must not be used, since it was met; it is used all the same
 
@@ -111,7 +110,6 @@ class Server:
 
     def _rule(self, greeting: Greeting) -> None:
         if greeting.reign != self.reign:
-            self.reigns_met += 1
             self._site = Site(self._keys, self._terms, greeting.reign)
             self._packer = Packer(self._site)
 

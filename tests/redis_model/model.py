@@ -1,24 +1,25 @@
 """The scripts in pure Python, over dicts and a clock that is passed in.
 
-It is the backing of one process alone, the simulator's Redis, and what real Redis is compared
-with.  Its faults are switches: `down` and `deaf` (the request is done, the answer lost), `flush`,
-and `snapshot` with `fail_over` (to a copy that is behind).
+It stands for Redis where a test has no server, and is what a real one is compared with.  Its faults
+are switches: `down` and `deaf` (the request is done, the answer lost), `flush`, and `snapshot` with
+`fail_over` (to a copy that is behind).
 """
 
 import copy
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from redis_model.bindings import BINDING_SCRIPTS
+from redis_model.buckets import BUCKET_SCRIPTS
+from redis_model.fleet import FLEET_SCRIPTS
+from redis_model.inboxes import INBOX_SCRIPTS, claim, receive
+from redis_model.sessions import SESSION_SCRIPTS
+from redis_model.store import Store
+
 from pointsman_wire.coordination.inbox_requests import Entry, Place
 from pointsman_wire.coordination.keys import Keys
 from pointsman_wire.coordination.requests import Answer, Request, failed
 from pointsman_wire.coordination.terms import Terms
-from pointsman_wire.coordination.twin.bindings import BINDING_SCRIPTS
-from pointsman_wire.coordination.twin.buckets import BUCKET_SCRIPTS
-from pointsman_wire.coordination.twin.fleet import FLEET_SCRIPTS
-from pointsman_wire.coordination.twin.inboxes import INBOX_SCRIPTS, claim, receive
-from pointsman_wire.coordination.twin.sessions import SESSION_SCRIPTS
-from pointsman_wire.coordination.twin.store import Store
 
 ENTRIES_MAX = 2_000_000
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
+from redis_model.store import Store
 
 from pointsman_wire.coordination.requests import (
     Answer,
@@ -15,7 +16,6 @@ from pointsman_wire.coordination.requests import (
     SessionWritten,
 )
 from pointsman_wire.coordination.terms import SESSION_MS, SESSION_OWNER_MS
-from pointsman_wire.coordination.twin.store import Store
 
 
 class SessionRow(msgspec.Struct):

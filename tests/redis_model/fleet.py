@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
+from redis_model.store import Store
 
 from pointsman_wire.coordination.fleet_requests import (
     CODE_MS,
@@ -30,7 +31,6 @@ from pointsman_wire.coordination.fleet_requests import (
 )
 from pointsman_wire.coordination.keys import digest_of
 from pointsman_wire.coordination.requests import Answer, Request
-from pointsman_wire.coordination.twin.store import Store
 
 
 class PresenceRow(msgspec.Struct):

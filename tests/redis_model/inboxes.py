@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
+from redis_model.store import Store
 
 from pointsman_wire.coordination.inbox_requests import (
     LETTER_HEAD_BYTES,
@@ -22,7 +23,6 @@ from pointsman_wire.coordination.inbox_requests import (
 )
 from pointsman_wire.coordination.requests import Answer, Request
 from pointsman_wire.coordination.terms import DEAD_LETTERS_MAX, INBOX_MS
-from pointsman_wire.coordination.twin.store import Store
 
 
 class Letter(msgspec.Struct):

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
+from redis_model.store import Entered, Store
 
 from pointsman_wire.coordination.keys import bucket_of, packed
 from pointsman_wire.coordination.requests import (
@@ -24,7 +25,6 @@ from pointsman_wire.coordination.requests import (
     RequestKey,
     State,
 )
-from pointsman_wire.coordination.twin.store import Entered, Store
 
 RANKS: dict[State, int] = {
     "CREATED": 0,

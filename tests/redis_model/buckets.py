@@ -3,6 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
+from redis_model.bindings import BindingRow, is_ended, keep_listed
+from redis_model.store import BucketRow, Store
+
 from pointsman_wire.coordination.keys import unpacked
 from pointsman_wire.coordination.requests import (
     NOTHING_SEEN,
@@ -21,8 +24,6 @@ from pointsman_wire.coordination.requests import (
     Touch,
     Touched,
 )
-from pointsman_wire.coordination.twin.bindings import BindingRow, is_ended, keep_listed
-from pointsman_wire.coordination.twin.store import BucketRow, Store
 
 
 def touch(store: Store, request: Touch) -> Touched:

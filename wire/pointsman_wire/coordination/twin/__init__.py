@@ -1,1 +1,0 @@
-"""The scripts in pure Python, one module for each folder of them."""
