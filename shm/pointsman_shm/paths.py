@@ -16,7 +16,9 @@ from pointsman_shm.versions.state_format import FormatRefused, check_readable, r
 
 INSTANCE_PATTERN = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 SOCKET_PATH_SIZE_MAX = 107  # sockaddr_un holds 108 bytes, one of them the closing zero
-LONGEST_SOCKET_NAME = "handover-worker-63.sock"
+WORKERS_MAX = 64
+LONGEST_SOCKET_NAME = f"handover-worker-{WORKERS_MAX - 1}.sock"
+SEGMENT_DIRECTORY = Path("/dev/shm")  # noqa: S108 - where Linux keeps POSIX shared memory
 RUNTIME_FORMAT = "1"  # another number is refused, never guessed at
 
 
@@ -103,6 +105,11 @@ class InstancePaths(msgspec.Struct, frozen=True):
     @property
     def worker_count_file(self) -> Path:
         return self.state_dir / "workers"
+
+
+def segments_of(instance: str, directory: Path = SEGMENT_DIRECTORY) -> list[Path]:
+    """Return the files of all segments of an instance, whoever left them there."""
+    return sorted(directory.glob(f"pointsman.{instance}.*"))
 
 
 def worker_process(worker_index: int) -> str:

@@ -26,11 +26,10 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import TypeVar
 
-from pointsman_shm.paths import InstancePaths
+from pointsman_shm.paths import WORKERS_MAX, InstancePaths
 
 UID_BYTES = 16
 TICKET_KEY_SIZE = 32
-WORKERS_MAX = 64
 EPOCH_MAX = 2**53 - 1  # what every language reads as an exact number
 ROOM_RETRY_S = 1.0
 T = TypeVar("T")

@@ -156,11 +156,11 @@ def memory(tmp_path: Path) -> Path:
 
 
 def test_memory_of_this_version_fits(memory: Path) -> None:
-    assert upgrade_check.memory_faults(memory, "a") == []
+    assert upgrade_check.memory_faults("a", memory) == []
 
 
 def test_memory_that_nobody_made_does_not_fit(memory: Path) -> None:
-    assert upgrade_check.memory_faults(memory, "b") == ["there is no shared memory of instance 'b'"]
+    assert upgrade_check.memory_faults("b", memory) == ["there is no shared memory of instance 'b'"]
 
 
 @pytest.mark.parametrize(
@@ -174,24 +174,24 @@ def test_memory_of_another_layout_or_size_does_not_fit(memory: Path, name: str, 
     words = memoryview(content).cast("Q")
     words[word] += 1 << 48 if word == 1 else 8
     path.write_bytes(content)
-    (fault,) = upgrade_check.memory_faults(memory, "a")
+    (fault,) = upgrade_check.memory_faults("a", memory)
     assert fault.startswith(f"shared memory {name}: ")
 
 
 def test_a_cut_segment_does_not_fit(memory: Path) -> None:
     path = memory / "pointsman.a.catalog"
     path.write_bytes(path.read_bytes()[:1024])
-    (fault,) = upgrade_check.memory_faults(memory, "a")
+    (fault,) = upgrade_check.memory_faults("a", memory)
     assert "it has 1024 bytes" in fault
     path.write_bytes(b"")
-    assert "is no segment" in upgrade_check.memory_faults(memory, "a")[0]
+    assert "is no segment" in upgrade_check.memory_faults("a", memory)[0]
 
 
 def test_a_version_that_counts_something_more_does_not_fit(
     memory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stats, "LAYOUT", stats.LAYOUT + 1)
-    faults = upgrade_check.memory_faults(memory, "a")
+    faults = upgrade_check.memory_faults("a", memory)
     assert [fault.split(":")[0] for fault in faults] == [
         "shared memory stats-manager",
         "shared memory stats-worker-0",

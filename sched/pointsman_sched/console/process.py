@@ -71,9 +71,9 @@ class ConsoleProcess:
         paths, config = self._options.paths, self._options.config.console
         observer = Observer(self._options)
         stack.callback(observer.close)
-        workers = [paths.admin(f"worker-{index}") for index in range(self._options.worker_count)]
         sampler = self._sampler(observer)
-        reading = Reading(Processes(paths.admin, self._options.worker_count))
+        processes = Processes(paths.admin, self._options.worker_count)
+        reading = Reading(processes)
         asking = keep_asking(reading, sampler.picture, lambda: sampler.viewer_count > 0)
         stack.callback(self._loop.create_task(asking).cancel)
         routes = [
@@ -85,7 +85,11 @@ class ConsoleProcess:
                 viewers_max=config.viewers_max,
             ),
         ]
-        pages = make_pages(LanguageDesk(workers), routes, guard=guard_of(self._options.config))
+        pages = make_pages(
+            LanguageDesk([paths.admin(worker) for worker in processes.workers]),
+            routes,
+            guard=guard_of(self._options.config),
+        )
         hall = Hall(pages, connections_max=config.connections_max, request_s=config.request_s)
         stack.push_async_callback(hall.close)
         stack.callback(sampler.close)  # whoever watches is let go before the rest

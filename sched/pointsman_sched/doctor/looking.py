@@ -21,9 +21,8 @@ from pointsman_shm.memory.catalog_layout import CatalogLayout
 from pointsman_shm.memory.ledger import Ledger
 from pointsman_shm.memory.rows import NodeRows
 from pointsman_shm.memory.waiting import WaitingWords
-from pointsman_shm.paths import InstancePaths
+from pointsman_shm.paths import SEGMENT_DIRECTORY, InstancePaths, segments_of
 
-SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where POSIX shared memory is, by name
 LIBRARIES = ("msgspec", "uvloop", "posix-ipc", "psutil", "websockets")
 LOGIND = (Path("/etc/systemd/logind.conf"), Path("/etc/systemd/logind.conf.d"))
 DIAL_S = 2.0
@@ -36,7 +35,7 @@ def look(config: Config, paths: InstancePaths, *, host: str, port: int) -> HostF
     is_running = _answers(paths.admin("manager"))
     synchronised, offset_ms = read_clock()
     operators = _operators(config.admin, paths.runtime_dir)
-    statvfs = os.statvfs(SHARED_MEMORY) if SHARED_MEMORY.is_dir() else None
+    statvfs = os.statvfs(SEGMENT_DIRECTORY) if SEGMENT_DIRECTORY.is_dir() else None
     return HostFacts(
         instance=paths.instance,
         is_running=is_running,
@@ -49,7 +48,7 @@ def look(config: Config, paths: InstancePaths, *, host: str, port: int) -> HostF
         governor=_read(Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")),
         memory_free_bytes=statvfs.f_bavail * statvfs.f_frsize if statvfs else 0,
         memory_needed_bytes=needed_bytes(config),
-        leftovers=_segments(paths.instance),
+        leftovers=tuple(file.name for file in segments_of(paths.instance)),
         is_clock_synchronised=synchronised,
         clock_offset_ms=offset_ms,
         address=f"{host}:{port}",
@@ -150,10 +149,6 @@ def _directory(path: Path, open_to: str = "") -> DirectoryFacts:
     return DirectoryFacts(
         path=str(path), exists=True, mode=mode, owner=status.st_uid, open_to=open_to
     )
-
-
-def _segments(instance: str) -> tuple[str, ...]:
-    return tuple(sorted(path.name for path in SHARED_MEMORY.glob(f"pointsman.{instance}.*")))
 
 
 def _keeps_ipc() -> bool:

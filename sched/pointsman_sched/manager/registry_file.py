@@ -1,11 +1,11 @@
 """The registry file: node id -> key hash and epoch, kept over restarts, reboots and lost memory.
 
       offset  size  field
-    +-------+-----+-----------------------------------------+
-    |     0 |   4 | length of the entry                     |
-    |     4 |   4 | crc32 of the entry                      |
-    |     8 |   n | entry: msgpack [node_id, key hash, epoch]|
-    +-------+-----+-----------------------------------------+
+    +-------+-----+---------------------------------------------------+
+    |     0 |   4 | length of the entry                               |
+    |     4 |   4 | crc32 of the entry                                |
+    |     8 |   n | entry: msgpack [node_id, key hash, epoch, proven] |
+    +-------+-----+---------------------------------------------------+
 
 Little-endian; records follow each other; a later entry of a node id replaces an earlier one, or
 says that the id is forgotten: the core bounds how many it knows.  It is appended to and fsynced

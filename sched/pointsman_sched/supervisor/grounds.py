@@ -20,7 +20,7 @@ from pointsman_sched.supervisor.options import ServiceOptions
 from pointsman_shm.logs.saying import say
 from pointsman_shm.memory.ownership import LockHeld, OwnerLock, acquire_lock
 from pointsman_shm.memory.segment import unlink_segment
-from pointsman_shm.paths import InstancePaths, PathError, prepare_directories
+from pointsman_shm.paths import InstancePaths, PathError, prepare_directories, segments_of
 from pointsman_shm.state_files import make_state_files, replace_file
 from pointsman_shm.versions.state_format import FormatRefused, settle_format
 
@@ -28,7 +28,6 @@ BACKLOG = 4096
 # Wake a worker when the first bytes are there, not for the bare connect.
 DEFER_ACCEPT_S = 5
 _CREDENTIALS = struct.Struct("3i")  # process, user, group
-SEGMENT_DIRECTORY = Path("/dev/shm")  # noqa: S108 - where the system keeps POSIX shared memory
 
 
 class GroundError(Exception):
@@ -140,20 +139,15 @@ def predecessor(paths: InstancePaths) -> str:
 
 def has_leftovers(paths: InstancePaths) -> bool:
     """Did a service of this name end without cleaning up?  Its children may be ending still."""
-    return bool(_segments(paths)) or any(paths.runtime_dir.glob("*.sock"))
+    return bool(segments_of(paths.instance)) or any(paths.runtime_dir.glob("*.sock"))
 
 
 def clean(paths: InstancePaths) -> None:
     """Remove the segments and sockets of the instance; the caller has claimed it."""
-    for name in _segments(paths):
-        unlink_segment(f"/{name}")
+    for file in segments_of(paths.instance):
+        unlink_segment(f"/{file.name}")
     for socket_file in sorted(paths.runtime_dir.glob("*.sock")):
         socket_file.unlink(missing_ok=True)
-
-
-def _segments(paths: InstancePaths) -> list[str]:
-    prefix = paths.segment("").removeprefix("/")
-    return sorted(name for name in os.listdir(SEGMENT_DIRECTORY) if name.startswith(prefix))
 
 
 def open_port(

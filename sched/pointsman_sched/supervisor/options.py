@@ -11,7 +11,7 @@ import msgspec
 from pointsman_shm.auditing.operators import named_groups
 from pointsman_shm.config import Config
 from pointsman_shm.config_load import load_config
-from pointsman_shm.paths import InstancePaths, resolve_paths
+from pointsman_shm.paths import WORKERS_MAX, InstancePaths, resolve_paths
 from pointsman_shm.tls.exposure import exposure_fault
 from pointsman_wire.places import check_instance, default_runtime_dir
 
@@ -115,8 +115,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _workers(text: str) -> int:
     count = int(text)
-    if not 1 <= count <= 64:
-        raise argparse.ArgumentTypeError(f"{count} workers: 1 to 64 are possible")
+    if not 1 <= count <= WORKERS_MAX:
+        raise argparse.ArgumentTypeError(f"{count} workers: 1 to {WORKERS_MAX} are possible")
     return count
 
 

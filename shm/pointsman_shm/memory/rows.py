@@ -135,6 +135,9 @@ def pack_load(cpu: int, gpu: int, gpu_memory: int, memory: int, foreign: int) ->
     return (((cpu << 8 | gpu) << 8 | gpu_memory) << 8 | memory) << 32 | shown << 16
 
 
+UNKNOWN_LOAD = pack_load(*(PERCENT_UNKNOWN,) * 4, 0)
+
+
 def unpack_load(word: int) -> Load:
     """Take a load word apart."""
     return Load(

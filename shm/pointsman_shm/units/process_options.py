@@ -15,9 +15,7 @@ from pointsman_shm.config_load import configured_paths, load_config
 from pointsman_shm.memory.header import HEADER_SIZE
 from pointsman_shm.memory.rows import made_for
 from pointsman_shm.memory.segment import peek_segment
-from pointsman_shm.paths import InstancePaths
-
-WORKERS_MAX = 64
+from pointsman_shm.paths import WORKERS_MAX, InstancePaths
 
 
 def process_parser(module: str) -> argparse.ArgumentParser:

@@ -27,9 +27,8 @@ from pointsman_shm.memory.ledger import Ledger
 from pointsman_shm.memory.rows import NodeRows
 from pointsman_shm.memory.stats import StatsPage
 from pointsman_shm.memory.waiting import WaitingWords
+from pointsman_shm.paths import SEGMENT_DIRECTORY, segments_of
 from pointsman_shm.versions.state_format import STATE_FORMAT, FormatRefused, read_marker
-
-MEMORY = Path("/dev/shm")  # noqa: S108 - where the system keeps POSIX shared memory
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -38,7 +37,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--pid", type=int, required=True)
     parser.add_argument("instance")
     given = parser.parse_args(arguments)
-    faults = [*memory_faults(MEMORY, given.instance), *state_faults(state_dir_of(given.pid))]
+    faults = [*memory_faults(given.instance), *state_faults(state_dir_of(given.pid))]
     for fault in faults:
         print(fault, file=sys.stderr)
     return 1 if faults else 0
@@ -70,13 +69,12 @@ def state_faults(directory: Path | None) -> list[str]:
     ]
 
 
-def memory_faults(memory: Path, instance: str) -> list[str]:
+def memory_faults(instance: str, directory: Path = SEGMENT_DIRECTORY) -> list[str]:
     """Return which segments of the instance this version would not understand."""
-    prefix = f"pointsman.{instance}."
-    paths = sorted(path for path in memory.iterdir() if path.name.startswith(prefix))
+    paths = segments_of(instance, directory)
     if not paths:
         return [f"there is no shared memory of instance {instance!r}"]
-    found = [_fault_of(path, path.name.removeprefix(prefix)) for path in paths]
+    found = [_fault_of(path, path.name.removeprefix(f"pointsman.{instance}.")) for path in paths]
     return [fault for fault in found if fault]
 
 

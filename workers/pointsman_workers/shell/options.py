@@ -7,9 +7,8 @@ from collections.abc import Sequence
 import msgspec
 
 from pointsman_shm.config import Config
-from pointsman_shm.paths import InstancePaths
+from pointsman_shm.paths import WORKERS_MAX, InstancePaths
 from pointsman_shm.units.process_options import (
-    WORKERS_MAX,
     add_descriptors,
     configuration_of,
     process_parser,

@@ -23,10 +23,10 @@ from pointsman.cli.units.writing import (
     tls_unit,
     users_text,
 )
+from pointsman_wire.limits import WORKERS_MAX
 
 app = typer.Typer(cls=Commands, help="Run the service as units of systemd.", no_args_is_help=True)
 
-WORKERS_MAX = 64
 UNITS = "etc/systemd/system"
 USERS_FILE = "etc/sysusers.d/pointsman.conf"
 DIRECTORIES_FILE = "etc/tmpfiles.d/pointsman.conf"

@@ -21,6 +21,7 @@ from pointsman_sched.console.observing.names import (
 from pointsman_sched.console.observing.process_facts import ProcessFacts
 from pointsman_sched.console.observing.shared_pages import CatalogFigures, FleetFigures
 from pointsman_shm.memory.stats import BUCKET_COUNT, StatsView, TimingView, bucket_end_ns
+from pointsman_shm.paths import worker_process
 
 LABEL_VALUES_MAX = 100
 OTHER = "other"
@@ -82,7 +83,7 @@ def _of_service(facts: Facts) -> Iterator[Metric]:
     yield build
     yield _gauge("console_ready", "1 while /ready says so", ("", facts.is_ready))
     yield _gauge("console_workers_configured", "Workers that should run", ("", facts.worker_count))
-    beats = [(f"worker-{number}", view) for number, view in facts.workers.items()]
+    beats = [(worker_process(number), view) for number, view in facts.workers.items()]
     beats += [("manager", facts.manager)] if facts.manager is not None else []
     ages = [(name, max(0, facts.now_ns - v.beat_at_ns) / 1e9) for name, v in beats if v.beat_at_ns]
     yield _gauge("console_beat_age_seconds", "Since the last turn", *ages, label="process")

@@ -5,7 +5,6 @@ speaks for itself.  What a proxy passes on comes from somewhere else.
 """
 
 from http import HTTPStatus
-from ipaddress import IPv6Address, ip_address
 from typing import Literal
 
 import msgspec
@@ -16,6 +15,7 @@ from starlette.routing import Route
 
 from pointsman_sched.console.guard import FORWARDED
 from pointsman_sched.console.observing.observer import Observer
+from pointsman_wire.sockets.bounds import is_loopback
 
 Access = Literal["loopback", "all", "none"]
 
@@ -54,12 +54,7 @@ def may_see(request: Request, access: Access) -> bool:
         return True
     if request.client is None or any(name in request.headers for name in FORWARDED):
         return False
-    try:
-        address = ip_address(request.client.host)
-    except ValueError:
-        return False
-    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
-    return (mapped or address).is_loopback
+    return is_loopback(request.client.host)
 
 
 def _status(is_well: bool) -> HTTPStatus:

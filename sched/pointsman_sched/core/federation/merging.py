@@ -22,7 +22,7 @@ from pointsman_sched.core.fleet.node import Node
 from pointsman_sched.core.joining.declaration import check_record_size, flags_of
 from pointsman_sched.core.lifecycle import change, forget, refile, retire
 from pointsman_sched.core.state import ManagementState
-from pointsman_shm.memory.rows import NodeState, RowFlag, pack_load
+from pointsman_shm.memory.rows import UNKNOWN_LOAD, NodeState, RowFlag, pack_load
 from pointsman_shm.memory.stats_names import Counter, Gauge
 from pointsman_shm.rules.load import foreign_load
 from pointsman_shm.snapshot.records import CapabilityClass
@@ -30,7 +30,6 @@ from pointsman_shm.snapshot.records import CapabilityClass
 # Rows kept free for our own nodes: one of so many.
 RESERVED_SHARE = 10
 TOLD_STATE_FLAGS = RowFlag.PAUSED | RowFlag.OVERLOADED
-UNKNOWN_LOAD = pack_load(cpu=255, gpu=255, gpu_memory=255, memory=255, foreign=0)
 
 
 class Merged(Enum):

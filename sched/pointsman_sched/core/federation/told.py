@@ -35,6 +35,7 @@ from pointsman_shm.memory.rows import (
 from pointsman_shm.rules.canonical import canonical_class
 from pointsman_shm.snapshot.records import CLASS_RECORD_SIZE_MAX, CapabilityClass
 from pointsman_wire.control_messages import NodeId
+from pointsman_wire.messages import WorkerCount
 
 ROWS_PER_SHOWN_PAGE = 64
 # Of 64 rows, for a fleet of 1,000,000 nodes.
@@ -80,7 +81,7 @@ class Presence(msgspec.Struct, frozen=True, array_like=True, gc=False):
     name: InstanceName
     uid: Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
     count: Version
-    worker_count: Annotated[int, msgspec.Meta(ge=1, le=64)]
+    worker_count: WorkerCount
     software: Text
     addresses: Annotated[tuple[Text, ...], msgspec.Meta(max_length=ADDRESSES_MAX)]
     node_count: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]

@@ -8,7 +8,8 @@ none has come for a while, the rest is judged like any other node; and whoever c
 long as the hold of a mass loss lasts, comes too late.
 """
 
-NANOSECONDS = 1_000_000_000
+from pointsman_sched.core.fleet.intervals import NANOSECONDS
+
 # At the least: half of what one worker's port accepts.  The pause after which nobody more is
 # expected grows with the fleet, as the line does.
 RETURNS_PER_SECOND = 250

@@ -8,7 +8,8 @@ has been in time for longer.  How soon a silent node is missed follows from its 
 one pause alone, which the machine may have made, is no reason; late is who is late twice running.
 """
 
-NANOSECONDS = 1_000_000_000
+from pointsman_sched.core.fleet.intervals import NANOSECONDS
+
 # The overload ladder's first step: 0.8 of a lag of 100 ms.
 LATE_NS = 80_000_000
 # A doubled interval has to be told to all, one beat each, before it can help.

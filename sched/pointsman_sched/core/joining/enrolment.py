@@ -10,6 +10,7 @@ revoke NAME ---------------------------------------------------> no key is NAME'
 
 from pointsman_sched.core.events import Answer, EnrolOrdered, RegistryEntry, RevokeOrdered
 from pointsman_sched.core.fleet.health import Verb
+from pointsman_sched.core.fleet.intervals import NANOSECONDS
 from pointsman_sched.core.joining.certified import key_of, life_fault, overdue_at_s
 from pointsman_sched.core.joining.identities import Refusal, hash_key
 from pointsman_sched.core.joining.introductions import Claim
@@ -25,7 +26,6 @@ from pointsman_wire.messages import Error, error_info
 from pointsman_wire.order_messages import Introduction, Revoked
 from pointsman_wire.secure.grants import BOUNDS_BYTES_MAX, Grant
 
-NANOSECONDS = 1_000_000_000
 NO_TLS = "this service has no TLS port: set tls.enabled and restart it"
 
 

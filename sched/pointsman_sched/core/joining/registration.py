@@ -23,7 +23,7 @@ from pointsman_sched.core.joining.identities import Admission, Refusal
 from pointsman_sched.core.lifecycle import change, forget, hang_up, refile, stay_drained
 from pointsman_sched.core.state import ManagementState, Peer
 from pointsman_shm.logs.events import Event
-from pointsman_shm.memory.rows import NodeState, pack_load
+from pointsman_shm.memory.rows import UNKNOWN_LOAD, NodeState
 from pointsman_shm.memory.stats_names import Counter, Gauge
 from pointsman_shm.tls.exposure import needs_certificate
 from pointsman_wire.control_messages import Register, Registered
@@ -38,7 +38,6 @@ NOT_IN_PLAINTEXT = (
     'auth.loopback = "required": nodes of this machine too show a certificate, so enrol this one '
     "(pointsman enrol) and have it come over TLS (tls.enabled)"
 )
-UNKNOWN_LOAD = pack_load(cpu=255, gpu=255, gpu_memory=255, memory=255, foreign=0)
 
 
 def register(state: ManagementState, connection: Connection, message: Register) -> None:
