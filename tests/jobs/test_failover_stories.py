@@ -73,7 +73,7 @@ def _on_newest_lane(h: WorkerHarness, row: int) -> list[Assign]:
 
 
 def test_failed_nodes_are_avoided_for_all_later_attempts_and_taken_when_nobody_else_can() -> None:
-    """Of several jobs each: one that had no list would meet three nodes by chance now and then."""
+    """T13, of several jobs each: without a list one would meet three nodes by chance at times."""
     h, nodes = fleet(3)
     client = h.open_session()
     for number in range(6):

@@ -63,6 +63,21 @@ def test_t3_a_large_node_with_nothing_free_loses_to_a_small_one_with_room() -> N
     assert (yard.harness.held(0), yard.harness.held(1)) == (8, 1)
 
 
+def test_t3_what_is_free_decides_and_not_how_large_a_node_is() -> None:
+    """Of two that both have room, the large one has less of it free, by our count or its own."""
+    yard = Yard()
+    yard.add(EN_ES, slots=8)
+    yard.rows(6)
+    yard.add(EN_ES, slots=4)
+    assert yard.rows(2) == {1: 2}, "half of the small one is in use now, six eighths of the other"
+
+    yard = Yard()
+    yard.add(EN_ES, slots=8)
+    yard.add(EN_ES, slots=2)
+    yard.host.burden(0, foreign=8)
+    assert yard.rows(2) == {1: 2}, "the large one is busy with what others gave it"
+
+
 @pytest.mark.parametrize("state", [NodeState.SUSPECT, NodeState.OFFLINE, NodeState.DRAINING])
 @pytest.mark.parametrize("mode", ["two_level", "single_level"])
 def test_t6_a_node_that_may_not_be_chosen_changes_nothing_by_its_empty_load(

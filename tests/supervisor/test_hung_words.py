@@ -56,7 +56,7 @@ def test_a_pause_shorter_than_the_limit_is_forgiven_and_forgotten() -> None:
 
 @pytest.mark.parametrize("away_s", [1, 30, 3600])
 def test_a_supervisor_that_did_not_run_itself_blames_nobody_for_that_time(away_s: int) -> None:
-    """A suspended machine stops all of them; those that do not wake up are found afterwards."""
+    """C2, T9: a suspended machine stops all; those that do not wake up are found afterwards."""
     room = Room()
     assert room.let(2) == set()
     room.now_ns += away_s * S + LOOK_NS
