@@ -70,6 +70,7 @@ def test_a_poison_job_that_is_submitted_again_does_not_run_again() -> None:
 
 
 def test_a_job_that_takes_two_nodes_down_is_poison() -> None:
+    """T23: what runs nowhere to its end, and takes its node along, is tried on no third one."""
     h, nodes = fleet(4)
     client = h.open_session()
     client.submit("r-1")

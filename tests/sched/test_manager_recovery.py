@@ -127,6 +127,7 @@ def test_a_row_without_a_record_is_freed_and_its_node_comes_again() -> None:
 
 
 def test_a_freed_row_of_which_a_worker_holds_slots_waits_for_them_also_after_a_restart() -> None:
+    """I8, I10: whoever got it sooner would begin with the slots of somebody else."""
     h = Harness(config_with(max_nodes=2, remember_offline_s=1.0))
     connection = h.make_ready(registration("gone"))
     row = h.node("gone").row

@@ -292,3 +292,28 @@ def test_the_marks_page_always_fits_its_slot() -> None:
     assert size <= h.layout.payload_max(h.layout.marks)
     h.settle()
     assert h.now_ns > START_NS
+
+
+@pytest.mark.parametrize("what", ["slots", "snapshot"])
+def test_i8_a_row_is_nobody_elses_while_a_worker_may_take_it_for_the_nodes_that_is_gone(
+    what: str,
+) -> None:
+    """I8, I10: it holds a slot of the node still, or has not seen that it is gone."""
+    h = Harness(config_with(max_nodes=1, remember_offline_s=1.0))
+    h.worker_arrives(0)
+    connection = h.make_ready(registration("gone"))
+    row, before = h.node("gone").row, h.memory.catalog.version
+    h.hold(0, row, 1)
+    h.say(connection, Leave())
+    h.advance(2 * SECOND)
+    h.settle()
+    assert not h.core.state.nodes.by_id
+    h.worker_applies(before if what == "snapshot" else h.memory.catalog.version)
+    h.hold(0, row, 1 if what == "slots" else 0)
+    h.say(h.dial(), registration("next"))
+    assert h.refusal()[0] == "FLEET_FULL"
+    assert not h.core.state.nodes.by_id
+    h.worker_applies(h.memory.catalog.version)
+    h.hold(0, row, 0)
+    h.join(registration("next"))
+    assert (h.node("next").row, h.node("next").generation) == (row, 2)

@@ -21,7 +21,7 @@ def test_x2_no_second_begins_more_handshakes_than_allowed() -> None:
     )
 
 
-def test_handshakes_that_never_end_are_bounded_and_free_their_place_when_they_do() -> None:
+def test_x2_handshakes_that_never_end_are_bounded_and_free_their_place_when_they_do() -> None:
     allowance = HandshakeAllowance(per_s_max=100, under_way_max=3, now_s=0.0)
     assert [allowance.take(0.0) for _ in range(5)] == [True, True, True, False, False]
     allowance.give_back()

@@ -8,6 +8,7 @@ from manager_harness import SECOND, START_NS, WALL_OFFSET_NS, Harness, registrat
 from pointsman_sched.core.events import Alarm, Answer, EnrolOrdered, RevokeOrdered
 from pointsman_sched.core.joining.certified import key_of
 from pointsman_sched.core.joining.introductions import TOKEN_LASTS_NS, Wish
+from pointsman_sched.core.joining.revocations import take_revocations, told_revocations
 from pointsman_shm.memory.rows import NodeState
 from pointsman_shm.memory.stats_names import Counter
 from pointsman_wire.control_messages import Enrol, Enrolled, Leave, Registered, Renew
@@ -270,6 +271,20 @@ def test_e6_who_is_revoked_can_be_introduced_anew() -> None:
     enrol(h, introduce(h), request=b"key 9")
     join(h, certificate(request=b"key 9"))
     assert h.sent(Registered)
+
+
+def test_e6_who_was_introduced_anew_stays_when_an_older_revocation_is_told_again() -> None:
+    """Another instance tells of it for long, as it cannot know who has heard."""
+    h = enrolled()
+    h.feed(RevokeOrdered(7, "alpha"))
+    told = told_revocations(h.core.state)
+    enrol(h, introduce(h), request=b"key 9")
+    take_revocations(h.core.state, "b", told)
+    join(h, certificate(request=b"key 9"))
+    assert h.sent(Registered)
+    take_revocations(h.core.state, "b", told)
+    assert h.node("alpha").is_live
+    assert h.core.state.identities.has_key("alpha", key_of(sha256(b"key 9").digest()))
 
 
 def test_who_was_never_here_cannot_be_revoked() -> None:
