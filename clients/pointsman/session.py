@@ -81,8 +81,9 @@ class PendingJob:
             raise
 
     def cancel(self) -> None:
-        """Have the job stopped; its outcome still comes."""
+        """Have the job stopped; its outcome still comes, and nobody need look at it."""
         self._shell.cancel(self._ticket)
+        self.outcome.add_done_callback(_seen)
 
     # ---- what the shell tells
 
@@ -110,6 +111,12 @@ class PendingJob:
         """Hand the refusal to who waits."""
         if not self.outcome.done():
             self.outcome.set_exception(request_error(error, self._request_id, self.acceptance))
+
+
+def _seen(outcome: asyncio.Future[JobResult]) -> None:
+    """Else asyncio complains of an error that was never looked at."""
+    if not outcome.cancelled():
+        outcome.exception()
 
 
 class JobStream(PendingJob):
@@ -160,10 +167,10 @@ class JobStream(PendingJob):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if not self.outcome.done():
+        if self.outcome.done():
+            _seen(self.outcome)
+        else:
             self.cancel()
-        elif not self.outcome.cancelled():
-            self.outcome.exception()  # seen: leaving early is no reason to complain of it
 
 
 class Session:

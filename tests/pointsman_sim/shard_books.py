@@ -1,5 +1,7 @@
 """One life of a worker, its books compared with each other after every turn: I1, I10, I11."""
 
+from collections.abc import Iterable
+
 from pointsman_sim.history import Violation
 from pointsman_sim.parts.worker_part import WorkerProcess
 from pointsman_sim.world.dice import MS
@@ -50,9 +52,11 @@ class ShardBooks:
     def _judge_jobs(self) -> None:
         shard = self._shard
         for session in shard.sessions.values():
-            for job in session.open_jobs.values():
-                if job.job_id not in self._open:
-                    self._open[job.job_id] = (job, JobState.PENDING)
+            self._note(session.open_jobs.values())
+        if sum(job.is_open for job, _ in self._open.values()) < shard.open_job_count:
+            # Of sessions that were closed in this very turn, or in an earlier life.
+            bound = shard.window.by_key.values()
+            self._note(job for job in bound if isinstance(job, Job) and job.is_open)
         ended: list[str] = []
         queued_count = 0
         for job_id, (job, before) in self._open.items():
@@ -76,6 +80,11 @@ class ShardBooks:
         if shard.waiting.count != queued_count:
             words = f"{self._name} counts {shard.waiting.count} waiting jobs, {queued_count} are"
             raise Violation("I1", words)
+
+    def _note(self, jobs: Iterable[Job]) -> None:
+        for job in jobs:
+            if job.job_id not in self._open:
+                self._open[job.job_id] = (job, JobState.PENDING)
 
     def _judge_open(self, job: Job) -> None:
         """An open job is somewhere, and somebody will look at it in time."""

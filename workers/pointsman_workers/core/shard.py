@@ -198,14 +198,16 @@ class Shard:
         if not self.fleet.release(row):
             self.count(Counter.LEDGER_UNDERFLOW)
 
-    def tell_refused(self, session: Session | None, submit: Submit, error: ErrorInfo) -> None:
-        """A submit gets no job; if it was an utterance, talk is to know."""
+    def tell_refused(
+        self, session: Session | None, submit: Submit, error: ErrorInfo, told_on: Connection
+    ) -> None:
+        """A submit gets no job, and that was told; if it was an utterance, talk is to know."""
         if error.breakdown is None:  # one with it is counted where it is made
             self.reasons.note_refused(self.now_ns, error, submit.request_id)
         if session is not None and self.talks:
             key = (session.tenant, session.session_id, submit.request_id)
             if key in self.talks:
-                self.talk.refused(key, error)
+                self.talk.refused(key, error, told_on)
 
     def tell_tally(self) -> None:
         """Put on the page what was counted since the last time."""

@@ -191,6 +191,13 @@ class JobDesk:
         is_repeated = (is_volatile and key[2] in session.repeats) or key in self.shard.orphans
         return is_repeated and len(self._unsettled) < UNSETTLED_MAX
 
+    def is_pending(self, key: Key) -> bool:
+        """Was it asked for, and will yet be a job, or be refused?"""
+        if self.fleet_wide is not None and self.fleet_wide.is_pending(key):
+            return True
+        asked = ((session, submit.request_id) for _, session, submit, _ in self._unsettled)
+        return any((whose.tenant, whose.session_id, name) == key for whose, name in asked)
+
     def refuse(
         self, peer: Peer, submit: Submit, error: ErrorInfo, session: Session | None = None
     ) -> None:
@@ -198,7 +205,7 @@ class JobDesk:
         self.shard.count(Counter.SUBMITS_FAILED, is_fault_of_service(error))
         self.shard.outbox.error(peer.connection, error, submit.session_number, submit.request_id)
         session = session or peer.sessions.get(submit.session_number)
-        self.shard.tell_refused(session, submit, error)
+        self.shard.tell_refused(session, submit, error, peer.connection)
 
     def _repeat(self, peer: Peer, submit: Submit, key: Key, body: int) -> None:
         """The same key again: the same job, or CONFLICT for another body."""

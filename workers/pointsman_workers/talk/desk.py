@@ -6,6 +6,7 @@ from typing import Any
 from pointsman_shm.rules.languages import normalise
 from pointsman_wire.errors import Code
 from pointsman_wire.lane_messages import NodePartial
+from pointsman_wire.link import Connection
 from pointsman_wire.messages import ErrorInfo, error_info
 from pointsman_wire.session_messages import SessionInit
 from pointsman_wire.talk.talk_messages import (
@@ -163,8 +164,7 @@ class TalkDesk(Watcher):
         return job is not None and job.is_open
 
     def _is_to_come(self, key: Key) -> bool:
-        bound = self._jobs.fleet_wide
-        return self._runs(key) or (bound is not None and bound.is_pending(key))
+        return self._runs(key) or self._jobs.is_pending(key)
 
     # -- jobs ---------------------------------------------------------------------------------
 
@@ -233,12 +233,13 @@ class TalkDesk(Watcher):
             event = UiEvent(event="NMT_DONE", text=shown(text), lang=said.lang)
             self.telling.step(said, job, event)
 
-    def refused(self, key: Key, error: ErrorInfo) -> None:
-        """It is no job after all; a known one that was asked for wrongly goes on."""
+    def refused(self, key: Key, error: ErrorInfo, told_on: Connection) -> None:
+        """It is no job after all, and that was told; a known one, asked for wrongly, goes on."""
         if self._runs(key):
             return
         said = self.shard.talks.pop(key)
         said.voice.said.pop(key, None)
+        self.saying.refused(said, key[2], error, told_on)
         self.telling.failed(said, key[2], error)
 
     def finished(self, job: Job) -> None:

@@ -49,8 +49,7 @@ class HearingDesk:
         hearing = voice.hearing.get(message.utterance_id)
         if hearing is None:
             if self._is_late(voice, message.utterance_id):
-                if message.is_final:
-                    self._saying.repeat(voice, message.utterance_id)
+                self._saying.repeat(voice, message.utterance_id, is_final=message.is_final)
                 return
             hearing = self._begin(voice, message)
             if hearing is None:

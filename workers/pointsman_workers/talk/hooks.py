@@ -3,6 +3,7 @@
 The shard asks for jobs only as long as some of talk are open, so that others cost nothing.
 """
 
+from pointsman_wire.link import Connection
 from pointsman_wire.messages import ErrorInfo
 from pointsman_wire.session_messages import SessionInit
 from pointsman_workers.core.state import Job, Key, Session
@@ -26,8 +27,8 @@ class Watcher:
     def started(self, job: Job) -> None:
         """The node has taken it."""
 
-    def refused(self, key: Key, error: ErrorInfo) -> None:
-        """It is no job after all."""
+    def refused(self, key: Key, error: ErrorInfo, told_on: Connection) -> None:
+        """It is no job after all, as was told on this connection, if that stands."""
 
     def finished(self, job: Job) -> None:
         """It has a result, which may wait for those before it."""

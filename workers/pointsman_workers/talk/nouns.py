@@ -19,6 +19,7 @@ class Ending(msgspec.Struct, eq=False):
 
     request_ids: list[str] = []
     error: ErrorInfo | None = None
+    refused: dict[str, ErrorInfo] = {}  # of these jobs there are none after all
     told_on: Connection | None = None
 
 

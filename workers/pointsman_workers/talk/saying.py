@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from pointsman_shm.rules.languages import AUTO
 from pointsman_wire.errors import Code
+from pointsman_wire.link import Connection
 from pointsman_wire.messages import ErrorInfo, error_info
 from pointsman_wire.session_messages import Submit
 from pointsman_wire.talk.talk_messages import UiEvent, Utterance, UtteranceJobs
@@ -18,7 +19,7 @@ from pointsman_workers.core.state import Job, Key, Peer, Session, away
 from pointsman_workers.desks.jobs import JobDesk
 from pointsman_workers.talk.awaiting import AwaitingDesk
 from pointsman_workers.talk.memory import RETRY_AFTER_MS, SoundMemory
-from pointsman_workers.talk.nouns import Said, Turn, Voice
+from pointsman_workers.talk.nouns import Ending, Said, Turn, Voice
 from pointsman_workers.talk.plans import Leg, directed, is_two_way, legs_of
 from pointsman_workers.talk.sound import UnknownSound, sound_file
 from pointsman_workers.talk.telling import TellingDesk, shown
@@ -120,16 +121,47 @@ class SayingDesk:
             )
             self.shard.outbox.send(session.peer.connection, told)
 
-    def repeat(self, voice: Voice, utterance_id: str) -> None:
-        """Tell a client that came back what has become of an utterance whose sound it repeats."""
-        ending, peer = voice.ended.get(utterance_id), voice.session.peer
-        if ending is None:
-            self._announce(voice, utterance_id, [utterance_id])
-        elif peer is not None and peer.connection != ending.told_on:
-            if ending.request_ids:
-                self._announce(voice, utterance_id, ending.request_ids)
-            elif ending.error is not None:
+    def repeat(self, voice: Voice, utterance_id: str, *, is_final: bool) -> None:
+        """Tell a client what has become of an utterance whose sound it repeats.
+
+        Who came back is told once, with the first piece: perhaps there is no last one.  Who says
+        the end again on the same connection asks for results, as who submits again does.
+        """
+        ending, peer = voice.end(utterance_id), voice.session.peer
+        assert peer is not None, utterance_id
+        is_news = peer.connection != ending.told_on
+        if ending.error is not None:
+            if is_news:
                 self.refuse(voice, utterance_id, ending.error)
+            return
+        if not ending.request_ids and self.is_known(voice.session, utterance_id):
+            ending.request_ids = [utterance_id]
+        if is_news and ending.request_ids:
+            self._announce(voice, utterance_id, ending.request_ids)
+        if is_news or is_final:
+            for request_id in ending.request_ids:
+                self._tell_again(peer, voice.session, ending, request_id)
+
+    def _tell_again(self, peer: Peer, session: Session, ending: Ending, request_id: str) -> None:
+        """Its result comes, now or when it is there; if there is none to come, that is told."""
+        key = _key(session, request_id)
+        job = self.shard.window.find(key)
+        if job is not None:
+            submit = Submit(session_number=session.number, request_id=request_id)
+            self.jobs.repeat(peer, submit, job)
+        elif key not in self.shard.talks:  # nor is it on its way to being a job
+            text = f"no job {request_id!r} is remembered any more"
+            error = ending.refused.get(request_id) or error_info(Code.NOT_FOUND, text)
+            self.shard.outbox.error(peer.connection, error, session.number, request_id)
+
+    def refused(self, said: Said, request_id: str, error: ErrorInfo, told_on: Connection) -> None:
+        """A job of an utterance is none after all: its speaker may be elsewhere by now."""
+        ending = said.voice.ended.get(said.utterance_id)
+        if ending is not None:
+            ending.refused[request_id] = error
+        session = said.voice.session
+        if session.peer is not None and session.peer.connection != told_on:
+            self.shard.outbox.error(session.peer.connection, error, session.number, request_id)
 
     def _recognise(self, turn: Turn) -> None:
         """Ask first what was said in which language: that decides the direction."""
