@@ -18,7 +18,7 @@ from wire_samples import UNIONS
 
 from pointsman_wire import errors, limits
 from pointsman_wire.framing import FrameDecoder, encode_frame
-from pointsman_wire.messages import META_DEPTH_MAX, META_VALUES_MAX, Error, Message
+from pointsman_wire.messages import META_BYTES_MAX, META_DEPTH_MAX, META_VALUES_MAX, Error, Message
 from pointsman_wire.preamble import Role, encode_preamble
 from pointsman_wire.session_messages import SessionInit
 
@@ -33,6 +33,7 @@ LIMITS = {
     "FRAME_BYTES_MAX": "a frame, its first word included",
     "PAYLOAD_BYTES_MAX": "a payload",
     "HEADER_BYTES_MAX": "a header with the 8 bytes before it",
+    "HEADER_TAKEN_BYTES_MAX": "a header that the server takes, which grows on its way",
     "HANDSHAKE_BYTES_MAX": "a frame of a peer that is not known yet",
     "REGISTER_BYTES_MAX": "the same on a control connection, for `register`",
     "HANDSHAKE_TIMEOUT_S": "seconds for the preamble and the first frame, together",
@@ -203,6 +204,9 @@ def _limits() -> str:
         lines.append(f"| {words.removeprefix('seconds ')} | {value:,}{unit} |")
     lines.append(f"| meta: levels of nesting | {META_DEPTH_MAX} |")
     lines.append(f"| meta: values in all | {META_VALUES_MAX:,} |")
+    lines.append(
+        f"| meta: as msgpack, what our clients and nodes send | {META_BYTES_MAX:,} bytes |"
+    )
     return "\n".join(lines) + "\n"
 
 

@@ -53,6 +53,7 @@ from pointsman.session_core.talk_events import (
 from pointsman.talking.hearing import ConnectionChange, Ears
 from pointsman.talking.saying import Saying
 from pointsman_wire.errors import Code
+from pointsman_wire.limits import HEADER_BYTES_MAX
 from pointsman_wire.messages import ErrorInfo, error_info
 from pointsman_wire.preamble import Role
 from pointsman_wire.session_messages import (
@@ -348,7 +349,9 @@ def _driver_settings(address: str, belief: Belief, session_id: Callable[[], str]
     scheme, is_web, place = address.partition("://")
     if not is_web or scheme == TLS_SCHEME:
         dialled = dialling(address, belief)
-        return DriverSettings(server_address=dialled.place, tls=dialled.tls)
+        return DriverSettings(
+            server_address=dialled.place, tls=dialled.tls, header_bytes_max=HEADER_BYTES_MAX
+        )
     place = place.removesuffix("/")
     if scheme not in ("ws", "wss"):
         raise AddressError(

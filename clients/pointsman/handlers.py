@@ -19,7 +19,7 @@ from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Any
 
-from pointsman.jobs import Job, JobError, Reply
+from pointsman.jobs import Job, JobError, Reply, sayable
 from pointsman.node_core.events import (
     EndJob,
     JobEnded,
@@ -38,6 +38,7 @@ BlockingHandler = Callable[[Job], ReplyLike]
 Handler = AsyncHandler | BlockingHandler
 
 MESSAGE_LENGTH_MAX = 500
+CODE_LENGTH_MAX = 64
 # After a second interrupt a coroutine has so long to end; at the node's end all have.
 LAST_CHANCE_S = 0.1
 LEAVE_S = 1.0
@@ -243,7 +244,7 @@ def _failed(run: int, error: JobError) -> JobEnded:
     return JobEnded(
         run=run,
         status="failed",
-        code=error.code,
-        message=error.message[:MESSAGE_LENGTH_MAX] or _HINTS.get(error.code, ""),
+        code=sayable(error.code, CODE_LENGTH_MAX),
+        message=sayable(error.message, MESSAGE_LENGTH_MAX) or _HINTS.get(error.code, ""),
         retryable=error.retryable,
     )

@@ -10,14 +10,18 @@ service: ``await handle(Job(payload=b"hello", src_lang="en", tgt_lang="es"))``.
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import Any, Literal
 
 import msgspec
 
 from pointsman.node_core.events import PartialMade, ProgressMade
 from pointsman_wire.errors import MEANINGS, Code, code_of
-from pointsman_wire.messages import check_meta
+from pointsman_wire.limits import PAYLOAD_BYTES_MAX
+from pointsman_wire.messages import check_own_meta
 
+CONTENT_TYPE_LENGTH_MAX = 128
+NOTE_LENGTH_MAX = 500
 ReplyStatus = Literal["completed", "completed_no_text"]
 
 
@@ -51,9 +55,23 @@ class Reply(msgspec.Struct, frozen=True):
     status: ReplyStatus = "completed"
 
     def __post_init__(self) -> None:
-        """Raise ValueError in the handler that made it, when its meta cannot travel."""
-        if self.meta is not None:
-            check_meta(self.meta)
+        """Raise ValueError in the handler that made it, when it cannot travel."""
+        _check_description(self.meta, self.content_type)
+
+
+def sayable(text: str, length_max: int) -> str:
+    """Return what a handler says in words, cut, and without what UTF-8 has no bytes for."""
+    return str(text)[:length_max].encode(errors="replace").decode()
+
+
+def _check_description(meta: dict[str, Any] | None, content_type: str) -> None:
+    """Raise ValueError when what describes an output cannot travel."""
+    if meta is not None:
+        check_own_meta(meta)
+    if len(content_type) > CONTENT_TYPE_LENGTH_MAX:
+        text = f"has {len(content_type)} characters, at most {CONTENT_TYPE_LENGTH_MAX} may be"
+        raise ValueError(f"content_type {text}")
+    content_type.encode()
 
 
 def _tell_nobody(_: PartialMade | ProgressMade) -> None:
@@ -100,7 +118,10 @@ class Job:
     async def partial(
         self, payload: bytes | str, *, meta: dict[str, Any] | None = None, content_type: str = ""
     ) -> None:
-        """Send a piece of the result ahead of the whole; dropped when nobody listens."""
+        """Send a piece of the result ahead of the whole; dropped when nobody listens.
+
+        Raises ValueError when it cannot travel.
+        """
         self.partial_nowait(payload, meta=meta, content_type=content_type)
         await asyncio.sleep(0)
 
@@ -113,11 +134,15 @@ class Job:
         self, payload: bytes | str, *, meta: dict[str, Any] | None = None, content_type: str = ""
     ) -> None:
         """Do as partial(), from a blocking handler."""
-        if meta is not None:
-            check_meta(meta)
+        _check_description(meta, content_type)
         body = payload.encode() if isinstance(payload, str) else bytes(payload)
+        if len(body) > PAYLOAD_BYTES_MAX:
+            text = f"a piece of {len(body)} bytes, at most {PAYLOAD_BYTES_MAX} can travel"
+            raise ValueError(text)
         self.tell(PartialMade(self.run, body, content_type, meta))
 
     def progress_nowait(self, percent: float, note: str = "") -> None:
         """Do as progress(), from a blocking handler."""
-        self.tell(ProgressMade(self.run, percent, note))
+        if not isfinite(percent):
+            raise ValueError(f"percent is {percent}, not a number that says how far it got")
+        self.tell(ProgressMade(self.run, float(percent), sayable(note, NOTE_LENGTH_MAX)))

@@ -28,7 +28,7 @@ import msgspec
 
 from pointsman.errors import HandlerUnstoppable, NodeRefused
 from pointsman.handlers import Handler, HandlerRunner
-from pointsman.jobs import Job
+from pointsman.jobs import Job, sayable
 from pointsman.node_core.agent import AgentCore
 from pointsman.node_core.departure import FAREWELL_S
 from pointsman.node_core.events import (
@@ -62,6 +62,7 @@ from pointsman.secure.node_identity import NodeIdentity, introduced_by
 from pointsman.secure.reaching import dialling
 from pointsman_wire.control_messages import Service, ToNode
 from pointsman_wire.lane_messages import AssignAck, LaneToNode, NodeResult
+from pointsman_wire.limits import HEADER_BYTES_MAX
 from pointsman_wire.preamble import Role
 from pointsman_wire.sockets.bounds import DriverSettings
 from pointsman_wire.sockets.crash_points import CrashSpot, Moment, read_crash_point
@@ -235,7 +236,11 @@ class _RunningNode:
             self._recorded(),
             unions={Role.CONTROL: ToNode, Role.LANE: LaneToNode},
             execute=self._execute,
-            settings=DriverSettings(server_address=node._dialling.place, tls=node.tls),
+            settings=DriverSettings(
+                server_address=node._dialling.place,
+                tls=node.tls,
+                header_bytes_max=HEADER_BYTES_MAX,
+            ),
         )
         self._does: dict[type, Callable[[Any], None]] = {
             StartJob: self._runner.start,
@@ -327,7 +332,7 @@ class _RunningNode:
     def tell_pause(self) -> None:
         """Tell the core what the owner and the policy want now."""
         reason = self._node.paused_because
-        self.post(PauseWished(bool(reason), reason[:PAUSE_REASON_MAX]))
+        self.post(PauseWished(bool(reason), sayable(reason, PAUSE_REASON_MAX)))
 
     def begin_drain(self, deadline_s: float | None, reason: str) -> None:
         """Wish for the drain; asked a second time, the node leaves at once."""

@@ -14,7 +14,8 @@ import msgspec
 from pointsman.owner.probes import Probe, checked_probes, probe_words
 from pointsman.secure.reaching import Belief
 from pointsman_wire.control_messages import Hardware, Register, Service, Translation
-from pointsman_wire.messages import meta_fault
+from pointsman_wire.limits import HEADER_TAKEN_BYTES_MAX
+from pointsman_wire.messages import check_own_meta
 from pointsman_wire.session_messages import Durability, Order, Priority, SessionInit, Submit
 from pointsman_wire.talk.talk_messages import AudioChunk, RoomJoin, UiEvent, Utterance
 
@@ -246,8 +247,8 @@ def submit_message(options: Mapping[str, Any], *, number: int, stream: bool) -> 
         fields["src_lang"] = fields.pop("src")
     if "tgt" in fields:
         fields["tgt_lang"] = fields.pop("tgt")
-    if fields.get("meta") is not None and (fault := meta_fault(fields["meta"])):
-        raise ValueError(fault)
+    if fields.get("meta") is not None:
+        check_own_meta(fields["meta"])
     return checked(Submit(session_number=number, stream=stream, **fields))
 
 
@@ -260,8 +261,13 @@ _decoders: dict[type, Callable[[bytes], Any]] = {
 
 def checked(message: T) -> T:
     """Return the message as its receiver will read it.  Raises ValueError saying what is wrong."""
+    name = message.__struct_config__.tag
     try:
-        decoded: T = _decoders[type(message)](_encode(message))
+        encoded = _encode(message)
+        decoded: T = _decoders[type(message)](encoded)
     except (msgspec.ValidationError, TypeError, OverflowError) as error:
-        raise ValueError(f"{message.__struct_config__.tag}: {error}") from None
+        raise ValueError(f"{name}: {error}") from None
+    if len(encoded) > HEADER_TAKEN_BYTES_MAX:
+        words = f"{len(encoded)} bytes beside the payload, at most {HEADER_TAKEN_BYTES_MAX}"
+        raise ValueError(f"{name}: {words} are taken")
     return decoded

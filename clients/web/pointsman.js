@@ -15,6 +15,8 @@ const ELSEWHERE_MS = 10_000; // so long a service may be away before another one
 const ELSEWHERE_MAX_MS = 60_000; // unless it says how long itself
 const ALTERNATIVES_MAX = 8;
 const PLACE = /^(?:[A-Za-z0-9_.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\]):[0-9]{1,5}$/;
+const PAYLOAD_BYTES_MAX = 1_048_576; // unless the service takes less
+const JSON_BYTES_MAX = 917_000; // beside it, and the session's number beside that
 const UNFINISHED_MAX = 100; // named in session_init; a repeated submit finds the others
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
@@ -111,7 +113,7 @@ export class Session extends EventTarget {
     if (this.state === "closed") return Promise.reject(new Error("the session is closed"));
     const bytes = typeof payload === "string" ? encoder.encode(payload) : new Uint8Array(payload);
     const request_id = fields.request_id ?? this.#newId();
-    return this.#keep(request_id, [[{ ...fields, type: "submit", request_id }, bytes]]).promise;
+    return this.#sayWhole(request_id, { ...fields, type: "submit", request_id }, bytes);
   }
 
   /**
@@ -125,7 +127,16 @@ export class Session extends EventTarget {
     const isText = typeof words === "string";
     const message = { ...fields, ...(isText && { text: words }), type: "utterance", utterance_id };
     const bytes = isText ? new Uint8Array(0) : new Uint8Array(words);
-    return this.#keep(utterance_id, [[message, bytes]]).promise;
+    return this.#sayWhole(utterance_id, message, bytes);
+  }
+
+  /** Ask for something, unless the service takes nothing so large: it would hang up each time. */
+  #sayWhole(id, message, bytes) {
+    const most = this.welcome?.payload_bytes_max || PAYLOAD_BYTES_MAX;
+    const beside = encoder.encode(JSON.stringify(message)).length;
+    if (bytes.length <= most && beside <= JSON_BYTES_MAX) return this.#keep(id, [[message, bytes]]).promise;
+    const text = `payload: ${bytes.length} bytes, at most ${most}; JSON: ${beside}, at most ${JSON_BYTES_MAX}`;
+    return Promise.reject(new PointsmanError({ code: "INVALID_MESSAGE", message: text }));
   }
 
   /**

@@ -63,6 +63,21 @@ function reconnected(t) {
   return dialled.at(-1);
 }
 
+test("what is larger than the service takes is refused here, and not sent for ever", async (t) => {
+  const made = session(t);
+  const socket = dialled.at(-1);
+  socket.stand({ payload_bytes_max: 1000 });
+  const refused = [
+    [made.submit(new Uint8Array(1001)), "payload: 1001 bytes, at most 1000"],
+    [made.say(new Uint8Array(1001), { content_type: "audio/wav" }), "at most 1000"],
+    [made.submit("x", { meta: { x: "y".repeat(917_504) } }), "at most 917000"],
+  ];
+  for (const [promise, words] of refused)
+    await assert.rejects(promise, (e) => e.code === "INVALID_MESSAGE" && e.message.includes(words));
+  made.submit(new Uint8Array(1000), { request_id: "fits" });
+  assert.deepEqual(socket.said("submit").map(([message]) => message.request_id), ["fits"]);
+});
+
 test("a frame is unpacked as it was packed", () => {
   const payload = new Uint8Array([0, 255, 7]);
   const [message, bytes] = unpackFrame(packFrame({ type: "submit", words: "¿qué?" }, payload).buffer);

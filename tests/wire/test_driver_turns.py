@@ -16,6 +16,8 @@ from shells.socket_harness import (
     until,
 )
 
+from pointsman_wire.framing import encode_frame
+from pointsman_wire.limits import HEADER_BYTES_MAX, PAYLOAD_BYTES_MAX
 from pointsman_wire.link import Accepted, Close, Closed, Dial, DialFailed, Dialled, Received, Send
 from pointsman_wire.messages import Message
 from pointsman_wire.preamble import Preamble, Role, decode_preamble
@@ -134,13 +136,17 @@ async def test_sending_on_a_connection_that_is_gone_is_nothing() -> None:
         assert core.closings() == ["a"]
 
 
-async def test_a_frame_too_large_to_send_ends_its_connection_and_no_other() -> None:
+@pytest.mark.parametrize("what", ["payload", "header"])
+async def test_a_frame_too_large_to_send_ends_its_connection_and_no_other(what: str) -> None:
     core = NotingCore(obey)
     async with driving(core) as driver:
         peers = [await accepted(driver) for _ in range(2)]
         await until(lambda: len(core.events(Accepted)) == 2)
         bad, good = (event.connection for event in core.events(Accepted))
-        large = Send(bad, Partial(), bytes(1024 * 1024 + 1))
+        large = Send(bad, Partial(), bytes(PAYLOAD_BYTES_MAX + 1))
+        if what == "header":
+            rest = len(encode_frame(Partial(content_type="x" * 70_000))) - 70_000
+            large = Send(bad, Partial(content_type="x" * (HEADER_BYTES_MAX - rest + 1)))
         driver.post([Send(bad, ClientHeartbeatAck(number=1)), large])
         driver.post([Send(good, ClientHeartbeatAck(number=2))])
         assert await peers[0].read_to_the_end() == [(ClientHeartbeatAck(number=1), b"")]

@@ -5,6 +5,8 @@ PROTOCOL_VERSION = 1
 FRAME_BYTES_MAX = 2 * 1024 * 1024
 PAYLOAD_BYTES_MAX = 1024 * 1024
 HEADER_BYTES_MAX = FRAME_BYTES_MAX - PAYLOAD_BYTES_MAX
+# What is passed on grows by what is added to it: so less is taken in than may be sent on.
+HEADER_TAKEN_BYTES_MAX = 896 * 1024
 HANDSHAKE_BYTES_MAX = 16 * 1024
 # A register carries everything a node can do; so it alone may be longer.
 REGISTER_BYTES_MAX = 64 * 1024

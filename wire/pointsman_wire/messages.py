@@ -22,9 +22,12 @@ from pointsman_wire.limits import (
 
 META_DEPTH_MAX = 32
 META_VALUES_MAX = 10_000
+# Of those who make it; so that it travels as JSON as well, beside all else that a header says.
+META_BYTES_MAX = 512 * 1024
 _CONTAINERS = {dict, list, tuple}
 _LEAVES = {str, bytes, int, float, bool, type(None)}
 _FLAT_META_VALUES = 64
+_encode = msgspec.msgpack.Encoder().encode
 
 # A count, or a number that only ever counts up: not negative, and fits a signed 64-bit word.
 Number = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
@@ -117,6 +120,14 @@ def check_meta(meta: Any) -> None:
     """Raise ValueError, in words, when this value cannot travel as meta."""
     if fault := meta_fault(meta):
         raise ValueError(fault)
+
+
+def check_own_meta(meta: Any) -> None:
+    """Raise ValueError, in words, when we had better not send this as meta."""
+    check_meta(meta)
+    if (size := len(_encode(meta))) > META_BYTES_MAX:
+        words = "what is larger belongs into the payload"
+        raise ValueError(f"meta has {size} bytes, at most {META_BYTES_MAX} can travel: {words}")
 
 
 def meta_fault(meta: Any) -> str:

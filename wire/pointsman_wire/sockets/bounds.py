@@ -12,6 +12,7 @@ from pointsman_wire.limits import (
     FRAME_BYTES_MAX,
     HANDSHAKE_BYTES_MAX,
     HANDSHAKE_TIMEOUT_S,
+    HEADER_TAKEN_BYTES_MAX,
     REGISTER_BYTES_MAX,
 )
 from pointsman_wire.preamble import Role
@@ -65,6 +66,8 @@ class DriverSettings(msgspec.Struct, frozen=True, kw_only=True):
     limits: ConnectionLimits = ConnectionLimits()
     server_address: str = ""
     tls: ssl.SSLContext | None = None
+    # Who passes headers on takes less than may be sent; who is their end takes all of it.
+    header_bytes_max: int = HEADER_TAKEN_BYTES_MAX
     dial_s: float = 5.0
     late_tolerance_ns: int = 250_000_000
     connections_max: int = 1_000_000  # above it none is adopted

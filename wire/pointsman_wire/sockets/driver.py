@@ -21,7 +21,7 @@ from typing import Any
 import msgspec
 
 from pointsman_wire.framing import LENGTH_BYTES, PREFIX_BYTES
-from pointsman_wire.limits import FRAME_BYTES_MAX, PAYLOAD_BYTES_MAX
+from pointsman_wire.limits import HEADER_BYTES_MAX, PAYLOAD_BYTES_MAX
 from pointsman_wire.link import (
     Accepted,
     Close,
@@ -43,7 +43,7 @@ from pointsman_wire.sockets.tcp import AddressError, split_address, why_no_conne
 
 _encode_into = msgspec.msgpack.Encoder().encode_into
 _pack_prefix_into = struct.Struct("<II").pack_into
-_LENGTH_MAX = FRAME_BYTES_MAX - LENGTH_BYTES
+_SURELY_FINE = min(HEADER_BYTES_MAX, PAYLOAD_BYTES_MAX) - PREFIX_BYTES  # as a frame's length
 _NS = 1_000_000_000
 _NEVER_NS = 1 << 63
 
@@ -75,7 +75,10 @@ class Driver:
         self._loop = asyncio.get_running_loop()
         self.broken: asyncio.Future[None] = self._loop.create_future()
         self._execute = execute
-        self._readers = {role: MessageReader(union) for role, union in unions.items()}
+        taken_max = self.settings.header_bytes_max
+        self._readers = {
+            role: MessageReader(union, bytes_max=taken_max) for role, union in unions.items()
+        }
         self._inbox: list[Any] = []
         self._told_at_ns = 0  # when the first of them came that may not wait, 0 before
         self._is_scheduled = False  # a turn will come by itself
@@ -290,8 +293,9 @@ class Driver:
             length = len(out) - at - LENGTH_BYTES
             _pack_prefix_into(out, at, length, payload_at - at - PREFIX_BYTES)
             connection.out_frames += 1
-            if length > PAYLOAD_BYTES_MAX and (  # hardly ever
-                length > _LENGTH_MAX or len(command.payload) > PAYLOAD_BYTES_MAX
+            if length > _SURELY_FINE and (  # hardly ever
+                len(command.payload) > PAYLOAD_BYTES_MAX
+                or payload_at - at > HEADER_BYTES_MAX  # the 8 bytes before it included
             ):
                 del out[at:]
                 connection.end(f"a frame of {length} bytes is too large to be sent")

@@ -15,11 +15,10 @@ from pointsman_wire.framing import (
     MessageError,
     Unreadable,
 )
+from pointsman_wire.limits import HEADER_TAKEN_BYTES_MAX
 from pointsman_wire.messages import Message
 from pointsman_wire.sockets.bounds import ConnectionLimits
 
-# A relayed header grows by what is added to it, so less is taken in than may be sent on.
-HEADER_TAKEN_BYTES_MAX = 896 * 1024
 _pack_prefix = struct.Struct("<II").pack
 
 
@@ -90,14 +89,17 @@ class MessageReader:
     `codec` is as HeaderDecoder has it.
     """
 
-    def __init__(self, union: Any, codec: Any = msgspec.msgpack) -> None:
+    def __init__(
+        self, union: Any, codec: Any = msgspec.msgpack, bytes_max: int = HEADER_TAKEN_BYTES_MAX
+    ) -> None:
         self.decode: Callable[[bytes], Message] = codec.Decoder(union).decode
+        self._bytes_max = bytes_max
         self._careful: HeaderDecoder[Message] = HeaderDecoder(union, codec)
 
     def read(self, header: bytes) -> Message | Unreadable:
         """Return the message, or what stands for one that is not of the union."""
-        if len(header) > HEADER_TAKEN_BYTES_MAX:
-            reason = f"a header of {len(header)} bytes, at most {HEADER_TAKEN_BYTES_MAX} are taken"
+        if len(header) > self._bytes_max:
+            reason = f"a header of {len(header)} bytes, at most {self._bytes_max} are taken"
             return Unreadable("", reason)
         try:
             return self._careful.decode(header)

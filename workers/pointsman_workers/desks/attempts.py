@@ -33,6 +33,7 @@ from pointsman_workers.ordering.serial import SerialDesk
 from pointsman_workers.placement.kinds import PRIORITY_RANK, Kind
 
 CAPACITY_REFUSALS_MAX = 100
+SAID_LENGTH_MAX = 1_000  # of what a node says in words: a result tells it of each attempt
 
 
 _COUNTERS = {
@@ -122,7 +123,8 @@ class AttemptDesk:
         job = hold.job
         assert job is not None, hold.job_id
         node_id = hold.lane.node_id
-        why = f"attempt {job.attempt} on {node_id}: {failure.cause.value}: {failure.reason}"
+        said = failure.reason[:SAID_LENGTH_MAX]
+        why = f"attempt {job.attempt} on {node_id}: {failure.cause.value}: {said}"
         job.reasons += (why,)
         if failure.excludes_node:
             _add_node(job, node_id)
@@ -137,7 +139,8 @@ class AttemptDesk:
     def _try_again(self, job: Job, failure: Failure) -> None:
         shard = self.shard
         if job.is_own or job.failovers >= shard.config.jobs.failovers_max:
-            text = f"the job failed on {job.attempt} attempts, last: {failure.reason}"
+            said = failure.reason[:SAID_LENGTH_MAX]
+            text = f"the job failed on {job.attempt} attempts, last: {said}"
             error = error_info(failure.code, text, attempts=[*job.reasons])
             self.outcomes.finish(job, "fail", error=error)
             return
@@ -337,8 +340,8 @@ def _words(message: NodeResult) -> str:
     """What went wrong, with the code if it is the node's own: clients get one that they know."""
     is_own = message.code and code_of(message.code) is None
     if message.message and is_own:
-        return f"{message.code}: {message.message}"
-    return message.message or message.code or message.status
+        return f"{message.code}: {message.message}"[:SAID_LENGTH_MAX]
+    return (message.message or message.code or message.status)[:SAID_LENGTH_MAX]
 
 
 def _add_node(job: Job, node_id: str) -> None:

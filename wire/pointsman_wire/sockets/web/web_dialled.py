@@ -16,6 +16,7 @@ from websockets.http11 import Response
 from websockets.protocol import Event, State
 from websockets.uri import parse_uri
 
+from pointsman_wire.limits import FRAME_BYTES_MAX
 from pointsman_wire.link import DialFailed, Dialled
 from pointsman_wire.sockets.bounds import ConnectionLimits
 from pointsman_wire.sockets.connections import FrameConnection
@@ -104,7 +105,7 @@ def web_dialling(
 
     `session_id` is asked at each dial: the server finds the session's worker by it.
     """
-    settings = WebSettings(MessageReader(union, msgspec.json))
+    settings = WebSettings(MessageReader(union, msgspec.json, FRAME_BYTES_MAX))
 
     def make(host: ConnectionHost, opening: Any, limits: ConnectionLimits) -> FrameConnection:
         wanted = session_id()
