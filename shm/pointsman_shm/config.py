@@ -5,6 +5,7 @@ Durations end in `_s`, sizes in `_bytes_max`, counts in `_max`. A value out of i
 unknown key and a contradiction between two keys are refused when the tree is built.
 """
 
+from collections import Counter
 from typing import Annotated, Literal
 
 import msgspec
@@ -43,14 +44,14 @@ Name = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 InstanceName = Annotated[str, msgspec.Meta(pattern="^[a-z0-9][a-z0-9-]{0,31}$")]
 Weight = Annotated[float, msgspec.Meta(ge=0.01, le=1_000)]
 PoolId = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
+TenantName = Annotated[str, msgspec.Meta(max_length=128)]  # "": that of sessions that name none
+Override = tuple[TenantName, PoolId]
 
 
 def _refuse_repeats(where: str, values: list[int] | list[str]) -> None:
-    seen: set[int | str] = set()
-    for value in values:
-        if value in seen:
+    for value, count in Counter[int | str](values).items():
+        if count > 1:
             raise ValueError(f"{where}: {value!r} is there twice")
-        seen.add(value)
 
 
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -133,9 +134,7 @@ class PoolsConfig(Section, frozen=True):
     fallback_scan_all_pools: bool = True
     pools: Annotated[tuple[PoolConfig, ...], msgspec.Meta(max_length=1_000)] = ()
     multi_pool: bool = False
-    tenant_overrides: Annotated[
-        tuple[tuple[Name, PoolId], ...], msgspec.Meta(max_length=4_096)
-    ] = ()
+    tenant_overrides: Annotated[tuple[Override, ...], msgspec.Meta(max_length=4_096)] = ()
     match_scope: Literal["core_only", "all_required"] = "core_only"
     match_mode: Literal["contains", "exact"] = "contains"
     strict_eligibility: bool = False
@@ -155,6 +154,11 @@ class PoolsConfig(Section, frozen=True):
     def __post_init__(self) -> None:
         _refuse_repeats("pools.id", [pool.id for pool in self.pools])
         _refuse_repeats("pools.name", [pool.name for pool in self.pools])
+        for name in (pool.name for pool in self.pools):
+            if name == "other" or name.isdecimal():  # an order might mean another pool by it
+                raise ValueError(
+                    f"pools.name: {name!r} is the wildcard's or a number: take another"
+                )
         _refuse_repeats("tenant_overrides", [tenant for tenant, _ in self.tenant_overrides])
         if self.spread and self.sticky:
             raise ValueError("spread and sticky contradict each other; switch one of them off")
@@ -162,12 +166,9 @@ class PoolsConfig(Section, frozen=True):
 
 def _check_overrides(pools: PoolsConfig) -> None:
     """Refuse an override to a pool that cannot exist; automatic pools get their ids at run time."""
-    if pools.pools:
-        ids = {pool.id for pool in pools.pools} | {0}
-    elif pools.auto_language_pools:
+    if pools.auto_language_pools and not pools.pools:
         return
-    else:
-        ids = set(range(pools.pool_count))
+    ids = {0, *(pool.id for pool in pools.pools)} if pools.pools else {*range(pools.pool_count)}
     for tenant, pool_id in pools.tenant_overrides:
         if pool_id not in ids:
             raise ValueError(
@@ -335,7 +336,7 @@ LISTED_MAX = 256
 class ListedTenant(TenantConfig, frozen=True, kw_only=True):
     """A tenant with limits of its own, by its name in session_init ("" is that of no name)."""
 
-    name: Annotated[str, msgspec.Meta(max_length=128)]
+    name: TenantName
 
 
 class TenantsConfig(Section, frozen=True):
@@ -391,10 +392,7 @@ class Config(Section, frozen=True):
     def __post_init__(self) -> None:
         known = self.catalogue.service_types()
         for pool in self.pools.pools:
-            for service in pool.required_services:
-                if service not in known:
-                    raise ValueError(
-                        f"pools.pools: pool {pool.name!r} requires {service!r}, which "
-                        f"catalogue.services does not list"
-                    )
+            for service in sorted({*pool.required_services} - known):
+                where = f"pools.pools: pool {pool.name!r} requires {service!r}"
+                raise ValueError(f"{where}, which catalogue.services does not list")
         _check_overrides(self.pools)

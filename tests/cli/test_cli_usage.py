@@ -55,6 +55,11 @@ WRONG = {
     ),
     "a pair that is none": (["node", "--exec", "cat", "--nmt", "en"], "--nmt en:es"),
     "a label without value": (["node", "--exec", "cat", "--label", "a"], "--label room=kitchen"),
+    "a label without name": (["node", "--exec", "cat", "--label", "=b"], "'=b' has no name"),
+    "a label with two values": (
+        ["node", "--exec", "cat", "--services", "x", "--label", "a=1", "--label", "a = 2"],
+        "'a = 2' is the second for 'a'",
+    ),
     "a program without services": (["node", "--exec", "cat"], "--services"),
     "a program that is not there": (
         ["node", "--exec", "no-such-program", "--services", "nmt"],

@@ -117,6 +117,22 @@ def test_values_are_read_into_their_sections() -> None:
             "pools.pools: pool 'a' requires 'asrr', which catalogue.services does not list",
         ),
         (
+            '[[pools.pools]]\nid = 1\nname = "other"',
+            "pools: pools.name: 'other' is the wildcard's or a number: take another",
+        ),
+        (
+            '[[pools.pools]]\nid = 1\nname = "2"',
+            "pools: pools.name: '2' is the wildcard's or a num",
+        ),
+        ('[catalogue]\nservices = [""]', "catalogue.services[0]: Expected `str` of length >= 1"),
+        (f'[catalogue]\nservices = ["{"x" * 65}"]', "catalogue.services[0]: Expected `str` of len"),
+        (
+            '[catalogue.dependencies]\nloud = ["asr"]',
+            "catalogue: features.emotion_detection names 'emotion_detection', which is not known; "
+            "known are asr, loud, nmt, semantic, speaker_identification, tone, tts (a table of the "
+            "catalogue in the file stands instead of the default one)",
+        ),
+        (
             '[pools]\nauto_language_pools = false\ntenant_overrides = [["a", 16]]',
             "pools.tenant_overrides: 'a' names pool 16, which does not exist",
         ),
@@ -158,6 +174,12 @@ def test_values_are_read_into_their_sections() -> None:
 def test_a_wrong_config_says_what_is_wrong_and_where(text: str, message: str) -> None:
     with pytest.raises(ConfigError, match="^my.toml: " + re.escape(message)):
         parse_config(text, "my.toml")
+
+
+def test_every_tenant_can_be_sent_to_a_pool_also_that_of_no_name() -> None:
+    longest = "t" * 128
+    config = parse_config(f'[pools]\ntenant_overrides = [["", 1], ["{longest}", 2]]', "my.toml")
+    assert config.pools.tenant_overrides == (("", 1), (longest, 2))
 
 
 def test_an_override_to_an_automatic_pool_is_taken_on_trust() -> None:

@@ -31,6 +31,11 @@ def failing(answer: WhyNot) -> dict[str, str]:
     return {check.reason: check.detail for check in answer.checks if not check.passes}
 
 
+def changes(answer: WhyNot) -> list[str]:
+    """What would change it, check by check."""
+    return [check.change for check in answer.checks if not check.passes]
+
+
 def started(host: Host, *rows: int) -> WorkerHarness:
     host.publish(SECOND_NS)
     harness = WorkerHarness(host)
@@ -104,6 +109,25 @@ def test_a_model_that_was_said_to_be_missing_is_told_so() -> None:
     host.stand(0, flags=RowFlag.PUBLIC | RowFlag.MARKED)
     answer = why_not(started(host, 0), "node-0", ask=ASK)
     assert failing(answer) == {"model_not_available": "the model: it said so a moment ago"}
+    assert changes(answer) == [
+        "load the model there; it is asked again when nodes.model_mark_s is over"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (RowFlag.PUBLIC, "start it anew when it may take jobs again"),
+        (RowFlag.PUBLIC | RowFlag.DRAINED, "`pointsman undrain` when it may take jobs again"),
+    ],
+)
+def test_what_ends_a_drain_is_up_to_who_has_asked_for_it(flags: RowFlag, words: str) -> None:
+    """Who registers anew is drained again, as long as an operator's order stands."""
+    host = Host(Config())
+    host.node(0)
+    host.stand(0, state=NodeState.DRAINING, flags=flags)
+    (change,) = changes(why_not(started(host, 0), "node-0", ask=ASK))
+    assert change.endswith(words)
 
 
 def test_services_that_it_does_not_run_are_named() -> None:

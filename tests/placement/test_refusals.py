@@ -326,3 +326,19 @@ def test_what_refusals_share_is_bounded() -> None:
     for number in range(1_000):
         yard.refuse(labels_required={"wish": str(number)})
     assert len(refusals._shared) <= 256
+
+
+def test_a_source_that_nobody_recognises_of_those_that_auto_may_stand_for_is_named() -> None:
+    yard = Yard()
+    yard.add(EN_ES)
+    names = [f"l{number}" for number in range(10)]
+    breakdown = breakdown_of(yard.refuse(src_lang="auto", auto_langs=["de", "it"]))
+    (miss,) = breakdown.nearest
+    assert miss.missing == ["any source language of de, it for es"]
+    assert breakdown.fix.endswith(
+        "for auto->es, from any source language of de, it, or name others"
+    )
+    (miss,) = breakdown_of(yard.refuse(src_lang="auto", auto_langs=names)).nearest
+    assert miss.missing == [
+        "any source language of l0, l1, l2, l3, l4, l5, l6, l7 and 2 more for es"
+    ]

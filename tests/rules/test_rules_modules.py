@@ -52,12 +52,26 @@ def test_modules_are_expanded_depth_first_through_the_table() -> None:
 
 
 def test_an_unknown_name_is_refused_with_the_nearest_right_one() -> None:
-    assert required_types(SPEECH, services=("asrr",), features=()) == UnknownName(
-        "service", "asrr", "asr"
-    )
+    refused = required_types(SPEECH, services=("asrr",), features=())
+    assert isinstance(refused, UnknownName)
+    assert (refused.kind, refused.name, refused.nearest) == ("service", "asrr", "asr")
     refused = required_types(SPEECH, services=(), features=("voice_cloneing",))
     assert isinstance(refused, UnknownName)
     assert refused.hint == "unknown feature 'voice_cloneing': did you mean 'voice_cloning'?"
+
+
+def test_an_unknown_name_that_is_near_to_none_is_refused_with_those_that_there_are() -> None:
+    refused = required_types(SPEECH, services=("draw",), features=())
+    assert isinstance(refused, UnknownName)
+    assert refused.hint == "unknown service 'draw': there are asr, nmt, semantic, tone, tts"
+    many = Catalogue(features={f"feature-{number:03}" + "x" * 80: () for number in range(500)})
+    refused = required_types(many, services=(), features=("?" * 128,))
+    assert isinstance(refused, UnknownName)
+    assert refused.hint.endswith(f"feature-011{'x' * 53} and 488 more")
+    assert len(refused.hint) < 1_000
+    none = required_types(Catalogue(features={}), services=(), features=("loud",))
+    assert isinstance(none, UnknownName)
+    assert none.hint == "unknown feature 'loud': there are none"
 
 
 @pytest.mark.parametrize(

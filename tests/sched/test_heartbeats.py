@@ -10,7 +10,9 @@ from pointsman_sched.core.fleet.intervals import STEPS, Intervals
 from pointsman_shm.memory.rows import NodeState as S
 from pointsman_shm.memory.rows import RowFlag, unpack_load, unpack_standing
 from pointsman_shm.uplink import WorkerPressed
+from pointsman_wire.admin_messages import Nodes, NodesQuery
 from pointsman_wire.control_messages import (
+    Drain,
     Hardware,
     Heartbeat,
     HeartbeatAck,
@@ -254,3 +256,20 @@ def test_a_degraded_node_is_told_what_is_bad_about_its_heartbeats(
     for _ in range(3):
         h.beat(connection, **bad)
     assert (h.node().state, h.node().reason) == (S.DEGRADED, words)
+
+
+def test_a_node_that_is_not_ready_is_told_of_with_that_reason_before_its_pause() -> None:
+    h = Harness()
+    connection = h.make_ready()
+
+    def told() -> str:
+        answer = h.core.answer(NodesQuery())
+        assert isinstance(answer, Nodes)
+        return answer.nodes[0].reason
+
+    h.beat(connection, pause=True, pause_reason="I play")
+    assert told() == "paused by its owner: I play"
+    h.say(connection, Drain(reason="new disk"))
+    assert told() == "new disk; paused by its owner: I play"
+    h.beat(connection)
+    assert told() == "new disk"

@@ -96,11 +96,14 @@ def labels(values: Iterable[str] | None) -> dict[str, str]:
     made = {}
     for value in values or []:
         key, equals, word = value.partition("=")
-        if not key or not equals:
-            raise Trouble(
-                f"--label {value!r} has no value", todo="write --label room=kitchen", code=USAGE
-            )
-        made[key.strip()] = word.strip()
+        key = key.strip()
+        lacks = "has no value" if not equals else "has no name" if not key else ""
+        if key in made:
+            lacks = f"is the second for {key!r}"
+        if lacks:
+            todo = "write --label room=kitchen, once for each name"
+            raise Trouble(f"--label {value!r} {lacks}", todo=todo, code=USAGE)
+        made[key] = word.strip()
     return made
 
 

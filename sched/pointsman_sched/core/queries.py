@@ -124,12 +124,15 @@ def _line(state: ManagementState, node: Node, pool_names: dict[int, str]) -> Nod
 
 
 def _reason(state: ManagementState, node: Node) -> str:
-    """Why the node is as it is; a pause comes first, as it is what keeps jobs away."""
+    """Why the node is as it is: of one that is Ready the pause, as that is what keeps jobs away."""
+    pause = ""
     if node.flags & RowFlag.PAUSED and node.is_live:
-        return f"paused by its owner: {node.pause_reason}".removesuffix(": ")
-    if node.is_live and state.is_paused(node):
-        return "an operator has paused its pool"
-    return node.reason
+        pause = f"paused by its owner: {node.pause_reason}".removesuffix(": ")
+    elif node.is_live and state.is_paused(node):
+        pause = "an operator has paused its pool"
+    if not pause or node.is_ready:
+        return pause or node.reason
+    return f"{node.reason}; {pause}" if node.reason else pause
 
 
 def _percent(value: int) -> float | None:

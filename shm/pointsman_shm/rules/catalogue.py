@@ -5,10 +5,12 @@ fleet of language models or image nodes names its own services and leaves the re
 """
 
 from collections.abc import Iterable, Mapping
+from typing import Annotated
 
 import msgspec
 
-Names = tuple[str, ...]
+# As long as a pool may name them.
+Names = tuple[Annotated[str, msgspec.Meta(min_length=1, max_length=64)], ...]
 NameTable = dict[str, Names]
 
 BUILT_IN_SERVICES: Names = ("asr", "nmt", "tts", "tone", "semantic")
@@ -74,9 +76,11 @@ class Catalogue(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def _refuse_strangers(where: str, names: Iterable[str], known: frozenset[str]) -> None:
     for name in names:
         if name not in known:
-            raise ValueError(
-                f"{where} names {name!r}, which is not known; known are {', '.join(sorted(known))}"
-            )
+            words = f"{where} names {name!r}, which is not known; known are "
+            words += ", ".join(sorted(known))
+            if "." in where:
+                words += " (a table of the catalogue in the file stands instead of the default one)"
+            raise ValueError(words)
 
 
 def find_cycle(dependencies: Mapping[str, Names]) -> list[str]:

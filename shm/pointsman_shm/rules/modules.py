@@ -12,6 +12,8 @@ import msgspec
 
 from pointsman_shm.rules.catalogue import Catalogue
 
+NAMES_SHOWN_MAX = 12
+
 
 class UnknownName(msgspec.Struct, frozen=True):
     """A refusal: the request names a service or feature that the catalogue does not know."""
@@ -19,11 +21,13 @@ class UnknownName(msgspec.Struct, frozen=True):
     kind: str
     name: str
     nearest: str  # "" when nothing is near
+    known: str = ""  # those that there are, as far as they fit
 
     @property
     def hint(self) -> str:
         """One sentence that says what to do."""
-        advice = f"did you mean {self.nearest!r}?" if self.nearest else "see the catalogue"
+        there_are = f"there are {self.known}" if self.known else "there are none"
+        advice = f"did you mean {self.nearest!r}?" if self.nearest else there_are
         return f"unknown {self.kind} {self.name!r}: {advice}"
 
 
@@ -99,5 +103,9 @@ def wants_semantic(*, has_services: bool, is_two_level: bool, is_semantic_presen
 
 
 def _unknown(kind: str, name: str, known: Iterable[str]) -> UnknownName:
-    near = difflib.get_close_matches(name[:64], sorted(known), n=1)
-    return UnknownName(kind=kind, name=name[:64], nearest=near[0] if near else "")
+    names = sorted(known)
+    near = difflib.get_close_matches(name[:64], names, n=1)
+    shown = ", ".join(found[:64] for found in names[:NAMES_SHOWN_MAX])
+    if len(names) > NAMES_SHOWN_MAX:
+        shown += f" and {len(names) - NAMES_SHOWN_MAX} more"
+    return UnknownName(kind=kind, name=name[:64], nearest=near[0] if near else "", known=shown)

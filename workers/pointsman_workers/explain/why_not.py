@@ -29,14 +29,20 @@ from pointsman_workers.placement.refusal import CHECKS
 
 DECISIONS_MAX = 400  # of late, from each ring: looking at one costs some microseconds
 WORK_SHOWN_MAX = 3
+MARKED = "the model: it said so a moment ago"
 
 _CHANGES = {
     Reason.OFFLINE: "start the node: it has no connection to the service",
     Reason.NO_LANE: "look at its log: it has no connection to this worker",
     Reason.GPU_UNAVAILABLE: "run it on a machine with a GPU",
     Reason.NOT_IN_PUBLIC_POOL: "let it accept public jobs, or run it for this tenant",
-    Reason.OWNER_PAUSED: "resume it: its owner, or his policy, has paused it",
-    Reason.EXCLUDED: "the request excludes it",
+    Reason.OWNER_PAUSED: (
+        "resume it: its owner, or his policy, has paused it, or an operator its pool"
+    ),
+    Reason.EXCLUDED: (
+        "the request excludes it, the job had failed there, or its session's last job was there "
+        "(pools.spread)"
+    ),
     Reason.CAPACITY_EXCEEDED: "wait for a slot, or raise its max_concurrency if the machine allows",
     Reason.RESOURCE_THRESHOLD_EXCEEDED: "relieve the machine: cpu, gpu or memory is too busy",
 }
@@ -68,6 +74,11 @@ class Beside(msgspec.Struct, frozen=True):
     def state(self) -> NodeState:
         """Its state, as its standing word says."""
         return NodeState(self.word >> STATE_SHIFT & STATE_MASK)
+
+    @property
+    def flags(self) -> RowFlag:
+        """What its standing word says besides."""
+        return RowFlag(self.word >> FLAGS_SHIFT & 0xFF)
 
 
 def beside(fleet: Fleet, record: NodeRecord) -> Beside:
@@ -118,8 +129,7 @@ def check_all(
 def _failing(
     fleet: Fleet, node: Beside, requirement: Requirement, *, is_excluded: bool
 ) -> Iterator[Reason]:
-    row, word = node.record.row, node.word
-    flags = RowFlag(word >> FLAGS_SHIFT & 0xFF)
+    row, word, flags = node.record.row, node.word, node.flags
     if node.state in (NodeState.OFFLINE, NodeState.FREE):
         yield Reason.OFFLINE
     elif node.state is not NodeState.READY or node.capability is None:
@@ -150,18 +160,22 @@ def _detail(reason: Reason, node: Beside, requirement: Requirement) -> str:
     if node.capability is None:
         return ""
     lack = lack_of(reason, node.capability, requirement)
-    return lack if lack != "services " else "the model: it said so a moment ago"
+    return lack if lack != "services " else MARKED
 
 
 def change_for(reason: Reason, node: Beside, detail: str) -> str:
     """What would let the node pass, for its owner."""
     if reason is Reason.STATUS_NOT_READY:
+        if RowFlag.DRAINED in node.flags:
+            return "an operator drains it: `pointsman undrain` when it may take jobs again"
         return _STATES.get(node.state, "wait until it is ready")
     known = _CHANGES.get(reason)
     if known is not None:
         return known
     if detail.startswith("services "):
         return f"start {detail} on it"
+    if detail == MARKED:
+        return "load the model there; it is asked again when nodes.model_mark_s is over"
     return f"give it {detail}" if detail else _ABILITIES[reason]
 
 

@@ -17,6 +17,7 @@ from pointsman_workers.placement.kinds import Kind
 
 NEAREST_MAX = 4
 BUSY_MAX = 2  # of them: the others show what else is lacking
+SOURCES_SHOWN_MAX = 8
 LOOKED_AT_MAX = 32  # busy nodes whose wait is worked out
 
 Group = tuple[Reason, Signature, list[int]]
@@ -131,7 +132,16 @@ def _language_lack(reason: Reason, requirement: Requirement) -> str:
         return f"recognition of {src}"
     if reason is Reason.TTS_LANG_UNSUPPORTED:
         return f"speech in {tgt}"
-    return f"any source language for {tgt}"
+    return f"{_any_source(requirement)} for {tgt}"
+
+
+def _any_source(requirement: Requirement) -> str:
+    """What a source of auto stands for, in words."""
+    names = requirement.auto_langs
+    if not names:
+        return "any source language"
+    more = f" and {len(names) - SOURCES_SHOWN_MAX} more" if len(names) > SOURCES_SHOWN_MAX else ""
+    return f"any source language of {', '.join(names[:SOURCES_SHOWN_MAX])}{more}"
 
 
 def _in_words(labels: Sequence[tuple[str, str]]) -> str:
@@ -147,6 +157,8 @@ def what_would_help(best: str, requirement: Requirement, nearest: Sequence[Neare
         return f"add nodes that can do {can}, or raise max_concurrency{named} if its machine allows"
     if best == "model_not_available":
         return f"start {', '.join(requirement.types)} on one node"
+    if best == "src_auto_no_candidate" and requirement.auto_langs:
+        return f"start a node that can do {can}, from {_any_source(requirement)}, or name others"
     if best == "feature_unsupported":
         return f"start a node that supports {', '.join(requirement.features)}"
     if best == "label_mismatch":

@@ -102,7 +102,10 @@ class PairingCodes:
             words = f"a pairing code has {CODE_LENGTH} letters and digits, as in 7K3M-9QX2"
             return Refusal(Code.INVALID_PAIRING_CODE, words)
         self._open.note_wrong(claim.address, lambda node_id: True)
-        words = "this pairing code is wrong, was used before, or is older than 10 minutes"
+        words = (
+            "this pairing code is wrong, was used before, is older than 10 minutes, or has been "
+            "given up, as five wrong ones were tried"
+        )
         return Refusal(Code.INVALID_PAIRING_CODE, words)
 
 
