@@ -21,6 +21,7 @@ from pointsman_wire.lane_messages import (
 )
 
 FIRST_ROW = 3
+MILLISECOND_NS = 1_000_000
 Dispatch = tuple[int, int]  # epoch and number
 Place = tuple[int, int]  # of a lane: the node's row, and the worker of its home
 ENDS: tuple[dict[str, object], ...] = (
@@ -47,6 +48,7 @@ class Machines:
         self.homes: dict[int, str] = {}
         self._lanes: dict[Place, Node] = {}
         self._running: dict[Place, dict[Dispatch, Assign]] = defaultdict(dict)
+        self._lost_at_ns: dict[Place, int] = {}
         for row in range(FIRST_ROW, FIRST_ROW + dice.randrange(1, 5)):
             home = self.homes[row] = dice.choice(names)
             fleet.node(row, home, dice.choice(ABILITIES), slots=dice.randrange(1, 4))
@@ -80,9 +82,37 @@ class Machines:
                     self._cancelled(place, node, message)
 
     def _assigned(self, place: Place, node: Node, job: Assign) -> None:
+        if job.silence_ms and not job.origin:
+            self._check_turn(place, job)
         self._running[place][node.harness.epoch, job.dispatch] = job
         if self._dice.random() < 0.9:
             node.acknowledge(job.number)
+
+    def _check_turn(self, place: Place, job: Assign) -> None:
+        """I5: nothing else of its serial session runs that came from the same shard."""
+        home, worker_index = self.homes[place[0]], place[1]
+        for other_place, running in self._running.items():
+            if (self.homes[other_place[0]], other_place[1]) != (home, worker_index):
+                continue
+            self._stop_unheard(other_place)
+            for other in running.values():
+                whose = (other.tenant, other.session_id)
+                is_beside = other.silence_ms and not other.origin
+                assert not is_beside or whose != (job.tenant, job.session_id), (job, other)
+
+    def _stop_unheard(self, place: Place) -> None:
+        """A node that nobody has heard of for so long has ended its serial jobs."""
+        lost_at_ns = self._lost_at_ns.get(place)
+        if place in self._lanes or lost_at_ns is None:
+            return
+        unheard_ms = (self._fleet.now_ns - lost_at_ns) / MILLISECOND_NS
+        for key, job in [*self._running[place].items()]:
+            if 0 < job.silence_ms <= unheard_ms:
+                del self._running[place][key]
+
+    def _lose(self, place: Place) -> None:
+        self._lost_at_ns[place] = self._fleet.now_ns
+        self._lanes.pop(place).hang_up()
 
     def _cancelled(self, place: Place, node: Node, cancel: CancelJob) -> None:
         key = cancel.epoch, cancel.dispatch
@@ -141,12 +171,13 @@ class Machines:
         place = self._dice.choice(self._all_places())
         if place in self._lanes and self._dice.random() < 0.7:
             self._note("lane lost", place)
-            self._lanes.pop(place).hang_up()
+            self._lose(place)
         elif place not in self._lanes:
             self._open(place)
 
     def _open(self, place: Place) -> None:
         """A node dials its home, and says what it runs; some have lost it."""
+        self._stop_unheard(place)
         if self._dice.random() < 0.2:
             self._running[place].clear()
         running = [
@@ -190,7 +221,7 @@ class Machines:
         self._note("another node", row)
         for place in self._places(row):
             if place in self._lanes:
-                self._lanes.pop(place).hang_up()
+                self._lose(place)
             self._running[place].clear()
         ability, slots = dice.choice(ABILITIES), dice.randrange(1, 4)
         generation = self._fleet.hosts[home].records[row].generation

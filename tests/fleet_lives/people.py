@@ -43,6 +43,9 @@ OPTIONS: dict[str, tuple[float, tuple[object, ...]]] = {
     "services": (0.3, ([], ["asr", "nmt"], ["asr", "nmt", "tts"])),
     "tgt_lang": (0.1, ("fr",)),
 }
+# Orders and tenants of sessions.
+MANY_KINDS = ("free", "free", "utterance", "serial"), ("", "t1", "t2")
+ONE_BY_ONE = ("serial", "serial", "serial", "free"), ("",)
 
 
 class Person:
@@ -92,6 +95,8 @@ class People:
         self.present: list[Person] = []
         self._known: dict[str, tuple[str, dict[str, object]]] = {}  # by session: token, wishes
         self._count = 0
+        # In some lives most have much to wait for, and sessions of one id come again and again.
+        self._orders, self._tenants = dice.choice((*[MANY_KINDS] * 3, ONE_BY_ONE))
 
     def acts(self) -> dict[Callable[[], None], float]:
         """What they do, and how often."""
@@ -101,7 +106,7 @@ class People:
             self.cancel: 2,
             self.acknowledge: 4,
             self.talk: 12,
-            self.close: 1,
+            self.close: 4 if self._orders == ONE_BY_ONE[0] else 1,
             self.hang_up: 2,
         }
 
@@ -155,8 +160,8 @@ class People:
     def _wishes(self) -> dict[str, object]:
         dice = self._dice
         wishes: dict[str, object] = {
-            "order": dice.choice(("free", "free", "utterance", "serial")),
-            "tenant": dice.choice(("", "t1", "t2")),
+            "order": dice.choice(self._orders),
+            "tenant": dice.choice(self._tenants),
             "src_lang": dice.choice(("en", "es")),
             "tgt_lang": dice.choice(("es", "fr")),
             "hears": dice.choice(("", "es", "en")),
