@@ -341,3 +341,15 @@ def test_i1_a_result_that_was_read_is_told_again_under_a_new_number() -> None:
     h.receive(client.connection, ResultAck(results=[(client.ack.session_number, first.number)]))
     client.submit("r-0", utterance_index=0)
     assert client.one(Result).number > first.number
+
+
+def test_after_the_last_index_there_is_a_next_one_only_for_who_names_it() -> None:
+    """A job of a higher one was written down, and could not be read when its worker began anew."""
+    h, nodes = fleet(1, slots=8)
+    client, _ = talking(h, nodes, 2**63 - 1)
+    client.submit("one-more")
+    refused = client.one(Error)
+    assert (refused.request_id, refused.error.code) == ("one-more", "INVALID_MESSAGE")
+    assert "9223372036854775807" in refused.error.message
+    client.submit("named", utterance_index=7)
+    assert [job.request_id for job in nodes[3].assignments()] == ["named"]

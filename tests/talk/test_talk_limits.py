@@ -1,5 +1,7 @@
 """Stories of what talk keeps from whom, and how much of it: scopes, bounds, names, endings."""
 
+import msgspec
+import pytest
 from entrance.tokens_at_hand import ACME, SENDER, strict_worker
 from talkers import SECOND_OF_SOUND, Talker, talker, yard
 from worker_harness import Node
@@ -11,8 +13,10 @@ from pointsman_wire.session_messages import (
     ResultAck,
     SessionClose,
     SessionClosed,
+    Submit,
 )
 from pointsman_wire.talk.talk_messages import RoomState
+from pointsman_workers.core.state import Job
 
 NO_LANGUAGE = "x" * 32
 
@@ -100,3 +104,29 @@ def test_no_request_gets_an_id_that_no_message_could_name() -> None:
     ann.say("hello", "u" * 96, tgt_langs=["es", "fr"], services=["nmt"])
     [told] = ann.client.all(JobAccepted)
     assert all(len(job.request_id) <= REQUEST_ID_LENGTH_MAX for job in told.jobs)
+
+
+GROWS = "\N{LATIN CAPITAL LETTER I WITH DOT ABOVE}" * 128  # in lower case twice as long
+
+
+@pytest.mark.parametrize(
+    ("init", "said"),
+    [
+        ({}, {"src_lang": GROWS}),
+        ({"src_lang": GROWS}, {}),
+        ({"mode": "two_way", "lang_a": GROWS, "lang_b": "es"}, {}),
+        ({"mode": "two_way", "lang_a": "es", "lang_b": GROWS}, {}),
+        ({"order": "utterance"}, {"utterance_index": 2**63 - 1}),
+    ],
+)
+def test_whatever_is_said_becomes_no_job_that_a_successor_could_not_read(
+    init: dict[str, object], said: dict[str, object]
+) -> None:
+    """It is written down as it is placed, and a worker does not start on what it cannot read."""
+    h, _ = yard()
+    ann = talker(h, **init)  # type: ignore[arg-type]
+    ann.say("hello", "u-1", **said)
+    ann.say("hello", "u-2")
+    for job in h.core.shard.window.by_key.values():
+        assert isinstance(job, Job)
+        assert msgspec.msgpack.decode(msgspec.msgpack.encode(job.submit), type=Submit)

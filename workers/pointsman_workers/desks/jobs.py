@@ -27,7 +27,7 @@ from pointsman_workers.desks.waiting.admission import AdmissionDesk
 from pointsman_workers.desks.waiting.serving import ServingDesk
 from pointsman_workers.desks.waiting.terms import WISH, TermsDesk, no_room
 from pointsman_workers.journal.book import FSYNC, MEMORY
-from pointsman_workers.ordering.orders import too_many_pending
+from pointsman_workers.ordering.orders import hindrance_of_order
 from pointsman_workers.placement.deciding import memory_of
 from pointsman_workers.placement.kinds import Terms
 from pointsman_workers.sharing.keys.bond import Standing
@@ -165,7 +165,7 @@ class JobDesk:
             text = "too many jobs stand in the lines of serial sessions"
             return error_info(Code.QUEUE_FULL, text, retry_after_ms=1_000)
         pending_max = self.shard.config.sessions.pending_results_max
-        if (error := too_many_pending(session, pending_max)) is not None:
+        if (error := hindrance_of_order(session, submit, pending_max)) is not None:
             return error
         if key in self.shard.orphans:  # it was taken long ago
             return None

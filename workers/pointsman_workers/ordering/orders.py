@@ -2,8 +2,14 @@
 
 from pointsman_wire.errors import Code
 from pointsman_wire.messages import ErrorInfo, error_info
+from pointsman_wire.session_messages import Submit
 from pointsman_workers.core.state import Line, Lines, Session, Utterances
-from pointsman_workers.ordering.utterances import index_of, note_accepted
+from pointsman_workers.ordering.utterances import (
+    INDEX_MAX,
+    index_of,
+    next_index,
+    note_accepted,
+)
 
 
 def set_order(session: Session, order: str, lines: Lines) -> None:
@@ -26,13 +32,16 @@ def line_of(whose: tuple[str, str], lines: Lines) -> Line:
     return lines.get(whose) or lines.setdefault(whose, Line(whose=whose))
 
 
-def too_many_pending(session: Session, pending_max: int) -> ErrorInfo | None:
-    """Why a session with an order takes no more jobs for now, None when it does."""
+def hindrance_of_order(session: Session, submit: Submit, pending_max: int) -> ErrorInfo | None:
+    """Why a session with an order does not take this job, None when it does."""
     if session.order == "free":
         return None
-    pending = len(session.open_jobs)
-    if session.utterances is not None:
-        pending += session.utterances.held_count
+    pending, line = len(session.open_jobs), session.utterances
+    if line is not None:
+        pending += line.held_count
+        if submit.utterance_index is None and next_index(line) is None:
+            text = f"utterance_index {INDEX_MAX} was used, there is none after it: name another one"
+            return error_info(Code.INVALID_MESSAGE, text)
     if pending < pending_max:
         return None
     text = (

@@ -21,6 +21,7 @@ from pointsman_workers.ordering.delivering import DeliveryDesk, is_newest, unnum
 
 RUNNING, NOT_SUBMITTED = "running", "not_submitted"
 MISSING_KEPT_MAX = 1_000
+INDEX_MAX = 2**63 - 1  # of what a message may say
 
 
 class UtteranceDesk:
@@ -36,7 +37,7 @@ class UtteranceDesk:
         """Give a submit without an index the next one."""
         if submit.utterance_index is not None:
             return submit
-        return replace(submit, utterance_index=line.last_index + 1)
+        return replace(submit, utterance_index=next_index(line))
 
     def accepted(self, line: Utterances, job: Job) -> None:
         """A job exists that will have a result."""
@@ -178,6 +179,11 @@ class UtteranceDesk:
             del line.missing[oldest]
             self.shard.held.drop(session, oldest)
         self._delivery.tell_missing(session, missing)
+
+
+def next_index(line: Utterances) -> int | None:
+    """Return the index of what names none; None when the last one was used."""
+    return line.last_index + 1 if line.last_index < INDEX_MAX else None
 
 
 def note_accepted(line: Utterances, index: int | None) -> None:

@@ -120,7 +120,7 @@ class TalkDesk(Watcher):
     def joined(self, session: Session, message: SessionInit) -> None:
         """The session was opened or resumed on a connection."""
         pair = (normalise(message.lang_a), normalise(message.lang_b))
-        is_two_way = message.mode == "two_way" and all(pair)
+        is_two_way = message.mode == "two_way" and all(pair) and not any(map(is_no_language, pair))
         voice = self.voices.by_session.get(session)
         if voice is None and not (is_two_way or message.hears):
             return

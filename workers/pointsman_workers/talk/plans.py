@@ -45,10 +45,9 @@ def legs_of(
     if not targets and not session.tgt_lang and {"nmt", "tts"} & {*services}:
         text = "no language to go into: name tgt_lang, here or in session_init"
         return error_info(Code.INVALID_MESSAGE, text)
-    if (unnamed := next((lang for lang in targets if is_no_language(lang)), None)) is not None:
-        text = f"tgt_lang {unnamed[:TARGET_LENGTH_MAX]!r}... is longer than any language's name"
-        return error_info(Code.INVALID_MESSAGE, text)
     targets = targets or [normalise(session.tgt_lang)]
+    if (error := _no_language([src], "src_lang") or _no_language(targets, "tgt_lang")) is not None:
+        return error
     stem = wanted.utterance_id
     return [
         Leg(
@@ -62,8 +61,17 @@ def legs_of(
     ]
 
 
+def _no_language(langs: list[str], field: str) -> ErrorInfo | None:
+    """Say which of these is none, if one is."""
+    unnamed = next((lang for lang in langs if is_no_language(lang)), None)
+    if unnamed is None:
+        return None
+    text = f"{field} {unnamed[:TARGET_LENGTH_MAX]!r}... is longer than any language's name"
+    return error_info(Code.INVALID_MESSAGE, text)
+
+
 def is_no_language(lang: str) -> bool:
-    """Is it too long to stand behind an utterance's id, in the id of a request?"""
+    """Is it, in lower case, too long for a request, or to stand behind an id in another one?"""
     return len(lang) > TARGET_LENGTH_MAX
 
 

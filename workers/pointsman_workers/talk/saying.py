@@ -17,6 +17,7 @@ from pointsman_workers.core.lifecycle import JobState
 from pointsman_workers.core.shard import Shard
 from pointsman_workers.core.state import Job, Key, Peer, Session, away
 from pointsman_workers.desks.jobs import JobDesk
+from pointsman_workers.ordering.utterances import next_index
 from pointsman_workers.talk.awaiting import AwaitingDesk
 from pointsman_workers.talk.memory import RETRY_AFTER_MS, SoundMemory
 from pointsman_workers.talk.nouns import Ending, Said, Turn, Voice
@@ -93,7 +94,7 @@ class SayingDesk:
             return
         line = voice.session.utterances
         if wanted.utterance_index is None and line is not None:
-            wanted = replace(wanted, utterance_index=line.last_index + 1)
+            wanted = replace(wanted, utterance_index=next_index(line))
         if is_two_way(voice, wanted, listeners):
             if turn.sound and not wanted.services:
                 self._recognise(replace(turn, wanted=wanted))
