@@ -105,6 +105,7 @@ async def test_a_turn_larger_than_a_segment_is_written_whole(tmp_path: Path) -> 
 
 
 async def test_old_segments_go_once_what_stands_for_them_is_synced(tmp_path: Path) -> None:
+    """I1: what was written anew from them must be on the disk first."""
     synced: list[int] = []
 
     def fdatasync(descriptor: int) -> None:
@@ -190,6 +191,7 @@ async def test_a_full_disk_is_told_as_room_and_recovers_alone(tmp_path: Path) ->
         shard.write(accepted(2, BODY))
         rooms = [s.room_bytes for s in shard.told if isinstance(s, JournalState)]
         assert rooms[-1] < SEGMENT_BYTES_MIN - len(BODY)
+        await until(lambda: shard.store._ahead._asked is None, "the disk was asked in vain")
         is_full = False
         await until(lambda: shard.store.state().room_bytes > MIB // 2, "there is room again")
         last = shard.told[-1]

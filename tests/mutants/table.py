@@ -133,6 +133,40 @@ NAMED = (
         "shm/memory/test_memory_catalog_weak.py::"
         "test_s1_the_version_follows_what_it_names_and_is_never_seen_half_stored",
     ),
+    Named(
+        tested_bugs.slots_of_lost_nodes_kept,
+        "jobs/test_job_moves.py::"
+        "test_t5_i10_however_a_dispatch_ends_its_slot_is_given_back_once[node_lost]",
+    ),
+    Named(
+        tested_bugs.nodes_chosen_by_their_size,
+        "placement/test_traps.py::test_t3_what_is_free_decides_and_not_how_large_a_node_is",
+    ),
+    Named(
+        tested_bugs.nodes_with_a_short_memory,
+        "liveness/test_seen_fences.py::"
+        "test_i3_i9_half_of_the_bound_is_remembered_and_never_more_than_all_of_it",
+    ),
+    Named(
+        tested_bugs.syncs_of_the_last_segment_alone,
+        "journal/test_journal_syncing.py::"
+        "test_i1_c6_a_sync_reaches_the_segments_that_have_filled_up_before_it",
+    ),
+    Named(
+        tested_bugs.syncs_that_tell_of_later_turns,
+        "journal/test_journal_syncing.py::"
+        "test_i1_a_sync_says_nothing_of_what_was_written_after_it_had_begun",
+    ),
+    Named(
+        tested_bugs.rows_given_away_at_once,
+        "sched/test_publishing.py::test_i8_a_row_is_nobody_elses_while_a_worker_may_take_it_for_"
+        "the_nodes_that_is_gone[slots]",
+    ),
+    Named(
+        tested_bugs.old_revocations_taken,
+        "secure/test_enrolment.py::"
+        "test_e6_who_was_introduced_anew_stays_when_an_older_revocation_is_told_again",
+    ),
 )
 
 

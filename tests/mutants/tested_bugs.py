@@ -1,11 +1,14 @@
 """Bugs that a test by its name must find: the patch, applied in a process that runs that test."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 import pytest
 
 from pointsman.node_core.fences import EpochTable, Seen, SeenFences
+from pointsman_sched.core.fleet.row_allocator import RowAllocator
+from pointsman_sched.core.joining.identities import Identities
 from pointsman_shm import state_files
 from pointsman_shm.memory import catalog_slots, catalog_writer
 from pointsman_shm.memory.catalog_layout import VERSION
@@ -13,11 +16,18 @@ from pointsman_shm.memory.catalog_writer import CatalogWriter
 from pointsman_shm.memory.ledger import Ledger, OwnLedger
 from pointsman_wire.lane_messages import LanePong
 from pointsman_wire.sockets.connections import FrameConnection
+from pointsman_workers.core.shard import Shard
 from pointsman_workers.core.state import Failure, Job, Lane
 from pointsman_workers.desks import attempts
 from pointsman_workers.desks.attempts import AttemptDesk
 from pointsman_workers.desks.lane_watch import LaneWatch
+from pointsman_workers.desks.lanes import LaneDesk
 from pointsman_workers.journal import records, store
+from pointsman_workers.journal.store import JournalStore
+from pointsman_workers.journal.syncing import SyncWork
+from pointsman_workers.placement import ranking, selection
+from pointsman_workers.placement.checks import Judgement, Reading
+from pointsman_workers.placement.ranking import CANNOT
 
 Patch = pytest.MonkeyPatch
 
@@ -112,6 +122,77 @@ def failovers_without_a_budget(patch: Patch) -> None:
         try_again(self, job, failure)
 
     patch.setattr(AttemptDesk, "_try_again", tireless)
+
+
+def slots_of_lost_nodes_kept(patch: Patch) -> None:
+    """Who loses a node gives its jobs to others, and counts their slots there for ever."""
+    lose = LaneDesk.lose
+
+    def forgetful(self: LaneDesk, lane: Lane, reason: str) -> None:
+        with pytest.MonkeyPatch.context() as amid:
+            amid.setattr(Shard, "free", lambda shard, hold: None)
+            lose(self, lane, reason)
+
+    patch.setattr(LaneDesk, "lose", forgetful)
+
+
+def nodes_chosen_by_their_size(patch: Patch) -> None:
+    """The largest with a slot free is taken first, however little of it is free."""
+
+    def by_size(readings: Sequence[Reading], judgement: Judgement) -> list[float]:
+        return [
+            -float(slots) if reading[3] < (slots := judgement.slots_of(*reading[:2])) else CANNOT
+            for reading in readings
+        ]
+
+    for module in (ranking, selection):
+        patch.setattr(module, "scores_of", by_size)
+
+
+def nodes_with_a_short_memory(patch: Patch) -> None:
+    """A node forgets the older half of what it has seen as soon as the younger half is full."""
+    turn = SeenFences._turn
+
+    def short(self: SeenFences, now_ns: int) -> None:
+        young = self._young
+        turn(self, now_ns)
+        if self._young is not young:
+            self._old = {}
+
+    patch.setattr(SeenFences, "_turn", short)
+
+
+def syncs_of_the_last_segment_alone(patch: Patch) -> None:
+    """What filled up since the last sync is left to whenever the system writes it."""
+    begin_sync = JournalStore._begin_sync
+
+    def hasty(self: JournalStore) -> SyncWork:
+        self._retired = []
+        return begin_sync(self)
+
+    patch.setattr(JournalStore, "_begin_sync", hasty)
+
+
+def syncs_that_tell_of_later_turns(patch: Patch) -> None:
+    """What was written while the disk was at work counts as if it had been there before."""
+    synced = JournalStore._synced
+    patch.setattr(JournalStore, "_synced", lambda self, number: synced(self, self._number))
+
+
+def rows_given_away_at_once(patch: Patch) -> None:
+    """Nobody asks whether a worker still counts a slot of who had the row before."""
+    take = RowAllocator.take
+
+    def hasty(self: RowAllocator, applied_version: Any, **more: Any) -> Any:
+        self._held = lambda row: 0
+        return take(self, applied_version, **more)
+
+    patch.setattr(RowAllocator, "take", hasty)
+
+
+def old_revocations_taken(patch: Patch) -> None:
+    """Whatever another instance says of a name counts, also when something newer is known."""
+    patch.setattr(Identities, "epoch_of", lambda self, node_id: -1)
 
 
 class InBytes:
