@@ -8,8 +8,9 @@ from msgspec.structs import replace
 from placement.yard import EN_ES, Yard
 from worker_harness import Host, WorkerHarness
 
-from pointsman_shm.config import Config, PoolsConfig
+from pointsman_shm.config import Config, PoolConfig, PoolsConfig
 from pointsman_shm.memory.rows import NodeState, RowFlag
+from pointsman_shm.rules.hashing import stable_index
 from pointsman_wire.lane_messages import Assign
 from pointsman_wire.link import Received
 from pointsman_wire.session_messages import Submit
@@ -121,6 +122,43 @@ def test_t7_between_pools_share_follows_capacity_with_pool_choice_weighted() -> 
     assert sum(shares.values()) == 600
     assert shares[0] + shares[1] == pytest.approx(150, abs=30), "a quarter of the slots"
     assert shares[2] == pytest.approx(450, abs=30)
+
+
+KINDS = {"words": ("nmt",), "small": ("asr", "nmt"), "large": ("asr", "nmt", "tts")}
+LISTED = tuple(
+    PoolConfig(id=number, name=name, required_services=types)
+    for number, (name, types) in enumerate(KINDS.items(), 1)
+)
+
+
+def listed_pools(config: PoolsConfig) -> Yard:
+    """A node in each of the pools: one for words alone, and two that hear as well."""
+    yard = Yard(config)
+    for types, slots in zip(KINDS.values(), (100, 100, 300), strict=True):
+        yard.add(speech_class("en", "es", types=types), slots=slots)
+    return yard
+
+
+def test_t7_jobs_that_pass_over_their_sessions_pool_choose_by_room_each_time() -> None:
+    """One choice was kept for all of them, until there was another snapshot."""
+    overrides = (("acme", 1),)
+    yard = listed_pools(
+        PoolsConfig(pool_choice="weighted", pools=LISTED, tenant_overrides=overrides)
+    )
+    client = yard.harness.open_session(tenant="acme")
+    assert yard.rows(1, client=client, services=["nmt"]) == {0: 1}
+    shares = yard.rows(200, client=client, services=["asr", "nmt"])
+    assert shares[1] == pytest.approx(50, abs=25), "a quarter of the slots"
+
+
+def test_jobs_that_pass_over_their_sessions_pool_go_where_their_own_hash_says() -> None:
+    yard = listed_pools(PoolsConfig(session_affinity=True, pools=LISTED))
+    names = [name for name in map("s-{}".format, range(60)) if not stable_index(name, 0, 3)]
+    for name in names:
+        client = yard.harness.open_session(session_id=name)
+        assert yard.rows(1, client=client, services=["nmt"]) == {0: 1}
+        row = 1 + stable_index(name, 0, 2)
+        assert yard.rows(1, client=client, services=["asr", "nmt"]) == {row: 1}, name
 
 
 def test_t7_a_pool_that_has_filled_up_is_chosen_no_more() -> None:

@@ -1,7 +1,8 @@
 """From a session and a kind to the pools that are asked, in order: the session decision.
 
 A decision that merely keeps the binding is the same for every job of the kind, so it is kept with
-the kind until the snapshot changes.
+the kind until the snapshot changes; unless the bound pool is passed over, and which of the others
+is asked first is up to chance or to the session.
 """
 
 from collections.abc import Mapping
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
+from pointsman_shm.rules.pools import PoolMode
 from pointsman_shm.rules.session_pool import (
     PoolDecision,
     PoolOutcome,
@@ -47,10 +49,19 @@ def decide_for_session(fleet: Fleet, kind: Kind, session: "Session") -> PoolDeci
     )
     decision = decide_pools(fleet.snapshot.pool_view, fleet.snapshot.overrides, binding, question)
     session.binding = decision.binding
-    if decision.outcome is PoolOutcome.HIT and decision.binding is not None:
-        kind.orders[decision.binding.pool_id] = decision
+    bound = decision.binding
+    if decision.outcome is PoolOutcome.HIT and bound is not None:
+        is_asked = bound.pool_id in decision.pools or bound.pool_id in decision.skipped
+        if is_asked or not _is_each_its_own(fleet.snapshot.pool_view):
+            kind.orders[bound.pool_id] = decision
     fleet.observe_session(fleet.stopwatch() - began_ns)
     return decision
+
+
+def _is_each_its_own(view: PoolView) -> bool:
+    """Does every job, or session, make its own choice among the pools that can?"""
+    config = view.config
+    return config.pool_choice == "weighted" or config.session_affinity or view.mode is PoolMode.HASH
 
 
 def decide_pools(
