@@ -14,7 +14,7 @@ from pointsman.cli.node import short_list, usual_state_dir
 from pointsman.cli.offers import Wish, load_function, speech_offer
 from pointsman.cli.options import DurabilityName
 from pointsman.cli.placement_words import time_words
-from pointsman.cli.serve import refuse_where_impossible, supervisor_command
+from pointsman.cli.running.service_programs import command_line, refuse_where_impossible
 from pointsman.cli.submit import HELD_IN, what_came
 from pointsman.cli.submitting import Ended, session_id_of, type_of, usual_services
 from pointsman.cli.units.surroundings import write
@@ -120,27 +120,32 @@ def test_the_help_lists_the_exit_codes() -> None:
 # ---- serve
 
 
-def test_serve_passes_on_what_was_given_and_nothing_else() -> None:
+def test_a_program_of_the_service_gets_what_was_given_and_nothing_else() -> None:
     given = {"workers": 3, "port": 0, "host": None, "config": Path("/etc/p.toml")}
-    words = "-P -m pointsman_sched.supervisor --workers 3 --port 0 --config /etc/p.toml"
-    assert supervisor_command(given)[1:] == words.split()
-    assert supervisor_command({"insecure-plaintext": False})[4:] == []
-    assert supervisor_command({"insecure-plaintext": True})[4:] == ["--insecure-plaintext"]
+    line = "-P -m module --workers 3 --port 0 --config /etc/p.toml"
+    assert command_line("module", given=given)[1:] == line.split()
+    assert command_line("module", "a", given={"b": False})[4:] == ["a"]
+    assert command_line("module", given={"b": True})[4:] == ["--b"]
 
 
-def test_what_lies_in_the_current_directory_is_not_run(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [("tokens list --state-dir state", 0, "no tokens\n"), ("chaos --faults no-such-fault", 2, "")],
+)
+def test_what_lies_in_the_current_directory_is_not_run(
+    tmp_path: Path, words: str, code: int, said: str
+) -> None:
     """TH4: root stands in a directory where another user has put modules."""
     (tmp_path / "argparse.py").write_text("raise SystemExit(77)\n")
-    words = ["tokens", "list", "--state-dir", str(tmp_path / "state")]
     done = subprocess.run(
-        [sys.executable, "-P", "-m", "pointsman", *words],
+        [sys.executable, "-P", "-m", "pointsman", *words.split()],
         cwd=tmp_path,
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
-    assert (done.returncode, done.stdout) == (0, "no tokens\n"), done.stderr
+    assert (done.returncode, done.stdout) == (code, said), done.stderr
 
 
 @pytest.mark.parametrize("platform", ["darwin", "win32"])

@@ -1,19 +1,15 @@
 """`chaos`: becomes a run of faults against a throw-away service on this host."""
 
 import importlib.util
-import os
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from pointsman.cli.endings import FAILED, Commands, Trouble
-from pointsman.cli.serve import refuse_where_impossible
+from pointsman.cli.running.service_programs import become
 
 app = typer.Typer(cls=Commands)
-
-PROGRAM = "pointsman_sim.chaos"
 
 
 @app.command()
@@ -36,14 +32,16 @@ def chaos(
     of it, and holds what all of them recorded against every promise.  It
     touches nothing else, needs no root, and leaves nothing, also after Ctrl-C.
     """
-    refuse_where_impossible(sys.platform)
     if importlib.util.find_spec("pointsman_sim") is None:
         raise Trouble("the package pointsman_sim is not installed here", code=FAILED)
-    given = {"minutes": minutes, "workers": workers, "nodes": nodes, "sessions": sessions}
-    command = [sys.executable, "-m", PROGRAM, "--faults", faults, "--seed", str(seed)]
-    for name, value in given.items():
-        command += [f"--{name}", str(value)]
-    command += ["--keep", str(keep)] if keep is not None else []
-    command += ["--json"] if json else []
-    sys.stdout.flush()
-    os.execv(command[0], command)  # noqa: S606 - no shell is meant
+    given = {
+        "minutes": minutes,
+        "workers": workers,
+        "nodes": nodes,
+        "sessions": sessions,
+        "faults": faults,
+        "seed": seed,
+        "keep": keep,
+        "json": json,
+    }
+    become("pointsman_sim.chaos", given=given)

@@ -1,25 +1,14 @@
 """`serve`: becomes the supervisor of a service on this host."""
 
-import importlib.util
-import os
-import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from pointsman.cli.endings import FAILED, Commands, Trouble
+from pointsman.cli.endings import Commands
+from pointsman.cli.running.service_programs import become
 
 app = typer.Typer(cls=Commands)
-
-SUPERVISOR = "pointsman_sched.supervisor"
-SERVER_LIBRARIES = {
-    "uvloop": "uvloop",
-    "posix_ipc": "posix-ipc",
-    "psutil": "psutil",
-    "websockets": "websockets",
-}
 
 
 @app.command()
@@ -62,40 +51,4 @@ def serve(
     """
     # Of the supervisor's options each has the name of one of ours.
     given = {name.replace("_", "-"): value for name, value in locals().items()}
-    refuse_where_impossible(sys.platform)
-    command = supervisor_command(given)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os.execv(command[0], command)  # noqa: S606 - no shell is meant
-
-
-def supervisor_command(given: Mapping[str, int | str | Path | None]) -> list[str]:
-    """Return the supervisor's command line with the options that were given."""
-    options = []
-    for name, value in given.items():
-        if value is True:
-            options.append(f"--{name}")
-        elif value is not None and value is not False:
-            options += [f"--{name}", str(value)]
-    # -P, here and elsewhere: nothing is imported from the directory that somebody stands in.
-    return [sys.executable, "-P", "-m", SUPERVISOR, *options]
-
-
-def refuse_where_impossible(platform: str) -> None:
-    """Raise Trouble where the service cannot run: not on Linux, or without its libraries."""
-    if platform != "linux":
-        raise Trouble(
-            f"the service runs on Linux only, this is {platform}",
-            todo="run `pointsman serve` on a Linux host; nodes and clients run here as well",
-        )
-    missing = [
-        package
-        for module, package in SERVER_LIBRARIES.items()
-        if importlib.util.find_spec(module) is None
-    ]
-    if missing:
-        raise Trouble(
-            f"the service needs what is not installed here: {', '.join(missing)}",
-            todo="pip install 'pointsman[server]'",
-            code=FAILED,
-        )
+    become("pointsman_sched.supervisor", given=given)

@@ -37,7 +37,7 @@ class Child:
         self.lines: deque[str] = deque(maxlen=LINES_KEPT_MAX)
         # A session of its own: Ctrl-C reaches this program alone, which ends the others.
         self.process = subprocess.Popen(
-            [*before, sys.executable, *command],
+            [*before, sys.executable, "-P", *command],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -22,8 +22,8 @@ from pointsman.cli.demo.processes import Stage
 from pointsman.cli.demo.tour import IMPOSSIBLE, SRC, Record, Tour, cast_of, services_of
 from pointsman.cli.demo.utterances import Input, Utterance, gather
 from pointsman.cli.endings import FAILED, STOPPED, Commands, Trouble
+from pointsman.cli.running.service_programs import refuse_where_impossible
 from pointsman.cli.screen import say
-from pointsman.cli.serve import refuse_where_impossible
 from pointsman.engines.abilities import Abilities, available_abilities
 from pointsman.session import connect
 

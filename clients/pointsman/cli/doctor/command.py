@@ -1,7 +1,5 @@
 """`doctor`: looks at the host that the service runs on, or shall run on, and says what to do."""
 
-import os
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -9,11 +7,9 @@ import typer
 
 from pointsman.cli.endings import Commands
 from pointsman.cli.options import Json, RuntimeDir
-from pointsman.cli.serve import refuse_where_impossible
+from pointsman.cli.running.service_programs import become
 
 app = typer.Typer(cls=Commands)
-
-DOCTOR = "pointsman_sched.doctor"
 
 
 @app.command()
@@ -34,12 +30,11 @@ def doctor(
     Limits, shared memory, the port, directories, user, clock, cores, libraries,
     Redis: each is ok, warn or bad.  Exit code 1 when something is bad.
     """
-    refuse_where_impossible(sys.platform)
-    command = [sys.executable, "-P", "-m", DOCTOR]
-    given = {"config": config, "instance": instance, "state-dir": state_dir}
-    for name, value in {**given, "runtime-dir": runtime_dir}.items():
-        command += [f"--{name}", str(value)] if value is not None else []
-    command += ["--json"] if as_json else []
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os.execv(command[0], command)  # noqa: S606 - no shell is meant
+    given = {
+        "config": config,
+        "instance": instance,
+        "state-dir": state_dir,
+        "runtime-dir": runtime_dir,
+        "json": as_json,
+    }
+    become("pointsman_sched.doctor", given=given)

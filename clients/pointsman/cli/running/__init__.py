@@ -1,1 +1,1 @@
-"""As whom the programs of a node run, and what they are told."""
+"""Programs that commands start for jobs, and as whom; those of the service that they become."""

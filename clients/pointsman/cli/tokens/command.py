@@ -1,7 +1,5 @@
 """`tokens add`, `tokens list`, `tokens revoke`: who may open sessions, and for which tenant."""
 
-import os
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -9,9 +7,7 @@ import typer
 
 from pointsman.cli.endings import Commands
 from pointsman.cli.options import Instance, Json
-from pointsman.cli.serve import refuse_where_impossible
-
-PROGRAM = "pointsman_sched.client_tokens"
+from pointsman.cli.running.service_programs import become
 
 app = typer.Typer(cls=Commands)
 tokens_app = typer.Typer(
@@ -45,7 +41,7 @@ def add(
     """
     said = {"tenant": tenant, "scopes": scopes, "expires": expires, "note": note}
     words = [f"--{option}={value}" for option, value in said.items()]
-    become(["add", *words], instance, state_dir, as_json=as_json)
+    _become(["add", *words], instance, state_dir, as_json=as_json)
 
 
 @tokens_app.command("list")
@@ -53,7 +49,7 @@ def list_all(
     *, instance: Instance = "default", state_dir: StateDir = None, as_json: Json = False
 ) -> None:
     """Show all tokens: whose they are, what they may do, when they end."""
-    become(["list"], instance, state_dir, as_json=as_json)
+    _become(["list"], instance, state_dir, as_json=as_json)
 
 
 @tokens_app.command()
@@ -65,17 +61,9 @@ def revoke(
     as_json: Json = False,
 ) -> None:
     """Make a token count no more: its sessions lose their connections within seconds."""
-    become(["revoke", token_id], instance, state_dir, as_json=as_json)
+    _become(["revoke", token_id], instance, state_dir, as_json=as_json)
 
 
-def become(words: list[str], instance: str, state_dir: Path | None, *, as_json: bool) -> None:
-    """Go on as the program that knows the file."""
-    refuse_where_impossible(sys.platform)
-    command = [sys.executable, "-P", "-m", PROGRAM, *words, "--instance", instance]
-    if state_dir is not None:
-        command += ["--state-dir", str(state_dir)]
-    if as_json:
-        command.append("--json")
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os.execv(command[0], command)  # noqa: S606 - no shell is meant
+def _become(words: list[str], instance: str, state_dir: Path | None, *, as_json: bool) -> None:
+    given = {"instance": instance, "state-dir": state_dir, "json": as_json}
+    become("pointsman_sched.client_tokens", *words, given=given)
