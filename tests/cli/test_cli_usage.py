@@ -16,7 +16,7 @@ from pointsman.cli.options import DurabilityName
 from pointsman.cli.placement_words import time_words
 from pointsman.cli.running.service_programs import command_line, refuse_where_impossible
 from pointsman.cli.submit import HELD_IN, what_came
-from pointsman.cli.submitting import Ended, session_id_of, type_of, usual_services
+from pointsman.cli.submitting import Ended, read_input, session_id_of, type_of, usual_services
 from pointsman.cli.units.surroundings import write
 from pointsman.engines.abilities import Abilities
 from pointsman.results import job_result
@@ -103,10 +103,12 @@ def test_wrong_usage_ends_with_2_and_says_what_is_wrong(name: str) -> None:
 
 def test_a_file_that_no_job_can_hold_is_refused_before_it_is_sent(tmp_path: Path) -> None:
     path = tmp_path / "large.wav"
-    path.write_bytes(b"\0" * (PAYLOAD_BYTES_MAX + 1))
+    with path.open("wb") as file:
+        file.truncate(64 * PAYLOAD_BYTES_MAX)
     ended = invoke("submit", "--file", str(path))
     assert ended.exit_code == 2
-    assert "has 1,048,577 bytes, a job holds 1,048,576" in ended.stderr
+    assert "has more than the 1,048,576 bytes that a job holds" in ended.stderr
+    assert len(read_input(path)) == PAYLOAD_BYTES_MAX + 1
 
 
 def test_the_version_is_told() -> None:

@@ -17,7 +17,8 @@ from pointsman.results import JobResult
 from pointsman.session import Session
 from pointsman_wire.errors import Code
 from pointsman_wire.limits import PAYLOAD_BYTES_MAX
-from pointsman_wire.session_messages import Durability, Order, Priority
+from pointsman_wire.messages import Priority
+from pointsman_wire.session_messages import Durability, Order
 
 NOBODY_TOOK_IT = frozenset({Code.NO_AVAILABLE_NODE, Code.QUEUE_TIMEOUT, Code.QUEUE_FULL})
 STANDARD_INPUT = "-"
@@ -152,7 +153,7 @@ def payload_of(file: Path | None, text: str | None) -> tuple[bytes, str]:
 def check_size(what: str, payload: bytes, *, todo: str) -> None:
     """Raise Trouble when it is more than a job holds."""
     if len(payload) > PAYLOAD_BYTES_MAX:
-        words = f"{what} has {len(payload):,} bytes, a job holds {PAYLOAD_BYTES_MAX:,}"
+        words = f"{what} has more than the {PAYLOAD_BYTES_MAX:,} bytes that a job holds"
         raise Trouble(words, todo=todo, code=USAGE)
 
 
@@ -162,7 +163,7 @@ def read_input(file: Path) -> bytes:
         if str(file) == STANDARD_INPUT:
             return sys.stdin.buffer.read(PAYLOAD_BYTES_MAX + 1)
         with file.open("rb") as stream:
-            return stream.read()
+            return stream.read(PAYLOAD_BYTES_MAX + 1)
     except OSError as error:
         raise Trouble(f"cannot read {file}: {error.strerror}", code=USAGE) from None
 
