@@ -21,7 +21,7 @@ from pointsman_wire.secure.certificates import (
     request_key,
     sign_request,
 )
-from pointsman_wire.secure.contexts import Trust, service_context, trusting_context
+from pointsman_wire.secure.contexts import service_context, trusting_context
 from pointsman_wire.secure.grants import Grant
 from pointsman_wire.secure.pins import pin_of_file
 from pointsman_wire.sockets.handover import Origin
@@ -119,8 +119,10 @@ async def until_ended(place: Place, count: int = 1) -> None:
 @pytest.mark.parametrize("by", ["pin", "ca"])
 async def test_what_is_said_over_tls_comes_out_plain_and_back(tmp_path: Path, by: str) -> None:
     async with entrance(tmp_path) as place:
-        trust = Trust(pin=place.pin) if by == "pin" else Trust(ca=tmp_path / "authority.pem")
-        reader, writer = await place.dial(trusting_context(trust))
+        context = trusting_context(
+            pin=place.pin if by == "pin" else "", ca=tmp_path / "authority.pem"
+        )
+        reader, writer = await place.dial(context)
         inside, origin = await place.inside.get()
         assert origin == Origin("127.0.0.1", Secured())
         plain_reader, plain_writer = await asyncio.open_connection(sock=inside)
@@ -136,7 +138,7 @@ async def test_what_is_said_over_tls_comes_out_plain_and_back(tmp_path: Path, by
 
 async def test_a_slow_reader_slows_its_owner_and_nothing_piles_up(tmp_path: Path) -> None:
     async with entrance(tmp_path) as place:
-        reader, writer = await place.dial(trusting_context(Trust(pin=place.pin)))
+        reader, writer = await place.dial(trusting_context(pin=place.pin))
         inside, _ = await place.inside.get()
         inside.setblocking(False)
         loop = asyncio.get_running_loop()
@@ -164,13 +166,13 @@ async def test_another_server_is_not_told_even_the_first_byte(tmp_path: Path) ->
     other = make_authority("other", NOW_S)
     (tmp_path / "other.pem").write_bytes(other.certificate)
     async with entrance(tmp_path) as place:
-        for trust in (
-            Trust(pin="sha256:" + "00" * 32),
-            Trust(ca=tmp_path / "other.pem"),
-            Trust(),
+        for context in (
+            trusting_context(pin="sha256:" + "00" * 32),
+            trusting_context(ca=tmp_path / "other.pem"),
+            trusting_context(),
         ):
             with pytest.raises(ssl.SSLCertVerificationError):
-                await place.dial(trusting_context(trust))
+                await place.dial(context)
         # Whoever got in by a handshake that only the client found wrong has said nothing.
         while not place.inside.empty():
             inside, _ = place.inside.get_nowait()
@@ -213,7 +215,7 @@ async def test_x2_who_does_not_finish_his_handshake_is_hung_up_on(tmp_path: Path
             assert await is_hung_up_on(reader)
             writer.close()
         # Their places are free again.
-        _, writer = await place.dial(trusting_context(Trust(pin=place.pin)))
+        _, writer = await place.dial(trusting_context(pin=place.pin))
         await until_ended(place, 5)
         writer.close()
         assert place.ended == [False] * 4 + [True]
@@ -229,7 +231,7 @@ async def test_x2_one_address_that_ends_no_handshake_leaves_room_for_all_others(
         slow = [
             await asyncio.open_connection(*place.address, local_addr=(far, 0)) for _ in range(16)
         ]
-        reader, writer = await place.dial(trusting_context(Trust(pin=place.pin)))
+        reader, writer = await place.dial(trusting_context(pin=place.pin))
         await until_ended(place)
         assert place.ended == [True]
         turned_away = [asyncio.create_task(is_hung_up_on(reader)) for reader, _ in slow]
@@ -249,7 +251,7 @@ async def test_x2_a_flood_of_handshakes_waits_in_the_kernel_and_is_served_in_tur
     per_s = 10
     async with entrance(tmp_path, handshakes_per_s_max=per_s) as place:
         since_s = time.monotonic()
-        context = trusting_context(Trust(pin=place.pin))
+        context = trusting_context(pin=place.pin)
         dials = [asyncio.create_task(place.dial(context)) for _ in range(15)]
         while len(place.ended) < len(dials):
             begun = len(place.ended)
@@ -265,7 +267,7 @@ async def test_x2_who_has_given_up_in_the_queue_costs_nobody_behind_them_a_hands
 ) -> None:
     """One a second and one at a time: with those that left there would be no turn for long."""
     async with entrance(tmp_path, handshakes_per_s_max=1, handshakes_max=8) as place:
-        context = trusting_context(Trust(pin=place.pin))
+        context = trusting_context(pin=place.pin)
         (await place.dial(context))[1].close()  # the second's only one
         hello = ssl.MemoryBIO()
         with pytest.raises(ssl.SSLWantReadError):
@@ -283,7 +285,9 @@ async def test_x2_who_has_given_up_in_the_queue_costs_nobody_behind_them_a_hands
 async def test_e5_the_certificate_that_a_node_shows_says_who_it_is(tmp_path: Path) -> None:
     async with entrance(tmp_path) as place:
         file, digest = place.node("alpha")
-        _, writer = await place.dial(trusting_context(Trust(pin=place.pin, certificate=file)))
+        context = trusting_context(pin=place.pin)
+        context.load_cert_chain(file)
+        _, writer = await place.dial(context)
         inside, origin = await place.inside.get()
         inside.close()
         secured = origin.secured
@@ -305,7 +309,8 @@ async def test_a_certificate_that_is_not_in_force_or_not_ours_opens_nothing(
                 "alien", authority=make_authority("test", NOW_S)
             ),
         }[fault]()
-        context = trusting_context(Trust(pin=place.pin, certificate=file))
+        context = trusting_context(pin=place.pin)
+        context.load_cert_chain(file)
         try:
             reader, writer = await place.dial(context)
         except OSError:  # told so within the handshake

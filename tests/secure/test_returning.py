@@ -17,7 +17,7 @@ from pointsman_wire.secure.certificates import (
     make_server,
     sign_request,
 )
-from pointsman_wire.secure.contexts import Trust, service_context, trusting_context
+from pointsman_wire.secure.contexts import service_context, trusting_context
 from pointsman_wire.secure.grants import Grant
 from pointsman_wire.secure.pins import pin_of_file
 
@@ -99,18 +99,19 @@ async def is_refused(port: int, context: ssl.SSLContext) -> bool:
 
 
 async def test_x2_clients_and_nodes_that_come_back_show_their_tickets(yard: Yard) -> None:
-    trusts = {
-        "nobody": Trust(pin=yard.pin),
-        "alpha": Trust(pin=yard.pin, certificate=yard.node("alpha")),
-        "beta": Trust(ca=yard.folder / "authority.pem", certificate=yard.node("beta")),
+    contexts = {
+        "nobody": trusting_context(pin=yard.pin),
+        "alpha": trusting_context(pin=yard.pin),
+        "beta": trusting_context(ca=yard.folder / "authority.pem"),
     }
     async with serving(yard.server) as port:
-        for name, trust in trusts.items():
-            context = trusting_context(trust)
+        for name, context in contexts.items():
+            if name != "nobody":
+                context.load_cert_chain(yard.node(name))
             came = [await come(port, context) for _ in range(3)]
             assert came == [(name, False), (name, True), (name, True)]
     async with serving(yard.serve("restarted")) as port:
-        anew = trusting_context(Trust(ca=yard.folder / "authority.pem"))
+        anew = trusting_context(ca=yard.folder / "authority.pem")
         assert await come(port, anew) == ("nobody", False)
 
 
@@ -118,7 +119,7 @@ async def test_x2_who_dials_several_times_at_once_comes_in_with_the_ticket_of_be
     yard: Yard,
 ) -> None:
     """As a node does, one lane for each worker: a handshake that is under way has none to show."""
-    context = trusting_context(Trust(pin=yard.pin))
+    context = trusting_context(pin=yard.pin)
     async with serving(yard.server) as port:
         begin_handshake(context)
         assert await come(port, context) == ("nobody", False)
@@ -134,7 +135,8 @@ def begin_handshake(context: ssl.SSLContext) -> None:
 
 
 async def test_e4_a_node_that_was_renewed_does_not_come_as_who_it_was(yard: Yard) -> None:
-    context = trusting_context(Trust(pin=yard.pin, certificate=yard.node("old")))
+    context = trusting_context(pin=yard.pin)
+    context.load_cert_chain(yard.node("old"))
     async with serving(yard.server) as port:
         assert await come(port, context) == ("old", False)
         assert await come(port, context) == ("old", True)
@@ -143,7 +145,7 @@ async def test_e4_a_node_that_was_renewed_does_not_come_as_who_it_was(yard: Yard
 
 
 async def test_a_ticket_does_not_lead_to_a_server_with_another_key(yard: Yard) -> None:
-    context = trusting_context(Trust(pin=yard.pin))
+    context = trusting_context(pin=yard.pin)
     async with serving(yard.server) as port:
         assert await come(port, context) == ("nobody", False)
     async with serving(yard.serve("false")) as port:
@@ -155,7 +157,7 @@ async def test_a_ticket_does_not_lead_to_a_server_with_another_key(yard: Yard) -
 
 async def test_a_ticket_of_one_server_is_worth_nothing_at_another(yard: Yard) -> None:
     """Workers have keys of their own for tickets: a full handshake is what comes of it."""
-    context = trusting_context(Trust(ca=yard.folder / "authority.pem"))
+    context = trusting_context(ca=yard.folder / "authority.pem")
     async with serving(yard.server) as port:
         assert await come(port, context) == ("nobody", False)
     async with serving(yard.serve("other")) as port:
@@ -164,7 +166,8 @@ async def test_a_ticket_of_one_server_is_worth_nothing_at_another(yard: Yard) ->
 
 async def test_e1_a_certificate_of_a_foreign_authority_gets_no_ticket(yard: Yard) -> None:
     foreign = yard.node("mallory", make_authority("elsewhere", NOW_S))
-    context = trusting_context(Trust(pin=yard.pin, certificate=foreign))
+    context = trusting_context(pin=yard.pin)
+    context.load_cert_chain(foreign)
     async with serving(yard.server) as port:
         for _ in range(2):
             assert await is_refused(port, context)

@@ -23,7 +23,7 @@ from secure.system_calls import IS_POSSIBLE, UNIT, allowed, filtered_python
 from pointsman import Job, Node, NodeRefused, SessionError, Unreachable, connect
 from pointsman.secure.wall_clock import wall_clock_s
 from pointsman.testing import RunningService, running_service
-from pointsman_wire.secure.contexts import Trust, trusting_context
+from pointsman_wire.secure.contexts import trusting_context
 from pointsman_wire.shards import shard_of
 
 CERTIFICATE_S = 6
@@ -241,7 +241,7 @@ async def test_a_client_that_knows_another_key_does_not_get_in(door: Door) -> No
 async def test_pages_come_over_https_and_over_tls_nobody_is_of_this_machine(door: Door) -> None:
     """X1: a forwarded-for header is refused on loopback, where a proxy would make all local."""
     host, port = door.place.rsplit(":", 1)
-    context = trusting_context(Trust(pin=door.pin))
+    context = trusting_context(pin=door.pin)
     assert (await asked(host, int(port), "/", tls=context)).startswith("HTTP/1.1 404")
     plain_host, plain_port = door.service.address.rsplit(":", 1)
     header = "X-Forwarded-For: 10.1.1.1\r\n"

@@ -25,7 +25,7 @@ from pointsman_wire.link import Connection, Dial, Dialled, Send
 from pointsman_wire.messages import Error, error_info
 from pointsman_wire.preamble import Preamble, Role
 from pointsman_wire.secure.certificates import make_authority, make_server
-from pointsman_wire.secure.contexts import Trust, service_context, trusting_context
+from pointsman_wire.secure.contexts import service_context, trusting_context
 from pointsman_wire.session_messages import ClientHeartbeat
 from pointsman_wire.sockets.bounds import ConnectionLimits, DriverSettings
 from pointsman_wire.sockets.driver import Driver
@@ -48,7 +48,7 @@ class Server:
         self._listener = listener
         listener.settimeout(ENOUGH_S)
         self.address = f"localhost:{listener.getsockname()[1]}"
-        self.trusting = trusting_context(Trust(ca=folder / "authority.pem"))
+        self.trusting = trusting_context(ca=folder / "authority.pem")
 
     def accept(self) -> ssl.SSLSocket:
         sock, _ = self._listener.accept()

@@ -113,8 +113,8 @@ def submit(
         wait_none_s=wait,
     )
     try:
-        show = ConnectOptions(token=given_token(token_file), pin=pin, ca=ca)
-        ended = asyncio.run(_have_done(checked_address(server), wanted, show))
+        entrance = ConnectOptions(token=given_token(token_file), pin=pin, ca=ca)
+        ended = asyncio.run(_have_done(checked_address(server), wanted, entrance))
     except (OSError, ValueError) as error:
         raise Trouble(str(error), code=USAGE) from None
     except PointsmanError as error:
@@ -122,7 +122,7 @@ def submit(
     _tell(ended, out, as_json=as_json)
 
 
-async def _have_done(server: str, wanted: Wanted, show: ConnectOptions) -> Ended:
+async def _have_done(server: str, wanted: Wanted, entrance: ConnectOptions) -> Ended:
     waiting = err.status("waiting for the result") if err.is_terminal else None
     if waiting:
         waiting.start()
@@ -134,9 +134,9 @@ async def _have_done(server: str, wanted: Wanted, show: ConnectOptions) -> Ended
             session_id=session_id_of(wanted.request_id),
             order=wanted.order,
             connect_timeout_s=CONNECT_S,
-            token=show["token"],
-            pin=show["pin"],
-            ca=show["ca"],
+            token=entrance["token"],
+            pin=entrance["pin"],
+            ca=entrance["ca"],
         ) as session:
             return await submit_in(session, wanted)
     finally:

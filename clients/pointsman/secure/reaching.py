@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from pointsman_wire.secure.contexts import Trust, trusting_context
+from pointsman_wire.secure.contexts import trusting_context
 from pointsman_wire.sockets.tcp import AddressError, split_address
 
 TLS_SCHEME = "tls"
@@ -30,16 +30,16 @@ class Belief(msgspec.Struct, frozen=True, kw_only=True):
     ca: str | Path | None = None
     pin: str = ""
 
-    def context(self, certificate: Path | None = None) -> ssl.SSLContext:
+    def context(self) -> ssl.SSLContext:
         """Return the context to dial with.  Raises ValueError, OSError."""
         if self.tls is None:
-            return trusting_context(Trust(ca=self.ca, pin=self.pin, certificate=certificate))
+            return trusting_context(ca=self.ca, pin=self.pin)
         if self.ca is not None or self.pin:
             raise ValueError("tls, ca, pin: give a context of your own, or whom to believe")
         return self.tls
 
 
-def dialling(address: str, belief: Belief, certificate: Path | None = None) -> Dialling:
+def dialling(address: str, belief: Belief) -> Dialling:
     """Return how to dial "HOST:PORT" or "tls://HOST:PORT".
 
     Raises AddressError, ValueError for contradictions and bad pins, OSError for bad files.
@@ -54,4 +54,4 @@ def dialling(address: str, belief: Belief, certificate: Path | None = None) -> D
     if scheme != TLS_SCHEME:
         raise AddressError(f"address {address!r}: write HOST:PORT or tls://HOST:PORT")
     split_address(place)
-    return Dialling(place, belief.context(certificate))
+    return Dialling(place, belief.context())

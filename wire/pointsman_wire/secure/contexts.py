@@ -14,25 +14,12 @@ import ssl
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from pointsman_wire.secure.pins import PinError, key_digest_of, read_pin
 from pointsman_wire.sockets.tcp import OTHER_KEY
 
 # Connections whose tickets are looked for: a node dials one lane for each worker, all at once.
 LATEST_MAX = 8
 _VERIFY_FAILED = "CERTIFICATE_VERIFY_FAILED"
-
-
-class Trust(msgspec.Struct, frozen=True, kw_only=True):
-    """Whom a client believes: who signed (`ca`), which keys (`pin`), or the system's authorities.
-
-    `certificate` is a file with who we are ourselves, its private key included.
-    """
-
-    ca: str | Path | None = None
-    pin: str = ""
-    certificate: str | Path | None = None
 
 
 def service_context(certificate: Path, key: Path, node_authority: Path) -> ssl.SSLContext:
@@ -49,23 +36,21 @@ def service_context(certificate: Path, key: Path, node_authority: Path) -> ssl.S
     return context
 
 
-def trusting_context(trust: Trust) -> ssl.SSLContext:
-    """Return the context of a client.
+def trusting_context(*, ca: str | Path | None = None, pin: str = "") -> ssl.SSLContext:
+    """Return the context of a client that believes a key, who signed, or the system's authorities.
 
     With a pin the server's name is not looked at: its key is known.  Raises PinError, OSError.
     """
     context = _Returning(ssl.PROTOCOL_TLS_CLIENT)
-    if trust.pin:
+    if pin:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE  # instead of an authority the key itself
-        context.sslobject_class = _pinned_object(read_pin(trust.pin))
-    elif trust.ca:
-        context.load_verify_locations(cafile=str(trust.ca))
+        context.sslobject_class = _pinned_object(read_pin(pin))
+    elif ca:
+        context.load_verify_locations(cafile=str(ca))
     else:
         context.load_default_certs()
     context.minimum_version = ssl.TLSVersion.TLSv1_3
-    if trust.certificate is not None:
-        context.load_cert_chain(trust.certificate)
     return context
 
 

@@ -1,8 +1,7 @@
 """`pair`, `reload`, `config check`, `config diff`: what an operator orders the service to do."""
 
-import asyncio
+import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -94,7 +93,9 @@ def check(file: ConfigFile, *, as_json: Json = False) -> None:
 
     Exit code 2 when it is not.
     """
-    raise typer.Exit(asyncio.run(_run_check(file, as_json=as_json)))
+    options = ["--json"] if as_json else []
+    command = [sys.executable, "-P", "-m", CONFIG_CHECK, *options, str(file)]
+    raise typer.Exit(subprocess.run(command, check=False).returncode)
 
 
 @config_app.command()
@@ -115,11 +116,3 @@ def diff(
     say(*(f"{change} (needs a restart)" for change in answer.needs_restart))
     if not answer.changes and not answer.needs_restart:
         say("no difference")
-
-
-async def _run_check(file: Path, *, as_json: bool) -> int:
-    """Run the service's own reader of its configuration."""
-    options = ["--json"] if as_json else []
-    command: Sequence[str] = (sys.executable, "-P", "-m", CONFIG_CHECK, *options, str(file))
-    process = await asyncio.create_subprocess_exec(*command)
-    return await process.wait()
