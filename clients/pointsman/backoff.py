@@ -13,6 +13,7 @@ from collections.abc import Callable
 Entropy = Callable[[int], bytes]
 
 NS_PER_S = 1_000_000_000
+NS_PER_MS = 1_000_000
 _DOUBLINGS_MAX = 32
 
 
@@ -35,7 +36,7 @@ class Backoff:
         bound_s = min(self._cap_s, self._first_s * 2.0 ** min(self.failures, _DOUBLINGS_MAX))
         self.failures += 1
         jitter_ns = int(bound_s * NS_PER_S * even_share(self._entropy))
-        return jitter_ns + (retry_after_ms or 0) * 1_000_000
+        return jitter_ns + (retry_after_ms or 0) * NS_PER_MS
 
     def reset(self) -> None:
         """Start anew after a success."""

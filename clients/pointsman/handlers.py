@@ -46,9 +46,9 @@ _HINTS = {code.value: meaning.hint for code, meaning in MEANINGS.items()}
 _log = logging.getLogger("pointsman.node")
 
 
-def is_async(handler: Handler) -> bool:
-    """Does calling the handler give something to await?"""
-    called = inspect.unwrap(handler)
+def is_async(called: Callable[..., object]) -> bool:
+    """Does calling it give something to await?"""
+    called = inspect.unwrap(called)
     while isinstance(called, functools.partial):
         called = called.func
     return inspect.iscoroutinefunction(called) or inspect.iscoroutinefunction(

@@ -17,11 +17,10 @@ goes on, and above all never starts, when that may have happened.
 
 import msgspec
 
-from pointsman.backoff import NS_PER_S
+from pointsman.backoff import NS_PER_MS, NS_PER_S
 from pointsman.node_core.events import StartJob
 from pointsman.node_core.job_table import Run
 
-NS_PER_MS = 1_000_000
 NS_PER_US = 1_000
 # In the time for which an answer is good it is asked so often: a lost second is no lost lease.
 ASKS = 4

@@ -12,9 +12,9 @@ import threading
 from collections.abc import Callable, Sequence
 from types import TracebackType
 
+from pointsman.handlers import is_async
 from pointsman.owner.probes import (
     Probe,
-    is_async_probe,
     printable,
     probe_words,
     reason_of,
@@ -99,7 +99,7 @@ class _Asked:
 
 
 async def _answer(probe: Probe, words: str) -> str:
-    answer: object = probe() if is_async_probe(probe) else await _in_thread(probe)
+    answer: object = probe() if is_async(probe) else await _in_thread(probe)
     if inspect.isawaitable(answer):
         answer = await answer
     return reason_of(answer, words)

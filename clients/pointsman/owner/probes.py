@@ -11,8 +11,6 @@ import inspect
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
-from pointsman.handlers import is_async
-
 Wish = str | bool | None
 Probe = Callable[[], Wish | Awaitable[Wish]]
 
@@ -59,11 +57,6 @@ def checked_probes(probes: Sequence[Probe]) -> tuple[Probe, ...]:
                 "arguments, or QuietHours, ForeignCpu, PauseFile"
             )
     return tuple(probes)
-
-
-def is_async_probe(probe: Probe) -> bool:
-    """Does calling the probe give something to await?"""
-    return is_async(probe)  # type: ignore[arg-type]  # a handler takes a job, a probe nothing
 
 
 class PauseFile:

@@ -15,9 +15,8 @@ so who must not be believed there is not believed here.
 import re
 from collections.abc import Iterable
 
-from pointsman.backoff import NS_PER_S
+from pointsman.backoff import NS_PER_MS, NS_PER_S
 
-NS_PER_MS = 1_000_000
 # So long at most its own place alone is dialled, whatever the worker says.
 ELSEWHERE_MAX_S = 60.0
 ALTERNATIVES_MAX = 8

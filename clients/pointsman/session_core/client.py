@@ -8,6 +8,7 @@ whichever worker answers.
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from pointsman.backoff import NS_PER_MS
 from pointsman.session_core import links, opening, rooms, submitting, talking
 from pointsman.session_core.events import (
     CancelWished,
@@ -74,18 +75,18 @@ class ClientCore:
         self._said: dict[type, Say] = {
             Result: self._result,
             JobAccepted: self._jobs_accepted,
-            MissingResult: self._missing,
-            ResultsWaiting: self._waiting,
+            MissingResult: self._of_session(submitting.missing_came),
+            ResultsWaiting: self._of_session(submitting.results_wait),
             Partial: self._partial,
-            Progress: self._progress,
+            Progress: self._of_session(submitting.progress_came),
             ClientHeartbeatAck: lambda link, message, payload: None,
             SessionInitAck: lambda link, m, _: opening.acknowledged(self._book, link, m),
             Moved: lambda link, m, _: opening.moved(self._book, link, m),
             SessionClosed: lambda link, m, _: opening.closed(self._book, link, m),
             GoingAway: lambda link, m, _: links.going_away(self._book, link, m),
-            RoomState: self._of_session(lambda s, m: rooms.state_came(self._book, s, m)),
-            UiEvent: self._of_session(lambda s, m: talking.step_came(self._book, s, m)),
-            UtteranceJobs: self._of_session(lambda s, m: talking.announced(self._book, s, m)),
+            RoomState: self._of_session(rooms.state_came),
+            UiEvent: self._of_session(talking.step_came),
+            UtteranceJobs: self._of_session(talking.announced),
             Error: self._error,
             Unreadable: self._unreadable,
         }
@@ -190,7 +191,7 @@ class ClientCore:
         retry_after_ms = link.error.retry_after_ms if link.error else None
         if link.is_leaving:
             left_ns = max(0, link.due.get("leave", book.now_ns) - book.now_ns)
-            retry_after_ms = max(retry_after_ms or 0, left_ns // 1_000_000)
+            retry_after_ms = max(retry_after_ms or 0, left_ns // NS_PER_MS)
         is_final = link.error and not link.error.retryable and not link.elsewhere.is_away
         if link.error and is_final and not link.by_number:
             opening.fail_unopened(book, link, link.error)
@@ -228,11 +229,11 @@ class ClientCore:
             error = Error(error_info(Code.INVALID_MESSAGE, words))
             self._book.out.append(Send(link.connection, error))
 
-    def _of_session(self, act: Callable[[Session, Any], None]) -> Say:
+    def _of_session(self, act: Callable[[Book, Session, Any], None]) -> Say:
         def say(link: Link, message: Any, _: bytes) -> None:
             session = link.by_number.get(message.session_number)
             if session is not None:
-                act(session, message)
+                act(self._book, session, message)
 
         return say
 
@@ -240,16 +241,6 @@ class ClientCore:
         session = link.by_number.get(message.session_number)
         if session is not None:
             submitting.result_came(self._book, session, message, payload)
-
-    def _missing(self, link: Link, message: MissingResult, _: bytes) -> None:
-        session = link.by_number.get(message.session_number)
-        if session is not None:
-            submitting.missing_came(self._book, session, message)
-
-    def _waiting(self, link: Link, message: ResultsWaiting, _: bytes) -> None:
-        session = link.by_number.get(message.session_number)
-        if session is not None:
-            submitting.results_wait(self._book, session, message)
 
     def _jobs_accepted(self, link: Link, message: JobAccepted, _: bytes) -> None:
         for job in message.jobs:
@@ -261,11 +252,6 @@ class ClientCore:
         session = link.by_number.get(message.session_number)
         if session is not None:
             submitting.partial_came(self._book, session, message, payload)
-
-    def _progress(self, link: Link, message: Progress, _: bytes) -> None:
-        session = link.by_number.get(message.session_number)
-        if session is not None:
-            submitting.progress_came(self._book, session, message)
 
     def _unreadable(self, link: Link, message: Unreadable, _: bytes) -> None:
         self._answer(link, f"{message.name or 'a frame'}: {message.reason}")

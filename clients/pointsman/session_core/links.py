@@ -3,7 +3,7 @@
 A link dials only while a session needs it.  Waits have full jitter: 0.5 s doubling to 30 s.
 """
 
-from pointsman.backoff import NS_PER_S, Backoff, even_share
+from pointsman.backoff import NS_PER_MS, NS_PER_S, Backoff, even_share
 from pointsman.session_core.events import Notice
 from pointsman.session_core.records import Book, Link
 from pointsman_wire.link import Close, Connection, Dial, Send
@@ -125,7 +125,7 @@ def start_leaving(book: Book, link: Link, after_ms: int) -> None:
     link.is_leaving = True
     book.out.append(Notice("the worker is stopping; connecting again in a moment"))
     jitter_ns = int(BACKOFF_FIRST_S * NS_PER_S * even_share(book.setup.entropy))
-    leave_at_ns = book.now_ns + after_ms * 1_000_000 + jitter_ns
+    leave_at_ns = book.now_ns + after_ms * NS_PER_MS + jitter_ns
     link.leave_by_ns = leave_at_ns + int(LEAVE_S * NS_PER_S)
     book.timers.set(link, "leave", leave_at_ns)
 
