@@ -15,8 +15,8 @@ from pointsman.owner.probes import Probe, checked_probes, probe_words
 from pointsman.secure.reaching import Belief
 from pointsman_wire.control_messages import Hardware, Register, Service, Translation
 from pointsman_wire.limits import HEADER_TAKEN_BYTES_MAX
-from pointsman_wire.messages import check_own_meta
-from pointsman_wire.session_messages import Durability, Order, Priority, SessionInit, Submit
+from pointsman_wire.messages import Priority, check_own_meta
+from pointsman_wire.session_messages import Durability, Mode, Order, SessionInit, Submit
 from pointsman_wire.talk.talk_messages import AudioChunk, RoomJoin, UiEvent, Utterance
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -65,7 +65,7 @@ class ConnectOptions(TypedDict, total=False):
     features: Sequence[str]
     dialect: str
     pairing_code: str
-    mode: str
+    mode: Mode
     lang_a: str
     lang_b: str
     auto_langs: Sequence[str]
@@ -163,7 +163,7 @@ class ConnectSettings(msgspec.Struct, frozen=True, kw_only=True):
     features: Sequence[str] = ()
     dialect: str = ""
     pairing_code: str = ""
-    mode: Any = "one_way"
+    mode: Mode = "one_way"
     lang_a: str = ""
     lang_b: str = ""
     auto_langs: Sequence[str] = ()

@@ -4,11 +4,9 @@ One frame asks, one frame answers; a query that a process cannot answer gets an 
 Lists are paginated: `limit` rows after the key `after`; `more` tells that there are others.
 """
 
-from typing import Annotated
-
 import msgspec
 
-from pointsman_wire.messages import Error, Message
+from pointsman_wire.messages import Error, Message, PageLimit
 from pointsman_wire.queries.explain_messages import (
     Coverage,
     CoverageQuery,
@@ -28,8 +26,6 @@ from pointsman_wire.queries.fleet_messages import (
 from pointsman_wire.queries.job_messages import PoisonJobs, PoisonQuery
 from pointsman_wire.queries.operating_messages import Audit, AuditQuery
 from pointsman_wire.queries.work_messages import WorkAnswer, WorkQuery
-
-Limit = Annotated[int, msgspec.Meta(ge=1, le=1000)]
 
 
 class StatusQuery(Message, tag="status_query", frozen=True):
@@ -60,7 +56,7 @@ class NodesQuery(Message, tag="nodes_query", frozen=True, kw_only=True):
     With node_id only that one.
     """
 
-    limit: Limit = 100
+    limit: PageLimit = 100
     after: str = ""
     node_id: str = ""
 
@@ -125,7 +121,7 @@ class SessionsQuery(Message, tag="sessions_query", frozen=True, kw_only=True):
     Without `after_tenant` those of the same id in other tenants are left out, too.
     """
 
-    limit: Limit = 100
+    limit: PageLimit = 100
     after: str = ""
     after_tenant: str | None = None
 

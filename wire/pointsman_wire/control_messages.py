@@ -5,17 +5,15 @@ from typing import Annotated, Literal
 import msgspec
 
 from pointsman_wire.limits import MAX_CONCURRENCY_MAX, NODE_ID_LENGTH_MAX
-from pointsman_wire.messages import Error, Message, Number, WorkerCount
+from pointsman_wire.messages import Error, Message, Name, Names, Number, WorkerCount
 
 CAPABILITY_SCHEMA_VERSION = 1
 
 # Not "$": that would let a last line feed pass.
 NODE_ID_PATTERN = r"^[A-Za-z0-9._:-]*\Z"
 NodeId = Annotated[str, msgspec.Meta(max_length=NODE_ID_LENGTH_MAX, pattern=NODE_ID_PATTERN)]
-Name = Annotated[str, msgspec.Meta(max_length=128)]
 # What a certificate can hold, in a field of 64 characters.
 PoolName = Annotated[str, msgspec.Meta(max_length=64, pattern=NODE_ID_PATTERN)]
-Names = Annotated[list[Name], msgspec.Meta(max_length=256)]
 Language = Annotated[str, msgspec.Meta(max_length=16)]
 Languages = Annotated[list[Language], msgspec.Meta(max_length=256)]
 LanguagePair = tuple[Language, Language]

@@ -9,12 +9,13 @@ the bound on depth a value that is just readable here makes the encoder fail one
 So the messages that bring meta into the service check it when they are made or decoded.
 """
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
 from pointsman_wire.errors import MEANINGS, Code
 from pointsman_wire.limits import (
+    PAGE_LINES_MAX,
     REQUEST_ID_LENGTH_MAX,
     SESSION_ID_LENGTH_MAX,
     WORKERS_MAX,
@@ -36,6 +37,9 @@ SessionId = Annotated[str, msgspec.Meta(max_length=SESSION_ID_LENGTH_MAX)]
 RequestId = Annotated[str, msgspec.Meta(max_length=REQUEST_ID_LENGTH_MAX)]
 Name = Annotated[str, msgspec.Meta(max_length=128)]
 Names = Annotated[list[Name], msgspec.Meta(max_length=256)]
+Priority = Literal["system", "interactive", "default", "bulk"]
+# Of how many things one answer of an admin socket may tell.
+PageLimit = Annotated[int, msgspec.Meta(ge=1, le=PAGE_LINES_MAX)]
 
 
 class Message(msgspec.Struct, tag_field="type", omit_defaults=True, frozen=True, gc=False):

@@ -9,9 +9,9 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from pointsman_wire.control_messages import NODE_ID_PATTERN, Name, NodeId, PoolName
+from pointsman_wire.control_messages import NODE_ID_PATTERN, NodeId, PoolName
 from pointsman_wire.limits import NODE_ID_LENGTH_MAX
-from pointsman_wire.messages import Error, Message
+from pointsman_wire.messages import Error, Message, Name
 from pointsman_wire.queries.inbox_messages import (
     DeadLettersQuery,
     InboxAnswer,

@@ -15,6 +15,7 @@ from pointsman_wire.messages import (
     Name,
     Names,
     Number,
+    Priority,
     RequestId,
     SessionId,
     WorkerCount,
@@ -31,9 +32,9 @@ from pointsman_wire.talk.talk_messages import (
     UtteranceJobs,
 )
 
-Priority = Literal["system", "interactive", "default", "bulk"]
 Durability = Literal["memory", "journal", "fsync", "redis"]
 Order = Literal["free", "utterance", "serial"]
+Mode = Literal["one_way", "two_way", "auto"]
 Labels = Annotated[dict[Name, Name], msgspec.Meta(max_length=64)]
 PositiveSeconds = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
 WaitSeconds = Annotated[float, msgspec.Meta(ge=0, le=3_600)]
@@ -54,7 +55,7 @@ class SessionInit(Message, tag="session_init", frozen=True, kw_only=True):
     dialect: Name = ""
     features: Names = []
     pairing_code: str = ""
-    mode: Literal["one_way", "two_way", "auto"] = "one_way"
+    mode: Mode = "one_way"
     lang_a: Name = ""
     lang_b: Name = ""
     auto_langs: Names = []

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
 from pointsman.options import checked
-from pointsman_wire.session_messages import Priority
+from pointsman_wire.messages import Priority
 from pointsman_wire.talk.talk_messages import AudioChunk, Utterance
 
 WAV_START = b"RIFF"

@@ -14,10 +14,9 @@ import msgspec
 from live.raw import RawPeer, raw_role
 
 from pointsman_wire.framing import encode_frame
-from pointsman_wire.messages import Error, Message
+from pointsman_wire.messages import Error, Message, Priority
 from pointsman_wire.preamble import Role
 from pointsman_wire.session_messages import (
-    Priority,
     Result,
     ResultAck,
     SessionInit,

@@ -8,13 +8,21 @@ from typing import Annotated
 import msgspec
 
 from pointsman_wire.limits import NODE_ID_LENGTH_MAX
-from pointsman_wire.messages import Breakdown, Message, Name, Names, Number, RequestId, SessionId
+from pointsman_wire.messages import (
+    Breakdown,
+    Message,
+    Name,
+    Names,
+    Number,
+    PageLimit,
+    RequestId,
+    SessionId,
+)
 from pointsman_wire.session_messages import Labels
 
 NodeId = Annotated[str, msgspec.Meta(max_length=NODE_ID_LENGTH_MAX)]
 WhatIf = Annotated[str, msgspec.Meta(max_length=256)]
 WhatIfs = Annotated[list[WhatIf], msgspec.Meta(max_length=16)]
-PageLimit = Annotated[int, msgspec.Meta(ge=1, le=1000)]
 
 
 class JobAsk(msgspec.Struct, omit_defaults=True, frozen=True, gc=False, kw_only=True):

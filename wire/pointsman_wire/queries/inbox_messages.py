@@ -8,16 +8,15 @@ from typing import Annotated
 
 import msgspec
 
-from pointsman_wire.messages import Message, Number
+from pointsman_wire.messages import Message, Number, PageLimit
 
 LetterId = Annotated[str, msgspec.Meta(max_length=41)]  # two numbers of 64 bits: 1700000-0
-LettersLimit = Annotated[int, msgspec.Meta(ge=1, le=1000)]
 
 
 class DeadLettersQuery(Message, tag="dead_letters_query", frozen=True, kw_only=True):
     """Which entries could this worker not absorb?"""
 
-    limit: LettersLimit = 100
+    limit: PageLimit = 100
 
 
 class LetterLine(msgspec.Struct, omit_defaults=True, frozen=True, gc=False, kw_only=True):

@@ -1,12 +1,8 @@
 """Admin queries about jobs that need an operator's look."""
 
-from typing import Annotated
-
 import msgspec
 
-from pointsman_wire.messages import Message
-
-PageLimit = Annotated[int, msgspec.Meta(ge=1, le=1000)]
+from pointsman_wire.messages import Message, PageLimit
 
 
 class PoisonQuery(Message, tag="poison_query", frozen=True, kw_only=True):

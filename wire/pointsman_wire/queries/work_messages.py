@@ -7,10 +7,9 @@ from typing import Annotated
 
 import msgspec
 
-from pointsman_wire.messages import Message, Name, Number, SessionId
+from pointsman_wire.messages import Message, Name, Number, PageLimit, SessionId
 from pointsman_wire.queries.explain_messages import DecisionView
 
-JobsLimit = Annotated[int, msgspec.Meta(ge=1, le=1000)]
 DecisionsLimit = Annotated[int, msgspec.Meta(ge=1, le=100)]
 # As many minutes as a worker remembers of its refusals.
 Minutes = Annotated[int, msgspec.Meta(ge=1, le=60)]
@@ -19,7 +18,7 @@ Minutes = Annotated[int, msgspec.Meta(ge=1, le=60)]
 class JobsQuery(Message, tag="jobs_query", frozen=True, kw_only=True):
     """Which jobs have not ended?  `after` is the arrival of the last one that was listed."""
 
-    limit: JobsLimit = 100
+    limit: PageLimit = 100
     after: Number = 0
     session_id: SessionId = ""
     tenant: Name = ""
@@ -56,7 +55,7 @@ class Jobs(Message, tag="jobs", frozen=True, kw_only=True):
 class QueuesQuery(Message, tag="queues_query", frozen=True, kw_only=True):
     """What waits for a free slot?"""
 
-    limit: JobsLimit = 100
+    limit: PageLimit = 100
 
 
 class QueueLine(msgspec.Struct, omit_defaults=True, frozen=True, gc=False, kw_only=True):

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from pointsman_wire.limits import PAYLOAD_BYTES_MAX
-from pointsman_wire.messages import ErrorInfo, Message, Name, Names, Number, SessionId
+from pointsman_wire.messages import ErrorInfo, Message, Name, Names, Number, Priority, SessionId
 
 TEXT_LENGTH_MAX = 16_384
 UTTERANCE_ID_LENGTH_MAX = 96
@@ -23,7 +23,6 @@ RoomName = Annotated[str, msgspec.Meta(max_length=128)]
 Target = Annotated[str, msgspec.Meta(max_length=TARGET_LENGTH_MAX)]
 Targets = Annotated[list[Target], msgspec.Meta(max_length=TARGETS_MAX)]
 Listeners = Annotated[list[SessionId], msgspec.Meta(max_length=LISTENERS_MAX)]
-Priority = Literal["system", "interactive", "default", "bulk"]
 EventName = Literal[
     "INPUT_STARTED",
     "INPUT_ENDED",

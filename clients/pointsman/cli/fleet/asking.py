@@ -23,6 +23,7 @@ from pointsman_wire.admin_messages import (
     SessionsQuery,
     StatusQuery,
 )
+from pointsman_wire.limits import PAGE_LINES_MAX
 from pointsman_wire.messages import Error, ErrorInfo
 from pointsman_wire.order_messages import OrderAnswer
 from pointsman_wire.places import (
@@ -35,7 +36,6 @@ from pointsman_wire.queries.job_messages import PoisonJobs, PoisonLine, PoisonQu
 from pointsman_wire.sockets.admin import AdminError, ask
 
 ASK_S = 2.0
-PAGE_LINES = 1000
 MANAGER = "manager"
 USUAL_INSTANCE = "default"
 
@@ -185,7 +185,7 @@ async def _ask_pages(service: Service, process: str, lines_max: int) -> Fleet | 
     nodes: list[NodeLine] = []
     while True:
         query = NodesQuery(
-            limit=min(PAGE_LINES, lines_max - len(nodes)),
+            limit=min(PAGE_LINES_MAX, lines_max - len(nodes)),
             after=nodes[-1].node_id if nodes else "",
         )
         (heard,) = await ask_each(service.runtime_dir, [process], query)
@@ -201,25 +201,19 @@ async def ask_sessions(
     service: Service, *, lines_max: int
 ) -> tuple[list[tuple[str, SessionLine]], int, list[Heard]]:
     """Return (worker, session) of all workers, how many there are, and who gave no answer."""
-    query = SessionsQuery(limit=min(PAGE_LINES, lines_max))
+    query = SessionsQuery(limit=min(PAGE_LINES_MAX, lines_max))
     all_heard = await ask_each(service.runtime_dir, service.workers, query)
-    pages = [(heard.process, heard.answer) for heard in all_heard]
-    lines = [
-        (process, line)
-        for process, page in pages
-        if isinstance(page, Sessions)
-        for line in page.sessions
-    ]
-    total = sum(page.total for _, page in pages if isinstance(page, Sessions))
-    faults = [heard for heard in all_heard if not isinstance(heard.answer, Sessions)]
-    return lines[:lines_max], total, faults
+    pages = of_kind(all_heard, Sessions)
+    lines = [(process, line) for process, page in pages.items() for line in page.sessions]
+    faults = [heard for heard in all_heard if heard.process not in pages]
+    return lines[:lines_max], sum(page.total for page in pages.values()), faults
 
 
 async def ask_poison(
     service: Service, *, lines_max: int
 ) -> tuple[list[tuple[str, PoisonLine]], int, list[Heard]]:
     """Return (worker, job) of all workers, newest first, how many there were, and who is silent."""
-    query = PoisonQuery(limit=min(PAGE_LINES, lines_max))
+    query = PoisonQuery(limit=min(PAGE_LINES_MAX, lines_max))
     all_heard = await ask_each(service.runtime_dir, service.workers, query)
     pages = of_kind(all_heard, PoisonJobs)
     lines = [(process, line) for process, page in pages.items() for line in page.jobs]

@@ -5,11 +5,12 @@ from typing import Annotated
 import typer
 
 from pointsman.cli.endings import FAILED, USAGE, Commands, Trouble
-from pointsman.cli.fleet.asking import PAGE_LINES, find_service, no_answer
+from pointsman.cli.fleet.asking import find_service, no_answer
 from pointsman.cli.fleet.view import age_words, count_words, show_faults
 from pointsman.cli.inbox.asking import letter_name, order_workers, shown_name
 from pointsman.cli.options import Instance, Json, Limit, RuntimeDir
 from pointsman.cli.screen import facts, fields, say, say_json, show, table
+from pointsman_wire.limits import PAGE_LINES_MAX
 from pointsman_wire.queries.inbox_messages import (
     DeadLetters,
     DeadLettersQuery,
@@ -47,7 +48,7 @@ def list_letters(
     Exit code 1 when a worker does not answer.
     """
     service = find_service(instance, runtime_dir)
-    query = DeadLettersQuery(limit=min(limit, PAGE_LINES))
+    query = DeadLettersQuery(limit=min(limit, PAGE_LINES_MAX))
     answers, faults = order_workers(service, service.workers, query, DeadLetters)
     lines = [(worker, line) for worker, answer in answers.items() for line in answer.letters]
     lines.sort(key=lambda one: one[1].buried_ago_s)

@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from pointsman.cli.fleet.asking import MANAGER, PAGE_LINES, Heard, Service, ask_each, of_kind
+from pointsman.cli.fleet.asking import MANAGER, Heard, Service, ask_each, of_kind
+from pointsman_wire.limits import PAGE_LINES_MAX
 from pointsman_wire.queries.fleet_messages import Pools, PoolsQuery
 from pointsman_wire.queries.reason_sums import add_up, best_change
 from pointsman_wire.queries.work_messages import (
@@ -84,7 +85,7 @@ async def _ask_pages(
     lines: list[tuple[str, JobLine]] = []
     after = 0
     while True:
-        page_query = replace(query, limit=min(PAGE_LINES, lines_max - len(lines)), after=after)
+        page_query = replace(query, limit=min(PAGE_LINES_MAX, lines_max - len(lines)), after=after)
         (heard,) = await ask_each(service.runtime_dir, [worker], page_query)
         page = heard.answer
         if not isinstance(page, Jobs):
@@ -97,7 +98,7 @@ async def _ask_pages(
 
 async def ask_waiting(service: Service, *, lines_max: int) -> Waiting:
     """Return what waits at all workers; those that do not answer are left out."""
-    query = QueuesQuery(limit=min(PAGE_LINES, lines_max))
+    query = QueuesQuery(limit=min(PAGE_LINES_MAX, lines_max))
     answers = of_kind(await ask_each(service.runtime_dir, service.workers, query), Queues)
     lines = [(worker, line) for worker, found in answers.items() for line in found.queues]
     lines.sort(key=lambda line: -line[1].waiting)

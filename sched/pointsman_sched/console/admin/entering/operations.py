@@ -15,8 +15,9 @@ from pointsman_sched.console.admin.operations import (
     Parameters,
 )
 from pointsman_sched.console.admin.problems import not_found
-from pointsman_wire.control_messages import NODE_ID_PATTERN, Name, PoolName
+from pointsman_wire.control_messages import NODE_ID_PATTERN, PoolName
 from pointsman_wire.limits import NODE_ID_LENGTH_MAX
+from pointsman_wire.messages import Name
 from pointsman_wire.order_messages import (
     EnrolOrder,
     Introduction,
