@@ -67,7 +67,7 @@ export class Session extends EventTarget {
   #socket = null;
   #number = 0;
   // Request id or utterance id -> {frames: [[message, payload]], isSent, isCancelled, ids, answered,
-  // resolve, reject}: kept until each job of it is answered; ids are those that an utterance became.
+  // doubted, resolve, reject}: kept until each job is answered; ids are those that an utterance became.
   #jobs = new Map();
   #room = null; // the room_join that holds
   #move = null; // to the worker of the room, once what was sent here is answered
@@ -340,12 +340,16 @@ export class Session extends EventTarget {
     if (this.#room) this.#sendIfOpen({ ...this.#room, session_number: this.#number });
     const answers = ack.unfinished ?? {};
     for (const [id, job] of this.#jobs) {
-      const told = openIds([id, job]).map((open) => answers[open]);
+      const open = openIds([id, job]);
+      const told = open.map((each) => answers[each]);
       if (job.isCancelled && told.every((answer) => answer === "unknown")) {
         this.#drop(id, job);
         continue;
       }
       if (!told.every((answer) => answer === "running")) this.#sendAll(job.frames);
+      // Said again it may become other jobs; a translation is announced after its recognition.
+      const isLost = (each) => !["running", "ended"].includes(answers[each]);
+      job.doubted = open.filter((each) => isLost(each) && !(each === id && job.ids.has(`${id}:asr`)));
       job.isSent = true;
       if (job.isCancelled) this.#sendCancel(id);
     }
@@ -397,8 +401,15 @@ export class Session extends EventTarget {
   }
 
   #became(message) {
-    const job = this.#jobs.get(message.utterance_id);
-    for (const id of message.request_ids ?? []) job?.ids.add(id);
+    const id = message.utterance_id;
+    const job = this.#jobs.get(id);
+    if (!job) return;
+    const ids = message.request_ids ?? [];
+    for (const each of job.doubted) if (!ids.includes(each)) job.ids.delete(each);
+    job.doubted = [];
+    for (const each of ids) job.ids.add(each);
+    if (openIds([id, job]).length === 0) this.#jobs.delete(id);
+    this.#goToRoom();
   }
 
   #accepted(accepted) {
@@ -469,7 +480,7 @@ export class Session extends EventTarget {
   #keep(id, frames) {
     const same = this.#jobs.get(id);
     if (same && isSame(same.frames, frames)) return same;
-    const job = { frames, isSent: false, ids: new Set(), answered: new Set(), ...defer() };
+    const job = { frames, isSent: false, ids: new Set(), answered: new Set(), doubted: [], ...defer() };
     if (this.state === "closed") job.reject(new Error("the session is closed"));
     else if (same) job.reject(new PointsmanError({ code: "CONFLICT", message: `${id} is open already` }));
     else this.#jobs.set(id, job);

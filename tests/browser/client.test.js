@@ -232,6 +232,24 @@ test("an utterance is kept until each of its jobs is answered, and only those ar
   assert.equal(last.said("utterance").length, 0);
 });
 
+test("an utterance that is said again may become other jobs, and earlier ones are not waited for", async (t) => {
+  const here = session(t);
+  dialled.at(-1).stand();
+  const promise = here.say("hello", { utterance_id: "u-1" });
+  dialled.at(-1).hear({ type: "utterance_jobs", utterance_id: "u-1", request_ids: ["u-1:es", "u-1:fr"] });
+  dialled.at(-1).lose();
+  const socket = reconnected(t);
+  socket.stand({ unfinished: { "u-1:es": "unknown", "u-1:fr": "unknown" } });
+  assert.equal(socket.said("utterance").length, 1);
+  socket.hear({ type: "utterance_jobs", utterance_id: "u-1", request_ids: ["u-1"] });
+  socket.hear({ type: "result", request_id: "u-1", number: 1 });
+  await promise;
+  socket.lose();
+  const last = reconnected(t);
+  last.stand({ resumed: true });
+  assert.equal(last.said("utterance").length, 0);
+});
+
 test("a room of another worker is gone to once what was sent is answered, and nothing is done twice", async (t) => {
   const here = session(t);
   const first = dialled.at(-1);

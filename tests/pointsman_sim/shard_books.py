@@ -99,7 +99,7 @@ class ShardBooks:
             return
         elif hold is not None or job.hedge is not None or not self._is_kept(job):
             raise Violation("I1", f"{job.job_id} is {job.state.name} and waits nowhere")
-        line = job.session.line
+        line = job.line
         if job.is_lined and line is not None and line.current is not job:
             if job not in line.jobs or line.current is None:
                 raise Violation("I1", f"{job.job_id} waits in line for nobody")

@@ -165,6 +165,18 @@ def test_a_forgotten_session_says_its_utterances_again() -> None:
     assert [m.text for m in sent(harness.accept(session_number=1), Utterance)] == ["hello"]
 
 
+def test_what_is_said_again_may_become_other_jobs_and_waits_for_no_earlier_ones() -> None:
+    """After a worker's death nobody else is in the room yet, so no other language is wanted."""
+    harness = opened()
+    say(harness)
+    becomes(harness, "u:es", "u:fr", "u:de")
+    harness.result("u:es")
+    assert sent(harness.resume(resumed=False, unfinished={"u:de": "ended"}), Utterance)
+    assert ends(harness.result("u:de", number=1)) == [], "the others may yet be done again"
+    assert ends(becomes(harness, "u")) == []
+    assert ends(harness.result("u")) == [None]
+
+
 def test_what_is_recognised_is_followed_by_its_translation_even_if_nobody_said_so() -> None:
     """The announcement of the second job was lost with the connection."""
     harness = opened()

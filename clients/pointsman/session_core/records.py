@@ -65,6 +65,8 @@ class Turn(msgspec.Struct, kw_only=True, eq=False):
     # Request ids of its jobs as the server told them, and those that have a result or refusal.
     announced: dict[str, None] = {}
     answered: dict[str, None] = {}
+    # Of those that are not answered: unknown to the server when the session was taken up again.
+    doubted: set[str] = set()
     is_guessed: bool = False  # its own id stands in `announced`, and the server has not said so
     next_partial: dict[str, tuple[int, int]] = {}
 

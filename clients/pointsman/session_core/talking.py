@@ -27,6 +27,7 @@ from pointsman_wire.session_messages import AcceptedJob, Cancel, Partial, Progre
 from pointsman_wire.talk.talk_messages import AudioChunk, UiEvent, Utterance, UtteranceJobs
 
 UTTERANCES_OPEN_MAX = 1_000  # of a client
+ASR_SUFFIX = ":asr"  # of the job that only recognises
 SOUND_BYTES_MAX = 4 * 1024 * 1024  # of one utterance; servers take less
 
 
@@ -141,6 +142,10 @@ def announced(book: Book, session: Session, message: UtteranceJobs) -> None:
     if turn.is_guessed:
         turn.is_guessed = False
         turn.announced.pop(turn.utterance_id, None)
+    for request_id in turn.doubted:
+        if request_id not in message.request_ids:
+            turn.announced.pop(request_id, None)
+    turn.doubted = set()
     turn.announced |= dict.fromkeys(message.request_ids)
     if turn.is_cancelled:
         _send_cancels(book, session, turn)
@@ -186,7 +191,7 @@ def _expect_more(turn: Turn, result: Result, payload: bytes) -> None:
 
     The server says so before, but to nobody if the connection was broken just then.
     """
-    is_recognised = result.request_id == turn.utterance_id + ":asr" and payload.strip()
+    is_recognised = result.request_id == turn.utterance_id + ASR_SUFFIX and payload.strip()
     if is_recognised and result.status == "completed" and not turn.open_ids():
         turn.is_guessed = len(turn.announced) == 1
         if turn.is_guessed:
@@ -273,11 +278,22 @@ def settle(book: Book, session: Session, answers: dict[str, str]) -> bool:
         # A server that has not told all of its jobs is asked for them by saying it again.
         if "unknown" in told or not turn.announced:
             turn.sent_count = 0
+            _doubt(turn, answers)
         is_in_doubt |= "ended" in told
         pump(book, session, turn)
         if turn.is_cancelled:
             _send_cancels(book, session, turn)
     return is_in_doubt
+
+
+def _doubt(turn: Turn, answers: dict[str, str]) -> None:
+    """Said again it may become other jobs: into the languages of those who hear it now.
+
+    A translation that follows a recognition is announced after it.
+    """
+    turn.doubted = {i for i in turn.open_ids() if answers.get(i, "unknown") == "unknown"}
+    if turn.utterance_id + ASR_SUFFIX in turn.announced:
+        turn.doubted.discard(turn.utterance_id)
 
 
 def say_again(book: Book, session: Session, request_ids: set[str] | None = None) -> None:
