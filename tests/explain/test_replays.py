@@ -128,6 +128,25 @@ def test_a_node_barred_by_a_mark_is_barred_in_the_replay_when_the_mark_is_long_o
     assert view.replay.equal
 
 
+def test_a_refusal_that_is_shared_is_replayed_with_what_was_known_when_it_was_made() -> None:
+    """A snapshot that came in between knew the class of a node that was beyond the verdicts."""
+    harness, _ = fleet_of(1)
+    client = harness.open_session("s")
+    client.submit("r-0")
+    harness.host.node(0, replace(speech_class("en", "es"), labels=(("zone", "b"),)))
+    client.submit("r-1", wait_none_s=0.0, wait_busy_s=0.0)
+    harness.host.publish(harness.now_ns)
+    harness.feed()
+    client.submit("r-2", wait_none_s=0.0, wait_busy_s=0.0)
+    views = [the_one(harness, request_id) for request_id in ("r-1", "r-2")]
+    for view in views:
+        assert view.breakdown is not None
+        assert view.breakdown.counts == {"status_not_ready": 1}
+        assert view.replay is not None
+        assert view.replay.equal, view.replay.differences
+    assert views[0].snapshot_version == views[1].snapshot_version
+
+
 def test_of_a_long_walk_the_last_chunk_is_kept_and_of_the_rest_a_count_and_a_digest() -> None:
     harness, _ = fleet_of(200)
     client = harness.open_session("s")

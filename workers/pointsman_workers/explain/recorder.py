@@ -128,7 +128,7 @@ class Recorder:
             job.attempt + 1,
             fleet.clock_ns,
             fleet.now_ns - job.accepted_at_ns,
-            fleet.version,
+            refusal.version,
             fleet.beat_at_ns(),
             job.kind.encoded,
             code,

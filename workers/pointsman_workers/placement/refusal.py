@@ -100,6 +100,7 @@ class Refusal(msgspec.Struct, frozen=True):
     breakdown: Breakdown
     is_busy: bool
     computed_at_ns: int
+    version: int  # of the snapshot under which it was computed; those that share it may be later
     evidence: tuple[Evidence, ...] = ()  # all that the counts come from, unless it is too much
     evidence_left_out: int = 0
     ranking: Ranking = ANYWHERE  # under which they were judged
@@ -170,6 +171,7 @@ class Refusals:
             breakdown,
             is_busy,
             fleet.now_ns,
+            fleet.version,
             evidence=evidence,
             evidence_left_out=len(judged) - len(evidence),
             ranking=ranking,
