@@ -400,15 +400,11 @@ export class Session extends EventTarget {
     left?.close(1000);
   }
 
-  #became(message) {
-    const id = message.utterance_id;
+  #became({ utterance_id: id, request_ids: ids = [] }) {
     const job = this.#jobs.get(id);
-    if (!job) return;
-    const ids = message.request_ids ?? [];
-    for (const each of job.doubted) if (!ids.includes(each)) job.ids.delete(each);
-    job.doubted = [];
-    for (const each of ids) job.ids.add(each);
-    if (openIds([id, job]).length === 0) this.#jobs.delete(id);
+    for (const each of job?.doubted.splice(0) ?? []) job.ids.delete(each);
+    for (const each of ids) job?.ids.add(each);
+    if (job && openIds([id, job]).length === 0) this.#jobs.delete(id);
     this.#goToRoom();
   }
 
