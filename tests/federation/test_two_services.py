@@ -4,6 +4,8 @@ Each has two workers, so that what two say to each other has to find its way amo
 """
 
 import asyncio
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -304,6 +306,27 @@ async def test_an_instance_whose_name_another_one_has_leaves_it_what_is_sent_the
     server.command("DEL", presence)
     await until_so(lambda told: not told.trouble, service, "the other one is gone")
     await until(lambda: server.command("XLEN", dead) == 1, "it is read, and buried as unsigned")
+
+
+async def test_a_worker_that_begins_while_its_manager_hangs_reads_what_is_sent_to_it(
+    alone: tuple[RedisServer, LiveService],
+) -> None:
+    """Redis says whose the name is, where the manager cannot."""
+    server, service = alone
+    inbox, dead = (
+        f"pointsman:{{i:{service.here.instance}/0}}:{what}" for what in ("inbox", "dead")
+    )
+    await until_so(lambda told: told.settings_version == 1, service, "it is heard")
+    before = server.command("XLEN", dead)
+    manager = service.process.pids()["manager"]
+    os.kill(manager, signal.SIGSTOP)
+    try:
+        await service.has_replaced(service.kill("worker-0"))
+        server.command("XADD", inbox, "*", "blob", "not signed")
+        await until(lambda: server.command("XLEN", dead) == before + 1, "it is read", patience_s=8)
+        assert service.process.pids()["manager"] == manager
+    finally:
+        os.kill(manager, signal.SIGCONT)
 
 
 @pytest.fixture(scope="module")

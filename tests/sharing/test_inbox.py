@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from pointsman_shm.memory.stats import StatsPage
+from pointsman_wire.coordination.fleet_requests import FleetAsk, FleetHeard
 from pointsman_wire.coordination.inbox_requests import (
     Absorbed,
     Acknowledge,
@@ -143,6 +144,7 @@ class Redis:
         self.full: set[Place] = set()
         self.is_away = False
         self.length = 0  # of every inbox
+        self.holder = ""  # of the name
 
     async def receive(self, *, block_ms: int, count_max: int = 100) -> list[Entry]:
         if self.is_away:
@@ -163,6 +165,8 @@ class Redis:
         return [self._answer(request) for request in requests]
 
     def _answer(self, request: Request) -> Answer:
+        if isinstance(request, FleetAsk):
+            return FleetHeard(number=request.number, outcome="done", holder=self.holder)
         if isinstance(request, Send):
             is_full = Place(request.instance, request.shard) in self.full
             fared = "full" if is_full else self.sends.popleft()
@@ -184,10 +188,14 @@ class Yard:
     def __init__(self) -> None:
         self.redis = Redis()
         self.told: list[object] = []
+        self.inbox = self.made()
+        self.inbox.name_held(is_ours=True)
+
+    def made(self) -> Inbox:
+        """An inbox that the manager has told nothing yet."""
         stats = StatsPage(bytearray(StatsPage.size()), create=True)
         filling = FillingWatch(10_000, stats, self.told.append)
-        self.inbox = Inbox(Sender("B", "uid-B", 0, 1), SIGNER, self.redis, stats, filling)
-        self.inbox.name_held(is_ours=True)
+        return Inbox(Sender("B", "uid-B", 0, 1), SIGNER, self.redis, stats, filling)
 
     async def __aenter__(self) -> "Yard":
         self.inbox.open(self.redis, Away, self.told.append, self.told.append)
@@ -290,6 +298,28 @@ async def test_an_inbox_is_read_only_while_the_name_is_ours() -> None:
         await yard.until(1, InboxRead)
         assert yard.told.count(HearingChanged(can_hear=True)) == 1
         assert numbers_of(yard.told) == [1]
+
+
+async def test_an_inbox_whose_manager_is_dead_is_read_as_redis_says_whose_its_name_is() -> None:
+    """The manager's word counts from its first one on; until then the next best is asked."""
+    yard = Yard()
+    yard.inbox = yard.made()
+    yard.redis.claimable.append(Entry("1-0", entry_of(1), deliveries=1))
+    yard.redis.holder = "another"
+    async with yard:
+        await yard.until(1, FleetAsk)
+        await turns()
+        assert len(yard.redis.claimable) == 1
+        yard.redis.holder = "uid-B"
+        await yard.until(1, InboxRead)
+        yard.inbox.name_held(is_ours=False)
+        yard.redis.entries.put_nowait(Entry("2-0", entry_of(2), deliveries=1))
+        await yard.until(2, HearingChanged)
+        asked = len(yard.redis.of(FleetAsk))
+        await turns()
+        assert len(yard.redis.of(FleetAsk)) == asked == 2
+        assert isinstance(yard.told[-1], HearingChanged)
+        assert not yard.told[-1].can_hear
 
 
 async def test_inboxes_that_are_nearly_full_are_told_of_ours_and_others() -> None:

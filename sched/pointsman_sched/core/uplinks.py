@@ -40,8 +40,9 @@ def _hello(state: ManagementState, worker_index: int, message: WorkerHello) -> N
     welcome = ManagerWelcome(worker_count=setup.worker_count, instance_uid=setup.instance_uid)
     state.outbox.wish(TellWorker(worker_index, welcome))
     if state.federation is not None:
-        name_held = NameHeld(is_ours=state.federation.has_name)
-        state.outbox.wish(TellWorker(worker_index, name_held))
+        has_name = state.federation.has_name
+        if has_name is not None:  # else it is told when Redis has said so
+            state.outbox.wish(TellWorker(worker_index, NameHeld(is_ours=has_name)))
         state.outbox.wish(TellWorker(worker_index, state.federation.shares.message()))
         state.outbox.wish(TellWorker(worker_index, state.federation.elsewhere.message))
 

@@ -73,7 +73,7 @@ class Federation:
         self._next_tell_ns = now_ns
         self.elsewhere = Elsewhere()
         self._told_count = 0  # of the presence that the store has, as far as we know
-        self.has_name = False  # as Redis said last
+        self.has_name: bool | None = None  # as Redis said last; None: it has not yet
         self._is_namesake_told = False
         self._leaving: Leaving | None = None  # once the manager was told to stop
         self._is_over = False

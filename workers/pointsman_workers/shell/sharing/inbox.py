@@ -1,7 +1,8 @@
 """This worker's inbox, and its ways to the inboxes of others.
 
-receiving   a connection of its own, as its reads wait, while the instance's name is ours; what a
-            predecessor was given and did not acknowledge is claimed first.  An entry is
+receiving   a connection of its own, as its reads wait, while the instance's name is ours: as the
+            manager says, and before its first word as Redis does; what a predecessor was given and
+            did not acknowledge is claimed first.  An entry is
             acknowledged after the turn that absorbed it; one that cannot be read is buried, and so
             is one that was delivered too often.
 sending     what a turn has for one receiver is one entry, one at a time to each; a receiver whose
@@ -14,6 +15,7 @@ from typing import Protocol
 
 from pointsman_shm.memory.stats import StatsPage
 from pointsman_shm.memory.stats_names import Counter, Gauge
+from pointsman_wire.coordination.fleet_requests import FleetAsk, FleetHeard
 from pointsman_wire.coordination.inbox_requests import (
     Absorbed,
     Acknowledge,
@@ -39,6 +41,7 @@ from pointsman_workers.shell.sharing.outgoing import Outgoing, Sender
 
 BLOCK_MS = 1_000
 AGAIN_S = 0.05  # after an inbox was full, or Redis away
+ASK_WHOSE_S = 1.0  # while the manager has not said whose the name is
 FULL_AGAIN_MAX_S = 0.8  # an inbox that stays full is asked less and less often
 DELIVERIES_MAX = 10
 OLD_MS = 60_000
@@ -111,7 +114,8 @@ class Inbox:
         self._absorbed: list[str] = []
         self._buried: list[tuple[str, str]] = []  # ids and reasons
         self._can_hear = True
-        self._is_ours = asyncio.Event()  # the instance's name, as far as the manager knows
+        self._is_ours = asyncio.Event()  # the instance's name, as far as we know
+        self._is_told = False  # by the manager, which knows best
         self._post: Callable[[object], None] = lambda _: None
 
     def open(
@@ -144,6 +148,7 @@ class Inbox:
 
     def name_held(self, *, is_ours: bool) -> None:
         """Read, or leave what comes to another instance of our name."""
+        self._is_told = True
         if is_ours:
             self._is_ours.set()
         else:
@@ -277,7 +282,7 @@ class Inbox:
         while True:
             if not self._is_ours.is_set():
                 self._tell_hearing(can_hear=False)
-                await self._is_ours.wait()
+                await self._wait_for_name()
                 after = FIRST  # what another one of our name was given and left
             try:
                 entries, after = await _next_entries(reader, after)
@@ -289,6 +294,23 @@ class Inbox:
                 continue
             self._hear(can_hear=True)
             self._take(entries)
+
+    async def _wait_for_name(self) -> None:
+        """Return once the name is ours; a manager that has just died may be away for long."""
+        while not (self._is_ours.is_set() or self._is_told):
+            uid, name, kept_ms = self._sender.uid, self._sender.instance, self._sender.presence_ms
+            ask = FleetAsk(self._next(), name=name, uid=uid, presence_ms=kept_ms)
+            [heard] = await self._backing.execute([ask])
+            if self._is_told:
+                break
+            if isinstance(heard, FleetHeard) and (heard.outcome, heard.holder) == ("done", uid):
+                self._is_ours.set()
+                break
+            try:
+                await asyncio.wait_for(self._is_ours.wait(), ASK_WHOSE_S)
+            except TimeoutError:
+                continue  # nobody knows yet
+        await self._is_ours.wait()
 
     def _hear(self, *, can_hear: bool) -> None:
         self._stats.gauge(Gauge.REDIS_DOWN, not can_hear)

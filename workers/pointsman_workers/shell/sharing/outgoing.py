@@ -8,6 +8,7 @@ from collections import deque
 
 import msgspec
 
+from pointsman_wire.coordination.fleet_requests import PRESENCE_MS
 from pointsman_wire.coordination.inbox_requests import Place
 from pointsman_wire.coordination.instance_messages import EntryHead
 from pointsman_wire.coordination.signing import Signer
@@ -25,6 +26,7 @@ class Sender(msgspec.Struct, frozen=True):
     uid: str
     shard: int
     epoch: int
+    presence_ms: int = PRESENCE_MS  # so long our instance's name is kept for us
 
     @property
     def name(self) -> str:

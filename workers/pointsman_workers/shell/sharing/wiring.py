@@ -3,6 +3,8 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from msgspec.structs import replace
+
 from pointsman_shm.config_redis import RedisConfig
 from pointsman_shm.memory.stats import StatsPage
 from pointsman_shm.secret_files import redis_secrets
@@ -100,6 +102,7 @@ class SharedShell:
         from pointsman_workers.shell.sharing.reaching import AWAY, inbox_reader
 
         filling = FillingWatch(self._settings.inbox_max, stats, say)
+        sender = replace(sender, presence_ms=int(self._settings.presence_s * 1e3))
         self._inbox = Inbox(sender, self._signer, self._backing, stats, filling)
         self._inbox.open(
             inbox_reader(self._settings, sender.instance, sender.shard),
