@@ -144,6 +144,19 @@ def test_live_nodes_and_free_slots_are_counted_from_the_words_as_they_are() -> N
     assert (answer.total, answer.single, answer.more) == (4, 2, False)
 
 
+def test_languages_are_asked_for_as_a_job_would_name_them_and_auto_is_any_source() -> None:
+    host = Host(Config())
+    host.node(0, speech_class("zh", "en"))
+    host.publish(SECOND_NS)
+    harness = WorkerHarness(host)
+    harness.feed()
+    every = asked(harness, CoverageQuery(service="nmt", tgt_lang="en"))
+    assert [line.src_lang for line in every.lines] == ["zh"]
+    for src, tgt in (("zh-CN", "en-US"), ("ZH", "EN"), ("auto", "en")):
+        answer = asked(harness, CoverageQuery(service="nmt", src_lang=src, tgt_lang=tgt))
+        assert answer.lines == every.lines, (src, tgt)
+
+
 def test_what_hangs_on_a_single_node_is_listed_and_pages_follow_each_other() -> None:
     host = Host(Config())
     host.node(0)

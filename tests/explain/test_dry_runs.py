@@ -290,6 +290,19 @@ def test_an_assumption_without_sense_is_refused_in_words(what_if: str, words: st
     assert words in error.message
 
 
+@pytest.mark.parametrize(
+    "acts", [("gone", "gone"), ("gone", "up"), ("up", "gone"), ("gone", "paused", "up")]
+)
+def test_a_node_is_assumed_to_be_there_or_not_once(acts: tuple[str, ...]) -> None:
+    """Counted out twice it took another node of its kind along; the last one never came back."""
+    error = refused(two_nodes(), *(f"node=node-0:{act}" for act in acts))
+    assert error.code == "INVALID_MESSAGE"
+    assert "of node-0 it is assumed twice whether it is there" in error.message
+    then = where(two_nodes(), "node=node-0:gone", "node=node-1:up").then
+    assert then is not None
+    assert then.node_id == "node-1"
+
+
 def test_a_pool_without_a_ready_node_cannot_have_more_slots() -> None:
     host = Host(Config())
     host.node(0, state=NodeState.SUSPECT)

@@ -16,6 +16,7 @@ from pointsman_shm.memory.rows import (
     RowFlag,
 )
 from pointsman_shm.rules.coverage import Covered, Stock, Wanted, cover
+from pointsman_shm.rules.languages import AUTO, normalise
 from pointsman_shm.rules.modules import UnknownName
 from pointsman_shm.snapshot.records import Requirement
 from pointsman_wire.errors import Code
@@ -199,11 +200,11 @@ class Explainer:
 
     def coverage(self, query: CoverageQuery) -> Coverage:
         """Who can do what, from the pinned snapshot and the words."""
-        shard = self._shard
+        shard, src = self._shard, normalise(query.src_lang)
         wanted = Wanted(
             service=query.service,
-            src=query.src_lang,
-            tgt=query.tgt_lang,
+            src="" if src == AUTO else src,
+            tgt=normalise(query.tgt_lang),
             feature=query.feature,
             tenant=query.tenant,
         )

@@ -59,6 +59,7 @@ class Scene(msgspec.Struct):
     pools: PoolsPage
     newcomers: dict[int, list[int]] = {}  # pool -> rows that would join it
     new_pools: set[int] = set()  # pools that there are not
+    placed: set[str] = set()  # nodes of which it was assumed whether they are there
     words: list[str] = []  # what was assumed, told
 
 
@@ -100,6 +101,10 @@ def _record_of(fleet: Fleet, node_id: str) -> NodeRecord:
 def _change_node(fleet: Fleet, scene: Scene, record: NodeRecord, act: str, slots_step: int) -> str:
     row, name = record.row, record.node_id
     word = scene.standing[row]
+    if act in ("up", "gone"):
+        if name in scene.placed:
+            raise WhatIfError(f"of {name} it is assumed twice whether it is there")
+        scene.placed.add(name)
     if act == "up":
         return _bring_up(fleet, scene, record)
     if act == "gone":
