@@ -7,7 +7,7 @@ import { PointsmanError, Session, packFrame, unpackFrame } from "./pointsman.js"
 import { Feed } from "./feed.js";
 import { Microphone } from "./microphone.js";
 import { askForToken, tokenInit } from "./token.js";
-import { poolWords } from "./languages.js";
+import { Languages, poolWords } from "./languages.js";
 import { VoiceGate, loudness } from "./voice.js";
 
 const dialled = [];
@@ -497,4 +497,55 @@ test("a feed that falls silent before its first word is given up as well", async
   assert.equal(made.state, "lost");
   assert.equal(fetched[1].signal.aborted, true);
   assert.equal(fetched.length, 3);
+});
+
+/** As much of a page as choosing languages needs. */
+class FakeElement extends EventTarget {
+  value = "";
+  hidden = false;
+  textContent = "";
+  parentElement = null;
+  parts = new Map();
+
+  querySelector(selector) {
+    if (!this.parts.has(selector)) this.parts.set(selector, new FakeElement());
+    return this.parts.get(selector);
+  }
+
+  replaceChildren(...options) {
+    this.value = options[0].value; // as a select does
+  }
+}
+
+test("a language is typed to its end, also when the fleet is looked at while it is a known one", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const pairs = [{ src: "en", tgt: "es", speech: false }];
+  const answer = { pairs, hears: [], speaks: [], nodes: 1 };
+  Object.assign(globalThis, {
+    HTMLElement: FakeElement,
+    Option: function Option(text, value) {
+      Object.assign(this, { text, value });
+    },
+    document: { activeElement: null },
+    fetch: async () => ({ json: async () => answer }),
+  });
+  const form = new FakeElement();
+  const languages = new Languages(form, { src: "en", tgt: "" });
+  const settle = () => new Promise((resolve) => setImmediate(resolve));
+  await settle();
+  const select = form.querySelector("#tgt");
+  const other = form.querySelector("#tgt-other");
+  const input = other.querySelector("input");
+  select.value = "other";
+  select.dispatchEvent(new Event("change"));
+  document.activeElement = input;
+  input.value = "es"; // on the way to "est"
+  input.dispatchEvent(new Event("input"));
+  t.mock.timers.tick(15_000);
+  await settle();
+  assert.deepEqual([select.value, other.hidden, input.value], ["other", false, "es"]);
+  document.activeElement = null;
+  t.mock.timers.tick(15_000);
+  await settle();
+  assert.deepEqual([select.value, other.hidden, languages.tgt], ["es", true, "es"]);
 });

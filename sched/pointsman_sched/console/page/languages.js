@@ -117,9 +117,11 @@ export class Languages extends EventTarget {
     const covered = this.fleet.pairs.map((pair) => pair[side]);
     const known = [...new Set(covered.length ? covered : USUAL)].sort();
     const options = known.map((known) => new Option(nameOf(known), known));
+    // Who types one may be on the way to a longer one.
+    const isTyped = select.value === OTHER && document.activeElement === input;
     select.replaceChildren(...options, new Option("Another…", OTHER));
-    select.value = known.includes(code) ? code : OTHER;
-    if (select.value === OTHER && document.activeElement !== input) input.value = code;
+    select.value = known.includes(code) && !isTyped ? code : OTHER;
+    if (select.value === OTHER && !isTyped) input.value = code;
   }
 
   #changed() {
