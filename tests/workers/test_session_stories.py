@@ -1,5 +1,6 @@
 """Stories of sessions, restarts and other workers: what is taken up again, and by whom."""
 
+import msgspec
 from fleet_samples import speech_class
 from worker_harness import SECOND_NS, Host, WorkerHarness, one_node
 
@@ -25,6 +26,21 @@ from pointsman_wire.session_messages import (
     SessionInitAck,
 )
 from pointsman_workers.core.events import BellRang, ManagerSaid, RingWorker, Stopped, StopWished
+
+
+def test_who_has_read_more_results_than_there_can_be_gets_numbers_that_can_be_read() -> None:
+    """A number above what a message may say was written down, and its worker did not begin anew."""
+    _, h = one_node()
+    node = h.open_lane(3)
+    client = h.open_session("s-1")
+    h.receive(client.connection, ResultAck(results=[(0, 2**63 - 1)]))
+    for claim in ({}, {"resume_token": client.ack.resume_token}):
+        client = h.open_session("s-1", last_result=2**63 - 1, **claim)
+        for number in range(2):
+            client.submit(f"{number} {claim}")
+            node.end(node.assignment())
+            result = client.one(Result)
+            assert msgspec.msgpack.decode(msgspec.msgpack.encode(result), type=Result) == result
 
 
 def test_undelivered_results_come_again_on_resume_and_only_with_the_token() -> None:

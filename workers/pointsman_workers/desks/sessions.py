@@ -29,7 +29,7 @@ from pointsman_workers.core.state import Job, Peer, Session
 from pointsman_workers.desks.entrance.tokens import TokenDesk, is_same_secret
 from pointsman_workers.desks.entrance.unfinished import answer_unfinished, is_unfinished
 from pointsman_workers.desks.pairing import PairingDesk, is_paired_with
-from pointsman_workers.ordering.delivering import DeliveryDesk, unnumbered
+from pointsman_workers.ordering.delivering import DeliveryDesk, count_on, unnumbered
 from pointsman_workers.ordering.orders import set_order
 from pointsman_workers.ordering.utterances import UtteranceDesk
 
@@ -371,7 +371,7 @@ class SessionDesk:
     def _restore_unread(self, session: Session, last_number: int) -> None:
         """After a restart: what the client has not read yet is undelivered again."""
         restored, session.restored = session.restored, []
-        session.next_result = max(session.next_result, last_number + 1)
+        count_on(session, last_number)
         unread: dict[int, Job] = {}
         for result in restored:
             number, is_gone = result.kept.result.number, result.kept.is_result_gone

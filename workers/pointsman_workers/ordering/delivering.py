@@ -24,6 +24,7 @@ from pointsman_workers.core.state import Job, Peer, Session
 
 SHARE_BYTES = 1024 * 1024
 UNNUMBERED = 0
+BELIEVED_MAX = 2**62  # no session had so many results; above 2**63 none can be told
 
 
 def unnumbered(result: Result | None) -> Result | None:
@@ -33,6 +34,11 @@ def unnumbered(result: Result | None) -> Result | None:
     it, it would be skipped, or stand for a number that something else has.
     """
     return None if result is None else replace(result, number=UNNUMBERED)
+
+
+def count_on(session: Session, last_number: int) -> None:
+    """Give no number again that the client has read, as it says: as far as that can be true."""
+    session.next_result = max(session.next_result, min(last_number, BELIEVED_MAX) + 1)
 
 
 def is_newest(session: Session, result: Result) -> bool:
