@@ -1,16 +1,18 @@
 """What a refusal says: counted, named, nearest, expected; three answers; and what a storm costs."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from fleet_samples import speech_class
 from msgspec.structs import replace
 from placement.yard import EN_ES, Yard, labelled
 
-from pointsman_shm.config import PoolsConfig
+from pointsman_shm.config import PoolConfig, PoolsConfig
 from pointsman_shm.memory.rows import NodeState, RowFlag
 from pointsman_shm.snapshot.records import CapabilityClass, MarkRecord
-from pointsman_wire.messages import Breakdown, ErrorInfo, NearestMiss
+from pointsman_wire.messages import Breakdown, Error, ErrorInfo, NearestMiss
+from pointsman_wire.session_messages import JobAccepted
 
 EN_FR = speech_class("en", "fr")
 
@@ -342,3 +344,49 @@ def test_a_source_that_nobody_recognises_of_those_that_auto_may_stand_for_is_nam
     assert miss.missing == [
         "any source language of l0, l1, l2, l3, l4, l5, l6, l7 and 2 more for es"
     ]
+
+
+STRICT = PoolsConfig(strict_eligibility=True)
+
+
+@pytest.mark.parametrize("wish", [{}, {"wait_none_s": 5.0}, {"wait_busy_s": 5.0}])
+def test_strict_a_request_that_no_pool_fits_is_refused_at_once(wish: dict[str, object]) -> None:
+    yard = Yard(STRICT)
+    yard.add(EN_ES)
+    client = yard.own_client()
+    yard.submit(client, tgt_lang="ja", **wish)
+    assert not client.all(JobAccepted)
+    error = client.one(Error).error
+    assert error.code == "NO_AVAILABLE_NODE"
+    assert breakdown_of(error).best_reason == "no_eligible_pool"
+    assert breakdown_of(error).fix == (
+        "add a pool whose nodes can do nmt for en->ja, or switch pools.strict_eligibility off"
+    )
+
+
+def test_strict_a_preferred_node_that_is_busy_is_waited_for_as_pools_are_not_asked_for_it() -> None:
+    pools = (PoolConfig(id=1, name="words", required_services=("nmt",)),)
+    yard = Yard(replace(STRICT, pools=pools, match_scope="all_required"))
+    yard.add(speech_class("en", "es", types=("nmt", "tts")))
+    wish: dict[str, Any] = {"services": ["nmt", "tts"], "preferred_node": "node-0"}
+    _, job = yard.place(**wish)
+    yard.submit(**wish)
+    yard.nodes[0].end(job)
+    assert [row for row, _ in yard.placed()] == [0]
+
+
+def test_strict_a_job_whose_node_is_lost_waits_for_it_to_come_back() -> None:
+    """Its pool goes with the last node of its languages."""
+    yard = Yard(STRICT)
+    yard.add(EN_ES, EN_FR)
+    _, job = yard.place(wait_none_s=5.0)
+    yard.host.node(0, EN_ES, state=NodeState.OFFLINE)
+    yard.publish()
+    yard.advance(1.0)
+    assert yard.results() == []
+    yard.host.node(0, EN_ES, generation=2)
+    yard.publish()
+    yard.nodes[0] = yard.harness.open_lane(0)
+    yard.advance(0.2)
+    ((row, again),) = yard.placed()
+    assert (row, again.job_id, again.attempt) == (0, job.job_id, 2)

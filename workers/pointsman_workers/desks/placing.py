@@ -231,6 +231,8 @@ class PlacingDesk:
         jobs, submit = self.shard.config.jobs, job.submit
         if self._are_some_busy(job):
             return jobs.wait_busy_s if submit.wait_busy_s is None else submit.wait_busy_s
+        if not job.attempt and job.decision is not None and job.decision.strict_left_none:
+            return 0.0  # no pool may be asked; one that had a node may have it back
         if submit.wait_none_s is not None:
             return submit.wait_none_s
         if not self.shard.is_settled:  # nodes are on their way back to a worker that was just born

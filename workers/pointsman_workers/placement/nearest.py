@@ -36,7 +36,6 @@ _STATES = {
 
 _FIXES = {
     "no_nodes": "start a node: pointsman node --server HOST:PORT --services ...",
-    "no_eligible_pool": "add a pool for these services, or switch pools.strict_eligibility off",
     "offline": "bring the offline nodes back",
     "status_not_ready": "wait for the nodes to become ready, or see why they are not",
     "no_lane": "see the nodes' logs: they have no connection to this worker",
@@ -157,6 +156,8 @@ def what_would_help(best: str, requirement: Requirement, nearest: Sequence[Neare
         return f"add nodes that can do {can}, or raise max_concurrency{named} if its machine allows"
     if best == "model_not_available":
         return f"start {', '.join(requirement.types)} on one node"
+    if best == "no_eligible_pool":
+        return f"add a pool whose nodes can do {can}, or switch pools.strict_eligibility off"
     if best == "src_auto_no_candidate" and requirement.auto_langs:
         return f"start a node that can do {can}, from {_any_source(requirement)}, or name others"
     if best == "feature_unsupported":
