@@ -10,6 +10,7 @@ the order in which they came, whatever the order of their answers.
 """
 
 from collections import deque
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -120,6 +121,21 @@ class BindingDesk:
             seen=book.seen(pending.bucket),
         )
         book.ask(request, partial(self._answered, pending), pending.bucket)
+
+    def ask_again(self, job: Job, bucket: int, act: Callable[[Bound], None]) -> None:
+        """Ask for the key of a job that stands here, under a higher fence than before."""
+        book = self.sharing.book
+        request = Bind(
+            book.next_number(),
+            key=RequestKey(*job.key),
+            job_id=job.job_id,
+            body=job.body,
+            owner=book.owner,
+            fence=self.next_fence(),
+            keep=encode_kept(job) if job.durability == REDIS and job.is_open else None,
+            seen=book.seen(bucket),
+        )
+        book.ask(request, act, bucket)
 
     def repeat(self, key: Key, peer: Peer, submit: Submit, body: int) -> None:
         """The same request again, while its key is being bound."""

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from pointsman_shm.memory.stats_names import Counter
 from pointsman_wire.coordination.instance_messages import Attach, AttachAnswer
-from pointsman_wire.coordination.requests import Bind, Bound, Owner, RequestKey
+from pointsman_wire.coordination.requests import Bound, Owner
 from pointsman_wire.errors import Code
 from pointsman_wire.messages import ErrorInfo, error_info
 from pointsman_wire.session_messages import Result
@@ -21,10 +21,9 @@ from pointsman_workers.core.events import SendInstance
 from pointsman_workers.core.lifecycle import STATUS, JobState, moved
 from pointsman_workers.core.shard import SECOND_NS, Shard
 from pointsman_workers.core.state import Job
-from pointsman_workers.journal.book import REDIS
 from pointsman_workers.sharing.keys.binding import OURS
 from pointsman_workers.sharing.keys.bond import Bond, Standing
-from pointsman_workers.sharing.keys.keeping import decode_result, encode_kept
+from pointsman_workers.sharing.keys.keeping import decode_result
 
 if TYPE_CHECKING:
     from pointsman_workers.sharing.sharing import Sharing
@@ -67,22 +66,13 @@ class FollowingDesk:
         self._ask_again(job)
 
     def _ask_again(self, job: Job) -> None:
-        book, bond = self.sharing.book, _bond(job)
+        bond = _bond(job)
         self._file(job)
         if not self.sharing.buckets.is_open(bond.bucket):
             return
         asked_at_ns = self.shard.fleet.clock_ns
-        request = Bind(
-            book.next_number(),
-            key=RequestKey(*job.key),
-            job_id=job.job_id,
-            body=job.body,
-            owner=book.owner,
-            fence=self.sharing.binding.next_fence(),
-            keep=encode_kept(job) if job.durability == REDIS else None,
-            seen=book.seen(bond.bucket),
-        )
-        book.ask(request, partial(self._answered, job, bond, asked_at_ns), bond.bucket)
+        act = partial(self._answered, job, bond, asked_at_ns)
+        self.sharing.binding.ask_again(job, bond.bucket, act)
 
     def _file(self, job: Job) -> None:
         due_ns = self.shard.now_ns + AGAIN_NS

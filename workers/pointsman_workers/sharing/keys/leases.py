@@ -19,7 +19,6 @@ from pointsman_shm.memory.stats_names import Counter
 from pointsman_wire.coordination.keys import bucket_of
 from pointsman_wire.coordination.requests import (
     BINDINGS_PER_REQUEST_MAX,
-    Bind,
     Bound,
     Held,
     Move,
@@ -32,10 +31,8 @@ from pointsman_wire.coordination.requests import (
 from pointsman_workers.core.lifecycle import JobState
 from pointsman_workers.core.shard import SECOND_NS, Shard
 from pointsman_workers.core.state import Job, Key
-from pointsman_workers.journal.book import REDIS
 from pointsman_workers.sharing.keys.binding import OURS
 from pointsman_workers.sharing.keys.bond import Bond, Standing
-from pointsman_workers.sharing.keys.keeping import encode_kept
 
 if TYPE_CHECKING:
     from pointsman_workers.sharing.sharing import Sharing
@@ -154,22 +151,13 @@ class LeaseDesk:
             self._renew()
 
     def _ask(self, doubt: Doubt) -> bool:
-        job, bond, book = doubt.job, doubt.bond, self.sharing.book
+        job, bond = doubt.job, doubt.bond
         if not self.sharing.buckets.is_open(bond.bucket):
             return False
         doubt.is_asked = True
         asked_at_ns = self.shard.fleet.clock_ns
-        request = Bind(
-            book.next_number(),
-            key=RequestKey(*job.key),
-            job_id=job.job_id,
-            body=job.body,
-            owner=book.owner,
-            fence=self.sharing.binding.next_fence(),
-            keep=encode_kept(job) if job.durability == REDIS and job.is_open else None,
-            seen=book.seen(bond.bucket),
-        )
-        book.ask(request, partial(self._answered, doubt, asked_at_ns), bond.bucket)
+        act = partial(self._answered, doubt, asked_at_ns)
+        self.sharing.binding.ask_again(job, bond.bucket, act)
         return True
 
     def _answered(self, doubt: Doubt, asked_at_ns: int, answer: Bound) -> None:
