@@ -11,7 +11,6 @@ was given, and gone with its process.
 import errno
 import os
 import socket
-import struct
 from contextlib import ExitStack
 from importlib.metadata import version
 from pathlib import Path
@@ -23,11 +22,11 @@ from pointsman_shm.memory.segment import unlink_segment
 from pointsman_shm.paths import InstancePaths, PathError, prepare_directories, segments_of
 from pointsman_shm.state_files import make_state_files, replace_file
 from pointsman_shm.versions.state_format import FormatRefused, settle_format
+from pointsman_wire.sockets.unix_sockets import peer_of
 
 BACKLOG = 4096
 # Wake a worker when the first bytes are there, not for the bare connect.
 DEFER_ACCEPT_S = 5
-_CREDENTIALS = struct.Struct("3i")  # process, user, group
 
 
 class GroundError(Exception):
@@ -102,13 +101,12 @@ def _listener_at(address: str, unknown: str) -> str:
         sock.setblocking(False)
         try:
             sock.connect(address)
-            credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+            listener = peer_of(sock)
         except ConnectionRefusedError:
             return unknown
         except OSError:  # it was asked too often
             return "another process"
-    process_id, _, _ = _CREDENTIALS.unpack(credentials)
-    return f"process {process_id}"
+    return f"process {listener.process_id}"
 
 
 def _claim(path: Path, option: str) -> OwnerLock:

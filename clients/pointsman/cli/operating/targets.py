@@ -3,9 +3,9 @@
 import asyncio
 
 from pointsman.cli.endings import USAGE, Trouble
-from pointsman.cli.fleet.asking import MANAGER, Service, ask_each, ask_fleet, of_kind
+from pointsman.cli.fleet.asking import Heard, Service, ask_each, ask_fleet, of_kind
 from pointsman.cli.placement_words import pool_words
-from pointsman_wire.queries.fleet_messages import Pools, PoolsQuery
+from pointsman.cli.work.asking import ask_pools
 from pointsman_wire.queries.work_messages import Jobs, JobsQuery
 
 NODES_MAX = 1_000_000
@@ -62,11 +62,11 @@ def pool_number(service: Service, named: str | None) -> int | None:
     """
     if named is None or named.isdecimal():
         return None if named is None else int(named)
-    (heard,) = asyncio.run(ask_each(service.runtime_dir, [MANAGER], PoolsQuery()))
-    if not isinstance(heard.answer, Pools):
-        words = f"the manager, which knows the names of pools, does not answer: {heard.fault}"
+    found = asyncio.run(ask_pools(service))
+    if isinstance(found, Heard):
+        words = f"the manager, which knows the names of pools, does not answer: {found.fault}"
         raise Trouble(words, todo="write the pool's number")
-    lines = heard.answer.pools
+    lines = found.pools
     for line in lines:
         if named in (line.name, pool_words(line.name)):
             return line.id
@@ -85,9 +85,8 @@ def jobs_left(service: Service, target: Target) -> int | None:
     fleet = asyncio.run(ask_fleet(service, lines_max=NODES_MAX))
     if target.pool is None:
         return sum(node.held for node in fleet.nodes if node.node_id == target.node_id)
-    (heard_one,) = asyncio.run(ask_each(service.runtime_dir, [MANAGER], PoolsQuery()))
-    pools = heard_one.answer
-    if not isinstance(pools, Pools):
+    pools = asyncio.run(ask_pools(service))
+    if isinstance(pools, Heard):
         return None
     names = {line.name for line in pools.pools if line.id == target.pool}
     return sum(node.held for node in fleet.nodes if names & set(node.pools))
