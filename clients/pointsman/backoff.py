@@ -14,6 +14,10 @@ Entropy = Callable[[int], bytes]
 
 NS_PER_S = 1_000_000_000
 NS_PER_MS = 1_000_000
+# A dial that leads to nothing is given up after so long.
+DIAL_TIMEOUT_S = 10.0
+# A connection that stood so long was good: the next back-off starts small again.
+STOOD_S = 5.0
 _DOUBLINGS_MAX = 32
 
 

@@ -12,6 +12,7 @@ from typing import IO
 
 import msgspec
 
+from pointsman.node_core.fences import EPOCHS_MAX
 from pointsman_wire.sockets.crash_points import pass_by
 
 if sys.platform != "win32":
@@ -20,7 +21,6 @@ if sys.platform != "win32":
 FORMAT = 1
 FILE_NAME = "node.json"
 LOCK_NAME = "node.lock"
-EPOCHS_MAX = 1024
 
 
 class NodeStateError(Exception):

@@ -13,7 +13,15 @@ from collections.abc import Callable
 
 import msgspec
 
-from pointsman.backoff import NS_PER_S, Backoff, Entropy, Patience, even_share
+from pointsman.backoff import (
+    DIAL_TIMEOUT_S,
+    NS_PER_S,
+    STOOD_S,
+    Backoff,
+    Entropy,
+    Patience,
+    even_share,
+)
 from pointsman.node_core.events import Notice, PauseWished, ResourcesMeasured, StateChanged
 from pointsman.node_core.lease import Lease
 from pointsman.secure.elsewhere import Elsewhere
@@ -33,11 +41,8 @@ from pointsman_wire.preamble import Preamble, Role
 
 BACKOFF_FIRST_S = 0.5
 BACKOFF_CAP_S = 30.0
-DIAL_TIMEOUT_S = 10.0
 ANSWER_TIMEOUT_S = 10.0
 ANSWER_TIMEOUT_MAX_S = 60.0
-# A connection that stood so long was good: the next back-off starts small again.
-STOOD_S = 5.0
 # A known node is sent away for these: its id is somebody else's, or its key was revoked.
 FATAL_LATER = frozenset({Code.NODE_ID_CONFLICT.value, Code.UNAUTHORIZED.value})
 INTERVAL_MIN_S = 0.05

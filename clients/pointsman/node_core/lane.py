@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from pointsman.backoff import NS_PER_S, Backoff, Entropy, Patience
+from pointsman.backoff import DIAL_TIMEOUT_S, NS_PER_S, STOOD_S, Backoff, Entropy, Patience
 from pointsman.node_core.job_table import HeldResult, listed
 from pointsman_wire.control_messages import Registered
 from pointsman_wire.lane_messages import AssignAck, JobFence, LaneGoingAway, LaneOpen, LaneReport
@@ -27,12 +27,10 @@ from pointsman_wire.preamble import Preamble, Role
 
 BACKOFF_FIRST_S = 0.1
 BACKOFF_CAP_S = 30.0
-DIAL_TIMEOUT_S = 10.0
 # A worker may wait 5 s for the snapshot that shows this node.
 ANSWER_TIMEOUT_S = 10.0
 ANSWER_TIMEOUT_MAX_S = 60.0
 RENEWAL_TIMEOUT_S = 5.0
-STOOD_S = 5.0
 # Whatever a worker that goes asks for: no longer than this until its lane is dialled again.
 AWAY_MAX_MS = 30_000
 # More than this cannot wait on one lane: the job table holds no more results.

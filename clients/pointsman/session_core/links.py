@@ -3,7 +3,7 @@
 A link dials only while a session needs it.  Waits have full jitter: 0.5 s doubling to 30 s.
 """
 
-from pointsman.backoff import NS_PER_MS, NS_PER_S, Backoff, even_share
+from pointsman.backoff import DIAL_TIMEOUT_S, NS_PER_MS, NS_PER_S, STOOD_S, Backoff, even_share
 from pointsman.session_core.events import Notice
 from pointsman.session_core.records import Book, Link
 from pointsman_wire.link import Close, Connection, Dial, Send
@@ -12,8 +12,6 @@ from pointsman_wire.session_messages import ClientHeartbeat, GoingAway
 
 BACKOFF_FIRST_S = 0.5
 BACKOFF_CAP_S = 30.0
-DIAL_TIMEOUT_S = 10.0
-STOOD_S = 5.0
 INTERVAL_DEFAULT_S = 10.0
 INTERVAL_MIN_S = 0.05
 SILENT_INTERVALS = 3

@@ -5,18 +5,11 @@ from collections.abc import Callable, Sequence
 from pointsman_sched.core.fleet.health import Verb
 from pointsman_sched.core.fleet.intervals import to_ns
 from pointsman_sched.core.fleet.node import Node
-from pointsman_sched.core.heartbeat import (
-    PAUSED,
-    READY,
-    hear,
-    take_heartbeat,
-    take_lanes_ready,
-    take_ordinary,
-)
+from pointsman_sched.core.heartbeat import hear, take_heartbeat, take_lanes_ready, take_ordinary
 from pointsman_sched.core.joining.enrolment import enrol, judge_life, renew
 from pointsman_sched.core.joining.registration import lose_connection, register, tell_refused
-from pointsman_sched.core.lifecycle import change, drain
-from pointsman_sched.core.state import ManagementState, Peer
+from pointsman_sched.core.lifecycle import READY, change, drain
+from pointsman_sched.core.state import PAUSED, ManagementState, Peer
 from pointsman_shm.memory.stats_names import Counter, Timing
 from pointsman_wire.control_messages import (
     Drain,

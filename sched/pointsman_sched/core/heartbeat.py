@@ -19,20 +19,18 @@ from pointsman_sched.core.joining.declaration import (
     with_services,
 )
 from pointsman_sched.core.joining.identities import Refusal
-from pointsman_sched.core.lifecycle import change, settle_if_able
-from pointsman_sched.core.state import ManagementState
-from pointsman_shm.memory.rows import PERCENT_UNKNOWN, NodeState, RowFlag, pack_load
+from pointsman_sched.core.lifecycle import READY, change, settle_if_able
+from pointsman_sched.core.state import PAUSED, ManagementState
+from pointsman_shm.memory.rows import PERCENT_UNKNOWN as UNKNOWN
+from pointsman_shm.memory.rows import NodeState, RowFlag, pack_load
 from pointsman_shm.rules.load import foreign_load
 from pointsman_wire.control_messages import Heartbeat, HeartbeatAck, LanesReady, Service
 from pointsman_wire.errors import Code
 from pointsman_wire.link import Connection, Send
 
 OUT_OF_RANGE = -1
-UNKNOWN = PERCENT_UNKNOWN
 # As plain numbers: the operators of enum flags cost microseconds, at every heartbeat.
-PAUSED = int(RowFlag.PAUSED)
 OVERLOADED = int(RowFlag.OVERLOADED)
-READY = NodeState.READY
 DRAINING = NodeState.DRAINING
 STEADY_FLAGS = ~(PAUSED | OVERLOADED)
 DECLARED = int(RowFlag.PUBLIC | RowFlag.GPU)

@@ -35,11 +35,11 @@ from pointsman_workers.core.lifecycle import FIRST_TERMINAL, JobState
 from pointsman_workers.fields import plainly_set
 from pointsman_workers.journal.entries import JobDispatched, RecoveredResult
 from pointsman_workers.placement.kinds import Kind, Round, Terms
+from pointsman_workers.placement.trail import NO_ROW
 from pointsman_workers.sharing.keys.bond import Bond
 from pointsman_workers.sharing.nodes.nouns import Guest, Link
 
 Key = tuple[str, str, str]  # tenant, session id, request id
-NO_ROW = -1
 LINE_MAX = 1_000_000  # far above sessions.pending_results_max, which bounds it
 
 

@@ -26,8 +26,8 @@ from pointsman_wire.messages import ErrorInfo, error_info
 from pointsman_workers.core.lifecycle import JobState, moved
 from pointsman_workers.core.shard import SECOND_NS, Shard
 from pointsman_workers.core.state import Blame, Cause, Failure, Hold, Job
+from pointsman_workers.core.timers import NEVER_NS
 from pointsman_workers.desks.outcomes import OutcomeDesk
-from pointsman_workers.desks.placing import NEVER_NS
 from pointsman_workers.desks.poison import PoisonDesk
 from pointsman_workers.ordering.serial import SerialDesk
 from pointsman_workers.placement.kinds import PRIORITY_RANK, Kind

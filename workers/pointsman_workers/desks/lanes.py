@@ -35,7 +35,6 @@ from pointsman_workers.desks.entrance.lane_proofs import lane_fault
 from pointsman_workers.desks.reports import ReportDesk
 from pointsman_workers.sharing.nodes.guests import GuestDesk
 
-ORPHANS_MAX = 10_000
 GENERATIONS = 1 << 16
 _CHUNK_BYTES = 8 * 256  # of standing words that are compared at a time
 

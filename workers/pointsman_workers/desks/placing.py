@@ -17,6 +17,7 @@ from pointsman_wire.session_messages import Placement, Submit
 from pointsman_workers.core.lifecycle import AFTER
 from pointsman_workers.core.shard import MILLISECOND_NS, PING_NS, SECOND_NS, Shard
 from pointsman_workers.core.state import Hold, Job, Lane
+from pointsman_workers.core.timers import NEVER_NS
 from pointsman_workers.desks.counting import count_decision, selector_of
 from pointsman_workers.desks.hedging import HedgePlan
 from pointsman_workers.desks.refusing import (
@@ -44,8 +45,6 @@ from pointsman_workers.placement.kinds import Kind
 from pointsman_workers.placement.refusal import Refusals, judging
 from pointsman_workers.placement.selection import read
 from pointsman_workers.placement.trail import Choice, Decided, load_of_chosen
-
-NEVER_NS = 1 << 62
 
 
 class PlacingDesk:

@@ -9,6 +9,7 @@ from pointsman_shm.memory.ledger import Reserve
 from pointsman_shm.memory.rows import GENERATION_MASK, GENERATION_SHIFT, SLOTS_MASK
 from pointsman_shm.rules.pools import OTHER_POOL_NAME
 from pointsman_wire.queries.explain_messages import CandidateView, DecisionView, LegView, ReplayView
+from pointsman_workers.core.shard import MILLISECOND_NS
 from pointsman_workers.core.state import Key
 from pointsman_workers.explain.pages import Pages
 from pointsman_workers.explain.recorder import Recorder
@@ -26,7 +27,6 @@ from pointsman_workers.placement.fleet import Fleet
 from pointsman_workers.placement.ranking import load_of, rank
 from pointsman_workers.placement.trail import How
 
-MILLISECOND_NS = 1_000_000
 NODES_SHOWN_MAX = 64  # of one leg: the best, then those that failed a check
 WHOLE_FLEET = "whole fleet"
 

@@ -19,6 +19,7 @@ from itertools import islice
 
 import msgspec
 
+from pointsman_wire.framing import UNDECODABLE
 from pointsman_wire.session_messages import Submit
 from pointsman_workers.journal.entries import (
     Entry,
@@ -46,8 +47,6 @@ from pointsman_workers.journal.judging import (
 from pointsman_workers.journal.records import CONTINUES, HEADER_BYTES, MORE, VOID, Record
 
 DAMAGES_TOLD_MAX = 20
-# Bytes behind a right checksum are not damaged, but may be those of another version.
-UNDECODABLE = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
 
 
 class FoundAcceptance(Entry, tag=3, frozen=True, array_like=True, gc=False):

@@ -36,13 +36,12 @@ from pointsman_workers.sharing.keys.book import CoordinationBook
 from pointsman_workers.sharing.keys.buckets import BucketDesk
 from pointsman_workers.sharing.keys.ending import EndingDesk
 from pointsman_workers.sharing.keys.following import FollowingDesk
-from pointsman_workers.sharing.keys.leases import LeaseDesk
+from pointsman_workers.sharing.keys.leases import SECOND_TICKS, LeaseDesk
 from pointsman_workers.sharing.keys.recovering import RecoveringDesk
 from pointsman_workers.sharing.keys.session_notes import SessionNotesDesk
 from pointsman_workers.sharing.keys.unknown import UnknownOutcomes
 from pointsman_workers.sharing.nodes.desk import NodesDesk
 
-SECOND_TICKS = 10
 DUPLICATES_SAID_MAX = 10  # a second
 _HELD = (Standing.BOUND, Standing.UNSURE, Standing.LOCAL)
 

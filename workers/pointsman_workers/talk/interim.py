@@ -20,12 +20,11 @@ from pointsman_workers.core.state import Job, Session
 from pointsman_workers.desks.jobs import JobDesk
 from pointsman_workers.talk.memory import SoundMemory
 from pointsman_workers.talk.nouns import Hearing, Said
-from pointsman_workers.talk.sound import SAMPLE_BYTES
+from pointsman_workers.talk.sound import SAMPLE_BYTES, WAV_TYPE
 from pointsman_workers.talk.telling import PARTIAL_EVERY_NS, TellingDesk, shown
 from pointsman_workers.talk.voices import Voices
 
 ASR = "asr"
-WAV_TYPE = "audio/wav"
 GROWTH = 4  # a look is worth it when a quarter more than last time has come
 NEVER_BYTES = 1 << 62
 LASTS_NS = 10 * SECOND_NS

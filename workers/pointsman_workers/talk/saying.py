@@ -22,12 +22,11 @@ from pointsman_workers.talk.awaiting import AwaitingDesk
 from pointsman_workers.talk.memory import RETRY_AFTER_MS, SoundMemory
 from pointsman_workers.talk.nouns import Ending, Said, Turn, Voice
 from pointsman_workers.talk.plans import Leg, directed, is_two_way, legs_of
-from pointsman_workers.talk.sound import UnknownSound, sound_file
+from pointsman_workers.talk.sound import WAV_TYPE, UnknownSound, sound_file
 from pointsman_workers.talk.telling import TellingDesk, shown
 from pointsman_workers.talk.voices import Voices
 
 TEXT_TYPE = "text/plain; charset=utf-8"
-WAV_TYPE = "audio/wav"
 ASR_SUFFIX = ":asr"
 
 

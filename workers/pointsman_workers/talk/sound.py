@@ -8,6 +8,7 @@ is missing when somebody else ends it is left out, at whole samples.
 import struct
 from typing import NamedTuple
 
+WAV_TYPE = "audio/wav"
 RATE_USUAL = 16_000
 RATE_MIN, RATE_MAX = 4_000, 192_000
 SAMPLE_BYTES = 2

@@ -21,7 +21,7 @@ from pointsman.cli.node import asked_introduction
 from pointsman.cli.options import Json
 from pointsman.cli.screen import say, say_json
 from pointsman.cli.units import surroundings
-from pointsman.cli.units.service import ForUser, Root
+from pointsman.cli.units.service import UNITS, ForUser, Root
 from pointsman.cli.units.writing import NODE_FILE, Installation, node_unit, text_of
 
 app = typer.Typer(cls=Commands)
@@ -30,7 +30,6 @@ app = typer.Typer(cls=Commands)
 SECRETS = {"--token": "POINTSMAN_TOKEN", "--enrol": "POINTSMAN_ENROL"}
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 SYSUSERS = "etc/sysusers.d/pointsman-node.conf"
-UNITS = "etc/systemd/system"
 PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 NodeName = Annotated[

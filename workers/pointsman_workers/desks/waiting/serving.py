@@ -14,6 +14,7 @@ from pointsman_shm.memory.stats_names import Timing
 from pointsman_workers.core.events import RingWorker
 from pointsman_workers.core.shard import Shard
 from pointsman_workers.core.state import Job
+from pointsman_workers.core.timers import NEVER_NS
 from pointsman_workers.core.turns.waiting import can_do
 from pointsman_workers.desks.placing import PlacingDesk
 from pointsman_workers.placement.checks import NO_ROOM_FOR_US
@@ -28,7 +29,6 @@ BEHIND_MAX = 16
 KINDS_PER_LOOK = 64
 # How long a slot that was offered to another worker is left to it.
 YIELD_NS = 1_000_000
-NEVER_NS = 1 << 63
 # After so many looks in vain the pause between them doubles, up to so many times the shortest one.
 LOOKS_IN_HASTE = 8
 PATIENCE_MAX = 20
