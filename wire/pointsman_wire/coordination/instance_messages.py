@@ -70,25 +70,29 @@ class EntryHead(Message, tag="entry_head", frozen=True, kw_only=True):
     number: Number
 
 
-class LinkOpen(Message, tag="link_open", frozen=True, kw_only=True):
-    """A worker of the borrower wants to reach the nodes of the home over this worker of it."""
+class LinkMessage(Message, frozen=True, kw_only=True):
+    """Base of what is said on a link; the number is the borrower's."""
 
     link: Number
+
+
+class LinkOpen(LinkMessage, tag="link_open", frozen=True, kw_only=True):
+    """A worker of the borrower wants to reach the nodes of the home over this worker of it."""
+
     uid: str  # of the borrower, with its epoch: its fences
     epoch: Number
     # Nodes that have dispatches of the borrower, as far as it knows; each is reported on.
     expected: list[str] = []
 
 
-class LinkAccepted(Message, tag="link_accepted", frozen=True, kw_only=True):
+class LinkAccepted(LinkMessage, tag="link_accepted", frozen=True, kw_only=True):
     """The home answers; which life of its worker that is."""
 
-    link: Number
     uid: str
     epoch: Number
 
 
-class LinkReport(Message, tag="link_report", frozen=True, kw_only=True):
+class LinkReport(LinkMessage, tag="link_report", frozen=True, kw_only=True):
     """What nodes of the home run and hold for this worker of the borrower.
 
     `nodes` names those that it is about; nil: all that the home has but for `pending`, whose lanes
@@ -96,7 +100,6 @@ class LinkReport(Message, tag="link_report", frozen=True, kw_only=True):
     follow in from_node.
     """
 
-    link: Number
     running: list[GuestFence] = []
     held: list[GuestFence] = []
     nodes: list[str] | None = None
@@ -104,52 +107,46 @@ class LinkReport(Message, tag="link_report", frozen=True, kw_only=True):
     more: bool = False  # a further report belongs to this one
 
 
-class LinkClosed(Message, tag="link_closed", frozen=True, kw_only=True):
+class LinkClosed(LinkMessage, tag="link_closed", frozen=True, kw_only=True):
     """The home does not know this link: open a new one."""
 
-    link: Number
     reason: str = ""
 
 
-class LinkPing(Message, tag="link_ping", frozen=True, kw_only=True):
+class LinkPing(LinkMessage, tag="link_ping", frozen=True, kw_only=True):
     """Sent by the borrower, each second while jobs are on the link."""
 
-    link: Number
     number: Number
 
 
-class LinkPong(Message, tag="link_pong", frozen=True, kw_only=True):
+class LinkPong(LinkMessage, tag="link_pong", frozen=True, kw_only=True):
     """The home reads the link."""
 
-    link: Number
     number: Number
 
 
-class ForNode(Message, tag="for_node", frozen=True, kw_only=True):
+class ForNode(LinkMessage, tag="for_node", frozen=True, kw_only=True):
     """A frame of the borrower for a node of the home; the payload is the frame's.
 
     `node_epoch` is the node's registration as the borrower knows it.
     """
 
-    link: Number
     node_id: str
     frame: Assign | CancelJob | NodeResultAck | TurnGranted
     node_epoch: Number = 0
     waited_ms: Number = 0  # of an assignment: how long ago its job was accepted
 
 
-class FromNode(Message, tag="from_node", frozen=True, kw_only=True):
+class FromNode(LinkMessage, tag="from_node", frozen=True, kw_only=True):
     """The answer for a node, in the fences and numbers of the borrower."""
 
-    link: Number
     node_id: str
     frame: AssignAck | JobRefused | NodeResult | NodePartial | NodeProgress | TurnAsk
 
 
-class NodeGone(Message, tag="node_gone", frozen=True, kw_only=True):
+class NodeGone(LinkMessage, tag="node_gone", frozen=True, kw_only=True):
     """The home gave the node up: what the borrower has on it will not end there."""
 
-    link: Number
     node_id: str
     reason: str = ""
     is_leaving: bool = False  # it drained: that it went is no job's fault
@@ -163,31 +160,28 @@ class Waiter(msgspec.Struct, frozen=True, gc=False, array_like=True):
     waited_ms: Number = 0
 
 
-class Waits(Message, tag="waits", frozen=True, kw_only=True):
+class Waits(LinkMessage, tag="waits", frozen=True, kw_only=True):
     """Whose jobs wait for that node, which had no slot for one of them: all stand in its order."""
 
-    link: Number
     node_id: str
     waiters: list[Waiter]
 
 
-class Offer(Message, tag="offer", frozen=True, kw_only=True):
+class Offer(LinkMessage, tag="offer", frozen=True, kw_only=True):
     """A slot of the node is reserved for the borrower, for 500 ms: it was this tenant's turn.
 
     The borrower's next assignment for that node after `read` takes it, unless an offer before this
     one has that.
     """
 
-    link: Number
     node_id: str
     tenant: str = ""
     read: Number = 0  # the last assignment for that node that had come
 
 
-class OfferDeclined(Message, tag="offer_declined", frozen=True, kw_only=True):
+class OfferDeclined(LinkMessage, tag="offer_declined", frozen=True, kw_only=True):
     """The borrower has no job of this tenant for that node any more: one offer is free again."""
 
-    link: Number
     node_id: str
     tenant: str = ""
 

@@ -1,8 +1,7 @@
 """What a process asks of the coordination backing, and what it is answered.
 
-`backing.RedisBacking` answers, by scripts in Redis.  Every request has a number, made by the asker
-and counting up; its answer repeats it.  Answers come in the order of requests; one list of requests
-is one pipeline.
+`backing.RedisBacking` answers, by scripts in Redis; one list of requests is one pipeline.  Every
+request has a number, made by the asker and counting up; its answer repeats it, in the same order.
 
 **Buckets.**  A request key belongs to one of 64 buckets (`keys.bucket_of`).  A bucket has a
 *generation*, which names the reign of the primary that it was made in, and counts each member's
@@ -101,6 +100,7 @@ class Answer(msgspec.Struct, frozen=True, tag=True, gc=False, kw_only=True):
     """
 
     number: int
+    outcome: str  # a word of each kind's own; all have down and unknown
     generation: str = ""
     counter: int = 0
     error: str = ""

@@ -12,6 +12,8 @@ from pointsman_wire.messages import Message
 from pointsman_workers.core.overload import Pressure
 from pointsman_workers.journal.entries import AnyEntry
 
+WayState = Literal["open", "full", "stopped", "lost"]
+
 
 class BellRang(msgspec.Struct, frozen=True, gc=False):
     """Another worker freed a slot of this capability class and it is our turn."""
@@ -197,7 +199,7 @@ class WayChanged(msgspec.Struct, frozen=True, gc=False):
 
     instance: str
     shard: int
-    state: Literal["open", "full", "stopped", "lost"]
+    state: WayState
 
 
 class InstanceMissed(msgspec.Struct, frozen=True, gc=False):

@@ -51,7 +51,7 @@ class CoordinationBook:
                 act(answer)
 
     def _note(self, bucket: int, answer: Answer) -> None:
-        self.is_up = answer.outcome not in ("down", "unknown")  # type: ignore[attr-defined]
+        self.is_up = answer.outcome not in ("down", "unknown")
         if bucket < 0 or not self.is_up:
             return
         seen, generation = self._seen.get(bucket), answer.generation

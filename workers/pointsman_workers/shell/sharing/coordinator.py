@@ -120,7 +120,7 @@ class Coordinator:
         self._give(answers)
 
     def _give(self, answers: list[Answer]) -> None:
-        failures = [a for a in answers if a.outcome in _FAILED]  # type: ignore[attr-defined]
+        failures = [a for a in answers if a.outcome in _FAILED]
         if answers:
             self._stats.gauge(Gauge.REDIS_DOWN, len(failures) == len(answers))
         if failures:

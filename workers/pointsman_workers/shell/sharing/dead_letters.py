@@ -171,7 +171,7 @@ class DeadLetterDesk:
 
     async def _asked(self, request: Request) -> Answer | Error:
         (answer,) = await self._backing.execute([request])
-        if answer.outcome in ("down", "unknown"):  # type: ignore[attr-defined]  # all have it
+        if answer.outcome in ("down", "unknown"):
             return Error(error_info(Code.SCHEDULER_DEPENDENCY_DOWN, f"Redis: {answer.error}"))
         return answer
 

@@ -34,6 +34,7 @@ from pointsman_workers.core.events import (
     InboxRead,
     SendInstance,
     WayChanged,
+    WayState,
 )
 from pointsman_workers.shell.sharing.entries import BadEntry, EntryReader
 from pointsman_workers.shell.sharing.filling import FillingWatch
@@ -223,7 +224,7 @@ class Inbox:
 
     def _answered(self, request: Request, answer: Answer) -> bool:
         """Note what became of a request; False when it has to be made again."""
-        outcome: str = answer.outcome  # type: ignore[attr-defined]  # all of them have it
+        outcome = answer.outcome
         if isinstance(request, Send):
             assert isinstance(answer, Sent), answer
             place = Place(request.instance, request.shard)
@@ -263,11 +264,11 @@ class Inbox:
         self._left_alone.discard(place)
         self._has_sends.set()
 
-    def _change(self, way: Outgoing, state: str) -> None:
+    def _change(self, way: Outgoing, state: WayState) -> None:
         if way.state == state or (way.state == "lost" and state != "open"):
             return
         way.state = state
-        self._post(WayChanged(*way.receiver, state))  # type: ignore[arg-type]
+        self._post(WayChanged(*way.receiver, state))
 
     # -- receiving -----------------------------------------------------------------------------
 

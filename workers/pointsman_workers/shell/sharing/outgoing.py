@@ -13,6 +13,7 @@ from pointsman_wire.coordination.inbox_requests import Place
 from pointsman_wire.coordination.instance_messages import EntryHead
 from pointsman_wire.coordination.signing import Signer
 from pointsman_wire.framing import encode_frame
+from pointsman_workers.core.events import WayState
 
 ENTRY_BYTES_MAX = 1024 * 1024  # of frames, or one frame that is larger
 FRAMES_MAX = 8_192  # that wait for one receiver,
@@ -47,7 +48,7 @@ class Outgoing:
         self._bytes = 0
         self.number = number  # of the last entry
         self._entry = b""  # under way, or of unknown fate
-        self.state = "open"
+        self.state: WayState = "open"
 
     def add(self, frame: bytes) -> bool:
         """Take a frame; False when too much waits, and all of it was thrown away."""
