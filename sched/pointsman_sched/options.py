@@ -15,6 +15,7 @@ from pointsman_shm.units.process_options import (
     process_parser,
 )
 from pointsman_shm.units.under_systemd import Unit, unit_of
+from pointsman_wire.sockets.tcp import join_address
 
 
 class ProcessOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,7 +50,7 @@ def parse_options(module: str, arguments: Sequence[str]) -> ProcessOptions:
         config=config,
         config_path=given.config.absolute() if given.config is not None else None,
         paths=paths,
-        address=f"{given.host}:{given.port}" if given.host else "",
+        address=join_address(given.host, given.port) if given.host else "",
         tls_address=given.tls_address,
         ready_fd=given.ready_fd,
         alive_fd=given.alive_fd,

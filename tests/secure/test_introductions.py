@@ -2,10 +2,12 @@
 
 import secrets
 from hmac import compare_digest
+from pathlib import Path
 
 import msgspec
 import pytest
 
+from pointsman.secure.elsewhere import sound
 from pointsman_sched.core.joining import open_secrets
 from pointsman_sched.core.joining.identities import Refusal
 from pointsman_sched.core.joining.introductions import (
@@ -17,6 +19,7 @@ from pointsman_sched.core.joining.introductions import (
 from pointsman_sched.core.joining.open_secrets import OPEN_MAX
 from pointsman_sched.core.joining.pairing import ALPHABET
 from pointsman_sched.manager.authority import reachable, told_to_others
+from pointsman_sched.options import parse_options
 from pointsman_shm.config import Config
 from pointsman_shm.tls.config import TlsConfig
 from pointsman_wire.errors import Code
@@ -202,6 +205,14 @@ def test_other_instances_send_nobody_to_a_loopback_address_that_was_not_named(
     """On their hosts it is somebody else's."""
     address = reachable(listens, TlsConfig(), advertise)
     assert told_to_others(address, advertise) == told
+
+
+def test_a_port_at_an_address_of_ipv6_is_told_as_clients_and_nodes_take_it(tmp_path: Path) -> None:
+    here = ["--state-dir", str(tmp_path / "state"), "--runtime-dir", str(tmp_path / "run")]
+    words = ["--workers", "1", "--host", "fd00::7", "--port", "7400", *here]
+    options = parse_options("pointsman_sched.manager", words)
+    told = told_to_others(reachable(options.address, TlsConfig()), None)
+    assert sound([told]) == ("[fd00::7]:7400",)
 
 
 @pytest.mark.parametrize("words", ["", "a b", "http://a", "a/b", "u@a", "a:b", "[x]", "a:123456"])

@@ -22,6 +22,7 @@ from pointsman_shm.memory.ledger import Ledger
 from pointsman_shm.memory.rows import NodeRows
 from pointsman_shm.memory.waiting import WaitingWords
 from pointsman_shm.paths import SEGMENT_DIRECTORY, InstancePaths, segments_of
+from pointsman_wire.sockets.tcp import join_address
 
 LIBRARIES = ("msgspec", "uvloop", "posix-ipc", "psutil", "websockets")
 LOGIND = (Path("/etc/systemd/logind.conf"), Path("/etc/systemd/logind.conf.d"))
@@ -51,7 +52,7 @@ def look(config: Config, paths: InstancePaths, *, host: str, port: int) -> HostF
         leftovers=tuple(file.name for file in segments_of(paths.instance)),
         is_clock_synchronised=synchronised,
         clock_offset_ms=offset_ms,
-        address=f"{host}:{port}",
+        address=join_address(host, port),
         port_trouble=_port_trouble(host, port, is_running=is_running),
         directories=(
             _directory(paths.state_dir),

@@ -11,6 +11,7 @@ from pointsman_wire.secure.certificates import Issued, Life, request_key, sign_r
 from pointsman_wire.secure.grants import Grant
 from pointsman_wire.secure.pins import pin_of_file
 from pointsman_wire.sockets.bounds import is_loopback
+from pointsman_wire.sockets.tcp import join_address
 
 ANY_HOST = frozenset({"0.0.0.0", "::", "[::]", ""})  # noqa: S104 - compared with, not bound to
 _HAS_PORT = re.compile(r"(?:^[^:]+|\]):[0-9]+$")
@@ -24,7 +25,7 @@ class FileAuthority:
         files = tls_files(options.paths, config)
         self._issued = Issued(files.authority_key.read_bytes(), files.authority.read_bytes())
         self.pin = pin_of_file(files.certificate)
-        address = options.tls_address or f"{config.host}:{config.port}"
+        address = options.tls_address or join_address(config.host, config.port)
         self.address = reachable(address, config, config.advertise)
         self.advertised = told_to_others(self.address, config.advertise)
         self.is_shared = config.authority is not None

@@ -176,12 +176,6 @@ def open_port(
     return listener
 
 
-def address_text(listener: socket.socket) -> str:
-    """Return host:port of a listening socket, with the real port."""
-    host, port = listener.getsockname()[:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
 def _why_no_port(host: str, port: int, error: OSError, options: tuple[str, str]) -> str:
     host_option, port_option = options
     if error.errno == errno.EADDRINUSE:

@@ -24,7 +24,6 @@ from time import monotonic, monotonic_ns
 from pointsman_sched.supervisor.children import HOPELESS_STATUSES, Child, ChildPlan, ChildState
 from pointsman_sched.supervisor.grounds import (
     GroundError,
-    address_text,
     clean,
     has_leftovers,
     open_port,
@@ -46,6 +45,7 @@ from pointsman_shm.state_identity import settle_identity
 from pointsman_shm.tls.files import tls_files
 from pointsman_wire.admin_messages import AdminAnswer, AdminQuery, Status, StatusQuery
 from pointsman_wire.sockets.admin import AdminServer, Oversight, obeying_level
+from pointsman_wire.sockets.tcp import address_text, split_address
 from pointsman_wire.sockets.unix_sockets import Groups, listen_for_groups
 
 STOP_S = 30.0
@@ -244,13 +244,13 @@ class Supervisor:
 
     def _command(self, module: str, alive_fd: int) -> Sequence[str]:
         options = self._options
-        host, _, port = self._address.rpartition(":")
+        host, port = split_address(self._address)
         command = [sys.executable, "-P", "-m", module]
         command += ["--instance", options.paths.instance]
         command += ["--workers", str(options.worker_count)]
         command += ["--state-dir", str(options.paths.state_dir)]
         command += ["--runtime-dir", str(options.paths.runtime_dir)]
-        command += ["--host", host.strip("[]"), "--port", port, "--alive-fd", str(alive_fd)]
+        command += ["--host", host, "--port", str(port), "--alive-fd", str(alive_fd)]
         if options.config_path is not None:
             command += ["--config", str(options.config_path)]
         return command

@@ -1,5 +1,6 @@
 """What is particular to TCP: how an address is written, and what a socket is told."""
 
+import select
 import socket
 import ssl
 
@@ -19,6 +20,27 @@ def split_address(address: str) -> tuple[str, int]:
     if not host or not port.isdecimal() or not 0 < int(port) < 65_536:
         raise AddressError(f"address {address!r}: write HOST:PORT, like 127.0.0.1:7400")
     return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def join_address(host: str, port: int) -> str:
+    """Return "host:port" or "[v6 host]:port", as split_address reads it."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def address_text(listener: socket.socket) -> str:
+    """Return where a socket listens, with the real port."""
+    host, port = listener.getsockname()[:2]
+    return join_address(host, port)
+
+
+def has_left(sock: socket.socket) -> bool:
+    """Has the peer hung up while it waited in the queue, whatever it said before?
+
+    In a storm many have given up and dial anew; those who wait behind them come sooner.
+    """
+    poller = select.poll()
+    poller.register(sock.fileno(), select.POLLRDHUP)
+    return bool(poller.poll(0))
 
 
 def why_no_connection(error: Exception, waited_s: float) -> str:

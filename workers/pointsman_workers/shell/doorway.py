@@ -29,6 +29,7 @@ from pointsman_wire.preamble import (
 from pointsman_wire.shards import shard_of
 from pointsman_wire.sockets.bounds import Strangers
 from pointsman_wire.sockets.handover import Adopt, Origin, hang_up
+from pointsman_wire.sockets.tcp import has_left
 from pointsman_wire.sockets.unix_sockets import NO_DESCRIPTORS
 from pointsman_wire.sockets.web.request_line import (
     REQUEST_LINE_BYTES_MAX,
@@ -50,7 +51,6 @@ CONSOLE = -2
 ACCEPTS_PER_S_MAX = 500
 
 _CLIENT_ROLES = frozenset({Role.SESSION, Role.TRUNK})
-_LEFT_STATES = frozenset({7, 8})  # TCP_CLOSE and TCP_CLOSE_WAIT, as Linux numbers them
 _DISCARD_BYTES = 64 * 1024
 _SURPRISES_MAX = 3
 _PIECES_MAX = 64  # of a request line
@@ -156,7 +156,7 @@ class Doorway:
                     self._rest()
                     return
                 continue  # the peer was gone before it was accepted
-            if self._allowance < self._limits.accepts_per_s_max / 2 and _has_left(sock):
+            if self._allowance < self._limits.accepts_per_s_max / 2 and has_left(sock):
                 sock.close()  # its peer gave up waiting: those who still wait come sooner
                 self.refused_count += 1
                 continue
@@ -368,12 +368,3 @@ class Doorway:
                 self._dismiss(guest)
         if self._guests:
             self._watch()
-
-
-def _has_left(sock: socket.socket) -> bool:
-    """Has the peer closed its side, whatever it said before?"""
-    try:
-        state = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
-    except OSError:  # it was reset
-        return True
-    return state in _LEFT_STATES

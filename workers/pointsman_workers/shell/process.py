@@ -51,6 +51,7 @@ from pointsman_wire.sockets.handover import HandoverReceiver, HandoverSender
 from pointsman_wire.sockets.life import Life
 from pointsman_wire.sockets.parent import watch_parent
 from pointsman_wire.sockets.slowness import close_slowest
+from pointsman_wire.sockets.tcp import address_text
 from pointsman_wire.sockets.unix_sockets import Groups, listen_for_groups
 from pointsman_wire.sockets.web.web_connection import web_factory
 from pointsman_workers.core.core import WorkerCore
@@ -100,12 +101,6 @@ from pointsman_workers.shell.uplink import Uplink
 UNIONS = {Role.SESSION: ToWorker, Role.TRUNK: ToWorker, Role.LANE: LaneToWorker}
 STOP_NS = 25_000_000_000
 FLUSH_S = 2.0
-
-
-def address_text(listener: socket.socket) -> str:
-    """Return host:port of the listening socket."""
-    host, port = listener.getsockname()[:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 class WorkerProcess:

@@ -18,12 +18,12 @@ from pointsman.cli.units.writing import (
     TLS_FILE,
     Installation,
     directories_text,
-    place_text,
     service_unit,
     tls_unit,
     users_text,
 )
 from pointsman_wire.limits import WORKERS_MAX
+from pointsman_wire.sockets.tcp import join_address
 
 app = typer.Typer(cls=Commands, help="Run the service as units of systemd.", no_args_is_help=True)
 
@@ -135,7 +135,7 @@ def _begin(made: Installation, folder: Path, *, is_real: bool, start: bool, as_j
 
 
 def _facts(made: Installation) -> dict[str, str | int]:
-    address = f"{made.host}:{made.port}"
+    address = join_address(made.host, made.port)
     return {"address": address, "tls": made.tls_place, "workers": made.worker_count}
 
 
@@ -149,7 +149,7 @@ def worker_count(wish: str, configured: int | None = None) -> int:
 
 
 def _ports(made: Installation) -> str:
-    return f"{made.host}:{made.port}" + f", TLS at {made.tls_place}" * bool(made.tls_place)
+    return join_address(made.host, made.port) + f", TLS at {made.tls_place}" * bool(made.tls_place)
 
 
 def _admin_group(config: Path | None) -> str:
@@ -165,7 +165,7 @@ def _tls_place(section: dict[str, Any]) -> str:
     host, port = section.get("host", "0.0.0.0"), section.get("port", 7443)  # noqa: S104 - default
     if not port:
         raise Trouble("tls.port 0: systemd needs a number, as 7443", code=USAGE)
-    return place_text(str(host), port)
+    return join_address(str(host), port)
 
 
 def _section(config: Path | None, name: str) -> dict[str, Any]:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import msgspec
 
+from pointsman_wire.sockets.tcp import join_address
+
 PYTHON = "/opt/pointsman/bin/python"
 PLACES = "--state-dir /var/lib/pointsman/default --runtime-dir /run/pointsman/default"
 ADDRESS = "--host 127.0.0.1 --port 7400"
@@ -104,16 +106,11 @@ def service_unit(name: str, installation: Installation) -> str:
     count = installation.worker_count
     text = text.replace("--workers 2", f"--workers {count}")
     text = text.replace(PLACES, places).replace(ADDRESS, address)
-    text = text.replace("127.0.0.1:7400", place_text(installation.host, installation.port))
+    text = text.replace("127.0.0.1:7400", join_address(installation.host, installation.port))
     if installation.tls_place:
         text = _with_tls(text, installation)
     # Above the share at which a worker feels short of memory by itself.
     return text.replace("MemoryMax=40%", f"MemoryMax={min(90, 20 + 80 // (count + 1))}%")
-
-
-def place_text(host: str, port: int) -> str:
-    """Return an address with its port, as systemd reads them."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def tls_unit(installation: Installation) -> str:

@@ -9,7 +9,6 @@ owner in another process gets the plain end; the relay goes on here, and ends wi
 """
 
 import asyncio
-import select
 import socket
 import ssl
 from collections.abc import Callable
@@ -22,7 +21,7 @@ from pointsman_wire.secure.grants import read_bounds
 from pointsman_wire.secure.pins import PinError, key_digest_of
 from pointsman_wire.sockets.bounds import Strangers
 from pointsman_wire.sockets.handover import Origin
-from pointsman_wire.sockets.tcp import set_tcp_options
+from pointsman_wire.sockets.tcp import has_left, set_tcp_options
 from pointsman_wire.sockets.unix_sockets import NO_DESCRIPTORS
 from pointsman_workers.shell.secure.allowance import HandshakeAllowance
 from pointsman_workers.shell.secure.relay import RelaySide
@@ -187,17 +186,6 @@ class Entrance:
         inner.meet(outer)
         outer.meet(inner)
         self._hooks.let_in(there, Origin(address, secured))
-
-
-def has_left(sock: socket.socket) -> bool:
-    """Has the peer hung up while it waited in the queue?
-
-    In a storm many have given up and dial anew.  What they have sent is still there to be read, and
-    without this look those who wait behind them would wait for signatures that nobody reads.
-    """
-    poller = select.poll()
-    poller.register(sock.fileno(), select.POLLRDHUP)
-    return bool(poller.poll(0))
 
 
 def secured_of(tls: ssl.SSLObject | None) -> Secured | None:
