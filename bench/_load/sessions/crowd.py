@@ -60,15 +60,12 @@ class Crowd:
         self._loop = asyncio.get_running_loop()
         self._streams: list[Kept] = []
         self._sessions: list[tuple[FrameStream, int]] = []  # the first is the hot one
-        self._shards: dict[FrameStream, int] = {}
         self._opening: dict[int, asyncio.Future[None]] = {}  # by ref
         self._first_refs: dict[Kept, int] = {}  # of the session that was asked for last
         self._retries = 0
         self._refs = count(1)
         self._sent_ns: dict[str, int] = {}
         self._accepted_ns: list[int] = []
-        self._result_ns: list[int] = []
-        self._completed: dict[int, int] = {}
         self._refused = 0
         self._changed = asyncio.Event()  # set when jobs may have ended
         self._last = 0
@@ -174,8 +171,7 @@ class Crowd:
     # ---- jobs
 
     async def _submit_all(self, order: Submit) -> Submitted:
-        self._accepted_ns, self._result_ns = [], []
-        self._completed, self._refused = {}, 0
+        self._accepted_ns, self._refused = [], 0
         began_s, offered = time.monotonic(), 0
         while (elapsed_s := time.monotonic() - began_s) < order.seconds:
             for _ in range(int(elapsed_s * order.per_s) - offered):
@@ -189,12 +185,9 @@ class Crowd:
             unanswered=unanswered,
             elapsed_s=elapsed_s,
             refused=self._refused,
-            completed_by_shard=[self._completed[shard] for shard in sorted(self._completed)],
             accepted_p50_us=quantile_us(self._accepted_ns, 0.5),
             accepted_p95_us=quantile_us(self._accepted_ns, 0.95),
             accepted_p99_us=quantile_us(self._accepted_ns, 0.99),
-            result_p50_us=quantile_us(self._result_ns, 0.5),
-            result_p99_us=quantile_us(self._result_ns, 0.99),
         )
 
     async def _end_all(self) -> int:
@@ -230,7 +223,7 @@ class Crowd:
         for message, _ in frames:
             if isinstance(message, client.Result):
                 last_results[message.session_number] = message.number
-                self._count(message.request_id, self._shards[stream], now_ns)
+                self._sent_ns.pop(message.request_id, None)
             elif isinstance(message, client.JobAccepted):
                 self._accepted_ns += [
                     now_ns - self._sent_ns[job.request_id]
@@ -238,7 +231,6 @@ class Crowd:
                     if job.request_id in self._sent_ns
                 ]
             elif isinstance(message, client.SessionInitAck):
-                self._shards[stream] = message.shard
                 self._sessions.append((stream, message.session_number))
                 self._opening.pop(message.ref).set_result(None)
             elif isinstance(message, Error):
@@ -247,12 +239,6 @@ class Crowd:
         if last_results:
             stream.put(client.ResultAck(results=[*last_results.items()]))
             stream.flush()
-
-    def _count(self, request_id: str, shard: int, now_ns: int) -> None:
-        sent_ns = self._sent_ns.pop(request_id, None)
-        if sent_ns is not None:  # else it was given up
-            self._result_ns.append(now_ns - sent_ns)
-            self._completed[shard] = self._completed.get(shard, 0) + 1
 
     def _refuse(self, error: Error) -> None:
         if error.ref in self._opening:

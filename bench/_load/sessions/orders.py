@@ -53,7 +53,7 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Submitted(msgspec.Struct, frozen=True, kw_only=True):
-    """From submit to acceptance and to result, as the client saw it; results by shard.
+    """From submit to acceptance, as the client saw it.
 
     `unanswered` are jobs that had no result and no refusal 20 s after the last was submitted.
     """
@@ -62,9 +62,6 @@ class Submitted(msgspec.Struct, frozen=True, kw_only=True):
     unanswered: int
     elapsed_s: float
     refused: int
-    completed_by_shard: list[int]
     accepted_p50_us: float
     accepted_p95_us: float
     accepted_p99_us: float
-    result_p50_us: float
-    result_p99_us: float
