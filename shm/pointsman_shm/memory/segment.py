@@ -79,13 +79,13 @@ class Segment:
             shared.close_fd()
         return (status.st_dev, status.st_ino, status.st_size) == self._identity
 
-    def lock(self, *, wait: bool = False) -> None:
-        """Become the segment's keeper until `close` or death; raises LockHeld unless it may wait.
+    def lock(self) -> None:
+        """Become the segment's keeper until `close` or death; raises LockHeld.
 
         The maker of a segment is its first keeper.  The keeper's tag stands in the header, for
         people; the lock is what counts.
         """
-        flock_descriptor(self._descriptor, self.name, wait=wait)
+        flock_descriptor(self._descriptor, self.name, wait=False)
         write_owner(self.buffer[:HEADER_SIZE].cast("Q"), current_owner())
 
     def close(self) -> None:

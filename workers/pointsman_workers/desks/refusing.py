@@ -11,7 +11,7 @@ from typing import NamedTuple
 from pointsman_shm.rules.reasons import BUSY_REASONS, Reason
 from pointsman_wire.errors import Code
 from pointsman_wire.messages import Breakdown, ErrorInfo, error_info
-from pointsman_workers.core.shard import Shard
+from pointsman_workers.core.shard import SECOND_NS, Shard
 from pointsman_workers.core.state import Job
 from pointsman_workers.placement.refusal import Refusal
 
@@ -72,7 +72,7 @@ def answer_of(refusal: Refusal, preferred: Preferred | None) -> Answer:
 
 def stale_answer(answer: Answer, silent_ns: int) -> Answer:
     """The same while the manager is silent: only nodes that answer now were asked."""
-    seconds = silent_ns // 1_000_000_000
+    seconds = silent_ns // SECOND_NS
     text = f"the manager has been silent for {seconds} s, so only nodes that answer now get jobs; "
     return Answer(answer.name, text + answer.text, STALE_RETRY_MS)
 

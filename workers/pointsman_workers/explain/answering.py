@@ -35,7 +35,7 @@ from pointsman_wire.queries.explain_messages import (
     WhyNot,
     WhyNotQuery,
 )
-from pointsman_workers.core.shard import MILLISECOND_NS, Shard
+from pointsman_workers.core.shard import MILLISECOND_NS, SECOND_NS, Shard
 from pointsman_workers.core.state import Job, Key
 from pointsman_workers.explain.comparing import differences
 from pointsman_workers.explain.dry_run import DryFleet, Rehearsal
@@ -228,7 +228,7 @@ class Explainer:
         shard = self._shard
         if shard.now_ns >= self._stocks_until_ns:
             self._stocks = list(_stocks(shard))
-            self._stocks_until_ns = shard.now_ns + 1_000_000_000
+            self._stocks_until_ns = shard.now_ns + SECOND_NS
         return self._stocks
 
 
