@@ -14,7 +14,7 @@ SEED    ?= 0
 SHARE ?= 1.0
 LEDGER ?=
 
-.PHONY: lives compiled test-compiled lock sbom audit admin-fuzz again systemd-test redis browser redis-races demo-cluster cluster-faults demo test check crash weather mutants soak faults fuzz torn-reads bench bench-quick clean setup speech
+.PHONY: lives sdk-lives compiled test-compiled lock sbom audit admin-fuzz again systemd-test redis browser redis-races demo-cluster cluster-faults demo test check crash weather mutants soak faults fuzz torn-reads bench bench-quick clean setup speech
 
 demo: speech  ## Speak a few sentences, and hear them translated: make demo WAV="one.wav two.wav"
 	$(PYTHON) -m pointsman demo $(WAV)
@@ -92,6 +92,9 @@ audit: setup  ## Known advisories of what is locked (needs their data base)
 
 lives: setup  ## Worker cores of a fleet with all features at random: make lives MINUTES=10 SEED=3
 	PYTHONPATH=tests:tests/sharing $(PYTHON) -m fleet_lives --minutes $(MINUTES) --seed $(SEED)
+
+sdk-lives: setup  ## Programs and nodes of the Python SDK, with all that it offers, at random: make sdk-lives MINUTES=10 SEED=3
+	PYTHONPATH=tests $(PYTHON) -m sdk_lives --minutes $(MINUTES) --seed $(SEED)
 
 mutants: setup  ## Put bugs in, one by one, and see that each is caught: bug -> caught by
 	PYTHONPATH=tests $(PYTHON) -m mutants
