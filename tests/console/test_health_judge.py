@@ -105,6 +105,7 @@ def test_a_worker_that_was_told_to_stop_takes_readiness_away() -> None:
 
 @pytest.mark.parametrize("needs_redis", [True, False])
 def test_a_redis_that_is_down_matters_where_nothing_is_taken_without_it(needs_redis: bool) -> None:
+    """I14: the node of a fleet that refuses all that is new says so."""
     watch = Watch(needs_redis=needs_redis)
     watch.change(0, is_redis_down=True)
     assert watch.look().is_ready is not needs_redis

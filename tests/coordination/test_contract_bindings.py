@@ -83,6 +83,7 @@ async def test_a_lapsed_lease_is_taken_over_under_the_same_job_with_a_higher_fen
 
 
 async def test_renewing_keeps_what_is_ones_own_and_tells_what_is_not(asked: Asked) -> None:
+    """R9, T26: by its fence; who was away for longer than its lease does not get it back so."""
     await opened(asked)
     await bound(asked, bind(ALICE))
     asked.pass_time(LEASE_MS - 5_000)

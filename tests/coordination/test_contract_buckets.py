@@ -113,6 +113,7 @@ async def test_of_those_who_freeze_at_once_one_wins_and_the_others_join(asked: A
 
 
 async def test_a_bucket_thaws_when_all_members_have_published(asked: Asked) -> None:
+    """R3: before that somebody may know of a job of a key that looks free."""
     generation = (await touched(asked, freeze(ALICE, "x"))).generation
     await published(asked, republish(ALICE, generation))
     waits = await touched(asked, thaw(ALICE, generation, ALICE, BOB))

@@ -160,6 +160,7 @@ async def test_the_dead_letters_keep_the_newest(asked_redis: AskedRedis) -> None
 
 
 async def test_a_full_inbox_says_so_and_drops_nothing(redis_server: RedisServer) -> None:
+    """I9, R10."""
     redis_server.command("FLUSHALL")
     backing = RedisBacking(settings_for(redis_server, inbox_max=2))
     await backing.open()

@@ -164,7 +164,7 @@ async def test_a_user_without_a_right_is_told_which_page_says_what_it_needs(
 async def test_a_server_that_stands_still_costs_the_time_limit_and_is_unknown(
     redis_server: RedisServer,
 ) -> None:
-    """R6: sent and not answered; then the breaker spares the wait, and a good answer closes it."""
+    """R2, R6: sent and not answered; then the breaker spares the wait, until a good answer."""
     redis_server.command("FLUSHALL")
     async with backing_on(redis_server, timeout_ms=100, breaker_failures=3, breaker_s=0.2) as asked:
         await answers_again(asked)

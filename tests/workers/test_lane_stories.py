@@ -45,6 +45,7 @@ def test_a_node_that_is_gone_loses_its_jobs_to_another() -> None:
 
 
 def test_an_offline_node_is_let_go_at_once() -> None:
+    """I8, T11: its lane may stand all the same."""
     host, h = one_node()
     node = h.open_lane(3)
     client = h.open_session()

@@ -1,7 +1,7 @@
 """A worker lets go of lanes whose node the manager has declared gone, whenever it finds out."""
 
 import pytest
-from worker_harness import SECOND_NS, Host, WorkerHarness
+from worker_harness import SECOND_NS, Host, WorkerHarness, one_node
 
 from pointsman_shm.config import Config
 from pointsman_shm.memory.rows import NodeState
@@ -46,3 +46,20 @@ def test_a_lane_that_comes_before_the_manager_has_written_its_row_is_kept() -> N
     h.open_lane(1)
     h.advance(0.3)
     assert 1 in h.core.shard.lanes
+
+
+def test_t11_i8_a_node_whose_row_is_another_nodes_by_now_is_let_go() -> None:
+    """It was gone and forgotten between two looks, and the next one has not come to us yet."""
+    host, h = one_node(slots=2)
+    node, client = h.open_lane(3), h.open_session()
+    client.submit("r-1")
+    node.acknowledge(node.assignment().number)
+    host.node(4, slots=2)
+    host.publish(h.now_ns)
+    other = h.open_lane(4)
+    host.node(3, slots=2, generation=2)
+    host.publish(h.now_ns)
+    h.advance(0.3)
+    assert other.assignment().request_id == "r-1"
+    assert node.connection in h.closed
+    assert (h.held(3), h.held(4)) == (0, 1)

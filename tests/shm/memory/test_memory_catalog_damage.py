@@ -2,15 +2,36 @@
 
 import os
 import random
+from zlib import crc32
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pointsman_shm.memory.catalog_layout import CatalogLayout
+from pointsman_shm.memory.catalog_layout import (
+    DIRECTORY_BODY,
+    DIRECTORY_CRC,
+    PLACE_LENGTH_SHIFT,
+    PLACE_SLOT_SHIFT,
+    SEQUENCE,
+    SLOT_CRC,
+    SLOT_HEAD_SIZE,
+    SLOT_LENGTH,
+    SLOT_VERSION,
+    SMALL_SLOT_SIZE,
+    VERSION,
+    CatalogLayout,
+)
 from pointsman_shm.memory.catalog_reader import CatalogReader
-from pointsman_shm.memory.catalog_slots import CatalogDamaged
+from pointsman_shm.memory.catalog_slots import (
+    CatalogDamaged,
+    Directory,
+    directory_body,
+    map_catalog,
+    read_directory,
+)
 from pointsman_shm.memory.catalog_writer import CatalogWriter
-from pointsman_shm.memory.header import LayoutMismatch, SegmentUnready
+from pointsman_shm.memory.header import WORD_MAX, LayoutMismatch, SegmentUnready
 
 LAYOUT = CatalogLayout(300)
 PAGES = (0, 1, 2, LAYOUT.pools, LAYOUT.config)
@@ -144,3 +165,59 @@ def test_s4_random_bytes_all_over_are_no_catalog() -> None:
     reader = CatalogReader(noise, LAYOUT)
     assert reader.refresh() is None
     assert reader.retry_count > 0
+
+
+PLACES = st.one_of(
+    st.integers(0, WORD_MAX),
+    st.builds(
+        lambda slot, length, crc: slot << PLACE_SLOT_SHIFT | length << PLACE_LENGTH_SHIFT | crc,
+        st.integers(0, 1),
+        st.sampled_from([0, 1, SMALL_SLOT_SIZE - 64, SMALL_SLOT_SIZE - 63, 2**31 - 1]),
+        st.integers(0, 2**32 - 1),
+    ),
+)
+
+
+@given(st.dictionaries(st.sampled_from(PAGES), st.tuples(st.integers(0, WORD_MAX), PLACES)))
+@settings(max_examples=EXAMPLES // 4, deadline=None)
+def test_u3_s4_a_whole_directory_that_names_what_is_nowhere_leads_nowhere(
+    entries: dict[int, tuple[int, int]],
+) -> None:
+    """Its checksum is right: who wrote it could, and lied."""
+    scene = Scene([])
+    scene.behind.refresh()
+    publish_directory(scene.memory, VERSION_COUNT + 1, entries)
+    assert scene.behind.refresh() is None or not entries
+
+
+@pytest.mark.parametrize("page", [0, LAYOUT.policy])
+@pytest.mark.parametrize("too_long", [0, 1, 5_000_000])
+def test_u3_s4_a_page_that_is_longer_than_its_slot_is_not_read(page: int, too_long: int) -> None:
+    """All that says so agrees; of what lies behind its slot other pages are made."""
+    scene = Scene([])
+    view = memoryview(scene.memory)
+    scene.behind.refresh()
+    length, version = LAYOUT.payload_max(page) + too_long, VERSION_COUNT + 1
+    at = LAYOUT.slot_at(page, 1)
+    crc = crc32(view[at + SLOT_HEAD_SIZE : at + SLOT_HEAD_SIZE + length])
+    head = view.cast("Q")[at // 8 :]
+    head[SEQUENCE], head[SLOT_VERSION], head[SLOT_LENGTH], head[SLOT_CRC] = 2, version, length, crc
+    place = 1 << PLACE_SLOT_SHIFT | length << PLACE_LENGTH_SHIFT | crc
+    publish_directory(scene.memory, version, {page: (version, place)})
+    changed = scene.behind.refresh()
+    assert (changed is None) is (too_long > 0)
+
+
+def publish_directory(memory: bytearray, version: int, entries: dict[int, tuple[int, int]]) -> None:
+    """Do what a writer does for a version with these entries, whatever they say."""
+    words = memoryview(memory).cast("Q")
+    catalog = map_catalog(memoryview(memory), words, LAYOUT)
+    published = read_directory(catalog, (version - 1) & 1)
+    assert published is not None
+    found = [entries.get(page, entry) for page, entry in enumerate(published.entries)]
+    body = directory_body(catalog, Directory(version, 1, found))
+    head = LAYOUT.directory_at(version & 1)
+    start = 8 * (head + DIRECTORY_BODY)
+    memory[start : start + len(body)] = body
+    words[head + DIRECTORY_CRC] = crc32(body)
+    words[VERSION] = version
