@@ -1,8 +1,9 @@
 """The numbers of the promises, written down a second time: by themselves, not as the code has them.
 
-Other tests show what happens at a bound, wherever it is; who moves one finds it here.  Ids: A2, A6,
-C3, E2, E3, E4, I7, I8, I9, N1, N3, N5, N6, N7, N8, N9, N13, N14, N15, P6, P9, P13, R6, R10, T23,
-X2.
+Other tests show what happens at a bound, wherever it is; who moves one finds it here.
+
+Ids: A1, A2, A6, C3, D2, E2, E3, E4, I7, I8, I9, N1, N3, N5, N6, N7, N8, N9, N13, N14, N15, P6, P9,
+P13, R6, R10, T23, U4, X2.
 """
 
 from importlib import import_module
@@ -70,6 +71,10 @@ FIXED = {
     "pointsman_sched.core.joining.guesses:WINDOW_NS": MINUTE_NS,
     "pointsman.secure.renewal:RENEW_PERCENT": 67,
     "pointsman_sched.core.joining.certified:OVERDUE_PERCENT": 90,
+    # A1, D2, U4: what nobody shall guess.
+    "pointsman_shm.tokens.judging:SECRET_BYTES": 32,
+    "pointsman_wire.coordination.signing:KEY_BYTES_MIN": 16,
+    "pointsman_sched.console.admin.callers:TOKEN_LENGTH_MIN": 22,
     # N7, N8, N9: who comes back, and how fast.
     "pointsman_sched.core.fleet.quarantine:WINDOW_NS": MINUTE_NS,
     "pointsman_sched.core.fleet.damping:BACKOFF_FIRST_NS": 1_000_000_000,

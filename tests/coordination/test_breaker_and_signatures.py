@@ -53,11 +53,15 @@ def test_d2_only_what_was_signed_for_that_receiver_by_that_sender_is_believed() 
         assert signer.checked(changed, sender="a/0", receiver="b/1") is None
     for length in range(HEAD_BYTES + 1):
         assert signer.checked(entry[:length], sender="a/0", receiver="b/1") is None
+    assert signer.checked(entry, sender="a/0b", receiver="/1") is None, (
+        "each part ends where it does"
+    )
+    assert signer.checked(entry[:HEAD_BYTES] + b"1frames", sender="a/0", receiver="b/") is None
     empty = signer.signed(b"", sender="a/0", receiver="b/1")
     assert signer.checked(empty, sender="a/0", receiver="b/1") == b""
 
 
-def test_a_key_that_could_be_guessed_is_refused_with_how_to_make_one() -> None:
+def test_d2_a_key_that_could_be_guessed_is_refused_with_how_to_make_one() -> None:
     with pytest.raises(ValueError, match="has 15 bytes, fewer than 16; make one with `openssl"):
         Signer(Secret("x" * 15))
 

@@ -28,6 +28,7 @@ from pointsman_wire.sockets.slowness import congestion_of
 
 
 async def test_a_silent_peer_is_told_and_closed() -> None:
+    """N14."""
     core = NotingCore()
     async with driving(core, limits=ConnectionLimits(first_frame_s=0.1)) as driver:
         peer = await accepted(driver)
@@ -90,6 +91,7 @@ async def test_n14_hundreds_of_half_hellos_cost_no_cpu_and_end_at_the_deadline()
 
 
 async def test_a_slow_consumer_is_closed_when_too_many_bytes_wait() -> None:
+    """I9, N5, N6."""
     core = NotingCore(lambda event: event if isinstance(event, list) else ())
     limits = ConnectionLimits(queue_bytes_max=100_000, stall_s=30.0)
     async with driving(core, limits=limits) as driver:
@@ -106,6 +108,7 @@ async def test_a_slow_consumer_is_closed_when_too_many_bytes_wait() -> None:
 
 
 async def test_a_slow_consumer_is_closed_when_too_many_frames_wait() -> None:
+    """I9, N5, N6."""
     core = NotingCore(lambda event: event if isinstance(event, list) else ())
     limits = ConnectionLimits(queue_frames_max=50, stall_s=30.0)
     async with driving(core, limits=limits) as driver:
@@ -120,6 +123,7 @@ async def test_a_slow_consumer_is_closed_when_too_many_frames_wait() -> None:
 
 
 async def test_a_slow_consumer_is_closed_after_a_stall_and_not_while_it_reads() -> None:
+    """N1, N5, N6: a window that stays shut, whoever shuts it."""
     core = NotingCore(lambda event: event if isinstance(event, list) else ())
     limits = ConnectionLimits(stall_s=0.2)
     async with driving(core, limits=limits) as driver:
@@ -228,6 +232,7 @@ async def test_a_peer_that_leaves_amid_a_frame_is_told_apart() -> None:
 
 
 async def test_strangers_above_the_bounds_are_turned_away_until_others_are_known() -> None:
+    """I9, N14."""
     core = NotingCore()
     strangers = Strangers(total_max=3, per_address_max=2)
     async with driving(core, strangers=strangers) as driver:

@@ -124,7 +124,7 @@ def test_the_beat_is_a_sign_of_life_of_its_own(memory: memoryview) -> None:
     assert reader.published_at_ns == 600
 
 
-def test_a_reader_does_not_act_on_a_version_that_goes_backwards(memory: memoryview) -> None:
+def test_i6_a_reader_does_not_act_on_a_version_that_goes_backwards(memory: memoryview) -> None:
     writer = CatalogWriter(memory, LAYOUT, create=True)
     reader = fresh(memory)
     writer.publish({0: b"old"}, 1)
