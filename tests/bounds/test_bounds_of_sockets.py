@@ -129,3 +129,18 @@ async def test_i9_admin_connections_above_the_bound_wait_and_are_answered_later(
         sock.close()
     assert isinstance(await asking, Status)
     await server.close()
+
+
+def test_n14_whoever_has_a_network_of_addresses_counts_as_one() -> None:
+    """I9, A6: every machine has billions of them; IPv4 in IPv6 is what it stands for."""
+    strangers = Strangers(total_max=100, per_address_max=2)
+    assert [strangers.admit(f"2001:db8:1:2::{n}") for n in range(3)] == [True, True, False]
+    assert strangers.admit("2001:db8:1:3::1"), "another network"
+    assert [strangers.admit(a) for a in ("10.0.0.1", "::ffff:10.0.0.1", "10.0.0.1")] == [
+        True,
+        True,
+        False,
+    ]
+    assert all(strangers.admit(address) for address in ["127.0.0.1", "::1"] * 10), "our own"
+    strangers.leave("2001:db8:1:2::9")
+    assert strangers.admit("2001:db8:1:2::10")

@@ -8,15 +8,19 @@ import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any, cast
 
 import aiohttp
 import msgspec
 import pytest
 from live.journal import Journal
 from live.nodes import live_node
+from starlette.requests import Request
 from supervised_service import PATIENCE_S, Place, Service, place
 
 from pointsman import JobFailed, JobRefused, Session, connect
+from pointsman_sched.console.observing.observer import Observer
+from pointsman_sched.console.observing.routes import Access, observing_routes
 
 CONFIG = """
 [limits]
@@ -146,6 +150,32 @@ async def test_u5_metrics_are_for_this_machine_and_health_is_for_all(watcher: Wa
     assert (await watcher.get("/metrics", **{"X-Forwarded-For": "203.0.113.5"}))[0] == 403
     for path in ("/live", "/ready", "/healthz"):
         assert (await watcher.get(path, **{"X-Forwarded-For": "203.0.113.5"}))[0] == 200
+
+
+class Exposed:
+    """An observer with something to show."""
+
+    def exposition(self) -> bytes:
+        return b"pointsman_jobs_total 7\n"
+
+
+@pytest.mark.parametrize("client", [("203.0.113.5", 1), None], ids=["elsewhere", "over TLS"])
+@pytest.mark.parametrize(("access", "status"), [("loopback", 403), ("all", 200)])
+async def test_u5_who_is_not_of_this_machine_gets_metrics_only_where_all_may(
+    client: tuple[str, int] | None, access: Access, status: int
+) -> None:
+    routes = observing_routes(cast(Observer, Exposed()), access)
+    (metrics,) = [route for route in routes if route.path == "/metrics"]
+    scope: dict[str, Any] = {
+        "type": "http",
+        "method": "GET",
+        "path": "/metrics",
+        "headers": [],
+        "client": client,
+    }
+    response = await metrics.endpoint(Request(scope))
+    assert response.status_code == status
+    assert (b"jobs" in response.body) is (status == 200)
 
 
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")

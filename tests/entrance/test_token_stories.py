@@ -121,6 +121,18 @@ def test_a4_the_same_request_id_of_two_tenants_is_two_jobs() -> None:
     assert len(node.assignments()) == 2
 
 
+def test_a4_the_same_request_id_of_two_sessions_of_a_tenant_is_two_jobs() -> None:
+    worker = strict_worker(slots=4)
+    node = worker.open_lane(3)
+    ids = set()
+    for session_id in ("s-1", "s-2"):
+        client = worker.open_session(session_id, token=ACME)
+        client.submit("r-1", session_id.encode())
+        ids.add(client.one(JobAccepted).jobs[0].job_id)
+    assert len(ids) == 2
+    assert len(node.assignments()) == 2
+
+
 def test_a3_ids_of_jobs_have_more_than_122_random_bits() -> None:
     worker = strict_worker()
     ids = [next(worker.core.shard.job_ids) for _ in range(1000)]

@@ -200,7 +200,7 @@ def test_c2_a_worker_that_slept_lets_the_manager_speak_before_it_calls_it_silent
 
 
 def test_when_most_lanes_break_at_once_nobody_is_given_up_before_it_is_believed() -> None:
-    """The same guard as the manager's: no job runs twice because a switch was restarted."""
+    """N3: the same guard as the manager's: no job runs twice because a switch was restarted."""
     host = Host(one_node()[0].config)
     for row in range(3, 8):
         host.node(row)

@@ -22,6 +22,7 @@ def beat_all(h: Harness, connections: list[Connection], seconds: int) -> list[ob
 
 
 def test_the_alarm_is_said_and_counted_once_for_each_loss() -> None:
+    """N3."""
     h = Harness()
     connections = [h.make_ready(registration(f"n{n}")) for n in range(6)]
     said = alarms(beat_all(h, connections[:2], 60))
@@ -35,7 +36,7 @@ def test_the_alarm_is_said_and_counted_once_for_each_loss() -> None:
 
 
 def test_a_fleet_that_lost_its_connections_at_once_is_given_time_too() -> None:
-    """A switch that resets everything is no less a mass loss than one that says nothing."""
+    """N3: a switch that resets everything is no less a mass loss than one that says nothing."""
     h = Harness()
     connections = [h.make_ready(registration(f"n{n}")) for n in range(5)]
     for connection in connections[1:]:
@@ -49,6 +50,7 @@ def test_a_fleet_that_lost_its_connections_at_once_is_given_time_too() -> None:
 
 
 def test_half_is_no_mass_and_a_loss_that_lasts_is_believed() -> None:
+    """N3."""
     guard = MassLossGuard(percent=50, nodes_min=3, hold_ns=300)
     assert not guard.observe(0, 3, 6)
     assert guard.may_declare(0)

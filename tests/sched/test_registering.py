@@ -42,6 +42,7 @@ def test_a_new_node_gets_row_generation_epoch_key_and_a_ticket_that_workers_can_
 
 
 def test_what_must_survive_is_on_disk_before_the_answer_and_the_key_is_only_a_hash() -> None:
+    """I12, P1."""
     h = Harness()
     connection = h.dial()
     first, *others = h.turn(Received(connection, [(registration("n1"), b"")]))

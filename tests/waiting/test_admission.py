@@ -99,6 +99,7 @@ def test_a_repeated_request_is_answered_whatever_the_rate() -> None:
 
 
 def test_the_burst_is_two_seconds_of_the_rate_if_nothing_is_said() -> None:
+    """A2."""
     door = Door(listed(jobs_per_s=5))
     assert door.accepted(door.client("acme"), 20) == 10
 
@@ -155,6 +156,7 @@ def test_a_worker_that_has_died_holds_nothing_of_a_tenants_limit_when_it_is_back
 def test_a_tenant_has_no_more_open_jobs_than_it_may_over_all_workers(
     config: Callable[..., Config],
 ) -> None:
+    """A2."""
     door = Door(config(jobs_max=3), workers=2)
     here, there = door.client("acme", 0), door.client("acme", 1)
     assert door.accepted(here, 2) == 2
@@ -170,6 +172,7 @@ def test_a_tenant_has_no_more_open_jobs_than_it_may_over_all_workers(
 def test_a_tenants_waiting_bytes_are_bounded_over_all_workers(
     config: Callable[..., Config],
 ) -> None:
+    """A2."""
     door = Door(config(queued_bytes_max=4_096), workers=2)
     here, there = door.client("acme", 0), door.client("acme", 1)
     assert door.accepted(here, 3, payload=b"x" * 1_500) == 3, "one runs, two wait"
@@ -197,6 +200,7 @@ def test_a_tenants_waiting_bytes_are_bounded_over_all_workers(
 def test_a_full_queue_refuses_before_acceptance_and_says_which_bound(
     limits: dict[str, int], word: str
 ) -> None:
+    """I9."""
     door = Door(Config(limits=LimitsConfig(**limits)))
     client = door.client()
     assert door.accepted(client, 6, payload=b"x" * 1_024) == 6, "one runs, five wait"
@@ -211,6 +215,7 @@ def test_a_full_queue_refuses_before_acceptance_and_says_which_bound(
 
 
 def test_the_host_bound_counts_what_waits_at_other_workers() -> None:
+    """I9."""
     door = Door(Config(limits=LimitsConfig(queued_per_host_max=6)), workers=2)
     assert door.accepted(door.client(worker=0), 4) == 4, "one runs, three wait"
     assert door.accepted(door.client(worker=1), 9) == 3
