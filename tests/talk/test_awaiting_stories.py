@@ -140,3 +140,16 @@ def test_what_is_cancelled_before_nodes_have_reported_is_open_no_longer() -> Non
     ann.client.cancel("u-1")
     assert ann.errors() == ["CANCELLED"]
     assert not h.core.shard.talks
+
+
+def test_what_is_cancelled_while_it_waits_for_somebody_to_hear_it_is_not_said() -> None:
+    h, node = yard(epoch=2)
+    ann = talker(h)
+    ann.enter("tea", "en")
+    ann.speak(0, SECOND_OF_SOUND, "u-1", is_final=True)
+    ann.say("hello?", "u-2")
+    ann.client.cancel("u-1")
+    assert ann.errors() == ["CANCELLED"]
+    assert h.core._talk.hearing.memory.held_bytes == 0
+    talker(h, "s-2", src_lang="es", tgt_lang="").enter("tea", "es")
+    assert node.assignment().request_id == "u-2"

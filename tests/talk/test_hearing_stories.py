@@ -220,3 +220,19 @@ def test_all_jobs_of_an_utterance_are_named_first_and_again_to_who_repeats_it() 
     again.speak(0, SECOND_OF_SOUND)
     again.speak(1, b"", is_final=True)
     assert [jobs.request_ids for jobs in again.client.all(UtteranceJobs)] == [["u-1:es", "u-1:fr"]]
+
+
+def test_what_is_cancelled_while_it_is_spoken_becomes_no_job() -> None:
+    """It had become one three seconds later, and was told to who listens."""
+    h, node = yard()
+    ann, ben = talker(h), talker(h, "s-2", hears="es")
+    ann.speak(0, SECOND_OF_SOUND, to=["s-2"])
+    ann.client.cancel("u-1")
+    assert ann.errors() == ["CANCELLED"]
+    assert (ann.steps(), ben.steps()) == (["INPUT_STARTED", "ERROR"],) * 2
+    ann.speak(1, SECOND_OF_SOUND, to=["s-2"], is_final=True)
+    h.advance(4)
+    assert node.assignments() == []
+    assert h.core._talk.hearing.memory.held_bytes == 0
+    ann.speak(0, SECOND_OF_SOUND, "u-2", is_final=True)
+    assert node.assignment().request_id == "u-2"

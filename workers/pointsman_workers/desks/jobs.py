@@ -273,7 +273,9 @@ class JobDesk:
         return error
 
     def withdraw(self, peer: Peer, session: Session, request_id: str) -> bool:
-        """Cancel a repeated submit that still waits for reports; False when there is none."""
+        """Cancel what is no job yet; False when there is none: it may wait for nodes' reports."""
+        if self.shard.talk.withdraw(session, request_id):
+            return True
         if self.fleet_wide is not None and self.fleet_wide.withdraw(session, request_id):
             return True
         asked = peer, session.number, request_id

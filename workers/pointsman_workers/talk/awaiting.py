@@ -76,6 +76,15 @@ class AwaitingDesk:
             error = error_info(Code.NOT_FOUND, "the room was left before anybody came to hear it")
             self._refuse(voice, utterance_id, error)
 
+    def withdraw(self, voice: Voice, utterance_id: str) -> bool:
+        """Cancel what waits; False when nothing of this id does."""
+        if utterance_id not in voice.awaiting:
+            return False
+        self._forget(voice, utterance_id)
+        error = error_info(Code.CANCELLED, "cancelled by the client")
+        self._refuse(voice, utterance_id, error)
+        return True
+
     def _forget(self, voice: Voice, utterance_id: str) -> None:
         turn = voice.awaiting.pop(utterance_id, None)
         if turn is not None:

@@ -115,6 +115,17 @@ class TalkDesk(Watcher):
                 self.hearing.forget(hearing)
         self.saying.awaiting.give_up(voice)
 
+    def withdraw(self, session: Session, request_id: str) -> bool:
+        """Cancel what is being said, or waits for somebody to hear it; False when nothing is."""
+        voice = self.voices.by_session.get(session)
+        if voice is None:
+            return False
+        hearing = voice.hearing.get(request_id)
+        if hearing is None:
+            return self.saying.awaiting.withdraw(voice, request_id)
+        self.hearing.cancel(hearing)
+        return True
+
     # -- sessions -----------------------------------------------------------------------------
 
     def joined(self, session: Session, message: SessionInit) -> None:

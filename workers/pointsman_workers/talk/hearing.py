@@ -152,6 +152,15 @@ class HearingDesk:
         wanted = Utterance(**{name: getattr(first, name) for name in _SHARED_FIELDS})
         self._saying.say(Turn(voice=voice, wanted=wanted, sound=sound, began_ns=hearing.began_ns))
 
+    def cancel(self, hearing: Hearing) -> None:
+        """Its client wants nothing of it any more."""
+        voice, first = hearing.voice, hearing.first
+        listeners = self._voices.listeners(voice, first.to)
+        self.forget(hearing)
+        error = error_info(Code.CANCELLED, "cancelled by the client")
+        told = () if isinstance(listeners, ErrorInfo) else (*listeners,)
+        self._saying.refuse(voice, first.utterance_id, error, told)
+
     def forget(self, hearing: Hearing) -> None:
         """Let go of its sound."""
         voice, utterance_id = hearing.voice, hearing.first.utterance_id

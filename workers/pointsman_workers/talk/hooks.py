@@ -21,6 +21,10 @@ class Watcher:
     def ended(self, session: Session) -> None:
         """It is over."""
 
+    def withdraw(self, session: Session, request_id: str) -> bool:
+        """Cancel what is no job yet; False when nothing of this id is."""
+        return False
+
     def dispatched(self, job: Job, pool_id: int | None) -> None:
         """The job was handed to a node."""
 

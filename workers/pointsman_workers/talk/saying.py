@@ -5,6 +5,8 @@ usual durability is.  A session whose client is away says what it has spoken so 
 its results wait for the client to come back.
 """
 
+from collections.abc import Iterable
+
 from msgspec.structs import replace
 
 from pointsman_shm.rules.languages import AUTO
@@ -236,7 +238,13 @@ class SayingDesk:
         if said.words:
             self._telling.typed(said, leg.src)
 
-    def refuse(self, voice: Voice, utterance_id: str, error: ErrorInfo) -> None:
+    def refuse(
+        self,
+        voice: Voice,
+        utterance_id: str,
+        error: ErrorInfo,
+        listeners: Iterable[Session] = (),  # who were told that it had begun
+    ) -> None:
         """Answer an utterance that gets no job."""
         session = voice.session
         ending = voice.ended.get(utterance_id)
@@ -248,7 +256,7 @@ class SayingDesk:
                 ending.told_on = connection
             self.shard.outbox.error(connection, error, session.number, utterance_id)
         event = UiEvent(utterance_id=utterance_id, event="ERROR", error=error)
-        self._telling.tell(voice, (), event)
+        self._telling.tell(voice, listeners, event)
 
 
 def _key(session: Session, request_id: str) -> Key:
