@@ -161,6 +161,7 @@ def test_how_many_crashes_make_poison_is_configured() -> None:
 
 
 def test_the_list_keeps_the_newest_and_counts_all() -> None:
+    """I9."""
     h, nodes = fleet(1, poison_failures=1)
     client = h.open_session()
     for number in range(KEPT_MAX + 5):

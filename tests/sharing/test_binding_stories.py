@@ -1,5 +1,6 @@
 """Stories of keys that are bound for the whole fleet, with two workers over one Redis model."""
 
+import pytest
 from fleet_harness import SESSION, Fleet, opened
 from worker_harness import Client, one_node
 
@@ -15,6 +16,7 @@ from pointsman_wire.session_messages import (
     SessionClosed,
 )
 from pointsman_workers.core.events import Coordinate, WriteJournal
+from pointsman_workers.sharing.keys import binding
 
 
 def test_without_redis_nothing_is_asked_and_a_submit_is_answered_in_its_own_step() -> None:
@@ -287,3 +289,38 @@ def test_a_follower_in_a_serial_session_holds_up_what_comes_after_it() -> None:
     fleet.advance(0.2)
     assert node_b.assignment().request_id == "r-2"
     assert client_b.one(Result).request_id == "r-1"
+
+
+def test_i9_what_waits_for_a_key_is_bounded_and_refused_before_it_is_accepted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(binding, "PENDING_MAX", 3)
+    fleet = Fleet("a")
+    a = fleet["a"]
+    _, client = opened(a)
+    a.is_held = True
+    for number in range(5):
+        client.submit(f"r-{number}")
+    refused = client.all(Error)
+    assert [(error.request_id, error.error.code) for error in refused] == [
+        ("r-3", Code.QUEUE_FULL),
+        ("r-4", Code.QUEUE_FULL),
+    ]
+    assert all(error.error.retry_after_ms for error in refused)
+    a.let_go()
+    assert [job.request_id for job in accepted_in(client)] == ["r-0", "r-1", "r-2"]
+
+
+def test_i9_repeats_of_one_request_whose_key_is_being_bound_are_bounded_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(binding, "REPEATS_MAX", 2)
+    fleet = Fleet("a")
+    a = fleet["a"]
+    _, client = opened(a)
+    a.is_held = True
+    for _ in range(5):
+        client.submit("r-1")
+    assert [error.error.code for error in client.all(Error)] == [Code.QUEUE_FULL] * 2
+    a.let_go()
+    assert [job.duplicate for job in accepted_in(client)] == [False, True, True]

@@ -1,10 +1,14 @@
 """A worker lets go of lanes whose node the manager has declared gone, whenever it finds out."""
 
 import pytest
-from worker_harness import SECOND_NS, Host, WorkerHarness, one_node
+from worker_harness import SECOND_NS, TICKET_KEY, Host, WorkerHarness, one_node
 
 from pointsman_shm.config import Config
 from pointsman_shm.memory.rows import NodeState
+from pointsman_wire.lane_messages import LaneOpen
+from pointsman_wire.messages import Error
+from pointsman_wire.preamble import Role
+from pointsman_wire.tickets import lane_ticket
 
 
 def fleet(count: int) -> tuple[Host, WorkerHarness]:
@@ -63,3 +67,25 @@ def test_t11_i8_a_node_whose_row_is_another_nodes_by_now_is_let_go() -> None:
     assert other.assignment().request_id == "r-1"
     assert node.connection in h.closed
     assert (h.held(3), h.held(4)) == (0, 1)
+
+
+@pytest.mark.parametrize(("generation", "epoch"), [(2, 4), (1, 5)], ids=["epoch", "generation"])
+def test_i12_n7_an_older_registration_does_not_get_the_lane_of_a_newer_one(
+    generation: int, epoch: int
+) -> None:
+    """A copied disk, or a node that was away: its ticket was good once."""
+    host = Host(Config())
+    host.node(3, generation=2)
+    host.publish(SECOND_NS)
+    h = WorkerHarness(host)
+    h.feed()
+    newer, client = h.open_lane(3, epoch=5), h.open_session()
+    older = h.dial(Role.LANE)
+    place = ("node-3", 3, generation, epoch)
+    ticket = lane_ticket(TICKET_KEY, place, b"")
+    opening = LaneOpen(node_id="node-3", row=3, generation=generation, epoch=epoch, ticket=ticket)
+    h.receive(older, opening)
+    assert h.one(older, Error).error.code == "UNAUTHORIZED"
+    assert h.closed == [older]
+    client.submit("r-1")
+    assert newer.assignment().request_id == "r-1"
