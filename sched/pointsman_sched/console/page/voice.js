@@ -2,11 +2,11 @@
  * When somebody speaks: tells from loudness alone where an utterance begins and ends.
  *
  * The floor follows the loudness while nobody speaks, so that a fan does not count as speech. Who
- * speaks is louder than three times the floor for two chunks in a row; who has been below half of
- * that for seven has finished. What was heard just before belongs to the beginning: words begin softly.
+ * speaks is louder than three times the floor for two chunks of 100 ms in a row; who has been below
+ * half of that for seven has finished. What was heard just before belongs to the beginning: words
+ * begin softly.
  */
 
-export const CHUNK_MS = 100;
 export const BEFORE_CHUNKS = 4;
 const LOUD_CHUNKS = 2;
 const QUIET_CHUNKS = 7;

@@ -1,21 +1,23 @@
 """Nodes over instances, as the rest of the core sees it: what others say, what leaves in a step."""
 
 from collections.abc import Callable
+from typing import Any
 
 from pointsman_wire.coordination.instance_messages import (
     WAITERS_MAX,
     ForNode,
+    LinkMessage,
     LinkOpen,
     LinkPing,
     OfferDeclined,
     Waits,
 )
-from pointsman_wire.messages import Message
 from pointsman_workers.core.events import HearingChanged, InstanceMissed, InstanceSaid, WayChanged
 from pointsman_workers.core.shard import Shard
 from pointsman_workers.desks.lanes import LaneDesk
 from pointsman_workers.sharing.nodes.demand import Demand
 from pointsman_workers.sharing.nodes.links import LinkDesk
+from pointsman_workers.sharing.nodes.nouns import Borrower
 from pointsman_workers.sharing.nodes.taking_in import own_lane
 
 
@@ -33,12 +35,13 @@ class NodesDesk:
 
     def handlers(self) -> dict[type, Callable[[InstanceSaid], None]]:
         """What is done about which message of another instance."""
+        guests = self.guests
         return {
             LinkOpen: self._opened,
-            ForNode: self._for_node,
-            LinkPing: self._pinged,
-            OfferDeclined: self._declined,
-            Waits: self._waits,
+            ForNode: self._of_borrower(guests.said),
+            LinkPing: self._of_borrower(lambda borrower, ping, _: guests.pinged(borrower, ping)),
+            OfferDeclined: self._of_borrower(self._declined),
+            Waits: self._of_borrower(self._waits),
             **dict.fromkeys(self.links.handlers, self._on_our_link),
         }
 
@@ -47,38 +50,32 @@ class NodesDesk:
         assert isinstance(message, LinkOpen), message
         self.guests.opened(event.instance, event.shard, message)
 
-    def _for_node(self, event: InstanceSaid) -> None:
-        message = event.message
-        assert isinstance(message, ForNode), message
-        borrower = self.guests.borrowers.find(event.instance, event.shard, message.link)
-        if borrower is not None:
-            self.guests.said(borrower, message, event.payload)
+    def _of_borrower(
+        self, act: Callable[[Borrower, Any, bytes], None]
+    ) -> Callable[[InstanceSaid], None]:
+        """Find the borrower that says something on its link; what is of an older one is dropped."""
 
-    def _pinged(self, event: InstanceSaid) -> None:
-        message = event.message
-        assert isinstance(message, LinkPing), message
-        borrower = self.guests.borrowers.find(event.instance, event.shard, message.link)
-        if borrower is not None:
-            self.guests.pinged(borrower, message)
+        def said(event: InstanceSaid) -> None:
+            message = event.message
+            assert isinstance(message, LinkMessage), message
+            borrower = self.guests.borrowers.find(event.instance, event.shard, message.link)
+            if borrower is not None:
+                act(borrower, message, event.payload)
 
-    def _declined(self, event: InstanceSaid) -> None:
-        message = event.message
-        assert isinstance(message, OfferDeclined), message
-        borrower = self.guests.borrowers.find(event.instance, event.shard, message.link)
-        if borrower is not None:
-            self.guests.wants.declined(borrower, message.node_id, message.tenant)
+        return said
 
-    def _waits(self, event: InstanceSaid) -> None:
-        message = event.message
-        assert isinstance(message, Waits), message
-        borrower = self.guests.borrowers.find(event.instance, event.shard, message.link)
+    def _declined(self, borrower: Borrower, message: OfferDeclined, _: bytes) -> None:
+        self.guests.wants.declined(borrower, message.node_id, message.tenant)
+
+    def _waits(self, borrower: Borrower, message: Waits, _: bytes) -> None:
         lane = own_lane(self._shard, message.node_id)
-        if borrower is not None and lane is not None:
+        if lane is not None:
             for waiter in message.waiters[:WAITERS_MAX]:
                 self.guests.wants.note(borrower, lane, waiter)
 
     def _on_our_link(self, event: InstanceSaid) -> None:
-        message: Message = event.message
+        message = event.message
+        assert isinstance(message, LinkMessage), message
         self.links.said(event.instance, event.shard, message, event.payload)
 
     def missed(self, event: InstanceMissed) -> None:

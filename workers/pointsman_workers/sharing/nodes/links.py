@@ -19,6 +19,7 @@ from pointsman_wire.coordination.instance_messages import (
     GuestFence,
     LinkAccepted,
     LinkClosed,
+    LinkMessage,
     LinkOpen,
     LinkPing,
     LinkPong,
@@ -136,11 +137,10 @@ class LinkDesk:
 
     # -- what homes say ------------------------------------------------------------------------
 
-    def said(self, instance: str, shard_index: int, message: Message, payload: bytes) -> None:
+    def said(self, instance: str, shard_index: int, message: LinkMessage, payload: bytes) -> None:
         """A home says something on a link; what is of an older opening is dropped."""
         link = self.links.get(instance)
-        number: int = message.link  # type: ignore[attr-defined]  # all of them have it
-        if link is None or link.number != number or link.shard != shard_index:
+        if link is None or link.number != message.link or link.shard != shard_index:
             return
         self.handlers[type(message)](link, message, payload)
 
