@@ -25,6 +25,15 @@ RuntimeDir = Annotated[
     Path | None,
     typer.Option(help="Where the service has its sockets.", resolve_path=True),
 ]
+StateDir = Annotated[
+    Path | None, typer.Option(help="Where the service keeps its state.", resolve_path=True)
+]
+ConfigPath = Annotated[
+    Path | None, typer.Option(help="Configuration file (TOML).", resolve_path=True)
+]
+InsecurePlaintext = Annotated[
+    bool, typer.Option("--insecure-plaintext", help="Open to the network, without TLS.")
+]
 
 Services = Annotated[
     list[str] | None, typer.Option(help="What is done, such as asr,nmt.", metavar="LIST")

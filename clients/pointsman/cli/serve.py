@@ -1,11 +1,11 @@
 """`serve`: becomes the supervisor of a service on this host."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from pointsman.cli.endings import Commands
+from pointsman.cli.options import ConfigPath, InsecurePlaintext, RuntimeDir, StateDir
 from pointsman.cli.running.service_programs import become
 
 app = typer.Typer(cls=Commands)
@@ -25,18 +25,10 @@ def serve(
         str | None, typer.Option(help="Address to listen at; 127.0.0.1 if not said.")
     ] = None,
     instance: Annotated[str | None, typer.Option(help="A name, for several on one host.")] = None,
-    config: Annotated[
-        Path | None, typer.Option(help="Configuration file (TOML).", resolve_path=True)
-    ] = None,
-    state_dir: Annotated[
-        Path | None, typer.Option(help="Where it keeps its state.", resolve_path=True)
-    ] = None,
-    runtime_dir: Annotated[
-        Path | None, typer.Option(help="Where it has its sockets.", resolve_path=True)
-    ] = None,
-    insecure_plaintext: Annotated[
-        bool, typer.Option("--insecure-plaintext", help="Open to the network, without TLS.")
-    ] = False,
+    config: ConfigPath = None,
+    state_dir: StateDir = None,
+    runtime_dir: RuntimeDir = None,
+    insecure_plaintext: InsecurePlaintext = False,
     accept_loss: Annotated[
         bool, typer.Option("--accept-loss", help="Go on without what is damaged of a journal.")
     ] = False,

@@ -1,12 +1,11 @@
 """`doctor`: looks at the host that the service runs on, or shall run on, and says what to do."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from pointsman.cli.endings import Commands
-from pointsman.cli.options import Json, RuntimeDir
+from pointsman.cli.options import ConfigPath, Json, RuntimeDir, StateDir
 from pointsman.cli.running.service_programs import become
 
 app = typer.Typer(cls=Commands)
@@ -15,13 +14,9 @@ app = typer.Typer(cls=Commands)
 @app.command()
 def doctor(
     *,
-    config: Annotated[
-        Path | None, typer.Option(help="Configuration file (TOML).", resolve_path=True)
-    ] = None,
+    config: ConfigPath = None,
     instance: Annotated[str | None, typer.Option(help="The name that `serve` is given.")] = None,
-    state_dir: Annotated[
-        Path | None, typer.Option(help="Where it keeps its state.", resolve_path=True)
-    ] = None,
+    state_dir: StateDir = None,
     runtime_dir: RuntimeDir = None,
     as_json: Json = False,
 ) -> None:

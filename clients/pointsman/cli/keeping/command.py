@@ -6,15 +6,12 @@ from typing import Annotated
 import typer
 
 from pointsman.cli.endings import Commands
-from pointsman.cli.options import Instance, Json
+from pointsman.cli.options import Instance, Json, StateDir
 from pointsman.cli.running.service_programs import become
 
 app = typer.Typer(cls=Commands)
 
 File = Annotated[Path, typer.Argument(help="The archive.", resolve_path=True)]
-StateDir = Annotated[
-    Path | None, typer.Option(help="Where the service keeps its state.", resolve_path=True)
-]
 
 
 @app.command()

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from pointsman.cli.endings import Commands
-from pointsman.cli.options import Instance, Json
+from pointsman.cli.options import Instance, Json, StateDir
 from pointsman.cli.running.service_programs import become
 
 app = typer.Typer(cls=Commands)
@@ -14,10 +14,6 @@ tokens_app = typer.Typer(
     cls=Commands, no_args_is_help=True, help="Give out, list and revoke tokens of clients."
 )
 app.add_typer(tokens_app, name="tokens")
-
-StateDir = Annotated[
-    Path | None, typer.Option(help="Where the service keeps its state.", resolve_path=True)
-]
 
 
 @tokens_app.command()

@@ -10,7 +10,7 @@ import msgspec
 import typer
 
 from pointsman.cli.endings import USAGE, Commands, Trouble
-from pointsman.cli.options import Json
+from pointsman.cli.options import ConfigPath, InsecurePlaintext, Json
 from pointsman.cli.screen import say, say_json
 from pointsman.cli.units import surroundings
 from pointsman.cli.units.writing import (
@@ -52,17 +52,13 @@ def install(
     ] = "auto",
     host: Annotated[str, typer.Option(help="Address to listen at.")] = "",
     port: Annotated[int | None, typer.Option(min=1, max=65_535, help="The public port.")] = None,
-    config: Annotated[
-        Path | None, typer.Option(help="Configuration file (TOML).", resolve_path=True)
-    ] = None,
+    config: ConfigPath = None,
     root: Root = None,
     user: ForUser = False,
     service_user: Annotated[
         str, typer.Option(help="An existing system user to run as; else one is made.")
     ] = "",
-    insecure_plaintext: Annotated[
-        bool, typer.Option("--insecure-plaintext", help="Open to the network, without TLS.")
-    ] = False,
+    insecure_plaintext: InsecurePlaintext = False,
     start: Annotated[bool, typer.Option(help="Start it, and wait until it is ready.")] = True,
     as_json: Json = False,
 ) -> None:
