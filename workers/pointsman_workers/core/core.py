@@ -53,6 +53,7 @@ from pointsman_workers.desks.jobs import JobDesk
 from pointsman_workers.desks.lanes import LaneDesk
 from pointsman_workers.desks.outcomes import OutcomeDesk
 from pointsman_workers.desks.placing import PlacingDesk
+from pointsman_workers.desks.refusing import not_open
 from pointsman_workers.desks.reports import ReportDesk
 from pointsman_workers.desks.sessions import SessionDesk
 from pointsman_workers.desks.take_over import TakeOverDesk
@@ -348,9 +349,7 @@ class WorkerCore:
     def _session(self, peer: Peer, number: int) -> Session | None:
         session = peer.sessions.get(number)
         if session is None:
-            text = f"session number {number} is not open on this connection"
-            error = error_info(Code.INVALID_SESSION, text)
-            self.shard.outbox.error(peer.connection, error, number)
+            self.shard.outbox.error(peer.connection, not_open(number), number)
         return session
 
     def _cancel(self, peer: Peer, message: client.Cancel) -> None:

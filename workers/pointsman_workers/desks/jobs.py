@@ -20,7 +20,7 @@ from pointsman_workers.core.lifecycle import JobState
 from pointsman_workers.core.shard import SECOND_NS, Shard
 from pointsman_workers.core.state import Job, Key, Peer, Session, away
 from pointsman_workers.desks.counting import is_fault_of_service
-from pointsman_workers.desks.refusing import refusal_of_repeat
+from pointsman_workers.desks.refusing import not_open, refusal_of_repeat
 from pointsman_workers.desks.reports import ReportDesk
 from pointsman_workers.desks.sessions import SessionDesk
 from pointsman_workers.desks.waiting.admission import AdmissionDesk
@@ -83,8 +83,7 @@ class JobDesk:
         shard = self.shard
         session = peer.sessions.get(submit.session_number)
         if session is None:
-            text = f"session number {submit.session_number} is not open on this connection"
-            self.refuse(peer, submit, error_info(Code.INVALID_SESSION, text))
+            self.refuse(peer, submit, not_open(submit.session_number))
             return
         session.touched_at_ns = shard.now_ns
         if len(payload) > self._payload_bytes_max:

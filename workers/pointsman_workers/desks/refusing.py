@@ -114,6 +114,12 @@ def _retry_after(free_ms: int | None) -> int:
     return min(max(free_ms, RETRY_AFTER_MS_MIN), RETRY_AFTER_MS_MAX)
 
 
+def not_open(session_number: int) -> ErrorInfo:
+    """What is told to who names a session that its connection does not have."""
+    text = f"session number {session_number} is not open on this connection"
+    return error_info(Code.INVALID_SESSION, text)
+
+
 def refusal_of_repeat(job: Job, body: int) -> ErrorInfo | None:
     """Why a request that is known is not answered with its job; None when it is."""
     if job.body != body:

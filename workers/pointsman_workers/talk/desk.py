@@ -19,6 +19,7 @@ from pointsman_wire.talk.talk_messages import (
 from pointsman_workers.core.shard import Shard
 from pointsman_workers.core.state import Job, Key, Lane, Peer, Session
 from pointsman_workers.desks.jobs import JobDesk
+from pointsman_workers.desks.refusing import not_open
 from pointsman_workers.desks.sessions import SessionDesk
 from pointsman_workers.talk.hearing import HearingDesk
 from pointsman_workers.talk.hooks import Watcher
@@ -64,9 +65,7 @@ class TalkDesk(Watcher):
             session = peer.sessions.get(message.session_number)
             if session is None:
                 number = message.session_number
-                text = f"session number {number} is not open on this connection"
-                error = error_info(Code.INVALID_SESSION, text)
-                self.shard.outbox.error(peer.connection, error, number)
+                self.shard.outbox.error(peer.connection, not_open(number), number)
                 return
             session.touched_at_ns = self.shard.now_ns
             act(session, message, payload)
