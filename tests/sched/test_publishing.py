@@ -4,7 +4,14 @@ import msgspec
 import pytest
 from manager_harness import MS, SECOND, START_NS, Harness, config_with, large_fleet, registration
 
-from pointsman_sched.core.events import Alarm, TellWorkers, WorkerGone, WorkerSaid
+from pointsman_sched.core.events import (
+    Alarm,
+    ConfigOffered,
+    OrderGiven,
+    TellWorkers,
+    WorkerGone,
+    WorkerSaid,
+)
 from pointsman_shm.config import PoolsConfig
 from pointsman_shm.memory import catalog_layout
 from pointsman_shm.memory.catalog_layout import CatalogLayout
@@ -13,6 +20,7 @@ from pointsman_shm.memory.rows import NodeState, RowFlag, unpack_standing
 from pointsman_shm.memory.stats_names import Gauge
 from pointsman_shm.uplink import ModelUnavailable, SnapshotPublished
 from pointsman_wire.control_messages import Drain, Leave, Service
+from pointsman_wire.queries.operating_messages import PauseOrder, ResumeOrder
 
 
 def test_a_new_manager_publishes_at_once_so_that_version_0_ends() -> None:
@@ -317,3 +325,44 @@ def test_i8_a_row_is_nobody_elses_while_a_worker_may_take_it_for_the_nodes_that_
     h.hold(0, row, 0)
     h.join(registration("next"))
     assert (h.node("next").row, h.node("next").generation) == (row, 2)
+
+
+ASR = Service(id="asr-1", kind="asr")
+LANGUAGES, BUCKETS = PoolsConfig(), PoolsConfig(auto_language_pools=False, pool_count=4)
+
+
+@pytest.mark.parametrize("dies", [False, True])
+def test_a_pause_is_not_one_of_another_modes_pool_of_that_number_and_comes_back(
+    dies: bool,
+) -> None:
+    h = Harness(config_with(LANGUAGES))
+    for name, language in (("a", "en"), ("b", "fr"), ("c", "de"), ("d", "it"), ("e", "pt")):
+        h.make_ready(registration(name, services=[ASR], asr=[language]))
+    number = h.core.state.planner.pools_of("b")[0]
+    h.feed(OrderGiven(1, PauseOrder(pool=number)))
+
+    def paused() -> set[str]:
+        words = h.memory.rows.standing
+        rows = {name: node.row for name, node in h.core.state.nodes.by_id.items()}
+        flags = {name: unpack_standing(words[row]).flags for name, row in rows.items()}
+        return {name for name in flags if RowFlag.PAUSED in flags[name]}
+
+    def turn(pools: PoolsConfig) -> None:
+        h.feed(ConfigOffered(2, "file", config_with(pools)))
+        h.advance(1 * SECOND)
+        h.settle()
+
+    assert paused() == {"b"}
+    turn(BUCKETS)
+    assert any(number in h.core.state.planner.pools_of(name) for name in "abcde")
+    assert paused() == set()
+    if dies:
+        h.config = config_with(BUCKETS)
+        h.start()
+        assert paused() == set()
+    h.make_ready(registration("f", services=[ASR], asr=["es"]))
+    turn(LANGUAGES)
+    assert paused() == {"b"}
+    assert h.core.state.planner.pools_of("b") == (number,)
+    h.feed(OrderGiven(3, ResumeOrder(pool=number)))
+    assert paused() == set()

@@ -51,7 +51,7 @@ class Weather(RuleBasedStateMachine):
             config_with(pools=pools, max_nodes=4, classes_max=6, classes_per_owner_max=3)
         )
         self.connections: dict[str, list[Connection]] = {}
-        self.paused: set[int | None] = set()  # pools; None: the whole service
+        self.paused: set[tuple[str, int] | None] = set()  # pools, each of a mode; None: all
 
     def open_connections(self, name: str) -> list[Connection]:
         peers = self.h.core.state.peers
@@ -97,13 +97,19 @@ class Weather(RuleBasedStateMachine):
 
     @rule(pool=st.none() | st.integers(0, 2))
     def operator_pauses(self, pool: int | None) -> None:
+        what = self.meant(pool)
         if self.order(PauseOrder(pool=pool)):
-            self.paused.add(pool)
+            self.paused.add(what)
 
     @rule(pool=st.none() | st.integers(0, 2))
     def operator_resumes(self, pool: int | None) -> None:
-        assert self.order(ResumeOrder(pool=pool)) is (pool in self.paused)
-        self.paused.discard(pool)
+        what = self.meant(pool)
+        assert self.order(ResumeOrder(pool=pool)) is (what in self.paused)
+        self.paused.discard(what)
+
+    def meant(self, pool: int | None) -> tuple[str, int] | None:
+        """A number means a pool of the mode that is in force."""
+        return None if pool is None else (self.h.core.state.planner.mode, pool)
 
     def order(self, wish: Message) -> bool:
         """Give an order; return whether it was carried out."""
@@ -123,7 +129,9 @@ class Weather(RuleBasedStateMachine):
             return
         state = self.h.core.state
         assert state.pauses.is_paused is (None in self.paused)
-        assert set(state.pauses.pools) == self.paused - {None}
+        mode = state.planner.mode
+        here = {what[1] for what in self.paused if what is not None and what[0] == mode}
+        assert set(state.pauses.pools) == here
         for node in [node for node in state.nodes.by_id.values() if node.is_live]:
             shown = unpack_standing(state.setup.memory.rows.standing[node.row])
             is_paused = bool(node.flags & RowFlag.PAUSED) or state.is_paused(node)

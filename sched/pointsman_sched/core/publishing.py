@@ -7,9 +7,12 @@ word advances every 100 ms whether anything changed or not, and each beat also r
 or two, so that damaged memory is noticed and written anew.
 """
 
+from collections.abc import Iterable
+
 from msgspec.structs import replace
 
 from pointsman_sched.core.events import Alarm, TellWorkers
+from pointsman_sched.core.fleet.node import Node
 from pointsman_sched.core.orders.rebuild import Rebuild
 from pointsman_sched.core.orders.standing import orders_record
 from pointsman_sched.core.state import ManagementState
@@ -78,6 +81,7 @@ class Publisher:
     def _put_in_force(self, rebuild: Rebuild, now_ns: int) -> None:
         """Swap the configuration and the pools, and show all of it in one version."""
         state = self._state
+        has_other_pauses = state.pauses.change_mode(state.planner.mode, rebuild.planner.mode)
         state.retired = state.planner
         state.config, state.planner, state.rebuild = rebuild.config, rebuild.planner, None
         state.tenant_places = tenant_places(state.config.tenants.listed, state.tenant_places)
@@ -85,7 +89,9 @@ class Publisher:
         layout = state.layout
         state.dirty.update((layout.config, layout.pools, layout.policy))
         self._publish(now_ns, rebuild.pages)
-        if state.pauses.pools:
+        if has_other_pauses:
+            _show(state, state.nodes.by_row)
+        elif state.pauses.pools:
             _show_moved(state, rebuild)
         version = self._catalog.version
         state.outbox.wish(rebuild.told(version, state.config_version))
@@ -171,6 +177,10 @@ def _show_moved(state: ManagementState, rebuild: Rebuild) -> None:
     """Nodes that were moved into a paused pool, or out of one, say so in their rows."""
     for page in rebuild.pages:
         first = page * ROWS_PER_NODE_PAGE
-        for node in state.nodes.by_row[first : first + ROWS_PER_NODE_PAGE]:
-            if node is not None:
-                state.show_row(node)
+        _show(state, state.nodes.by_row[first : first + ROWS_PER_NODE_PAGE])
+
+
+def _show(state: ManagementState, nodes: Iterable[Node | None]) -> None:
+    for node in nodes:
+        if node is not None:
+            state.show_row(node)

@@ -57,6 +57,7 @@ def recover(state: ManagementState, publisher: Publisher) -> None:
     restore_orders(state, orders)
     if layout.pools in pages:
         known = codec.decode_pools(pages[layout.pools])
+        state.pauses.change_mode(known.mode, state.planner.mode)
         state.planner.restore(known, orders.paused_pools, orders.pool_keys)
     for page in range(layout.node_page_count):
         if page in pages:

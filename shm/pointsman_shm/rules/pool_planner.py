@@ -81,10 +81,13 @@ class PoolPlanner:
         `keys` what `keys_of` said of them.
         """
         assert not self._members, "restore comes before the first node"
+        self._remembered.update((key, pool_id) for pool_id, key in keys)
+        taken = [0, *self._remembered.values()]
+        if self.mode is PoolMode.LANGUAGE and page.mode == self.mode:
+            taken += ordered
+        self._next_id = max(self._next_id, *(pool_id + 1 for pool_id in taken))
         if self.mode is not PoolMode.LANGUAGE or page.mode != self.mode:
             return
-        self._next_id = max(self._next_id, *(pool_id + 1 for pool_id in [0, *ordered]))
-        self._remembered.update((key, pool_id) for pool_id, key in keys)
         for pool in page.pools:
             self._next_id = max(self._next_id, pool.id + 1)
             if pool.languages:

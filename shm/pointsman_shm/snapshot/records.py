@@ -145,6 +145,8 @@ class OrdersRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
     drains: tuple[tuple[str, int], ...] = ()  # (id, until when what runs may run; 0: it was ended)
     # (id, key of its languages) of paused pools: who has no nodes now is in no page of pools.
     pool_keys: tuple[tuple[int, int], ...] = ()
+    # (mode, ids) of pools that were paused when pools of another mode took their place.
+    paused_aside: tuple[tuple[str, tuple[int, ...]], ...] = ()
 
 
 class PolicyPage(msgspec.Struct, frozen=True, array_like=True, gc=False):
