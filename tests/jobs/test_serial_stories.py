@@ -277,7 +277,10 @@ def test_the_order_of_a_session_with_open_jobs_stays() -> None:
     client.submit("r-0")
     connection = h.dial(Role.SESSION)
     h.receive(connection, SessionInit(session_id="s-1"))
-    assert h.one(connection, Error).error.code == "CONFLICT"
+    refused = h.one(connection, Error).error
+    assert refused.code == "CONFLICT"
+    assert "'serial', and keeps it until they have ended" in refused.message
+    assert refused.hint == "Open it with order 'serial', or another session."
     node, job = chosen(nodes)
     node.end(job)
     h.receive(connection, SessionInit(session_id="s-1"))

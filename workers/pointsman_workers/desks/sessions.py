@@ -30,7 +30,7 @@ from pointsman_workers.desks.entrance.tokens import TokenDesk, is_same_secret
 from pointsman_workers.desks.entrance.unfinished import answer_unfinished, is_unfinished
 from pointsman_workers.desks.pairing import PairingDesk, is_paired_with
 from pointsman_workers.ordering.delivering import DeliveryDesk, count_on, unnumbered
-from pointsman_workers.ordering.orders import set_order
+from pointsman_workers.ordering.orders import kept_order, set_order
 from pointsman_workers.ordering.utterances import UtteranceDesk
 
 SESSION_ID_TRIES = 10_000
@@ -149,9 +149,8 @@ class SessionDesk:
 
     def _refusal(self, peer: Peer, message: SessionInit) -> Error | None:
         session = self.shard.sessions.get((message.tenant, message.session_id))
-        if session is not None and session.open_jobs and session.order != message.order:
-            text = f"the session has open jobs in order {session.order!r}, which stays until then"
-            return Error(error_info(Code.CONFLICT, text), ref=message.ref)
+        if session is not None and (error := kept_order(session, message.order)) is not None:
+            return Error(error, ref=message.ref)
         if self.shard.is_stopping:
             return _going(message)
         if (error := self.refusal_for_load()) is not None:

@@ -1,5 +1,7 @@
 """What a session's order brings with it: the state it needs, and how much may be pending."""
 
+from msgspec.structs import replace
+
 from pointsman_wire.errors import Code
 from pointsman_wire.messages import ErrorInfo, error_info
 from pointsman_wire.session_messages import Submit
@@ -30,6 +32,15 @@ def set_order(session: Session, order: str, lines: Lines) -> None:
 def line_of(whose: tuple[str, str], lines: Lines) -> Line:
     """The line of all serial sessions, one after the other, that have this id."""
     return lines.get(whose) or lines.setdefault(whose, Line(whose=whose))
+
+
+def kept_order(session: Session, wanted: str) -> ErrorInfo | None:
+    """Why a session cannot go over to another order now, None when it can."""
+    if not session.open_jobs or session.order == wanted:
+        return None
+    text = f"the session has jobs in order {session.order!r}, and keeps it until they have ended"
+    hint = f"Open it with order {session.order!r}, or another session."
+    return replace(error_info(Code.CONFLICT, text), hint=hint)
 
 
 def hindrance_of_order(session: Session, submit: Submit, pending_max: int) -> ErrorInfo | None:
