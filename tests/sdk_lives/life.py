@@ -14,7 +14,7 @@ the shells that users have, with everything that these offer.  When the sky has 
 import asyncio
 import gc
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -185,11 +185,11 @@ class Life:
         self.nemesis.stop()
         for client in self.clients:
             client.is_over = True
-        await self._rest()
+        await self._rest(self._left)
         for node in self.nodes:
             node.behave()
         await self._prove()
-        await self._rest()
+        await self._rest(self._kept)
 
     def _stall(self) -> None:
         """Programs stand still, too."""
@@ -208,10 +208,29 @@ class Life:
             if self._error is not None:
                 raise self._error
 
-    async def _rest(self) -> None:
+    def _left(self) -> list[str]:
+        return what_is_left(self)  # type: ignore[arg-type]
+
+    def _kept(self) -> list[str]:
+        """What is there besides once nobody has a session any more, and none may come back."""
+        kept: dict[str, Any] = {}
+        for worker in filter(None, self.instance.workers):
+            shard, talk, name = worker.core.shard, worker.core._talk, worker.name
+            kept[f"sessions of {name}"] = [*shard.sessions]
+            kept[f"talks of {name}"] = [*shard.talks]
+            kept[f"voices of {name}"] = [*talk.voices.by_session]
+            kept[f"rooms of {name}"] = [*talk.rooms.rooms]
+            kept[f"sound of {name}"] = talk.hearing.memory.held_bytes
+            kept[f"repeated submits of {name}"] = talk._jobs._unsettled
+        for node in self.nodes:
+            if node.process is not None:
+                kept[f"serial runs of {node.name}"] = [*node.process.core._work._lone.runs]
+        return [*self._left(), *(f"{name}: {what}" for name, what in kept.items() if what)]
+
+    async def _rest(self, look: Callable[[], list[str]]) -> None:
         """Nobody does harm, or asks: wait until nothing is left of what was begun."""
         since_s = self.now_s
-        while left := what_is_left(self):  # type: ignore[arg-type]
+        while left := look():
             if self.now_s - since_s > self.settings.quiet_s:
                 waiting = [name for client in self.clients for name in client.open_tickets]
                 raise Violation("I1", "; ".join([*left, *waiting]))

@@ -126,6 +126,7 @@ class ClientProgram(Program):
         return {
             "src": "en",
             "tgt": "es",
+            "tenant": dice.pick(("", "", "acme")),
             "session_id": f"s-{self.name}-{number}" if dice.chance(0.6) else "",
             "order": dice.pick(("free", "free", "utterance", "serial")),
             "hears": dice.pick(("", "es", "en")),
