@@ -6,6 +6,7 @@ from manager_harness import MS, SECOND, START_NS, Harness, config_with, large_fl
 
 from pointsman_sched.core.fleet.damping import RegistrationDamping
 from pointsman_sched.core.fleet.node import Node
+from pointsman_sched.core.fleet.quarantine import Quarantine
 from pointsman_shm.config import NodesConfig
 from pointsman_shm.memory.rows import NodeState
 from pointsman_wire.control_messages import Heartbeat, LanesReady, Registered
@@ -246,3 +247,25 @@ def test_n9_who_registers_anew_as_before_has_no_page_published_again() -> None:
     h.make_ready(registration(max_concurrency=9))
     h.settle()
     assert (h.read().nodes["n1"].slots_max, h.read().nodes["n1"].epoch) == (9, epoch + 2)
+
+
+def test_i9_n7_n8_what_is_kept_of_who_flaps_is_bounded_and_the_newest_is_kept() -> None:
+    """A stranger may come under any number of names."""
+    quarantine = Quarantine(takeovers_max=2, lasts_ns=60 * SECOND, known_max=3)
+    damping = RegistrationDamping(
+        free_max=1, backoff_max_ns=60 * SECOND, calm_ns=60 * SECOND, known_max=3
+    )
+    for number in range(20):
+        name = f"n{number}"
+        assert not quarantine.note_takeover(name, number)
+        assert quarantine.note_takeover(name, number)
+        quarantine.keep_out(f"by-hand-{number}", 60 * SECOND, "an operator's word")
+        damping.admitted(name, number)
+    tables = (quarantine._takeovers, quarantine._until, quarantine._words)
+    assert [len(table) <= 3 for table in tables] == [True] * 3
+    assert len(damping) == 3
+    assert quarantine.left_ns("by-hand-19", 20) > 0
+    quarantine.note_takeover("again", 20)
+    for number in range(20):
+        quarantine.note_takeover(f"once-{number}", 20)
+    assert len(quarantine._takeovers) == 3

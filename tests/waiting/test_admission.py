@@ -88,6 +88,18 @@ def test_a2_the_rate_of_a_listed_tenant_holds_over_all_workers() -> None:
     assert sum(door.accepted(client, 5) for client in clients) == 2
 
 
+def test_i13_those_who_are_refused_together_are_not_asked_back_together() -> None:
+    door = Door(listed(jobs_per_s=1, burst=1))
+    client = door.client("acme")
+    assert door.submit(client) is None
+    refused = [error for _ in range(50) if (error := door.submit(client)) is not None]
+    waits = [error.retry_after_ms or 0 for error in refused]
+    assert len(waits) == 50
+    assert min(waits) >= 1_000
+    assert max(waits) <= 1_201, "a second, and up to a fifth more"
+    assert len({*waits}) > 25
+
+
 def test_a_repeated_request_is_answered_whatever_the_rate() -> None:
     door = Door(listed(jobs_per_s=1, burst=1))
     acme = door.client("acme")
