@@ -167,6 +167,11 @@ NAMED = (
         "secure/test_enrolment.py::"
         "test_e6_who_was_introduced_anew_stays_when_an_older_revocation_is_told_again",
     ),
+    Named(
+        tested_bugs.acknowledgements_of_everything,
+        "workers/test_session_stories.py::"
+        "test_i1_n6_an_acknowledgement_lets_go_of_what_it_names_and_of_nothing_after_it",
+    ),
 )
 
 

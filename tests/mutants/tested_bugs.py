@@ -17,7 +17,7 @@ from pointsman_shm.memory.ledger import Ledger, OwnLedger
 from pointsman_wire.lane_messages import LanePong
 from pointsman_wire.sockets.connections import FrameConnection
 from pointsman_workers.core.shard import Shard
-from pointsman_workers.core.state import Failure, Job, Lane
+from pointsman_workers.core.state import Failure, Job, Lane, Session
 from pointsman_workers.desks import attempts
 from pointsman_workers.desks.attempts import AttemptDesk
 from pointsman_workers.desks.lane_watch import LaneWatch
@@ -25,6 +25,7 @@ from pointsman_workers.desks.lanes import LaneDesk
 from pointsman_workers.journal import records, store
 from pointsman_workers.journal.store import JournalStore
 from pointsman_workers.journal.syncing import SyncWork
+from pointsman_workers.ordering.delivering import DeliveryDesk
 from pointsman_workers.placement import ranking, selection
 from pointsman_workers.placement.checks import Judgement, Reading
 from pointsman_workers.placement.ranking import CANNOT
@@ -193,6 +194,16 @@ def rows_given_away_at_once(patch: Patch) -> None:
 def old_revocations_taken(patch: Patch) -> None:
     """Whatever another instance says of a name counts, also when something newer is known."""
     patch.setattr(Identities, "epoch_of", lambda self, node_id: -1)
+
+
+def acknowledgements_of_everything(patch: Patch) -> None:
+    """Whatever number a client has read up to, all that it has not read is let go."""
+    read = DeliveryDesk.read
+
+    def careless(self: DeliveryDesk, session: Session, last_number: int) -> None:
+        read(self, session, max([last_number, *session.unread]))
+
+    patch.setattr(DeliveryDesk, "read", careless)
 
 
 class InBytes:

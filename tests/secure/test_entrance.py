@@ -163,6 +163,7 @@ async def test_a_slow_reader_slows_its_owner_and_nothing_piles_up(tmp_path: Path
 
 
 async def test_another_server_is_not_told_even_the_first_byte(tmp_path: Path) -> None:
+    """E3."""
     other = make_authority("other", NOW_S)
     (tmp_path / "other.pem").write_bytes(other.certificate)
     async with entrance(tmp_path) as place:

@@ -43,6 +43,21 @@ def test_who_has_read_more_results_than_there_can_be_gets_numbers_that_can_be_re
             assert msgspec.msgpack.decode(msgspec.msgpack.encode(result), type=Result) == result
 
 
+def test_i1_n6_an_acknowledgement_lets_go_of_what_it_names_and_of_nothing_after_it() -> None:
+    _, h = one_node(slots=4)
+    node, client = h.open_lane(3), h.open_session("s-1")
+    for number in range(4):
+        client.submit(f"r-{number}")
+    for job in node.assignments():
+        node.end(job)
+    numbers = [result.number for result in client.all(Result)]
+    assert len(numbers) == 4
+    h.receive(client.connection, ResultAck(results=[(client.ack.session_number, numbers[1])]))
+    client.hang_up()
+    back = h.open_session("s-1", resume_token=client.ack.resume_token, last_result=numbers[2])
+    assert [result.number for result in back.all(Result)] == numbers[3:]
+
+
 def test_undelivered_results_come_again_on_resume_and_only_with_the_token() -> None:
     _, h = one_node()
     node = h.open_lane(3)
