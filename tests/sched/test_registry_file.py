@@ -81,7 +81,7 @@ def test_history_is_dropped_when_it_outgrows_the_truth(
 def test_ids_that_are_longest_gone_leave_the_file_too_and_never_one_that_is_here(
     tmp_path: Path,
 ) -> None:
-    """I12, N7: i9: machines that come each time under a new name would fill it for ever."""
+    """I9, I12, N7: machines that come each time under a new name would fill it for ever."""
     h = Harness(config_with(max_nodes=2, remember_offline_s=1.0))
     file = RegistryFile(tmp_path, print)
     stays = h.make_ready(registration("stays"))
