@@ -273,7 +273,7 @@ HOSTILE: dict[str, Callable[[], Act]] = {
 }
 
 # Tables of several sizes fill one after the other.
-ROUNDS = {"a client submits kinds of work without end": 4}
+ROUNDS = {"a client submits kinds of work without end": 5}
 
 
 @pytest.mark.parametrize("name", HOSTILE)

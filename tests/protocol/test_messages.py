@@ -29,7 +29,10 @@ def defined() -> set[type[Message]]:
     for module in pkgutil.walk_packages(pointsman_wire.__path__, "pointsman_wire."):
         if module.name.endswith("messages"):
             import_module(module.name)
-    return set(Message.__subclasses__())
+    found = {*Message.__subclasses__()}
+    while bases := {cls for cls in found if cls.__subclasses__()}:
+        found = (found - bases).union(*(base.__subclasses__() for base in bases))
+    return found
 
 
 def test_every_message_that_is_defined_is_understood_by_somebody() -> None:

@@ -1,6 +1,5 @@
 """What is particular to TCP: how an address is written, and what a socket is told."""
 
-import select
 import socket
 import ssl
 
@@ -31,16 +30,6 @@ def address_text(listener: socket.socket) -> str:
     """Return where a socket listens, with the real port."""
     host, port = listener.getsockname()[:2]
     return join_address(host, port)
-
-
-def has_left(sock: socket.socket) -> bool:
-    """Has the peer hung up while it waited in the queue, whatever it said before?
-
-    In a storm many have given up and dial anew; those who wait behind them come sooner.
-    """
-    poller = select.poll()
-    poller.register(sock.fileno(), select.POLLRDHUP)
-    return bool(poller.poll(0))
 
 
 def why_no_connection(error: Exception, waited_s: float) -> str:

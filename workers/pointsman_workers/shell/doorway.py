@@ -29,13 +29,13 @@ from pointsman_wire.preamble import (
 from pointsman_wire.shards import shard_of
 from pointsman_wire.sockets.bounds import Strangers
 from pointsman_wire.sockets.handover import Adopt, Origin, hang_up
-from pointsman_wire.sockets.tcp import has_left
 from pointsman_wire.sockets.unix_sockets import NO_DESCRIPTORS
 from pointsman_wire.sockets.web.request_line import (
     REQUEST_LINE_BYTES_MAX,
     Wanted,
     read_request_line,
 )
+from pointsman_workers.shell.entrance.departures import has_left
 from pointsman_workers.shell.greetings import (
     NO_CONSOLE,
     Greeting,

@@ -21,8 +21,9 @@ from pointsman_wire.secure.grants import read_bounds
 from pointsman_wire.secure.pins import PinError, key_digest_of
 from pointsman_wire.sockets.bounds import Strangers
 from pointsman_wire.sockets.handover import Origin
-from pointsman_wire.sockets.tcp import has_left, set_tcp_options
+from pointsman_wire.sockets.tcp import set_tcp_options
 from pointsman_wire.sockets.unix_sockets import NO_DESCRIPTORS
+from pointsman_workers.shell.entrance.departures import has_left
 from pointsman_workers.shell.secure.allowance import HandshakeAllowance
 from pointsman_workers.shell.secure.relay import RelaySide
 
