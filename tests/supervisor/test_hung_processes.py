@@ -67,12 +67,14 @@ def test_p6_a_worker_that_hangs_before_it_is_ready_is_replaced(service: LiveServ
     epoch = next(service.here.state_dir.glob("*-1.epoch"))
     kept = epoch.rename(epoch.with_suffix(".kept"))
     os.mkfifo(epoch)
-    service.kill("worker-1")
-    service.process.wait_for("worker-1 was killed")
-    successor = wait_for_child(service, "worker-1")
-    wait_until(lambda: not is_running(successor), "it is killed", patience_s=20 * HUNG_S)
-    service.process.wait_for("worker-1 .* is not ready, and has done nothing for")
-    kept.replace(epoch)
+    try:
+        service.kill("worker-1")
+        service.process.wait_for("worker-1 was killed")
+        successor = wait_for_child(service, "worker-1")
+        wait_until(lambda: not is_running(successor), "it is killed", patience_s=20 * HUNG_S)
+        service.process.wait_for("worker-1 .* is not ready, and has done nothing for")
+    finally:
+        kept.replace(epoch)
     wait_until(lambda: is_ready_again(service, "worker-1"), "the next one is ready")
 
 
