@@ -68,12 +68,18 @@ def yard(slots: int = 8, epoch: int = 1, **config: object) -> tuple[WorkerHarnes
 
     An `epoch` above 1: it has begun anew.
     """
+    harness = yard_without_lanes(slots, epoch, **config)
+    return harness, harness.open_lane(3)
+
+
+def yard_without_lanes(slots: int = 8, epoch: int = 2, **config: object) -> WorkerHarness:
+    """The same before its node has come to it: row 3 is there, its lane is not."""
     host = Host(Config(**config))  # type: ignore[arg-type]
     host.node(3, speech_class("en", "es", "fr"), slots=slots)
     host.publish(SECOND_NS)
     harness = WorkerHarness(host, epoch=epoch)
     harness.feed()
-    return harness, harness.open_lane(3)
+    return harness
 
 
 def another_node(harness: WorkerHarness) -> Node:

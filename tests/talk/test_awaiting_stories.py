@@ -1,10 +1,8 @@
 """Stories of rooms after a restart of their worker, and of words that listeners read."""
 
-from fleet_samples import speech_class
-from talkers import SECOND_OF_SOUND, Talker, talker, yard
-from worker_harness import SECOND_NS, Host, WorkerHarness
+from talkers import SECOND_OF_SOUND, Talker, talker, yard, yard_without_lanes
 
-from pointsman_shm.config import Config, TalkConfig
+from pointsman_shm.config import TalkConfig
 from pointsman_wire.session_messages import SessionClose
 from pointsman_wire.talk.talk_messages import RoomLeave, RoomState
 
@@ -111,11 +109,7 @@ def test_who_listens_reads_what_was_typed_at_once_and_with_the_result() -> None:
 
 def repeated_before_nodes_report() -> Talker:
     """Somebody has come back after a restart, and says again what a node may be at work on."""
-    host = Host(Config())
-    host.node(3, speech_class("en", "es"))
-    host.publish(SECOND_NS)
-    h = WorkerHarness(host, epoch=2)
-    h.feed()
+    h = yard_without_lanes()
     ann = talker(h, unfinished=["u-1"])
     ann.speak(0, SECOND_OF_SOUND, is_final=True)
     return ann

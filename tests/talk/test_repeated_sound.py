@@ -2,11 +2,9 @@
 it, whatever that is, and waits for nothing that will not come.
 """
 
-from fleet_samples import speech_class
-from talkers import SECOND_OF_SOUND, Talker, talker, yard
-from worker_harness import SECOND_NS, Host, WorkerHarness
+from talkers import SECOND_OF_SOUND, Talker, talker, yard, yard_without_lanes
 
-from pointsman_shm.config import Config, JobsConfig
+from pointsman_shm.config import JobsConfig
 from pointsman_wire.session_messages import Result, ResultAck
 from pointsman_wire.talk.talk_messages import UtteranceJobs
 
@@ -50,11 +48,7 @@ def test_a_refusal_that_nobody_was_there_to_hear_is_told_again() -> None:
 
 def test_a_refusal_goes_to_where_the_speaker_is_by_then() -> None:
     """A worker that begins anew waits for its nodes first, and clients come and go meanwhile."""
-    host = Host(Config())
-    host.node(3, speech_class("en", "es"))
-    host.publish(SECOND_NS)
-    h = WorkerHarness(host, epoch=2)
-    h.feed()
+    h = yard_without_lanes()
     ann = talker(h, unfinished=["u-1"])
     ann.speak(0, SECOND_OF_SOUND, is_final=True, services=["juggling"])
     ann.client.hang_up()

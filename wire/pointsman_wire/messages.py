@@ -31,7 +31,8 @@ _FLAT_META_VALUES = 64
 _encode = msgspec.msgpack.Encoder().encode
 
 # A count, or a number that only ever counts up: not negative, and fits a signed 64-bit word.
-Number = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+NUMBER_MAX = 2**63 - 1
+Number = Annotated[int, msgspec.Meta(ge=0, le=NUMBER_MAX)]
 WorkerCount = Annotated[int, msgspec.Meta(ge=1, le=WORKERS_MAX)]
 SessionId = Annotated[str, msgspec.Meta(max_length=SESSION_ID_LENGTH_MAX)]
 RequestId = Annotated[str, msgspec.Meta(max_length=REQUEST_ID_LENGTH_MAX)]

@@ -29,6 +29,7 @@ from pointsman_workers.core.state import Blame, Cause, Failure, Hold, Job
 from pointsman_workers.core.timers import NEVER_NS
 from pointsman_workers.desks.outcomes import OutcomeDesk
 from pointsman_workers.desks.poison import PoisonDesk
+from pointsman_workers.desks.refusing import cancelled
 from pointsman_workers.ordering.serial import SerialDesk
 from pointsman_workers.placement.kinds import PRIORITY_RANK, Kind
 
@@ -123,8 +124,8 @@ class AttemptDesk:
         job = hold.job
         assert job is not None, hold.job_id
         node_id = hold.lane.node_id
-        said = failure.reason[:SAID_LENGTH_MAX]
-        why = f"attempt {job.attempt} on {node_id}: {failure.cause.value}: {said}"
+        failure = replace(failure, reason=failure.reason[:SAID_LENGTH_MAX])
+        why = f"attempt {job.attempt} on {node_id}: {failure.cause.value}: {failure.reason}"
         job.reasons += (why,)
         if failure.excludes_node:
             _add_node(job, node_id)
@@ -139,8 +140,7 @@ class AttemptDesk:
     def _try_again(self, job: Job, failure: Failure) -> None:
         shard = self.shard
         if job.is_own or job.failovers >= shard.config.jobs.failovers_max:
-            said = failure.reason[:SAID_LENGTH_MAX]
-            text = f"the job failed on {job.attempt} attempts, last: {said}"
+            text = f"the job failed on {job.attempt} attempts, last: {failure.reason}"
             error = error_info(failure.code, text, attempts=[*job.reasons])
             self.outcomes.finish(job, "fail", error=error)
             return
@@ -223,11 +223,10 @@ class AttemptDesk:
         if job.is_followed:
             self.cancel_followed(job)
             return
-        text = "cancelled by the client"
         holds = (job.hold, job.hedge)
-        error = error_info(Code.CANCELLED, text, attempts=[*job.reasons])
+        error = cancelled(job.reasons)
         self.outcomes.finish(job, "cancel", error=error)
-        self._stop(holds, text)
+        self._stop(holds, error.message)
 
     def _stop(self, holds: tuple[Hold | None, ...], reason: str) -> None:
         for hold in holds:
@@ -331,7 +330,7 @@ def _final(hold: Hold, message: NodeResult) -> ErrorInfo:
     """What a client is told of a job that its node calls failed for good."""
     job, code = hold.job, code_of(message.code) or Code.INTERNAL_ERROR
     assert job is not None, hold.job_id
-    text = f"{hold.lane.node_id}: {_words(message)}"
+    text = f"{hold.lane.node_id}: {_words(message)[:SAID_LENGTH_MAX]}"
     error = error_info(code, text, attempts=[*job.reasons])
     return replace(error, retryable=False, hint=_FINAL_HINT) if error.retryable else error
 
@@ -340,8 +339,8 @@ def _words(message: NodeResult) -> str:
     """What went wrong, with the code if it is the node's own: clients get one that they know."""
     is_own = message.code and code_of(message.code) is None
     if message.message and is_own:
-        return f"{message.code}: {message.message}"[:SAID_LENGTH_MAX]
-    return (message.message or message.code or message.status)[:SAID_LENGTH_MAX]
+        return f"{message.code}: {message.message}"
+    return message.message or message.code or message.status
 
 
 def _add_node(job: Job, node_id: str) -> None:

@@ -20,7 +20,7 @@ from pointsman_workers.core.lifecycle import JobState
 from pointsman_workers.core.shard import SECOND_NS, Shard
 from pointsman_workers.core.state import Job, Key, Peer, Session, away
 from pointsman_workers.desks.counting import is_fault_of_service
-from pointsman_workers.desks.refusing import not_open, refusal_of_repeat
+from pointsman_workers.desks.refusing import cancelled, not_open, refusal_of_repeat
 from pointsman_workers.desks.reports import ReportDesk
 from pointsman_workers.desks.sessions import SessionDesk
 from pointsman_workers.desks.waiting.admission import AdmissionDesk
@@ -288,7 +288,7 @@ class JobDesk:
         if withdrawn is None:
             return False
         self._unsettled = left
-        error = error_info(Code.CANCELLED, "cancelled by the client")
+        error = cancelled()
         self.refuse(peer, withdrawn, error, session)
         return True
 

@@ -5,7 +5,7 @@ all_busy         some can, and have no room now
 preferred_busy   the node that the request prefers could do it and has no room; others cannot
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from pointsman_shm.rules.reasons import BUSY_REASONS, Reason
@@ -118,6 +118,11 @@ def not_open(session_number: int) -> ErrorInfo:
     """What is told to who names a session that its connection does not have."""
     text = f"session number {session_number} is not open on this connection"
     return error_info(Code.INVALID_SESSION, text)
+
+
+def cancelled(attempts: Sequence[str] = ()) -> ErrorInfo:
+    """What a client is told of what it has cancelled; `attempts` failed before that."""
+    return error_info(Code.CANCELLED, "cancelled by the client", attempts=[*attempts])
 
 
 def refusal_of_repeat(job: Job, body: int) -> ErrorInfo | None:

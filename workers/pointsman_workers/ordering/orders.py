@@ -3,11 +3,10 @@
 from msgspec.structs import replace
 
 from pointsman_wire.errors import Code
-from pointsman_wire.messages import ErrorInfo, error_info
+from pointsman_wire.messages import NUMBER_MAX, ErrorInfo, error_info
 from pointsman_wire.session_messages import Submit
 from pointsman_workers.core.state import Line, Lines, Session, Utterances
 from pointsman_workers.ordering.utterances import (
-    INDEX_MAX,
     index_of,
     next_index,
     note_accepted,
@@ -51,7 +50,9 @@ def hindrance_of_order(session: Session, submit: Submit, pending_max: int) -> Er
     if line is not None:
         pending += line.held_count
         if submit.utterance_index is None and next_index(line) is None:
-            text = f"utterance_index {INDEX_MAX} was used, there is none after it: name another one"
+            text = (
+                f"utterance_index {NUMBER_MAX} was used, there is none after it: name another one"
+            )
             return error_info(Code.INVALID_MESSAGE, text)
     if pending < pending_max:
         return None

@@ -14,6 +14,7 @@ broken connection like any result.
 from msgspec.structs import replace
 
 from pointsman_shm.memory.stats_names import Counter
+from pointsman_wire.messages import NUMBER_MAX
 from pointsman_wire.session_messages import MissingResult, Submit
 from pointsman_workers.core.shard import SECOND_NS, Shard
 from pointsman_workers.core.state import Job, Utterances
@@ -21,7 +22,6 @@ from pointsman_workers.ordering.delivering import DeliveryDesk, is_newest, unnum
 
 RUNNING, NOT_SUBMITTED = "running", "not_submitted"
 MISSING_KEPT_MAX = 1_000
-INDEX_MAX = 2**63 - 1  # of what a message may say
 
 
 class UtteranceDesk:
@@ -183,7 +183,7 @@ class UtteranceDesk:
 
 def next_index(line: Utterances) -> int | None:
     """Return the index of what names none; None when the last one was used."""
-    return line.last_index + 1 if line.last_index < INDEX_MAX else None
+    return line.last_index + 1 if line.last_index < NUMBER_MAX else None
 
 
 def note_accepted(line: Utterances, index: int | None) -> None:

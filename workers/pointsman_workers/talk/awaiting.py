@@ -12,6 +12,7 @@ from pointsman_wire.errors import Code
 from pointsman_wire.messages import ErrorInfo, error_info
 from pointsman_wire.talk.talk_messages import Utterance
 from pointsman_workers.core.shard import SECOND_NS, Shard
+from pointsman_workers.desks.refusing import cancelled
 from pointsman_workers.talk.memory import SoundMemory
 from pointsman_workers.talk.nouns import Room, Turn, Voice
 
@@ -81,7 +82,7 @@ class AwaitingDesk:
         if utterance_id not in voice.awaiting:
             return False
         self._forget(voice, utterance_id)
-        error = error_info(Code.CANCELLED, "cancelled by the client")
+        error = cancelled()
         self._refuse(voice, utterance_id, error)
         return True
 

@@ -9,6 +9,7 @@ from pointsman_wire.messages import ErrorInfo, error_info
 from pointsman_wire.talk.talk_messages import AudioChunk, EventName, UiEvent, Utterance
 from pointsman_workers.core.shard import SECOND_NS, Shard
 from pointsman_workers.core.state import Session
+from pointsman_workers.desks.refusing import cancelled
 from pointsman_workers.talk.interim import InterimDesk
 from pointsman_workers.talk.memory import RETRY_AFTER_MS
 from pointsman_workers.talk.nouns import Hearing, Turn, Voice
@@ -157,7 +158,7 @@ class HearingDesk:
         voice, first = hearing.voice, hearing.first
         listeners = self._voices.listeners(voice, first.to)
         self.forget(hearing)
-        error = error_info(Code.CANCELLED, "cancelled by the client")
+        error = cancelled()
         told = () if isinstance(listeners, ErrorInfo) else (*listeners,)
         self._saying.refuse(voice, first.utterance_id, error, told)
 

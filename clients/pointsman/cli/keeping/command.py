@@ -7,7 +7,9 @@ import typer
 
 from pointsman.cli.endings import Commands
 from pointsman.cli.options import Instance, Json, StateDir
-from pointsman.cli.running.service_programs import become
+from pointsman.cli.running.service_programs import become_on_state
+
+PROGRAM = "pointsman_sched.state_archive"
 
 app = typer.Typer(cls=Commands)
 
@@ -26,7 +28,9 @@ def backup(
 
     Jobs, sessions, keys and names: keep the file as safe as the service.
     """
-    _become("backup", file, instance, state_dir, as_json=as_json)
+    become_on_state(
+        PROGRAM, "backup", str(file), instance=instance, state_dir=state_dir, as_json=as_json
+    )
 
 
 @app.command()
@@ -42,9 +46,6 @@ def restore(
     The restored service is a new instance: jobs that had not ended when the
     backup was made run anew.
     """
-    _become("restore", file, instance, state_dir, as_json=as_json)
-
-
-def _become(act: str, file: Path, instance: str, state_dir: Path | None, *, as_json: bool) -> None:
-    given = {"instance": instance, "state-dir": state_dir, "json": as_json}
-    become("pointsman_sched.state_archive", act, str(file), given=given)
+    become_on_state(
+        PROGRAM, "restore", str(file), instance=instance, state_dir=state_dir, as_json=as_json
+    )

@@ -7,6 +7,7 @@ import importlib.util
 import os
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import NoReturn
 
 from pointsman.cli.endings import FAILED, Trouble
@@ -26,6 +27,14 @@ def become(module: str, *words: str, given: Mapping[str, object]) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     os.execv(command[0], command)  # noqa: S606 - no shell is meant
+
+
+def become_on_state(
+    module: str, *words: str, instance: str, state_dir: Path | None, as_json: bool
+) -> NoReturn:
+    """Go on as a module that reads or changes the state of an instance."""
+    given = {"instance": instance, "state-dir": state_dir, "json": as_json}
+    become(module, *words, given=given)
 
 
 def command_line(module: str, *words: str, given: Mapping[str, object]) -> list[str]:

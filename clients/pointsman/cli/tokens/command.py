@@ -1,13 +1,14 @@
 """`tokens add`, `tokens list`, `tokens revoke`: who may open sessions, and for which tenant."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from pointsman.cli.endings import Commands
 from pointsman.cli.options import Instance, Json, StateDir
-from pointsman.cli.running.service_programs import become
+from pointsman.cli.running.service_programs import become_on_state
+
+PROGRAM = "pointsman_sched.client_tokens"
 
 app = typer.Typer(cls=Commands)
 tokens_app = typer.Typer(
@@ -37,7 +38,7 @@ def add(
     """
     said = {"tenant": tenant, "scopes": scopes, "expires": expires, "note": note}
     words = [f"--{option}={value}" for option, value in said.items()]
-    _become(["add", *words], instance, state_dir, as_json=as_json)
+    become_on_state(PROGRAM, "add", *words, instance=instance, state_dir=state_dir, as_json=as_json)
 
 
 @tokens_app.command("list")
@@ -45,7 +46,7 @@ def list_all(
     *, instance: Instance = "default", state_dir: StateDir = None, as_json: Json = False
 ) -> None:
     """Show all tokens: whose they are, what they may do, when they end."""
-    _become(["list"], instance, state_dir, as_json=as_json)
+    become_on_state(PROGRAM, "list", instance=instance, state_dir=state_dir, as_json=as_json)
 
 
 @tokens_app.command()
@@ -57,9 +58,6 @@ def revoke(
     as_json: Json = False,
 ) -> None:
     """Make a token count no more: its sessions lose their connections within seconds."""
-    _become(["revoke", token_id], instance, state_dir, as_json=as_json)
-
-
-def _become(words: list[str], instance: str, state_dir: Path | None, *, as_json: bool) -> None:
-    given = {"instance": instance, "state-dir": state_dir, "json": as_json}
-    become("pointsman_sched.client_tokens", *words, given=given)
+    become_on_state(
+        PROGRAM, "revoke", token_id, instance=instance, state_dir=state_dir, as_json=as_json
+    )

@@ -24,7 +24,9 @@ from pointsman_wire.messages import ErrorInfo, error_info
 from pointsman_wire.session_messages import Submit
 from pointsman_workers.core.shard import Shard
 from pointsman_workers.core.state import Job, Key, Line, Peer, Session
+from pointsman_workers.desks.refusing import cancelled
 from pointsman_workers.journal.book import REDIS
+from pointsman_workers.journal.entries import JobKept
 from pointsman_workers.sharing.keys.bond import Bond, Standing
 from pointsman_workers.sharing.keys.keeping import encode_kept
 
@@ -108,31 +110,34 @@ class BindingDesk:
         if not is_open:
             self._answered(pending, Bound(number=0, outcome="frozen"))
             return
-        job, book = pending.job, self.sharing.book
         pending.asked_at_ns = self.shard.fleet.clock_ns
-        request = Bind(
-            book.next_number(),
-            key=pending.key,
-            job_id=job.job_id,
-            body=job.body,
-            owner=book.owner,
-            fence=pending.fence,
-            keep=encode_kept(job) if job.durability == REDIS else None,
-            seen=book.seen(pending.bucket),
-        )
-        book.ask(request, partial(self._answered, pending), pending.bucket)
+        place = pending.key, pending.bucket, pending.fence
+        self.bind(place, pending.job, partial(self._answered, pending), _kept(pending.job))
 
     def ask_again(self, job: Job, bucket: int, act: Callable[[Bound], None]) -> None:
         """Ask for the key of a job that stands here, under a higher fence than before."""
-        book = self.sharing.book
+        self.bind((RequestKey(*job.key), bucket, self.next_fence()), job, act, _kept(job))
+
+    def bind(
+        self,
+        place: tuple[RequestKey, int, int],
+        job: Job | JobKept,
+        act: Callable[[Bound], None],
+        keep: bytes | None = None,
+    ) -> None:
+        """Ask for the key of a job; `place` is the key, its bucket and the fence.
+
+        `keep` is what another instance needs to run the job, if Redis is to have that.
+        """
+        book, (key, bucket, fence) = self.sharing.book, place
         request = Bind(
             book.next_number(),
-            key=RequestKey(*job.key),
+            key=key,
             job_id=job.job_id,
             body=job.body,
             owner=book.owner,
-            fence=self.next_fence(),
-            keep=encode_kept(job) if job.durability == REDIS and job.is_open else None,
+            fence=fence,
+            keep=keep,
             seen=book.seen(bucket),
         )
         book.ask(request, act, bucket)
@@ -157,7 +162,7 @@ class BindingDesk:
             return False
         if pending.is_withdrawn and not pending.repeats:
             return False
-        error = error_info(Code.CANCELLED, "cancelled by the client")
+        error = cancelled()
         if pending.is_withdrawn:
             self._refuse_repeats(pending, error)
         else:
@@ -285,6 +290,10 @@ class BindingDesk:
     def _refuse_repeats(self, pending: Pending, error: ErrorInfo) -> None:
         for peer, submit in pending.repeats:
             self.sharing.jobs.refuse(peer, submit, error)
+
+
+def _kept(job: Job) -> bytes | None:
+    return encode_kept(job) if job.durability == REDIS and job.is_open else None
 
 
 def down(answer: Bound) -> ErrorInfo:

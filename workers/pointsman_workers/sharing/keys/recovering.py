@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from pointsman_wire.coordination.keys import bucket_of
-from pointsman_wire.coordination.requests import Bind, Bound, End, Ended, RequestKey
+from pointsman_wire.coordination.requests import Bound, End, Ended, RequestKey
 from pointsman_workers.core.shard import Shard
 from pointsman_workers.journal.entries import JobKept, Recovered, RecoveredResult
 from pointsman_workers.sharing.keys.binding import OURS
@@ -41,25 +41,18 @@ class RecoveringDesk:
 
     def tick(self) -> None:
         """Ask about some of them; ten times a second."""
-        book = self.sharing.book
+        binding = self.sharing.binding
         for _ in range(min(len(self._ends), ENDS_A_TICK_MAX)):
             kept = self._ends.popleft()
             if self._has_another(kept):
                 continue
-            bucket = bucket_of(RequestKey(*kept.key))
+            key = RequestKey(*kept.key)
+            bucket = bucket_of(key)
             if not self.sharing.buckets.is_open(bucket):
                 self._ends.append(kept)
                 continue
-            request = Bind(
-                book.next_number(),
-                key=RequestKey(*kept.key),
-                job_id=kept.job_id,
-                body=kept.body,
-                owner=book.owner,
-                fence=self.sharing.binding.next_fence(),
-                seen=book.seen(bucket),
-            )
-            book.ask(request, partial(self._bound, bucket, kept), bucket)
+            act = partial(self._bound, bucket, kept)
+            binding.bind((key, bucket, binding.next_fence()), kept, act)
 
     def _has_another(self, kept: JobKept) -> bool:
         """Has its key a later job, after its window was over?
