@@ -6,7 +6,14 @@ from typing import Any, TypeVar
 import msgspec
 from manager_invariants import Invariants, check_published
 
-from pointsman_sched.core.events import Record, Recorded, RegistryEntry, WorkerSaid
+from pointsman_sched.core.events import (
+    Answer,
+    OrderGiven,
+    Record,
+    Recorded,
+    RegistryEntry,
+    WorkerSaid,
+)
 from pointsman_sched.core.federation.settings import FederationSettings
 from pointsman_sched.core.fleet.node import Node
 from pointsman_sched.core.joining.certified import Authority
@@ -35,6 +42,7 @@ from pointsman_wire.control_messages import Heartbeat, LanesReady, Register, Reg
 from pointsman_wire.link import Accepted, Close, Closed, Connection, Received, Send
 from pointsman_wire.messages import Error, Message
 from pointsman_wire.preamble import Preamble, Role, Secured
+from pointsman_wire.queries.operating_messages import OrderDone
 
 SECOND = 1_000_000_000
 MS = 1_000_000
@@ -331,3 +339,40 @@ class Published:
     @property
     def marks(self) -> tuple[MarkRecord, ...]:
         return msgspec.msgpack.decode(self.pages[self.layout.marks], type=MarksPage)
+
+
+# ---- operators
+
+
+def order(h: Harness, wish: Message) -> Message:
+    """Give an order; return its answer, which comes with the next version of the snapshot."""
+    commands = [*h.feed(OrderGiven(7, wish)), *h.advance(20 * MS)]
+    [answer] = [c for c in commands if isinstance(c, Answer)]
+    assert answer.ticket == 7
+    return answer.message
+
+
+def done(h: Harness, wish: Message) -> OrderDone:
+    """Give an order that must be carried out."""
+    answer = order(h, wish)
+    assert isinstance(answer, OrderDone), answer
+    return answer
+
+
+def refused(h: Harness, wish: Message) -> str:
+    """Give an order that must not be; return the code."""
+    answer = order(h, wish)
+    assert isinstance(answer, Error), answer
+    return answer.error.code
+
+
+def away(h: Harness, node_id: str, *others: Connection) -> None:
+    """A node loses its connection and is Offline, while others go on."""
+    connection = h.node(node_id).connection
+    assert connection is not None
+    h.lose(connection)
+    for _ in range(20):
+        h.advance(1 * SECOND)
+        for other in others:
+            h.beat(other)
+    assert h.state(node_id) is NodeState.OFFLINE

@@ -1,51 +1,37 @@
 """What operators order of nodes and pools, on a virtual clock: drain, pause, quarantine."""
 
 import msgspec
-from manager_harness import MS, SECOND, Harness, config_with, registration
+from manager_harness import (
+    MS,
+    SECOND,
+    Harness,
+    away,
+    config_with,
+    done,
+    order,
+    refused,
+    registration,
+)
 
 from pointsman_sched.core.events import Answer, ConfigOffered, OrderGiven
 from pointsman_sched.core.fleet.quarantine import ASK_AGAIN_NS
-from pointsman_sched.core.orders.standing import DRAINS_MAX, ORDERS_MAX, orders_record
+from pointsman_sched.core.orders.standing import ORDERS_MAX, orders_record
 from pointsman_shm.config import PoolsConfig
 from pointsman_shm.memory.rows import NodeState, RowFlag, unpack_standing
 from pointsman_shm.snapshot.config_pages import ORDERS_BYTES_MAX
 from pointsman_shm.snapshot.records import PolicyPage
-from pointsman_wire.control_messages import Leave, Register, Service
+from pointsman_wire.control_messages import Register, Service
 from pointsman_wire.errors import Code
-from pointsman_wire.link import Connection
-from pointsman_wire.messages import Error, Message
+from pointsman_wire.messages import Error
 from pointsman_wire.queries.fleet_messages import Pools, PoolsQuery
 from pointsman_wire.queries.operating_messages import (
     DrainOrder,
-    OrderDone,
     PauseOrder,
     QuarantineOrder,
     ReleaseOrder,
     ResumeOrder,
     UndrainOrder,
 )
-
-
-def order(h: Harness, wish: Message) -> Message:
-    """Give an order; return its answer, which comes with the next version of the snapshot."""
-    commands = [*h.feed(OrderGiven(7, wish)), *h.advance(20 * MS)]
-    [answer] = [c for c in commands if isinstance(c, Answer)]
-    assert answer.ticket == 7
-    return answer.message
-
-
-def done(h: Harness, wish: Message) -> OrderDone:
-    """Give an order that must be carried out."""
-    answer = order(h, wish)
-    assert isinstance(answer, OrderDone), answer
-    return answer
-
-
-def refused(h: Harness, wish: Message) -> str:
-    """Give an order that must not be; return the code."""
-    answer = order(h, wish)
-    assert isinstance(answer, Error), answer
-    return answer.error.code
 
 
 def flags(h: Harness, node_id: str = "n1") -> RowFlag:
@@ -289,86 +275,6 @@ def test_a_paused_pool_without_nodes_gives_its_number_to_no_other_after_a_restar
     assert RowFlag.PAUSED not in flags(h, "c")
 
 
-def away(h: Harness, node_id: str, *others: Connection) -> None:
-    """A node loses its connection and is Offline, while others go on."""
-    connection = h.node(node_id).connection
-    assert connection is not None
-    h.lose(connection)
-    for _ in range(20):
-        h.advance(1 * SECOND)
-        for other in others:
-            h.beat(other)
-    assert h.state(node_id) is NodeState.OFFLINE
-
-
-def beats(h: Harness, connection: Connection, seconds: int) -> None:
-    for _ in range(seconds):
-        h.advance(1 * SECOND)
-        if h.node().connection is not None:
-            h.beat(connection)
-
-
-def test_a_node_whose_drain_is_over_comes_back_drained_until_that_is_taken_back() -> None:
-    h = Harness(config_with(remember_offline_s=30.0))
-    beats(h, h.make_ready(), 1)
-    done(h, DrainOrder(node_id="n1", deadline_s=3.0))
-    beats(h, h.node().connection or Connection(0), 4)
-    assert h.state() is NodeState.OFFLINE
-    beats(h, h.make_ready(), 100)
-    assert h.state() is NodeState.DRAINING
-    h.settle()
-    h.start()
-    beats(h, h.make_ready(), 100)
-    assert h.state() is NodeState.DRAINING
-    h.say(h.node().connection or Connection(0), Leave())
-    h.advance(60 * SECOND)
-    assert "n1" not in h.core.state.nodes.by_id
-    h.keys.clear()
-    h.make_ready()
-    assert h.state() is NodeState.DRAINING
-    done(h, UndrainOrder(node_id="n1"))
-    assert (h.state(), h.core.state.pauses.drains) == (NodeState.READY, {})
-
-
-def test_a_drain_is_taken_back_while_its_node_is_away() -> None:
-    h = Harness()
-    h.make_ready()
-    done(h, DrainOrder(node_id="n1", deadline_s=500.0))
-    away(h, "n1")
-    assert "when it is back" in done(h, UndrainOrder(node_id="n1")).words
-    h.make_ready()
-    assert h.state() is NodeState.READY
-    assert refused(h, UndrainOrder(node_id="n1")) == Code.CONFLICT
-
-
-def test_a_drain_has_its_time_also_when_the_manager_restarts_meanwhile() -> None:
-    """What runs is not ended after `nodes.drain_s` because the manager was another one."""
-    h = Harness(config_with(drain_s=5.0))
-    h.make_ready()
-    done(h, DrainOrder(node_id="n1", deadline_s=100.0))
-    h.settle()
-    h.start()
-    connection = h.make_ready()
-    beats(h, connection, 95)
-    assert h.state() is NodeState.DRAINING
-    beats(h, connection, 10)
-    assert h.state() is NodeState.OFFLINE
-
-
-def test_drains_of_a_whole_fleet_fit_the_page_of_orders() -> None:
-    h = Harness(config_with(max_nodes=512))
-    for number in range(DRAINS_MAX + 5):
-        name = f"{number:03}" + "n" * 61
-        h.make_ready(registration(name))
-        done(h, DrainOrder(node_id=name))
-    for number in range(ORDERS_MAX):
-        name = f"{number:03}" + "n" * 61
-        h.core.state.quarantine.keep_out(name, h.now_ns + SECOND, "\U0001f600" * 120)
-    assert len(msgspec.msgpack.encode(orders_record(h.core.state))) <= ORDERS_BYTES_MAX
-    h.core.state.dirty.add(h.layout.policy)
-    h.settle()
-
-
 def test_an_order_that_was_answered_stands_when_the_manager_dies_with_the_next_breath() -> None:
     """P1: two versions of the snapshot are 20 ms apart, and a successor knows what is published."""
     h = Harness()
@@ -382,18 +288,3 @@ def test_an_order_that_was_answered_stands_when_the_manager_dies_with_the_next_b
     h.start()
     h.feed()
     assert not h.core.state.pauses.is_paused
-
-
-def test_a_drain_that_is_only_in_its_row_stands_as_well() -> None:
-    """Of a predecessor that wrote down no times, or had too many of them."""
-    h = Harness(config_with(drain_s=3.0))
-    h.make_ready()
-    done(h, DrainOrder(node_id="n1", deadline_s=100.0))
-    h.core.state.pauses.drains.clear()
-    h.core.state.dirty.add(h.layout.policy)
-    h.settle()
-    h.start()
-    beats(h, h.make_ready(), 5)
-    assert h.state() is NodeState.OFFLINE
-    h.make_ready()
-    assert h.state() is NodeState.DRAINING

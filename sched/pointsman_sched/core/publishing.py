@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from pointsman_sched.core.events import Alarm, TellWorkers
 from pointsman_sched.core.fleet.node import Node
 from pointsman_sched.core.orders.rebuild import Rebuild
-from pointsman_sched.core.orders.standing import orders_record
+from pointsman_sched.core.orders.standing import drains_that_fit, orders_record
 from pointsman_sched.core.state import ManagementState
 from pointsman_shm.config_live import tenant_places
 from pointsman_shm.logs.events import Event
@@ -163,8 +163,13 @@ class Publisher:
         assert page == layout.policy, page
         federation = state.federation
         others = federation.neighbours.records() if federation is not None else ()
-        policy = replace(policy_page(state.config, others), orders=orders_record(state))
-        return codec.encode_policy(policy)
+        orders = orders_record(state)
+        policy = replace(policy_page(state.config, others), orders=orders)
+        payload = codec.encode_policy(policy)
+        if not state.pauses.drains:
+            return payload
+        drains = drains_that_fit(state, layout.payload_max(page) - len(payload))
+        return codec.encode_policy(replace(policy, orders=replace(orders, drains=drains)))
 
     def _node_records(self, page: int) -> tuple[NodeRecord, ...]:
         state = self._state
