@@ -192,6 +192,13 @@ class ClientShell:
             self._driver.post(CloseSession(handle=session.handle, flush=flush, within_s=within_s))
             await asyncio.shield(session.ended)
 
+    async def close_all(self) -> None:
+        """End every session at once; what the service has of them is cancelled."""
+        for session in (left := [*self._sessions.values()]):
+            self._driver.post(CloseSession(handle=session.handle, flush=False))
+        if left:
+            await asyncio.wait([session.ended for session in left])
+
     async def end(self) -> None:
         """End every connection; what is still open fails."""
         await self._driver.end(timeout_s=1.0)

@@ -303,7 +303,7 @@ class Session:
         self._shell.tell_played(self._opened.handle, checked(message))
 
     async def close(self, *, flush: bool = True, timeout_s: float | None = None) -> None:
-        """End the session, after running jobs have their results (flush) or at once."""
+        """End the session, after running jobs have their results (flush), or cancel them."""
         within_s = self._close_timeout_s if timeout_s is None else timeout_s
         await self._shell.close(self._opened, flush=flush, within_s=within_s)
 
@@ -321,7 +321,7 @@ class Session:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Flush after success; after an exception nobody waits for what still runs."""
+        """Flush after success; after an exception what still runs is cancelled."""
         is_flush = error is None
         await self.close(flush=is_flush, timeout_s=None if is_flush else 1.0)
 
@@ -332,7 +332,8 @@ class Trunk:
         async with Trunk("127.0.0.1:7400") as trunk:
             session = await trunk.open(src="en", tgt="es")
 
-    Sessions are spread over the workers; one that belongs elsewhere is moved there.
+    Sessions are spread over the workers; one that belongs elsewhere is moved there.  What still
+    runs when the block is left is cancelled.
     """
 
     def __init__(self, address: str, **options: Unpack[TrunkOptions]) -> None:
@@ -362,7 +363,10 @@ class Trunk:
         traceback: TracebackType | None,
     ) -> None:
         assert self._shell is not None
-        await self._shell.end()
+        try:
+            await self._shell.close_all()
+        finally:
+            await self._shell.end()
 
 
 @asynccontextmanager
@@ -372,7 +376,7 @@ async def connect(address: str, **options: Unpack[ConnectOptions]) -> AsyncItera
     `address` is "host:port"; "tls://host:port" over TLS, where `pin` or `ca` say whom to believe;
     "ws://host:port" or "wss://host:port" for WebSocket and JSON, which need the extra `web`; there
     a session is taken up again after a lost connection just the same.
-    Leaving the block waits for running jobs, leaving it by an exception does not.  Raises
+    Leaving the block waits for running jobs, leaving it by an exception cancels them.  Raises
     Unreachable, SessionError, AddressError; ValueError for options out of bounds; with ws:// and
     without its library ModuleNotFoundError.
     """

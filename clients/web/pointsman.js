@@ -206,12 +206,13 @@ export class Session extends EventTarget {
     this.#socket?.close(1000);
   }
 
-  /** End the session; open jobs are rejected. */
+  /** End the session; open jobs are cancelled. */
   close() {
     this.#isWanted = false;
+    for (const entry of this.#jobs) if (entry[1].isSent) openIds(entry).forEach((id) => this.#sendCancel(id));
     this.#sendIfOpen({ type: "session_close", session_number: this.#number, flush: false });
     this.#socket?.close(1000);
-    this.#end("closed here");
+    this.#end("closed here", "CANCELLED");
   }
 
   // ---- the connection
@@ -277,12 +278,12 @@ export class Session extends EventTarget {
     else socket?.close(1000);
   }
 
-  #end(reason) {
+  #end(reason, code = "SESSION_CLOSED") {
     clearTimeout(this.#retryTimer);
     clearInterval(this.#beatTimer);
     this.#isWanted = false;
     for (const job of this.#jobs.values()) {
-      job.reject(new PointsmanError({ code: "SESSION_CLOSED", message: reason }));
+      job.reject(new PointsmanError({ code, message: reason }));
     }
     this.#jobs.clear();
     this.#opened?.reject(new Error(reason));

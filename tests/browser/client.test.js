@@ -63,6 +63,19 @@ function reconnected(t) {
   return dialled.at(-1);
 }
 
+test("what the service has is cancelled when the session is closed", async (t) => {
+  const one = session(t);
+  const waiting = [one.submit("early", { request_id: "r-1" })];
+  const socket = dialled.at(-1);
+  socket.stand();
+  waiting.push(one.say("hello", { utterance_id: "u-1" }));
+  socket.hear({ type: "utterance_jobs", utterance_id: "u-1", request_ids: ["u-1:es", "u-1:fr"] });
+  one.close();
+  assert.deepEqual(socket.said("cancel").map(([message]) => message.request_id), ["r-1", "u-1:es", "u-1:fr"]);
+  assert.equal(socket.sent.at(-1)[0].type, "session_close");
+  for (const each of waiting) await assert.rejects(each, { code: "CANCELLED" });
+});
+
 test("what is larger than the service takes is refused here, and not sent for ever", async (t) => {
   const made = session(t);
   const socket = dialled.at(-1);

@@ -1,7 +1,9 @@
 """Sessions of a real service: each has its worker, whoever accepts it, and none meets another."""
 
 import asyncio
-from contextlib import AsyncExitStack
+from collections.abc import Coroutine
+from contextlib import AsyncExitStack, suppress
+from typing import Any
 
 import pytest
 from live.journal import Journal
@@ -11,6 +13,7 @@ from live.sessions import session_ids
 
 from pointsman import (
     JobRefused,
+    PointsmanError,
     Session,
     Trunk,
     connect,
@@ -82,6 +85,38 @@ async def test_sessions_never_meet(service: LiveService, journal: Journal) -> No
     async with live_node(service.address, journal, "ac", max_concurrency=8):
         jobs = await asyncio.gather(*(converse(i, t) for i in ids for t in ("red", "blue")))
     assert len(set(jobs)) == 40
+
+
+async def test_what_is_closed_at_once_leaves_no_job_running(
+    service: LiveService, journal: Journal
+) -> None:
+    """By its method, by an exception in its block, or with its trunk; over either protocol."""
+
+    async def begin(session: Session, count: int) -> asyncio.Task[object]:
+        job = session.submit("x", src="en", tgt="ae", services=NMT, meta={"sleep_s": 60})
+        waiting = asyncio.create_task(told(job))
+        await journal.has("start", count=count)
+        return waiting
+
+    async def told(job: Coroutine[Any, Any, object]) -> object:
+        with pytest.raises(PointsmanError) as refused:
+            await job
+        return refused.value.code
+
+    waiting = []
+    async with live_node(service.address, journal, "ae"):
+        async with connect(service.address) as session:
+            waiting.append(await begin(session, 1))
+            await session.close(flush=False)
+        with suppress(KeyError):
+            async with connect(f"ws://{service.address}") as session:
+                waiting.append(await begin(session, 2))
+                raise KeyError
+        async with Trunk(service.address) as trunk:
+            waiting.append(await begin(await trunk.open(), 3))
+        assert await asyncio.gather(*waiting) == ["CANCELLED"] * 3
+        await journal.has("stopped", count=3)
+    await service.has_no_slots_held()
 
 
 async def test_each_worker_knows_its_own_sessions_only(service: LiveService) -> None:

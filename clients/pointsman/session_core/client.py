@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from pointsman.backoff import NS_PER_MS
-from pointsman.session_core import links, opening, rooms, submitting, talking
+from pointsman.session_core import closing, links, opening, rooms, submitting, talking
 from pointsman.session_core.events import (
     CancelWished,
     ClientSetup,
@@ -66,7 +66,7 @@ class ClientCore:
             CancelWished: self._cancel,
             **self._talk(),
             OpenSession: lambda event: opening.open_session(self._book, event),
-            CloseSession: lambda event: opening.close(self._book, event),
+            CloseSession: lambda event: closing.close(self._book, event),
             Dialled: self._dialled,
             DialFailed: self._dial_failed,
             Closed: self._closed,
@@ -82,11 +82,11 @@ class ClientCore:
             ClientHeartbeatAck: lambda link, message, payload: None,
             SessionInitAck: lambda link, m, _: opening.acknowledged(self._book, link, m),
             Moved: lambda link, m, _: opening.moved(self._book, link, m),
-            SessionClosed: lambda link, m, _: opening.closed(self._book, link, m),
+            SessionClosed: lambda link, m, _: closing.closed(self._book, link, m),
             GoingAway: lambda link, m, _: links.going_away(self._book, link, m),
             RoomState: self._of_session(rooms.state_came),
             UiEvent: self._of_session(talking.step_came),
-            UtteranceJobs: self._of_session(talking.announced),
+            UtteranceJobs: self._of_session(self._announced),
             Error: self._error,
             Unreadable: self._unreadable,
         }
@@ -98,7 +98,7 @@ class ClientCore:
             "leave": self._look_to_leave,
             "init_end": self._look_for_an_answer,
             "open_end": lambda session: opening.not_opened(self._book, session),
-            "close_end": lambda session: opening.close_ended(self._book, session),
+            "close_end": lambda session: closing.close_ended(self._book, session),
             "retry": lambda session: opening.try_again(self._book, session),
             "doubt": lambda session: submitting.ask_again(self._book, session),
             "deadline": lambda request: submitting.deadline_passed(self._book, request),
@@ -158,11 +158,11 @@ class ClientCore:
         for session in moving:
             if session.handle in book.sessions:
                 opening.try_to_move(book, session)
-        closing = [*book.closing.values()]
+        leaving = [*book.closing.values()]
         book.closing.clear()
-        for session in closing:
+        for session in leaving:
             if session.handle in book.sessions:
-                opening.try_to_close(book, session)
+                closing.try_to_close(book, session)
 
     # ---- connections
 
@@ -253,6 +253,11 @@ class ClientCore:
         if session is not None:
             submitting.partial_came(self._book, session, message, payload)
 
+    @staticmethod
+    def _announced(book: Book, session: Session, message: UtteranceJobs) -> None:
+        closing.told(book, session, message.utterance_id, message.request_ids)
+        talking.announced(book, session, message)
+
     def _unreadable(self, link: Link, message: Unreadable, _: bytes) -> None:
         self._answer(link, f"{message.name or 'a frame'}: {message.reason}")
 
@@ -271,6 +276,7 @@ class ClientCore:
         elif session is not None and error.code in opening.LOST_CODES:
             opening.lost(self._book, session)
         elif session is not None and message.request_id:
+            closing.told(self._book, session, message.request_id)
             if not submitting.refused(self._book, session, message.request_id, error):
                 rooms.refused(self._book, session, message.request_id, error)
         else:

@@ -10,7 +10,6 @@ import msgspec
 from pointsman.backoff import NS_PER_S, Backoff
 from pointsman.session_core import links, rooms, submitting, talking
 from pointsman.session_core.events import (
-    CloseSession,
     Notice,
     OpenSession,
     SessionEnded,
@@ -26,7 +25,6 @@ from pointsman_wire.preamble import Role
 from pointsman_wire.session_messages import (
     Moved,
     SessionClose,
-    SessionClosed,
     SessionInitAck,
 )
 from pointsman_wire.shards import session_key, shard_of
@@ -162,7 +160,7 @@ def acknowledged(book: Book, link: Link, ack: SessionInitAck) -> None:
     rooms.enter_again(book, session)
     submitting.settle(book, session, ack.unfinished)
     if session.is_closing:
-        try_to_close(book, session)
+        book.look_at_close(session)
 
 
 def _learn_place(book: Book, link: Link, ack: SessionInitAck) -> None:
@@ -301,64 +299,12 @@ def interrupted(book: Book, session: Session, reason: str) -> None:
     book.timers.clear(session, "init_end", "doubt", "retry")
     submitting.interrupted(session)
     session.is_close_sent = False
-    if session.is_closing and not (session.requests or session.turns):
+    session.cancelled = 0
+    if session.is_closing and not session.is_awaited():
         end(book, session, None)
 
 
 # ---- the end
-
-
-def close(book: Book, event: CloseSession) -> None:
-    """End the session as soon as its requests have their answers, or at once."""
-    session = book.sessions.get(event.handle)
-    if session is None:
-        return
-    session.is_closing = True
-    submitting.stay(book, session)
-    if event.flush:
-        talking.finish_all(book, session)
-    else:
-        submitting.fail_all(book, session, error_info(Code.CANCELLED, "the session was closed"))
-    end_ns = book.now_ns + int(event.within_s * NS_PER_S)
-    if event.within_s <= 0:
-        close_ended(book, session)
-        return
-    book.timers.set(session, "close_end", end_ns)
-    try_to_close(book, session)
-
-
-def try_to_close(book: Book, session: Session) -> None:
-    """Ask for the end once nothing is open; without a connection there is nobody to ask."""
-    link = session.link
-    if session.requests or session.turns or session.is_close_sent:
-        return
-    if session.state is not SessionState.OPEN or link.connection is None:
-        end(book, session, None)
-        return
-    submitting.pump(book, link)  # the last results are acknowledged first
-    session.is_close_sent = True
-    book.out.append(Send(link.connection, SessionClose(session_number=session.number)))
-
-
-def close_ended(book: Book, session: Session) -> None:
-    """Time is up: what is still open is given up."""
-    link = session.link
-    if session.state is SessionState.OPEN and link.connection is not None:
-        message = SessionClose(session_number=session.number, flush=False)
-        book.out.append(Send(link.connection, message))
-    end(book, session, None)
-
-
-def closed(book: Book, link: Link, message: SessionClosed) -> None:
-    """The worker ended the session."""
-    session = link.by_number.get(message.session_number)
-    if session is None:
-        return
-    if session.asked and not session.is_closing:
-        lost(book, session)  # the worker gives it to our second session_init, and says so next
-        return
-    reason = message.reason or "the server ended the session"
-    end(book, session, None if session.is_closing else error_info(Code.SESSION_CLOSED, reason))
 
 
 def not_opened(book: Book, session: Session) -> None:

@@ -103,6 +103,12 @@ class Session(msgspec.Struct, kw_only=True, eq=False):
     was_open: bool = False
     is_closing: bool = False
     is_close_sent: bool = False
+    # Closed at once: ids of what the server may have and nobody wants any more, and how many of
+    # them were cancelled on this connection.
+    unwanted: dict[str, None] = {}
+    cancelled: int = 0
+    # Utterances among them whose jobs the server has not told.
+    untold: set[str] = set()
     # Was its owner told that it reads results slowly?
     is_slow: bool = False
     # Why it could not open so far, for the error when time is up.
@@ -112,6 +118,10 @@ class Session(msgspec.Struct, kw_only=True, eq=False):
     # Ids given up here whose Cancel is not answered on this connection: how many of each.
     given_up: dict[str, int] = {}
     due: dict[str, int] = {}
+
+    def is_awaited(self) -> bool:
+        """Does anybody wait for an answer, or is there something to be cancelled yet?"""
+        return bool(self.requests or self.turns or self.unwanted)
 
 
 class Link(msgspec.Struct, kw_only=True, eq=False):
@@ -187,6 +197,11 @@ class Book:
     def mark_busy(self, link: Link) -> None:
         """Look at this link at the end of the step."""
         self.busy[id(link)] = link
+
+    def look_at_close(self, session: Session) -> None:
+        """At the end of the step, see whether this session can be closed."""
+        self.closing[session.handle] = session
+        self.mark_busy(session.link)
 
     def check(self) -> None:
         """Assert what must hold after every step."""
