@@ -21,7 +21,8 @@ pass: who ended for it at each start would be given up by its supervisor before 
 import asyncio
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from hashlib import blake2b
 from pathlib import Path
 from typing import TypeVar
@@ -32,6 +33,10 @@ UID_BYTES = 16
 TICKET_KEY_SIZE = 32
 EPOCH_MAX = 2**53 - 1  # what every language reads as an exact number
 ROOM_RETRY_S = 1.0
+DISK_FAILS = (
+    "; the disk fails, and the kernel's log says more: put the state directory on a sound one, by "
+    "a copy or a backup (`pointsman restore FILE`)"
+)
 T = TypeVar("T")
 
 
@@ -145,6 +150,11 @@ def replace_file(path: Path, content: bytes, *, owner: tuple[int, int] | None = 
 
     `owner`, uid and gid, is whose it will be; None: the caller's.
     """
+    with naming(path):
+        _replace_file(path, content, owner)
+
+
+def _replace_file(path: Path, content: bytes, owner: tuple[int, int] | None) -> None:
     beside = path.with_name(path.name + ".new")
     beside.unlink(missing_ok=True)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -163,8 +173,27 @@ def replace_file(path: Path, content: bytes, *, owner: tuple[int, int] | None = 
 
 
 def _read(path: Path, size_max: int) -> bytes:
-    with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW), "rb") as file:
+    opened = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    with naming(path), open(opened, "rb") as file:
         return file.read(size_max)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Have an error of the disk say which file it was: those of reading and syncing do not."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(path)
+        raise
+
+
+def disk_hint(error: BaseException) -> str:
+    """Return what an operator is to do about an error, where it comes of a disk that fails."""
+    causes = (error, error.__cause__)
+    is_disk = any(isinstance(cause, OSError) and cause.errno == errno.EIO for cause in causes)
+    return DISK_FAILS if is_disk else ""
 
 
 def is_no_room(error: BaseException | None) -> bool:

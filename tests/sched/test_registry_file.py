@@ -143,6 +143,20 @@ def test_a_registry_that_cannot_be_written_anew_for_want_of_room_is_appended_to_
     assert RegistryFile(tmp_path, print).entries() == (entry,)
 
 
+def test_c6_a_sync_that_fails_names_the_registry(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = RegistryFile(tmp_path, print)
+
+    def broken(_: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "fdatasync", broken)
+    with pytest.raises(OSError, match=f"Input/output error: '{tmp_path / NAME}'"):
+        file.append((RegistryEntry("n", b"k", 1, True),))
+    file.close()
+
+
 def test_a_file_that_cannot_be_replaced_is_an_error_not_a_silence(tmp_path: Path) -> None:
     (tmp_path / NAME).mkdir()
     with pytest.raises(OSError, match="directory"):

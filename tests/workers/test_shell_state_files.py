@@ -1,5 +1,6 @@
 """The files that outlive every process: made once, replaced whole, never guessed at."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from pointsman_shm.state_files import (
     EPOCH_MAX,
     StateFileError,
     begin_epoch,
+    disk_hint,
     epoch_file,
     instance_uid_file,
     make_state_files,
@@ -73,3 +75,26 @@ def test_a_link_is_not_followed(paths: InstancePaths, tmp_path: Path) -> None:
     epoch_file(paths, 0).symlink_to(elsewhere)
     with pytest.raises(OSError, match="symbolic link"):
         begin_epoch(paths, 0)
+
+
+def fails(*_: object, **__: object) -> None:
+    raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+@pytest.mark.parametrize("call", ["fsync", "rename", "unlink"])
+def test_c6_who_ends_because_the_disk_fails_says_which_file_it_was_and_what_to_do(
+    paths: InstancePaths, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    """The system's own words are "Input/output error", of no file at all."""
+    begin_epoch(paths, 0)
+    monkeypatch.setattr(os if call == "fsync" else Path, call, fails)
+    with pytest.raises(OSError, match=f"Input/output error: '{epoch_file(paths, 0)}'") as raised:
+        begin_epoch(paths, 0)
+    assert "put the state directory on a sound one" in disk_hint(raised.value)
+
+
+def test_c6_the_disk_is_blamed_for_nothing_else() -> None:
+    assert disk_hint(OSError(errno.EACCES, "no")) == disk_hint(ValueError()) == ""
+    raised = ValueError("of the journal")
+    raised.__cause__ = OSError(errno.EIO, "of the disk")
+    assert disk_hint(raised)

@@ -21,7 +21,7 @@ from pointsman_shm.config_load import ConfigError
 from pointsman_shm.logs.saying import say as say_line
 from pointsman_shm.memory.segment import SegmentForeign
 from pointsman_shm.paths import PathError
-from pointsman_shm.state_files import StateFileError
+from pointsman_shm.state_files import StateFileError, disk_hint
 from pointsman_shm.state_identity import settle_identity
 from pointsman_wire.places import PlaceError
 
@@ -45,7 +45,7 @@ def main(arguments: Sequence[str]) -> int:
         else:
             clear(options)
     except (GroundError, OSError, PathError, SegmentForeign, StateFileError) as error:
-        say(f"cannot {act}: {error}")
+        say(f"cannot {act}: {error}{disk_hint(error)}")
         return 1
     return 0
 

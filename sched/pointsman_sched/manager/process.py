@@ -57,6 +57,7 @@ from pointsman_shm.memory.stats_names import Counter, Gauge, Timing
 from pointsman_shm.paths import worker_process
 from pointsman_shm.state_files import (
     StateFileError,
+    disk_hint,
     read_instance_uid,
     read_ticket_key,
     ticket_key_for,
@@ -137,7 +138,7 @@ class ManagerProcess:
             error = await self._life.start(self._start(stack), START_ERRORS)
             if error is not None:
                 status = error.exit_code if isinstance(error, SegmentsFull) else 1
-                self._life.end(status, f"cannot start: {error}")
+                self._life.end(status, f"cannot start: {error}{disk_hint(error)}")
             return await self._life.ended
 
     # ---- start
@@ -349,9 +350,8 @@ class ManagerProcess:
         self._driver.post(Recorded(number))
 
     def _registry_failed(self, error: OSError) -> None:
-        self._life.end(
-            1, f"the registry cannot be written: {error}; ends, and tries no second time"
-        )
+        words = f"the registry cannot be written: {error}; ends, and tries no second time"
+        self._life.end(1, words + disk_hint(error))
 
     def _reload(self) -> None:
         if self._orders is None:

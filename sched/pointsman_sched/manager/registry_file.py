@@ -23,7 +23,7 @@ from zlib import crc32
 import msgspec
 
 from pointsman_sched.core.events import RegistryEntry
-from pointsman_shm.state_files import replace_file
+from pointsman_shm.state_files import naming, replace_file
 
 NAME = "nodes.journal"
 # History beyond this many records, and beyond this many per id, is worth a rewrite.
@@ -88,13 +88,14 @@ class RegistryFile:
             return
         end = os.fstat(self._descriptor).st_size
         waiting = memoryview(b"".join(map(encode_record, entries)))
-        try:
-            while waiting:
-                waiting = waiting[os.write(self._descriptor, waiting) :]
-            os.fdatasync(self._descriptor)
-        except OSError:
-            os.ftruncate(self._descriptor, end)  # what follows half a record is not read
-            raise
+        with naming(self._path):
+            try:
+                while waiting:
+                    waiting = waiting[os.write(self._descriptor, waiting) :]
+                os.fdatasync(self._descriptor)
+            except OSError:
+                os.ftruncate(self._descriptor, end)  # what follows half a record is not read
+                raise
 
     def close(self) -> None:
         """Close the file."""
@@ -104,7 +105,8 @@ class RegistryFile:
 
     def _load(self) -> None:
         try:
-            content = self._path.read_bytes()
+            with naming(self._path):
+                content = self._path.read_bytes()
         except FileNotFoundError:
             return
         end = 0

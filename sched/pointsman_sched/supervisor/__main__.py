@@ -14,7 +14,7 @@ from pointsman_shm.logs.saying import say
 from pointsman_shm.memory.segment import SegmentForeign
 from pointsman_shm.paths import PathError
 from pointsman_shm.secret_files import write_no_cores
-from pointsman_shm.state_files import StateFileError
+from pointsman_shm.state_files import StateFileError, disk_hint
 from pointsman_wire.places import PlaceError
 
 
@@ -31,7 +31,7 @@ def main(arguments: Sequence[str]) -> int:
         try:
             return asyncio.run(run(options, log))
         except (GroundError, OSError, PathError, SegmentForeign, StateFileError) as error:
-            log.tell(Event.PROCESS_FAILED, f"cannot start: {error}")
+            log.tell(Event.PROCESS_FAILED, f"cannot start: {error}{disk_hint(error)}")
             return 1
 
 

@@ -24,6 +24,7 @@ from pointsman_shm.memory.ownership import LockHeld, acquire_lock, boot_hash
 from pointsman_shm.paths import InstancePaths, PathError
 from pointsman_shm.state_files import (
     StateFileError,
+    disk_hint,
     last_epoch,
     raise_epoch,
     read_worker_count,
@@ -81,7 +82,8 @@ def main(arguments: Sequence[str]) -> int:
     try:
         resplit(asked)
     except (JournalDamaged, JournalForeign, OSError, StateFileError) as error:
-        _say(f"cannot divide the journals among {asked.worker_count} workers: {error}")
+        words = f"cannot divide the journals among {asked.worker_count} workers: {error}"
+        _say(words + disk_hint(error))
         return 1
     return 0
 

@@ -31,6 +31,7 @@ from pointsman_shm.memory.stats_names import Counter, Gauge
 from pointsman_shm.paths import worker_process
 from pointsman_shm.state_files import (
     begin_epoch,
+    disk_hint,
     read_instance_uid,
     read_ticket_key,
     ticket_key_for,
@@ -132,7 +133,7 @@ class WorkerProcess:
             stack.callback(self._watchdog.starting())
             error = await self._life.start(self._start(stack), START_ERRORS)
             if error is not None:
-                self._life.end(1, f"cannot start: {error}")
+                self._life.end(1, f"cannot start: {error}{disk_hint(error)}")
             return await self._life.ended
 
     # ---- start
@@ -351,7 +352,7 @@ class WorkerProcess:
     def _journal_failed(self, error: JournalFailed) -> None:
         """End at once, as by kill -9: no frame of this turn may leave, nothing be tried again."""
         words = f"ends at once: {error}; a successor reads what is really there"
-        self._log.tell(Event.JOURNAL_TROUBLE, words)
+        self._log.tell(Event.JOURNAL_TROUBLE, words + disk_hint(error))
         self._log.close()
         os._exit(1)
 
