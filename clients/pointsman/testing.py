@@ -115,7 +115,8 @@ def running_service(
     instance = f"test-{os.getpid()}-{os.urandom(3).hex()}"
     with tempfile.TemporaryDirectory(prefix="pointsman-") as name:
         directory = Path(name)
-        command = [sys.executable, "-m", "pointsman_sched.supervisor", "--port", "0"]
+        # -P: nothing is imported from the directory that the tests are run in.
+        command = [sys.executable, "-P", "-m", "pointsman_sched.supervisor", "--port", "0"]
         command += [] if has_console else ["--no-console"]
         command += ["--instance", instance, "--workers", str(workers)]
         command += ["--state-dir", str(directory / "state")]

@@ -41,6 +41,8 @@ def traces(instance: str) -> list[str]:
 def test_the_fixture_gives_users_a_service_for_their_own_tests(tmp_path: Path) -> None:
     (tmp_path / "conftest.py").write_text('pytest_plugins = ["pointsman.testing"]\n')
     (tmp_path / "test_mine.py").write_text(USERS_TEST)
+    # A file of the user's, of the name of a library that the service alone uses.
+    (tmp_path / "uvloop.py").write_text('raise RuntimeError("it is not yours")\n')
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:asyncio"]
     ended = subprocess.run(
         [*command, "-W", "error", str(tmp_path)],
