@@ -11,7 +11,7 @@ CAPABILITY_SCHEMA_VERSION = 1
 
 # Not "$": that would let a last line feed pass.
 NODE_ID_PATTERN = r"^[A-Za-z0-9._:-]*\Z"
-NodeId = Annotated[str, msgspec.Meta(max_length=NODE_ID_LENGTH_MAX, pattern=NODE_ID_PATTERN)]
+ValidNodeId = Annotated[str, msgspec.Meta(max_length=NODE_ID_LENGTH_MAX, pattern=NODE_ID_PATTERN)]
 # What a certificate can hold, in a field of 64 characters.
 PoolName = Annotated[str, msgspec.Meta(max_length=64, pattern=NODE_ID_PATTERN)]
 Language = Annotated[str, msgspec.Meta(max_length=16)]
@@ -60,7 +60,7 @@ class Register(Message, tag="register", frozen=True, kw_only=True):
     """Join the fleet.  Without node_id the server makes one; `key` proves a known id."""
 
     schema_version: int = CAPABILITY_SCHEMA_VERSION
-    node_id: NodeId = ""
+    node_id: ValidNodeId = ""
     key: str = ""
     token: str = ""
     version: Name = ""

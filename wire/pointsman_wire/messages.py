@@ -15,6 +15,7 @@ import msgspec
 
 from pointsman_wire.errors import MEANINGS, Code
 from pointsman_wire.limits import (
+    NODE_ID_LENGTH_MAX,
     PAGE_LINES_MAX,
     REQUEST_ID_LENGTH_MAX,
     SESSION_ID_LENGTH_MAX,
@@ -35,6 +36,7 @@ NUMBER_MAX = 2**63 - 1
 Number = Annotated[int, msgspec.Meta(ge=0, le=NUMBER_MAX)]
 WorkerCount = Annotated[int, msgspec.Meta(ge=1, le=WORKERS_MAX)]
 SessionId = Annotated[str, msgspec.Meta(max_length=SESSION_ID_LENGTH_MAX)]
+NodeId = Annotated[str, msgspec.Meta(max_length=NODE_ID_LENGTH_MAX)]  # as somebody names it
 RequestId = Annotated[str, msgspec.Meta(max_length=REQUEST_ID_LENGTH_MAX)]
 Name = Annotated[str, msgspec.Meta(max_length=128)]
 Names = Annotated[list[Name], msgspec.Meta(max_length=256)]
@@ -119,6 +121,11 @@ def error_info(
         breakdown=breakdown,
         attempts=attempts or [],
     )
+
+
+def error_answer(code: Code, message: str) -> Error:
+    """Return the answer to an order or a query that is not carried out."""
+    return Error(error_info(code, message))
 
 
 def check_meta(meta: Any) -> None:

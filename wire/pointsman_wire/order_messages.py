@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from pointsman_wire.control_messages import NODE_ID_PATTERN, NodeId, PoolName
+from pointsman_wire.control_messages import NODE_ID_PATTERN, PoolName, ValidNodeId
 from pointsman_wire.limits import NODE_ID_LENGTH_MAX
 from pointsman_wire.messages import Error, Message, Name
 from pointsman_wire.queries.inbox_messages import (
@@ -29,7 +29,7 @@ LabelName = Annotated[str, msgspec.Meta(min_length=1, max_length=128, pattern="^
 class PairOrder(Message, tag="pair_order", frozen=True):
     """Issue a code by which a session can be bound to this node."""
 
-    node_id: NodeId
+    node_id: ValidNodeId
     by: By = ""
 
 
@@ -126,7 +126,7 @@ class Introduction(Message, tag="introduction", frozen=True, kw_only=True):
 class RevokeOrder(Message, tag="revoke_order", frozen=True):
     """No key proves this node's name any more; the node is ended at once."""
 
-    node_id: NodeId
+    node_id: ValidNodeId
     by: By = ""
 
 

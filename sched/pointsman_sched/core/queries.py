@@ -15,7 +15,7 @@ from pointsman_wire.admin_messages import (
     StatusQuery,
 )
 from pointsman_wire.errors import Code
-from pointsman_wire.messages import Error, Message, error_info
+from pointsman_wire.messages import Message, error_answer
 from pointsman_wire.queries.fleet_messages import InstancesQuery, PoolLine, Pools, PoolsQuery
 
 
@@ -32,7 +32,7 @@ def answer(state: ManagementState, query: object) -> Message:
     if isinstance(query, PoolsQuery):
         return _pools(state)
     words = f"the manager does not answer {type(query).__name__}; ask a worker"
-    return Error(error_info(Code.INVALID_MESSAGE, words))
+    return error_answer(Code.INVALID_MESSAGE, words)
 
 
 def _age_ms(state: ManagementState, at_ns: int) -> float:

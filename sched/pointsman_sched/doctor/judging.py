@@ -4,9 +4,10 @@ from enum import StrEnum
 
 import msgspec
 
+from pointsman_sched.supervisor.grounds import BACKLOG
+
 PYTHON_MIN = (3, 11)
 DESCRIPTORS_SPARE = 256
-BACKLOG = 4_096
 SYSTEM_USERS_BELOW = 1_000
 MIB = 1 << 20
 

@@ -10,7 +10,7 @@ from pointsman_shm.tls.files import tls_files
 from pointsman_wire.secure.certificates import Issued, Life, request_key, sign_request
 from pointsman_wire.secure.grants import Grant
 from pointsman_wire.secure.pins import pin_of_file
-from pointsman_wire.sockets.bounds import is_loopback
+from pointsman_wire.sockets.bounds import is_own_host
 from pointsman_wire.sockets.tcp import join_address
 
 ANY_HOST = frozenset({"0.0.0.0", "::", "[::]", ""})  # noqa: S104 - compared with, not bound to
@@ -60,7 +60,7 @@ def told_to_others(address: str, advertise: str | None) -> str:
     On another host a loopback address is somebody else: it is told only where it was named.
     """
     host = address.rpartition(":")[0].strip("[]")
-    return "" if advertise is None and (host == "localhost" or is_loopback(host)) else address
+    return "" if advertise is None and is_own_host(host) else address
 
 
 def open_authority(options: ProcessOptions) -> FileAuthority | None:

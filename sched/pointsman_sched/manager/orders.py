@@ -21,7 +21,7 @@ from pointsman_sched.core.orders.rebuild import NOBODY
 from pointsman_shm.config import Config
 from pointsman_shm.config_load import ConfigError, load_config
 from pointsman_wire.errors import Code
-from pointsman_wire.messages import Error, error_info
+from pointsman_wire.messages import Error, error_answer
 from pointsman_wire.order_messages import (
     ConfigDiff,
     ConfigDiffQuery,
@@ -87,7 +87,7 @@ class OrderDesk:
             return await self._through_core(lambda ticket: OrderGiven(ticket=ticket, order=order))
         if self._config_path is None:
             words = "the service was started without a configuration file: there is none to reload"
-            return _refusal(f"{words}; start it with --config FILE")
+            return error_answer(Code.INVALID_MESSAGE, f"{words}; start it with --config FILE")
         return await self._offer(self._config_path, is_trial=False)
 
     def answered(self, answer: Answer) -> None:
@@ -126,7 +126,7 @@ class OrderDesk:
         try:
             config = await asyncio.to_thread(load_config, path)
         except ConfigError as error:
-            return _refusal(str(error))
+            return error_answer(Code.INVALID_MESSAGE, str(error))
         answer = await self._through_core(
             lambda ticket: ConfigOffered(
                 ticket=ticket, source=str(path), config=config, is_trial=is_trial
@@ -142,10 +142,6 @@ class OrderDesk:
         self._waiting[ticket] = asyncio.get_running_loop().create_future()
         self._post(order(ticket))
         return await self._waiting[ticket]
-
-
-def _refusal(words: str) -> Error:
-    return Error(error_info(Code.INVALID_MESSAGE, words))
 
 
 def reload_words(answer: OrderAnswer) -> str:

@@ -3,7 +3,6 @@
 import argparse
 import os
 from collections.abc import Sequence
-from ipaddress import ip_address
 from pathlib import Path
 
 import msgspec
@@ -14,6 +13,7 @@ from pointsman_shm.config_load import load_config
 from pointsman_shm.paths import WORKERS_MAX, InstancePaths, resolve_paths
 from pointsman_shm.tls.exposure import exposure_fault
 from pointsman_wire.places import check_instance, default_runtime_dir
+from pointsman_wire.sockets.bounds import is_own_host
 
 
 class UsageError(Exception):
@@ -57,7 +57,7 @@ def parse_options(arguments: Sequence[str]) -> ServiceOptions:
         user_id=os.geteuid(),
     )
     host = given.host or server.host
-    is_open = not is_loopback(host)
+    is_open = not is_own_host(host)
     fault = exposure_fault(
         host=host, is_loopback=not is_open, is_insecure_wished=given.insecure_plaintext
     )
@@ -74,16 +74,6 @@ def parse_options(arguments: Sequence[str]) -> ServiceOptions:
         accept_loss=given.accept_loss,
         has_console=config.console.enabled and not given.no_console,
     )
-
-
-def is_loopback(host: str) -> bool:
-    """Say whether only this machine can reach an address; names other than localhost do not."""
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _absolute(directory: str | Path | None) -> str | None:

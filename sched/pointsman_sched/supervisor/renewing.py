@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from pointsman_sched.supervisor.children import Child
 from pointsman_wire.errors import Code
-from pointsman_wire.messages import Error, error_info
+from pointsman_wire.messages import error_answer
 from pointsman_wire.order_messages import Order, OrderAnswer, RestartBegun, RestartOrder
 
 
@@ -29,7 +29,9 @@ class RenewalDesk:
         child = children.get(order.process)
         if child is None:
             known = ", ".join(children)
-            return _refusal(f"there is no process {order.process!r} here, but {known}")
+            return error_answer(
+                Code.INVALID_MESSAGE, f"there is no process {order.process!r} here, but {known}"
+            )
         if self._why_not(child) == "" and order.process.startswith("worker"):
             await self._before_worker()
         return self._renew(child)
@@ -43,12 +45,8 @@ class RenewalDesk:
 
     def _renew(self, child: Child) -> OrderAnswer:
         if why := self._why_not(child):
-            return _refusal(why)
+            return error_answer(Code.INVALID_MESSAGE, why)
         name, process_id = child.plan.name, child.pid
         if not child.renew():
-            return _refusal(f"{name} is ending already")
+            return error_answer(Code.INVALID_MESSAGE, f"{name} is ending already")
         return RestartBegun(process=name, pid=process_id)
-
-
-def _refusal(words: str) -> Error:
-    return Error(error_info(Code.INVALID_MESSAGE, words))

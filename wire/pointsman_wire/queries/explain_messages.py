@@ -7,12 +7,12 @@ from typing import Annotated
 
 import msgspec
 
-from pointsman_wire.limits import NODE_ID_LENGTH_MAX
 from pointsman_wire.messages import (
     Breakdown,
     Message,
     Name,
     Names,
+    NodeId,
     Number,
     PageLimit,
     RequestId,
@@ -20,7 +20,6 @@ from pointsman_wire.messages import (
 )
 from pointsman_wire.session_messages import Labels
 
-NodeId = Annotated[str, msgspec.Meta(max_length=NODE_ID_LENGTH_MAX)]
 WhatIf = Annotated[str, msgspec.Meta(max_length=256)]
 WhatIfs = Annotated[list[WhatIf], msgspec.Meta(max_length=16)]
 

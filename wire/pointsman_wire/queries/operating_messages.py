@@ -8,10 +8,8 @@ from typing import Annotated
 
 import msgspec
 
-from pointsman_wire.limits import NODE_ID_LENGTH_MAX
-from pointsman_wire.messages import Message, Name, Number, RequestId, SessionId
+from pointsman_wire.messages import Message, Name, NodeId, Number, RequestId, SessionId
 
-NodeId = Annotated[str, msgspec.Meta(max_length=NODE_ID_LENGTH_MAX)]
 By = Annotated[str, msgspec.Meta(max_length=200)]
 Reason = Annotated[str, msgspec.Meta(max_length=500)]
 PoolNumber = Annotated[int, msgspec.Meta(ge=0, le=65_535)]

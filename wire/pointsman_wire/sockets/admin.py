@@ -27,7 +27,7 @@ from pointsman_wire.framing import (
     encode_frame,
 )
 from pointsman_wire.limits import HEADER_BYTES_MAX
-from pointsman_wire.messages import Error, Message, error_info
+from pointsman_wire.messages import Error, Message, error_answer
 from pointsman_wire.order_messages import (
     ONLY_ASKED,
     LogLevel,
@@ -78,7 +78,7 @@ def _encode_answer(answer: AdminAnswer | OrderAnswer) -> bytes:
     try:
         return encode_frame(answer)
     except FrameTooLarge as error:
-        return encode_frame(Error(error_info(Code.INTERNAL_ERROR, f"{error}: ask for less")))
+        return encode_frame(error_answer(Code.INTERNAL_ERROR, f"{error}: ask for less"))
 
 
 async def ask(path: Path, query: AdminQuery, *, timeout_s: float = ANSWER_S) -> AdminAnswer:
@@ -233,12 +233,12 @@ class AdminServer:
                     query = _decode_query(await self._read_header(sock))
                 answer = await self._outcome(query, sock, access)
             except MessageError as error:
-                answer = Error(error_info(Code.INVALID_MESSAGE, str(error)))
+                answer = error_answer(Code.INVALID_MESSAGE, str(error))
             except AdminError as error:
-                answer = Error(error_info(Code.INVALID_MESSAGE, str(error)))
+                answer = error_answer(Code.INVALID_MESSAGE, str(error))
                 is_sound = False
             if answer is None:
-                answer = Error(error_info(Code.NOT_FOUND, "this process cannot answer that"))
+                answer = error_answer(Code.NOT_FOUND, "this process cannot answer that")
             async with asyncio.timeout(self._query_s):
                 await self._loop.sock_sendall(sock, _encode_answer(answer))
 
@@ -253,7 +253,7 @@ class AdminServer:
         answer: OrderAnswer | None
         if access != "change":
             words = "members of admin.read_group may ask, and order nothing"
-            answer = Error(error_info(Code.UNAUTHORIZED, words))
+            answer = error_answer(Code.UNAUTHORIZED, words)
             self._testify(query, answer, sock)
             return answer
         if self._obey is None:
@@ -263,7 +263,7 @@ class AdminServer:
                 answer = await self._obey(query)
         except TimeoutError:
             words = f"no outcome within {ORDER_S:g} s; it may yet be carried out"
-            answer = Error(error_info(Code.INTERNAL_ERROR, words))
+            answer = error_answer(Code.INTERNAL_ERROR, words)
         if answer is not None and not isinstance(query, ONLY_ASKED):
             self._testify(query, answer, sock)
         return answer

@@ -2,7 +2,7 @@
 
 import ssl
 from collections.abc import Callable
-from ipaddress import IPv6Address
+from ipaddress import IPv6Address, ip_address
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -79,6 +79,18 @@ class DriverSettings(msgspec.Struct, frozen=True, kw_only=True):
 def is_loopback(address: str) -> bool:
     """Is it an address of this host, or no address at all (a unix socket)?"""
     return not address or address.startswith(("127.", "::ffff:127.")) or address == "::1"
+
+
+def is_own_host(host: str) -> bool:
+    """Does a host, as somebody wrote it, mean this machine alone?  Names but localhost do not."""
+    if host == "localhost":
+        return True
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return False
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return (mapped or address).is_loopback
 
 
 def whence(address: str) -> str:

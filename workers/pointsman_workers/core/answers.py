@@ -22,7 +22,7 @@ from pointsman_wire.admin_messages import (
     SnapshotView,
 )
 from pointsman_wire.errors import Code
-from pointsman_wire.messages import Error, Message, error_info
+from pointsman_wire.messages import Message, error_answer
 from pointsman_wire.queries.explain_messages import (
     CoverageQuery,
     ExplainQuery,
@@ -72,7 +72,7 @@ def _about_work(shard: Shard, query: Message) -> Message:
         return list_decisions(shard, query)
     if isinstance(query, ReasonsQuery):
         return shard.reasons.tell(shard.now_ns, query.minutes)
-    return Error(error_info(Code.NOT_FOUND, "a worker does not answer this query"))
+    return error_answer(Code.NOT_FOUND, "a worker does not answer this query")
 
 
 def _nodes(shard: Shard, query: NodesQuery) -> Nodes:

@@ -24,7 +24,7 @@ from pointsman_wire.lane_messages import (
     TurnAsk,
 )
 from pointsman_wire.link import Connection
-from pointsman_wire.messages import Error, error_info
+from pointsman_wire.messages import error_answer
 from pointsman_wire.preamble import Secured
 from pointsman_wire.session_messages import Partial, Progress
 from pointsman_workers.core.events import Say, TellManager
@@ -140,7 +140,7 @@ class LaneDesk:
 
     def refuse(self, connection: Connection, code: Code, words: str) -> None:
         """Say why this connection is no lane, and end it."""
-        self.shard.outbox.send(connection, Error(error_info(code, words)))
+        self.shard.outbox.send(connection, error_answer(code, words))
         self.shard.outbox.close(connection, words)
 
     def _refusal(self, connection: Connection, message: LaneOpen) -> str:

@@ -20,7 +20,7 @@ from pointsman_shm.rules.languages import AUTO, normalise
 from pointsman_shm.rules.modules import UnknownName
 from pointsman_shm.snapshot.records import Requirement
 from pointsman_wire.errors import Code
-from pointsman_wire.messages import Breakdown, Error, error_info
+from pointsman_wire.messages import Breakdown, Error, error_answer
 from pointsman_wire.queries.explain_messages import (
     Coverage,
     CoverageLine,
@@ -127,14 +127,14 @@ class Explainer:
         fleet = self._shard.fleet
         rehearsal = Rehearsal(self._shard, query.ask, self._refusals)
         if isinstance(rehearsal.kind, UnknownName):
-            return Error(error_info(Code.UNSUPPORTED_FEATURE, rehearsal.kind.hint))
+            return error_answer(Code.UNSUPPORTED_FEATURE, rehearsal.kind.hint)
         now = rehearsal.play(DryFleet(fleet))
         if not query.what_if:
             return Where(decision=now, session_known=rehearsal.is_session_known)
         try:
             scene = imagine(fleet, query.what_if)
         except WhatIfError as error:
-            return Error(error_info(Code.INVALID_MESSAGE, str(error)))
+            return error_answer(Code.INVALID_MESSAGE, str(error))
         then = rehearsal.play(DryFleet(fleet, scene))
         return Where(
             decision=now,
@@ -164,7 +164,7 @@ class Explainer:
     def _why_not_ask(self, node: Beside, ask: JobAsk) -> WhyNot | Error:
         rehearsal = Rehearsal(self._shard, ask, self._refusals)
         if isinstance(rehearsal.kind, UnknownName):
-            return Error(error_info(Code.UNSUPPORTED_FEATURE, rehearsal.kind.hint))
+            return error_answer(Code.UNSUPPORTED_FEATURE, rehearsal.kind.hint)
         view = rehearsal.play(DryFleet(self._shard.fleet))
         is_excluded = node.record.node_id in ask.exclude
         return self._verdict(node, rehearsal.kind.requirement, view, is_excluded=is_excluded)
@@ -174,7 +174,7 @@ class Explainer:
         found = recorder.find(request_id)
         if not found:
             text = f"this worker has no record of a request {request_id!r}"
-            return Error(error_info(Code.NOT_FOUND, text))
+            return error_answer(Code.NOT_FOUND, text)
         key, records = found.popitem()
         record = decode_record(records[-1])
         view = Teller(self._shard.fleet, recorder).tell(key, record)

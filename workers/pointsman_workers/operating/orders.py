@@ -2,7 +2,7 @@
 
 from pointsman_shm.memory.stats_names import Gauge
 from pointsman_wire.errors import Code
-from pointsman_wire.messages import Error, Message, error_info
+from pointsman_wire.messages import Message, error_answer
 from pointsman_wire.queries.operating_messages import (
     CancelOrder,
     DrainWorkerOrder,
@@ -40,9 +40,11 @@ class OperatorDesk:
         job = self.shard.window.find(key)
         if job is None:
             words = f"no request {order.request_id!r} in session {order.session_id!r} is known here"
-            return _refusal(Code.NOT_FOUND, words)
+            return error_answer(Code.NOT_FOUND, words)
         if not job.is_open:
-            return _refusal(Code.CONFLICT, f"job {job.job_id} has ended ({job.state.name.lower()})")
+            return error_answer(
+                Code.CONFLICT, f"job {job.job_id} has ended ({job.state.name.lower()})"
+            )
         self._attempts.cancel(job)
         return OrderDone(words=f"job {job.job_id} is cancelled")
 
@@ -63,7 +65,7 @@ class OperatorDesk:
     def _undrain(self) -> Message:
         shard = self.shard
         if not shard.is_drained:
-            return _refusal(Code.CONFLICT, "this worker is not drained")
+            return error_answer(Code.CONFLICT, "this worker is not drained")
         shard.is_drained = False
         shard.kinds.read_anew()
         shard.setup.memory.stats.gauge(Gauge.DRAINING, int(shard.is_stopping))
@@ -72,7 +74,3 @@ class OperatorDesk:
             sessions=len(shard.sessions),
             jobs=shard.open_job_count,
         )
-
-
-def _refusal(code: Code, words: str) -> Error:
-    return Error(error_info(code, words))

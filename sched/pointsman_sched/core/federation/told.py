@@ -34,7 +34,7 @@ from pointsman_shm.memory.rows import (
 )
 from pointsman_shm.rules.canonical import canonical_class
 from pointsman_shm.snapshot.records import CLASS_RECORD_SIZE_MAX, CapabilityClass
-from pointsman_wire.control_messages import NodeId
+from pointsman_wire.control_messages import ValidNodeId
 from pointsman_wire.messages import WorkerCount
 
 ROWS_PER_SHOWN_PAGE = 64
@@ -101,7 +101,7 @@ class NodeTold(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One node: its place in the page, what it is, and whose key proves its id."""
 
     place: Annotated[int, msgspec.Meta(ge=0, lt=ROWS_PER_SHOWN_PAGE)]
-    node_id: Annotated[NodeId, msgspec.Meta(min_length=1)]
+    node_id: Annotated[ValidNodeId, msgspec.Meta(min_length=1)]
     epoch: Annotated[int, msgspec.Meta(ge=0, le=2**62)]
     class_index: Annotated[int, msgspec.Meta(ge=0, lt=ROWS_PER_SHOWN_PAGE)]
     slots_max: Annotated[int, msgspec.Meta(ge=0, le=4_096)]

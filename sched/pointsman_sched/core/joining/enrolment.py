@@ -22,7 +22,7 @@ from pointsman_shm.memory.stats_names import Counter
 from pointsman_wire.control_messages import Enrol, Enrolled, Renew
 from pointsman_wire.errors import Code
 from pointsman_wire.link import Connection
-from pointsman_wire.messages import Error, error_info
+from pointsman_wire.messages import error_answer
 from pointsman_wire.order_messages import Introduction, Revoked
 from pointsman_wire.secure.grants import BOUNDS_BYTES_MAX, Grant
 
@@ -136,4 +136,4 @@ def revoke_ordered(state: ManagementState, event: RevokeOrdered) -> None:
 
 
 def _refuse(state: ManagementState, ticket: int, code: Code, words: str) -> None:
-    state.outbox.wish(Answer(ticket, Error(error_info(code, words))))
+    state.outbox.wish(Answer(ticket, error_answer(code, words)))

@@ -18,7 +18,7 @@ from pointsman_sched.core.joining.identities import EPOCH_MAX
 from pointsman_sched.core.lifecycle import change
 from pointsman_sched.core.state import ManagementState
 from pointsman_shm.memory.stats_names import Counter
-from pointsman_wire.control_messages import NodeId
+from pointsman_wire.control_messages import ValidNodeId
 from pointsman_wire.errors import Code
 
 KEY_BYTES = 32
@@ -30,7 +30,7 @@ EPOCHS_STEPPED_OVER = 2**20
 class RevokedTold(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A revocation, as instances tell it to each other."""
 
-    node_id: Annotated[NodeId, msgspec.Meta(min_length=1)]
+    node_id: Annotated[ValidNodeId, msgspec.Meta(min_length=1)]
     key_hash: Annotated[bytes, msgspec.Meta(min_length=KEY_BYTES, max_length=64)]
     epoch: Annotated[int, msgspec.Meta(ge=0, le=2**62)]
 

@@ -17,7 +17,7 @@ from pointsman_sched.core.lifecycle import DRAINED, change, drain_by_order, undr
 from pointsman_sched.core.orders.standing import ORDERS_MAX
 from pointsman_sched.core.state import ManagementState
 from pointsman_wire.errors import Code
-from pointsman_wire.messages import Error, Message, error_info
+from pointsman_wire.messages import Error, Message, error_answer
 from pointsman_wire.queries.operating_messages import (
     DrainOrder,
     OrderDone,
@@ -73,7 +73,7 @@ def _undrain(state: ManagementState, order: UndrainOrder) -> Message:
     if not drained:
         which = f"node {order.node_id}" if order.node_id else f"no node of pool {order.pool}"
         not_it = "not " if order.node_id else ""
-        return _refusal(Code.CONFLICT, f"{which} is {not_it}drained by an operator")
+        return error_answer(Code.CONFLICT, f"{which} is {not_it}drained by an operator")
     for node in drained:
         undrain(state, node)
     words = f"{_count(drained)} gets jobs again as soon as it is ready"
@@ -88,7 +88,7 @@ def _pause(state: ManagementState, order: PauseOrder) -> Message:
     if isinstance(nodes, Error):
         return nodes
     if len(state.pauses.pools) >= ORDERS_MAX:
-        return _refusal(Code.RATE_LIMITED, f"{ORDERS_MAX} pools are paused: pause the service")
+        return error_answer(Code.RATE_LIMITED, f"{ORDERS_MAX} pools are paused: pause the service")
     state.pauses.pools[order.pool] = None
     _show_pool(state, order.pool)
     words = f"pool {order.pool} gets no new jobs; those that run go on"
@@ -98,11 +98,11 @@ def _pause(state: ManagementState, order: PauseOrder) -> Message:
 def _resume(state: ManagementState, order: ResumeOrder) -> Message:
     if order.pool is None:
         if not state.pauses.is_paused:
-            return _refusal(Code.CONFLICT, "the service is not paused")
+            return error_answer(Code.CONFLICT, "the service is not paused")
         state.pauses.is_paused = False
         return OrderDone(words="new jobs are taken again")
     if order.pool not in state.pauses.pools:
-        return _refusal(Code.NOT_FOUND, f"pool {order.pool} is not paused")
+        return error_answer(Code.NOT_FOUND, f"pool {order.pool} is not paused")
     del state.pauses.pools[order.pool]
     nodes = _members(state, order.pool)
     _show_pool(state, order.pool)
@@ -111,10 +111,10 @@ def _resume(state: ManagementState, order: ResumeOrder) -> Message:
 
 def _quarantine(state: ManagementState, order: QuarantineOrder) -> Message:
     if not state.identities.is_known(order.node_id):
-        return _refusal(Code.NOT_FOUND, f"no node {order.node_id!r} has ever joined")
+        return error_answer(Code.NOT_FOUND, f"no node {order.node_id!r} has ever joined")
     if len(state.quarantine.by_operator(state.clock_ns)) >= ORDERS_MAX:
         words = f"{ORDERS_MAX} nodes are quarantined, as many as may be: release some"
-        return _refusal(Code.RATE_LIMITED, words)
+        return error_answer(Code.RATE_LIMITED, words)
     words = f"quarantined by an operator: {order.reason[:WORDS_LENGTH_MAX]}".removesuffix(": ")
     state.quarantine.keep_out(order.node_id, state.clock_ns + to_ns(order.lasts_s), words)
     node = state.nodes.by_id.get(order.node_id)
@@ -140,7 +140,7 @@ def _quarantine(state: ManagementState, order: QuarantineOrder) -> Message:
 
 def _release(state: ManagementState, order: ReleaseOrder) -> Message:
     if not state.quarantine.left_ns(order.node_id, state.clock_ns):
-        return _refusal(Code.NOT_FOUND, f"node {order.node_id!r} is not quarantined")
+        return error_answer(Code.NOT_FOUND, f"node {order.node_id!r} is not quarantined")
     state.quarantine.release(order.node_id)
     return OrderDone(words=f"node {order.node_id} may register again", nodes=1)
 
@@ -148,18 +148,17 @@ def _release(state: ManagementState, order: ReleaseOrder) -> Message:
 def _nodes_of(state: ManagementState, node_id: str, pool: int | None) -> list[Node] | Error:
     """The living nodes of this instance that an order names; an Error when it names nothing."""
     if (pool is None) is (not node_id):
-        return _refusal(Code.INVALID_MESSAGE, "name a node or a pool, and not both")
+        return error_answer(Code.INVALID_MESSAGE, "name a node or a pool, and not both")
     if pool is not None:
         if all(record.id != pool for record in state.planner.page().pools):
-            return _refusal(Code.NOT_FOUND, f"there is no pool {pool}")
+            return error_answer(Code.NOT_FOUND, f"there is no pool {pool}")
         return _members(state, pool)
     node = state.nodes.by_id.get(node_id)
     if node is None or not node.is_live:
-        return _refusal(Code.NOT_FOUND, f"no node {node_id!r} is in the fleet")
+        return error_answer(Code.NOT_FOUND, f"no node {node_id!r} is in the fleet")
     if node.instance:
-        return _refusal(
-            Code.CONFLICT, f"node {node_id!r} is of instance {node.instance}: ask there"
-        )
+        words = f"node {node_id!r} is of instance {node.instance}: ask there"
+        return error_answer(Code.CONFLICT, words)
     return [node]
 
 
@@ -184,10 +183,6 @@ def _held(state: ManagementState, nodes: list[Node]) -> int:
 
 def _count(nodes: list[Node]) -> str:
     return f"node {nodes[0].node_id}" if len(nodes) == 1 else f"each of {len(nodes)} nodes"
-
-
-def _refusal(code: Code, words: str) -> Error:
-    return Error(error_info(code, words))
 
 
 _CARRIED_OUT: dict[type, Callable[[ManagementState, Any], Message]] = {

@@ -6,12 +6,12 @@ is not trusted until it is published again.
 """
 
 import hashlib
-import ipaddress
 from typing import NamedTuple
 
 import msgspec
 
 from pointsman_wire.coordination.settings import RedisSettings
+from pointsman_wire.sockets.bounds import is_own_host
 
 VERSION_MIN = (6, 2)
 NEVER_EVICTS = "noeviction"
@@ -29,12 +29,7 @@ class Address(NamedTuple):
     @property
     def is_local(self) -> bool:
         """Whether nobody outside this host can read along or dial in."""
-        if not self.port or self.host == "localhost":
-            return True
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return False
+        return not self.port or is_own_host(self.host)
 
 
 class Greeting(msgspec.Struct, frozen=True):

@@ -7,37 +7,20 @@ without bound.  Every request is answered: by Redis within the time limit, else 
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from functools import partial
 from time import monotonic_ns
-from typing import Protocol
 
 from pointsman_shm.memory.stats import StatsPage
 from pointsman_shm.memory.stats_names import Counter, Gauge, Timing
 from pointsman_wire.coordination.requests import Answer, Request, failed
 from pointsman_workers.core.events import Coordinate, Coordinated
+from pointsman_workers.shell.sharing.backing import Backing
 
 PIPELINES_MAX = 256
 REQUESTS_A_PIPELINE_MAX = 1_000
 WAITING_MAX = 100_000  # requests
 _FAILED = ("down", "unknown")
-
-
-class Backing(Protocol):
-    """Who answers (pointsman_wire.coordination.backing)."""
-
-    def begin(
-        self,
-        requests: Sequence[Request],
-        done: Callable[[list[Answer] | Awaitable[list[Answer]]], None],
-    ) -> bool:
-        """Ask at once, if that can be done; `done` is told the answers, or what to await."""
-
-    async def execute(self, requests: Sequence[Request]) -> list[Answer]:
-        """Answer all requests, in order, within the time limit."""
-
-    async def close(self) -> None:
-        """Hang up."""
 
 
 class Coordinator:

@@ -1,8 +1,7 @@
 """The dead letters of this worker's inbox, for an operator: look, send in again, throw away."""
 
 import re
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Callable
 
 from pointsman_wire.coordination.inbox_requests import (
     LETTERS_PER_REQUEST_MAX,
@@ -17,7 +16,7 @@ from pointsman_wire.coordination.inbox_requests import (
 from pointsman_wire.coordination.requests import Answer, Request
 from pointsman_wire.coordination.signing import Signer
 from pointsman_wire.errors import Code
-from pointsman_wire.messages import Error, error_info
+from pointsman_wire.messages import Error, error_answer
 from pointsman_wire.order_messages import Order, OrderAnswer
 from pointsman_wire.queries.inbox_messages import (
     DeadLetters,
@@ -31,6 +30,7 @@ from pointsman_wire.queries.inbox_messages import (
     LetterView,
     RedriveOrder,
 )
+from pointsman_workers.shell.sharing.backing import Answering
 from pointsman_workers.shell.sharing.entries import BadEntry, EntryReader
 
 _LETTER_ID = re.compile(r"[0-9]{1,20}-[0-9]{1,20}")
@@ -39,18 +39,11 @@ FRAME_CHARACTERS_MAX = 300
 REDRIVEN_AT_ONCE = 50  # in one script, as each may be large
 
 
-class Backing(Protocol):
-    """Who answers requests."""
-
-    async def execute(self, requests: Sequence[Request]) -> list[Answer]:
-        """Answer all requests, in order, within the time limit."""
-
-
 class DeadLetterDesk:
     """Obeys orders about the dead letters of one inbox; `say` tells the log what was done."""
 
     def __init__(
-        self, place: Place, signer: Signer | None, backing: Backing, say: Callable[[str], None]
+        self, place: Place, signer: Signer | None, backing: Answering, say: Callable[[str], None]
     ) -> None:
         self._place = place
         self._backing = backing
@@ -66,7 +59,7 @@ class DeadLetterDesk:
             return await self._list(order.limit)
         if not _LETTER_ID.fullmatch(order.id) and order != RedriveOrder():
             text = f"{order.id!r} names no dead letter: it is two numbers, such as 1700000000000-0"
-            return Error(error_info(Code.INVALID_MESSAGE, text))
+            return error_answer(Code.INVALID_MESSAGE, text)
         if isinstance(order, LetterQuery):
             return await self._show(order.id)
         if isinstance(order, DropOrder):
@@ -89,7 +82,7 @@ class DeadLetterDesk:
         assert isinstance(found, DeadFound), found
         if letter_id and not found.letters:
             text = f"worker {place.shard} has no dead letter {letter_id}"
-            return Error(error_info(Code.NOT_FOUND, text))
+            return error_answer(Code.NOT_FOUND, text)
         return found
 
     async def _list(self, limit: int) -> OrderAnswer:
@@ -172,7 +165,7 @@ class DeadLetterDesk:
     async def _asked(self, request: Request) -> Answer | Error:
         (answer,) = await self._backing.execute([request])
         if answer.outcome in ("down", "unknown"):
-            return Error(error_info(Code.SCHEDULER_DEPENDENCY_DOWN, f"Redis: {answer.error}"))
+            return error_answer(Code.SCHEDULER_DEPENDENCY_DOWN, f"Redis: {answer.error}")
         return answer
 
     def _next(self) -> int:

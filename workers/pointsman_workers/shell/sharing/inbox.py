@@ -10,7 +10,7 @@ sending     what a turn has for one receiver is one entry, one at a time to each
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Protocol
 
 from pointsman_shm.memory.stats import StatsPage
@@ -36,6 +36,7 @@ from pointsman_workers.core.events import (
     WayChanged,
     WayState,
 )
+from pointsman_workers.shell.sharing.backing import Answering
 from pointsman_workers.shell.sharing.entries import BadEntry, EntryReader
 from pointsman_workers.shell.sharing.filling import FillingWatch
 from pointsman_workers.shell.sharing.outgoing import Outgoing, Sender
@@ -79,13 +80,6 @@ class Reader(Protocol):
         """Hang up."""
 
 
-class Backing(Protocol):
-    """Who answers requests."""
-
-    async def execute(self, requests: Sequence[Request]) -> list[Answer]:
-        """Answer all requests, in order, within the time limit."""
-
-
 class Inbox:
     """Both directions; `broken` is told of a bug of ours."""
 
@@ -93,7 +87,7 @@ class Inbox:
         self,
         sender: Sender,
         signer: Signer | None,
-        backing: Backing,
+        backing: Answering,
         stats: StatsPage,
         filling: FillingWatch,
     ) -> None:

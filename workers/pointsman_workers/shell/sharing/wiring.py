@@ -13,12 +13,13 @@ from pointsman_wire.coordination.inbox_requests import Place
 from pointsman_wire.coordination.settings import RedisSettings, Secret, redis_settings
 from pointsman_wire.coordination.signing import Signer
 from pointsman_wire.errors import Code
-from pointsman_wire.messages import Error, error_info
+from pointsman_wire.messages import error_answer
 from pointsman_wire.order_messages import Order, OrderAnswer
 from pointsman_wire.queries.inbox_messages import DeadLetters, DeadLettersQuery, InboxOrder
 from pointsman_workers.core.events import AcknowledgeInbox, Coordinate, ManagerSaid, SendInstance
 from pointsman_workers.core.setup import SharingSettings
-from pointsman_workers.shell.sharing.coordinator import Backing, Coordinator
+from pointsman_workers.shell.sharing.backing import Backing
+from pointsman_workers.shell.sharing.coordinator import Coordinator
 from pointsman_workers.shell.sharing.dead_letters import DeadLetterDesk
 from pointsman_workers.shell.sharing.filling import FillingWatch
 from pointsman_workers.shell.sharing.inbox import Inbox
@@ -130,7 +131,7 @@ class SharedShell:
         if isinstance(order, DeadLettersQuery):
             return DeadLetters(letters=[], total=0)
         text = "this instance is on its own: without [redis] in its configuration it has no inbox"
-        return Error(error_info(Code.UNSUPPORTED_FEATURE, text))
+        return error_answer(Code.UNSUPPORTED_FEATURE, text)
 
     async def close(self) -> None:
         """Hang up."""
