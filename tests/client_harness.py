@@ -42,10 +42,13 @@ class ClientHarness:
         self,
         *,
         is_trunk: bool = False,
+        is_web: bool = False,
         limits: ClientLimits | None = None,
         entropy: Callable[[int], bytes] = half,
     ) -> None:
-        setup = ClientSetup(entropy=entropy, is_trunk=is_trunk, limits=limits or ClientLimits())
+        setup = ClientSetup(
+            entropy=entropy, is_trunk=is_trunk, is_web=is_web, limits=limits or ClientLimits()
+        )
         self.core = ClientCore(setup)
         self.now_ns = 1000 * S
         self.connection = Connection(0)

@@ -72,6 +72,7 @@ from pointsman_wire.sockets.bounds import DriverSettings
 from pointsman_wire.sockets.crash_points import CrashSpot, Moment, read_crash_point
 from pointsman_wire.sockets.crashing import driver_for
 from pointsman_wire.sockets.tcp import AddressError, split_address
+from pointsman_wire.sockets.web.json_messages import JSON_BYTES_MAX, json_bytes
 from pointsman_wire.talk.talk_messages import AudioChunk, RoomJoin, RoomLeave, UiEvent, Utterance
 
 MISSING_KEPT_MAX = 1_000
@@ -133,7 +134,9 @@ class ClientShell:
         settings = _driver_settings(address, belief, lambda: self._session_id)
         if is_trunk and settings.web is not None:
             raise AddressError("a trunk speaks the binary protocol: write HOST:PORT, without ws://")
-        self.core = ClientCore(ClientSetup(entropy=os.urandom, is_trunk=is_trunk))
+        self._is_web = settings.web is not None
+        setup = ClientSetup(entropy=os.urandom, is_trunk=is_trunk, is_web=self._is_web)
+        self.core = ClientCore(setup)
         self._history = HistoryFile(history) if history else None
         role = Role.TRUNK if is_trunk else Role.SESSION
         crash = read_crash_point(os.environ)
@@ -212,7 +215,8 @@ class ClientShell:
         return f"req-{os.urandom(6).hex()}"
 
     def submit(self, handle: int, submit: Submit, payload: bytes, waiter: Waiter) -> int:
-        """Wish for a job; `waiter` is told of its end.  Returns the ticket."""
+        """Wish for a job; `waiter` is told of its end.  Returns the ticket.  Raises ValueError."""
+        self._check_json(submit)
         self._tickets += 1
         ticket = self._tickets
         if self._over is not None:
@@ -227,7 +231,8 @@ class ClientShell:
     def say(
         self, handle: int, message: Utterance | AudioChunk, payload: bytes, saying: Saying
     ) -> None:
-        """Wish for something to be said; `saying` is told of all that comes of it."""
+        """Wish for something to be said; `saying` is told of all that comes.  Raises ValueError."""
+        self._check_json(message)
         self._tickets += 1
         saying.ticket = ticket = self._tickets
         if self._over is not None:
@@ -237,6 +242,13 @@ class ClientShell:
         self._driver.post(
             UtteranceWished(handle=handle, ticket=ticket, message=message, payload=payload)
         )
+
+    def _check_json(self, message: Submit | Utterance | AudioChunk) -> None:
+        """Over WebSocket it may be too long: the server could not say what it has refused."""
+        if self._is_web and (size := json_bytes(message)) > JSON_BYTES_MAX:
+            words = f"{size} bytes of JSON beside the payload, at most {JSON_BYTES_MAX} are taken"
+            advice = "put what is large into the payload, or connect over tcp, without ws://"
+            raise ValueError(f"{message.__struct_config__.tag}: {words}: {advice}")
 
     def spoken(self, ticket: int, payload: bytes, *, is_final: bool) -> None:
         """Go on with what is being said."""

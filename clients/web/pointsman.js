@@ -17,7 +17,7 @@ const ALTERNATIVES_MAX = 8;
 const PLACE = /^(?:[A-Za-z0-9_.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\]):[0-9]{1,5}$/;
 const PAYLOAD_BYTES_MAX = 1_048_576; // unless the service takes less
 const JSON_BYTES_MAX = 917_000; // beside it, and the session's number beside that
-const UNFINISHED_MAX = 100; // named in session_init; a repeated submit finds the others
+const FIRST_BYTES_MAX = 16_384; // of session_init; a repeated submit finds what it does not name
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
@@ -33,6 +33,10 @@ export class PointsmanError extends Error {
     this.breakdown = info.breakdown ?? null;
     this.result = result;
   }
+}
+
+function jsonBytes(value) {
+  return encoder.encode(JSON.stringify(value)).length;
 }
 
 function isPlace(place) {
@@ -133,7 +137,7 @@ export class Session extends EventTarget {
   /** Ask for something, unless the service takes nothing so large: it would hang up each time. */
   #sayWhole(id, message, bytes) {
     const most = this.welcome?.payload_bytes_max || PAYLOAD_BYTES_MAX;
-    const beside = encoder.encode(JSON.stringify(message)).length;
+    const beside = jsonBytes(message);
     if (bytes.length <= most && beside <= JSON_BYTES_MAX) return this.#keep(id, [[message, bytes]]).promise;
     const text = `payload: ${bytes.length} bytes, at most ${most}; JSON: ${beside}, at most ${JSON_BYTES_MAX}`;
     return Promise.reject(new PointsmanError({ code: "INVALID_MESSAGE", message: text }));
@@ -241,8 +245,10 @@ export class Session extends EventTarget {
   }
 
   #initMessage() {
-    const unfinished = [...this.#jobs].flatMap(openIds).slice(0, UNFINISHED_MAX);
-    return { ...this.#init, type: "session_init", unfinished, last_result: this.#lastResult };
+    const message = { ...this.#init, type: "session_init", unfinished: [], last_result: this.#lastResult };
+    let left = FIRST_BYTES_MAX - jsonBytes(message);
+    const isRoom = (id) => (left -= jsonBytes(id) + 1) >= 0;
+    return { ...message, unfinished: [...this.#jobs].flatMap(openIds).filter(isRoom) };
   }
 
   #lost(socket, reason) {
@@ -375,7 +381,7 @@ export class Session extends EventTarget {
     this.#move = null;
     this.#sendIfOpen({ type: "result_ack", results: [[this.#number, this.#lastResult]] });
     this.#sendIfOpen({ type: "session_close", session_number: this.#number });
-    this.#init = without(this.#init, "resume_token");
+    delete this.#init.resume_token;
     this.#lastResult = 0;
     this.#goTo(message);
   }
@@ -553,11 +559,6 @@ function isSame([one, ...more], [other]) {
   if (!one || !other || more.length || one[0].type !== other[0].type) return false;
   const [ours, theirs] = [one, other].map(([message, payload]) => packFrame(message, payload));
   return ours.length === theirs.length && ours.every((byte, at) => byte === theirs[at]);
-}
-
-function without(fields, name) {
-  const { [name]: _, ...rest } = fields;
-  return rest;
 }
 
 function defer() {

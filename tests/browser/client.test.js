@@ -63,6 +63,20 @@ function reconnected(t) {
   return dialled.at(-1);
 }
 
+test("a first message names as many open jobs as it has room for", async (t) => {
+  const one = session(t);
+  const name = (n) => `${"é".repeat(120)}-${n}`;
+  for (let n = 0; n < 100; n++) one.submit("early", { request_id: name(n) }).catch(() => {});
+  dialled.at(-1).stand();
+  dialled.at(-1).lose();
+  t.mock.timers.tick(1_000);
+  const again = dialled.at(-1);
+  again.onopen();
+  const [[init]] = again.said("session_init");
+  assert.ok(new TextEncoder().encode(JSON.stringify(init)).length <= 16_384);
+  assert.ok(init.unfinished.length > 50);
+});
+
 test("what the service has is cancelled when the session is closed", async (t) => {
   const one = session(t);
   const waiting = [one.submit("early", { request_id: "r-1" })];

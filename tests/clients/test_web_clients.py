@@ -89,6 +89,24 @@ async def test_a_session_names_its_id_in_the_target() -> None:
         assert service.targets == ["/session?id=a%20b%2F%C3%A9"]
 
 
+async def test_what_outgrows_the_bound_in_json_is_refused_before_it_is_sent() -> None:
+    """Control characters are six bytes each there; the service cannot say which submit it was."""
+    words = r"^submit: 960\d{3} bytes of JSON beside the payload, at most 917000 .*tcp"
+    meta = {"x": "\x01" * 160_000}
+    async with fake_service() as service, asyncio.timeout(10):
+        node = make_node(service)
+        node.handler(shout)
+        web = connect(f"ws://{service.address}")
+        async with running(node), connect(service.address) as binary, web as session:
+            assert (await binary.submit(b"a", meta=meta)).payload == b"A"
+            with pytest.raises(ValueError, match=words):
+                await session.submit(b"a", meta=meta)
+            with pytest.raises(ValueError, match=words):
+                session.stream(b"a", meta=meta)
+            meta = {"x": "\x01" * 150_000}
+            assert (await session.submit(b"a", meta=meta)).payload == b"A"
+
+
 async def test_a_refused_upgrade_is_told_in_its_words() -> None:
     async with fake_service() as service:
         service.web_status = 503

@@ -1,16 +1,19 @@
 """Sessions over WebSocket through a real service, spoken by a library that is not ours."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
 import aiohttp
+import pytest
 from live.journal import Journal
-from live.nodes import live_node
+from live.nodes import live_node, running_node
 from live.service import LiveService
 from live.sessions import session_ids
 from web.web_harness import binary, browser, hear
 
-from pointsman import connect
+from pointsman import Job, JobFailed, JobPartial, JobStream, Node, Reply, connect
 from pointsman_wire.shards import shard_of
 
 
@@ -108,6 +111,42 @@ async def test_the_python_client_over_websocket_reaches_every_worker(
 
     async with live_node(service.address, journal, "wc"):
         await asyncio.gather(*map(converse, ids))
+
+
+async def test_a_result_that_outgrows_the_bound_in_json_is_told_as_what_it_is(
+    service: LiveService, journal: Journal
+) -> None:
+    """Control characters are six bytes each there; over the binary protocol it comes whole."""
+    node = Node(service.address, services=["nmt"], nmt=[("en", "we")], node_id="n-we")
+
+    @node.handler
+    async def handle(job: Job) -> Reply:
+        meta = {"x": "\x01" * 400_000}
+        await job.partial(b"piece", meta=meta)
+        await job.partial(b"small")
+        return Reply(b"done", meta=meta)
+
+    options = {"src": "en", "tgt": "we", "session_id": "outgrows"}
+    async with running_node(node), asyncio.timeout(20):
+        async with connect(f"ws://{service.address}", **options) as session:  # type: ignore[arg-type]
+            stream = session.stream(b"x", services=["nmt"], request_id="r")
+            assert [piece.payload async for piece in untold(stream)] == [b"small"]
+            with pytest.raises(
+                JobFailed, match=r"2400\d{3} bytes, its meta as JSON, at most 2097152"
+            ) as failed:
+                await stream.result()
+            assert failed.value.code == "INVALID_MESSAGE"
+            assert "without ws://" in failed.value.hint
+        async with connect(service.address, **options) as session:  # type: ignore[arg-type]
+            result = await session.submit(b"x", services=["nmt"], request_id="r")
+            assert (result.payload, len(result.meta["x"])) == (b"done", 400_000)
+
+
+async def untold(stream: JobStream) -> AsyncIterator[JobPartial]:
+    """Its pieces; how it ended is asked for later."""
+    with suppress(JobFailed):
+        async for piece in stream:
+            yield piece
 
 
 async def into_the_room(

@@ -36,11 +36,13 @@ class ClientLimits(msgspec.Struct, frozen=True, kw_only=True):
 class ClientSetup(msgspec.Struct, frozen=True, kw_only=True):
     """Everything a client's core starts from.
 
-    With `is_trunk` sessions share one connection to each worker; else each has its own.
+    With `is_trunk` sessions share one connection to each worker; else each has its own.  With
+    `is_web` messages travel as JSON.
     """
 
     entropy: Entropy
     is_trunk: bool = False
+    is_web: bool = False
     limits: ClientLimits = ClientLimits()
 
 

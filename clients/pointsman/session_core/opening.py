@@ -5,6 +5,8 @@ answers a repeated one with the same job.  After a broken connection the client 
 unfinished and the last result it has, and submits again what the server calls unknown.
 """
 
+from collections.abc import Callable
+
 import msgspec
 
 from pointsman.backoff import NS_PER_S, Backoff
@@ -31,8 +33,8 @@ from pointsman_wire.shards import session_key, shard_of
 
 INIT_TIMEOUT_S = 10.0
 # A first frame is bounded; ids that do not fit are found by submitting them again.
-PREFIX_ROOM_BYTES = 16
-ID_ROOM_BYTES = 3
+PREFIX_ROOM_BYTES = 24
+ID_ROOM_BYTES = 1  # a comma, in JSON
 MOVES_MAX = 8
 BACKOFF_FIRST_S = 0.1
 BACKOFF_CAP_S = 10.0
@@ -102,28 +104,24 @@ def send_init(book: Book, session: Session) -> None:
         resume_token=session.resume_token,
         last_result=session.last_result,
     )
-    bytes_left = HANDSHAKE_BYTES_MAX - len(msgspec.msgpack.encode(init)) - PREFIX_ROOM_BYTES
+    encode = msgspec.json.encode if book.setup.is_web else msgspec.msgpack.encode
+    bytes_left = HANDSHAKE_BYTES_MAX - len(encode(init)) - PREFIX_ROOM_BYTES
     if bytes_left < 0:
         text = f"the session's own options exceed the {HANDSHAKE_BYTES_MAX} bytes of a first frame"
         end(book, session, error_info(Code.INVALID_MESSAGE, text))
         return
-    init = msgspec.structs.replace(init, unfinished=_named(session, bytes_left))
+    init = msgspec.structs.replace(init, unfinished=_named(session, bytes_left, encode))
     book.timers.set(session, "init_end", book.now_ns + int(INIT_TIMEOUT_S * NS_PER_S))
     book.out.append(Send(link.connection, init))
     session.asked += 1
 
 
-def _named(session: Session, bytes_left: int) -> list[str]:
+def _named(session: Session, bytes_left: int, encode: Callable[[str], bytes]) -> list[str]:
     """Return the ids of requests that were sent, as many as fit, the longest open first."""
+    sent = (name for name, request in session.requests.items() if request.is_sent)
     named: list[str] = []
-    for request_id, request in session.requests.items():
-        bytes_left -= len(request_id.encode()) + ID_ROOM_BYTES
-        if bytes_left < 0:
-            break
-        if request.is_sent:
-            named.append(request_id)
-    for request_id in talking.names(session):
-        bytes_left -= len(request_id.encode()) + ID_ROOM_BYTES
+    for request_id in (*sent, *talking.names(session)):
+        bytes_left -= len(encode(request_id)) + ID_ROOM_BYTES
         if bytes_left < 0:
             break
         named.append(request_id)

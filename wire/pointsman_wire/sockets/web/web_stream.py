@@ -26,7 +26,7 @@ from pointsman_wire.messages import Message
 from pointsman_wire.sockets.bounds import ConnectionLimits
 from pointsman_wire.sockets.connections import FrameConnection
 from pointsman_wire.sockets.hosting import ConnectionHost
-from pointsman_wire.sockets.web.json_messages import encode_web_message, split_binary
+from pointsman_wire.sockets.web.json_messages import encode_what_fits, split_binary
 from pointsman_wire.sockets.web.origins import WebSettings
 
 PIECES_MAX = 4_096  # of one message
@@ -100,7 +100,10 @@ class WebStream(FrameConnection):
         """Queue one message; the host flushes."""
         if self._protocol.state is not State.OPEN:
             return
-        is_text, data = encode_web_message(message, payload)
+        fitting = encode_what_fits(message, payload)
+        if fitting is None:
+            return
+        is_text, data = fitting
         if is_text:
             self._protocol.send_text(data)
         else:
