@@ -1,5 +1,6 @@
 """The throw-away service that users get for their tests."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -47,6 +48,8 @@ def test_the_fixture_gives_users_a_service_for_their_own_tests(tmp_path: Path) -
     ended = subprocess.run(
         [*command, "-W", "error", str(tmp_path)],
         cwd=tmp_path,
+        # An empty part of it would be the directory itself.
+        env={**os.environ, "PYTHONPATH": os.environ.get("PYTHONPATH", "").strip(":")},
         capture_output=True,
         text=True,
         timeout=100,
