@@ -165,6 +165,8 @@ class TakeOverDesk:
         job.is_counted = shard.tenants.opened(job.key[0])
         self.recovered(job)
         if dispatched is None:
+            if job.line is not None:  # before those that its session asks for from now on
+                self.serial.expect(job.line, job)
             self.when_sure(job, partial(self._wait, job))
             return
         if job.line is not None and job.line.current is None:
@@ -180,13 +182,11 @@ class TakeOverDesk:
 
     def _wait(self, job: Job) -> None:
         """Queue a job for nodes that have yet to come back."""
-        if not job.is_open or job.is_followed:
-            return
         if job.line is not None:
-            self.serial.append(job.line, job)
-            return
-        self.placing.wait(job)
-        self._bound_wait(job)
+            self.serial.sure(job)
+        elif job.is_open and not job.is_followed:
+            self.placing.wait(job)
+            self._bound_wait(job)
 
     def _bound_wait(self, job: Job) -> None:
         """How long it waits at most: the longer of its waits, after the time that nodes have.

@@ -50,6 +50,7 @@ class SerialDesk:
         self._count = 0  # of jobs in all lines; those that ended there are counted until their turn
         self._fence_ns = int(shard.config.sessions.serial_silence_s * SECOND_NS) + ENDING_NS
         self._sure_at_ns = 0  # until then a node may be at work that has not reported to us
+        self._unsure: set[Job] = set()  # in line; whether they are still ours is being asked
 
     def has_turn(self, line: Line, job: Job) -> bool:
         """Take a new job; False when it stands in line now."""
@@ -72,6 +73,17 @@ class SerialDesk:
         self.shard.ready_lines[line] = None
         if job.ends_at_ns:
             self.shard.file(job, job.ends_at_ns)
+
+    def expect(self, line: Line, job: Job) -> None:
+        """A job that came back has its place already, and no turn before it is `sure`."""
+        self._unsure.add(job)
+        self.append(line, job)
+
+    def sure(self, job: Job) -> None:
+        """It is ours, or has ended, or is another instance's to run: its line may go on."""
+        self._unsure.discard(job)
+        if job.line is not None:
+            self.shard.ready_lines[job.line] = None
 
     def again(self, line: Line, job: Job) -> None:
         """The attempt of the job whose turn it is has failed: it goes on when that is over."""
@@ -134,7 +146,7 @@ class SerialDesk:
 
     def _advance(self, line: Line) -> None:
         job = self._turn_of(line)
-        if job is None or not job.is_lined or job.is_followed:
+        if job is None or not job.is_lined or job.is_followed or job in self._unsure:
             return
         if not self._is_clear(line):
             if not line.holds:  # what else it waits for, nobody will tell
