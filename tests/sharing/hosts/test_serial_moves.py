@@ -1,25 +1,28 @@
 """Serial sessions whose jobs come back after a restart, or are run by another instance."""
 
-from fleet_harness import SESSION, Member
+import pytest
+from fleet_harness import LEASE_S, SESSION, Fleet
 from test_moving_stories import journalled, written
 from worker_harness import Node
 
 from pointsman_wire.lane_messages import Assign, JobFence
 
 
-def in_turn(member: Member, node: Node, seconds: float) -> list[str]:
-    """Which requests the node gets in that time, if it takes 8 s for each."""
+def in_turn(fleet: Fleet, nodes: list[Node], seconds: float) -> list[str]:
+    """Which requests the nodes get in that time, one at a time, if each takes 8 s."""
     requests: list[str] = []
-    running: list[tuple[int, Assign]] = []
+    running: list[tuple[int, Node, Assign]] = []
     for tick in range(int(seconds * 10)):
-        member.fleet.advance(0.1)
-        for job in node.assignments():
-            node.acknowledge(job.number)
-            requests.append(job.request_id)
-            running.append((tick + 80, job))
+        fleet.advance(0.1)
+        for node in nodes:
+            for job in node.assignments():
+                node.acknowledge(job.number)
+                requests.append(job.request_id)
+                running.append((tick + 80, node, job))
         assert len(running) < 2, requests
         if running and running[0][0] <= tick:
-            node.end(running.pop()[1], epoch=member.epoch)
+            _, node, job = running.pop()
+            node.end(job, epoch=node.harness.epoch)
     return requests
 
 
@@ -39,4 +42,22 @@ def test_i5_who_comes_at_once_after_a_restart_stands_behind_what_its_session_had
     fence = JobFence(job.job_id, 1, job.dispatch, "", SESSION, job.request_id)
     node = a.open_lane(3, running=[fence])
     node.end_fence(fence, b"hola")
-    assert in_turn(a, node, 30.0) == ["r-1", "r-2", "r-3"]
+    assert in_turn(fleet, [node], 30.0) == ["r-1", "r-2", "r-3"]
+
+
+@pytest.mark.parametrize("heirs", [("b",), ("b", "c", "d")])
+def test_i5_adopted_jobs_of_a_serial_session_run_one_after_the_other(
+    heirs: tuple[str, ...],
+) -> None:
+    """Their instance is gone, and nobody asks for them: of the others one runs them all."""
+    fleet = journalled("a", *heirs)
+    a = fleet["a"]
+    a.open_lane(3)
+    client = a.open_session(SESSION, order="serial")
+    names = [f"r-{number}" for number in range(4)]
+    for name in names:
+        client.submit(name, durability="redis", timeout_s=3600.0)
+    nodes = [fleet[heir].open_lane(3) for heir in heirs]
+    a.kill()
+    fleet.tell_members()
+    assert sorted(in_turn(fleet, nodes, LEASE_S + 60.0)) == names

@@ -4,10 +4,14 @@ The binding of such a job holds what it takes to run it.  Each worker asks of on
 other which of those bindings have lapsed, and binds what belongs to its own shard of sessions: of
 several that try, the script lets one win, so no further lock is needed.  The result is stored with
 the binding, where the client finds it, whatever instance it comes to.
+
+Jobs of a serial session stand in a line here as well, in the order in which they are found; and
+of all living instances only one tries, so that no two of them run at the same time.
 """
 
 from functools import partial
 from typing import TYPE_CHECKING
+from zlib import crc32
 
 from pointsman_shm.memory.stats_names import Counter
 from pointsman_wire.coordination.keys import BUCKET_COUNT
@@ -16,6 +20,7 @@ from pointsman_wire.shards import shard_of
 from pointsman_workers.core.shard import SECOND_NS, Shard
 from pointsman_workers.core.state import Job, Key, Session
 from pointsman_workers.journal.book import REDIS
+from pointsman_workers.ordering.orders import line_of
 from pointsman_workers.sharing.keys.binding import OURS
 from pointsman_workers.sharing.keys.bond import Bond, Standing
 from pointsman_workers.sharing.keys.keeping import KeptJob, decode_kept
@@ -57,7 +62,9 @@ class AdoptionDesk:
         if answer.outcome not in ("lapsed", "mine"):
             return
         kept = decode_kept(answer.keep)
-        if kept is None or self.sharing.is_ours(key) or self.shard.window.find(key) is not None:
+        if kept is None or (kept.is_serial and not self._is_heir(key)):
+            return
+        if self.sharing.is_ours(key) or self.shard.window.find(key) is not None:
             return
         book, asked_at_ns = self.sharing.book, self.shard.fleet.clock_ns
         request = Bind(
@@ -71,6 +78,13 @@ class AdoptionDesk:
             seen=book.seen(bucket),
         )
         book.ask(request, partial(self._bound, bucket, key, kept, asked_at_ns), bucket)
+
+    def _is_heir(self, key: RequestKey) -> bool:
+        """Are we, of all living instances, the one for this session?"""
+        own, others = self.shard.setup.instance, self.shard.fleet.snapshot.policy.instances
+        living = [own, *(other.name for other in others if other.alive)]
+        whose = f"{key.tenant}/{key.session_id}"
+        return max(living, key=lambda name: crc32(f"{name}/{whose}".encode())) == own
 
     def _bound(
         self, bucket: int, key: RequestKey, kept: KeptJob, asked_at_ns: int, answer: Bound
@@ -89,6 +103,8 @@ class AdoptionDesk:
         job.bond.take(answer, asked_at_ns, job.attempt)
         self.shard.window.bind(job)
         self.sharing.leases.add(job)
+        if job.line is not None:
+            self.sharing.jobs.serial.append(job.line, job)
         self.sharing.jobs.take_up(job)
 
     def _job(self, key: Key, kept: KeptJob, answer: Bound) -> Job:
@@ -113,5 +129,7 @@ class AdoptionDesk:
         )
         if submit.deadline_s is not None:
             job.ends_at_ns = now_ns + int(submit.deadline_s * SECOND_NS)
+        if kept.is_serial:
+            job.line = line_of(key[:2], shard.lines)
         session.open_jobs[key[2]] = job
         return job

@@ -20,6 +20,7 @@ class KeptJob(msgspec.Struct, frozen=True, array_like=True):
     requirement: Requirement
     payload: bytes
     timeout_ns: int
+    is_serial: bool = False
 
 
 class KeptResult(msgspec.Struct, frozen=True, array_like=True):
@@ -36,7 +37,8 @@ _decode_result = msgspec.msgpack.Decoder(KeptResult).decode
 
 def encode_kept(job: Job) -> bytes:
     """Return what is stored of a job that begins."""
-    return _encode(KeptJob(job.submit, job.kind.requirement, job.payload, job.timeout_ns))
+    requirement, is_serial = job.kind.requirement, job.line is not None
+    return _encode(KeptJob(job.submit, requirement, job.payload, job.timeout_ns, is_serial))
 
 
 def encode_result(job: Job) -> bytes:
