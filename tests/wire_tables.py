@@ -42,6 +42,7 @@ LIMITS = {
     "SESSION_ID_LENGTH_MAX": "characters of a session id",
     "REQUEST_ID_LENGTH_MAX": "characters of a request id",
     "MAX_CONCURRENCY_MAX": "jobs a node may run at once",
+    "REPORTED_MAX": "jobs and held results in a `lane_report`",
     "WORKERS_MAX": "workers of a service",
 }
 

@@ -222,6 +222,18 @@ ROWS = (
         "test_i9_the_window_forgets_ended_jobs_by_what_they_take",
     ),
     Row(
+        "jobs that nodes run from before a worker's restart and no client has named",
+        "pointsman_workers.core.orphans:ORPHANS_MAX",
+        "further ones are cancelled",
+        "test_i9_orphans_are_bounded_and_room_comes_back",
+    ),
+    Row(
+        "bytes of what has become of them",
+        "pointsman_workers.core.orphans:RESULTS_BYTES_MAX",
+        "a further one is forgotten: who repeats its request gets a new job",
+        "test_i9_what_orphans_have_become_is_bounded_by_what_it_takes",
+    ),
+    Row(
         "decisions that can be explained, in bytes",
         "explain.bytes_max",
         "the oldest are forgotten",

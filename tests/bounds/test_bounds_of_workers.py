@@ -161,6 +161,53 @@ def test_i9_the_window_forgets_ended_jobs_by_what_they_take() -> None:
     assert shard_of(h).window.ended_count < 10
 
 
+WORDS = {"words": [{"word": f"word-{n}", "from_ms": 1_000 + n} for n in range(100)]}
+
+
+def test_i9_what_a_node_says_of_a_result_counts_as_the_result_does() -> None:
+    """I9: meta may be half a MiB, in as many values as take several."""
+    _, h = one_node(jobs=JobsConfig(window_bytes_max=100 * 1024, window_s=3_000))
+    node = h.open_lane(3)
+    client = h.open_session("s-1")
+    for number in range(20):
+        client.submit(f"r-{number}")
+        node.end(node.assignments()[-1], meta=WORDS)
+        read = client.all(Result)[-1].number
+        h.receive(client.connection, ResultAck(results=[(client.ack.session_number, read)]))
+    window = shard_of(h).window
+    assert window.ended_count * bytes_of(WORDS) < 100 * 1024
+    client.submit("last")
+    node.end(node.assignments()[-1], content_type="x" * 200_000)
+    assert window.ended_count == 0
+    for number in range(100):
+        client.submit(f"s-{number}")
+        node.end(node.assignments()[-1])
+        client.all(Result)
+    assert window.ended_count > 50, "what was forgotten counts no more"
+
+
+def test_i9_what_is_unread_counts_with_what_nodes_say_of_it() -> None:
+    """N6: the others wait, and come when there is room."""
+    _, h = one_node(limits=LimitsConfig(results_queue_bytes_max=3 * bytes_of(WORDS)))
+    node = h.open_lane(3)
+    client = h.open_session("s-1")
+    for number in range(6):
+        client.submit(f"r-{number}")
+        node.end(node.assignment(), meta=WORDS)
+    read = client.all(Result)
+    assert 1 <= len(read) < 6
+    while len(read) < 6:
+        h.receive(
+            client.connection, ResultAck(results=[(client.ack.session_number, read[-1].number)])
+        )
+        came = client.all(Result)
+        assert came
+        read += came
+    h.receive(client.connection, ResultAck(results=[(client.ack.session_number, read[-1].number)]))
+    (session,) = shard_of(h).sessions.values()
+    assert session.unread_bytes == 0
+
+
 def parts_of(thing: object) -> Iterable[object]:
     """What something refers to: structs without a collector do not tell it themselves."""
     if isinstance(thing, msgspec.Struct):

@@ -93,7 +93,7 @@ def with_double_release(patch: Patch) -> None:
 
 def without_memory(patch: Patch) -> None:
     """A request is forgotten as soon as its job has ended."""
-    patch.setattr(Window, "keep", lambda self, ended, output_bytes: self.unbind(ended))
+    patch.setattr(Window, "keep", lambda self, ended, result_bytes: self.unbind(ended))
 
 
 def with_jobs_that_rise_again(patch: Patch) -> None:

@@ -1,5 +1,7 @@
 """Stories of what talk keeps from whom, and how much of it: scopes, bounds, names, endings."""
 
+import sys
+
 import msgspec
 import pytest
 from entrance.tokens_at_hand import ACME, SENDER, strict_worker
@@ -19,6 +21,9 @@ from pointsman_wire.talk.talk_messages import RoomState
 from pointsman_workers.core.state import Job
 
 NO_LANGUAGE = "x" * 32
+SAID = "w" * 4_000
+# What a listener's copy of it takes: its place, and what was said.
+COPY_BYTES = 256 + sum(map(sys.getsizeof, ({"said": SAID}, "said", SAID)))
 
 
 def test_who_resumes_with_a_token_that_may_not_read_is_not_told_who_is_in_the_room() -> None:
@@ -38,7 +43,7 @@ def test_who_resumes_with_a_token_that_may_not_read_is_not_told_who_is_in_the_ro
 def say_much(ann: Talker, node: Node) -> None:
     """Say forty times 4,000 letters to "s-2", which become nothing, and acknowledge one's own."""
     for number in range(40):
-        ann.say("w" * 4_000, f"u-{number}", to=["s-2"])
+        ann.say(SAID, f"u-{number}", to=["s-2"])
         job = node.assignment()
         node.acknowledge(job.number)
         node.end(job, b"")
@@ -52,19 +57,20 @@ def test_what_waits_for_a_listener_is_bounded_whatever_little_it_is() -> None:
     ann, ben = talker(h), talker(h, "s-2", hears="es")
     ben.client.hang_up()
     say_much(ann, node)
-    assert h.core.shard.sessions["", "s-2"].copies_bytes == 15 * (4_000 + 256)
+    most = 64 * 1024 // COPY_BYTES
+    assert h.core.shard.sessions["", "s-2"].copies_bytes == most * COPY_BYTES
     back = talker(h, "s-2", hears="es", resume_token=ben.client.ack.resume_token)
-    assert len(back.results()) == 64 * 1024 // (4_000 + 256)
+    assert len(back.results()) == most
     assert h.core.shard.sessions["", "s-2"].copies_bytes == 0
     back.client.hang_up()
-    assert h.core.shard.sessions["", "s-2"].copies_bytes == 15 * (4_000 + 256), "none was read"
+    assert h.core.shard.sessions["", "s-2"].copies_bytes == most * COPY_BYTES, "none was read"
 
 
 def test_what_a_listener_does_not_acknowledge_is_bounded_with_what_was_said() -> None:
     h, node = yard(slots=1, limits=LimitsConfig(results_queue_bytes_max=64 * 1024))
     ann, ben = talker(h), talker(h, "s-2", hears="es")
     say_much(ann, node)
-    session, at_once = h.core.shard.sessions["", "s-2"], 64 * 1024 // (4_000 + 256)
+    session, at_once = h.core.shard.sessions["", "s-2"], 64 * 1024 // COPY_BYTES
     for _ in ("what was sent", "what was held"):
         told = ben.results()
         assert len(told) == at_once

@@ -12,8 +12,10 @@ from pointsman_wire.lane_messages import (
     LaneOpen,
     LanePing,
     LanePong,
+    LaneReport,
     NodeResultAck,
 )
+from pointsman_wire.limits import REPORTED_MAX
 from pointsman_wire.link import Closed
 from pointsman_wire.messages import Error
 from pointsman_wire.preamble import Role
@@ -285,3 +287,26 @@ def test_a_lane_that_is_not_read_is_not_kept() -> None:
     assert h.core.shard.lanes[3].is_stuck
     h.receive(node.connection, renewal())
     assert h.closed == [node.connection]
+
+
+# ---- reports that cannot be
+
+
+def test_i9_a_report_of_more_than_a_node_can_have_ends_its_lane_and_nothing_else() -> None:
+    """N10: the slots of a node are counted in 16 bits, which a frame of a lie is enough to pass."""
+    _, h = one_node(slots=2)
+    node = h.open_lane(3)
+    client = h.open_session()
+    client.submit("r-1")
+    node.assignment()
+    lies = [JobFence("", 1, number) for number in range(REPORTED_MAX + 1)]
+    for report in (LaneReport(running=lies), LaneReport(running=lies[1:], held=lies[:1])):
+        h.receive(node.connection, report)
+        error = h.one(node.connection, Error).error
+        assert (error.code, h.closed) == ("INVALID_MESSAGE", [node.connection])
+        assert f"{REPORTED_MAX + 1:d} jobs" in error.message
+        h.closed.clear()
+    assert h.held(3) == 1
+    node.hang_up()
+    h.open_lane(3, report=LaneReport(running=lies[1:]))
+    assert h.held(3) == REPORTED_MAX

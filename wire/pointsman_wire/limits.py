@@ -18,5 +18,7 @@ NODE_ID_LENGTH_MAX = 64
 SESSION_ID_LENGTH_MAX = 128
 REQUEST_ID_LENGTH_MAX = 128
 MAX_CONCURRENCY_MAX = 4096
+# What runs on a node, and results that it holds; a worker counts the slots of a node in 16 bits.
+REPORTED_MAX = 4 * MAX_CONCURRENCY_MAX
 WORKERS_MAX = 64
 PAGE_LINES_MAX = 1_000

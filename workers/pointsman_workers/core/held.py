@@ -7,8 +7,11 @@ repeats what it still waits for.  So what is held costs no more than the window 
 
 from collections import OrderedDict
 from collections.abc import Mapping
+from sys import getsizeof
+from typing import Any
 
-from pointsman_wire.session_messages import MissingResult
+from pointsman_wire.lane_messages import NodeResult
+from pointsman_wire.session_messages import MissingResult, Result
 from pointsman_workers.core.state import Job, Session
 
 # What a result costs beside its output: failures without end have none.
@@ -19,15 +22,23 @@ def copy_bytes(item: Job | MissingResult) -> int:
     """What it costs to hear of another session's result; 0 for its own, which the window bounds."""
     if not isinstance(item, Job) or item.result is None or not item.result.speaker:
         return 0
-    return OVERHEAD_BYTES + len(item.output) + said_bytes(item)
+    return OVERHEAD_BYTES + len(item.output) + item.extra_bytes
 
 
-def said_bytes(job: Job) -> int:
-    """What another session's result carries beside its output: what was said."""
-    if job.result is None or not job.result.speaker or not job.result.meta:
-        return 0
-    said = job.result.meta.get("said")
-    return len(said) if isinstance(said, str) else 0
+def extra_bytes(result: Result | NodeResult) -> int:
+    """What a result takes beside its output, of that which may be long: what applications say."""
+    size, level = len(result.content_type), [result.meta]
+    while level:
+        value: Any = level.pop()
+        if not value:
+            continue
+        size += getsizeof(value)
+        if isinstance(value, dict):
+            level += value
+            level += value.values()
+        elif isinstance(value, list | tuple):
+            level += value
+    return size
 
 
 class HeldResults:

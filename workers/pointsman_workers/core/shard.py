@@ -13,6 +13,7 @@ from pointsman_wire.link import Connection
 from pointsman_wire.messages import ErrorInfo
 from pointsman_wire.session_messages import Submit
 from pointsman_workers.core.held import HeldResults
+from pointsman_workers.core.orphans import Orphans
 from pointsman_workers.core.outbox import Outbox
 from pointsman_workers.core.setup import WorkerSetup
 from pointsman_workers.core.state import (
@@ -101,7 +102,7 @@ class Shard:
         self.distant_count = 0  # of them, those of other instances' nodes
         self.rows_by_node = self.fleet.rows_by_node
         self.lanes_by_connection: dict[Connection, Lane | None] = {}  # None: not opened yet
-        self.orphans: dict[Key, Orphan] = {}
+        self.orphans = Orphans()
         # What nodes run and nobody waits for, until it stops; and whose session waits for that.
         self.strays: dict[Hold, tuple[str, str]] = {}
         self.freed_rows: dict[int, None] = {}  # rows on which a slot was freed in this step

@@ -246,6 +246,7 @@ class Job(msgspec.Struct, eq=False, kw_only=True, gc=False):
     placement: Placement | None = None
     result: Result | None = None  # set exactly while terminal
     output: bytes = b""
+    extra_bytes: int = 0  # what its result takes beside the output, of what applications say
     is_result_gone: bool = False  # the journal knows of the end, and has no output of it
     ended_at_ns: int = 0
     dispatched: JobDispatched | None = None  # as the journal has it last, while it is open

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from pointsman_shm.config import JobsConfig
+from pointsman_workers.core.held import extra_bytes
 from pointsman_workers.core.state import Job, Key
 from pointsman_workers.journal.entries import RecoveredResult
 
@@ -70,7 +71,7 @@ class Window:
         for result in results:
             if not isinstance(self.by_key.get(result.kept.key), Job):
                 self.by_key[result.kept.key] = result
-                self.keep(result, len(result.kept.output))
+                self.keep(result, _restored_bytes(result))
 
     def bind(self, job: Job) -> None:
         """Bind the key of a new job."""
@@ -93,10 +94,10 @@ class Window:
         if isinstance(bound, RecoveredResult) or (bound is not None and not bound.is_open):
             del self.by_key[key]
 
-    def keep(self, ended: Job | RecoveredResult, output_bytes: int) -> None:
+    def keep(self, ended: Job | RecoveredResult, result_bytes: int) -> None:
         """Start the window of a job that has ended; make room if a bound is passed."""
         self._ended.append(ended)
-        self._bytes += output_bytes + JOB_OVERHEAD_BYTES
+        self._bytes += result_bytes + JOB_OVERHEAD_BYTES
         while len(self._ended) > self._jobs_max or self._bytes > self._bytes_max:
             self._forget_oldest()
 
@@ -111,10 +112,10 @@ class Window:
     def _forget_oldest(self) -> None:
         ended = self._ended.popleft()
         if isinstance(ended, Job):
-            output, key = ended.output, ended.key
+            result_bytes, key = len(ended.output) + ended.extra_bytes, ended.key
         else:
-            output, key = ended.kept.output, ended.kept.key
-        self._bytes -= len(output) + JOB_OVERHEAD_BYTES
+            result_bytes, key = _restored_bytes(ended), ended.kept.key
+        self._bytes -= result_bytes + JOB_OVERHEAD_BYTES
         bound = self.by_key.get(key)
         if bound is ended:  # nearly always
             del self.by_key[key]
@@ -134,6 +135,10 @@ class Window:
 
     def __len__(self) -> int:
         return len(self.by_key)
+
+
+def _restored_bytes(result: RecoveredResult) -> int:
+    return len(result.kept.output) + extra_bytes(result.kept.result)
 
 
 def _number(ended: Job | RecoveredResult) -> int:

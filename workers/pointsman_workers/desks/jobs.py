@@ -234,7 +234,7 @@ class JobDesk:
         Returns the error with which it was refused.
         """
         shard = self.shard
-        if shard.orphans and (orphan := shard.orphans.pop(job.key, None)) is not None:
+        if shard.orphans and (orphan := shard.orphans.pop(job.key)) is not None:
             job.job_id = orphan.hold.job_id
             self._register(peer, job)
             self.reports.adopt(job, orphan)

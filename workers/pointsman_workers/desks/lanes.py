@@ -59,7 +59,7 @@ class LaneDesk:
             NodeResult: self.ended,
             LaneOpen: lambda of, message, _: self.renew(of, message),
             AssignAck: self.acknowledged,
-            LaneReport: lambda of, message, _: self.reports.report(of, message),
+            LaneReport: lambda of, message, _: self.reports.heard(of, message),
             JobRefused: lambda of, message, _: self.refused(of, message),
             TurnAsk: lambda of, message, _: self._turn_asked(of, message),
             NodePartial: self.partial,
@@ -211,7 +211,7 @@ class LaneDesk:
             shard.free(hold)
             if hold.job is not None:
                 self.attempts.fail_over(hold, lost_with(hold, reason))
-        self.reports.forget(lane)
+        shard.orphans.forget(lane)
 
     def check_rows(self) -> None:
         """Let go of lanes whose node the manager has declared gone.

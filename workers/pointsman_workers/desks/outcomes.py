@@ -13,6 +13,7 @@ from pointsman_wire.lane_messages import NodeResult
 from pointsman_wire.messages import ErrorInfo
 from pointsman_wire.session_messages import Result, Submit
 from pointsman_workers.core.events import JobTraced
+from pointsman_workers.core.held import extra_bytes
 from pointsman_workers.core.lifecycle import AFTER, STATUS, JobState
 from pointsman_workers.core.shard import MILLISECOND_NS, Shard
 from pointsman_workers.core.state import Hold, Job
@@ -91,6 +92,8 @@ class OutcomeDesk:
         if job.is_counted:
             shard.tenants.ended(job.key[0])
         job.result = result = self._result(job, hold, message, error)
+        if result.meta or result.content_type:
+            job.extra_bytes = extra_bytes(result)
         if result.trace_id and shard.is_traced:
             tell_trace(shard, job, hold, result)
         if job.bond is not None:  # should the end not count, it takes them to go on
@@ -111,7 +114,7 @@ class OutcomeDesk:
                 if not is_written or job.durability == FSYNC:
                     self._leave_at_node(job, hold, message, is_written=is_written)
             # What leaves the window for it may have its node told what it has to keep.
-            shard.window.keep(job, len(payload))
+            shard.window.keep(job, len(payload) + job.extra_bytes)
         if job.durability == FSYNC or job.bond is not None:
             self._deliver_when_safe(job, is_void=is_void)
         else:
@@ -172,13 +175,14 @@ class OutcomeDesk:
             number=session.next_result,
             utterance_index=job.submit.utterance_index,
         )
+        job.extra_bytes = extra_bytes(result)
         session.next_result += 1
         job.submit, job.payload = _FORGOTTEN, b""
         is_void = result.error is not None and result.error.retryable and job.attempt == 0
         if is_void and session.utterances is None:
             shard.window.unbind(job)
         else:
-            shard.window.keep(job, len(output))
+            shard.window.keep(job, len(output) + job.extra_bytes)
         self.sessions.deliver(session, job)
 
     def _leave_at_node(

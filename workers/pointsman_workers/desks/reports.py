@@ -7,7 +7,10 @@ reported and unknown      an orphan from before this worker was born: kept for i
 """
 
 from pointsman_shm.memory.stats_names import Counter
+from pointsman_wire.errors import Code
 from pointsman_wire.lane_messages import JobFence, LaneReport, NodeResult
+from pointsman_wire.limits import REPORTED_MAX
+from pointsman_wire.messages import Error, error_info
 from pointsman_workers.core.lifecycle import JobState, moved
 from pointsman_workers.core.shard import SECOND_NS, Shard
 from pointsman_workers.core.state import Hold, Job, Key, Lane, Orphan
@@ -21,8 +24,6 @@ from pointsman_workers.sharing.nodes.guests import GuestDesk
 _DISPATCHED = JobState.DISPATCHED
 _STARTED = moved(_DISPATCHED, "start")
 
-ORPHANS_MAX = 10_000
-
 
 class ReportDesk:
     """Reconciles lanes, and keeps orphans for their clients."""
@@ -34,6 +35,16 @@ class ReportDesk:
         self.guests = GuestDesk(shard, attempts)
         self.watch = LaneWatch(shard)
         self._orphan_ns = int(shard.config.sessions.resume_s * SECOND_NS)
+
+    def heard(self, lane: Lane, message: LaneReport) -> None:
+        """A node of this host reports; one that lists what no node can have is not believed."""
+        count = len(message.running) + len(message.held)
+        if count <= REPORTED_MAX or lane.connection is None:
+            self.report(lane, message)
+            return
+        words = f"lane_report lists {count} jobs, at most {REPORTED_MAX} are possible"
+        self.shard.outbox.send(lane.connection, Error(error_info(Code.INVALID_MESSAGE, words)))
+        self.shard.outbox.close(lane.connection, words)
 
     def report(self, lane: Lane, message: LaneReport) -> None:
         """Bring what we hold and what the node says it runs together; the lane is then up."""
@@ -97,24 +108,26 @@ class ReportDesk:
             return
         key = (fence.tenant, fence.session_id, fence.request_id)
         is_before_us = fence.epoch < shard.setup.epoch and fence.request_id
-        if not is_before_us or shard.window.find(key) or len(shard.orphans) >= ORPHANS_MAX:
+        if not is_before_us or shard.window.find(key) or shard.orphans.is_full:
             self._stop(hold, key, "nobody here waits for it")
             return
         other = shard.orphans.get(key)
         if other is not None:
             # The job had failed over before we were born, and its older attempt still runs.
-            newer, older = (hold, other.hold) if _is_newer(hold, other.hold) else (other.hold, hold)
-            self._stop(older, key, "a newer dispatch of its job runs elsewhere")
-            if newer is other.hold:
+            is_newer = (hold.epoch, hold.dispatch) > (other.hold.epoch, other.hold.dispatch)
+            if not is_newer or other.result is None:  # else the older one is over
+                older = other.hold if is_newer else hold
+                self._stop(older, key, "a newer dispatch of its job runs elsewhere")
+            if not is_newer:
                 return
         orphan = Orphan(hold=hold, key=key, until_ns=shard.now_ns + self._orphan_ns)
-        shard.orphans[key] = orphan
+        shard.orphans.add(orphan)
         shard.file(orphan, orphan.until_ns)
 
     def orphan_timed(self, orphan: Orphan) -> None:
         """Its client did not come back: the node may stop."""
         if self.shard.orphans.get(orphan.key) is orphan:
-            del self.shard.orphans[orphan.key]
+            self.shard.orphans.pop(orphan.key)
             if orphan.result is None:
                 self._stop(orphan.hold, orphan.key, "its client did not come back")
 
@@ -146,12 +159,9 @@ class ReportDesk:
 
     def orphan_ended(self, hold: Hold, message: NodeResult, payload: bytes) -> None:
         """The node has ended a job that no client has named: keep its result for a while."""
-        if not hold.is_cancelling:
-            for orphan in self.shard.orphans.values():
-                if orphan.hold is hold:
-                    orphan.result, orphan.payload = message, payload
-                    return
-        self.shard.count(Counter.STALE_RESULTS)
+        orphan = None if hold.is_cancelling else self.shard.orphans.of(hold)
+        if orphan is None or not self.shard.orphans.ended(orphan, message, payload):
+            self.shard.count(Counter.STALE_RESULTS)
 
     def start(self, hold: Hold) -> None:
         """The node has started the job: its timeout counts from now."""
@@ -171,16 +181,6 @@ class ReportDesk:
 
     def _forget_orphan(self, hold: Hold) -> None:
         """The node has lost it: who repeats its request gets a new job."""
-        orphans = self.shard.orphans
-        for key in [key for key, orphan in orphans.items() if orphan.hold is hold]:
-            del orphans[key]
-
-    def forget(self, lane: Lane) -> None:
-        """The node is gone, and its orphans with it."""
-        orphans = self.shard.orphans
-        for key in [key for key, orphan in orphans.items() if orphan.hold.lane is lane]:
-            del orphans[key]
-
-
-def _is_newer(hold: Hold, other: Hold) -> bool:
-    return (hold.epoch, hold.dispatch) > (other.epoch, other.dispatch)
+        orphan = self.shard.orphans.of(hold)
+        if orphan is not None:
+            self.shard.orphans.pop(orphan.key)

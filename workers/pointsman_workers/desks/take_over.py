@@ -18,6 +18,7 @@ import msgspec
 from pointsman_shm.snapshot.records import Requirement
 from pointsman_wire.lane_messages import JobFence
 from pointsman_wire.session_messages import Submit
+from pointsman_workers.core.held import extra_bytes
 from pointsman_workers.core.lifecycle import FIRST_TERMINAL, JobState, moved
 from pointsman_workers.core.shard import SECOND_NS, Shard
 from pointsman_workers.core.state import Hold, Job, Lane, Session
@@ -289,6 +290,7 @@ class TakeOverDesk:
             failovers=kept.result.failovers,
             result=kept.result,
             output=kept.output,
+            extra_bytes=extra_bytes(kept.result),
             is_result_gone=kept.is_result_gone,
             ended_at_ns=self.shard.now_ns,
         )

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 
 from pointsman_wire.link import Congested, Relieved, Send
 from pointsman_wire.session_messages import MissingResult, Result, ResultAck, ResultsWaiting
-from pointsman_workers.core.held import OVERHEAD_BYTES, said_bytes
+from pointsman_workers.core.held import OVERHEAD_BYTES
 from pointsman_workers.core.shard import Shard
 from pointsman_workers.core.state import Job, Peer, Session
 
@@ -49,7 +49,7 @@ def is_newest(session: Session, result: Result) -> bool:
 def _kept_bytes(item: Job | MissingResult) -> int:
     if not isinstance(item, Job):
         return OVERHEAD_BYTES
-    return OVERHEAD_BYTES + len(item.output) + said_bytes(item)
+    return OVERHEAD_BYTES + len(item.output) + item.extra_bytes
 
 
 class DeliveryDesk:
@@ -75,9 +75,7 @@ class DeliveryDesk:
         if session.held is not None or peer is None or peer.is_congested or not session.may_read:
             self._hold(session, result.number, job)
             return
-        unread_bytes = session.unread_bytes + OVERHEAD_BYTES + len(job.output)
-        if result.speaker:
-            unread_bytes += said_bytes(job)
+        unread_bytes = session.unread_bytes + OVERHEAD_BYTES + len(job.output) + job.extra_bytes
         if unread_bytes > self._unread_bytes_max and session.unread:  # what is alone may go
             self._hold(session, result.number, job)
             return
@@ -168,9 +166,7 @@ class DeliveryDesk:
         has_withheld, unread_bytes = len(shard.withheld) > 0, session.unread_bytes
         for number in numbers:
             job = unread.pop(number)
-            unread_bytes -= OVERHEAD_BYTES + len(job.output)
-            if job.result.speaker:  # type: ignore[union-attr]  # what has none is not unread
-                unread_bytes -= said_bytes(job)
+            unread_bytes -= OVERHEAD_BYTES + len(job.output) + job.extra_bytes
             if has_withheld:
                 shard.let_go(job)
         session.unread_bytes = unread_bytes

@@ -108,12 +108,8 @@ class SerialDesk:
         if hold.line is not None:
             hold.line.sure_at_ns = sure_at_ns
             self.shard.file(hold.line, sure_at_ns)  # which a session that comes meanwhile finds so
-        elif hold in self.shard.strays or self._is_orphan(hold):
+        elif hold in self.shard.strays or self.shard.orphans.of(hold) is not None:
             self._sure_at_ns = max(self._sure_at_ns, sure_at_ns)  # so rare that all may wait
-
-    def _is_orphan(self, hold: Hold) -> bool:
-        orphans = self.shard.orphans.values() if hold.job is None else ()
-        return any(orphan.hold is hold for orphan in orphans)
 
     def asked(self, lane: Lane, message: TurnAsk) -> None:
         """May a serial job start or go on?  Yes, as long as its line waits for this dispatch."""
@@ -191,9 +187,7 @@ class SerialDesk:
             return False
         if shard.strays and line.whose in shard.strays.values():
             return False
-        return not any(
-            key[:2] == line.whose and orphan.result is None for key, orphan in shard.orphans.items()
-        )
+        return not any(shard.orphans.running_of(line.whose))
 
     def expired(self, job: Job) -> ErrorInfo:
         """Why the job had its turn and could not start."""

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from pointsman_wire.messages import ErrorInfo
 from pointsman_wire.session_messages import Submit
 from pointsman_wire.talk.talk_messages import UiEvent
-from pointsman_workers.core.held import copy_bytes
+from pointsman_workers.core.held import copy_bytes, extra_bytes
 from pointsman_workers.core.lifecycle import JobState
 from pointsman_workers.core.shard import MILLISECOND_NS, Shard
 from pointsman_workers.core.state import Job, Session
@@ -111,6 +111,7 @@ class TellingDesk:
             attempt=job.attempt,
             result=result,
             output=job.output,
+            extra_bytes=extra_bytes(result),
             ended_at_ns=job.ended_at_ns,
         )
         if self._has_enough(listener, copy):
