@@ -3,7 +3,6 @@
 from agent_harness import UID, AgentHarness, closed, first_frames, of, sent, started, stopped
 
 from pointsman.node_core.events import (
-    AgentLimits,
     GiveUp,
     MeasureResources,
     PartialMade,
@@ -382,28 +381,3 @@ def test_another_service_at_the_same_address_gets_none_of_the_old_ones_results()
     assert report == LaneReport()
     assert not sent(h.end(1), NodeResult)
     assert not h.core.jobs.running
-
-
-def test_results_that_nobody_takes_stop_new_jobs_and_are_dropped_when_they_are_old() -> None:
-    h = AgentHarness(limits=AgentLimits(held_count_max=1, held_age_s=60.0))
-    h.join()
-    h.assign("j1")
-    h.end(1)
-    assert sent(h.assign("j2"), JobRefused)[0].code == "NODE_OVERLOADED"
-    h.advance_answered(62)
-    assert started(h.assign("j3")) == ["j3"]
-
-
-def test_i9_results_that_nobody_takes_stop_new_jobs_by_what_they_take() -> None:
-    """Those that run may end; what was taken leaves its room."""
-    h = AgentHarness(max_concurrency=2, limits=AgentLimits(held_bytes_max=1_000))
-    h.join()
-    h.assign("j1")
-    h.assign("j2")
-    h.end(1, payload=b"x" * 999)
-    assert started(h.assign("j3")) == ["j3"], "there is some room"
-    h.end(2, payload=b"x" * 5_000)
-    assert sent(h.assign("j4"), JobRefused)[0].code == "NODE_OVERLOADED"
-    h.feed(Received(h.lanes[0], [(NodeResultAck(number=2), b"")]))
-    assert h.core.jobs.held_bytes == 0
-    assert started(h.assign("j5")) == ["j5"]

@@ -92,8 +92,6 @@ class OutcomeDesk:
         if job.is_counted:
             shard.tenants.ended(job.key[0])
         job.result = result = self._result(job, hold, message, error)
-        if result.meta or result.content_type:
-            job.extra_bytes = extra_bytes(result)
         if result.trace_id and shard.is_traced:
             tell_trace(shard, job, hold, result)
         if job.bond is not None:  # should the end not count, it takes them to go on
@@ -205,6 +203,8 @@ class OutcomeDesk:
         The interpreter passes more than 15 keywords as a dict, for ten times the price.
         """
         shard, session = self.shard, job.session
+        if message is not None and (message.meta or message.content_type):
+            job.extra_bytes = extra_bytes(message)
         result = Result(
             session_number=session.number,
             request_id=job.key[2],
