@@ -1,4 +1,4 @@
-"""Results that a node holds until a worker has them: how many, how much, and what becomes of them."""
+"""Results that a node holds until a worker has them: how many, and what becomes of them."""
 
 from agent_harness import AgentHarness, sent, started
 
