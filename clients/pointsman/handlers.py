@@ -19,7 +19,7 @@ from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Any
 
-from pointsman.jobs import Job, JobError, Reply, sayable
+from pointsman.jobs import Job, JobError, Reply, as_sent, sayable
 from pointsman.node_core.events import (
     EndJob,
     JobEnded,
@@ -30,7 +30,6 @@ from pointsman.node_core.events import (
 )
 from pointsman_wire.errors import MEANINGS, Code
 from pointsman_wire.lane_messages import Assign
-from pointsman_wire.limits import PAYLOAD_BYTES_MAX
 
 ReplyLike = bytes | bytearray | memoryview | str | Reply
 AsyncHandler = Callable[[Job], Awaitable[ReplyLike]]
@@ -220,17 +219,10 @@ def job_of(start: StartJob) -> Job:
 
 def _completed(run: int, value: Any) -> JobEnded:
     reply = value if isinstance(value, Reply) else Reply(value)
-    body = reply.payload
-    if isinstance(body, str):
-        body = body.encode()
-    elif isinstance(body, bytearray | memoryview):
-        body = bytes(body)
-    if not isinstance(body, bytes):
-        words = f"the handler returned {type(body).__name__}; return bytes, str or Reply"
+    if not isinstance(reply.payload, bytes | bytearray | memoryview | str):
+        words = f"the handler returned {type(reply.payload).__name__}; return bytes, str or Reply"
         raise JobError(Code.INTERNAL_ERROR, words, retryable=False)
-    if len(body) > PAYLOAD_BYTES_MAX:
-        words = f"the result has {len(body)} bytes, at most {PAYLOAD_BYTES_MAX} can travel"
-        raise JobError(Code.INTERNAL_ERROR, words, retryable=False)
+    body = as_sent("the result", reply.payload)
     return JobEnded(
         run=run,
         status=reply.status,

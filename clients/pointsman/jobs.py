@@ -42,6 +42,19 @@ class JobError(Exception):
         self.retryable = by_code if retryable is None else retryable
 
 
+class CannotTravel(JobError, ValueError):
+    """What a handler says is too large to be sent, or of a kind that nobody can send.
+
+    It would be on any node: who does not catch it fails the job for good.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(Code.INVALID_MESSAGE, message)
+
+    def __str__(self) -> str:
+        return self.message
+
+
 class Reply(msgspec.Struct, frozen=True):
     """A job's output: the payload with what describes it.
 
@@ -55,7 +68,7 @@ class Reply(msgspec.Struct, frozen=True):
     status: ReplyStatus = "completed"
 
     def __post_init__(self) -> None:
-        """Raise ValueError in the handler that made it, when it cannot travel."""
+        """Raise CannotTravel, a ValueError, in the handler that made it, when it cannot travel."""
         _check_description(self.meta, self.content_type)
 
 
@@ -65,13 +78,28 @@ def sayable(text: str, length_max: int) -> str:
 
 
 def _check_description(meta: dict[str, Any] | None, content_type: str) -> None:
-    """Raise ValueError when what describes an output cannot travel."""
-    if meta is not None:
-        check_own_meta(meta)
+    """Raise CannotTravel when what describes an output cannot be sent."""
+    try:
+        if meta is not None:
+            check_own_meta(meta)
+        content_type.encode()
+    except ValueError as error:
+        raise CannotTravel(str(error)) from None
     if len(content_type) > CONTENT_TYPE_LENGTH_MAX:
         text = f"has {len(content_type)} characters, at most {CONTENT_TYPE_LENGTH_MAX} may be"
-        raise ValueError(f"content_type {text}")
-    content_type.encode()
+        raise CannotTravel(f"content_type {text}")
+
+
+def as_sent(what: str, output: bytes | bytearray | memoryview | str) -> bytes:
+    """Return the bytes of an output.  Raises CannotTravel, which names it."""
+    try:
+        body = output.encode() if isinstance(output, str) else bytes(output)
+    except UnicodeEncodeError as error:
+        raise CannotTravel(f"{what} is no text that UTF-8 can say: {error}") from None
+    if len(body) > PAYLOAD_BYTES_MAX:
+        words = f"{what} has {len(body)} bytes, at most {PAYLOAD_BYTES_MAX} can travel"
+        raise CannotTravel(f"{words}: send less, or pieces of it by job.partial()")
+    return body
 
 
 def _tell_nobody(_: PartialMade | ProgressMade) -> None:
@@ -120,7 +148,7 @@ class Job:
     ) -> None:
         """Send a piece of the result ahead of the whole; dropped when nobody listens.
 
-        Raises ValueError when it cannot travel.
+        Raises CannotTravel, a ValueError, when it is too large or cannot be sent.
         """
         self.partial_nowait(payload, meta=meta, content_type=content_type)
         await asyncio.sleep(0)
@@ -135,11 +163,7 @@ class Job:
     ) -> None:
         """Do as partial(), from a blocking handler."""
         _check_description(meta, content_type)
-        body = payload.encode() if isinstance(payload, str) else bytes(payload)
-        if len(body) > PAYLOAD_BYTES_MAX:
-            text = f"a piece of {len(body)} bytes, at most {PAYLOAD_BYTES_MAX} can travel"
-            raise ValueError(text)
-        self.tell(PartialMade(self.run, body, content_type, meta))
+        self.tell(PartialMade(self.run, as_sent("a piece", payload), content_type, meta))
 
     def progress_nowait(self, percent: float, note: str = "") -> None:
         """Do as progress(), from a blocking handler."""

@@ -107,7 +107,7 @@ async def test_a_program_that_vanished_lets_another_node_try() -> None:
 async def test_endless_output_is_cut_off_and_fails_the_job() -> None:
     error = await failure_of("exec yes", output_bytes_max=1_000_000)
     assert "more than 1000000 bytes" in error.message
-    assert not error.retryable
+    assert (error.code, error.retryable) == ("INVALID_MESSAGE", False)
 
 
 async def test_endless_complaints_do_no_harm() -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
+from pointsman.handlers import Attempt
 from pointsman.jobs import Job, JobError, Reply
 from pointsman.options import submit_message
 from pointsman_wire.limits import PAYLOAD_BYTES_MAX
@@ -58,6 +59,7 @@ REFUSED: dict[str, Callable[[], object]] = {
     "half a character in it": lambda: Reply(b"", content_type="\ud800"),
     "half a character in meta": lambda: Reply(b"", meta={"x": "\ud800"}),
     "a piece too large": lambda: Job().partial_nowait(bytes(PAYLOAD_BYTES_MAX + 1)),
+    "half a character in it as text": lambda: Job().partial_nowait("\ud800"),
     "its content type": lambda: Job().partial_nowait(b"", content_type="x" * 129),
     "no number": lambda: Job().progress_nowait(float("nan")),
 }
@@ -67,3 +69,24 @@ REFUSED: dict[str, Callable[[], object]] = {
 def test_what_cannot_travel_is_refused_where_the_handler_says_it(name: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011  # in words of its own each
         REFUSED[name]()
+
+
+TOO_MUCH: dict[str, Callable[[], object]] = {
+    "a result": lambda: bytes(PAYLOAD_BYTES_MAX + 1),
+    "a text": lambda: "\u00e9" * (PAYLOAD_BYTES_MAX // 2 + 1),
+    "half a character": lambda: "\ud800",
+    "a reply": lambda: Reply(bytes(PAYLOAD_BYTES_MAX + 1)),
+    "its meta": lambda: Reply(b"", meta={"x": FULL + "y"}),
+    "a piece": REFUSED["a piece too large"],
+    "the meta of a piece": lambda: Job().partial_nowait(b"", meta={"x": FULL + "y"}),
+}
+
+
+@pytest.mark.parametrize("name", TOO_MUCH)
+def test_a_job_whose_output_cannot_travel_fails_for_good(name: str) -> None:
+    """Another node would say the same: it is no fault of this one, nor of the service."""
+    with Attempt(Job()) as attempt:
+        attempt.took(TOO_MUCH[name]())
+    ended = attempt.ended
+    assert (ended.status, ended.code, ended.retryable) == ("failed", "INVALID_MESSAGE", False)
+    assert ended.message

@@ -138,7 +138,7 @@ async def fail_async(job: Job) -> bytes:
     [
         (b"mine", "MODEL_NOT_AVAILABLE", "no model"),
         (b"bug", "INTERNAL_ERROR", "ZeroDivisionError: oops"),
-        (b"big", "INTERNAL_ERROR", "the result has 2000000 bytes"),
+        (b"big", "INVALID_MESSAGE", "the result has 2000000 bytes"),
         (b"none", "INTERNAL_ERROR", "the handler returned NoneType"),
     ],
 )

@@ -12,6 +12,7 @@ from live.service import LiveService
 from live.sessions import session_ids
 
 from pointsman import (
+    Job,
     JobCancelled,
     JobExpired,
     JobFailed,
@@ -151,6 +152,38 @@ async def test_a_cancelled_job_says_so_to_others_who_wait_for_it(
         assert not running.done()
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_an_output_that_is_too_large_is_told_as_that_and_not_made_again(
+    service: LiveService, journal: Journal
+) -> None:
+    runs = []
+
+    async def too_much(job: Job) -> bytes:
+        runs.append(job.text)
+        if job.text == "stream":
+            await job.partial(bytes(1024 * 1024))
+            await job.partial(bytes(1024 * 1024 + 1))
+        return bytes(1024 * 1024 + 1)
+
+    nodes = [Node(service.address, services=NMT, nmt=[("en", "ah")]) for _ in range(2)]
+    for node in nodes:
+        node.handler(too_much)
+    async with (
+        running_node(nodes[0]),
+        running_node(nodes[1]),
+        connect(service.address, src="en", tgt="ah") as session,
+    ):
+        words = r"has 1048577 bytes, at most 1048576 can travel: .*partial"
+        with pytest.raises(JobFailed, match=words) as failed:
+            await session.submit("whole", services=NMT)
+        assert (failed.value.code, failed.value.retryable) == ("INVALID_MESSAGE", False)
+        stream = session.stream("stream", services=NMT)
+        assert len((await anext(stream)).payload) == 1024 * 1024
+        with pytest.raises(JobFailed, match=words) as failed:
+            await stream.result()
+        assert failed.value.code == "INVALID_MESSAGE"
+    assert runs == ["whole", "stream"]
 
 
 # ---- time

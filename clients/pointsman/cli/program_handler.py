@@ -60,7 +60,7 @@ class ProgramHandler:
             raise JobError(Code.JOB_TIMEOUT, words) from None
         if len(output) > self._output_bytes_max:
             words = f"{self.command[0]} wrote more than {self._output_bytes_max} bytes"
-            raise JobError(Code.INTERNAL_ERROR, words, retryable=False)
+            raise JobError(Code.INVALID_MESSAGE, f"{words}, the most that a result holds")
         if process.returncode:
             raise failure(self.command[0], process.returncode, complaint)
         return Reply(payload=output, content_type=content_type_of(output))
