@@ -1,20 +1,29 @@
 """Results that a node holds until a worker has them: how many, and what becomes of them."""
 
+from typing import Any
+
 from agent_harness import AgentHarness, sent, started
+from msgspec.msgpack import encode
 
 from pointsman.node_core.events import AgentLimits
-from pointsman_wire.lane_messages import CancelJob, JobRefused, NodeResult, NodeResultAck
-from pointsman_wire.link import Received
+from pointsman_wire.lane_messages import (
+    CancelJob,
+    JobRefused,
+    LaneReport,
+    NodeResult,
+    NodeResultAck,
+)
+
+EPOCH = 5  # of the worker at which the harness joins
 
 
 def acknowledge(h: AgentHarness, number: int) -> None:
-    h.feed(Received(h.lanes[0], [(NodeResultAck(number=number), b"")]))
+    h.say(h.lanes[0], NodeResultAck(number=number))
 
 
-def cancel(h: AgentHarness, job_id: str, dispatch: int = 1) -> list[str]:
+def cancel(h: AgentHarness, job_id: str) -> list[str]:
     """Cancel a job; which results the worker hears of."""
-    cancelling = CancelJob(job_id=job_id, epoch=1, dispatch=dispatch, reason="test")
-    commands = h.feed(Received(h.lanes[0], [(cancelling, b"")]))
+    commands = h.say(h.lanes[0], CancelJob(job_id=job_id, epoch=EPOCH, dispatch=1, reason="test"))
     return [result.status for result in sent(commands, NodeResult)]
 
 
@@ -56,3 +65,40 @@ def test_a_cancel_of_what_was_taken_or_never_came_is_answered_while_there_is_roo
     assert cancel(h, "unknown") == []
     acknowledge(h, 2)
     assert cancel(h, "unknown") == ["cancelled"]
+
+
+def test_i9_nothing_is_kept_of_what_another_service_gave() -> None:
+    h = AgentHarness()
+    h.join()
+    h.assign("j1")
+    h.assign("j2")
+    runs = [run.key for run in h.core.jobs.running.values()]
+    h.end(2)
+    h.lose(h.control)
+    h.dial(h.advance(1))
+    h.register(uid="uid-2")
+    h.accept_lane(0, uid="uid-2", epoch=1)
+    h.end(1)
+    jobs = h.core.jobs
+    assert (jobs.running, jobs.held, jobs.held_bytes) == ({}, {}, 0)
+    assert [jobs.find(key) for key in runs] == [None, None]
+
+
+def test_i9_a_report_fits_a_frame_whatever_runs_and_is_held() -> None:
+    """What is left out is dispatched anew; what is held comes all the same."""
+    count = 2_000
+    h = AgentHarness(max_concurrency=count)
+    h.join()
+    names: dict[str, Any] = {"tenant": "t" * 100, "session_id": "s" * 128, "request_id": "r" * 128}
+    for number in range(2 * count):
+        h.assign(f"{number:0128}", **names)
+        if number < count:
+            h.end(number + 1)
+    h.lose(h.lanes[0])
+    h.dial(h.advance(1))
+    commands = h.accept_lane(0)
+    [report] = sent(commands, LaneReport)
+    assert 500 < len(report.running) < count
+    assert 500 < len(report.held) < count
+    assert len(encode(report.running)) < 500 * 1024 > len(encode(report.held))
+    assert len(sent(commands, NodeResult)) == count

@@ -169,15 +169,48 @@ def test_systemd_understands_the_unit_of_a_node(tmp_path: Path) -> None:
     assert "pointsman" not in done.stderr, done.stderr
 
 
+def said_in(name: str) -> dict[str, list[str]]:
+    """What a unit says, by key: some may be said several times, and count together."""
+    said: dict[str, list[str]] = {}
+    for line in (UNITS / name).read_text().splitlines():
+        key, is_said, value = line.partition("=")
+        if is_said and not line.startswith("#"):
+            said.setdefault(key, []).append(value)
+    return said
+
+
 def test_h3_every_process_is_watched_and_bounded() -> None:
-    for name in (f"pointsman-{process}.service" for process in ("manager", "worker@", "console")):
-        keys = dict(
-            line.split("=", 1) for line in (UNITS / name).read_text().splitlines() if "=" in line
-        )
-        assert keys["WatchdogSec"] == "5"
-        assert keys["Restart"] == "always"
-        assert {"MemoryMax", "TasksMax", "LimitNOFILE", "OOMScoreAdjust"} <= set(keys)
-        assert keys["Type"] == "notify"
+    """And started again whatever ends it, however often; of a hung one the trace has its time."""
+    badness = {}
+    for process in ("manager", "worker@", "console"):
+        said = said_in(f"pointsman-{process}.service")
+        assert (said["Type"], said["Restart"]) == (["notify"], ["always"])
+        assert (said["StartLimitIntervalSec"], said["RestartSec"]) == (["0"], ["100ms"])
+        assert (said["WatchdogSec"], said["TimeoutAbortSec"]) == (["5"], ["5"])
+        assert [value[-1] for value in said["MemoryMax"]] == ["%"]
+        [tasks], [descriptors] = said["TasksMax"], said["LimitNOFILE"]
+        assert (int(tasks) <= 64, int(descriptors) <= 65_536) == (True, True)
+        [badness[process]] = map(int, said["OOMScoreAdjust"])
+    assert badness["manager"] < 0 < badness["worker@"] < badness["console"]
+
+
+@pytest.mark.parametrize("name", [*SERVICES, "pointsman-node@.service"])
+def test_h2_every_process_is_without_rights_and_writes_nothing_of_the_system(name: str) -> None:
+    """The score alone would let some of it go, and cannot be taken everywhere."""
+    said = said_in(name)
+    assert said["NoNewPrivileges"] == ["yes"]
+    assert (said["CapabilityBoundingSet"], said["AmbientCapabilities"]) == ([""], [""])
+    assert said["ProtectSystem"] == ["strict"]
+    is_node = "node" in name
+    assert said["User"] == (["pointsman-node"] if is_node else ["pointsman"])
+    allowed, denied = said["SystemCallFilter"]
+    assert allowed == "@system-service"
+    assert denied.startswith("~")
+    sets = {"@privileged", "@mount", "@debug", "@cpu-emulation", "@obsolete"}
+    assert sets | (set() if is_node else {"@resources"}) <= set(denied[1:].split())
+    assert said["SystemCallArchitectures"] == ["native"]
+    for path in " ".join(said.get("ReadWritePaths", [])).split():
+        assert path in {"/var/lib/pointsman", "/run/pointsman"}
 
 
 def test_the_manager_alone_goes_before_the_others_where_processors_are_short() -> None:
