@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from live.fake_service import fake_service
+from live.fake_service import FakeService, fake_service
 
 from pointsman import HandlerUnstoppable, Job, Node, NodeStateError, Service
 from pointsman.handlers import Handler
@@ -206,31 +206,49 @@ def unending(kind: str, began: asyncio.Event, goes_on: threading.Event) -> Handl
     return handlers[kind]
 
 
+async def until_told(service: FakeService, job_id: str) -> None:
+    """Wait for the result of a job, which is that it was stopped."""
+    told: list[NodeResult] = []
+    while job_id not in (result.job_id for result in told):
+        told = await service.wait_for(NodeResult, count=len(told) + 1)
+    assert {result.status for result in told} == {"cancelled"}
+
+
+async def given(service: FakeService, began: asyncio.Event) -> str:
+    """Return the job that has begun: one whose grant was late, on a busy machine, never does."""
+    for number in range(1, 5):
+        service.give(f"job-r-{number}")
+        with suppress(TimeoutError):
+            await asyncio.wait_for(began.wait(), 5)
+            return f"job-r-{number}"
+    raise AssertionError("no job has begun")
+
+
 @pytest.mark.parametrize("kind", ["thread", "deaf", "polite"])
 async def test_i5_a_handler_that_does_not_end_in_time_takes_its_node_with_it(kind: str) -> None:
-    """Nobody confirms the job any more, and the next one of its session may start elsewhere."""
+    """Nobody confirms the job any more, and the next one of its session may start elsewhere.
+
+    What it does while it is confirmed, test_lone_runs.py shows on a clock of its own.
+    """
     began, goes_on = asyncio.Event(), threading.Event()
     async with fake_service() as service:
-        service.silence_ms = 400
+        service.silence_ms = 1_500
         node = Node(service.address, services=["nmt"], nmt=[("en", "es")], node_id="n1")
         node.handler(unending(kind, began, goes_on))
         running = asyncio.create_task(node.run())
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(40):
             await node.wait_ready()
-            service.give("job-r-1")
-            await began.wait()
-            await service.wait_for(TurnAsk, count=5)
-            assert not running.done(), "it is confirmed again and again"
+            job_id = await given(service, began)
+            await service.wait_for(TurnAsk, count=2)
             service.confirms = False
             if kind == "polite":
-                (result,) = await service.wait_for(NodeResult)
-                assert result.status == "cancelled"
+                await until_told(service, job_id)
                 running.cancel()
             (error,) = await asyncio.gather(running, return_exceptions=True)
             goes_on.set()
             if kind != "polite":
                 assert isinstance(error, HandlerUnstoppable)
-                assert error.job_id == "job-r-1"
+                assert error.job_id == job_id
     tasks = asyncio.all_tasks() - {asyncio.current_task()}
     for task in tasks:
         task.cancel()
