@@ -4,6 +4,7 @@ import asyncio
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from resource import RUSAGE_SELF, getrusage
 
 import pytest
 
@@ -45,6 +46,25 @@ async def test_a_cancelled_task_ends_its_program_with_what_it_started(tmp_path: 
     with pytest.raises(asyncio.CancelledError):
         await task
     await wait_until_gone(tmp_path)
+
+
+async def test_a_program_that_writes_without_end_is_ended_while_it_writes() -> None:
+    """It would fill the memory before it was found to have written too much."""
+    before = getrusage(RUSAGE_SELF).ru_maxrss
+    async with asyncio.timeout(20):
+        with pytest.raises(ProgramFailed, match="wrote more than 16777216 bytes"):
+            await run_program("yes", timeout_s=10.0)
+    assert getrusage(RUSAGE_SELF).ru_maxrss - before < 100 * 1024
+
+
+async def test_of_endless_complaints_the_end_is_quoted() -> None:
+    script = "yes nonsense | head -c 40000000 >&2; echo the end >&2; exit 1"
+    with pytest.raises(ProgramFailed, match=r"(?s)ended with 1: nonsense.*the end$"):
+        await run_program("sh", "-c", script)
+
+
+async def test_a_program_need_not_read_what_it_is_given() -> None:
+    assert await run_program("echo", "done", stdin=bytes(4_000_000)) == b"done\n"
 
 
 async def wait_until_gone(folder: Path) -> None:
