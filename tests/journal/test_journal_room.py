@@ -1,11 +1,13 @@
 """Stories of the journal's room: what is refused without it, and how segments make it."""
 
 from journal.journalled import KIB, MIB, journalled, names
+from msgspec.msgpack import encode
 
 from pointsman_shm.config import JobsConfig, JournalConfig
 from pointsman_wire.messages import Error
 from pointsman_wire.session_messages import JobAccepted, Result, ResultAck
 from pointsman_workers.core.events import DropSegments, JournalState
+from pointsman_workers.journal.book import ENTRY_BYTES
 from pointsman_workers.journal.entries import JobAccepted as AcceptedEntry
 from pointsman_workers.journal.entries import JobDispatched, JobEnded, JobKept, SessionOpened
 
@@ -47,6 +49,33 @@ def test_c3_ends_of_accepted_jobs_fit_or_stay_at_their_nodes() -> None:
     h.receive(client.connection, ResultAck(results=[(client.ack.session_number, 1)]))
     ended = [entry for entry in h.entries() if isinstance(entry, JobEnded)]
     assert [(entry.output, entry.is_forgotten) for entry in ended] == [(b"hola", False)]
+
+
+def test_c3_what_is_said_beside_bodies_takes_room_as_they_do() -> None:
+    """C3: of jobs and of results; what is left at its node is written without it, once read."""
+    h = journalled(slots=9)
+    node, client = h.open_lane(3), h.open_session()
+    for number in range(9):
+        client.submit(f"r-{number}")
+    jobs = node.assignments()
+    h.feed(JournalState(segment=1, room_bytes=300 * KIB, held_bytes=16 * MIB, oldest=1))
+    written = len(encode(h.entries()))
+    for job in jobs:
+        node.end(job, b"", meta={"words": ["word"] * 2_000}, content_type="x" * 1_000)
+    results = client.all(Result)
+    assert len(results) == 9
+    assert len(node.acknowledgement().withheld) == 9
+    acknowledged = (client.ack.session_number, results[-1].number)
+    h.receive(client.connection, ResultAck(results=[acknowledged]))
+    ended = [entry for entry in h.entries() if isinstance(entry, JobEnded)]
+    assert [(entry.result.meta, entry.is_result_gone) for entry in ended] == [(None, True)] * 9
+    assert len(encode(h.entries())) - written < 9 * ENTRY_BYTES
+    h.feed(JournalState(segment=1, room_bytes=4 * MIB, held_bytes=16 * MIB, oldest=1))
+    for number in range(100):
+        client.submit(f"s-{number}", meta={"words": ["word"] * 9_000})
+    refused = client.all(Error)
+    assert {error.error.code for error in refused} == {"QUEUE_FULL"}
+    assert len(encode(h.entries())) < 4 * MIB
 
 
 def test_a_segment_goes_when_nothing_in_it_lives() -> None:

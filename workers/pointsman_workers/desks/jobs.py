@@ -126,7 +126,7 @@ class JobDesk:
                 return found
             terms = found
         if terms.durability != MEMORY and not shard.journal.has_room(
-            len(payload), has_meta=submit.meta is not None, open_jobs=shard.open_job_count
+            payload, submit.meta, shard.open_job_count
         ):
             return no_room(terms.durability, is_at_its_bound=shard.journal.is_at_its_bound)
         if not terms.is_plain:
@@ -324,9 +324,8 @@ class JobDesk:
         shard = self.shard
         shard.open_job_count += 1
         job.is_counted = shard.tenants.opened(job.key[0])
-        has_meta = job.submit.meta is not None
         if job.durability != MEMORY and shard.journal.has_room(
-            len(job.payload), has_meta=has_meta, open_jobs=shard.open_job_count
+            job.payload, job.submit.meta, shard.open_job_count
         ):
             shard.journal.accepted(job)
         if job.line is not None and (job.line.current is job or job.is_lined):

@@ -12,6 +12,10 @@ ends of all open jobs; a result that does not fit stays at its node until the cl
 from collections import defaultdict, deque
 from collections.abc import Callable
 from itertools import islice
+from typing import Any
+
+from msgspec.msgpack import Encoder
+from msgspec.structs import replace
 
 from pointsman_shm.config import JournalConfig
 from pointsman_wire.session_messages import Result
@@ -31,7 +35,7 @@ from pointsman_workers.journal.entries import (
 
 # An entry without its bodies; what is generous here is refused a little early, nothing else.
 ENTRY_BYTES = 512
-META_BYTES = 64 * 1024
+CONTENT_TYPE_BYTES = 128  # of them; a longer content type counts like meta
 # What an open job may still write: some dispatches, and its end without a body.
 OPEN_JOB_BYTES = 2 * 1024
 CARRIED_A_STEP_MAX = 512
@@ -44,6 +48,7 @@ UNSYNCED_MAX = 1_000_000
 
 MEMORY, JOURNAL, FSYNC, REDIS = "memory", "journal", "fsync", "redis"
 Kept = Job | RecoveredResult
+_encode = Encoder().encode
 
 
 class JournalBook:
@@ -79,9 +84,11 @@ class JournalBook:
 
     # -- room --------------------------------------------------------------------------------
 
-    def has_room(self, payload_bytes: int, *, has_meta: bool, open_jobs: int) -> bool:
+    def has_room(self, payload: bytes, meta: dict[str, Any] | None, open_jobs: int) -> bool:
         """May a job with this payload be accepted, with room left for the ends of all others?"""
-        wanted = payload_bytes + ENTRY_BYTES + (META_BYTES if has_meta else 0)
+        wanted = ENTRY_BYTES + len(payload)
+        if meta:
+            wanted += len(_encode(meta))
         return wanted + self._kept_free + open_jobs * OPEN_JOB_BYTES <= self._room_bytes
 
     @property
@@ -106,7 +113,7 @@ class JournalBook:
         job.segment = segment = self.state.segment
         self._jobs[segment][job.arrival] = job
         self._first.append(_accepted(job, self.late_ns))
-        self._room_bytes -= ENTRY_BYTES + len(job.payload)
+        self._room_bytes -= ENTRY_BYTES + _payload_bytes(job)
         if job.durability == FSYNC:
             self._must_sync = True
 
@@ -131,7 +138,7 @@ class JournalBook:
         """Write the end of a job with its output; False: that is too large, or has no room."""
         result, output = job.result, job.output
         assert result is not None, job.job_id
-        size = len(output)
+        size = _result_bytes(result, output)
         # For bare ends room was left when their jobs were accepted.
         if size and (size > self._result_bytes_max or size + self._kept_free > self._room_bytes):
             return False
@@ -146,7 +153,7 @@ class JournalBook:
         """Write the end of a job of whose output nothing is kept."""
         assert job.result is not None, job.job_id
         job.dispatched = None
-        entry = JobEnded(job.arrival, job.result, b"", is_forgotten, job.is_result_gone)
+        entry = JobEnded(job.arrival, _bare(job.result), b"", is_forgotten, job.is_result_gone)
         self._put(self._then, entry, 0)
         if job.durability == FSYNC:
             self._must_sync = True
@@ -267,29 +274,29 @@ class JournalBook:
         carried_bytes = 0
         living = self._jobs.get(segment, {})
         for number, kept in [*islice(living.items(), CARRIED_A_STEP_MAX)]:
-            room_bytes = self._room_bytes - _size_of(kept)
+            size = _size_of(kept)
+            room_bytes = self._room_bytes - size
             if carried_bytes >= self._carried_max or room_bytes < RESERVE_BYTES:
                 return
             del living[number]
             if isinstance(kept, Job):
-                carried_bytes += self._carry_job(kept)
+                self._carry_job(kept, size)
+                carried_bytes += size
             else:
                 self._jobs.setdefault(self.state.segment, {})[number] = kept
-                self._put(self._first, kept.kept, len(kept.kept.output))
-                carried_bytes += len(kept.kept.output)
+                self._put(self._first, kept.kept, size)
+                carried_bytes += size
 
-    def _carry_job(self, job: Job) -> int:
+    def _carry_job(self, job: Job, size: int) -> None:
         self.adopt_job(job, self.state.segment)
         if not job.is_open:
-            kept = _kept(job)
-            self._put(self._first, kept, len(kept.output))
-            return len(kept.output)
-        self._put(self._first, _accepted(job, self.late_ns), len(job.payload))
+            self._put(self._first, _kept(job), size)
+            return
+        self._put(self._first, _accepted(job, self.late_ns), size)
         if job.hold is not None:
             self.dispatched(job, job.hedge or job.hold)  # the last one counts
         elif job.dispatched is not None:  # it waits again, or its node has yet to report it
             self._put(self._then, job.dispatched, 0)
-        return len(job.payload)
 
     def flush(self) -> WriteJournal | None:
         """Return what this step writes, None when that is nothing."""
@@ -314,9 +321,31 @@ class JournalBook:
 
 def _size_of(kept: Kept) -> int:
     """Return how large the bodies are that it takes to write this anew."""
-    if isinstance(kept, Job):
-        return len(kept.payload) if kept.is_open else len(_kept_output(kept))
-    return len(kept.kept.output)
+    if not isinstance(kept, Job):
+        return _result_bytes(kept.kept.result, kept.kept.output)
+    if kept.is_open:
+        return _payload_bytes(kept)
+    assert kept.result is not None, kept.job_id
+    return 0 if kept.is_result_gone else _result_bytes(kept.result, kept.output)
+
+
+def _payload_bytes(job: Job) -> int:
+    meta = job.submit.meta
+    return len(job.payload) + (len(_encode(meta)) if meta else 0)
+
+
+def _result_bytes(result: Result, output: bytes) -> int:
+    """The output, and what its node has said beside it, which may be as long."""
+    if not result.meta and len(result.content_type) <= CONTENT_TYPE_BYTES:
+        return len(output)
+    return len(output) + len(_encode((result.meta, result.content_type)))
+
+
+def _bare(result: Result) -> Result:
+    """What is kept of a result without its output."""
+    if not result.meta and len(result.content_type) <= CONTENT_TYPE_BYTES:
+        return result
+    return replace(result, meta=None, content_type="")
 
 
 def _accepted(job: Job, late_ns: int) -> JobAccepted:
@@ -335,10 +364,6 @@ def _accepted(job: Job, late_ns: int) -> JobAccepted:
     )
 
 
-def _kept_output(job: Job) -> bytes:
-    return b"" if job.is_result_gone else job.output
-
-
 def _kept(job: Job) -> JobKept:
     assert job.result is not None, job.job_id
     return JobKept(
@@ -347,8 +372,8 @@ def _kept(job: Job) -> JobKept:
         job.key,
         job.job_id,
         job.body,
-        job.result,
-        _kept_output(job),
+        _bare(job.result) if job.is_result_gone else job.result,
+        b"" if job.is_result_gone else job.output,
         job.is_result_gone,
     )
 
