@@ -13,6 +13,7 @@ from pointsman_shm.snapshot.records import (
     InstanceRecord,
     MarkRecord,
     NodeRecord,
+    OrdersRecord,
     PolicyPage,
 )
 
@@ -27,6 +28,7 @@ class HostPages(NamedTuple):
     marks: list[MarkRecord]
     instances: tuple[InstanceRecord, ...] = ()
     places: Places = ()
+    orders: OrdersRecord = OrdersRecord()
 
     def encode(self, layout: CatalogLayout) -> dict[int, bytes]:
         """Return every page by its number."""
@@ -44,7 +46,11 @@ class HostPages(NamedTuple):
             ),
             layout.marks: codec.encode_marks(self.marks),
             layout.policy: codec.encode_policy(
-                PolicyPage(tenant_overrides=config.pools.tenant_overrides, instances=self.instances)
+                PolicyPage(
+                    tenant_overrides=config.pools.tenant_overrides,
+                    instances=self.instances,
+                    orders=self.orders,
+                )
             ),
         }
         for page in range(layout.node_page_count):

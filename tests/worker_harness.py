@@ -29,6 +29,7 @@ from pointsman_shm.snapshot.records import (
     InstanceRecord,
     MarkRecord,
     NodeRecord,
+    OrdersRecord,
 )
 from pointsman_wire.lane_messages import (
     Assign,
@@ -88,6 +89,7 @@ class Host:
         self.classes: list[CapabilityClass] = []
         self.marks: list[MarkRecord] = []
         self.instances: tuple[InstanceRecord, ...] = ()  # the others
+        self.orders = OrdersRecord()
 
     def memory(self, worker_index: int) -> WorkerMemory:
         """What one worker maps."""
@@ -151,7 +153,7 @@ class Host:
         self.places = tenant_places(self.config.tenants.listed, self.places)
         content = HostPages(
             self.config, self.planner, self.records, self.classes, self.marks, self.instances
-        )._replace(places=self.places)
+        )._replace(places=self.places, orders=self.orders)
         pages = content.encode(self.layout)
         self.writer.publish(pages, now_ns)
 

@@ -20,7 +20,7 @@ from fleet_lives.settings import reloaded, sections_of
 from several import Instance, Several
 from worker_harness import SECOND_NS
 
-from pointsman_shm.snapshot.records import MarkRecord
+from pointsman_shm.snapshot.records import MarkRecord, OrdersRecord
 from pointsman_shm.uplink import Alternatives, RateShares
 from pointsman_wire.link import LoopWasLate
 from pointsman_wire.queries.operating_messages import (
@@ -94,6 +94,7 @@ class Life:
             self._hint: 0.8,
             self._way: 0.7,
             self._order: 0.6,
+            self._pause: 0.4,
             self._press: 0.6,
             self._mark: 0.5,
             self._cut: 0.5,
@@ -148,6 +149,7 @@ class Life:
             ways = [WayChanged(other, 0, "open") for other in NAMES if other != name]
             instance.feed(HearingChanged(True), *ways)
             self.fleet.hosts[name].marks = []
+            self.fleet.hosts[name].orders = OrdersRecord()
         self.machines.recover()
         calm_s = CALM_S
         while calm_s > 0:
@@ -254,6 +256,13 @@ class Life:
         self._note("order", instance.name, order)
         instance.feed(OrderGiven(1, order))
 
+    def _pause(self) -> None:
+        """An operator pauses a service, or has it go on."""
+        host = self.fleet.hosts[self._dice.choice(NAMES)]
+        host.orders = OrdersRecord(is_paused=self._dice.random() < 0.4)
+        self._note("orders", host.orders)
+        host.publish(self.fleet.now_ns)
+
     def _question(self) -> None:
         ask(self._anybody(), self._dice)
 
@@ -309,6 +318,15 @@ def held_by(instance: Instance, rows: list[int]) -> dict[str, object]:
     assert sharing is not None
     return {
         "open jobs": shard.open_job_count,
+        "jobs in lines": core._serial._count,
+        "unsure jobs in lines": core._serial._unsure,
+        "counted jobs": shard.tenants._open,
+        "bytes that wait": shard.waiting.bytes,
+        "shelved jobs": shard.shelved,
+        "strays": shard.strays,
+        "orphans": shard.orphans,
+        "repeated submits": core._jobs._unsettled,
+        "held sessions": len(shard.sessions) - shard.crowd._count,
         "waiting jobs": shard.waiting.count,
         "talks": shard.talks,
         "bytes of sound": talk.hearing.memory.held_bytes,

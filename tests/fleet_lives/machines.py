@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from several import Instance, Several
 from worker_harness import Node
 
-from pointsman_shm.memory.rows import NodeState, RowFlag
+from pointsman_shm.memory.rows import NodeState, RowFlag, unpack_standing
 from pointsman_wire.lane_messages import (
     Assign,
     CancelJob,
@@ -46,6 +46,7 @@ class Machines:
         self._fleet = fleet
         self._note = note
         self.homes: dict[int, str] = {}
+        self._paused: dict[int, RowFlag] = {}  # rows whose pool is paused
         self._lanes: dict[Place, Node] = {}
         self._running: dict[Place, dict[Dispatch, Assign]] = defaultdict(dict)
         self._lost_at_ns: dict[Place, int] = {}
@@ -84,6 +85,9 @@ class Machines:
     def _assigned(self, place: Place, node: Node, job: Assign) -> None:
         if job.silence_ms and not job.origin:
             self._check_turn(place, job)
+        shown = unpack_standing(self._fleet.hosts[self.homes[place[0]]].rows.standing[place[0]])
+        may = shown.state is NodeState.READY and RowFlag.PAUSED not in shown.flags
+        assert may, (place, shown, job)
         self._running[place][node.harness.epoch, job.dispatch] = job
         if self._dice.random() < 0.9:
             node.acknowledge(job.number)
@@ -198,14 +202,16 @@ class Machines:
 
     def _flags(self, row: int, name: str) -> RowFlag:
         is_home = self.homes[row] == name
-        return RowFlag.PUBLIC if is_home else RowFlag.PUBLIC | RowFlag.REMOTE
+        flags = RowFlag.PUBLIC | self._paused.get(row, RowFlag(0))
+        return flags if is_home else flags | RowFlag.REMOTE
 
     def change_state(self) -> None:
         """A node drains, or is ready again; it may run jobs of others."""
         dice = self._dice
         row = dice.choice([*self.homes])
         state = dice.choice((NodeState.READY, NodeState.READY, NodeState.DRAINING))
-        self._note("state", row, state)
+        self._paused[row] = dice.choice((RowFlag(0), RowFlag(0), RowFlag.PAUSED))
+        self._note("state", row, state, self._paused[row])
         for name, host in self._fleet.hosts.items():
             host.stand(row, state=state, flags=self._flags(row, name))
             if dice.random() < 0.2:
@@ -241,6 +247,7 @@ class Machines:
 
     def recover(self) -> None:
         """All are well, and connected."""
+        self._paused.clear()
         for place in self._all_places():
             if place not in self._lanes:
                 self._open(place)
