@@ -3,6 +3,7 @@
 The store is pretended: the core names what shall be written, and is told where the journal stands.
 """
 
+import pytest
 from journal.journalled import KIB, SECOND_NS, journalled, names
 from worker_harness import WorkerHarness
 
@@ -210,6 +211,36 @@ def test_a_stop_waits_for_jobs_that_only_memory_holds() -> None:
     assert not any(isinstance(command, Stopped) for command in h.commands)
     node.end(node.assignment())
     h.advance(0.2)
+    assert any(isinstance(command, Stopped) for command in h.commands)
+
+
+@pytest.mark.parametrize(
+    ("held", "began_here"),
+    [
+        (("journal", "journal"), []),
+        (("memory", "journal"), ["r-1"]),
+        (("journal", "memory"), ["r-1", "r-2"]),
+        (("journal", "fsync"), []),
+    ],
+)
+def test_a_stop_leaves_what_stands_in_line_but_not_before_what_only_memory_holds(
+    held: tuple[str, ...], began_here: list[str]
+) -> None:
+    h = journalled(slots=2)
+    node, client = h.open_lane(3), h.open_session(order="serial")
+    client.submit("r-0")
+    for number, durability in enumerate(held, start=1):
+        client.submit(f"r-{number}", durability=durability)
+    h.feed(StopWished(h.now_ns + 20 * SECOND_NS))
+    node.end(node.assignment())
+    h.feed(JournalSynced(newest_write(h).number))
+    began = []
+    for _ in range(4):
+        h.advance(0.2)
+        for job in node.assignments():
+            began.append(job.request_id)
+            node.end(job)
+    assert began == began_here
     assert any(isinstance(command, Stopped) for command in h.commands)
 
 

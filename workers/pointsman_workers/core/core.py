@@ -339,6 +339,7 @@ class WorkerCore:
         shard.kinds.read_anew()
         self._stop_at_ns = event.deadline_ns - self._late_ns
         shelved = self._parting.shelve()
+        self._serial.shelve()
         if self._sharing is not None:
             self._sharing.leave(shelved)
         self._chores_at_ns = shard.now_ns

@@ -361,7 +361,8 @@ class JobDesk:
         if job.state is not JobState.PENDING:
             return
         if self.shard.is_stopping:
-            self.shard.shelved.append(job)  # behind those that waited when the stop was wished
+            if job not in self.shard.shelved:  # behind those that waited when the stop was wished
+                self.shard.shelved.append(job)
             return
         if job.kind.waiting_count or not self.placing.place(job):
             self.placing.wait(job)

@@ -128,6 +128,22 @@ class SerialDesk:
         """Some node did not report what it runs for whoever had this shard until then."""
         self._sure_at_ns = max(self._sure_at_ns, died_at_ns + self._fence_ns)
 
+    def shelve(self) -> None:
+        """This life ends: what the journal has stays for the next one, and gets no turn here.
+
+        But nothing that stands before what only memory holds, which is still to have its turn.
+        """
+        for line in [*self.shard.lines.values()]:
+            left: list[Job] = []
+            for job in reversed([*filter(None, [line.current]), *line.jobs]):
+                if not job.is_lined or job.is_followed:
+                    continue
+                if not job.segment:
+                    break
+                job.is_lined = False
+                left.append(job)
+            self.shard.shelved += reversed(left)
+
     def timed(self, line: Line) -> None:
         """What the line waits for may be over by now."""
         self._advance(line)
@@ -163,6 +179,8 @@ class SerialDesk:
                 return None  # the fleet has yet to say whether this end counts
             line.current = None
         while line.current is None and line.jobs:
+            if line.jobs[0].is_open and not line.jobs[0].is_lined:
+                return None  # it was left to the next life
             job = line.jobs.popleft()
             self._count -= 1
             if job.is_open:
