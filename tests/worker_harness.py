@@ -154,8 +154,7 @@ class Host:
         content = HostPages(
             self.config, self.planner, self.records, self.classes, self.marks, self.instances
         )._replace(places=self.places, orders=self.orders)
-        pages = content.encode(self.layout)
-        self.writer.publish(pages, now_ns)
+        self.writer.publish(content.encode(self.layout), now_ns)
 
 
 class WorkerHarness:
@@ -226,8 +225,7 @@ class WorkerHarness:
 
     def _pinged(self, connection: Connection, ping: LanePing) -> None:
         if self.answers_pings:
-            pong = LanePong(number=ping.number)
-            self._pongs.append(Received(connection, [(pong, b"")]))
+            self._pongs.append(Received(connection, [(LanePong(number=ping.number), b"")]))
         else:
             self.sent.setdefault(connection, []).append((ping, b""))
 

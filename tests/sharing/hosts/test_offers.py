@@ -3,6 +3,7 @@
 from several import MILLISECOND_NS, Instance, Several
 from worker_harness import Node
 
+from pointsman_shm.memory.rows import NodeState
 from pointsman_wire.coordination.instance_messages import ForNode, Offer, OfferDeclined
 from pointsman_wire.lane_messages import Assign
 from pointsman_wire.session_messages import Result
@@ -90,6 +91,42 @@ def test_all_slots_that_one_step_frees_are_offered_and_those_without_use_come_ba
     instances.run(0.3)
     assert [job.request_id for job in node.assignments()] == ["a-5"]
     assert [result.status for result in there.all(Result)].count("completed") == 1
+
+
+def takes_jobs(instances: Several, home: str, *, is_so: bool) -> None:
+    """Drain the node of that home, or not any more: others hear of it later."""
+    state = NodeState.READY if is_so else NodeState.DRAINING
+    instances.hosts[home].stand(3, state=state)
+
+
+def test_i8_a_drained_node_gets_nothing_of_others_on_a_slot_that_they_were_offered_before() -> None:
+    """Who was offered a slot does not know yet that the node is to get nothing any more."""
+    instances, node, running = busy_at_a(1)
+    there = instances["B"].open_session()
+    there.submit("b-0", wait_busy_s=LONG_S)
+    instances.run(0.3)
+    node.end(running.pop())
+    instances.carry()
+    assert len(said(instances["A"], Offer)) == 1
+    takes_jobs(instances, "A", is_so=False)
+    instances.run(5.0)
+    assert not node.assignments()
+    assert instances["A"].held(3) == 0
+    takes_jobs(instances, "A", is_so=True)
+    instances.run(5.0)
+    assert node.assignment().request_id == "b-0"
+
+
+def test_i8_slots_of_a_drained_node_are_offered_to_nobody() -> None:
+    instances, node, running = busy_at_a(1)
+    there = instances["B"].open_session()
+    there.submit("b-0", wait_busy_s=LONG_S)
+    instances.run(0.3)
+    takes_jobs(instances, "A", is_so=False)
+    node.end(running.pop())
+    instances.run(5.0)
+    assert not said(instances["A"], Offer)
+    assert not node.assignments()
 
 
 def test_who_stands_behind_others_at_the_borrower_has_its_turn_at_the_home() -> None:

@@ -51,7 +51,7 @@ from pointsman_workers.desks.attempts import AttemptDesk
 from pointsman_workers.sharing.nodes.borrowers import Borrowers
 from pointsman_workers.sharing.nodes.nouns import Borrower, Guest, GuestLane
 from pointsman_workers.sharing.nodes.origins import origin_of
-from pointsman_workers.sharing.nodes.taking_in import dispatch, own_lane, reserve
+from pointsman_workers.sharing.nodes.taking_in import dispatch, own_lane, reserve, takes_jobs
 from pointsman_workers.sharing.nodes.wants import Wants
 
 LEASE_NS = 15 * SECOND_NS  # R9: after that a borrower that is not heard holds no slot
@@ -141,9 +141,12 @@ class GuestDesk:
     ) -> Lane | tuple[Code, str]:
         """The slot that was offered for it, or a free one."""
         lane = own_lane(self.shard, message.node_id)
-        is_open = lane is not None and lane.is_up and not self.shard.is_stopping
-        is_offered = is_open and self.wants.use(borrower, message, assign)
-        return lane if lane is not None and is_offered else reserve(self.shard, message)
+        if lane is None or not lane.is_up or self.shard.is_stopping:
+            return reserve(self.shard, message)
+        # It may take no jobs any more since a slot of it was offered; that is taken back in time.
+        may = takes_jobs(self.shard.fleet.standing[lane.row])
+        is_offered = may and self.wants.use(borrower, message, assign)
+        return lane if is_offered else reserve(self.shard, message)
 
     def _cancelled(self, borrower: Borrower, node_id: str, message: CancelJob) -> None:
         place = (message.epoch, message.dispatch)

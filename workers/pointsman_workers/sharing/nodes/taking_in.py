@@ -29,8 +29,7 @@ def reserve(shard: Shard, message: ForNode) -> Lane | Refusal:
         return Code.NODE_OVERLOADED, "the node takes nothing from here at the moment"
     fleet = shard.fleet
     word = fleet.standing[lane.row]
-    is_fine = word & CHOOSABLE_IF_MARKED_MASK == CHOOSABLE
-    if not is_fine or word >> GENERATION_SHIFT != lane.generation:
+    if not takes_jobs(word) or word >> GENERATION_SHIFT != lane.generation:
         return Code.NODE_OVERLOADED, "the node takes no jobs at the moment"
     if _is_waited_for(shard, word >> CLASS_SHIFT & CLASS_MASK):
         return Code.NODE_OVERLOADED, "others wait for its slots"
@@ -38,6 +37,11 @@ def reserve(shard: Shard, message: ForNode) -> Lane | Refusal:
         return Code.NODE_OVERLOADED, "no slot is free"
     fleet.change_room(lane.row, -1)
     return lane
+
+
+def takes_jobs(word: int) -> bool:
+    """Does a node of this standing get any, or does it drain, or is its pool paused?"""
+    return word & CHOOSABLE_IF_MARKED_MASK == CHOOSABLE
 
 
 def own_lane(shard: Shard, node_id: str) -> Lane | None:

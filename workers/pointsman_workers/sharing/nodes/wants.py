@@ -29,6 +29,7 @@ from pointsman_workers.core.turns.waiting import Turn
 from pointsman_workers.placement.kinds import PRIORITY_RANK
 from pointsman_workers.sharing.nodes.borrowers import Borrowers
 from pointsman_workers.sharing.nodes.nouns import Borrower
+from pointsman_workers.sharing.nodes.taking_in import takes_jobs
 
 OFFER_NS = 500 * MILLISECOND_NS
 WANT_NS = 2 * SECOND_NS  # longer than a borrower waits before it asks again
@@ -129,7 +130,8 @@ class Wants:
         if best is not None and best[:3] <= turn[:3]:
             return False
         fleet, now_ns = self._shard.fleet, self._shard.now_ns
-        if fleet.own.reserve(row, fleet.standing, fleet.standing[row]) is not Reserve.OK:
+        word = fleet.standing[row]
+        if not takes_jobs(word) or fleet.own.reserve(row, fleet.standing, word) is not Reserve.OK:
             return False
         fleet.change_room(row, -1)
         borrower, node_id = want.borrower, want.node_id
