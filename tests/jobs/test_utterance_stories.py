@@ -353,3 +353,23 @@ def test_after_the_last_index_there_is_a_next_one_only_for_who_names_it() -> Non
     assert "9223372036854775807" in refused.error.message
     client.submit("named", utterance_index=7)
     assert [job.request_id for job in nodes[3].assignments()] == ["named"]
+
+
+def test_a_session_that_breaks_off_at_its_beginning_waits_for_what_was_lost_with_it() -> None:
+    """r-0 has never arrived, and is the first of them."""
+    h, nodes = fleet(1, slots=9)
+    client = h.open_session("s-1", order="utterance")
+    client.submit("r-1", utterance_index=1)
+    job = nodes[3].assignment()
+    client.hang_up()
+    nodes[3].end(job)
+    again = h.open_session(
+        "s-1",
+        order="utterance",
+        resume_token=client.ack.resume_token,
+        unfinished=["r-0", "r-1"],
+    )
+    assert told(again) == []
+    again.submit("r-0", utterance_index=0)
+    nodes[3].end(nodes[3].assignment())
+    assert told(again) == [0, 1]

@@ -307,10 +307,10 @@ class JobDesk:
         bound = self.shard.window.by_key.setdefault(key, job)
         assert bound is job, key
         session.open_jobs[key[2]] = job
-        if session.utterances is not None:
-            self.sessions.utterances.accepted(session.utterances, job)
         if session.repeats:
             session.repeats.discard(key[2])
+        if session.utterances is not None:
+            self.sessions.utterances.accepted(session.utterances, job)
 
     def follow(self, peer: Peer, job: Job) -> None:
         """Accept a job that another instance runs, or has run."""

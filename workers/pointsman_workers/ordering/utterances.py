@@ -4,11 +4,13 @@
     index above the next    held, until all before it were told, or it was held for the gap window
     window over             what is before it is skipped, and the client is told: missing_result
 
-The order begins with the lowest index that was submitted before anything was told.  Several jobs
-may share an index (one for each language); it is done when all of them have ended.  What is held
-gets its number among the session's results when it is told, so that an acknowledgement never
-covers what is still held; and what is missing has such a number too, so it is told again after a
-broken connection like any result.
+The order begins with the lowest index that was submitted before anything was told.  After a broken
+connection, or its worker's death, a client repeats what has never arrived or was lost: that may
+come first, so nothing is told before it, within the gap window.  Several jobs may share an index
+(one for each language); it is done when all of them have ended.  What is held gets its number among
+the session's results when it is told, so that an acknowledgement never covers what is still held;
+and what is missing has such a number too, so it is told again after a broken connection like any
+result.
 """
 
 from msgspec.structs import replace
@@ -42,6 +44,8 @@ class UtteranceDesk:
     def accepted(self, line: Utterances, job: Job) -> None:
         """A job exists that will have a result."""
         note_accepted(line, index_of(job))
+        if line.held and not line.is_begun:
+            self.go_on(line)
 
     def ended(self, line: Utterances, job: Job) -> None:
         """A job has its result: tell it now, or hold it."""
@@ -49,7 +53,7 @@ class UtteranceDesk:
         left = line.open.pop(index, 1) - 1
         if left:
             line.open[index] = left
-        if index > line.next_index:
+        if index > line.next_index or _is_early(line):
             self._hold(line, index, job)
             return
         self._tell(line, job)
@@ -93,6 +97,8 @@ class UtteranceDesk:
 
     def resumed(self, line: Utterances) -> None:
         """The client is there: tell what was restored, those first whose turn passed meanwhile."""
+        if _is_early(line):
+            return
         for index in sorted(index for index in line.held if index < line.next_index):
             self._release(line, index)
         self.go_on(line)
@@ -106,7 +112,7 @@ class UtteranceDesk:
 
     def go_on(self, line: Utterances) -> None:
         """Tell what is next, as long as it is there."""
-        while line.next_index in line.held:
+        while line.next_index in line.held and not _is_early(line):
             self._release(line, line.next_index)
             if line.next_index in line.open:
                 return  # others of its index have yet to end
@@ -146,6 +152,7 @@ class UtteranceDesk:
                 continue  # told meanwhile
             self._miss(line, line.next_index, index)
             line.next_index = index
+            line.is_begun = True
             self.go_on(line)
             if line.next_index == index:
                 line.next_index += 1  # others of its index are late, now
@@ -193,6 +200,12 @@ def note_accepted(line: Utterances, index: int | None) -> None:
     line.open[index] = line.open.get(index, 0) + 1
     line.last_index = max(line.last_index, index)
     _begin(line, index)
+
+
+def _is_early(line: Utterances) -> bool:
+    """Was nothing told yet, and may what comes first be still to be repeated by its client?"""
+    session = line.session
+    return not line.is_begun and (session.peer is None or bool(session.repeats))
 
 
 def _begin(line: Utterances, index: int) -> None:
