@@ -1,6 +1,7 @@
 """Drains last until they are taken back: over the end of their time, and of their manager."""
 
 import msgspec
+import pytest
 from manager_harness import (
     SECOND,
     Harness,
@@ -20,7 +21,12 @@ from pointsman_shm.snapshot.config_pages import ORDERS_BYTES_MAX
 from pointsman_wire.control_messages import Leave
 from pointsman_wire.errors import Code
 from pointsman_wire.link import Connection
-from pointsman_wire.queries.operating_messages import DrainOrder, UndrainOrder
+from pointsman_wire.queries.operating_messages import (
+    DrainOrder,
+    QuarantineOrder,
+    ReleaseOrder,
+    UndrainOrder,
+)
 
 
 def beats(h: Harness, connection: Connection, seconds: int) -> None:
@@ -75,6 +81,21 @@ def test_a_drain_has_its_time_also_when_the_manager_restarts_meanwhile() -> None
     assert h.state() is NodeState.DRAINING
     beats(h, connection, 10)
     assert h.state() is NodeState.OFFLINE
+
+
+@pytest.mark.parametrize("is_away", [False, True])
+def test_a_quarantine_takes_no_drain_back(is_away: bool) -> None:
+    h = Harness()
+    h.make_ready()
+    done(h, DrainOrder(node_id="n1", deadline_s=500.0))
+    if is_away:
+        away(h, "n1")
+    done(h, QuarantineOrder(node_id="n1", lasts_s=60.0))
+    done(h, ReleaseOrder(node_id="n1"))
+    h.make_ready()
+    assert h.state() is NodeState.DRAINING
+    done(h, UndrainOrder(node_id="n1"))
+    assert h.state() is NodeState.READY
 
 
 def test_all_of_a_drained_fleet_stay_drained_when_the_manager_restarts() -> None:

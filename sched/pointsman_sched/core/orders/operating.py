@@ -127,8 +127,6 @@ def _quarantine(state: ManagementState, order: QuarantineOrder) -> Message:
             state.outbox.complain(
                 node.connection, Code.NODE_UNAVAILABLE, words, retry_after_ms=retry_ms
             )
-        node.is_drained_by_operator = False
-        state.pauses.drains.pop(order.node_id, None)
         change(state, node, Verb.END, words)
     return OrderDone(
         words=f"node {order.node_id} is kept out for {order.lasts_s:g} s",
