@@ -1,7 +1,8 @@
 """The coordinator: pipelines under way are bounded, and every request is answered."""
 
 import asyncio
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 
@@ -16,10 +17,12 @@ from pointsman_wire.coordination.requests import (
     RequestKey,
 )
 from pointsman_workers.core.events import Coordinate, Coordinated
+from pointsman_workers.shell.sharing import coordinator
 from pointsman_workers.shell.sharing.coordinator import PIPELINES_MAX, Coordinator
 from pointsman_workers.shell.sharing.wiring import SharedShell
 
 OWNER = Owner("a", "uid", 0)
+Told = Callable[[list[Answer] | Awaitable[list[Answer]]], None]
 
 
 def release(number: int) -> Release:
@@ -36,7 +39,7 @@ class SlowBacking:
         self.error: Exception | None = None
         self.is_closed = False
 
-    def begin(self, requests: Sequence[Request], done: object) -> bool:
+    def begin(self, requests: Sequence[Request], done: Told) -> bool:
         """It can only be awaited."""
         return False
 
@@ -53,11 +56,30 @@ class SlowBacking:
         self.is_closed = True
 
 
+class BegunBacking(SlowBacking):
+    """Asks without a task, as nearly always; answers when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun: deque[tuple[list[int], Told]] = deque(maxlen=10_000)
+
+    def begin(self, requests: Sequence[Request], done: Told) -> bool:
+        """It is under way."""
+        self.begun.append(([request.number for request in requests], done))
+        return True
+
+    def answer(self) -> list[int]:
+        """Answer the oldest pipeline; what it asked."""
+        numbers, done = self.begun.popleft()
+        done([Ended(number=number, outcome="done") for number in numbers])
+        return numbers
+
+
 class Bench:
     """A coordinator on a slow backing."""
 
-    def __init__(self, wait_s: float = 60.0) -> None:
-        self.backing = SlowBacking()
+    def __init__(self, wait_s: float = 60.0, backing: SlowBacking | None = None) -> None:
+        self.backing = backing or SlowBacking()
         self.told: list[Coordinated] = []
         self.broken: list[BaseException] = []
         self.came = asyncio.Event()
@@ -109,6 +131,54 @@ async def test_while_many_pipelines_are_under_way_requests_join_the_next_one() -
     answers = await bench.answers(PIPELINES_MAX + 50)
     assert len(bench.backing.pipelines) == PIPELINES_MAX + 1
     assert {answer.number for answer in answers} == set(range(PIPELINES_MAX + 50))
+    await bench.coordinator.close()
+
+
+async def test_pipelines_without_a_task_are_as_many_at_most_and_those_that_wait_go_in_shares(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """R6, I9: in the order in which they came; and when all are answered, the next one goes."""
+    monkeypatch.setattr(coordinator, "REQUESTS_A_PIPELINE_MAX", 4)
+    backing = BegunBacking()
+    bench = Bench(backing=backing)
+    for number in range(PIPELINES_MAX + 10):
+        bench.coordinator.ask(Coordinate([release(number)]))
+    assert len(backing.begun) == PIPELINES_MAX
+    assert bench.coordinator.waiting_count == 10
+    asked = [backing.answer() for _ in range(PIPELINES_MAX + 3)]
+    first = PIPELINES_MAX
+    assert [number for numbers in asked for number in numbers] == [*range(first + 10)]
+    assert [len(numbers) for numbers in asked[first:]] == [4, 4, 2]
+    assert (len(backing.begun), bench.coordinator.waiting_count) == (0, 0)
+    for number in range(PIPELINES_MAX):
+        bench.coordinator.ask(Coordinate([release(number)]))
+    assert len(backing.begun) == PIPELINES_MAX
+    assert len(await bench.answers(first + 10)) == first + 10
+    await bench.coordinator.close()
+
+
+async def test_r6_what_has_no_room_to_wait_is_answered_at_once_and_nobody_is_forgotten(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """R6, I9: what is asked together is refused together."""
+    monkeypatch.setattr(coordinator, "WAITING_MAX", 5)
+    backing = BegunBacking()
+    bench = Bench(backing=backing)
+    for number in range(PIPELINES_MAX):
+        bench.coordinator.ask(Coordinate([release(number)]))
+    for number in (1_000, 2_000, 3_000):
+        bench.coordinator.ask(Coordinate([release(number), release(number + 1)]))
+    refused = await bench.answers(2)
+    assert [(answer.number, answer.outcome) for answer in refused] == [
+        (3_000, "down"),
+        (3_001, "down"),
+    ]
+    assert bench.coordinator.waiting_count == 4
+    while backing.begun:
+        backing.answer()
+    answers = await bench.answers(PIPELINES_MAX + 6)
+    done = {answer.number for answer in answers if answer.outcome == "done"}
+    assert done == {*range(PIPELINES_MAX), 1_000, 1_001, 2_000, 2_001}
     await bench.coordinator.close()
 
 
