@@ -17,6 +17,7 @@ const ALTERNATIVES_MAX = 8;
 const PLACE = /^(?:[A-Za-z0-9_.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\]):[0-9]{1,5}$/;
 const PAYLOAD_BYTES_MAX = 1_048_576; // unless the service takes less
 const JSON_BYTES_MAX = 917_000; // beside it, and the session's number beside that
+const PIECE_BYTES_MAX = 262_144; // of sound, in one message
 const FIRST_BYTES_MAX = 16_384; // of session_init; a repeated submit finds what it does not name
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
@@ -160,7 +161,7 @@ export class Session extends EventTarget {
     return {
       utterance_id,
       result: job.promise,
-      push: (bytes) => add(new Uint8Array(bytes), false),
+      push: (bytes) => pieces(new Uint8Array(bytes)).forEach((piece) => add(piece, false)),
       end: () => add(new Uint8Array(0), true),
     };
   }
@@ -192,11 +193,13 @@ export class Session extends EventTarget {
     if (job && !job.isSent) return this.#drop(requestId, job);
     if (job?.isCancelled) return; // a second answer might meet a new request of the same id
     if (job) job.isCancelled = true;
-    this.#sendCancel(requestId);
+    this.#sendCancels(requestId, job);
   }
 
-  #sendCancel(request_id) {
-    this.#sendIfOpen({ type: "cancel", session_number: this.#number, request_id });
+  #sendCancels(id, job) {
+    for (const request_id of job ? openIds([id, job]) : [id]) {
+      this.#sendIfOpen({ type: "cancel", session_number: this.#number, request_id });
+    }
   }
 
   /** Send any other message of the protocol; false while there is no connection. */
@@ -213,7 +216,7 @@ export class Session extends EventTarget {
   /** End the session; open jobs are cancelled. */
   close() {
     this.#isWanted = false;
-    for (const entry of this.#jobs) if (entry[1].isSent) openIds(entry).forEach((id) => this.#sendCancel(id));
+    for (const [id, job] of this.#jobs) if (job.isSent) this.#sendCancels(id, job);
     this.#sendIfOpen({ type: "session_close", session_number: this.#number, flush: false });
     this.#socket?.close(1000);
     this.#end("closed here", "CANCELLED");
@@ -358,7 +361,7 @@ export class Session extends EventTarget {
       const isLost = (each) => !["running", "ended"].includes(answers[each]);
       job.doubted = open.filter((each) => isLost(each) && !(each === id && job.ids.has(`${id}:asr`)));
       job.isSent = true;
-      if (job.isCancelled) this.#sendCancel(id);
+      if (job.isCancelled) this.#sendCancels(id, job);
     }
     this.#opened?.resolve(ack);
     this.#opened = null;
@@ -411,6 +414,7 @@ export class Session extends EventTarget {
     const job = this.#jobs.get(id);
     for (const each of job?.doubted.splice(0) ?? []) job.ids.delete(each);
     for (const each of ids) job?.ids.add(each);
+    if (job?.isCancelled) this.#sendCancels(id, job);
     if (job && openIds([id, job]).length === 0) this.#jobs.delete(id);
     this.#goToRoom();
   }
@@ -451,6 +455,8 @@ export class Session extends EventTarget {
   #refused(message) {
     const error = new PointsmanError(message.error);
     if (error.code === "SHUTTING_DOWN" && this.#leaveToSuccessor(message)) return;
+    const asked = this.#jobs.get(message.request_id);
+    if (asked?.isCancelled && asked.ids.size && !asked.ids.has(message.request_id)) return; // each has its own
     const job = this.#take(message.request_id ?? "");
     job?.reject(error);
     if (this.#room && message.request_id === this.#room.room) {
@@ -547,6 +553,11 @@ export class Session extends EventTarget {
 function defaultUrl() {
   const { protocol, host } = globalThis.location;
   return `${protocol === "https:" ? "wss:" : "ws:"}//${host}/session`;
+}
+
+function pieces(sound) {
+  const count = Math.max(1, Math.ceil(sound.length / PIECE_BYTES_MAX));
+  return Array.from({ length: count }, (_, at) => sound.subarray(at * PIECE_BYTES_MAX, (at + 1) * PIECE_BYTES_MAX));
 }
 
 /** Which of its jobs are not answered: those that it became, or else itself. */

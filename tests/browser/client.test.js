@@ -63,6 +63,37 @@ function reconnected(t) {
   return dialled.at(-1);
 }
 
+test("a cancel stops each job of an utterance, also those that are told later", async (t) => {
+  const one = session(t);
+  const socket = dialled.at(-1);
+  socket.stand();
+  const named = () => socket.said("cancel").map(([message]) => message.request_id);
+  const both = ["u-1:es", "u-1:fr"];
+  const waiting = one.say("hello", { utterance_id: "u-1" });
+  one.cancel("u-1");
+  socket.hear({ type: "utterance_jobs", utterance_id: "u-1", request_ids: both });
+  assert.deepEqual(named(), ["u-1", ...both]);
+  socket.hear({ type: "error", request_id: "u-1", error: { code: "NOT_FOUND" } });
+  for (const request_id of both) {
+    socket.hear({ type: "result", request_id, status: "cancelled", error: { code: "CANCELLED" } });
+  }
+  await assert.rejects(waiting, { code: "CANCELLED" });
+});
+
+test("a large piece of sound goes out in pieces that fit a frame", (t) => {
+  const one = session(t);
+  dialled.at(-1).stand();
+  const speech = one.speak({ utterance_id: "u-1" });
+  speech.push(new Uint8Array(2_500_000).fill(7));
+  speech.end();
+  const chunks = dialled.at(-1).said("audio_chunk");
+  const sizes = chunks.map(([, payload]) => payload.length);
+  assert.ok(Math.max(...sizes) <= 1_048_576);
+  assert.equal(sizes.reduce((sum, size) => sum + size), 2_500_000);
+  assert.deepEqual(chunks.map(([message]) => message.seq), chunks.map((_, at) => at));
+  speech.result.catch(() => {});
+});
+
 test("a first message names as many open jobs as it has room for", async (t) => {
   const one = session(t);
   const name = (n) => `${"é".repeat(120)}-${n}`;

@@ -116,6 +116,31 @@ def test_sound_goes_out_as_it_is_spoken_and_again_after_a_lost_connection() -> N
     assert harness.feed(PieceSpoken(ticket=7, payload=b"late", is_final=False)) == []
 
 
+def test_a_large_piece_goes_out_in_pieces_that_fit_a_frame() -> None:
+    harness = opened()
+    sound = bytes(range(256)) * 10_000
+    commands = speak(harness, sound)
+    chunks = [send for send in of(commands, Send) if type(send.message) is AudioChunk]
+    assert b"".join(send.payload for send in chunks) == sound
+    assert max(len(send.payload) for send in chunks) <= 1024 * 1024
+    told = sent(commands, AudioChunk)
+    assert [chunk.seq for chunk in told] == [*range(len(chunks))]
+    assert [chunk.is_final for chunk in told] == [False] * (len(chunks) - 1) + [True]
+
+
+def test_a_sound_that_fits_no_frame_is_refused_in_words() -> None:
+    """It could not be sent, and the connection would end over it again and again."""
+    harness = opened()
+    message = Utterance(utterance_id="u")
+    wish = UtteranceWished(handle=1, ticket=7, message=message, payload=bytes(1024 * 1024 + 1))
+    commands = harness.feed(wish)
+    assert of(commands, Send) == []
+    (ended,) = of(commands, UtteranceEnded)
+    assert ended.error is not None
+    assert ended.error.code == "INVALID_MESSAGE"
+    assert "1048577 bytes, at most 1048576" in ended.error.message
+
+
 def test_what_the_server_runs_already_is_not_said_again_after_a_lost_connection() -> None:
     harness = opened()
     speak(harness, b"ab")
@@ -206,6 +231,30 @@ def test_cancelling_ends_what_is_spoken_and_stops_every_job_of_it() -> None:
     cancelled = Result(session_number=1, request_id="u:es", number=1, status="cancelled")
     harness.say(cancelled)
     assert ends(harness.resume(unfinished={"u:fr": "unknown"})) == ["CANCELLED"]
+
+
+def test_a_cancel_that_meets_the_jobs_of_its_utterance_cancels_those() -> None:
+    """The server has told them meanwhile, and knows nothing under the utterance's own id."""
+    harness = opened()
+    say(harness)
+    harness.feed(CancelWished(7))
+    commands = becomes(harness, "u:es", "u:fr")
+    assert [m.request_id for m in sent(commands, Cancel)] == ["u:es", "u:fr"]
+    unknown = error_info(Code.NOT_FOUND, "no request 'u' in this session")
+    assert ends(harness.say(Error(unknown, session_number=1, request_id="u"))) == []
+    for name in ("u:es", "u:fr"):
+        commands = harness.say(
+            Result(session_number=1, request_id=name, number=1, status="cancelled")
+        )
+    assert ends(commands) == [None]
+
+
+def test_what_the_server_never_made_a_job_of_is_cancelled() -> None:
+    harness = opened()
+    say(harness)
+    assert [m.request_id for m in sent(harness.feed(CancelWished(7)), Cancel)] == ["u"]
+    unknown = error_info(Code.NOT_FOUND, "no request 'u' in this session")
+    assert ends(harness.say(Error(unknown, session_number=1, request_id="u"))) == ["CANCELLED"]
 
 
 def test_pieces_of_results_are_told_in_order_and_once() -> None:

@@ -21,6 +21,7 @@ from pointsman.session_core.talk_events import (
     UtteranceWished,
 )
 from pointsman_wire.errors import Code
+from pointsman_wire.limits import PAYLOAD_BYTES_MAX
 from pointsman_wire.link import Send
 from pointsman_wire.messages import ErrorInfo, error_info
 from pointsman_wire.session_messages import AcceptedJob, Cancel, Partial, Progress, Result
@@ -28,6 +29,7 @@ from pointsman_wire.talk.talk_messages import AudioChunk, UiEvent, Utterance, Ut
 
 UTTERANCES_OPEN_MAX = 1_000  # of a client
 ASR_SUFFIX = ":asr"  # of the job that only recognises
+PIECE_BYTES_MAX = 256 * 1024  # of sound, in one message
 SOUND_BYTES_MAX = 4 * 1024 * 1024  # of one utterance; servers take less
 
 
@@ -41,6 +43,9 @@ def wish(book: Book, event: UtteranceWished) -> None:
     elif message.utterance_id in session.turns:
         words = f"utterance {message.utterance_id} is open already"
         refusal = error_info(Code.CONFLICT, words)
+    elif len(event.payload) > PAYLOAD_BYTES_MAX:
+        words = f"a sound of {len(event.payload)} bytes, at most {PAYLOAD_BYTES_MAX} fit a message"
+        refusal = error_info(Code.INVALID_MESSAGE, words)
     elif len(book.turns) >= UTTERANCES_OPEN_MAX or _is_full(book, len(event.payload)):
         words = f"{len(book.turns)} utterances are open in this client"
         refusal = error_info(Code.QUEUE_FULL, words, retry_after_ms=100)
@@ -60,7 +65,7 @@ def _is_full(book: Book, more_bytes: int) -> bool:
 
 
 def spoken(book: Book, event: PieceSpoken) -> None:
-    """Take a further piece; what comes after the end is dropped."""
+    """Take a further piece, cut where it fits no message; what comes after the end is dropped."""
     turn = book.turns.get(event.ticket)
     if turn is None or turn.is_complete:
         return
@@ -71,9 +76,12 @@ def spoken(book: Book, event: PieceSpoken) -> None:
         return
     first = turn.frames[0][0]
     turn.is_complete = event.is_final
-    seq = len(turn.frames)
-    message = msgspec.structs.replace(first, seq=seq, is_final=event.is_final)
-    _add(book, turn, message, event.payload)
+    last = max(0, len(event.payload) - 1) // PIECE_BYTES_MAX
+    for at in range(last + 1):
+        piece = event.payload[at * PIECE_BYTES_MAX : (at + 1) * PIECE_BYTES_MAX]
+        is_final = event.is_final and at == last
+        message = msgspec.structs.replace(first, seq=len(turn.frames), is_final=is_final)
+        _add(book, turn, message, piece)
     pump(book, session, turn)
 
 
@@ -170,6 +178,11 @@ def refused(book: Book, session: Session, request_id: str, error: ErrorInfo) -> 
         turn.answered[request_id] = None
         book.out.append(UtteranceRefused(turn.key, request_id, error))
         _look(book, session, turn)
+    elif turn.is_cancelled and error.code == Code.NOT_FOUND:
+        # The cancel of its own id; where there are jobs of it, each has its own.
+        if not turn.announced:
+            words = "cancelled before it was a job"
+            fail(book, session, turn, error_info(Code.CANCELLED, words))
     else:
         fail(book, session, turn, error)
     return True
@@ -252,7 +265,7 @@ def cancel(book: Book, event: CancelWished) -> None:
 def _send_cancels(book: Book, session: Session, turn: Turn) -> None:
     connection = session.link.connection
     if session.state is SessionState.OPEN and connection is not None:
-        for request_id in turn.open_ids():
+        for request_id in turn.open_ids() or [turn.utterance_id]:
             message = Cancel(session_number=session.number, request_id=request_id)
             book.out.append(Send(connection, message))
 
