@@ -128,6 +128,7 @@ class Life:
                 self._written[instance.name] += written
             if synced := [write.number for write in written if write.must_sync]:
                 instance.feed(JournalSynced(max(synced)))
+        self.machines.read()  # what waited for a disk
         self.people.hear()
 
     def _pass(self, seconds: float) -> None:
