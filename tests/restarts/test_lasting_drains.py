@@ -83,6 +83,18 @@ def test_a_drain_has_its_time_also_when_the_manager_restarts_meanwhile() -> None
     assert h.state() is NodeState.OFFLINE
 
 
+def test_a_drain_that_was_taken_back_while_its_node_was_away_is_not_back_with_the_manager() -> None:
+    h = Harness()
+    h.make_ready()
+    done(h, DrainOrder(node_id="n1", deadline_s=500.0))
+    away(h, "n1")
+    done(h, UndrainOrder(node_id="n1"))
+    h.settle()
+    h.start()
+    h.make_ready()
+    assert h.state() is NodeState.READY
+
+
 @pytest.mark.parametrize("is_away", [False, True])
 def test_a_quarantine_takes_no_drain_back(is_away: bool) -> None:
     h = Harness()

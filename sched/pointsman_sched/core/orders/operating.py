@@ -64,6 +64,9 @@ def _undrain(state: ManagementState, order: UndrainOrder) -> Message:
     node = state.nodes.by_id.get(order.node_id)
     is_away = node is None or not node.is_live
     if is_away and order.pool is None and state.pauses.drains.pop(order.node_id, None) is not None:
+        if node is not None:  # a manager after this one goes by its row
+            node.is_drained_by_operator = False
+            state.show_row(node)
         words = f"node {order.node_id} gets jobs again when it is back"
         return OrderDone(words=words, nodes=1)
     nodes = _nodes_of(state, order.node_id, order.pool)
