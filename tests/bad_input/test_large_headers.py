@@ -59,7 +59,8 @@ async def test_what_a_handler_says_fails_its_job_and_not_its_node(
     async with connect(service.address, src="en", tgt="lh") as session:
         with pytest.raises(JobFailed) as failed:
             await session.submit(name, services=["nmt"], timeout_s=5)
-        assert failed.value.code == "INTERNAL_ERROR"
+        is_raised = name in ("a long code", "half a character in words")
+        assert failed.value.code == ("INTERNAL_ERROR" if is_raised else "INVALID_MESSAGE")
         assert len(str(failed.value)) < 1_000
         assert (await session.submit("else", services=["nmt"], wait_none_s=0)).text == "well"
     await service.has_no_slots_held()
