@@ -95,6 +95,30 @@ async def test_what_nobody_can_do_is_refused_with_the_reason_in_json(service: Li
     assert refused["error"]["breakdown"]["best_reason"]
 
 
+async def test_what_cannot_be_read_is_refused_under_the_id_that_it_has(
+    service: LiveService,
+) -> None:
+    """Else whoever asked for it would wait for ever."""
+    asked: list[dict[str, Any]] = [
+        {"type": "submit", "request_id": "r-1", "timeout_s": -1},
+        {"type": "submit", "request_id": "r-2", "meta": {"x": "\x01" * 160_000}},
+        {"type": "utterance", "utterance_id": "u-1", "text": "x" * 20_000},
+        {"type": "submit", "request_id": 7},
+        {"type": "submit", "request_id": "x" * 200},
+    ]
+    async with browser(f"http://{service.address}/session") as opened:
+        await say(opened, {"type": "session_init", "src_lang": "en", "tgt_lang": "xx"})
+        ack, _ = await heard(opened, "session_init_ack")
+        number = ack.get("session_number", 0)
+        told = []
+        for message in asked:
+            await say(opened, {**message, "session_number": number})
+            refused, _ = await heard(opened, "error")
+            assert refused["error"]["code"] == "INVALID_MESSAGE"
+            told.append(refused.get("request_id", ""))
+    assert told == ["r-1", "r-2", "u-1", "", ""]
+
+
 async def test_the_python_client_over_websocket_reaches_every_worker(
     service: LiveService, journal: Journal
 ) -> None:

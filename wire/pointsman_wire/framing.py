@@ -16,11 +16,16 @@ out of it, however many pieces there were.
 
 import struct
 from collections.abc import Iterator
-from typing import Any, Generic, TypeVar, get_args
+from typing import Annotated, Any, Generic, TypeVar, get_args
 
 import msgspec
 
-from pointsman_wire.limits import FRAME_BYTES_MAX, HEADER_BYTES_MAX, PAYLOAD_BYTES_MAX
+from pointsman_wire.limits import (
+    FRAME_BYTES_MAX,
+    HEADER_BYTES_MAX,
+    PAYLOAD_BYTES_MAX,
+    REQUEST_ID_LENGTH_MAX,
+)
 
 PREFIX_BYTES = 8
 LENGTH_BYTES = 4
@@ -51,10 +56,11 @@ class MessageError(Exception):
     `name` is the message's type when it could be read, else "".
     """
 
-    def __init__(self, name: str, reason: str) -> None:
-        super().__init__(f"message {name or '(no type)'}: {reason}")
-        self.name = name
-        self.reason = reason
+    def __init__(self, unread: "Unreadable") -> None:
+        super().__init__(f"message {unread.name or '(no type)'}: {unread.reason}")
+        self.unread = unread
+        self.name = unread.name
+        self.reason = unread.reason
 
 
 class Unreadable(msgspec.Struct, frozen=True, gc=False):
@@ -62,6 +68,14 @@ class Unreadable(msgspec.Struct, frozen=True, gc=False):
 
     name: str
     reason: str
+    # Of what a client asked for, where they could be read: it waits for an answer under them.
+    session_number: int = 0
+    request_id: str = ""
+
+    @property
+    def words(self) -> str:
+        """What is wrong, for its sender."""
+        return f"message {self.name or '(no type)'} cannot be read: {self.reason}"
 
 
 def encode_frame(message: msgspec.Struct, payload: bytes = b"") -> bytes:
@@ -82,6 +96,12 @@ class _TypeOnly(msgspec.Struct):
     type: str = ""
 
 
+class _Asked(msgspec.Struct):
+    session_number: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] = 0
+    request_id: Annotated[str, msgspec.Meta(max_length=REQUEST_ID_LENGTH_MAX)] = ""
+    utterance_id: Annotated[str, msgspec.Meta(max_length=REQUEST_ID_LENGTH_MAX)] = ""
+
+
 # What decoding raises for bytes that are no message; deep nesting ends in RecursionError, well
 # before the stack does.
 UNDECODABLE = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
@@ -96,6 +116,7 @@ class HeaderDecoder(Generic[M]):
     def __init__(self, union: Any, codec: Any = msgspec.msgpack) -> None:
         self._decode = codec.Decoder(union).decode
         self._decode_type = codec.Decoder(_TypeOnly).decode
+        self._decode_asked = codec.Decoder(_Asked).decode
         members = get_args(union) or (union,)
         self._names = [str(member.__struct_config__.tag) for member in members]
 
@@ -104,18 +125,27 @@ class HeaderDecoder(Generic[M]):
         try:
             return self._decode(header)  # type: ignore[no-any-return]
         except UNDECODABLE as error:
-            raise self._message_error(header, error) from None
+            reason = str(error) or type(error).__name__
+            raise MessageError(self.unread(header, reason)) from None
 
-    def _message_error(self, header: bytes, error: Exception) -> MessageError:
+    def unread(self, header: bytes, reason: str) -> Unreadable:
+        """Return what stands for a header that is not taken."""
         try:
             name = self._decode_type(header).type
         except UNDECODABLE:
             name = ""
         if name and name not in self._names:
             reason = f"is not known here; known are {', '.join(self._names)}"
-        else:
-            reason = str(error) or type(error).__name__
-        return MessageError(name[:NAME_LENGTH_MAX], reason[:REASON_LENGTH_MAX])
+        try:
+            asked = self._decode_asked(header)
+        except UNDECODABLE:
+            asked = _Asked()
+        return Unreadable(
+            name[:NAME_LENGTH_MAX],
+            reason[:REASON_LENGTH_MAX],
+            session_number=asked.session_number,
+            request_id=asked.request_id or asked.utterance_id,
+        )
 
 
 class FrameDecoder:

@@ -104,5 +104,5 @@ class Wire:
             try:
                 frames.append((decode(header), payload))
             except MessageError as error:
-                frames.append((Unreadable(error.name, error.reason), payload))
+                frames.append((error.unread, payload))
         return frames

@@ -100,8 +100,8 @@ class MessageReader:
         """Return the message, or what stands for one that is not of the union."""
         if len(header) > self._bytes_max:
             reason = f"a header of {len(header)} bytes, at most {self._bytes_max} are taken"
-            return Unreadable("", reason)
+            return self._careful.unread(header, reason)
         try:
             return self._careful.decode(header)
         except MessageError as error:
-            return Unreadable(error.name, error.reason)
+            return error.unread

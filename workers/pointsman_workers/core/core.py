@@ -304,11 +304,11 @@ class WorkerCore:
         self.shard.count(Counter.BAD_FRAMES)
         if isinstance(message, Error):
             return
+        asked = (0, "")
+        text = f"message {type(message).__name__} does not belong on this connection"
         if isinstance(message, Unreadable):
-            text = f"message {message.name or '(no type)'} cannot be read: {message.reason}"
-        else:
-            text = f"message {type(message).__name__} does not belong on this connection"
-        self.shard.outbox.error(connection, error_info(Code.INVALID_MESSAGE, text))
+            text, asked = message.words, (message.session_number, message.request_id)
+        self.shard.outbox.error(connection, error_info(Code.INVALID_MESSAGE, text), *asked)
 
     def _accepted(self, event: Accepted) -> None:
         if event.preamble.role is Role.LANE:
