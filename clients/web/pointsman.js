@@ -17,6 +17,9 @@ const ALTERNATIVES_MAX = 8;
 const PLACE = /^(?:[A-Za-z0-9_.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\]):[0-9]{1,5}$/;
 const PAYLOAD_BYTES_MAX = 1_048_576; // unless the service takes less
 const JSON_BYTES_MAX = 917_000; // beside it, and the session's number beside that
+const DEADLINE_GRACE_MS = 2_000; // after it the service should have told that it has passed
+const GAP_GRACE_MS = 12_000;
+const DEADLINE_MAX_S = 2_000_000; // what timers can count
 const PIECE_BYTES_MAX = 262_144; // of sound, in one message
 const FIRST_BYTES_MAX = 16_384; // of session_init; a repeated submit finds what it does not name
 const encoder = new TextEncoder();
@@ -38,6 +41,10 @@ export class PointsmanError extends Error {
 
 function jsonBytes(value) {
   return encoder.encode(JSON.stringify(value)).length;
+}
+
+function isOver(message = "the session is closed") {
+  return new PointsmanError({ code: "SESSION_CLOSED", message });
 }
 
 function isPlace(place) {
@@ -105,7 +112,7 @@ export class Session extends EventTarget {
   /** Wait until the session stands. */
   ready() {
     if (this.state === "open") return Promise.resolve(this.welcome);
-    if (this.state === "closed") return Promise.reject(new Error("the session is closed"));
+    if (this.state === "closed") return Promise.reject(isOver());
     this.#opened ??= defer();
     return this.#opened.promise;
   }
@@ -115,7 +122,7 @@ export class Session extends EventTarget {
    * {message, payload, text()}, rejects with PointsmanError when it was refused or not done.
    */
   submit(payload = new Uint8Array(0), fields = {}) {
-    if (this.state === "closed") return Promise.reject(new Error("the session is closed"));
+    if (this.state === "closed") return Promise.reject(isOver());
     const bytes = typeof payload === "string" ? encoder.encode(payload) : new Uint8Array(payload);
     const request_id = fields.request_id ?? this.#newId();
     return this.#sayWhole(request_id, { ...fields, type: "submit", request_id }, bytes);
@@ -127,7 +134,7 @@ export class Session extends EventTarget {
    * the others are heard as "result" events, under the utterance's id with ":" and the language.
    */
   say(words, fields = {}) {
-    if (this.state === "closed") return Promise.reject(new Error("the session is closed"));
+    if (this.state === "closed") return Promise.reject(isOver());
     const utterance_id = fields.utterance_id ?? this.#newId();
     const isText = typeof words === "string";
     const message = { ...fields, ...(isText && { text: words }), type: "utterance", utterance_id };
@@ -219,7 +226,7 @@ export class Session extends EventTarget {
     for (const [id, job] of this.#jobs) if (job.isSent) this.#sendCancels(id, job);
     this.#sendIfOpen({ type: "session_close", session_number: this.#number, flush: false });
     this.#socket?.close(1000);
-    this.#end("closed here", "CANCELLED");
+    this.#end("closed here", new PointsmanError({ code: "CANCELLED", message: "closed here" }));
   }
 
   // ---- the connection
@@ -287,15 +294,13 @@ export class Session extends EventTarget {
     else socket?.close(1000);
   }
 
-  #end(reason, code = "SESSION_CLOSED") {
+  #end(reason, error = isOver(reason)) {
     clearTimeout(this.#retryTimer);
     clearInterval(this.#beatTimer);
     this.#isWanted = false;
-    for (const job of this.#jobs.values()) {
-      job.reject(new PointsmanError({ code, message: reason }));
-    }
+    for (const job of this.#jobs.values()) job.reject(error);
     this.#jobs.clear();
-    this.#opened?.reject(new Error(reason));
+    this.#opened?.reject(error);
     this.#opened = null;
     this.#become("closed", { reason });
   }
@@ -356,7 +361,7 @@ export class Session extends EventTarget {
         this.#drop(id, job);
         continue;
       }
-      if (!told.every((answer) => answer === "running")) this.#sendAll(job.frames);
+      if (!told.every((answer) => answer === "running")) this.#sendAll(job);
       // Said again it may become other jobs; a translation is announced after its recognition.
       const isLost = (each) => !["running", "ended"].includes(answers[each]);
       job.doubted = open.filter((each) => isLost(each) && !(each === id && job.ids.has(`${id}:asr`)));
@@ -393,7 +398,7 @@ export class Session extends EventTarget {
   #stay() {
     this.#move = null;
     for (const job of this.#jobs.values()) {
-      if (!job.isSent) this.#sendAll(job.frames);
+      if (!job.isSent) this.#sendAll(job);
       job.isSent = true;
     }
   }
@@ -466,8 +471,11 @@ export class Session extends EventTarget {
     this.#tell("error", { error, requestId: message.request_id ?? "" });
     if (job || this.state === "open") return;
     // It may be taken later; and what another instance refuses says nothing of its own.
-    if (error.retryable || this.#dialled !== this.#url) this.#hangUp(error.retryAfterMs);
-    else this.#end(error.message);
+    // A service that has forgotten whom it was paired with: better unpaired than ended.
+    const isUnpaired = error.code === "INVALID_PAIRING_CODE" && this.welcome !== null;
+    if (isUnpaired) delete this.#init.pairing_code;
+    if (error.retryable || isUnpaired || this.#dialled !== this.#url) this.#hangUp(error.retryAfterMs);
+    else this.#end(error.message, error);
   }
 
   /** A stopping worker takes it no more: it is submitted again on the next connection. */
@@ -490,15 +498,30 @@ export class Session extends EventTarget {
     const same = this.#jobs.get(id);
     if (same && isSame(same.frames, frames)) return same;
     const job = { frames, isSent: false, ids: new Set(), answered: new Set(), doubted: [], ...defer() };
-    if (this.state === "closed") job.reject(new Error("the session is closed"));
+    if (this.state === "closed") job.reject(isOver());
     else if (same) job.reject(new PointsmanError({ code: "CONFLICT", message: `${id} is open already` }));
     else this.#jobs.set(id, job);
     if (same) return job;
+    const { deadline_s } = frames[0]?.[0] ?? {};
+    if (deadline_s > 0 && deadline_s < DEADLINE_MAX_S) {
+      job.endsAt = Date.now() + deadline_s * 1_000;
+      // In an utterance session a result waits for those before it.
+      const graceMs = this.#init.order === "utterance" ? GAP_GRACE_MS : DEADLINE_GRACE_MS;
+      setTimeout(() => this.#late(id, job), deadline_s * 1_000 + graceMs);
+    }
     if (this.state === "open" && !this.#move) {
-      this.#sendAll(frames);
+      this.#sendAll(job);
       job.isSent = true;
     }
     return job;
+  }
+
+  /** The service tells first that a deadline has passed; where there is none, this does. */
+  #late(id, job) {
+    if (this.#jobs.get(id) !== job) return;
+    if (job.isSent && !job.isCancelled) this.#sendCancels(id, job);
+    this.#jobs.delete(id);
+    job.reject(new PointsmanError({ code: "JOB_TIMEOUT", message: "its deadline has passed", retryable: true }));
   }
 
   #drop(id, job) {
@@ -506,15 +529,16 @@ export class Session extends EventTarget {
     job.reject(new PointsmanError({ code: "CANCELLED", message: "cancelled before it was accepted" }));
   }
 
-  #sendAll(frames) {
+  #sendAll({ frames, endsAt }) {
+    const left = endsAt && { deadline_s: Math.max(1, endsAt - Date.now()) / 1_000 };
     for (const [message, payload] of frames) {
-      this.#sendIfOpen({ ...message, session_number: this.#number }, payload);
+      this.#sendIfOpen({ ...message, ...left, session_number: this.#number }, payload);
     }
   }
 
   /** Results were given up before they could be read: what is still awaited is told once more. */
   #submitAgain() {
-    for (const job of this.#jobs.values()) if (job.isSent) this.#sendAll(job.frames);
+    for (const job of this.#jobs.values()) if (job.isSent) this.#sendAll(job);
   }
 
   /** What waits for a request id; that of an utterance may have a language behind it. */

@@ -63,6 +63,51 @@ function reconnected(t) {
   return dialled.at(-1);
 }
 
+test("who is not let in hears why, with its code, wherever one waits", async (t) => {
+  const one = session(t);
+  const waiting = [one.ready(), one.submit("early")];
+  const socket = dialled.at(-1);
+  socket.onopen();
+  const error = { code: "UNAUTHORIZED", message: "no such token", hint: "send a valid one" };
+  socket.hear({ type: "error", error });
+  for (const each of waiting) await assert.rejects(each, error);
+  for (const ask of [() => one.submit("late"), () => one.say("late"), () => one.speak().result, () => one.ready()]) {
+    await assert.rejects(ask(), { name: "PointsmanError", code: "SESSION_CLOSED" });
+  }
+});
+
+test("a session goes on unpaired where the service has forgotten its pairing", (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout", "setInterval"] });
+  globalThis.WebSocket = FakeSocket;
+  const one = new Session("ws://127.0.0.1:1/session", { pairing_code: "ABCD-EFGH" });
+  t.after(() => one.close());
+  dialled.at(-1).stand();
+  dialled.at(-1).lose();
+  t.mock.timers.tick(1_000);
+  dialled.at(-1).onopen();
+  assert.equal(dialled.at(-1).said("session_init")[0][0].pairing_code, "ABCD-EFGH");
+  dialled.at(-1).hear({ type: "error", error: { code: "INVALID_PAIRING_CODE" } });
+  t.mock.timers.tick(1_000);
+  dialled.at(-1).stand();
+  assert.equal(dialled.at(-1).said("session_init")[0][0].pairing_code, undefined);
+  assert.equal(one.state, "open");
+});
+
+test("what is left of a deadline is told at the second submit, and it ends without a service, too", async (t) => {
+  const one = session(t, ["Date"]);
+  dialled.at(-1).stand();
+  const waiting = one.submit("slow", { request_id: "r-1", deadline_s: 10 });
+  t.mock.timers.tick(4_000);
+  dialled.at(-1).lose();
+  t.mock.timers.tick(1_000);
+  dialled.at(-1).stand({ unfinished: { "r-1": "unknown" } });
+  const [[again]] = dialled.at(-1).said("submit");
+  assert.ok(again.deadline_s > 4 && again.deadline_s <= 6);
+  dialled.at(-1).lose();
+  t.mock.timers.tick(8_000);
+  await assert.rejects(waiting, { code: "JOB_TIMEOUT" });
+});
+
 test("a cancel stops each job of an utterance, also those that are told later", async (t) => {
   const one = session(t);
   const socket = dialled.at(-1);
