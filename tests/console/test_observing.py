@@ -7,7 +7,7 @@ import signal
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from math import inf, nan
+from math import inf
 from pathlib import Path
 from typing import Any, cast
 
@@ -82,16 +82,19 @@ class Watcher:
 
     async def until_value(self, sample: str, least: float, most: float = inf) -> None:
         """Processes show what they have counted with their chores, each in its time."""
-        value = nan
+        seen: list[float] = []
         try:
             async with asyncio.timeout(PATIENCE_S):
-                while True:
-                    value = await self.value(sample)
-                    if least <= value <= most:
-                        return
-                    await asyncio.sleep(0.05)
+                await self._reaches(sample, least, most, seen)
         except TimeoutError:
-            raise AssertionError(f"{sample} is {value:g}, not {least:g} to {most:g}") from None
+            raise AssertionError(f"{sample} was {seen}, not {least:g} to {most:g}") from None
+
+    async def _reaches(self, sample: str, least: float, most: float, seen: list[float]) -> None:
+        while True:
+            seen[:] = [await self.value(sample)]
+            if least <= seen[0] <= most:
+                return
+            await asyncio.sleep(0.05)
 
     async def value(self, sample: str) -> float:
         _, text = await self.get("/metrics")

@@ -9,11 +9,12 @@ from worker_harness import Node, WorkerHarness, chosen
 from pointsman_shm.memory.rows import NodeState
 from pointsman_shm.uplink import ModelUnavailable, NodeZombie
 from pointsman_wire.errors import Code
-from pointsman_wire.lane_messages import Assign
+from pointsman_wire.lane_messages import Assign, JobRefused
 from pointsman_wire.messages import ErrorInfo
 from pointsman_wire.queries.job_messages import PoisonJobs, PoisonQuery
 from pointsman_wire.session_messages import Result
 from pointsman_workers.core.events import TellManager
+from pointsman_workers.desks.attempts import SAID_LENGTH_MAX
 from pointsman_workers.desks.poison import KEPT_MAX
 
 
@@ -174,3 +175,54 @@ def test_the_list_keeps_the_newest_and_counts_all() -> None:
     assert (len(first.jobs), first.more) == (2, True)
     h.advance(10)
     assert listed(h).jobs[0].ended_ago_s == pytest.approx(10, abs=0.2)
+
+
+def test_who_cancels_is_told_what_had_failed_before_as_far_as_it_can_be_told() -> None:
+    """I9: however much a node says of it."""
+    h, nodes = fleet(2)
+    client = h.open_session()
+    client.submit("r-1")
+    node, job = chosen(nodes)
+    said = "x" * 100_000
+    refusal = JobRefused(
+        job_id=job.job_id, epoch=1, dispatch=job.dispatch, code="INTERNAL", message=said
+    )
+    h.receive(node.connection, refusal)
+    chosen(nodes)
+    client.cancel("r-1")
+    error = client.one(Result).error
+    assert error is not None
+    [attempt] = error.attempts
+    assert attempt.startswith(f"attempt 1 on node-{node.row}: ")
+    assert SAID_LENGTH_MAX < len(attempt) < SAID_LENGTH_MAX + 100
+
+
+def test_t23_a_job_that_fails_again_and_again_on_the_only_node_is_no_poison() -> None:
+    """T23: that takes distinct nodes; this may as well be the node's fault."""
+    h, nodes = fleet(1, failovers_max=6)
+    client = h.open_session()
+    client.submit("r-1")
+    for _ in range(5):
+        node, job = chosen(nodes)
+        node.end(job, b"", status="failed", code="BROKEN", message="boom", retryable=True)
+        h.advance(0.1)
+    node, job = chosen(nodes)
+    node.end(job)
+    assert client.one(Result).status == "completed"
+
+
+def test_a_turn_waits_for_as_long_as_a_lost_node_may_be_at_work_however_short_its_own_wait() -> (
+    None
+):
+    """I1, I5: else it could only ever expire."""
+    h, nodes = fleet(2, slots=4)
+    client = h.open_session(order="serial")
+    client.submit("r-1", wait_busy_s=0.5)
+    node, job = chosen(nodes)
+    node.acknowledge(job.number)
+    node.hang_up()
+    h.advance(9.8)
+    other, again = chosen(nodes)
+    assert (other.row != node.row, again.request_id) == (True, "r-1")
+    other.end(again)
+    assert client.one(Result).status == "completed"
