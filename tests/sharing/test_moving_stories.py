@@ -354,3 +354,21 @@ def test_a_session_is_written_when_it_changes_and_not_with_every_job() -> None:
         client.submit(f"r-{number}")
         node.end(node.assignment())
     assert a.count_of(SessionWrite) == 1
+
+
+def test_a_job_that_another_instance_has_taken_over_is_no_job_of_our_successor() -> None:
+    """I2: what it was here is written down as over, when we hear of it."""
+    fleet = journalled("a", "b")
+    a, b = fleet["a"], fleet["b"]
+    node_a, client_a = opened(a)
+    started(a, node_a, client_a)
+    assert [job.accepted.key[2] for job in written(a).jobs] == ["r-1"]
+    a.is_dead = True
+    node_b, client_b = opened(b)
+    client_b.submit("r-1", timeout_s=3600.0)
+    awaited(fleet, node_b, LEASE_S + 10)
+    a.is_dead = False
+    fleet.advance(2.0)
+    assert len(a.take(node_a.connection, CancelJob)) == 1
+    assert written(a).jobs == []
+    assert [job.accepted.key[2] for job in written(b).jobs] == ["r-1"]
