@@ -51,7 +51,7 @@ from pointsman.node_core.events import (
     StoreEpoch,
     StoreIdentity,
 )
-from pointsman.node_store import NodeState, NodeStateError, NodeStore
+from pointsman.node_store import NodeState, NodeStore
 from pointsman.options import NodeOptions, NodeSettings, belief_of, register_message
 from pointsman.owner.policy import OwnerPolicy
 from pointsman.recording.agent_scribe import AgentScribe
@@ -138,15 +138,15 @@ class Node:
         state_dir cannot be used, OSError when it, or the history, cannot be written,
         HandlerUnstoppable when the process has to end because a handler does not.
         """
-        if self._handler is None:
-            raise RuntimeError("a node needs a handler: decorate a function with @node.handler")
         if self._running is not None:
             raise RuntimeError("this node runs already")
         self._trouble = None
         try:
+            if self._handler is None:
+                raise RuntimeError("a node needs a handler: decorate a function with @node.handler")
             self._running = _RunningNode(self, self._handler)
             await self._running.serve()
-        except (NodeRefused, NodeStateError, HandlerUnstoppable, OSError) as error:
+        except Exception as error:
             self._trouble = error
             raise
         finally:

@@ -146,6 +146,18 @@ async def test_a_node_without_a_handler_says_so() -> None:
         await Node("127.0.0.1:7400", services=["nmt"]).run()
 
 
+async def test_who_waits_for_a_node_that_cannot_run_hears_why() -> None:
+    """Whatever it is that run() raises, and whether it was raised before or after."""
+    node = Node("127.0.0.1:7400", services=["nmt"])
+    waiting = asyncio.create_task(node.wait_ready())
+    await asyncio.sleep(0)
+    running = asyncio.create_task(node.run())
+    async with asyncio.timeout(5):
+        for each in (waiting, running, node.wait_ready()):
+            with pytest.raises(RuntimeError, match="needs a handler"):
+                await each
+
+
 def test_the_machine_is_measured() -> None:
     probe = ResourceProbe()
     hardware = probe.hardware()
