@@ -61,3 +61,23 @@ def test_i5_adopted_jobs_of_a_serial_session_run_one_after_the_other(
     a.kill()
     fleet.tell_members()
     assert sorted(in_turn(fleet, nodes, LEASE_S + 60.0)) == names
+
+
+def test_i5_a_turn_waits_until_redis_has_said_that_its_job_is_ours_still() -> None:
+    """I2, I13: and begins as soon as that is said; another instance may have taken it over."""
+    fleet = journalled("a")
+    a = fleet["a"]
+    node, client = a.open_lane(3), a.open_session(SESSION, order="serial")
+    for number in range(2):
+        client.submit(f"r-{number}", timeout_s=3600.0)
+    job = node.assignment()
+    node.acknowledge(job.number)
+    a = fleet.restart("a", recovered=written(a))
+    a.is_cut = True
+    fence = JobFence(job.job_id, 1, job.dispatch, "", SESSION, job.request_id)
+    node = a.open_lane(3, running=[fence])
+    node.end_fence(fence, b"hola")
+    fleet.advance(3.0)
+    assert node.assignments() == []
+    a.is_cut = False
+    assert in_turn(fleet, [node], 20.0) == ["r-1"]
