@@ -338,3 +338,17 @@ def test_word_of_an_older_sync_that_comes_late_takes_nothing_back() -> None:
     h.feed(JournalSynced(numbers[1]), JournalSynced(numbers[0]))
     node.end(node.assignments()[0], b"x" * (64 * KIB + 1))  # too large to be written
     assert client.one(Result).request_id == "r-1"
+
+
+def test_i2_a_serial_job_at_fsync_has_its_turn_when_the_disk_has_it() -> None:
+    """I2: before that nobody may have it, and it begins as soon as it may."""
+    h = journalled(slots=2)
+    node, client = h.open_lane(3), h.open_session(order="serial")
+    client.submit("r-1")
+    job = node.assignment()
+    client.submit("r-2", durability="fsync")
+    node.end(job)
+    assert node.assignments() == []
+    written = [command.number for command in h.commands if isinstance(command, WriteJournal)]
+    h.feed(JournalSynced(written[-1]))
+    assert node.assignment().request_id == "r-2"
