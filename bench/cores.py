@@ -8,6 +8,8 @@ Controls (they have a `variant`; the product has none):
 
     worker-major     the ledger's cells ordered by worker instead of by node: no two workers
                      write the same cache line, and a node's sum is loads from as many lines
+    separate         each worker alone on memory of its own with a publisher of its own: nothing
+                     is shared but the machine, so what is lost here no layout can give back
     one-process      all workers' cores in one process, one after the other
     threads          all workers' cores in one process, a thread each, under one interpreter lock
 
@@ -145,7 +147,7 @@ def settle() -> None:
 
 
 class Measured(msgspec.Struct, frozen=True):
-    """All workers of one run, and the publisher beside them."""
+    """All workers of one run, and what publishes beside them."""
 
     workers: list[Count]
     publisher: Count
@@ -192,15 +194,26 @@ def in_processes(
 ) -> Measured:
     """Measure workers in processes of their own: the product."""
     host = LiveDispatch(NODES, worker_count, SLOTS)
+    return on_hosts([host] * worker_count, run_s, own)
+
+
+def on_hosts(
+    hosts: Sequence[LiveDispatch], run_s: float, own: Callable[[Ledger, int], OwnLedger] = OwnLedger
+) -> Measured:
+    """Measure a worker in a process of its own on each of these, which may be the same one."""
+    worker_count = len(hosts)
     begin = _context.Barrier(worker_count)
     answers: list[tuple[int, int]] = []
 
     def work(index: int, out: int) -> None:
+        host = hosts[index]
         host.become(index, own(host.ledger, index))
         settle()
         os.write(out, msgspec.json.encode(measure_one(Load(host), run_s, begin)))
 
-    with Manager(host) as manager:
+    with ExitStack() as publishing:
+        each_once = {id(host): host for host in hosts}.values()
+        managers = [publishing.enter_context(Manager(host)) for host in each_once]
         workers = []
         for index in range(worker_count):
             answers.append(os.pipe())
@@ -209,12 +222,20 @@ def in_processes(
             workers.append(worker)
         for worker in workers:
             worker.join()
-    return Measured([_read_count(*pipe) for pipe in answers], manager.used())
+    publishers = [manager.used() for manager in managers]
+    all_cpu_s = sum(used.cpu_s for used in publishers)
+    publisher = Count(0, publishers[0].elapsed_s, all_cpu_s)
+    return Measured([_read_count(*pipe) for pipe in answers], publisher)
 
 
 def in_worker_major(worker_count: int, run_s: float) -> Measured:
     """The same with the other order of the ledger's cells."""
     return in_processes(worker_count, run_s, worker_major)
+
+
+def in_separate_hosts(worker_count: int, run_s: float) -> Measured:
+    """The same with nothing shared: each worker on memory that nobody else has."""
+    return on_hosts([LiveDispatch(NODES, worker_count, SLOTS) for _ in range(worker_count)], run_s)
 
 
 def in_threads(worker_count: int, run_s: float) -> Measured:
@@ -296,6 +317,7 @@ System = tuple[str, Callable[[int, float], Measured]]
 SYSTEMS: tuple[System, ...] = (
     ("", in_processes),
     ("worker-major", in_worker_major),
+    ("separate", in_separate_hosts),
     ("one-process", in_one_process),
     ("threads", in_threads),
 )
