@@ -3,7 +3,8 @@
 import pytest
 from worker_harness import SECOND_NS, Host, Node, WorkerHarness, chosen, shared_config
 
-from pointsman_wire.lane_messages import CancelJob, JobFence, NodeResult
+from pointsman_wire.errors import Code
+from pointsman_wire.lane_messages import CancelJob, JobFence, JobRefused, NodeResult
 from pointsman_wire.messages import Error
 from pointsman_wire.session_messages import Cancel, JobAccepted, Result
 from pointsman_workers.core import orphans
@@ -55,6 +56,24 @@ def test_an_orphan_that_its_node_lost_is_forgotten() -> None:
     assert client.one(JobAccepted).jobs[0].job_id != "job"
     again.end(again.assignment())
     assert client.one(Result).status == "completed"
+
+
+def test_an_orphan_whose_home_has_lost_its_node_is_forgotten() -> None:
+    """I1, I5: no request gets a job that nobody runs, and no serial session stands for it."""
+    h = restarted()
+    node = h.open_lane(3, running=[ran("job", 1)])
+    h.open_lane(4)
+    h.advance(0.2)
+    lost = JobRefused(job_id="job", epoch=1, dispatch=1, code=Code.NODE_UNAVAILABLE)
+    h.receive(node.connection, lost)
+    assert not h.core.shard.orphans
+    client = h.open_session("s-1", unfinished=["r-1"], order="serial")
+    client.submit("r-1", exclude=["node-4"])
+    assert client.one(JobAccepted).jobs[0].job_id != "job"
+    node.end(node.assignment())
+    assert client.one(Result).status == "completed"
+    h.advance(60.0)
+    assert not h.core.shard.strays
 
 
 def test_the_time_of_an_adopted_job_begins_when_its_client_is_back() -> None:

@@ -264,6 +264,8 @@ class LaneDesk:
         if hold.job is None:
             if hold.guest is not None:
                 self.guests.refused(hold, message)
+            else:
+                self.reports.forget_orphan(hold)
             return
         if message.code == Code.NODE_OVERLOADED and lane.link is not None:
             self.watch.has_no_room(lane)

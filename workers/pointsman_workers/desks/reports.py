@@ -73,7 +73,7 @@ class ReportDesk:
         if hold.guest is not None:
             self.guests.missing(hold)
         elif job is None:
-            self._forget_orphan(hold)
+            self.forget_orphan(hold)
         else:
             self.attempts.fail_over(hold, missing_in_report(hold))
 
@@ -179,7 +179,7 @@ class ReportDesk:
             if shard.talks and job.key in shard.talks:
                 shard.talk.started(job)
 
-    def _forget_orphan(self, hold: Hold) -> None:
+    def forget_orphan(self, hold: Hold) -> None:
         """The node has lost it: who repeats its request gets a new job."""
         orphan = self.shard.orphans.of(hold)
         if orphan is not None:
