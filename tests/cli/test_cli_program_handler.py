@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from pointsman import Job, JobError
-from pointsman.cli import program_handler
 from pointsman.cli.endings import Trouble
 from pointsman.cli.program_handler import NoSuchProgram, ProgramHandler, split_command
 from pointsman.cli.running.program_user import ProgramUser, environment_for, find_user
+from pointsman.engines import children
 
 
 def shell(script: str, **options: int) -> ProgramHandler:
@@ -151,7 +151,7 @@ async def test_cancelling_while_it_starts_kills_its_children_as_well(
 async def test_cancelling_a_program_whose_output_nobody_reads_ends_it_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(program_handler, "KILLED_S", 600.0)
+    monkeypatch.setattr(children, "KILLED_S", 600.0)
     note = tmp_path / "pid"
     # Else it may have written too much before it is cancelled, which ends it as well.
     handler = ProgramHandler(["sh", "-c", f"echo $$ > {note}; exec yes"], output_bytes_max=2**40)

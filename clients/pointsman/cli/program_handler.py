@@ -13,21 +13,17 @@ import asyncio
 import os
 import shlex
 import shutil
-import signal
-import sys
 from collections.abc import Mapping, Sequence
 
 from pointsman.cli.running.program_user import ProgramUser, environment_for
+from pointsman.engines.children import READ_BYTES, end, feed, kill_group, read_end
 from pointsman.jobs import Job, JobError, Reply
 from pointsman_wire.errors import Code
 from pointsman_wire.limits import PAYLOAD_BYTES_MAX
 
 TRY_AGAIN_LATER = 75
 TIMEOUT_S = 30.0
-COMPLAINT_BYTES_MAX = 4096
-KILLED_S = 5.0
 COMPLAINT_SHOWN = 300
-READ_BYTES = 64 * 1024
 
 
 class NoSuchProgram(Exception):
@@ -90,7 +86,7 @@ class ProgramHandler:
             starting.add_done_callback(_kill_started)  # whoever gives up twice kills as well
             await asyncio.wait([starting])
             if starting.exception() is None:
-                await _end(starting.result())
+                await end(starting.result())
             raise
 
     async def _converse(
@@ -104,12 +100,12 @@ class ProgramHandler:
         assert process.stderr
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(_feed(process.stdin, payload))
+                group.create_task(feed(process.stdin, payload))
                 output = group.create_task(self._read_output(process))
-                complaint = group.create_task(_read_end(process.stderr))
+                complaint = group.create_task(read_end(process.stderr))
                 group.create_task(process.wait())
         except BaseException:
-            await _end(process)
+            await end(process)
             raise
         return output.result(), complaint.result()
 
@@ -120,65 +116,15 @@ class ProgramHandler:
         while chunk := await process.stdout.read(READ_BYTES):
             output += chunk
             if len(output) > self._output_bytes_max:
-                _kill_group(process)
-                await _read_end(process.stdout)
+                kill_group(process)
+                await read_end(process.stdout)
                 break
         return bytes(output)
 
 
-async def _feed(stdin: asyncio.StreamWriter, payload: bytes) -> None:
-    try:
-        stdin.write(payload)
-        await stdin.drain()
-        stdin.close()
-        await stdin.wait_closed()
-    except (BrokenPipeError, ConnectionResetError):
-        return  # it does not care for its input: its exit code tells whether that was right
-
-
-async def _read_end(stream: asyncio.StreamReader) -> bytes:
-    end = b""
-    while chunk := await stream.read(READ_BYTES):
-        end = (end + chunk)[-COMPLAINT_BYTES_MAX:]
-    return end
-
-
-async def _end(process: asyncio.subprocess.Process) -> None:
-    """Kill the program with all that it started, and wait a bounded time until it is over.
-
-    Its end is only heard of when its pipes are read empty, and closed: a child that has left its
-    group may keep them open for as long as it likes.
-    """
-    assert process.stdout
-    assert process.stderr
-    _kill_group(process)
-    rest = (_read_end(process.stdout), _read_end(process.stderr), process.wait())
-    ends = [asyncio.ensure_future(end) for end in rest]
-    try:
-        await asyncio.wait(ends, timeout=KILLED_S)
-    finally:
-        for end in ends:
-            end.cancel()
-
-
 def _kill_started(starting: asyncio.Future[asyncio.subprocess.Process]) -> None:
     if not starting.cancelled() and starting.exception() is None:
-        _kill_group(starting.result())
-
-
-def _kill_group(process: asyncio.subprocess.Process) -> None:
-    """Kill the program with all that it started; what has ended is not there to be killed.
-
-    Safe after its own end too: its number stays taken while its group has a member.
-    """
-    try:
-        if sys.platform == "win32":
-            if process.returncode is None:
-                process.kill()
-        else:
-            os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
+        kill_group(starting.result())
 
 
 def failure(program: str, code: int, complaint: bytes) -> JobError:

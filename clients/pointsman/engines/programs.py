@@ -1,18 +1,13 @@
 """Outside programs, run to their end: bytes in, bytes out, bounded in time and size."""
 
 import asyncio
-import os
 import shutil
-import signal
-import sys
-from contextlib import suppress
+
+from pointsman.engines.children import READ_BYTES, end, feed, read_end
 
 RUN_TIMEOUT_S = 30.0
 OUTPUT_BYTES_MAX = 16 * 1024 * 1024
-_KILLED_S = 5.0
-_READ_BYTES = 64 * 1024
 _STDERR_SHOWN = 200
-_COMPLAINT_BYTES_MAX = 4 * _STDERR_SHOWN  # as UTF-8
 
 
 class ProgramMissing(RuntimeError):
@@ -55,7 +50,7 @@ async def run_program(*command: str, stdin: bytes = b"", timeout_s: float = RUN_
         raise ProgramFailed(f"{command[0]} wrote more than {OUTPUT_BYTES_MAX} bytes") from None
     finally:
         if process.returncode is None:
-            await _end(process)
+            await end(process)
     if process.returncode:
         words = complaint.decode(errors="replace").strip()[-_STDERR_SHOWN:]
         raise ProgramFailed(f"{command[0]} ended with {process.returncode}: {words}")
@@ -69,8 +64,8 @@ async def _converse(process: asyncio.subprocess.Process, stdin: bytes) -> tuple[
     assert process.stderr
     talking = (
         asyncio.ensure_future(_read(process.stdout)),
-        asyncio.ensure_future(_read_end(process.stderr)),
-        asyncio.ensure_future(_feed(process.stdin, stdin)),
+        asyncio.ensure_future(read_end(process.stderr)),
+        asyncio.ensure_future(feed(process.stdin, stdin)),
         asyncio.ensure_future(process.wait()),
     )
     try:
@@ -83,51 +78,8 @@ async def _converse(process: asyncio.subprocess.Process, stdin: bytes) -> tuple[
 
 async def _read(stdout: asyncio.StreamReader) -> bytes:
     output = bytearray()
-    while chunk := await stdout.read(_READ_BYTES):
+    while chunk := await stdout.read(READ_BYTES):
         output += chunk
         if len(output) > OUTPUT_BYTES_MAX:
             raise _WroteTooMuch
     return bytes(output)
-
-
-async def _read_end(stderr: asyncio.StreamReader) -> bytes:
-    end = b""
-    while chunk := await stderr.read(_READ_BYTES):
-        end = (end + chunk)[-_COMPLAINT_BYTES_MAX:]
-    return end
-
-
-async def _feed(stdin: asyncio.StreamWriter, data: bytes) -> None:
-    with suppress(BrokenPipeError, ConnectionResetError):  # it does not care for its input
-        stdin.write(data)
-        await stdin.drain()
-        stdin.close()
-        await stdin.wait_closed()
-
-
-async def _end(process: asyncio.subprocess.Process) -> None:
-    """Kill it, and wait for its end, of which asyncio hears once its pipes are read empty.
-
-    Not for ever: what it has started in a group of its own may keep them open.
-    """
-    assert process.stdout
-    assert process.stderr
-    _end_at_once(process)
-    rest = (_read_end(process.stdout), _read_end(process.stderr), process.wait())
-    ends = [asyncio.ensure_future(end) for end in rest]
-    try:
-        await asyncio.wait(ends, timeout=_KILLED_S)
-    finally:
-        for end in ends:
-            end.cancel()
-
-
-def _end_at_once(process: asyncio.subprocess.Process) -> None:
-    """Kill a program with all that it started: a shell script's pipeline outlives the shell."""
-    if sys.platform == "win32":
-        process.kill()
-        return
-    try:
-        os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass  # it ended by itself in this very moment
