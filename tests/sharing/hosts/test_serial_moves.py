@@ -3,7 +3,7 @@
 import pytest
 from fleet_harness import LEASE_S, SESSION, Fleet
 from test_moving_stories import journalled, written
-from worker_harness import Node
+from worker_harness import Client, Node
 
 from pointsman_wire.lane_messages import Assign, JobFence
 
@@ -26,20 +26,26 @@ def in_turn(fleet: Fleet, nodes: list[Node], seconds: float) -> list[str]:
     return requests
 
 
-def test_i5_who_comes_at_once_after_a_restart_stands_behind_what_its_session_had_waiting() -> None:
-    """What was accepted before waits until Redis has said that it is ours still."""
+def restarted(jobs: int) -> tuple[Fleet, Client, JobFence]:
+    """A worker that began anew while the first job of a serial session ran, and its fence."""
     fleet = journalled("a")
     a = fleet["a"]
     node, client = a.open_lane(3), a.open_session(SESSION, order="serial")
-    for number in range(3):
+    for number in range(jobs):
         client.submit(f"r-{number}", timeout_s=3600.0)
     job = node.assignment()
     node.acknowledge(job.number)
-    a = fleet.restart("a", recovered=written(a))
+    fleet.restart("a", recovered=written(a))
+    return fleet, client, JobFence(job.job_id, 1, job.dispatch, "", SESSION, job.request_id)
+
+
+def test_i5_who_comes_at_once_after_a_restart_stands_behind_what_its_session_had_waiting() -> None:
+    """What was accepted before waits until Redis has said that it is ours still."""
+    fleet, client, fence = restarted(3)
+    a = fleet["a"]
     client = a.open_session(SESSION, order="serial", resume_token=client.ack.resume_token)
     client.submit("r-3", timeout_s=3600.0)
     fleet.advance(0.3)
-    fence = JobFence(job.job_id, 1, job.dispatch, "", SESSION, job.request_id)
     node = a.open_lane(3, running=[fence])
     node.end_fence(fence, b"hola")
     assert in_turn(fleet, [node], 30.0) == ["r-1", "r-2", "r-3"]
@@ -65,16 +71,9 @@ def test_i5_adopted_jobs_of_a_serial_session_run_one_after_the_other(
 
 def test_i5_a_turn_waits_until_redis_has_said_that_its_job_is_ours_still() -> None:
     """I2, I13: and begins as soon as that is said; another instance may have taken it over."""
-    fleet = journalled("a")
+    fleet, _, fence = restarted(2)
     a = fleet["a"]
-    node, client = a.open_lane(3), a.open_session(SESSION, order="serial")
-    for number in range(2):
-        client.submit(f"r-{number}", timeout_s=3600.0)
-    job = node.assignment()
-    node.acknowledge(job.number)
-    a = fleet.restart("a", recovered=written(a))
     a.is_cut = True
-    fence = JobFence(job.job_id, 1, job.dispatch, "", SESSION, job.request_id)
     node = a.open_lane(3, running=[fence])
     node.end_fence(fence, b"hola")
     fleet.advance(3.0)
