@@ -76,3 +76,10 @@ def collector_as_it_was() -> Iterator[None]:
     yield
     if gc.get_threshold() != COLLECTOR or gc.get_freeze_count() > frozen:
         settle_collector()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Show why a test wanted a second try, however that went."""
+    for report in terminalreporter.stats.get("rerun", ()):
+        terminalreporter.section(f"the first try of {report.nodeid}")
+        terminalreporter.write_line(report.longreprtext)
