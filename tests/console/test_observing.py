@@ -26,7 +26,7 @@ from pointsman_sched.console.observing.routes import Access, observing_routes
 CONFIG = """
 [limits]
 snapshot_stale_s = 1.0
-queued_per_shard_max = 1
+queued_per_shard_max = 2
 [nodes]
 resource_threshold_percent = 0
 [supervision]
