@@ -5,7 +5,9 @@ from fleet_harness import LEASE_S, SESSION, Fleet
 from test_moving_stories import journalled, written
 from worker_harness import Client, Node
 
+from pointsman_wire.coordination.requests import Lookup
 from pointsman_wire.lane_messages import Assign, JobFence
+from pointsman_workers.sharing.keys import adoption
 
 
 def in_turn(fleet: Fleet, nodes: list[Node], seconds: float) -> list[str]:
@@ -51,22 +53,49 @@ def test_i5_who_comes_at_once_after_a_restart_stands_behind_what_its_session_had
     assert in_turn(fleet, [node], 30.0) == ["r-1", "r-2", "r-3"]
 
 
-@pytest.mark.parametrize("heirs", [("b",), ("b", "c", "d")])
-def test_i5_adopted_jobs_of_a_serial_session_run_one_after_the_other(
-    heirs: tuple[str, ...],
-) -> None:
-    """Their instance is gone, and nobody asks for them: of the others one runs them all."""
+def left_in_line(heirs: tuple[str, ...], *, since_s: float = 0.0) -> tuple[Fleet, list[str]]:
+    """An instance that died with six jobs of a serial session, and their names in order.
+
+    The lease of the first one lapses last: it was renewed after the others had been bound.
+    """
     fleet = journalled("a", *heirs)
     a = fleet["a"]
-    a.open_lane(3)
-    client = a.open_session(SESSION, order="serial")
-    names = [f"r-{number}" for number in range(4)]
+    node, client = a.open_lane(3), a.open_session(SESSION, order="serial")
+    fleet.advance(since_s)  # of the round of all buckets
+    names = [f"r-{number}" for number in range(6)]
     for name in names:
         client.submit(name, durability="redis", timeout_s=3600.0)
-    nodes = [fleet[heir].open_lane(3) for heir in heirs]
+        for job in node.assignments():
+            node.acknowledge(job.number)
+        fleet.advance(LEASE_S / 3 / 5)
     a.kill()
     fleet.tell_members()
-    assert sorted(in_turn(fleet, nodes, LEASE_S + 60.0)) == names
+    return fleet, names
+
+
+@pytest.mark.parametrize(("heirs", "since_s"), [(("b",), 0.0), (("b",), 4.0), (("b", "c", "d"), 0)])
+def test_i5_adopted_jobs_of_a_serial_session_run_one_after_the_other_as_they_were_accepted(
+    heirs: tuple[str, ...], since_s: float
+) -> None:
+    """Their instance is gone, and nobody asks for them: of the others one runs them all.
+
+    They are found as the round comes by their buckets, and as their leases lapse.
+    """
+    fleet, names = left_in_line(heirs, since_s=since_s)
+    nodes = [fleet[heir].open_lane(3) for heir in heirs]
+    assert in_turn(fleet, nodes, LEASE_S + 90.0) == names
+    looks = sorted(fleet[heir].count_of(Lookup) for heir in heirs)
+    assert looks == [6] * (len(heirs) - 1) + [12], "who is not to run them looks at each once"
+
+
+def test_i5_what_is_found_of_serial_sessions_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others are found again when those have been bound."""
+    monkeypatch.setattr(adoption, "GATHERED_MAX", 4)
+    fleet, names = left_in_line(("b",))
+    node = fleet["b"].open_lane(3)
+    fleet.advance(LEASE_S)
+    assert sorted(in_turn(fleet, [node], 2 * LEASE_S + 60.0)) == names
+    assert fleet["b"].count_of(Lookup) > 12
 
 
 def test_i5_a_turn_waits_until_redis_has_said_that_its_job_is_ours_still() -> None:

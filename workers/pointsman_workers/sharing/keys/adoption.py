@@ -5,16 +5,21 @@ other which of those bindings have lapsed, and binds what belongs to its own sha
 several that try, the script lets one win, so no further lock is needed.  The result is stored with
 the binding, where the client finds it, whatever instance it comes to.
 
-Jobs of a serial session stand in a line here as well, in the order in which they are found; and
-of all living instances only one tries, so that no two of them run at the same time.
+Jobs of a serial session stand in a line here as well, in the order of their acceptance; and of all
+living instances only one tries, so that no two of them run at the same time.  They are found as
+the round comes by their buckets, and as their leases lapse.  So from the first one on all are
+waited for that their owner may have renewed last, and bound in the order of their fences, which
+is the one in which their owner has bound them.
 """
 
 from functools import partial
 from typing import TYPE_CHECKING
 from zlib import crc32
 
+import msgspec
+
 from pointsman_shm.memory.stats_names import Counter
-from pointsman_wire.coordination.keys import BUCKET_COUNT
+from pointsman_wire.coordination.keys import BUCKET_COUNT, bucket_of
 from pointsman_wire.coordination.requests import Bind, Bound, Kept, KeptFound, Lookup, RequestKey
 from pointsman_wire.shards import shard_of
 from pointsman_workers.core.shard import SECOND_NS, Shard
@@ -28,6 +33,16 @@ from pointsman_workers.sharing.keys.keeping import KeptJob, decode_kept
 if TYPE_CHECKING:
     from pointsman_workers.sharing.sharing import Sharing
 
+TICK_NS = SECOND_NS // 10
+GATHERED_MAX = 100_000  # found jobs of serial sessions that wait for others of theirs
+
+
+class Gathering(msgspec.Struct, eq=False, kw_only=True):
+    """Jobs of a serial session that were found, until all of them are."""
+
+    until_ns: int
+    fences: dict[RequestKey, int] = {}
+
 
 class AdoptionDesk:
     """Looks for jobs that nobody runs."""
@@ -36,11 +51,19 @@ class AdoptionDesk:
         self.shard = shard
         self.sharing = sharing
         self._bucket = 0
+        self._gathered: dict[tuple[str, str], Gathering] = {}  # by session, the oldest first
+        self._gathered_count = 0
+        settings = shard.setup.sharing
+        assert settings is not None
+        # Who owns several renews each when a third of its lease is over: so far apart they lapse.
+        lease_ns = int(settings.lease_s * SECOND_NS)
+        self._gather_ns = lease_ns // 3 + (BUCKET_COUNT + 10) * TICK_NS
 
     def tick(self) -> None:
         """Ask about one bucket; ten times a second."""
         if self.shard.is_stopping:
             return
+        self._bind_gathered()
         self._bucket = (self._bucket + 1) % BUCKET_COUNT
         bucket, book = self._bucket, self.sharing.book
         if self.sharing.buckets.is_open(bucket):
@@ -50,21 +73,31 @@ class AdoptionDesk:
             book.ask(request, partial(self._found, bucket), bucket)
 
     def _found(self, bucket: int, answer: KeptFound) -> None:
-        book = self.sharing.book
         for key in answer.keys:
             is_here = shard_of(key.session_id, self.shard.worker_count) == self.shard.worker_index
-            if not is_here or self.sharing.is_ours(key) or self.shard.window.find(key) is not None:
+            if not is_here or self._is_known(key):
                 continue
-            request = Lookup(book.next_number(), key=key, owner=book.owner, seen=book.seen(bucket))
-            book.ask(request, partial(self._looked_up, bucket, key), bucket)
+            gathering = self._gathered.get(key[:2])
+            if gathering is None or key not in gathering.fences:
+                self._look_up(bucket, key)
 
-    def _looked_up(self, bucket: int, key: RequestKey, answer: Bound) -> None:
+    def _is_known(self, key: RequestKey) -> bool:
+        """Has it come here meanwhile, for its client?"""
+        return self.sharing.is_ours(key) or self.shard.window.find(key) is not None
+
+    def _look_up(self, bucket: int, key: RequestKey, *, is_turn: bool = False) -> None:
+        book = self.sharing.book
+        request = Lookup(book.next_number(), key=key, owner=book.owner, seen=book.seen(bucket))
+        book.ask(request, partial(self._looked_up, bucket, key, is_turn), bucket)
+
+    def _looked_up(self, bucket: int, key: RequestKey, is_turn: bool, answer: Bound) -> None:
         if answer.outcome not in ("lapsed", "mine"):
             return
         kept = decode_kept(answer.keep)
-        if kept is None or (kept.is_serial and not self._is_heir(key)):
+        if kept is None or self._is_known(key):
             return
-        if self.sharing.is_ours(key) or self.shard.window.find(key) is not None:
+        if kept.is_serial and not is_turn:
+            self._gather(key, answer.fence)
             return
         book, asked_at_ns = self.sharing.book, self.shard.fleet.clock_ns
         request = Bind(
@@ -79,12 +112,34 @@ class AdoptionDesk:
         )
         book.ask(request, partial(self._bound, bucket, key, kept, asked_at_ns), bucket)
 
-    def _is_heir(self, key: RequestKey) -> bool:
+    def _gather(self, key: RequestKey, fence: int) -> None:
+        if self._gathered_count >= GATHERED_MAX:
+            return  # it is found again
+        gathering = self._gathered.get(key[:2])
+        if gathering is None:
+            gathering = Gathering(until_ns=self.shard.now_ns + self._gather_ns)
+            self._gathered[key[:2]] = gathering
+        gathering.fences[key] = fence
+        self._gathered_count += 1
+
+    def _bind_gathered(self) -> None:
+        """Of some sessions all have been found: bind them, the oldest first."""
+        while self._gathered:
+            whose, gathering = next(iter(self._gathered.items()))
+            if gathering.until_ns > self.shard.now_ns:
+                return
+            del self._gathered[whose]
+            fences = gathering.fences
+            self._gathered_count -= len(fences)
+            if self._is_heir(whose):  # else who is binds them
+                for key in sorted(fences, key=fences.__getitem__):
+                    self._look_up(bucket_of(key), key, is_turn=True)
+
+    def _is_heir(self, whose: tuple[str, str]) -> bool:
         """Are we, of all living instances, the one for this session?"""
         own, others = self.shard.setup.instance, self.shard.fleet.snapshot.policy.instances
         living = [own, *(other.name for other in others if other.alive)]
-        whose = f"{key.tenant}/{key.session_id}"
-        return max(living, key=lambda name: crc32(f"{name}/{whose}".encode())) == own
+        return max(living, key=lambda name: crc32("/".join((name, *whose)).encode())) == own
 
     def _bound(
         self, bucket: int, key: RequestKey, kept: KeptJob, asked_at_ns: int, answer: Bound
@@ -95,8 +150,8 @@ class AdoptionDesk:
             return
         if answer.outcome not in OURS:
             return
-        if self.sharing.is_ours(key) or self.shard.window.find(key) is not None:
-            return  # its client has come meanwhile
+        if self._is_known(key):
+            return
         self.shard.count(Counter.JOBS_ADOPTED)
         job = self._job((key.tenant, key.session_id, key.request_id), kept, answer)
         job.bond = Bond(standing=Standing.BOUND, bucket=bucket)
