@@ -270,7 +270,7 @@ class BlockingSession:
         self._thread.do(lambda: self._session.tell_played(heard, is_over=is_over))
 
     def close(self, *, flush: bool = True, timeout_s: float | None = None) -> None:
-        """End the session, after running jobs have their results (flush), or cancel them."""
+        """End the session; running jobs have timeout_s to end (flush), then are cancelled."""
         self._thread.call(self._session.close(flush=flush, timeout_s=timeout_s))
 
     async def _pieces(

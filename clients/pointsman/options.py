@@ -77,7 +77,7 @@ class ConnectOptions(TypedDict, total=False):
     hears: str  # the language in which it wants to hear what others say to it
     room: str  # a new session is made at the worker of this room
     connect_timeout_s: float | None  # give up opening after so long, 10 s by default
-    close_timeout_s: float  # wait so long for running jobs at the end, 30 s by default
+    close_timeout_s: float  # at the end, cancel what has no result after so long; 30 s by default
     history: str | Path | None  # a file to append to what happens, for the history checker
 
 

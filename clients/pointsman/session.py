@@ -303,7 +303,7 @@ class Session:
         self._shell.tell_played(self._opened.handle, checked(message))
 
     async def close(self, *, flush: bool = True, timeout_s: float | None = None) -> None:
-        """End the session, after running jobs have their results (flush), or cancel them."""
+        """End the session; running jobs have timeout_s to end (flush), then are cancelled."""
         within_s = self._close_timeout_s if timeout_s is None else timeout_s
         await self._shell.close(self._opened, flush=flush, within_s=within_s)
 

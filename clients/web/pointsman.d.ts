@@ -196,7 +196,8 @@ export declare class Session extends EventTarget {
   cancel(requestId: string): void;
   send(message: { type: string; [field: string]: unknown }, payload?: Uint8Array): boolean;
   reopenWith(init: SessionInit): void;
-  close(): void;
+  /** Resolves when what is open at the service is cancelled, or that was given up: after 5 s. */
+  close(): Promise<void>;
 }
 
 export declare function packFrame(message: object, payload: Uint8Array): Uint8Array;

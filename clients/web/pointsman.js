@@ -20,6 +20,7 @@ const JSON_BYTES_MAX = 917_000; // beside it, and the session's number beside th
 const DEADLINE_GRACE_MS = 2_000; // after it the service should have told that it has passed
 const GAP_GRACE_MS = 12_000;
 const DEADLINE_MAX_S = 2_000_000; // what timers can count
+const CLOSE_MS = 5_000; // so long a session that is closed tries to have its jobs cancelled
 const PIECE_BYTES_MAX = 262_144; // of sound, in one message
 const FIRST_BYTES_MAX = 16_384; // of session_init; a repeated submit finds what it does not name
 const encoder = new TextEncoder();
@@ -220,13 +221,18 @@ export class Session extends EventTarget {
     this.#socket?.close(1000);
   }
 
-  /** End the session; open jobs are cancelled. */
+  /**
+   * End the session: what is open rejects at once, and the service is told to cancel it, on a new
+   * connection if there is none, which is tried for 5 s. Resolves when that is done or given up.
+   */
   close() {
-    this.#isWanted = false;
-    for (const [id, job] of this.#jobs) if (job.isSent) this.#sendCancels(id, job);
-    this.#sendIfOpen({ type: "session_close", session_number: this.#number, flush: false });
-    this.#socket?.close(1000);
+    if (this.state === "closed") return Promise.resolve();
+    const [socket, isStanding] = [this.#socket, this.state === "open"];
+    const left = new Farewell([...this.#jobs].filter(([, job]) => job.isSent), this.#number);
+    const message = { ...this.#initMessage(), unfinished: [] };
+    this.#socket = null;
     this.#end("closed here", new PointsmanError({ code: "CANCELLED", message: "closed here" }));
+    return left.begin({ socket, isStanding, message, dial: () => new WebSocket(this.#target(), PROTOCOL) });
   }
 
   // ---- the connection
@@ -234,14 +240,18 @@ export class Session extends EventTarget {
   #dial() {
     this.#become("connecting");
     this.#dialled = this.#place();
-    const url = new URL(this.#dialled);
-    if (this.#init.session_id) url.searchParams.set("id", this.#init.session_id);
-    const socket = (this.#socket = new WebSocket(url, PROTOCOL));
+    const socket = (this.#socket = new WebSocket(this.#target(), PROTOCOL));
     socket.binaryType = "arraybuffer";
     socket.onopen = () => this.#sendRaw(socket, this.#initMessage());
     socket.onmessage = (event) => this.#received(socket, event.data);
     socket.onclose = (event) => this.#lost(socket, event.reason);
     socket.onerror = () => {}; // onclose follows, and says what there is to say
+  }
+
+  #target() {
+    const url = new URL(this.#dialled);
+    if (this.#init.session_id) url.searchParams.set("id", this.#init.session_id);
+    return url;
   }
 
   /** Its own, until that is away for too long; then the others and its own in turn. */
@@ -571,6 +581,75 @@ export class Session extends EventTarget {
 
   #tell(name, detail) {
     this.dispatchEvent(new CustomEvent(name, { detail }));
+  }
+}
+
+/** What a closed session has left at the service: cancelled there, and then its end is told. */
+class Farewell {
+  #told = 0;
+  #isOver = false;
+  #done = defer();
+
+  constructor(jobs, number) {
+    this.ids = jobs.flatMap(openIds);
+    // Utterances whose jobs have yet to be told.
+    const isUntold = ([, { ids, frames }]) => !ids.size && frames[0][0].type !== "submit";
+    this.untold = new Set(jobs.filter(isUntold).map(([id]) => id));
+    this.number = number;
+  }
+
+  begin({ socket, isStanding, message, dial }) {
+    Object.assign(this, { message, dial });
+    this.timer = setTimeout(() => this.#end(), CLOSE_MS);
+    if (socket) this.#take(socket, isStanding);
+    else if (this.ids.length) this.#take(dial(), false);
+    if (!this.ids.length) this.#end();
+    return this.#done.promise;
+  }
+
+  #take(socket, isStanding) {
+    this.socket = socket;
+    this.isStanding = isStanding;
+    this.#told = 0;
+    socket.onopen = () => this.#send(this.message);
+    socket.onmessage = ({ data }) => this.#hear(unpackFrame(data)[0]);
+    socket.onerror = () => {};
+    socket.onclose = () => {
+      if (!this.#isOver) this.retry = setTimeout(() => this.#take(this.dial(), false), BACKOFF_FIRST_MS);
+    };
+    if (isStanding) this.#tell();
+  }
+
+  #hear({ type, session_number, utterance_id, request_ids = [], request_id }) {
+    if (type === "error" && !this.isStanding) return this.#end();
+    if (type === "session_init_ack") {
+      Object.assign(this, { number: session_number ?? 0, isStanding: true });
+      this.untold.clear(); // they were told to nobody, and the utterance's own id will do
+    }
+    if (type === "utterance_jobs" && this.untold.delete(utterance_id)) this.ids.push(...request_ids);
+    if (type === "error") this.untold.delete(request_id);
+    if (this.isStanding) this.#tell();
+  }
+
+  #tell() {
+    const session_number = this.number;
+    for (const request_id of this.ids.slice(this.#told)) this.#send({ type: "cancel", session_number, request_id });
+    this.#told = this.ids.length;
+    if (!this.untold.size) this.#end();
+  }
+
+  #end() {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    clearTimeout(this.timer);
+    clearTimeout(this.retry);
+    if (this.isStanding) this.#send({ type: "session_close", session_number: this.number, flush: false });
+    this.socket?.close(1000);
+    this.#done.resolve();
+  }
+
+  #send(message) {
+    if (this.socket.readyState === WebSocket.OPEN) this.socket.send(JSON.stringify(message));
   }
 }
 

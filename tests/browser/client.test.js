@@ -54,7 +54,7 @@ function session(t, apis = []) {
   t.mock.timers.enable({ apis: ["setTimeout", "setInterval", ...apis] });
   globalThis.WebSocket = FakeSocket;
   const made = new Session("ws://127.0.0.1:1/session", { src_lang: "en", tgt_lang: "es" });
-  t.after(() => made.close());
+  t.after(() => void made.close());
   return made;
 }
 
@@ -80,7 +80,7 @@ test("a session goes on unpaired where the service has forgotten its pairing", (
   t.mock.timers.enable({ apis: ["setTimeout", "setInterval"] });
   globalThis.WebSocket = FakeSocket;
   const one = new Session("ws://127.0.0.1:1/session", { pairing_code: "ABCD-EFGH" });
-  t.after(() => one.close());
+  t.after(() => void one.close());
   dialled.at(-1).stand();
   dialled.at(-1).lose();
   t.mock.timers.tick(1_000);
@@ -164,6 +164,80 @@ test("what the service has is cancelled when the session is closed", async (t) =
   assert.deepEqual(socket.said("cancel").map(([message]) => message.request_id), ["r-1", "u-1:es", "u-1:fr"]);
   assert.equal(socket.sent.at(-1)[0].type, "session_close");
   for (const each of waiting) await assert.rejects(each, { code: "CANCELLED" });
+});
+
+/** A session that had this one job when its connection broke. */
+function interrupted(t) {
+  const one = session(t);
+  dialled.at(-1).stand();
+  const waiting = one.submit("early", { request_id: "r-1" });
+  dialled.at(-1).lose();
+  return [one, waiting];
+}
+
+test("who closes without a connection has what the service has cancelled on a new one", async (t) => {
+  const [one, waiting] = interrupted(t);
+  const closed = one.close();
+  assert.equal(one.state, "closed");
+  await assert.rejects(waiting, { code: "CANCELLED" });
+  const socket = dialled.at(-1);
+  assert.match(socket.url, /\?id=s-1$/);
+  socket.stand({ resumed: true, session_number: 3 });
+  assert.equal(socket.said("session_init")[0][0].resume_token, "t-1");
+  const rest = socket.sent.slice(1).map(([{ type, session_number, request_id }]) => [type, session_number, request_id]);
+  assert.deepEqual(rest, [["cancel", 3, "r-1"], ["session_close", 3, undefined]]);
+  assert.equal(socket.readyState, 3);
+  await closed;
+  assert.equal(one.state, "closed");
+});
+
+test("a close that reaches nobody is tried again, and given up after 5 s", async (t) => {
+  const [one] = interrupted(t);
+  const count = dialled.length;
+  const closed = one.close();
+  for (let second = 0; second < 8; second++) {
+    if (dialled.at(-1).readyState === 1) dialled.at(-1).lose();
+    t.mock.timers.tick(1_000);
+  }
+  await closed;
+  assert.equal(dialled.at(-1).readyState, 3);
+  assert.equal(dialled.length - count, 6);
+});
+
+test("who closes while nothing is at the service dials nobody", async (t) => {
+  const one = session(t);
+  dialled.at(-1).stand();
+  dialled.at(-1).lose();
+  const waiting = one.submit("early", { request_id: "r-1" });
+  const count = dialled.length;
+  await one.close();
+  await assert.rejects(waiting, { code: "CANCELLED" });
+  assert.equal(reconnected(t), dialled[count - 1]);
+});
+
+test("a close hears which jobs an utterance became, and cancels those", async (t) => {
+  const one = session(t);
+  const socket = dialled.at(-1);
+  socket.stand();
+  one.say("hello", { utterance_id: "u-1" });
+  const told = [];
+  for (const name of ["message", "error", "result"]) one.addEventListener(name, () => told.push(name));
+  const closed = one.close();
+  assert.equal(socket.said("session_close").length, 0);
+  socket.hear({ type: "utterance_jobs", utterance_id: "u-1", request_ids: ["u-1:es", "u-1:fr"] });
+  assert.deepEqual(socket.said("cancel").map(([message]) => message.request_id), ["u-1", "u-1:es", "u-1:fr"]);
+  await closed;
+  assert.equal(socket.sent.at(-1)[0].type, "session_close");
+  assert.deepEqual(told, []);
+});
+
+test("who closes twice is told once", async (t) => {
+  const one = session(t);
+  dialled.at(-1).stand();
+  const states = [];
+  one.addEventListener("state", ({ detail }) => states.push(detail.state));
+  await Promise.all([one.close(), one.close()]);
+  assert.deepEqual(states, ["closed"]);
 });
 
 test("what is larger than the service takes is refused here, and not sent for ever", async (t) => {

@@ -90,7 +90,10 @@ async def test_sessions_never_meet(service: LiveService, journal: Journal) -> No
 async def test_what_is_closed_at_once_leaves_no_job_running(
     service: LiveService, journal: Journal
 ) -> None:
-    """By its method, by an exception in its block, or with its trunk; over either protocol."""
+    """By its method, by an exception in its block, or with its trunk; over either protocol.
+
+    So is what has not ended when a close has waited for as long as it may.
+    """
 
     async def begin(session: Session, count: int) -> asyncio.Task[object]:
         job = session.submit("x", src="en", tgt="ae", services=NMT, meta={"sleep_s": 60})
@@ -114,8 +117,10 @@ async def test_what_is_closed_at_once_leaves_no_job_running(
                 raise KeyError
         async with Trunk(service.address) as trunk:
             waiting.append(await begin(await trunk.open(), 3))
-        assert await asyncio.gather(*waiting) == ["CANCELLED"] * 3
-        await journal.has("stopped", count=3)
+        async with connect(service.address, close_timeout_s=0.2) as session:
+            waiting.append(await begin(session, 4))
+        assert await asyncio.gather(*waiting) == ["CANCELLED"] * 4
+        await journal.has("stopped", count=4)
     await service.has_no_slots_held()
 
 

@@ -20,6 +20,7 @@ from sdk_lives.asking import (
 from pointsman.errors import PointsmanError
 from pointsman.results import JobPartial, JobResult
 from pointsman.session import JobStream, Session
+from pointsman.session_core.closing import AT_ONCE_S
 from pointsman.talking.hearing import ConnectionChange, Heard
 from pointsman.talking.saying import Saying
 from pointsman_sim.history import Violation
@@ -105,7 +106,8 @@ class Conversation:
         timeout_s = self._dice.pick((None, 0.0, 0.5))
         await session.close(flush=is_flush, timeout_s=timeout_s)
         limit_s = session._close_timeout_s if timeout_s is None else timeout_s
-        self._program.judge_time("close", began_s, limit_s)
+        # What is not answered by then is cancelled, which may take as long as a close at once.
+        self._program.judge_time("close", began_s, limit_s + (AT_ONCE_S if is_flush else 0.0))
         if not session.is_over:
             raise Violation("closed", f"{session.session_id} is closed and not over")
         began_s = self._life.now_s

@@ -7,7 +7,7 @@ from client_harness import ClientHarness, closed, of, sent
 from pointsman.session_core.events import RequestFailed, SessionEnded
 from pointsman.session_core.talk_events import PieceSpoken, UtteranceEnded, UtteranceWished
 from pointsman_wire.errors import Code
-from pointsman_wire.link import Send
+from pointsman_wire.link import Dial, Send
 from pointsman_wire.messages import Error, error_info
 from pointsman_wire.session_messages import (
     AcceptedJob,
@@ -71,9 +71,9 @@ def test_a_dead_connection_keeps_nobody_who_closes_at_once() -> None:
 
 def test_what_was_accepted_before_the_connection_broke_is_cancelled_on_the_next_one() -> None:
     h = with_jobs("r1")
-    commands = h.lose()
-    assert of(h.close(flush=False), RequestFailed)
-    commands += h.advance(0.5)
+    h.lose()
+    commands = h.close(flush=False)
+    assert of(commands, RequestFailed)
     h.dial(commands)
     commands = h.accept(resumed=True, unfinished={"r1": "running"})
     assert names(commands) == ["Cancel", "SessionClose"]
@@ -89,6 +89,51 @@ def test_a_connection_that_breaks_amid_the_close_is_dialled_again_but_not_for_lo
     commands = h.lose()
     assert of(commands + h.advance(1.0), SessionEnded)
     assert h.core.next_deadline_ns() is None
+
+
+def test_a_close_that_waited_for_as_long_as_it_may_cancels_what_runs_on() -> None:
+    h = with_jobs("r1")
+    assert names(h.close(within_s=2.0)) == []
+    commands = h.advance(2.1)
+    assert [f.error.code for f in of(commands, RequestFailed)] == ["CANCELLED"]
+    assert names(commands) == ["Cancel", "SessionClose"]
+    assert of(commands, SessionEnded)
+    assert h.core.next_deadline_ns() is None
+
+
+def test_a_close_whose_time_ends_without_a_connection_has_a_moment_to_cancel_on_the_next() -> None:
+    h = with_jobs("r1")
+    h.close(within_s=2.0)
+    h.refuse_dials(h.lose() + h.advance(1.0))
+    commands = h.advance(1.1)
+    assert of(commands, RequestFailed), "nobody is kept waiting for that"
+    assert of(commands, SessionEnded) == []
+    h.dial(commands)
+    assert names(h.accept(resumed=True)) == ["Cancel", "SessionClose"]
+
+
+def test_a_close_without_any_time_dials_nobody_for_what_it_cancels() -> None:
+    h = with_jobs("r1")
+    commands = h.lose() + h.close(flush=False, within_s=0.0)
+    assert of(commands, SessionEnded)
+    assert of(commands, Dial) == []
+    assert h.core.next_deadline_ns() is None
+
+
+def test_who_closes_at_once_is_not_made_to_wait_by_a_second_close() -> None:
+    h = with_jobs("r1")
+    h.lose()
+    h.close(flush=False)
+    assert of(h.close(within_s=30.0), SessionEnded) == []
+    assert of(h.advance(1.1), SessionEnded)
+
+
+def test_who_closes_at_once_after_a_long_silence_does_not_wait_for_the_next_dial() -> None:
+    h = with_jobs("r1")
+    commands = h.lose()
+    for _ in range(8):
+        commands = h.refuse_dials(commands + h.advance(30.0))
+    assert of(h.close(flush=False), Dial), "the next one was due in half a minute"
 
 
 # ---- utterances
@@ -132,6 +177,18 @@ def test_what_is_being_spoken_is_cancelled_before_it_is_a_job() -> None:
     assert names(h.say(told)) == ["SessionClose"]
 
 
+def test_a_close_that_waited_hears_which_jobs_an_utterance_became_and_cancels_them() -> None:
+    h = with_jobs()
+    say(h)
+    h.close(within_s=2.0)
+    commands = h.advance(2.1)
+    assert names(commands) == ["Cancel"]
+    jobs = UtteranceJobs(session_number=1, utterance_id="u", request_ids=["u:es", "u:fr"])
+    commands = h.say(jobs)
+    assert [m.request_id for m in sent(commands, Cancel)] == ["u:es", "u:fr"]
+    assert names(commands)[-1] == "SessionClose"
+
+
 def test_a_server_that_never_tells_its_jobs_is_not_waited_for() -> None:
     h = with_jobs()
     say(h)
@@ -140,3 +197,13 @@ def test_a_server_that_never_tells_its_jobs_is_not_waited_for() -> None:
     assert [m.flush for m in sent(commands, SessionClose)] == [False]
     assert of(commands, SessionEnded)
     assert closed(commands) == [h.connection]
+
+
+def test_what_an_utterance_became_is_not_waited_for_on_a_connection_that_never_tells_it() -> None:
+    h = with_jobs()
+    say(h)
+    h.close(flush=False)
+    h.dial(h.lose() + h.advance(0.5))
+    commands = h.accept(resumed=True)
+    assert [m.request_id for m in sent(commands, Cancel)] == ["u"]
+    assert names(commands)[-1] == "SessionClose"

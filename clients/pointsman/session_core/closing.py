@@ -2,13 +2,14 @@
 
 Whoever waited is told at once in the second case, and what the server may have is cancelled, or it
 would go on for nobody.  That takes a connection, and there may be none: so it is tried for a
-moment, on a new one if need be, and then given up.
+moment, on a new one if need be, and then given up.  A close that waits for answers and has waited
+for as long as it may goes on as one at once.
 """
 
 from collections.abc import Iterable
 
 from pointsman.backoff import NS_PER_S
-from pointsman.session_core import opening, submitting, talking
+from pointsman.session_core import links, opening, submitting, talking
 from pointsman.session_core.events import CloseSession
 from pointsman.session_core.records import Book, Link, Session, SessionState
 from pointsman_wire.errors import Code
@@ -27,21 +28,27 @@ def close(book: Book, event: CloseSession) -> None:
         return
     session.is_closing = True
     submitting.stay(book, session)
-    within_s = event.within_s
-    if event.flush:
+    if event.flush and not session.has_given_up:
         talking.finish_all(book, session)
+        _close_within(book, session, event.within_s)
     else:
-        within_s = min(within_s, AT_ONCE_S)
         _give_up(book, session)
+        _close_within(book, session, min(event.within_s, AT_ONCE_S))
+
+
+def _close_within(book: Book, session: Session, within_s: float) -> None:
     if within_s <= 0:
         close_ended(book, session)
         return
     book.timers.set(session, "close_end", book.now_ns + int(within_s * NS_PER_S))
+    if session.unwanted:
+        links.dial(book, session.link)  # the next dial may be due when this is over
     try_to_close(book, session)
 
 
 def _give_up(book: Book, session: Session) -> None:
     """Nobody waits any more: note what the server may have."""
+    session.has_given_up = True
     sent = (name for name, request in session.requests.items() if request.is_sent)
     session.unwanted |= dict.fromkeys([*sent, *talking.names(session)])
     session.untold |= {
@@ -92,8 +99,15 @@ def _say_so(book: Book, session: Session, *, flush: bool) -> None:
 
 
 def close_ended(book: Book, session: Session) -> None:
-    """Time is up: what is still open is given up."""
-    if session.state is SessionState.OPEN and session.link.connection is not None:
+    """Time is up: what is still open is given up, and there is a moment to cancel it."""
+    is_flushing = not session.has_given_up
+    if is_flushing:
+        _give_up(book, session)
+    is_told = session.state is SessionState.OPEN and session.link.connection is not None
+    if is_flushing and (session.untold or (session.unwanted and not is_told)):
+        _close_within(book, session, AT_ONCE_S)
+        return
+    if is_told:
         _cancel(book, session)
         _say_so(book, session, flush=False)
     opening.end(book, session, None)

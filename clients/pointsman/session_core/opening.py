@@ -298,6 +298,7 @@ def interrupted(book: Book, session: Session, reason: str) -> None:
     submitting.interrupted(session)
     session.is_close_sent = False
     session.cancelled = 0
+    session.untold.clear()  # they were told to nobody, and an utterance's own id will do
     if session.is_closing and not session.is_awaited():
         end(book, session, None)
 

@@ -103,6 +103,7 @@ class Session(msgspec.Struct, kw_only=True, eq=False):
     was_open: bool = False
     is_closing: bool = False
     is_close_sent: bool = False
+    has_given_up: bool = False  # closed at once, or as long as a flush may take is over
     # Closed at once: ids of what the server may have and nobody wants any more, and how many of
     # them were cancelled on this connection.
     unwanted: dict[str, None] = {}

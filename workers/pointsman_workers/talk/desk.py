@@ -115,15 +115,34 @@ class TalkDesk(Watcher):
         self.saying.awaiting.give_up(voice)
 
     def withdraw(self, session: Session, request_id: str) -> bool:
-        """Cancel what is being said, or waits for somebody to hear it; False when nothing is."""
+        """Cancel what is being said, waits for somebody to hear it, or has become other jobs.
+
+        False when it is nothing of that.
+        """
         voice = self.voices.by_session.get(session)
         if voice is None:
             return False
         hearing = voice.hearing.get(request_id)
         if hearing is None:
-            return self.saying.awaiting.withdraw(voice, request_id)
+            return self.saying.awaiting.withdraw(voice, request_id) or self._stop(voice, request_id)
         self.hearing.cancel(hearing)
         return True
+
+    def _stop(self, voice: Voice, utterance_id: str) -> bool:
+        """Cancel the jobs of an utterance; False when there are none under other ids than its."""
+        keys = [
+            key
+            for key, said in voice.said.items()
+            if said.utterance_id == utterance_id and key[2] != utterance_id
+        ]
+        for key in keys:
+            voice.said[key].then = None  # nothing follows what is only recognised
+            job, session = self.shard.window.find(key), voice.session
+            if job is not None and job.is_open:
+                self._jobs.reports.attempts.cancel(job)
+            elif job is None and session.peer is not None:
+                self._jobs.withdraw(session.peer, session, key[2])
+        return bool(keys)
 
     # -- sessions -----------------------------------------------------------------------------
 
