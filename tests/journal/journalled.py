@@ -3,7 +3,7 @@
 from worker_harness import Host, WorkerHarness
 
 from pointsman_shm.config import Config
-from pointsman_workers.core.events import JournalState
+from pointsman_workers.core.events import JournalState, WriteJournal
 
 SECOND_NS = 1_000_000_000
 MIB = 1 << 20
@@ -24,3 +24,8 @@ def journalled(slots: int = 1, **sections: object) -> WorkerHarness:
 def names(entries: list[object]) -> list[str]:
     """What entries are called."""
     return [type(entry).__name__ for entry in entries]
+
+
+def newest_write(h: WorkerHarness) -> WriteJournal:
+    """The last write that the core has asked for."""
+    return [command for command in h.commands if isinstance(command, WriteJournal)][-1]

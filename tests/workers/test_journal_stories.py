@@ -3,9 +3,7 @@
 The store is pretended: the core names what shall be written, and is told where the journal stands.
 """
 
-import pytest
-from journal.journalled import KIB, SECOND_NS, journalled, names
-from worker_harness import WorkerHarness
+from journal.journalled import KIB, journalled, names, newest_write
 
 from pointsman_shm.config import JobsConfig
 from pointsman_wire.lane_messages import NodeResultAck
@@ -13,8 +11,6 @@ from pointsman_wire.link import Congested
 from pointsman_wire.session_messages import Cancel, JobAccepted, Result, ResultAck, SessionClose
 from pointsman_workers.core.events import (
     JournalSynced,
-    Stopped,
-    StopWished,
     WriteJournal,
 )
 from pointsman_workers.journal.entries import (
@@ -173,81 +169,6 @@ def test_a_cancelled_job_and_a_closed_session_end_in_the_journal() -> None:
     assert isinstance(h.entries()[-1], SessionEnded)
 
 
-def test_a_stop_leaves_journalled_jobs_that_wait_for_the_next_start() -> None:
-    h = journalled()
-    node, client = h.open_lane(3), h.open_session()
-    client.submit("r-1")
-    client.submit("r-2")  # waits
-    h.feed(StopWished(h.now_ns + 20 * SECOND_NS))
-    h.advance(0.2)
-    assert not any(isinstance(command, Stopped) for command in h.commands)
-    node.end(node.assignment())
-    h.advance(0.2)
-    assert not node.assignments()
-    assert any(isinstance(command, Stopped) for command in h.commands)
-
-
-def test_a_stop_leaves_all_journalled_jobs_that_wait_however_many_of_a_kind() -> None:
-    """I5: of those that the next life begins with, none is overtaken in this one."""
-    h = journalled()
-    node, client = h.open_lane(3), h.open_session()
-    for number in range(600):
-        client.submit(f"r-{number}")
-    h.feed(StopWished(h.now_ns + 20 * SECOND_NS))
-    node.end(node.assignment())
-    h.advance(0.2)
-    assert not node.assignments()
-    assert any(isinstance(command, Stopped) for command in h.commands)
-
-
-def test_a_stop_waits_for_jobs_that_only_memory_holds() -> None:
-    h = journalled()
-    node, client = h.open_lane(3), h.open_session()
-    client.submit("r-1")
-    client.submit("r-2", durability="memory")  # waits
-    h.feed(StopWished(h.now_ns + 20 * SECOND_NS))
-    node.end(node.assignment())
-    h.advance(0.2)
-    assert not any(isinstance(command, Stopped) for command in h.commands)
-    node.end(node.assignment())
-    h.advance(0.2)
-    assert any(isinstance(command, Stopped) for command in h.commands)
-
-
-@pytest.mark.parametrize(
-    ("held", "began_here"),
-    [
-        (("journal", "journal"), []),
-        (("memory", "journal"), ["r-1"]),
-        (("journal", "memory"), ["r-1", "r-2"]),
-        (("journal", "fsync"), []),
-    ],
-)
-def test_a_stop_leaves_what_stands_in_line_but_not_before_what_only_memory_holds(
-    held: tuple[str, ...], began_here: list[str]
-) -> None:
-    h = journalled(slots=2)
-    node, client = h.open_lane(3), h.open_session(order="serial")
-    client.submit("r-0")
-    for number, durability in enumerate(held, start=1):
-        client.submit(f"r-{number}", durability=durability)
-    h.feed(StopWished(h.now_ns + 20 * SECOND_NS))
-    node.end(node.assignment())
-    h.feed(JournalSynced(newest_write(h).number))
-    began = []
-    for _ in range(4):
-        h.advance(0.2)
-        for job in node.assignments():
-            began.append(job.request_id)
-            node.end(job)
-    assert began == began_here
-    assert any(isinstance(command, Stopped) for command in h.commands)
-
-
-def newest_write(h: WorkerHarness) -> WriteJournal:
-    return [command for command in h.commands if isinstance(command, WriteJournal)][-1]
-
-
 def test_a_repeated_request_hears_nothing_of_a_result_that_the_disk_does_not_have() -> None:
     """I11: what was told at fsync must be what a loss of power leaves."""
     h = journalled()
@@ -293,22 +214,6 @@ def test_a_key_that_is_free_again_is_its_new_jobs_when_the_old_end_is_on_the_dis
     node.end(node.assignment())
     h.feed(JournalSynced(newest_write(h).number))
     assert client.one(Result).status == "completed"
-
-
-def test_what_reaches_the_disk_after_the_stop_goes_behind_what_waited() -> None:
-    """I5: it is accepted, and both are the next life's, in their order."""
-    h = journalled()
-    node, client = h.open_lane(3), h.open_session()
-    client.submit("r-1")
-    client.submit("r-2")  # waits
-    client.submit("r-3", durability="fsync")
-    h.feed(StopWished(h.now_ns + 20 * SECOND_NS))
-    node.end(node.assignment())
-    h.feed(JournalSynced(newest_write(h).number))
-    assert [job.request_id for frame in client.all(JobAccepted) for job in frame.jobs][-1] == "r-3"
-    h.advance(0.2)
-    assert not node.assignments()
-    assert any(isinstance(command, Stopped) for command in h.commands)
 
 
 def test_a_result_that_waited_for_the_disk_is_told_under_a_number_after_those_before_it() -> None:

@@ -17,7 +17,8 @@ from pointsman_wire.lane_messages import LaneGoingAway
 from pointsman_wire.link import Connection
 from pointsman_wire.session_messages import GoingAway
 from pointsman_workers.core.shard import Shard
-from pointsman_workers.core.state import Job, Peer
+from pointsman_workers.core.state import Job, Line, Peer, Session
+from pointsman_workers.placement.kinds import Kind
 
 # A successor needs about so long until it can be dialled.
 RECONNECT_AFTER_MS = 500
@@ -36,11 +37,21 @@ class PartingDesk:
         self._turn = 0  # whom the next one is sent to first
 
     def shelve(self) -> list[Job]:
-        """Leave waiting jobs that the journal has to the next life of this shard."""
+        """Leave waiting jobs that the journal has to the next life of this shard.
+
+        But none that stands before what only memory holds, which is still to have its turn.
+        """
         waiting = self._shard.waiting
-        shelved = [job for job in waiting.all_jobs() if job.segment]
-        for job in shelved:
-            waiting.remove(job)
+        shelved: list[Job] = []
+        before: set[tuple[Session, Kind, str]] = set()  # whose jobs keep their order
+        for job in reversed(waiting.all_jobs()):
+            whose = (job.session, job.kind, job.submit.priority)
+            if not job.segment:
+                before.add(whose)
+            elif whose not in before and not _holds_up_memory(job.line):
+                waiting.remove(job)
+                shelved.append(job)
+        shelved.reverse()
         # Asked to stop once more, those of before are no longer queued.
         self._shard.shelved += shelved
         return shelved
@@ -92,3 +103,8 @@ class PartingDesk:
             return []
         self._turn = (self._turn + 1) % len(others)
         return [*others[self._turn :], *others[: self._turn]]
+
+
+def _holds_up_memory(line: Line | None) -> bool:
+    """Does anything stand in line behind the job whose turn it is that only memory holds?"""
+    return line is not None and any(job.is_open and not job.segment for job in line.jobs)
