@@ -25,7 +25,7 @@ from pointsman_workers.desks.reports import ReportDesk
 from pointsman_workers.desks.sessions import SessionDesk
 from pointsman_workers.desks.waiting.admission import AdmissionDesk
 from pointsman_workers.desks.waiting.serving import ServingDesk
-from pointsman_workers.desks.waiting.terms import WISH, TermsDesk, no_room
+from pointsman_workers.desks.waiting.terms import WISH, TermsDesk, no_room, with_time_left
 from pointsman_workers.journal.book import FSYNC, MEMORY
 from pointsman_workers.ordering.orders import hindrance_of_order
 from pointsman_workers.placement.deciding import memory_of
@@ -75,8 +75,8 @@ class JobDesk:
         self.terms = TermsDesk(shard, serving.placing, admission.overload)
         # With Redis: where a key is bound before its job is started.
         self.fleet_wide: KeyBinding | None = None
-        # Repeated submits of requests that may still run on a node that has not reported yet.
-        self._unsettled: list[tuple[Peer, Session, Submit, bytes]] = []
+        # Repeated submits of what may still run on a node that has not reported yet, since when.
+        self._unsettled: list[tuple[Peer, Session, Submit, bytes, int]] = []
 
     def create_job(self, peer: Peer, submit: Submit, payload: bytes) -> None:
         """The one entry: answer a submit with its job, whether it is new or known."""
@@ -99,7 +99,7 @@ class JobDesk:
             self.fleet_wide.repeat(key, peer, submit, body_check(payload))
             return
         if not shard.is_settled and self._may_still_run(session, submit, key):
-            self._unsettled.append((peer, session, submit, payload))
+            self._unsettled.append((peer, session, submit, payload, shard.now_ns))
             return
         job = self._new_job(session, submit, payload, key)
         if type(job) is not Job:  # at a tenth of what isinstance costs with structs
@@ -194,7 +194,7 @@ class JobDesk:
         """Was it asked for, and will yet be a job, or be refused?"""
         if self.fleet_wide is not None and self.fleet_wide.is_pending(key):
             return True
-        asked = ((session, submit.request_id) for _, session, submit, _ in self._unsettled)
+        asked = ((session, submit.request_id) for _, session, submit, *_ in self._unsettled)
         return any((whose.tenant, whose.session_id, name) == key for whose, name in asked)
 
     def refuse(
@@ -280,7 +280,7 @@ class JobDesk:
         asked = peer, session.number, request_id
         left, withdrawn = [], None
         for entry in self._unsettled:
-            whose, _, submit, _ = entry
+            whose, _, submit, *_ = entry
             if (whose, submit.session_number, submit.request_id) == asked:
                 withdrawn = submit
             else:
@@ -295,7 +295,8 @@ class JobDesk:
     def settle(self) -> None:
         """The nodes have reported: answer the repeated submits that waited for it."""
         unsettled, self._unsettled = self._unsettled, []
-        for peer, session, submit, payload in unsettled:
+        for peer, session, asked, payload, since_ns in unsettled:
+            submit = with_time_left(asked, self.shard.now_ns - since_ns)
             if peer.connection in self.shard.peers:
                 self.create_job(peer, submit, payload)
             elif not session.is_closed:  # its result waits for the client to come back

@@ -12,13 +12,13 @@ terms are not plain, the order of its session, rates and counts of its tenant.
 
 from typing import Final
 
-from msgspec.structs import astuple
+from msgspec.structs import astuple, replace
 
 from pointsman_shm.rules.modules import UnknownName
 from pointsman_wire.errors import Code
 from pointsman_wire.messages import ErrorInfo, error_info
 from pointsman_wire.session_messages import Submit
-from pointsman_workers.core.shard import Shard
+from pointsman_workers.core.shard import SECOND_NS, Shard
 from pointsman_workers.core.state import Session
 from pointsman_workers.desks.placing import PlacingDesk
 from pointsman_workers.desks.waiting.assignments import usual_assignment
@@ -100,6 +100,13 @@ class TermsDesk:
             f"{self.durability!r} here, or ask for that"
         )
         return error_info(Code.UNSUPPORTED_FEATURE, text)
+
+
+def with_time_left(submit: Submit, waited_ns: int) -> Submit:
+    """A request that was put off for so long: its deadline counts from when it was read."""
+    if submit.deadline_s is None:
+        return submit
+    return replace(submit, deadline_s=max(0.001, submit.deadline_s - waited_ns / SECOND_NS))
 
 
 def no_room(durability: str, *, is_at_its_bound: bool) -> ErrorInfo:
