@@ -181,9 +181,11 @@ class AgentHarness:
         """Let a connection break."""
         return self.feed(Closed(connection, "reset"))
 
-    def end(self, run: int, status: str = "completed", payload: bytes = b"out") -> list[Any]:
+    def end(
+        self, run: int, status: str = "completed", payload: bytes = b"out", **said: Any
+    ) -> list[Any]:
         """Let a handler end."""
-        return self.feed(JobEnded(run=run, status=status, payload=payload))
+        return self.feed(JobEnded(run=run, status=status, payload=payload, **said))
 
 
 def of(commands: Sequence[Any], kind: type[T]) -> list[T]:

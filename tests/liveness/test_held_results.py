@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 from agent_harness import AgentHarness, sent, started
 from msgspec.msgpack import encode
 
@@ -50,6 +51,24 @@ def test_i9_results_that_nobody_takes_stop_new_jobs_by_what_they_take() -> None:
     acknowledge(h, 2)
     assert h.core.jobs.held_bytes == 0
     assert started(h.assign("j5")) == ["j5"]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"meta": {"words": ["x" * 999, {"more": "x" * 999}]}},
+        {"content_type": "text/" + "x" * 1_999},
+        {"status": "failed", "code": "INTERNAL_ERROR", "message": "x" * 1_999},
+    ],
+)
+def test_i9_what_results_say_beside_their_payload_takes_room_as_well(said: dict[str, Any]) -> None:
+    h = AgentHarness(max_concurrency=2, limits=AgentLimits(held_bytes_max=2_000))
+    h.join()
+    h.assign("j1")
+    h.end(1, **said)
+    assert sent(h.assign("j2"), JobRefused)[0].code == "NODE_OVERLOADED"
+    acknowledge(h, 1)
+    assert h.core.jobs.held_bytes == 0
 
 
 def test_a_cancel_of_what_was_taken_or_never_came_is_answered_while_there_is_room() -> None:

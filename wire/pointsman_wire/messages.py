@@ -9,6 +9,7 @@ the bound on depth a value that is just readable here makes the encoder fail one
 So the messages that bring meta into the service check it when they are made or decoded.
 """
 
+from sys import getsizeof
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -178,3 +179,20 @@ def _is_flat(meta: dict[Any, Any]) -> bool:
 def _fits(value: Any) -> bool:
     """Is it anything but a whole number that only JSON can write?"""
     return type(value) is not int or -(2**63) <= value < 2**64
+
+
+def meta_bytes(meta: dict[str, Any] | None) -> int:
+    """What this takes in memory, whoever keeps it."""
+    size = 0
+    level: list[Any] = [meta]
+    while level:
+        value = level.pop()
+        if not value:
+            continue
+        size += getsizeof(value)
+        if isinstance(value, dict):
+            level += value
+            level += value.values()
+        elif isinstance(value, list | tuple):
+            level += value
+    return size

@@ -154,7 +154,7 @@ class AgentCore:
         jobs = self.jobs
         assert len(jobs.running) <= jobs.max_concurrency
         assert not jobs.running.keys() & jobs.held.keys()
-        assert jobs.held_bytes == sum(len(held.payload) for held in jobs.held.values())
+        assert jobs.held_bytes == sum(held.size for held in jobs.held.values())
         assert all(lane.connection in self._lane_of for lane in self._lanes if lane.is_up)
 
     # ---- connections

@@ -19,6 +19,7 @@ from pointsman.node_core.events import AgentLimits, JobEnded
 from pointsman.node_core.fences import Seen, SeenFences
 from pointsman_wire.errors import Code
 from pointsman_wire.lane_messages import Assign, JobFence, NodeResult
+from pointsman_wire.messages import meta_bytes
 
 # Reports list at most so many bytes of ids, so that they fit a frame; a job left out is
 # dispatched again with a higher fence, which stops the older run.
@@ -55,6 +56,7 @@ class HeldResult(msgspec.Struct, frozen=True, kw_only=True):
     result: NodeResult
     payload: bytes
     ended_at_ns: int
+    size: int  # what it takes while it is held
 
 
 class Refusal(msgspec.Struct, frozen=True):
@@ -150,9 +152,7 @@ class JobTable:
             message=ended.message,
             retryable=ended.retryable,
         )
-        return self._hold(
-            HeldResult(run=run, result=result, payload=ended.payload, ended_at_ns=now_ns)
-        )
+        return self._hold(now_ns, run, result, ended.payload)
 
     def confirm_unknown(self, now_ns: int, key: JobKey) -> HeldResult:
         """Hold a cancelled result for a job that never ran here or was taken long ago."""
@@ -166,18 +166,21 @@ class JobTable:
         result = NodeResult(
             number=0, job_id=job_id, epoch=epoch, dispatch=dispatch, status="cancelled"
         )
-        return self._hold(HeldResult(run=run, result=result, payload=b"", ended_at_ns=now_ns))
+        return self._hold(now_ns, run, result, b"")
 
-    def _hold(self, held: HeldResult) -> HeldResult:
-        self.held[held.run.number] = held
-        self.held_bytes += len(held.payload)
+    def _hold(self, now_ns: int, run: Run, result: NodeResult, payload: bytes) -> HeldResult:
+        size = len(payload) + len(result.content_type) + len(result.message)
+        size += meta_bytes(result.meta)
+        held = HeldResult(run=run, result=result, payload=payload, ended_at_ns=now_ns, size=size)
+        self.held[run.number] = held
+        self.held_bytes += size
         return held
 
     def release(self, number: int) -> None:
         """Forget a held result: it was acknowledged."""
         held = self.held.pop(number, None)
         if held is not None:
-            self.held_bytes -= len(held.payload)
+            self.held_bytes -= held.size
             del self._by_key[held.run.key]
 
     def forget_old_results(self, now_ns: int) -> int:

@@ -7,10 +7,9 @@ repeats what it still waits for.  So what is held costs no more than the window 
 
 from collections import OrderedDict
 from collections.abc import Mapping
-from sys import getsizeof
-from typing import Any
 
 from pointsman_wire.lane_messages import NodeResult
+from pointsman_wire.messages import meta_bytes
 from pointsman_wire.session_messages import MissingResult, Result
 from pointsman_workers.core.state import Job, Session
 
@@ -27,18 +26,7 @@ def copy_bytes(item: Job | MissingResult) -> int:
 
 def extra_bytes(result: Result | NodeResult) -> int:
     """What a result takes beside its output, of that which may be long: what applications say."""
-    size, level = len(result.content_type), [result.meta]
-    while level:
-        value: Any = level.pop()
-        if not value:
-            continue
-        size += getsizeof(value)
-        if isinstance(value, dict):
-            level += value
-            level += value.values()
-        elif isinstance(value, list | tuple):
-            level += value
-    return size
+    return len(result.content_type) + meta_bytes(result.meta)
 
 
 class HeldResults:
