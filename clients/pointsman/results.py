@@ -49,7 +49,8 @@ class JobResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class JobPartial(msgspec.Struct, frozen=True, kw_only=True):
-    """A piece of a streaming result; a new attempt starts again with seq 0."""
+    """A piece of a streaming result; a new attempt starts again with seq 0, and so does
+    a new job in place of one that its worker has lost."""
 
     payload: bytes
     meta: dict[str, Any]

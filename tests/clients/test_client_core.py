@@ -241,13 +241,21 @@ def test_partials_are_told_once_and_begin_anew_with_a_new_attempt() -> None:
     h.open()
     h.submit("r1", stream=True)
 
-    def pieces(*places: tuple[int, int]) -> list[tuple[int, int]]:
-        partials = [Partial(session_number=1, request_id="r1", attempt=a, seq=s) for a, s in places]
-        commands = h.say(*partials)
+    def pieces(*places: tuple[int, int], job_id: str = "j-1") -> list[tuple[int, int]]:
+        commands = h.say(
+            *(
+                Partial(session_number=1, request_id="r1", job_id=job_id, attempt=a, seq=s)
+                for a, s in places
+            )
+        )
         return [(p.partial.attempt, p.partial.seq) for p in of(commands, PartialCame)]
 
     assert pieces((1, 0), (1, 1), (1, 1)) == [(1, 0), (1, 1)]
     assert pieces((2, 0), (1, 2)) == [(2, 0)]
+    h.resume(unfinished={"r1": "ended"})
+    h.advance(2.1)  # its result does not come: it is submitted again, and is the same job
+    assert pieces((2, 0), (2, 1)) == [(2, 1)]
+    assert pieces((1, 0), job_id="j-2") == [(1, 0)], "the worker had lost the first"
     progress = Progress(session_number=1, request_id="r1", percent=5.0)
     assert of(h.say(progress), ProgressCame) == [ProgressCame(1, progress)]
 

@@ -222,7 +222,8 @@ class Conversation:
         with suppress(PointsmanError):
             async for piece in stream:
                 judge_piece(piece, mark)
-                if (piece.attempt, piece.seq) <= place:
+                is_anew = piece.seq == 0 and piece.attempt != place[0]  # perhaps as a new job
+                if (piece.attempt, piece.seq) <= place and not is_anew:
                     raise Violation("order", f"a piece came after one of {place}: {piece}")
                 place = (piece.attempt, piece.seq)
 

@@ -263,6 +263,8 @@ def test_pieces_of_results_are_told_in_order_and_once() -> None:
     becomes(harness, "u")
     pieces = [Partial(session_number=1, request_id="u", attempt=1, seq=n) for n in (0, 1, 1, 0, 2)]
     assert [told.partial.seq for told in of(harness.say(*pieces), UtterancePartial)] == [0, 1, 2]
+    anew = Partial(session_number=1, request_id="u", job_id="j-2", attempt=1, seq=0)
+    assert of(harness.say(anew), UtterancePartial), "of a job in place of one that was lost"
 
 
 def test_what_others_say_is_heard_and_acknowledged_once() -> None:

@@ -7,6 +7,7 @@ Request  kept with its body from the wish until its result or error came, whatev
 """
 
 from enum import Enum
+from typing import NamedTuple
 
 import msgspec
 
@@ -17,7 +18,7 @@ from pointsman.session_core.timers import Timers
 from pointsman_wire.link import Connection
 from pointsman_wire.messages import ErrorInfo
 from pointsman_wire.preamble import Role
-from pointsman_wire.session_messages import Moved, SessionInit, Submit
+from pointsman_wire.session_messages import Moved, Partial, SessionInit, Submit
 from pointsman_wire.talk.talk_messages import AudioChunk, RoomJoin, Utterance
 
 
@@ -27,6 +28,24 @@ class SessionState(Enum):
     WAITING = "waiting"
     OPENING = "opening"
     OPEN = "open"
+
+
+class NextPartial(NamedTuple):
+    """The next partial of a job that is news; another job of the same request begins anew."""
+
+    job_id: str
+    attempt: int
+    seq: int
+
+    @classmethod
+    def after(cls, told: Partial) -> "NextPartial":
+        """Return what follows a partial that was told."""
+        return cls(told.job_id, told.attempt, told.seq + 1)
+
+    def is_past(self, partial: Partial) -> bool:
+        """Is this one older than what was told?"""
+        is_older = (partial.attempt, partial.seq) < (self.attempt, self.seq)
+        return is_older and partial.job_id == self.job_id
 
 
 class Request(msgspec.Struct, kw_only=True, eq=False):
@@ -45,8 +64,7 @@ class Request(msgspec.Struct, kw_only=True, eq=False):
     is_in_window: bool = False
     is_cancelled: bool = False
     deadline_at_ns: int | None = None
-    # The next partial that is news, as (attempt, seq).
-    next_partial: tuple[int, int] = (0, 0)
+    next_partial: "NextPartial | None" = None
     due: dict[str, int] = {}
 
 
@@ -68,7 +86,7 @@ class Turn(msgspec.Struct, kw_only=True, eq=False):
     # Of those that are not answered: unknown to the server when the session was taken up again.
     doubted: set[str] = set()
     is_guessed: bool = False  # its own id stands in `announced`, and the server has not said so
-    next_partial: dict[str, tuple[int, int]] = {}
+    next_partial: "dict[str, NextPartial]" = {}
 
     def __repr__(self) -> str:
         return f"Turn({self.utterance_id!r}, {self.size} bytes)"

@@ -18,7 +18,7 @@ from pointsman.session_core.events import (
     ResultsMissing,
     SubmitWished,
 )
-from pointsman.session_core.records import Book, Link, Request, Session, SessionState
+from pointsman.session_core.records import Book, Link, NextPartial, Request, Session, SessionState
 from pointsman_wire.errors import Code
 from pointsman_wire.limits import PAYLOAD_BYTES_MAX
 from pointsman_wire.link import Send
@@ -106,7 +106,6 @@ def _why_not(
 def queue(book: Book, session: Session, request: Request) -> None:
     """Have a request sent as soon as session and window allow."""
     request.is_sent = False
-    request.next_partial = (0, 0)
     if session.state is SessionState.OPEN and session.move is None:
         session.link.unsent[request.key] = request
         book.mark_busy(session.link)
@@ -274,12 +273,12 @@ def results_wait(book: Book, session: Session, waiting: ResultsWaiting) -> None:
 def partial_came(book: Book, session: Session, partial: Partial, payload: bytes) -> None:
     """Tell a piece of a result once, in order; pieces of an older attempt are no news."""
     request = session.requests.get(partial.request_id)
-    place = (partial.attempt, partial.seq)
     if request is None:
         talking.partial_came(book, session, partial, payload)
-    if request is None or place < request.next_partial:
         return
-    request.next_partial = (partial.attempt, partial.seq + 1)
+    if request.next_partial is not None and request.next_partial.is_past(partial):
+        return
+    request.next_partial = NextPartial.after(partial)
     for ticket in request.tickets:
         book.out.append(PartialCame(ticket, partial, payload))
 

@@ -9,7 +9,7 @@ import msgspec
 
 from pointsman.session_core import links
 from pointsman.session_core.events import CancelWished
-from pointsman.session_core.records import Book, Session, SessionState, Turn
+from pointsman.session_core.records import Book, NextPartial, Session, SessionState, Turn
 from pointsman.session_core.talk_events import (
     PieceSpoken,
     TalkHeard,
@@ -232,10 +232,10 @@ def accepted(book: Book, session: Session, job: AcceptedJob) -> None:
 def partial_came(book: Book, session: Session, partial: Partial, payload: bytes) -> None:
     """Tell a piece of a result once, in order; pieces of an older attempt are no news."""
     turn = _turn_of(session, partial.request_id)
-    place = (partial.attempt, partial.seq)
-    if turn is None or place < turn.next_partial.get(partial.request_id, (0, 0)):
+    last = turn.next_partial.get(partial.request_id) if turn is not None else None
+    if turn is None or (last is not None and last.is_past(partial)):
         return
-    turn.next_partial[partial.request_id] = (partial.attempt, partial.seq + 1)
+    turn.next_partial[partial.request_id] = NextPartial.after(partial)
     book.out.append(UtterancePartial(turn.key, partial, payload))
 
 
