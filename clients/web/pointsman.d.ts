@@ -150,7 +150,7 @@ export interface SpeechFields extends UtteranceFields {
 export interface Speech {
   readonly utterance_id: string;
   readonly result: Promise<Result>;
-  push(bytes: ArrayBuffer | Uint8Array): void;
+  push(bytes: ArrayBuffer | ArrayBufferView): void;
   end(): void;
 }
 
@@ -188,8 +188,8 @@ export declare class Session extends EventTarget {
   readonly state: SessionState;
   readonly welcome: SessionInitAck | null;
   ready(): Promise<SessionInitAck>;
-  submit(payload?: string | ArrayBuffer | Uint8Array, fields?: SubmitFields): Promise<Result>;
-  say(words: string | ArrayBuffer | Uint8Array, fields?: UtteranceFields): Promise<Result>;
+  submit(payload?: string | ArrayBuffer | ArrayBufferView, fields?: SubmitFields): Promise<Result>;
+  say(words: string | ArrayBuffer | ArrayBufferView, fields?: UtteranceFields): Promise<Result>;
   speak(fields?: SpeechFields): Speech;
   joinRoom(room: string, member?: { lang?: string; name?: string }): void;
   leaveRoom(): void;

@@ -11,6 +11,7 @@ const BACKOFF_FIRST_MS = 500;
 const BACKOFF_MAX_MS = 30_000;
 const HEARTBEAT_MS = 15_000; // unless the service wants them more often
 const SILENCE_MS = 30_000; // for so long heartbeats may stay without any answer
+const ANSWER_MS = 15_000; // so long a dial may take, with the first answer
 const ELSEWHERE_MS = 10_000; // so long a service may be away before another one is dialled,
 const ELSEWHERE_MAX_MS = 60_000; // unless it says how long itself
 const ALTERNATIVES_MAX = 8;
@@ -95,6 +96,7 @@ export class Session extends EventTarget {
   #isWanted = true;
   #retryTimer = null;
   #beatTimer = null;
+  #answerTimer = null;
   #silentMs = 0;
   #isAckPlanned = false;
   #opened = null;
@@ -124,7 +126,7 @@ export class Session extends EventTarget {
    */
   submit(payload = new Uint8Array(0), fields = {}) {
     if (this.state === "closed") return Promise.reject(isOver());
-    const bytes = typeof payload === "string" ? encoder.encode(payload) : new Uint8Array(payload);
+    const bytes = typeof payload === "string" ? encoder.encode(payload) : copied(payload);
     const request_id = fields.request_id ?? this.#newId();
     return this.#sayWhole(request_id, { ...fields, type: "submit", request_id }, bytes);
   }
@@ -139,7 +141,7 @@ export class Session extends EventTarget {
     const utterance_id = fields.utterance_id ?? this.#newId();
     const isText = typeof words === "string";
     const message = { ...fields, ...(isText && { text: words }), type: "utterance", utterance_id };
-    const bytes = isText ? new Uint8Array(0) : new Uint8Array(words);
+    const bytes = isText ? new Uint8Array(0) : copied(words);
     return this.#sayWhole(utterance_id, message, bytes);
   }
 
@@ -162,6 +164,7 @@ export class Session extends EventTarget {
     const frames = [];
     const job = this.#keep(utterance_id, frames);
     const add = (bytes, is_final) => {
+      if (this.#jobs.get(utterance_id) !== job) return; // it is answered, or was refused
       const message = { ...fields, type: "audio_chunk", utterance_id, seq: frames.length, is_final };
       frames.push([message, bytes]);
       if (job.isSent) this.#sendIfOpen({ ...message, session_number: this.#number }, bytes);
@@ -169,7 +172,7 @@ export class Session extends EventTarget {
     return {
       utterance_id,
       result: job.promise,
-      push: (bytes) => pieces(new Uint8Array(bytes)).forEach((piece) => add(piece, false)),
+      push: (bytes) => pieces(copied(bytes)).forEach((piece) => add(piece, false)),
       end: () => add(new Uint8Array(0), true),
     };
   }
@@ -246,6 +249,8 @@ export class Session extends EventTarget {
     socket.onmessage = (event) => this.#received(socket, event.data);
     socket.onclose = (event) => this.#lost(socket, event.reason);
     socket.onerror = () => {}; // onclose follows, and says what there is to say
+    clearTimeout(this.#answerTimer);
+    this.#answerTimer = setTimeout(() => this.#abandon(socket, "the service does not answer"), ANSWER_MS);
   }
 
   #target() {
@@ -292,9 +297,14 @@ export class Session extends EventTarget {
       this.#sendIfOpen({ type: "client_heartbeat", number: Date.now() });
       return;
     }
-    const socket = this.#socket;
+    this.#abandon(this.#socket, "nothing comes from the service any more");
+  }
+
+  /** Take it for lost; its end would be told minutes later. */
+  #abandon(socket, reason) {
+    if (socket !== this.#socket) return;
     socket.close(1000);
-    this.#lost(socket, "nothing comes from the service any more");
+    this.#lost(socket, reason);
   }
 
   /** End this connection after a while; another one follows. */
@@ -306,6 +316,7 @@ export class Session extends EventTarget {
 
   #end(reason, error = isOver(reason)) {
     clearTimeout(this.#retryTimer);
+    clearTimeout(this.#answerTimer);
     clearInterval(this.#beatTimer);
     this.#isWanted = false;
     for (const job of this.#jobs.values()) job.reject(error);
@@ -319,6 +330,7 @@ export class Session extends EventTarget {
 
   #received(socket, data) {
     if (socket !== this.#socket) return;
+    clearTimeout(this.#answerTimer);
     this.#silentMs = 0;
     const [message, payload] = unpackFrame(data);
     this.#tell("message", { message, payload });
@@ -656,6 +668,12 @@ class Farewell {
 function defaultUrl() {
   const { protocol, host } = globalThis.location;
   return `${protocol === "https:" ? "wss:" : "ws:"}//${host}/session`;
+}
+
+/** The bytes of any buffer or view, those of 16-bit samples too, as they are now. */
+function copied(data) {
+  if (!ArrayBuffer.isView(data)) return new Uint8Array(data).slice();
+  return new Uint8Array(data.buffer, data.byteOffset, data.byteLength).slice();
 }
 
 function pieces(sound) {

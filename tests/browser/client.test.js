@@ -565,6 +565,44 @@ test("a connection on which nothing comes any more is given up", (t) => {
   assert.equal(here.state, "open");
 });
 
+test("a service that takes the connection and says nothing is dialled again", (t) => {
+  const here = session(t);
+  const socket = dialled.at(-1);
+  socket.close = () => {}; // the network is gone
+  socket.onopen();
+  t.mock.timers.tick(15_000);
+  assert.equal(here.state, "lost");
+  assert.notEqual(reconnected(t), socket);
+  dialled.at(-1).stand();
+  t.mock.timers.tick(15_000);
+  assert.equal(here.state, "open");
+});
+
+test("samples are sent as the bytes that they are", (t) => {
+  const here = session(t);
+  const socket = dialled.at(-1);
+  socket.stand();
+  const samples = Int16Array.of(1, 258, -1);
+  here.say(samples.subarray(1), { utterance_id: "u-1" });
+  const speech = here.speak({ utterance_id: "u-2" });
+  speech.push(samples);
+  assert.deepEqual([...socket.said("utterance")[0][1]], [2, 1, 255, 255]);
+  assert.deepEqual([...socket.said("audio_chunk")[0][1]], [1, 0, 2, 1, 255, 255]);
+});
+
+test("who speaks on after the answer sends nothing more", async (t) => {
+  const here = session(t);
+  const socket = dialled.at(-1);
+  socket.stand();
+  const speech = here.speak({ utterance_id: "u-1" });
+  speech.push(new Uint8Array([1, 2]));
+  socket.hear({ type: "result", request_id: "u-1", number: 1 });
+  await speech.result;
+  speech.push(new Uint8Array([3, 4]));
+  speech.end();
+  assert.equal(socket.said("audio_chunk").length, 1);
+});
+
 test("heartbeats are sent as often as the service wants them", (t) => {
   session(t);
   const socket = dialled.at(-1);

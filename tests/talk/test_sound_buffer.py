@@ -1,6 +1,8 @@
 """Properties of the buffer of an utterance: any order, pieces that come twice or never."""
 
 import struct
+from collections.abc import Sequence
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -98,6 +100,18 @@ def test_a_wav_file_in_pieces_is_that_file_and_ends_after_its_own_twenty_seconds
     while not buffer.is_over:
         buffer.add(count, whole[count * 10_000 : (count + 1) * 10_000], is_final=False)
         count += 1
+    assert buffer.as_file() == whole[: HEADER_BYTES + 20 * 16_000]
+
+
+@pytest.mark.parametrize("cuts", [(1, 2, 3), (10, 30), (22,), (34,), (35, 36)])
+def test_a_wav_file_that_is_cut_within_its_head_is_known_all_the_same(cuts: Sequence[int]) -> None:
+    whole = wav_of(bytes(8_000 * 2 * 30), 8_000)
+    places = [0, *cuts, *range(10_000, len(whole), 10_000)]
+    buffer = SoundBuffer("audio/wav", BOUNDS)
+    pieces = [*enumerate(whole[a:b] for a, b in pairwise([*places, len(whole)]))]
+    buffer.add(*pieces.pop(1), is_final=False)  # in any order
+    while not buffer.is_over:
+        buffer.add(*pieces.pop(0), is_final=False)
     assert buffer.as_file() == whole[: HEADER_BYTES + 20 * 16_000]
 
 

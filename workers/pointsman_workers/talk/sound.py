@@ -42,6 +42,8 @@ class SoundBuffer:
         self._bytes = 0
         self._final = -1  # the number of the last piece; -1: not known yet
         self._next = 0  # the first that is missing
+        # The first bytes of a WAV file, until they have told its rate, or that they never will.
+        self._head: bytearray | None = None if self.rate else bytearray()
         self._bytes_max = bounds.bytes_max
         if self.rate:
             span = int(bounds.seconds_max * self.rate) * SAMPLE_BYTES
@@ -78,13 +80,16 @@ class SoundBuffer:
         self._pieces[seq] = piece
         self._bytes += len(piece)
         while self._next in self._pieces:
+            if self._head is not None:
+                self._head += self._pieces[self._next]
             self._next += 1
-        if seq == 0 and not self.rate:
-            self._bound_wav(piece)
+        if self._head:
+            self._bound_wav(self._head)
 
     def clear(self) -> None:
         """Let go of everything."""
         self._pieces.clear()
+        self._head = None
         self._bytes = 0
 
     def _end_at(self, seq: int) -> None:
@@ -92,12 +97,14 @@ class SoundBuffer:
         for later in [number for number in self._pieces if number > seq]:
             self._bytes -= len(self._pieces.pop(later))
 
-    def _bound_wav(self, head: bytes) -> None:
+    def _bound_wav(self, head: bytearray) -> None:
         """A WAV file says itself how many bytes a second are."""
         byte_rate = _byte_rate(head)
+        if byte_rate or len(head) >= _WAV_HEADER_BYTES_MAX:
+            self._head = None
         if byte_rate:
             most = _WAV_HEADER.size + int(self._bounds.seconds_max * byte_rate)
-            self._bytes_max = min(self._bytes_max, max(most, len(head)))
+            self._bytes_max = min(self._bytes_max, max(most, self._bytes))
 
     def as_file(self) -> bytes:
         """Return what is there as a WAV file, b"" when there is no sound in it."""
@@ -142,7 +149,7 @@ def _whole_samples(data: bytes) -> bytes:
     return data[: len(data) - len(data) % SAMPLE_BYTES]
 
 
-def _byte_rate(head: bytes) -> int:
+def _byte_rate(head: bytes | bytearray) -> int:
     """Return how many bytes a second a WAV file has, by its first bytes; 0: they do not say."""
     at = head.find(b"fmt ", 0, _WAV_HEADER_BYTES_MAX)
     if not head.startswith(b"RIFF") or at < 0 or len(head) < at + 20:
