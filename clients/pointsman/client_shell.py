@@ -203,12 +203,23 @@ class ClientShell:
             await asyncio.wait([session.ended for session in left])
 
     async def end(self) -> None:
-        """End every connection; what is still open fails."""
-        await self._driver.end(timeout_s=1.0)
-        self._give_up(error_info(Code.SESSION_CLOSED, "the client was closed"))
-        if self._history is not None:
-            self._history.close()
-            self._history = None
+        """End every connection; what is still open is cancelled, and fails."""
+        for session in (left := [*self._sessions.values()]):
+            self._driver.post(CloseSession(handle=session.handle, flush=False, within_s=0.0))
+        try:
+            if left:
+                await asyncio.wait([session.ended for session in left], timeout=1.0)
+        finally:
+            await self._end_driver()
+
+    async def _end_driver(self) -> None:
+        try:
+            await self._driver.end(timeout_s=1.0)
+        finally:  # also when who waits is cancelled, once more
+            self._give_up(error_info(Code.SESSION_CLOSED, "the client was closed"))
+            if self._history is not None:
+                self._history.close()
+                self._history = None
 
     def new_request_id(self) -> str:
         """Return an id that no other request has."""

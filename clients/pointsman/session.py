@@ -142,7 +142,11 @@ class JobStream(PendingJob):
 
     async def result(self) -> JobResult:
         """Return the whole result.  Raises JobRefused, JobFailed, JobExpired, JobCancelled."""
-        return await self.wait()
+        try:
+            return await asyncio.shield(self.outcome)  # others may look at it, later or meanwhile
+        except asyncio.CancelledError:
+            self.cancel()
+            raise
 
     def __aiter__(self) -> AsyncIterator[JobPartial]:
         return self
@@ -262,11 +266,9 @@ class Session:
         return saying
 
     def happenings(self) -> AsyncIterator[Happening]:
-        """Yield what others say to this session and do, and what of its own results is missing.
+        """Yield what others say and do, and what is missing; see Happening.  Ends with the session.
 
-        Heard (what somebody said), UiEvent (its steps), RoomState, MissingResult, and
-        ConnectionChange; the newest thousand of those that nobody has read yet.  Ends with the
-        session.
+        Of what nobody has read yet the newest thousand are kept.
         """
         return self._opened.ears.read()
 
@@ -322,8 +324,7 @@ class Session:
         traceback: TracebackType | None,
     ) -> None:
         """Flush after success; after an exception what still runs is cancelled."""
-        is_flush = error is None
-        await self.close(flush=is_flush, timeout_s=None if is_flush else 1.0)
+        await self.close(flush=error is None, timeout_s=None if error is None else 1.0)
 
 
 class Trunk:

@@ -10,8 +10,17 @@ from typing import Any
 import pytest
 from live.fake_service import fake_service
 
-from pointsman import JobRefused, PointsmanError, SessionError, Trunk, blocking, connect
+from pointsman import (
+    JobCancelled,
+    JobRefused,
+    PointsmanError,
+    SessionError,
+    Trunk,
+    blocking,
+    connect,
+)
 from pointsman_wire.preamble import Role
+from pointsman_wire.session_messages import Cancel, Submit
 from pointsman_wire.talk.talk_messages import RoomJoin, RoomMember, RoomState
 
 
@@ -71,6 +80,42 @@ async def test_who_waits_for_a_room_waits_on_when_another_one_gives_up() -> None
         async with asyncio.timeout(5):
             with pytest.raises(SessionError, match="CANCELLED"):
                 await third
+
+
+async def test_who_is_cancelled_while_the_block_waits_for_its_jobs_leaves_none_running() -> None:
+    async with fake_service() as service:
+        asked = asyncio.Event()
+        waiting: list[asyncio.Task[object]] = []
+
+        async def program() -> None:
+            async with connect(service.address) as session:
+                waiting.append(asyncio.create_task(session.submit(b"nobody runs it")))
+                await service.wait_for(Submit)
+                asked.set()
+
+        running = asyncio.create_task(program())
+        await asked.wait()
+        await asyncio.sleep(0.05)
+        running.cancel()
+        async with asyncio.timeout(5):
+            with pytest.raises(asyncio.CancelledError):
+                await running
+            with pytest.raises(JobCancelled):
+                await waiting[0]
+            await service.wait_for(Cancel)
+
+
+async def test_a_stream_whose_result_was_not_waited_for_tells_what_became_of_it() -> None:
+    """Not that somebody was cancelled: whoever reads on is not."""
+    async with fake_service() as service, connect(service.address) as session:
+        stream = session.stream(b"nobody runs it")
+        beside = asyncio.create_task(stream.result())
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(stream.result(), 0.05)
+        await session.close(flush=False)
+        for waits in (beside, stream.result(), anext(stream)):
+            with pytest.raises(JobCancelled):
+                await waits
 
 
 async def test_threads_that_wait_when_the_block_is_left_wait_no_longer() -> None:

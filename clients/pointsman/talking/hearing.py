@@ -49,6 +49,8 @@ class ConnectionChange(msgspec.Struct, frozen=True, kw_only=True):
     is_resumed: bool = False
 
 
+# What somebody said; its steps, and how others hear ours; who is in the room; which results of an
+# utterance session were skipped; and the connection.
 Happening = Heard | UiEvent | RoomState | MissingResult | ConnectionChange
 
 
