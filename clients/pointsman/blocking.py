@@ -47,7 +47,10 @@ class LoopThread:
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
         self._is_over = False
-        self._lock = threading.Lock()  # held for looking at that, and doing something about it
+        self._leaving: set[asyncio.Task[None]] = set()  # what is half read, and nobody's
+        # Held for looking at that, and doing something about it; what is collected as garbage
+        # meanwhile may want to be closed.
+        self._lock = threading.RLock()
         self._thread = threading.Thread(target=self._run, name="pointsman-client", daemon=True)
         self._thread.start()
 
@@ -97,7 +100,15 @@ class LoopThread:
                 yield thing
         finally:
             with suppress(ThreadOver):  # then what was left half read has ended with it
-                self.call(_close(things))
+                self._leave(_close(things))
+
+    def _leave(self, leaving: Coroutine[Any, Any, None]) -> None:
+        """See to it, and wait, but not in the loop's own thread, where it may be garbage."""
+        if threading.current_thread() is not self._thread or self._is_over:
+            self.call(leaving)
+            return
+        self._leaving.add(task := self._loop.create_task(leaving))
+        task.add_done_callback(self._leaving.discard)
 
     def close(self) -> None:
         """Stop the loop and end the thread."""

@@ -17,7 +17,8 @@ from pointsman.errors import SessionError, Unreachable
 from pointsman.recording.client_scribe import ClientScribe
 from pointsman.recording.history_file import HistoryFile
 from pointsman.recording.recorded_core import RecordedCore
-from pointsman.secure.reaching import TLS_SCHEME, Belief, dialling
+from pointsman.secure.reaching import Belief
+from pointsman.secure.session_dialling import session_dialling
 from pointsman.session_core.client import ClientCore
 from pointsman.session_core.events import (
     CancelWished,
@@ -53,7 +54,6 @@ from pointsman.session_core.talk_events import (
 from pointsman.talking.hearing import ConnectionChange, Ears
 from pointsman.talking.saying import Saying
 from pointsman_wire.errors import Code
-from pointsman_wire.limits import HEADER_BYTES_MAX
 from pointsman_wire.messages import ErrorInfo, error_info
 from pointsman_wire.preamble import Role
 from pointsman_wire.session_messages import (
@@ -68,10 +68,9 @@ from pointsman_wire.session_messages import (
     Submit,
     ToClient,
 )
-from pointsman_wire.sockets.bounds import DriverSettings
 from pointsman_wire.sockets.crash_points import CrashSpot, Moment, read_crash_point
 from pointsman_wire.sockets.crashing import driver_for
-from pointsman_wire.sockets.tcp import AddressError, split_address
+from pointsman_wire.sockets.tcp import AddressError
 from pointsman_wire.sockets.web.json_messages import JSON_BYTES_MAX, json_bytes
 from pointsman_wire.talk.talk_messages import AudioChunk, RoomJoin, RoomLeave, UiEvent, Utterance
 
@@ -130,8 +129,9 @@ class ClientShell:
         is_trunk: bool,
         history: str | Path | None = None,
     ) -> None:
+        self._loop = asyncio.get_running_loop()
         self._session_id = ""  # of the newest session, for a WebSocket's target
-        settings = _driver_settings(address, belief, lambda: self._session_id)
+        settings = session_dialling(address, belief, lambda: self._session_id)
         if is_trunk and settings.web is not None:
             raise AddressError("a trunk speaks the binary protocol: write HOST:PORT, without ws://")
         self._is_web = settings.web is not None
@@ -179,33 +179,33 @@ class ClientShell:
             raise session_error(self._over)
         self._handles += 1
         session = OpenedSession(self._handles)
+        self._post(OpenSession(handle=session.handle, init=init, within_s=within_s))
         self._sessions[session.handle] = session
         self._session_id = init.session_id
-        self._driver.post(OpenSession(handle=session.handle, init=init, within_s=within_s))
         try:
             await session.opened
         except asyncio.CancelledError:
-            self._driver.post(CloseSession(handle=session.handle, flush=False, within_s=0.0))
+            self._post(CloseSession(handle=session.handle, flush=False, within_s=0.0))
             raise
         return session
 
     async def close(self, session: OpenedSession, *, flush: bool, within_s: float) -> None:
         """End a session; returns when it is over."""
         if not session.ended.done():
-            self._driver.post(CloseSession(handle=session.handle, flush=flush, within_s=within_s))
+            self._post(CloseSession(handle=session.handle, flush=flush, within_s=within_s))
             await asyncio.shield(session.ended)
 
     async def close_all(self) -> None:
         """End every session at once; what the service has of them is cancelled."""
         for session in (left := [*self._sessions.values()]):
-            self._driver.post(CloseSession(handle=session.handle, flush=False))
+            self._post(CloseSession(handle=session.handle, flush=False))
         if left:
             await asyncio.wait([session.ended for session in left])
 
     async def end(self) -> None:
         """End every connection; what is still open is cancelled, and fails."""
         for session in (left := [*self._sessions.values()]):
-            self._driver.post(CloseSession(handle=session.handle, flush=False, within_s=0.0))
+            self._post(CloseSession(handle=session.handle, flush=False, within_s=0.0))
         try:
             if left:
                 await asyncio.wait([session.ended for session in left], timeout=1.0)
@@ -233,10 +233,8 @@ class ClientShell:
         if self._over is not None:
             waiter.failed(self._over)
             return ticket
+        self._post(SubmitWished(handle=handle, ticket=ticket, submit=submit, payload=payload))
         self._waiters[ticket] = waiter
-        self._driver.post(
-            SubmitWished(handle=handle, ticket=ticket, submit=submit, payload=payload)
-        )
         return ticket
 
     def say(
@@ -249,10 +247,8 @@ class ClientShell:
         if self._over is not None:
             saying.over(self._over)
             return
+        self._post(UtteranceWished(handle=handle, ticket=ticket, message=message, payload=payload))
         self._sayings[ticket] = saying
-        self._driver.post(
-            UtteranceWished(handle=handle, ticket=ticket, message=message, payload=payload)
-        )
 
     def _check_json(self, message: Submit | Utterance | AudioChunk) -> None:
         """Over WebSocket it may be too long: the server could not say what it has refused."""
@@ -264,20 +260,29 @@ class ClientShell:
     def spoken(self, ticket: int, payload: bytes, *, is_final: bool) -> None:
         """Go on with what is being said."""
         if ticket in self._sayings:
-            self._driver.post(PieceSpoken(ticket=ticket, payload=payload, is_final=is_final))
+            self._post(PieceSpoken(ticket=ticket, payload=payload, is_final=is_final))
 
     def go(self, handle: int, message: RoomJoin | RoomLeave) -> None:
         """Enter a room, or leave it; Ears.entered tells what came of it."""
-        self._driver.post(RoomWished(handle=handle, message=message))
+        self._post(RoomWished(handle=handle, message=message))
 
     def tell_played(self, handle: int, message: UiEvent) -> None:
         """Let who spoke know that it is being played."""
-        self._driver.post(PlayTold(handle=handle, message=message))
+        self._post(PlayTold(handle=handle, message=message))
 
     def cancel(self, ticket: int) -> None:
         """Have a job, or what is said, stopped."""
         if ticket in self._waiters or ticket in self._sayings:
-            self._driver.post(CancelWished(ticket))
+            self._post(CancelWished(ticket))
+
+    def _post(self, wish: object) -> None:
+        """Tell the core in its coming turn.  Raises RuntimeError in another event loop."""
+        if asyncio.get_running_loop() is not self._loop:
+            raise RuntimeError(
+                "a session serves the event loop that opened it: use pointsman.blocking from "
+                "several threads, or open one in each loop"
+            )
+        self._driver.post(wish)
 
     # ---- what the core tells
 
@@ -372,27 +377,3 @@ class ClientShell:
 def session_error(error: ErrorInfo) -> Unreachable | SessionError:
     """Return the typed error of a session that did not open, or is over."""
     return Unreachable(error) if error.code == UNREACHABLE else SessionError(error)
-
-
-def _driver_settings(address: str, belief: Belief, session_id: Callable[[], str]) -> DriverSettings:
-    """Return how to dial "host:port", and that with tls://, ws:// or wss:// before it."""
-    scheme, is_web, place = address.partition("://")
-    if not is_web or scheme == TLS_SCHEME:
-        dialled = dialling(address, belief)
-        return DriverSettings(
-            server_address=dialled.place, tls=dialled.tls, header_bytes_max=HEADER_BYTES_MAX
-        )
-    place = place.removesuffix("/")
-    if scheme not in ("ws", "wss"):
-        raise AddressError(
-            f"address {address!r}: write HOST:PORT, or that with tls://, ws:// or wss:// before it"
-        )
-    split_address(place)
-    try:
-        from pointsman_wire.sockets.web.web_dialled import web_dialling
-    except ModuleNotFoundError as error:
-        words = f"{address}: WebSockets need one more library: pip install 'pointsman[web]'"
-        raise ModuleNotFoundError(words, name=error.name) from error
-    tls = belief.context() if scheme == "wss" else None
-    web = web_dialling(f"{scheme}://{place}", ToClient, session_id)
-    return DriverSettings(server_address=place, tls=tls, web=web)

@@ -3,6 +3,7 @@
 import asyncio
 import sys
 from importlib import import_module
+from typing import Any
 
 import pytest
 from live.fake_service import Peer, fake_service
@@ -140,6 +141,15 @@ async def test_addresses_that_are_none_are_said_at_once(address: str) -> None:
     with pytest.raises(AddressError, match="HOST:PORT"):
         async with connect(address):
             raise AssertionError("it opened")
+
+
+@pytest.mark.parametrize("said", [{"pin": "sha256:" + "A" * 43 + "="}, {"ca": "ca.pem"}])
+async def test_whom_to_believe_is_not_said_for_a_connection_that_nobody_proves(
+    said: dict[str, Any],
+) -> None:
+    with pytest.raises(AddressError, match="write wss://"):
+        async with connect("ws://127.0.0.1:1", **said):
+            raise AssertionError("connected, unprotected")
 
 
 async def test_a_trunk_has_no_websocket() -> None:

@@ -1,9 +1,10 @@
 """Whoever still waits, or asks, when a session or its client is over gets an answer."""
 
 import asyncio
+import gc
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -151,6 +152,45 @@ def quietly(act: Callable[[Any], object], session: Any) -> None:
         act(session)
 
 
+class Knot:
+    """Garbage that nobody but the collector finds."""
+
+    def __init__(self, half_read: object) -> None:
+        self.itself = self
+        self.half_read = half_read
+
+
+@pytest.mark.parametrize("place", ["in the loop's own thread", "amid a call"])
+async def test_what_is_left_half_read_may_be_collected_anywhere(place: str) -> None:
+    """It ends with that, and no thread waits for itself."""
+    is_left = threading.Event()
+
+    async def ticks() -> AsyncIterator[int]:
+        try:
+            while True:
+                yield 1
+        finally:
+            is_left.set()
+
+    def program() -> bool:
+        thread = blocking.LoopThread()
+        half_read = thread.each(ticks())
+        assert next(half_read) == 1
+        Knot(half_read)
+        del half_read
+        if place == "amid a call":
+            with thread._lock:
+                gc.collect()
+        else:
+            thread.do(gc.collect)
+        is_over = is_left.wait(5)
+        thread.close()
+        return is_over
+
+    async with asyncio.timeout(10):
+        assert await asyncio.to_thread(program)
+
+
 async def test_a_thread_that_calls_just_as_the_loop_stops_is_not_forgotten() -> None:
     thread = blocking.LoopThread()
     is_asked = threading.Event()
@@ -165,3 +205,24 @@ async def test_a_thread_that_calls_just_as_the_loop_stops_is_not_forgotten() -> 
     async with asyncio.timeout(5):
         with pytest.raises(SessionError, match="SESSION_CLOSED"):
             await waiting
+
+
+async def test_a_session_that_is_used_in_another_event_loop_says_so() -> None:
+    """It would wait for an answer that nobody brings there."""
+    async with fake_service() as service, connect(service.address) as session:
+
+        async def elsewhere() -> list[str]:
+            async def refused(act: Coroutine[Any, Any, object]) -> str:
+                with pytest.raises(RuntimeError) as caught:
+                    await asyncio.wait_for(act, 5)
+                return str(caught.value)
+
+            async def says() -> None:
+                session.say("hello")
+
+            acts = (session.submit(b"x"), says(), session.join("kitchen"), session.close())
+            return [await refused(act) for act in acts]
+
+        words = await asyncio.to_thread(asyncio.run, elsewhere())
+        assert all("opened it" in each for each in words), words
+        assert not session.is_over
