@@ -197,6 +197,19 @@ def test_a_second_node_that_has_no_room_changes_nothing() -> None:
     assert [h.held(row) for row in nodes] == [0, 0]
 
 
+def test_poison_stops_the_second_dispatch_as_well() -> None:
+    h, nodes, client = warmed_up(poison_failures=1)
+    first, job = slow(h, nodes, client)
+    second, again = chosen(nodes)
+    first.end(job, b"", status="failed", code="INTERNAL_ERROR")
+    error = client.one(Result).error
+    assert error is not None
+    assert error.code == "POISON"
+    assert h.one(second.connection, CancelJob).dispatch == again.dispatch
+    second.end(again, b"", status="cancelled")
+    assert [h.held(row) for row in nodes] == [0, 0]
+
+
 @pytest.mark.parametrize("loses", [0, 1])
 def test_a_node_that_is_lost_leaves_the_job_to_the_other(loses: int) -> None:
     h, nodes, client = warmed_up()

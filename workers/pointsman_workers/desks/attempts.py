@@ -161,7 +161,6 @@ class AttemptDesk:
         other = job.hedge if hold is job.hold else job.hold
         if other is None:
             return False
-        hold.job = None
         job.hold, job.hedge = other, None
         if other.is_started and job.state is JobState.DISPATCHED:
             job.state = moved(job.state, "start")
