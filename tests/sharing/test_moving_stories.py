@@ -38,9 +38,9 @@ def written(member: WorkerHarness) -> Recovered:
     return fold.recovered(is_same_boot=True, lost_records=0)
 
 
-def journalled(*names: str) -> Fleet:
+def journalled(*names: str, slots: int = 4) -> Fleet:
     """Instances whose workers write down what they accept."""
-    return Fleet(*names, journal=JOURNAL)
+    return Fleet(*names, slots=slots, journal=JOURNAL)
 
 
 # -- a worker that is stopped in order

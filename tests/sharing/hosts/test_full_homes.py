@@ -22,9 +22,9 @@ def two(slots: int = 2) -> Several:
     return instances
 
 
-def busy_home(**config: object) -> Several:
+def busy_home(**config: JobsConfig) -> Several:
     """The one slot of the node is taken, by a job of its home's."""
-    instances = Several("A", "B", **config)
+    instances = Several("A", "B", **config)  # type: ignore[arg-type]
     instances.node(3, "A", speech_class("en", "es"))
     instances["A"].open_session().submit("a-1", timeout_s=3_600.0)
     job = instances["A"].node(3).assignment()

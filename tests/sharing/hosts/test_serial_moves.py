@@ -1,10 +1,11 @@
 """Serial sessions whose jobs come back after a restart, or are run by another instance."""
 
 import pytest
-from fleet_harness import LEASE_S, SESSION, Fleet
+from fleet_harness import LEASE_S, SESSION, Fleet, count
 from test_moving_stories import journalled, written
 from worker_harness import Client, Node
 
+from pointsman_shm.memory.stats_names import Counter
 from pointsman_wire.coordination.requests import Lookup
 from pointsman_wire.lane_messages import Assign, JobFence
 from pointsman_workers.sharing.keys import adoption
@@ -64,7 +65,7 @@ def left_in_line(heirs: tuple[str, ...], *, since_s: float = 0.0) -> tuple[Fleet
     fleet.advance(since_s)  # of the round of all buckets
     names = [f"r-{number}" for number in range(6)]
     for name in names:
-        client.submit(name, durability="redis", timeout_s=3600.0)
+        client.submit(name, durability="redis", timeout_s=3600.0, wait_none_s=3600.0)
         for job in node.assignments():
             node.acknowledge(job.number)
         fleet.advance(LEASE_S / 3 / 5)
@@ -86,6 +87,19 @@ def test_i5_adopted_jobs_of_a_serial_session_run_one_after_the_other_as_they_wer
     assert in_turn(fleet, nodes, LEASE_S + 90.0) == names
     looks = sorted(fleet[heir].count_of(Lookup) for heir in heirs)
     assert looks == [6] * (len(heirs) - 1) + [12], "who is not to run them looks at each once"
+
+
+def test_i5_what_was_adopted_and_published_again_is_adopted_as_it_was() -> None:
+    """R3: Redis was flushed between, and has what the second owner has said."""
+    fleet, names = left_in_line(("b",))
+    fleet.advance(2 * LEASE_S)
+    assert count(fleet["b"], Counter.JOBS_ADOPTED) == len(names)
+    fleet.model.flush()
+    fleet.advance(15.0)
+    c = fleet.add("c")
+    fleet["b"].kill()
+    fleet.tell_members()
+    assert in_turn(fleet, [c.open_lane(3)], LEASE_S + 90.0) == names
 
 
 def test_i5_what_is_found_of_serial_sessions_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -107,4 +107,6 @@ class PartingDesk:
 
 def _holds_up_memory(line: Line | None) -> bool:
     """Does anything stand in line behind the job whose turn it is that only memory holds?"""
-    return line is not None and any(job.is_open and not job.segment for job in line.jobs)
+    return line is not None and any(
+        job.is_open and not job.segment and not job.is_followed for job in line.jobs
+    )

@@ -16,7 +16,6 @@ from pointsman_workers.ordering.utterances import (
 def set_order(session: Session, order: str, lines: Lines) -> None:
     """Begin the order of a session, with what it has open."""
     session.order = order
-    session.terms = None
     if order != "serial":
         session.line = None
     else:
