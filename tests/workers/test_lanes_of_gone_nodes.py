@@ -5,6 +5,7 @@ from worker_harness import SECOND_NS, TICKET_KEY, Host, WorkerHarness, one_node
 
 from pointsman_shm.config import Config
 from pointsman_shm.memory.rows import NodeState
+from pointsman_wire.errors import Code
 from pointsman_wire.lane_messages import LaneOpen
 from pointsman_wire.messages import Error
 from pointsman_wire.preamble import Role
@@ -37,10 +38,22 @@ def test_a_lane_that_is_opened_by_a_node_long_gone_is_let_go() -> None:
     h.open_lane(0)
     host.stand(1, state=NodeState.OFFLINE)
     h.advance(0.3)
-    h.open_lane(1)
+    late = h.open_lane(1)
     assert set(h.core.shard.lanes) == {0, 1}
     h.advance(0.2)
     assert set(h.core.shard.lanes) == {0}
+    error = h.one(late.connection, Error).error
+    assert error.code == Code.NODE_UNAVAILABLE
+    assert error.retryable
+    assert "register again" in error.message
+
+
+def test_a_lane_whose_node_has_opened_a_newer_one_is_told_so() -> None:
+    _, h = fleet(1)
+    older, newer = h.open_lane(0), h.open_lane(0)
+    assert h.one(older.connection, Error).error.code == Code.CONFLICT
+    assert older.connection in h.closed
+    assert h.take(newer.connection, Error) == []
 
 
 def test_a_lane_that_comes_before_the_manager_has_written_its_row_is_kept() -> None:

@@ -82,7 +82,7 @@ class LaneDesk:
             return
         lane = shard.lanes.get(message.row)
         if lane is not None and lane.generation != message.generation:
-            self.lose(lane, "another node has its place")
+            self.lose(lane, "another node has its place by now: register again")
             lane = None
         if lane is None:
             lane = Lane(
@@ -139,7 +139,7 @@ class LaneDesk:
         self._unchecked.add(lane.row)
 
     def refuse(self, connection: Connection, code: Code, words: str) -> None:
-        """Say why this connection is no lane, and end it."""
+        """Say why this connection is no lane, or no more, and end it."""
         self.shard.outbox.send(connection, error_answer(code, words))
         self.shard.outbox.close(connection, words)
 
@@ -159,7 +159,7 @@ class LaneDesk:
         old = lane.connection
         if old is not None:
             self.shard.lanes_by_connection[old] = None
-            self.shard.outbox.close(old, "the node opened a newer lane")
+            self.refuse(old, Code.CONFLICT, "the node has opened a newer lane to this worker")
         self._forget_connection(lane)
         lane.connection = connection
         lane.epoch = epoch
@@ -195,7 +195,7 @@ class LaneDesk:
         """The node is gone for good: its jobs go elsewhere."""
         shard = self.shard
         if lane.connection is not None and lane.link is None:
-            shard.outbox.close(lane.connection, reason)
+            self.refuse(lane.connection, Code.NODE_UNAVAILABLE, reason)
             shard.lanes_by_connection[lane.connection] = None
         self._forget_connection(lane)
         del shard.lanes[lane.row]
@@ -241,7 +241,7 @@ class LaneDesk:
             lane.is_leaving = state == NodeState.DRAINING  # it may be undrained
         is_gone = ahead == 0 and state in (NodeState.OFFLINE, NodeState.FREE)
         if is_replaced or is_gone:
-            self.lose(lane, "the manager declared it gone")
+            self.lose(lane, "the manager has declared this node gone: register again")
 
     # -- jobs on the lane --------------------------------------------------------------------
 
