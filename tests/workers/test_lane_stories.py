@@ -7,6 +7,7 @@ from pointsman_shm.memory.rows import NodeState, RowFlag
 from pointsman_shm.snapshot.records import MarkRecord
 from pointsman_shm.uplink import NodeZombie
 from pointsman_wire.lane_messages import (
+    CancelJob,
     JobFence,
     LaneAccepted,
     LaneOpen,
@@ -310,3 +311,18 @@ def test_i9_a_report_of_more_than_a_node_can_have_ends_its_lane_and_nothing_else
     node.hang_up()
     h.open_lane(3, report=LaneReport(running=lies[1:]))
     assert h.held(3) == REPORTED_MAX
+
+
+def test_i9_a_second_report_on_one_lane_is_answered_in_words_and_changes_nothing() -> None:
+    """What was on its way when the node wrote it would count as lost, and lies would pile up."""
+    _, h = one_node(slots=2)
+    node, client = h.open_lane(3), h.open_session()
+    client.submit("r-1")
+    job = node.assignment()
+    h.receive(node.connection, LaneReport(running=[JobFence("x", 1, 99)]))
+    error = h.one(node.connection, Error).error
+    assert error.code == "INVALID_MESSAGE"
+    assert "lane_report" in error.message
+    assert h.take(node.connection, CancelJob) == []
+    node.end(job)
+    assert client.one(Result).attempt == 1

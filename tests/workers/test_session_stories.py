@@ -1,6 +1,7 @@
 """Stories of sessions, restarts and other workers: what is taken up again, and by whom."""
 
 import msgspec
+import pytest
 from fleet_samples import speech_class
 from worker_harness import SECOND_NS, Host, WorkerHarness, one_node
 
@@ -14,9 +15,10 @@ from pointsman_wire.lane_messages import (
     LaneReport,
 )
 from pointsman_wire.link import LoopWasLate
-from pointsman_wire.messages import Error
+from pointsman_wire.messages import Error, Message
 from pointsman_wire.preamble import Role, Secured
 from pointsman_wire.session_messages import (
+    Cancel,
     GoingAway,
     JobAccepted,
     Moved,
@@ -24,7 +26,9 @@ from pointsman_wire.session_messages import (
     ResultAck,
     SessionInit,
     SessionInitAck,
+    Submit,
 )
+from pointsman_wire.talk.talk_messages import AudioChunk, Utterance
 from pointsman_workers.core.events import BellRang, ManagerSaid, RingWorker, Stopped, StopWished
 
 
@@ -276,6 +280,26 @@ def test_an_unsettled_report_of_a_lane_message_before_lane_open_is_ignored() -> 
     connection = h.dial(Role.LANE)
     h.receive(connection, LaneReport())
     assert h.core.shard.lanes == {}
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        Cancel(session_number=4, request_id="r-1"),
+        Utterance(session_number=4, utterance_id="r-1", text="hello"),
+        AudioChunk(session_number=4, utterance_id="r-1"),
+        Submit(session_number=4, request_id="r-1"),
+    ],
+)
+def test_who_names_a_session_that_is_not_open_is_told_which_request_that_concerns(
+    message: Message,
+) -> None:
+    _, h = one_node()
+    client = h.open_session()
+    h.receive(client.connection, message)
+    error = client.one(Error)
+    assert error.error.code == "INVALID_SESSION"
+    assert (error.session_number, error.request_id) == (4, "r-1")
 
 
 def test_idle_sessions_end_and_a_lost_client_has_its_resume_window() -> None:

@@ -347,14 +347,14 @@ class WorkerCore:
 
     # -- small requests ----------------------------------------------------------------------
 
-    def _session(self, peer: Peer, number: int) -> Session | None:
+    def _session(self, peer: Peer, number: int, request_id: str = "") -> Session | None:
         session = peer.sessions.get(number)
         if session is None:
-            self.shard.outbox.error(peer.connection, not_open(number), number)
+            self.shard.outbox.error(peer.connection, not_open(number), number, request_id)
         return session
 
     def _cancel(self, peer: Peer, message: client.Cancel) -> None:
-        session = self._session(peer, message.session_number)
+        session = self._session(peer, message.session_number, message.request_id)
         if session is None:
             return
         job = self.shard.window.find((session.tenant, session.session_id, message.request_id))

@@ -37,10 +37,17 @@ class ReportDesk:
         self._orphan_ns = int(shard.config.sessions.resume_s * SECOND_NS)
 
     def heard(self, lane: Lane, message: LaneReport) -> None:
-        """A node of this host reports; one that lists what no node can have is not believed."""
+        """A node of this host reports, once on a lane: what was sent to it since is on its way.
+
+        One that lists what no node can have is not believed.
+        """
         count = len(message.running) + len(message.held)
-        if count <= REPORTED_MAX or lane.connection is None:
+        if lane.connection is None or (count <= REPORTED_MAX and not lane.is_up):
             self.report(lane, message)
+            return
+        if count <= REPORTED_MAX:
+            words = "lane_report came before on this lane; open a new lane to report again"
+            self.shard.outbox.error(lane.connection, error_info(Code.INVALID_MESSAGE, words))
             return
         words = f"lane_report lists {count} jobs, at most {REPORTED_MAX} are possible"
         self.shard.outbox.send(lane.connection, Error(error_info(Code.INVALID_MESSAGE, words)))

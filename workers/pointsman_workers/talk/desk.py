@@ -65,7 +65,8 @@ class TalkDesk(Watcher):
             session = peer.sessions.get(message.session_number)
             if session is None:
                 number = message.session_number
-                self.shard.outbox.error(peer.connection, not_open(number), number)
+                name = getattr(message, "utterance_id", "")
+                self.shard.outbox.error(peer.connection, not_open(number), number, name)
                 return
             session.touched_at_ns = self.shard.now_ns
             act(session, message, payload)

@@ -114,7 +114,9 @@ def no_room(durability: str, *, is_at_its_bound: bool) -> ErrorInfo:
     if is_at_its_bound:
         why = "is at journal.bytes_max and still needs what it has; ask again, raise that bound"
     else:
-        why = "has no room; free space on the disk of the server's state directory"
+        why = (
+            "has no room yet; ask again, if it stays free space on the disk of its state directory"
+        )
     text = (
         f"storage: for a job of durability {durability!r} the journal {why}, or ask for "
         f"durability {MEMORY!r}"
