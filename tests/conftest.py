@@ -39,8 +39,15 @@ _OF_TESTS = re.compile(r"pointsman\.t(?:est)?-(?P<pid>[0-9]+)-.+")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """SIGTERM ends a run as Ctrl-C does: what tests have started is ended, and cleared away."""
+    """SIGTERM ends a run as Ctrl-C does: what tests have started is ended, and cleared away.
+
+    A run that goes on when its terminal is gone (nohup) ignores signals, and what is ignored its
+    services would ignore, too; what is handled they have as it is by default.
+    """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
     if not hasattr(config, "workerinput"):  # once, not in every process of pytest-xdist
         remove_abandoned_segments()
 
@@ -76,10 +83,3 @@ def collector_as_it_was() -> Iterator[None]:
     yield
     if gc.get_threshold() != COLLECTOR or gc.get_freeze_count() > frozen:
         settle_collector()
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Show why a test wanted a second try, however that went."""
-    for report in terminalreporter.stats.get("rerun", ()):
-        terminalreporter.section(f"the first try of {report.nodeid}")
-        terminalreporter.write_line(report.longreprtext)
