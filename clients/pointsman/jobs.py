@@ -16,6 +16,7 @@ from typing import Any, Literal
 import msgspec
 
 from pointsman.node_core.events import PartialMade, ProgressMade
+from pointsman.options import as_bytes
 from pointsman_wire.errors import MEANINGS, Code, code_of
 from pointsman_wire.limits import PAYLOAD_BYTES_MAX
 from pointsman_wire.messages import check_own_meta
@@ -93,7 +94,7 @@ def _check_description(meta: dict[str, Any] | None, content_type: str) -> None:
 def as_sent(what: str, output: bytes | bytearray | memoryview | str) -> bytes:
     """Return the bytes of an output.  Raises CannotTravel, which names it."""
     try:
-        body = output.encode() if isinstance(output, str) else bytes(output)
+        body = as_bytes(output)
     except UnicodeEncodeError as error:
         raise CannotTravel(f"{what} is no text that UTF-8 can say: {error}") from None
     if len(body) > PAYLOAD_BYTES_MAX:

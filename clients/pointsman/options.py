@@ -259,6 +259,16 @@ _decoders: dict[type, Callable[[bytes], Any]] = {
 }
 
 
+def as_bytes(body: bytes | bytearray | memoryview | str) -> bytes:
+    """Return the bytes of a text or a buffer; TypeError for a number, of which Python makes zeros.
+
+    Raises UnicodeEncodeError.
+    """
+    if isinstance(body, bytes):
+        return body
+    return body.encode() if isinstance(body, str) else bytes(memoryview(body))
+
+
 def checked(message: T) -> T:
     """Return the message as its receiver will read it.  Raises ValueError saying what is wrong."""
     name = message.__struct_config__.tag

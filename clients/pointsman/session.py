@@ -23,6 +23,7 @@ from pointsman.options import (
     ConnectSettings,
     SubmitOptions,
     TrunkOptions,
+    as_bytes,
     belief_of,
     checked,
     session_message,
@@ -68,9 +69,8 @@ class PendingJob:
 
     def begin(self, submit: Submit, payload: bytes | str) -> None:
         """Send it."""
-        body = payload.encode() if isinstance(payload, str) else bytes(payload)
         self._request_id = submit.request_id
-        self._ticket = self._shell.submit(self._session.handle, submit, body, self)
+        self._ticket = self._shell.submit(self._session.handle, submit, as_bytes(payload), self)
 
     async def wait(self) -> JobResult:
         """Return the result; when the waiting task is cancelled, so is the job."""

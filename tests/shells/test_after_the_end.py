@@ -12,6 +12,7 @@ import pytest
 from live.fake_service import fake_service
 
 from pointsman import (
+    Job,
     JobCancelled,
     JobRefused,
     PointsmanError,
@@ -20,9 +21,28 @@ from pointsman import (
     blocking,
     connect,
 )
+from pointsman.jobs import as_sent
 from pointsman_wire.preamble import Role
 from pointsman_wire.session_messages import Cancel, Submit
 from pointsman_wire.talk.talk_messages import RoomJoin, RoomMember, RoomState
+
+
+async def test_a_number_is_no_payload() -> None:
+    """bytes() would make as many zeros of it, or take a gigabyte."""
+    async with fake_service() as service, connect(service.address) as session:
+        number: Any = 5
+        with pytest.raises(TypeError):
+            await session.submit(number)
+        with pytest.raises(TypeError):
+            session.say(number)
+        async with session.speak() as saying:
+            with pytest.raises(TypeError):
+                saying.push(number)
+            saying.cancel()
+        with pytest.raises(TypeError):
+            await Job().partial(number)
+        assert as_sent("it", memoryview(b"a-b-c")[::2]) == b"abc"
+        await session.close(flush=False)
 
 
 async def test_what_is_asked_of_a_closed_client_is_refused_at_once() -> None:

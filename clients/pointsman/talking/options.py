@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
-from pointsman.options import checked
+from pointsman.options import as_bytes, checked
 from pointsman_wire.messages import Priority
 from pointsman_wire.talk.talk_messages import AudioChunk, Utterance
 
@@ -38,7 +38,7 @@ def utterance_message(words: str | bytes, options: Mapping[str, Any]) -> tuple[U
     fields = _fields(options)
     if isinstance(words, str):
         return checked(Utterance(text=words, **fields)), b""
-    sound = bytes(words)
+    sound = as_bytes(words)
     if sound.startswith(WAV_START):
         fields.setdefault("content_type", "audio/wav")
     return checked(Utterance(**fields)), sound

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Protocol
 
 from pointsman.errors import JobFailed, JobRefused
+from pointsman.options import as_bytes
 from pointsman.results import JobPartial, JobResult, job_partial, job_result, request_error
 from pointsman.talking.backlog import Backlog
 from pointsman_wire.messages import ErrorInfo
@@ -62,7 +63,7 @@ class Saying:
 
     def push(self, sound: bytes) -> None:
         """Speak on: raw samples, or the next bytes of a WAV file."""
-        self._voice.spoken(self.ticket, bytes(sound), is_final=False)
+        self._voice.spoken(self.ticket, as_bytes(sound), is_final=False)
 
     def end(self) -> None:
         """It is all said."""
