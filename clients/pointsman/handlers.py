@@ -107,22 +107,22 @@ class HandlerRunner:
         self._on_unstoppable = on_unstoppable
         self.has_failed = False  # to end a handler
         self._loop = asyncio.get_running_loop()
+        self._thread_id = threading.get_ident()
         self._jobs: dict[int, Job] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
 
     def start(self, start: StartJob) -> None:
         """Run the handler; one JobEnded will be posted."""
         job = job_of(start)
+        job.tell = self._tell
         self._jobs[start.run] = job
         if self._is_async:
-            job.tell = self._post
             attempt = Attempt(job)
             task = self._loop.create_task(self._attend(attempt))
             # Not the coroutine's end: a task that is cancelled before its first step never runs.
             task.add_done_callback(functools.partial(self._task_ended, attempt))
             self._tasks[start.run] = task
         else:
-            job.tell = self._post_from_thread
             name = f"pointsman-job-{start.run}"
             threading.Thread(target=self._run_blocking, args=(job,), name=name, daemon=True).start()
 
@@ -181,8 +181,12 @@ class HandlerRunner:
         self._jobs.pop(ended.run, None)
         self._post(ended)
 
-    def _post_from_thread(self, event: PartialMade | ProgressMade) -> None:
-        self._from_thread(self._post, event)
+    def _tell(self, event: PartialMade | ProgressMade) -> None:
+        """Take it from any thread: a coroutine, too, may have its work done in one."""
+        if threading.get_ident() == self._thread_id:
+            self._post(event)
+        else:
+            self._from_thread(self._post, event)
 
     def _from_thread(self, call: Callable[[Any], None], event: object) -> None:
         try:

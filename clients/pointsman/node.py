@@ -151,7 +151,7 @@ class Node:
             raise
         finally:
             self._running = None
-            self._enter("stopped")
+            self._enter("stopped", self._trouble or RuntimeError("the node has stopped"))
 
     async def drain(self, deadline_s: float | None = None) -> None:
         """Take no new jobs, let running ones end until the deadline, leave; returns after that."""
@@ -163,7 +163,7 @@ class Node:
     async def wait_ready(self) -> None:
         """Return once the server calls the node ready: from then on it gets jobs.
 
-        Raises what run() raises.
+        Raises what run() raises; RuntimeError where that ends meanwhile without being ready.
         """
         while self.state != READY:
             if self._trouble is not None:
@@ -172,12 +172,12 @@ class Node:
             self._waiting.append(news)
             await news
 
-    def _enter(self, state: str) -> None:
+    def _enter(self, state: str, error: Exception | None = None) -> None:
         self.state = state
         waiting, self._waiting = self._waiting, []
         for news in waiting:
             if not news.done():
-                news.set_result(None)
+                news.set_result(None) if error is None else news.set_exception(error)
 
     def set_pause(self, paused: bool, reason: str = "the owner asked for it") -> None:
         """Ask for no new jobs for now, such as while a game runs, or for jobs again.

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from live.fake_service import FakeService, fake_service
 
-from pointsman import HandlerUnstoppable, Job, Node, NodeStateError, Service
+from pointsman import HandlerUnstoppable, Job, Node, NodeStateError, Service, connect
 from pointsman.handlers import Handler
 from pointsman.node_store import NodeStore
 from pointsman.resources import ResourceProbe
@@ -156,6 +156,53 @@ async def test_who_waits_for_a_node_that_cannot_run_hears_why() -> None:
         for each in (waiting, running, node.wait_ready()):
             with pytest.raises(RuntimeError, match="needs a handler"):
                 await each
+
+
+async def test_who_waits_for_a_node_that_is_drained_before_it_was_ready_waits_no_longer() -> None:
+    """Also one that is interrupted; who asks afterwards may mean the next run."""
+    node = Node("127.0.0.1:1", services=["nmt"])
+
+    @node.handler
+    async def handle(job: Job) -> bytes:
+        return job.payload
+
+    for is_drained in (True, False):
+        running = asyncio.create_task(node.run())
+        await asyncio.sleep(0.05)
+        waiting = asyncio.create_task(node.wait_ready())
+        await asyncio.sleep(0.05)
+        if is_drained:
+            await node.drain()
+        else:
+            running.cancel()
+        async with asyncio.timeout(5):
+            with pytest.raises(RuntimeError, match="the node has stopped"):
+                await waiting
+        await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_a_coroutine_may_tell_its_progress_from_a_thread() -> None:
+    async with fake_service() as service:
+        node = Node(service.address, services=["nmt"])
+
+        @node.handler
+        async def handle(job: Job) -> bytes:
+            def work() -> None:
+                job.partial_nowait("half")
+                job.progress_nowait(50.0)
+
+            await asyncio.to_thread(work)
+            return b"whole"
+
+        asyncio.get_running_loop().set_debug(True)  # so that it complains of other threads
+        running = asyncio.create_task(node.run())
+        await asyncio.wait_for(node.wait_ready(), 10)
+        async with connect(service.address) as session:
+            stream = session.stream(b"x")
+            assert [piece.text async for piece in stream] == ["half"]
+            assert (await stream.result()).payload == b"whole"
+        await node.drain()
+        await running
 
 
 def test_the_machine_is_measured() -> None:

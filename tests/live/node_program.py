@@ -42,7 +42,7 @@ async def serve(node: Node) -> None:
     running = asyncio.create_task(node.run())
     ready = asyncio.create_task(node.wait_ready())
     await asyncio.wait((running, ready), return_when=asyncio.FIRST_COMPLETED)
-    if ready.done():
+    if ready.done() and ready.exception() is None:
         print("ready", flush=True)
     await running
 

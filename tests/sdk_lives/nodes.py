@@ -1,6 +1,7 @@
 """Nodes of a life: the real Node, and handlers that do all that a handler may."""
 
 import asyncio
+import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -254,3 +255,4 @@ class Threads:
 
     def __init__(self, world: World) -> None:
         self.Thread = thread_class(world)
+        self.get_ident = threading.get_ident
