@@ -248,6 +248,17 @@ async def test_a_connection_that_ends_amid_a_frame_is_forgotten(service: LiveSer
 # ---- messages that make no sense
 
 
+async def test_a_session_init_that_cannot_be_read_is_refused_under_its_ref(
+    service: LiveService,
+) -> None:
+    """On a trunk nothing else says which of many it was: its client waited until it gave up."""
+    async with raw_role(service.port, Role.TRUNK, 0) as peer:
+        peer.write(frame(pack({"type": "session_init", "ref": 7, "order": "odd"})))
+        error, _ = await peer.hear(Error)
+        assert (error.error.code, error.ref) == ("INVALID_MESSAGE", 7)
+        assert "order" in error.error.message
+
+
 async def test_an_unknown_session_number_is_answered_with_what_to_do(
     service: LiveService,
 ) -> None:

@@ -71,6 +71,7 @@ class Unreadable(msgspec.Struct, frozen=True, gc=False):
     # Of what a client asked for, where they could be read: it waits for an answer under them.
     session_number: int = 0
     request_id: str = ""
+    ref: int = 0
 
     @property
     def words(self) -> str:
@@ -100,6 +101,7 @@ class _Asked(msgspec.Struct):
     session_number: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] = 0
     request_id: Annotated[str, msgspec.Meta(max_length=REQUEST_ID_LENGTH_MAX)] = ""
     utterance_id: Annotated[str, msgspec.Meta(max_length=REQUEST_ID_LENGTH_MAX)] = ""
+    ref: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] = 0
 
 
 # What decoding raises for bytes that are no message; deep nesting ends in RecursionError, well
@@ -145,6 +147,7 @@ class HeaderDecoder(Generic[M]):
             reason[:REASON_LENGTH_MAX],
             session_number=asked.session_number,
             request_id=asked.request_id or asked.utterance_id,
+            ref=asked.ref,
         )
 
 

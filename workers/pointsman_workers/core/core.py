@@ -304,10 +304,11 @@ class WorkerCore:
         self.shard.count(Counter.BAD_FRAMES)
         if isinstance(message, Error):
             return
-        asked = (0, "")
+        asked = (0, "", 0)
         text = f"message {type(message).__name__} does not belong on this connection"
         if isinstance(message, Unreadable):
-            text, asked = message.words, (message.session_number, message.request_id)
+            asked = (message.session_number, message.request_id, message.ref)
+            text = message.words
         self.shard.outbox.error(connection, error_info(Code.INVALID_MESSAGE, text), *asked)
 
     def _accepted(self, event: Accepted) -> None:

@@ -74,9 +74,11 @@ class Outbox:
         error: ErrorInfo,
         session_number: int = 0,
         request_id: str = "",
+        ref: int = 0,
     ) -> None:
         """Answer a message that cannot be done."""
-        self.send(connection, Error(error, session_number=session_number, request_id=request_id))
+        said = Error(error, session_number=session_number, request_id=request_id, ref=ref)
+        self.send(connection, said)
 
     def flush(self, now_ns: int) -> list[object]:
         """Return every command of the step, in order, and start anew."""
