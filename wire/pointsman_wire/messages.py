@@ -93,7 +93,7 @@ class ErrorInfo(msgspec.Struct, omit_defaults=True, frozen=True, gc=False):
 class Error(Message, tag="error", frozen=True):
     """Something is wrong with the connection or a message; a job's error travels in its result.
 
-    `ref` repeats the ref of a refused session_init; request_id names a refused submit.
+    `ref` repeats the ref of a refused session_init; request_id names what was refused.
     """
 
     error: ErrorInfo
