@@ -41,8 +41,19 @@ export class PointsmanError extends Error {
   }
 }
 
+/** JSON that can be read: half of a character, as of a text that was cut within one, is none. */
+function toJson(value) {
+  const whole = (escape) => (/^\\u[dD][89a-fA-F]/.test(escape) ? "\\ufffd" : escape);
+  return JSON.stringify(value).replace(/\\(?:u.{4}|.)/g, whole);
+}
+
 function jsonBytes(value) {
-  return encoder.encode(JSON.stringify(value)).length;
+  return encoder.encode(toJson(value)).length;
+}
+
+/** An id as it comes back: a text, and of whole characters. */
+function idOf(value) {
+  return decoder.decode(encoder.encode(String(value)));
 }
 
 function isOver(message = "the session is closed") {
@@ -55,7 +66,7 @@ function isPlace(place) {
 
 /** The bytes of a binary frame: length of the JSON, JSON, payload. */
 export function packFrame(message, payload) {
-  const header = encoder.encode(JSON.stringify(message));
+  const header = encoder.encode(toJson(message));
   const frame = new Uint8Array(4 + header.length + payload.length);
   new DataView(frame.buffer).setUint32(0, header.length, true);
   frame.set(header, 4);
@@ -127,7 +138,7 @@ export class Session extends EventTarget {
   submit(payload = new Uint8Array(0), fields = {}) {
     if (this.state === "closed") return Promise.reject(isOver());
     const bytes = typeof payload === "string" ? encoder.encode(payload) : copied(payload);
-    const request_id = fields.request_id ?? this.#newId();
+    const request_id = idOf(fields.request_id ?? this.#newId());
     return this.#sayWhole(request_id, { ...fields, type: "submit", request_id }, bytes);
   }
 
@@ -138,7 +149,7 @@ export class Session extends EventTarget {
    */
   say(words, fields = {}) {
     if (this.state === "closed") return Promise.reject(isOver());
-    const utterance_id = fields.utterance_id ?? this.#newId();
+    const utterance_id = idOf(fields.utterance_id ?? this.#newId());
     const isText = typeof words === "string";
     const message = { ...fields, ...(isText && { text: words }), type: "utterance", utterance_id };
     const bytes = isText ? new Uint8Array(0) : copied(words);
@@ -160,7 +171,7 @@ export class Session extends EventTarget {
    * then, and sent again after a lost connection.
    */
   speak(fields = {}) {
-    const utterance_id = fields.utterance_id ?? this.#newId();
+    const utterance_id = idOf(fields.utterance_id ?? this.#newId());
     const frames = [];
     const job = this.#keep(utterance_id, frames);
     const add = (bytes, is_final) => {
@@ -583,7 +594,7 @@ export class Session extends EventTarget {
   }
 
   #sendRaw(socket, message, payload) {
-    socket.send(payload?.length ? packFrame(message, payload) : JSON.stringify(message));
+    socket.send(payload?.length ? packFrame(message, payload) : toJson(message));
   }
 
   #become(state, detail = {}) {
@@ -661,7 +672,7 @@ class Farewell {
   }
 
   #send(message) {
-    if (this.socket.readyState === WebSocket.OPEN) this.socket.send(JSON.stringify(message));
+    if (this.socket.readyState === WebSocket.OPEN) this.socket.send(toJson(message));
   }
 }
 

@@ -603,6 +603,27 @@ test("who speaks on after the answer sends nothing more", async (t) => {
   assert.equal(socket.said("audio_chunk").length, 1);
 });
 
+test("a text that was cut within a character is sent as what can be read, under an id that comes back", async (t) => {
+  const here = session(t);
+  const socket = dialled.at(-1);
+  const raw = [];
+  const send = socket.send;
+  socket.send = (data) => (raw.push(data), send.call(socket, data));
+  socket.stand();
+  const cut = "🙂".slice(0, 1);
+  here.say(`a${cut}\\ud83d 🙂${cut}`, { utterance_id: "u-1" });
+  assert.doesNotMatch(raw.at(-1).replaceAll("\\\\", ""), /\\ud83d/);
+  assert.equal(socket.said("utterance")[0][0].text, "a\ufffd\\ud83d 🙂\ufffd");
+  const promise = here.submit("x", { request_id: `r${cut}` });
+  const [[{ request_id }]] = socket.said("submit");
+  socket.hear({ type: "result", request_id, number: 1 });
+  await promise;
+  const numbered = here.submit("x", { request_id: 42 });
+  socket.hear({ type: "result", request_id: "42", number: 2 });
+  assert.equal(socket.said("submit")[1][0].request_id, "42");
+  await numbered;
+});
+
 test("heartbeats are sent as often as the service wants them", (t) => {
   session(t);
   const socket = dialled.at(-1);

@@ -27,7 +27,7 @@ INTERFACES = {
     "RoomMember": ("RoomMember", set[str]()),
 }
 LINES_MAX = 400
-CLIENT_LINES_MAX = 720  # one file, so that people can take it as it is
+CLIENT_LINES_MAX = 740  # one file, so that people can take it as it is
 
 
 def run(*command: str | Path, cwd: Path = ROOT) -> None:
