@@ -395,9 +395,7 @@ export class Session extends EventTarget {
         continue;
       }
       if (!told.every((answer) => answer === "running")) this.#sendAll(job);
-      // Said again it may become other jobs; a translation is announced after its recognition.
-      const isLost = (each) => !["running", "ended"].includes(answers[each]);
-      job.doubted = open.filter((each) => isLost(each) && !(each === id && job.ids.has(`${id}:asr`)));
+      doubt(id, job, (each) => answers[each] === "running");
       job.isSent = true;
       if (job.isCancelled) this.#sendCancels(id, job);
     }
@@ -571,7 +569,11 @@ export class Session extends EventTarget {
 
   /** Results were given up before they could be read: what is still awaited is told once more. */
   #submitAgain() {
-    for (const job of this.#jobs.values()) if (job.isSent) this.#sendAll(job);
+    for (const [id, job] of this.#jobs) {
+      if (!job.isSent) continue;
+      doubt(id, job);
+      this.#sendAll(job);
+    }
   }
 
   /** What waits for a request id; that of an utterance may have a language behind it. */
@@ -695,6 +697,12 @@ function pieces(sound) {
 /** Which of its jobs are not answered: those that it became, or else itself. */
 function openIds([id, job]) {
   return job.ids.size ? [...job.ids].filter((each) => !job.answered.has(each)) : [id];
+}
+
+/** Said again it may become other jobs; a translation is announced after its recognition. */
+function doubt(id, job, isSure = () => false) {
+  const isAfter = (each) => each === id && job.ids.has(`${id}:asr`);
+  job.doubted = openIds([id, job]).filter((each) => !isSure(each) && !isAfter(each));
 }
 
 /** Are these the same request? Sound that comes piece by piece never is. */

@@ -427,6 +427,28 @@ test("an utterance that is said again may become other jobs, and earlier ones ar
   assert.equal(last.said("utterance").length, 0);
 });
 
+test("a result that does not come is not waited for where the utterance became other jobs", async (t) => {
+  const here = session(t);
+  dialled.at(-1).stand();
+  const promise = here.say("hello", { utterance_id: "u-1" });
+  dialled.at(-1).hear({ type: "utterance_jobs", utterance_id: "u-1", request_ids: ["u-1"] });
+  dialled.at(-1).lose();
+  const socket = reconnected(t);
+  socket.stand({ unfinished: { "u-1": "ended" } });
+  assert.equal(socket.said("utterance").length, 1);
+  socket.hear({ type: "utterance_jobs", utterance_id: "u-1", request_ids: ["u-1:es", "u-1:fr"] });
+  socket.hear({ type: "result", request_id: "u-1:es", number: 1 });
+  await promise;
+  socket.hear({ type: "results_waiting", forgotten: 1 });
+  assert.equal(socket.said("utterance").length, 2);
+  socket.hear({ type: "utterance_jobs", utterance_id: "u-1", request_ids: ["u-1"] });
+  socket.hear({ type: "result", request_id: "u-1", number: 2 });
+  socket.lose();
+  const last = reconnected(t);
+  last.stand({ resumed: true });
+  assert.equal(last.said("utterance").length, 0);
+});
+
 test("a room of another worker is gone to once what was sent is answered, and nothing is done twice", async (t) => {
   const here = session(t);
   const first = dialled.at(-1);

@@ -26,6 +26,7 @@ from pointsman_wire.session_messages import (
     Partial,
     Result,
     ResultAck,
+    ResultsWaiting,
     SessionClose,
     SessionInit,
     Submit,
@@ -255,6 +256,32 @@ def test_what_the_server_never_made_a_job_of_is_cancelled() -> None:
     assert [m.request_id for m in sent(harness.feed(CancelWished(7)), Cancel)] == ["u"]
     unknown = error_info(Code.NOT_FOUND, "no request 'u' in this session")
     assert ends(harness.say(Error(unknown, session_number=1, request_id="u"))) == ["CANCELLED"]
+
+
+def test_a_result_that_does_not_come_is_not_waited_for_where_the_utterance_became_other_jobs() -> (
+    None
+):
+    """Somebody has entered the room since, and the session was begun anew: what had ended is not
+    told any more."""
+    harness = opened()
+    say(harness)
+    becomes(harness, "u")
+    harness.resume(resumed=False, unfinished={"u": "ended"})
+    assert len(sent(harness.advance(2.1), Utterance)) == 1
+    becomes(harness, "u:es", "u:fr")
+    assert ends(harness.result("u:es")) == []
+    assert ends(harness.result("u:fr")) == [None]
+
+
+def test_results_that_the_server_has_forgotten_may_be_those_of_other_jobs_now() -> None:
+    harness = opened()
+    say(harness)
+    becomes(harness, "u")
+    again = harness.say(ResultsWaiting(session_number=1, forgotten=1))
+    assert len(sent(again, Utterance)) == 1
+    becomes(harness, "u:es", "u:fr")
+    harness.result("u:es")
+    assert ends(harness.result("u:fr")) == [None]
 
 
 def test_pieces_of_results_are_told_in_order_and_once() -> None:

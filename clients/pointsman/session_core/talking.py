@@ -312,6 +312,8 @@ def _doubt(turn: Turn, answers: dict[str, str]) -> None:
 def say_again(book: Book, session: Session, request_ids: set[str] | None = None) -> None:
     """Results of these jobs, or of any, were given up by the server: ask for them once more."""
     for turn in [*session.turns.values()]:
-        if request_ids is None or request_ids & {turn.utterance_id, *turn.open_ids()}:
+        wanted = set(turn.open_ids()) if request_ids is None else request_ids
+        if request_ids is None or wanted & {turn.utterance_id, *turn.open_ids()}:
             turn.sent_count = 0
+            _doubt(turn, {i: "running" for i in turn.open_ids() if i not in wanted})
             pump(book, session, turn)
