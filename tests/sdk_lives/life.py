@@ -242,7 +242,8 @@ class Life:
         program = Program(self.world, "proof")
         PROGRAM.set(program)
         async with asyncio.timeout(PROOF_S):
-            async with connect(ADDRESS, src="en", tgt="es") as session:
+            # A worker may stand still yet: whoever dialled it asks again.
+            async with connect(ADDRESS, src="en", tgt="es", connect_timeout_s=None) as session:
                 await session.submit(b"<0>", services=["nmt"], wait_busy_s=20.0, wait_none_s=20.0)
 
     def _complained(self, loop: asyncio.AbstractEventLoop, about: dict[str, Any]) -> None:
