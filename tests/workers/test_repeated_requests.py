@@ -4,6 +4,7 @@ import pytest
 from worker_harness import SECOND_NS, Host, WorkerHarness, shared_config
 
 from pointsman_shm.memory.rows import NodeState
+from pointsman_wire.framing import encode_frame
 from pointsman_wire.lane_messages import JobFence
 from pointsman_wire.session_messages import JobAccepted, Result, ResultAck, SessionClose
 
@@ -79,3 +80,19 @@ def test_a_successor_waits_for_every_node_that_may_run_the_request(state: NodeSt
     h.open_lane(3, running=[ran])
     h.advance(1)
     assert client.one(JobAccepted).jobs[0].job_id == "job-1"
+
+
+def test_of_more_unfinished_ids_than_an_answer_holds_the_first_are_answered() -> None:
+    """The answer did not fit in a frame: the connection ended without a word, and again."""
+    h = one_node()
+    h.open_lane(3)
+    names = [f"r-{number}" for number in range(100_000)]
+    client = h.open_session("s-1", unfinished=names)
+    encode_frame(client.ack)
+    answered = client.ack.unfinished
+    assert [*answered] == names[: len(answered)]
+    assert len(answered) > 1_000
+    again = h.open_session("s-1", resume_token=client.ack.resume_token, unfinished=["x"])
+    assert again.ack.unfinished == {"x": "unknown"}
+    (session,) = h.core.shard.sessions.values()
+    assert session.repeats == {"x"}, "what is named no more is awaited no more"

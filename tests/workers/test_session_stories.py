@@ -1,5 +1,7 @@
 """Stories of sessions, restarts and other workers: what is taken up again, and by whom."""
 
+from unittest.mock import Mock
+
 import msgspec
 import pytest
 from fleet_samples import speech_class
@@ -45,6 +47,17 @@ def test_who_has_read_more_results_than_there_can_be_gets_numbers_that_can_be_re
             node.end(node.assignment())
             result = client.one(Result)
             assert msgspec.msgpack.decode(msgspec.msgpack.encode(result), type=Result) == result
+
+
+def test_acknowledging_one_session_over_and_over_in_a_frame_costs_as_much_as_once() -> None:
+    """A frame holds 290,000 pairs: for each of them somebody else's job waited a microsecond."""
+    _, h = one_node()
+    client = h.open_session()
+    read = Mock(wraps=h.core.shard.journal.read)
+    h.core.shard.journal.read = read  # type: ignore[method-assign]
+    pairs = [(number % 3, number) for number in range(300)]
+    h.receive(client.connection, ResultAck(results=pairs))
+    assert [call.args[1] for call in read.call_args_list] == [297]
 
 
 def test_i1_n6_an_acknowledgement_lets_go_of_what_it_names_and_of_nothing_after_it() -> None:

@@ -4,7 +4,7 @@ A session belongs to (tenant, session id) and outlives its connection by the res
 results are numbered; what the client has not acknowledged is kept and sent again on resume.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 
 from msgspec.structs import replace
@@ -253,17 +253,17 @@ class SessionDesk:
         self.delivery.resumed(session)
         if session.utterances is not None:
             self.utterances.resumed(session.utterances)
-        self._tell_passed(session, message)
+        self._tell_passed(session, ack.unfinished, message.last_result)
         shard.talk.joined(session, message)
 
-    def _tell_passed(self, session: Session, message: SessionInit) -> None:
+    def _tell_passed(self, session: Session, named: Iterable[str], last_number: int) -> None:
         """Tell what waited for the disk when its worker died, and was passed by later numbers."""
-        for request_id in message.unfinished:
+        for request_id in named:
             job = self.shard.window.find((session.tenant, session.session_id, request_id))
             result = job.result if job is not None and job.is_end_safe else None
             if job is None or result is None or job.is_beyond_telling:
                 continue
-            if result.number <= message.last_result:
+            if result.number <= last_number:
                 self.repeat(session, job)
 
     def _leave_peer(self, session: Session, reason: str) -> None:

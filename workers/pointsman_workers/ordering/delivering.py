@@ -151,7 +151,8 @@ class DeliveryDesk:
 
     def acknowledged(self, peer: Peer, message: ResultAck, _: bytes) -> None:
         """The client has read results up to these numbers: there is room for more."""
-        for session_number, number in message.results:
+        # Of one that is named often only the last counts: a frame holds hundreds of thousands.
+        for session_number, number in dict(message.results).items():
             session = peer.sessions.get(session_number)
             if session is None:
                 continue
