@@ -249,6 +249,22 @@ def test_n9_who_registers_anew_as_before_has_no_page_published_again() -> None:
     assert (h.read().nodes["n1"].slots_max, h.read().nodes["n1"].epoch) == (9, epoch + 2)
 
 
+def test_n7_takeovers_that_lie_far_apart_are_a_coincidence() -> None:
+    quarantine = Quarantine(takeovers_max=3, lasts_ns=60 * SECOND, known_max=3)
+    assert [quarantine.note_takeover("n1", at * SECOND) for at in (0, 50, 100, 109)] == [
+        False, False, False, True,
+    ]  # fmt: skip
+
+
+def test_n7_what_an_operator_said_is_not_said_of_a_quarantine_that_comes_by_itself() -> None:
+    quarantine = Quarantine(takeovers_max=1, lasts_ns=60 * SECOND, known_max=3)
+    quarantine.keep_out("n1", 60 * SECOND, "an operator's word")
+    quarantine.release("n1")
+    assert quarantine.note_takeover("n1", SECOND)
+    assert quarantine.left_ns("n1", 2 * SECOND) > 0
+    assert quarantine.words_of("n1") == ""
+
+
 def test_i9_n7_n8_what_is_kept_of_who_flaps_is_bounded_and_the_newest_is_kept() -> None:
     """A stranger may come under any number of names."""
     quarantine = Quarantine(takeovers_max=2, lasts_ns=60 * SECOND, known_max=3)
@@ -265,6 +281,9 @@ def test_i9_n7_n8_what_is_kept_of_who_flaps_is_bounded_and_the_newest_is_kept() 
     assert [len(table) <= 3 for table in tables] == [True] * 3
     assert len(damping) == 3
     assert quarantine.left_ns("by-hand-19", 20) > 0
+    for name in ("by-hand-18", "another", "and-another"):
+        quarantine.keep_out(name, 60 * SECOND, "an operator's word")
+    assert quarantine.left_ns("by-hand-18", 20) > 0, "it was ordered once more"
     quarantine.note_takeover("again", 20)
     for number in range(20):
         quarantine.note_takeover(f"once-{number}", 20)

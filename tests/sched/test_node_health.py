@@ -7,7 +7,7 @@ import pytest
 from manager_harness import MS, NMT, SECOND, Harness, registration
 
 from pointsman_sched.core.events import OrderGiven, WorkerSaid
-from pointsman_sched.core.fleet.health import MOVES, IllegalMove, Verb, move
+from pointsman_sched.core.fleet.health import MOVES, BadWindow, IllegalMove, Verb, move
 from pointsman_sched.core.fleet.node import Node
 from pointsman_shm.memory.rows import NodeState, unpack_standing
 from pointsman_shm.uplink import NodeZombie
@@ -61,6 +61,20 @@ BAD: dict[str, dict[str, Any]] = {
     "not a number": {"gpu_percent": float("nan")},
     "negative jobs": {"running": -1},
 }
+
+
+@pytest.mark.parametrize(
+    ("heartbeats", "is_too_many"),
+    [("b", False), ("bb", True), ("bgbgb", False), ("bgbgbgb", True), ("bgbgbgggggb", False)],
+)
+def test_bad_heartbeats_are_too_many_in_a_row_or_in_a_window(
+    heartbeats: str, is_too_many: bool
+) -> None:
+    """Two of them running, or four of the last seven."""
+    window, bits = BadWindow(in_a_row=2, of_window=4, window=7), 0
+    for each in heartbeats:
+        bits = window.push(bits, is_bad=each == "b")
+    assert window.is_too_many(bits) is is_too_many
 
 
 @pytest.mark.parametrize("case", BAD)

@@ -157,6 +157,20 @@ def test_damaged_pages_are_noticed_and_written_anew() -> None:
     assert h.read().nodes.keys() == {"n1"}
 
 
+def test_a_damaged_directory_is_noticed_and_written_anew() -> None:
+    """S4: without one nobody reads anything."""
+    h = Harness(config_with(max_nodes=256))
+    h.make_ready()
+    h.settle()
+    layout = CatalogLayout(256)
+    for slot in range(2):
+        at = 8 * layout.directory_at(slot)
+        h.catalog_bytes[at + 64 : at + 80] = b"x" * 16
+    assert CatalogReader(h.catalog_bytes, layout).refresh() is None
+    h.advance(SECOND // 4)
+    assert h.read().nodes.keys() == {"n1"}
+
+
 # ---- rows that are used again
 
 

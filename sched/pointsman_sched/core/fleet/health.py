@@ -79,8 +79,7 @@ class BadWindow:
     def __init__(self, *, in_a_row: int, of_window: int, window: int) -> None:
         self._row_mask = (1 << in_a_row) - 1
         self._of_window = of_window
-        self._window_mask = (1 << max(window, in_a_row)) - 1
-        self._count_mask = (1 << window) - 1
+        self._window_mask = (1 << window) - 1  # if all of it are bad, they are too many
 
     def push(self, bits: int, *, is_bad: bool) -> int:
         """Return the window after one more heartbeat."""
@@ -89,4 +88,4 @@ class BadWindow:
     def is_too_many(self, bits: int) -> bool:
         """Say whether a Ready node with this window is Degraded."""
         in_a_row = bits & self._row_mask == self._row_mask
-        return in_a_row or (bits & self._count_mask).bit_count() >= self._of_window
+        return in_a_row or bits.bit_count() >= self._of_window

@@ -60,7 +60,6 @@ class Quarantine:
             self._takeovers[node_id] = recent
             _bound(self._takeovers, self._known_max)
             return False
-        self._until.pop(node_id, None)
         self._until[node_id] = clock_ns + self._lasts_ns
         _bound(self._until, self._known_max)
         return True
