@@ -58,6 +58,16 @@ def test_pause_and_overload_show_in_the_row_and_go_again() -> None:
     assert flags() == RowFlag.PUBLIC
 
 
+def test_a_node_that_is_paused_stays_so_when_its_services_change() -> None:
+    """And one that is overloaded: it said the same of itself before."""
+    h = Harness()
+    connection = h.make_ready()
+    stopping = RowFlag.PAUSED | RowFlag.OVERLOADED
+    for services in ([NMT], [NMT, Service(id="tts", kind="tts")]):
+        h.beat(connection, pause=True, cpu_percent=90.0, services=services)
+        assert unpack_standing(h.memory.rows.standing[h.node().row]).flags & stopping == stopping
+
+
 def test_an_equal_list_of_services_is_no_change_and_another_one_is_another_class() -> None:
     h = Harness()
     connection = h.make_ready()

@@ -107,9 +107,12 @@ def test_each_step_needs_longer_than_the_one_before(late_s: int, factor: int) ->
     for second in range(late_s, 200):
         relief.observe(second * SECOND, LATE_NS)
     assert relief.factor == 1 << STEPS_MAX
+    factors = set()
     for second in range(200, 200 + (STEPS_MAX + 1) * CALM_NS // SECOND):
         relief.observe(second * SECOND, 0)
-    assert relief.factor == 1
+        if second % (CALM_NS // SECOND) == 5:
+            factors.add(relief.factor)
+    assert factors == {8, 4, 2, 1}, "step by step"
     assert RISE_NS < CALM_NS
 
 

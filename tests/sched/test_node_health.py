@@ -89,6 +89,8 @@ def test_three_bad_heartbeats_in_a_row_degrade_and_one_good_one_mends(case: str)
     assert [told.state for told in h.sent(NodeStateChanged)] == ["degraded"]
     h.beat(connection, services=[NMT])
     assert h.state() == S.READY
+    h.beat(connection, **BAD[case])
+    assert h.state() == S.READY, "it begins anew"
 
 
 def test_three_bad_of_the_last_five_degrade_three_of_six_do_not() -> None:

@@ -252,6 +252,21 @@ def test_in_a_full_fleet_the_node_that_is_longest_offline_gives_way() -> None:
     h.worker_applies(h.memory.catalog.version)
     h.join(registration("next"))
     assert h.node("next").generation == 2
+    h.advance(700 * SECOND)
+    assert h.core.state.silent_count == 0, "nobody looks at it any more"
+
+
+def test_a_node_that_gives_way_takes_its_marks_along() -> None:
+    h = Harness(config_with(max_nodes=1))
+    connection = h.make_ready()
+    node = h.node()
+    h.feed(WorkerSaid(0, ModelUnavailable(node.row, node.generation, "nmt", "v1")))
+    h.settle()
+    assert len(h.read().marks) == 1
+    h.say(connection, Leave())
+    h.join(registration("next"))
+    h.settle()
+    assert h.read().marks == ()
 
 
 # ---- marks

@@ -73,10 +73,8 @@ def take_ordinary(
     """Take a heartbeat that is ordinary, or was when it came, as of then (core's clock)."""
     if (
         node.state is not READY
-        or not node.was_good
         or node.is_silent
-        or node.bad_window
-        or not node.is_serving
+        or node.bad_window  # as of a Ready node whose last one was bad, or that serves nothing
         or not _write_load(state, node, message)
     ):
         take_heartbeat(state, connection, node, message)

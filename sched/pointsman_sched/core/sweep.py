@@ -18,7 +18,7 @@ def sweep_nodes(state: ManagementState) -> None:
         if due_ns <= now_ns:
             _expire(state, node)
             state.setup.crash("manager-mid-sweep")
-        elif node.state is not NodeState.FREE:
+        else:
             state.timers.file(node, due_ns)
 
 
@@ -27,7 +27,7 @@ def sweep_marks(state: ManagementState) -> None:
     for row, generation in state.marks.expire(state.now_ns):
         state.dirty.add(state.layout.marks)
         node = state.nodes.find(row, generation)
-        if node is not None and not state.marks.is_marked(row, generation):
+        if node is not None:
             state.show_row(node)
 
 
