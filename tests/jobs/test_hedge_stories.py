@@ -2,13 +2,14 @@
 
 import msgspec
 import pytest
-from job_trouble import ROWS, counted, fleet
+from job_trouble import ROWS, counted, fleet, refuse
 from worker_harness import Client, Node, WorkerHarness, chosen
 
 from pointsman_shm.config import Config, JobsConfig
 from pointsman_shm.memory.waiting import WaitingWords
 from pointsman_wire.lane_messages import Assign, CancelJob, JobRefused
 from pointsman_wire.session_messages import Cancel, Result
+from pointsman_workers.core.lifecycle import JobState
 from pointsman_workers.desks.hedging import OBSERVATIONS_MIN, HedgePlan, Times
 
 MS = 1_000_000
@@ -208,6 +209,22 @@ def test_poison_stops_the_second_dispatch_as_well() -> None:
     assert h.one(second.connection, CancelJob).dispatch == again.dispatch
     second.end(again, b"", status="cancelled")
     assert [h.held(row) for row in nodes] == [0, 0]
+
+
+def test_a_job_whose_second_dispatch_alone_has_started_is_running() -> None:
+    """What is left of it when the first node refuses, however late."""
+    h, nodes, client = warmed_up()
+    client.submit("slow", idempotent=True)
+    first, job = chosen(nodes)
+    h.advance(0.5)
+    second, again = chosen(nodes)
+    second.acknowledge(again.number)
+    refuse(first, job, "NODE_UNAVAILABLE")
+    found = h.core.shard.window.find(("", client.ack.session_id, "slow"))
+    assert found is not None
+    assert found.state is JobState.RUNNING
+    second.end(again)
+    assert client.one(Result).attempt == 1
 
 
 @pytest.mark.parametrize("loses", [0, 1])

@@ -65,6 +65,27 @@ def test_a_slot_that_is_freed_in_a_full_pool_goes_to_the_next_job_of_that_pool()
     assert legs(yard)[0] == (FREED, 0), "what was freed and taken again was seen"
 
 
+def test_a_slot_that_is_freed_in_another_pool_is_none_of_a_full_one() -> None:
+    yard = Yard()
+    filled(yard)
+    row, job = yard.place()
+    assert row == FULL_NODES
+    yard.nodes[row].end(job)
+    assert yard.place()[0] == FULL_NODES
+    assert legs(yard)[0] == (FREED, 0)
+
+
+def test_a_slot_that_is_freed_at_once_goes_to_the_next_job_although_all_were_full() -> None:
+    """At the very instant at which nobody was found."""
+    yard = Yard()
+    yard.add(EN_ES)
+    row, job = yard.place()
+    yard.submit(wait_busy_s=0.0)
+    assert yard.nodes[row].assignments() == []
+    yard.nodes[row].end(job)
+    assert yard.place()[0] == row
+
+
 def test_what_others_free_in_a_full_pool_is_seen_after_a_few_milliseconds() -> None:
     yard = Yard()
     filled(yard)

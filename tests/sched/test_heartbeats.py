@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 from manager_harness import MS, NMT, SECOND, Harness, config_with, registration
+from msgspec.structs import replace
 
-from pointsman_sched.core.events import WorkerSaid
+from pointsman_sched.core.events import ConfigOffered, WorkerSaid
 from pointsman_sched.core.fleet.intervals import STEPS, Intervals
 from pointsman_shm.memory.rows import NodeState as S
 from pointsman_shm.memory.rows import RowFlag, unpack_load, unpack_standing
@@ -56,6 +57,19 @@ def test_pause_and_overload_show_in_the_row_and_go_again() -> None:
     assert flags() == RowFlag.PUBLIC | RowFlag.PAUSED | RowFlag.OVERLOADED
     h.beat(connection, cpu_percent=84.9)
     assert flags() == RowFlag.PUBLIC
+
+
+def test_a_node_that_says_the_same_is_judged_by_a_new_threshold() -> None:
+    h = Harness()
+    connection = h.make_ready()
+    for threshold, is_overloaded in ((84, False), (50, True), (61, False)):
+        nodes = replace(h.config.nodes, resource_threshold_percent=threshold)
+        h.feed(ConfigOffered(1, "file.toml", replace(h.config, nodes=nodes), False))
+        while h.core.state.config.nodes != nodes:
+            h.advance(20 * MS)
+        h.beat(connection, cpu_percent=60.0)
+        flags = unpack_standing(h.memory.rows.standing[h.node().row]).flags
+        assert (RowFlag.OVERLOADED in flags) == is_overloaded
 
 
 def test_a_node_that_is_paused_stays_so_when_its_services_change() -> None:

@@ -162,8 +162,6 @@ class AttemptDesk:
         if other is None:
             return False
         job.hold, job.hedge = other, None
-        if other.is_started and job.state is JobState.DISPATCHED:
-            job.state = moved(job.state, "start")
         self.placing.rearm(job)
         return True
 
@@ -198,7 +196,6 @@ class AttemptDesk:
 
     def _requeue(self, job: Job) -> None:
         job.hold = None
-        job.hedge_at_ns = 0
         job.state = moved(job.state, "requeue")
         if job.line is not None:
             self.serial.again(job.line, job)
