@@ -2,8 +2,10 @@
 
 from explain.told import the_one
 from fleet_samples import speech_class
-from placement.yard import EN_ES, Yard
+from placement.yard import EN_ES, Yard, labelled
 
+from pointsman_shm.memory.rows import NodeState
+from pointsman_wire.session_messages import JobAccepted
 from pointsman_workers.placement import selection
 from pointsman_workers.placement.kinds import Kind
 from pointsman_workers.placement.trail import FREED, WALK, Leg
@@ -84,6 +86,27 @@ def test_a_slot_that_is_freed_at_once_goes_to_the_next_job_although_all_were_ful
     assert yard.nodes[row].assignments() == []
     yard.nodes[row].end(job)
     assert yard.place()[0] == row
+
+
+def test_all_are_busy_where_one_pool_is_full_and_another_has_nobody_who_is_ready() -> None:
+    """Whichever is asked last."""
+    yard = Yard()
+    filled(yard)
+    yard.host.stand(FULL_NODES, state=NodeState.DRAINING)
+    for _ in range(3):
+        yard.submit(wait_busy_s=60.0, wait_none_s=0.0)
+    assert len([job for told in yard.own_client().all(JobAccepted) for job in told.jobs]) == 43
+
+
+def test_who_excludes_a_node_leaves_it_to_the_next_one_that_prefers_its_labels() -> None:
+    """At the same instant: what it did not find is not remembered for others."""
+    yard = Yard()
+    yard.add(labelled(gpu="yes"), slots=4)
+    assert yard.rows(2) == {0: 2}
+    yard.add(EN_ES, slots=64)
+    wished = {"gpu": "yes"}
+    assert yard.place(labels_preferred=wished, exclude=["node-0"])[0] == 1
+    assert yard.place(labels_preferred=wished)[0] == 0
 
 
 def test_what_others_free_in_a_full_pool_is_seen_after_a_few_milliseconds() -> None:

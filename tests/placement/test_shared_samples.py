@@ -93,6 +93,17 @@ def test_replays_come_out_the_same_where_samples_have_nobody_left_for_their_jobs
     assert any(len(the_one(harness, f"r-{number}").legs) > 1 for number in range(1, 101))
 
 
+@pytest.mark.parametrize("before", [1, 2, 3])
+def test_replays_come_out_the_same_where_nodes_are_as_good_as_others_again(before: int) -> None:
+    """Which one is next is then said by the order of the sample, here as there."""
+    harness, _ = fleet_of(4, slots=4)
+    connection = harness.open_session().connection
+    for number in range(1, 1 + before):
+        harness.feed(Received(connection, submits(number, 1)))
+    harness.feed(Received(connection, submits(1 + before, 12)))
+    assert looked_at(harness, 12 + before)
+
+
 def test_a_sample_of_everybody_serves_a_job_for_each() -> None:
     harness, nodes = fleet_of(8, slots=2)
     connection = harness.open_session().connection
