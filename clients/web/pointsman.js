@@ -538,7 +538,9 @@ export class Session extends EventTarget {
       job.endsAt = Date.now() + deadline_s * 1_000;
       // In an utterance session a result waits for those before it.
       const graceMs = this.#init.order === "utterance" ? GAP_GRACE_MS : DEADLINE_GRACE_MS;
-      setTimeout(() => this.#late(id, job), deadline_s * 1_000 + graceMs);
+      const timer = setTimeout(() => this.#late(id, job), deadline_s * 1_000 + graceMs);
+      const stop = () => clearTimeout(timer); // or it keeps its payload, and Node.js, until then
+      job.promise.then(stop, stop);
     }
     if (this.state === "open" && !this.#move) {
       this.#sendAll(job);

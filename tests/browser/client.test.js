@@ -108,6 +108,26 @@ test("what is left of a deadline is told at the second submit, and it ends witho
   await assert.rejects(waiting, { code: "JOB_TIMEOUT" });
 });
 
+test("nothing is kept for a deadline whose job has ended", async (t) => {
+  const one = session(t);
+  const { setTimeout: set, clearTimeout: clear } = globalThis;
+  const open = new Set();
+  globalThis.setTimeout = (act, ms) => {
+    const timer = set(act, ms);
+    if (ms > 60_000) open.add(timer);
+    return timer;
+  };
+  globalThis.clearTimeout = (timer) => (open.delete(timer), clear(timer));
+  t.after(() => Object.assign(globalThis, { setTimeout: set, clearTimeout: clear }));
+  dialled.at(-1).stand();
+  const promises = ["r-1", "r-2"].map((request_id) => one.submit("x", { request_id, deadline_s: 3_600 }));
+  assert.equal(open.size, 2);
+  dialled.at(-1).hear({ type: "result", request_id: "r-1", number: 1 });
+  dialled.at(-1).hear({ type: "error", request_id: "r-2", error: { code: "QUEUE_FULL" } });
+  await Promise.allSettled(promises);
+  assert.equal(open.size, 0);
+});
+
 test("a cancel stops each job of an utterance, also those that are told later", async (t) => {
   const one = session(t);
   const socket = dialled.at(-1);
