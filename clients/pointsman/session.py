@@ -259,7 +259,7 @@ class Session:
     def audio(self, chunks: Chunks, **options: Unpack[SpeechOptions]) -> Saying:
         """Say what these pieces of sound are, as they come.
 
-        What reading them raises, results() raises.
+        What has to be waited for comes from an async iterator; what it raises, results() raises.
         """
         saying = self.speak(**options)
         saying.feed(chunks)

@@ -1,8 +1,15 @@
-"""People who talk, for stories: what they say goes in, what they see and hear comes out."""
+"""People who talk, for stories: what they say goes in, what they see and hear comes out.
 
+At the end: what is said to a client's core, and what the server tells it of that.
+"""
+
+from typing import Any
+
+from client_harness import ClientHarness, of
 from fleet_samples import speech_class
 from worker_harness import SECOND_NS, Client, Host, Node, WorkerHarness
 
+from pointsman.session_core.talk_events import PieceSpoken, UtteranceEnded, UtteranceWished
 from pointsman_shm.config import Config
 from pointsman_wire.lane_messages import Assign, NodePartial
 from pointsman_wire.messages import Error
@@ -13,6 +20,7 @@ from pointsman_wire.talk.talk_messages import (
     RoomState,
     UiEvent,
     Utterance,
+    UtteranceJobs,
 )
 
 SECOND_OF_SOUND = b"\x01\x02" * 16_000
@@ -107,3 +115,37 @@ def tell(node: Node, job: Assign, stage: str, text: str, **meta: object) -> None
         ),
         text.encode(),
     )
+
+
+# ---- a client's core
+
+
+def opened(**more: Any) -> ClientHarness:
+    harness = ClientHarness(**more)
+    harness.open()
+    return harness
+
+
+def say(harness: ClientHarness, utterance_id: str = "u", ticket: int = 7, **more: Any) -> list[Any]:
+    message = Utterance(utterance_id=utterance_id, text="hello", **more)
+    wish = UtteranceWished(handle=1, ticket=ticket, message=message, payload=b"")
+    return harness.feed(wish)
+
+
+def speak(harness: ClientHarness, *pieces: bytes, is_over: bool = True) -> list[Any]:
+    first = AudioChunk(utterance_id="u", tgt_lang="es")
+    commands = harness.feed(UtteranceWished(handle=1, ticket=7, message=first, payload=b""))
+    for piece in pieces:
+        commands += harness.feed(PieceSpoken(ticket=7, payload=piece, is_final=False))
+    if is_over:
+        commands += harness.feed(PieceSpoken(ticket=7, payload=b"", is_final=True))
+    return commands
+
+
+def becomes(harness: ClientHarness, *request_ids: str) -> list[Any]:
+    jobs = UtteranceJobs(session_number=1, utterance_id="u", request_ids=[*request_ids])
+    return harness.say(jobs)
+
+
+def ends(commands: list[Any]) -> list[str | None]:
+    return [end.error.code if end.error else None for end in of(commands, UtteranceEnded)]

@@ -2,11 +2,23 @@
 it, whatever that is, and waits for nothing that will not come.
 """
 
-from talkers import SECOND_OF_SOUND, Talker, talker, yard, yard_without_lanes
+from client_harness import sent
+from talkers import (
+    SECOND_OF_SOUND,
+    Talker,
+    becomes,
+    ends,
+    opened,
+    say,
+    talker,
+    yard,
+    yard_without_lanes,
+)
 
+from pointsman.session_core.events import CancelWished
 from pointsman_shm.config import JobsConfig
-from pointsman_wire.session_messages import Result, ResultAck
-from pointsman_wire.talk.talk_messages import UtteranceJobs
+from pointsman_wire.session_messages import Cancel, Result, ResultAck, ResultsWaiting
+from pointsman_wire.talk.talk_messages import Utterance, UtteranceJobs
 
 
 def back(ann: Talker, *unfinished: str) -> Talker:
@@ -83,3 +95,47 @@ def test_a_result_that_was_given_up_is_told_to_who_says_the_end_again() -> None:
     h.receive(ann.client.connection, ResultAck(results=[(0, first.number)]))
     ann.speak(0, SECOND_OF_SOUND, is_final=True)
     assert [result.request_id for result in ann.results()] == ["u-1"]
+
+
+# ---- by a client's core, which may find other jobs than before
+
+
+def test_what_is_left_of_an_utterance_that_was_cancelled_without_a_connection_is_cancelled() -> (
+    None
+):
+    harness = opened()
+    say(harness)
+    becomes(harness, "u:es", "u:fr")
+    lost = harness.lose()
+    harness.feed(CancelWished(7))
+    harness.dial(lost + harness.advance(1))
+    told = harness.accept(resumed=True, unfinished={"u:es": "running", "u:fr": "unknown"})
+    assert [m.request_id for m in sent(told, Cancel)] == ["u:es"]
+    assert ends(told) == ["CANCELLED"]
+    assert sent(told, Utterance) == []
+
+
+def test_a_result_that_does_not_come_is_not_waited_for_where_the_utterance_became_other_jobs() -> (
+    None
+):
+    """Somebody has entered the room since, and the session was begun anew: what had ended is not
+    told any more."""
+    harness = opened()
+    say(harness)
+    becomes(harness, "u")
+    harness.resume(resumed=False, unfinished={"u": "ended"})
+    assert len(sent(harness.advance(2.1), Utterance)) == 1
+    becomes(harness, "u:es", "u:fr")
+    assert ends(harness.result("u:es")) == []
+    assert ends(harness.result("u:fr")) == [None]
+
+
+def test_results_that_the_server_has_forgotten_may_be_those_of_other_jobs_now() -> None:
+    harness = opened()
+    say(harness)
+    becomes(harness, "u")
+    again = harness.say(ResultsWaiting(session_number=1, forgotten=1))
+    assert len(sent(again, Utterance)) == 1
+    becomes(harness, "u:es", "u:fr")
+    harness.result("u:es")
+    assert ends(harness.result("u:fr")) == [None]

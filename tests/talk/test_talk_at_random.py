@@ -22,7 +22,9 @@ class Evening:
         self.random = Random(seed)
         slots = self.random.choice((1, 2, 8))
         self.harness, self.node = yard(slots=slots, epoch=self.random.choice((1, 2)))
-        self.people = {f"s-{n}": talker(self.harness, f"s-{n}", hears="es") for n in range(3)}
+        ways = {"mode": "two_way", "lang_a": "en", "lang_b": "es"}
+        self.manner = {"hears": "es", **(ways if self.random.random() < 0.3 else {})}
+        self.people = {f"s-{n}": talker(self.harness, f"s-{n}", **self.manner) for n in range(3)}
         self.seqs: dict[tuple[str, str], int] = {}
         self.running: dict[int, Assign] = {}
         self.cancelled: set[int] = set()
@@ -36,6 +38,7 @@ class Evening:
                 self.speak,
                 self.speak,
                 self.say,
+                self.take_back,
                 self.room,
                 self.lose,
                 self.work,
@@ -58,7 +61,12 @@ class Evening:
     def say(self, name: str, person: Talker) -> None:
         """Some words, perhaps to somebody."""
         to = [self.random.choice([*self.people])] if self.random.random() < 0.5 else []
-        person.say("hello", f"w-{self.random.randrange(4)}", to=to)
+        tgt = self.random.choice(([], [], ["es", "fr"]))
+        person.say("hello", f"w-{self.random.randrange(4)}", to=to, tgt_langs=tgt)
+
+    def take_back(self, name: str, person: Talker) -> None:
+        """Cancel an utterance by its own id, whatever it has become."""
+        person.client.cancel(f"{self.random.choice('uw')}-{self.random.randrange(4)}")
 
     def room(self, name: str, person: Talker) -> None:
         """Come in or go out."""
@@ -76,7 +84,7 @@ class Evening:
         self.harness.advance(self.random.choice((0.0, 5.0, 40.0)))
         token = person.client.ack.resume_token
         client = self.harness.open_session(
-            name, src_lang="en", tgt_lang="es", hears="es", resume_token=token
+            name, src_lang="en", tgt_lang="es", resume_token=token, **self.manner
         )
         self.people[name] = Talker(client)
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 from client_harness import ClientHarness, of, sent
+from talkers import becomes, ends, opened, say, speak
 
 from pointsman.session_core.events import CancelWished
 from pointsman.session_core.talk_events import (
@@ -26,7 +27,6 @@ from pointsman_wire.session_messages import (
     Partial,
     Result,
     ResultAck,
-    ResultsWaiting,
     SessionClose,
     SessionInit,
     Submit,
@@ -39,39 +39,7 @@ from pointsman_wire.talk.talk_messages import (
     RoomState,
     UiEvent,
     Utterance,
-    UtteranceJobs,
 )
-
-
-def opened(**more: Any) -> ClientHarness:
-    harness = ClientHarness(**more)
-    harness.open()
-    return harness
-
-
-def say(harness: ClientHarness, utterance_id: str = "u", ticket: int = 7, **more: Any) -> list[Any]:
-    message = Utterance(utterance_id=utterance_id, text="hello", **more)
-    wish = UtteranceWished(handle=1, ticket=ticket, message=message, payload=b"")
-    return harness.feed(wish)
-
-
-def speak(harness: ClientHarness, *pieces: bytes, is_over: bool = True) -> list[Any]:
-    first = AudioChunk(utterance_id="u", tgt_lang="es")
-    commands = harness.feed(UtteranceWished(handle=1, ticket=7, message=first, payload=b""))
-    for piece in pieces:
-        commands += harness.feed(PieceSpoken(ticket=7, payload=piece, is_final=False))
-    if is_over:
-        commands += harness.feed(PieceSpoken(ticket=7, payload=b"", is_final=True))
-    return commands
-
-
-def becomes(harness: ClientHarness, *request_ids: str) -> list[Any]:
-    jobs = UtteranceJobs(session_number=1, utterance_id="u", request_ids=[*request_ids])
-    return harness.say(jobs)
-
-
-def ends(commands: list[Any]) -> list[str | None]:
-    return [end.error.code if end.error else None for end in of(commands, UtteranceEnded)]
 
 
 def test_an_utterance_is_over_when_every_job_that_it_became_is_answered() -> None:
@@ -256,32 +224,6 @@ def test_what_the_server_never_made_a_job_of_is_cancelled() -> None:
     assert [m.request_id for m in sent(harness.feed(CancelWished(7)), Cancel)] == ["u"]
     unknown = error_info(Code.NOT_FOUND, "no request 'u' in this session")
     assert ends(harness.say(Error(unknown, session_number=1, request_id="u"))) == ["CANCELLED"]
-
-
-def test_a_result_that_does_not_come_is_not_waited_for_where_the_utterance_became_other_jobs() -> (
-    None
-):
-    """Somebody has entered the room since, and the session was begun anew: what had ended is not
-    told any more."""
-    harness = opened()
-    say(harness)
-    becomes(harness, "u")
-    harness.resume(resumed=False, unfinished={"u": "ended"})
-    assert len(sent(harness.advance(2.1), Utterance)) == 1
-    becomes(harness, "u:es", "u:fr")
-    assert ends(harness.result("u:es")) == []
-    assert ends(harness.result("u:fr")) == [None]
-
-
-def test_results_that_the_server_has_forgotten_may_be_those_of_other_jobs_now() -> None:
-    harness = opened()
-    say(harness)
-    becomes(harness, "u")
-    again = harness.say(ResultsWaiting(session_number=1, forgotten=1))
-    assert len(sent(again, Utterance)) == 1
-    becomes(harness, "u:es", "u:fr")
-    harness.result("u:es")
-    assert ends(harness.result("u:fr")) == [None]
 
 
 def test_pieces_of_results_are_told_in_order_and_once() -> None:

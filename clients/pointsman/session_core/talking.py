@@ -285,6 +285,10 @@ def settle(book: Book, session: Session, answers: dict[str, str]) -> bool:
     for turn in [*session.turns.values()]:
         told = {answers.get(i, "unknown") for i in turn.open_ids() or [turn.utterance_id]}
         if turn.is_cancelled and "unknown" in told:
+            lost = {i for i in turn.open_ids() if answers.get(i) != "running"}
+            turn.answered |= dict.fromkeys(lost)
+            if turn.open_ids():  # those that it has go on otherwise
+                _send_cancels(book, session, turn)
             words = "cancelled while the connection was broken"
             fail(book, session, turn, error_info(Code.CANCELLED, words))
             continue
