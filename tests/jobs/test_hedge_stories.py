@@ -150,6 +150,18 @@ def test_the_budget_holds_second_dispatches_to_a_share() -> None:
     assert hedges(h) == (4, 0), "5 % of 80"
 
 
+def test_no_more_than_ten_second_dispatches_are_saved_for_later() -> None:
+    """However long nothing was slow."""
+    h, _, _ = warmed_up(runs=40, hedge_budget_percent=100.0)
+    plan = h.core._attempts.placing.hedging
+    assert plan is not None
+    made = 0
+    while plan.has_budget:
+        plan.spend()
+        made += 1
+    assert made == 10
+
+
 def test_no_job_is_hedged_before_the_least_delay() -> None:
     h, nodes, client = warmed_up(hedge_after_min_s=1.0)
     slow(h, nodes, client)

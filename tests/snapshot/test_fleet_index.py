@@ -173,6 +173,19 @@ def test_few_large_lists_are_bounded_by_their_rows(monkeypatch: pytest.MonkeyPat
         assert fleet.index.cached_row_count <= 25
 
 
+def test_nothing_is_kept_of_pools_and_classes_that_nobody_is_in_any_more() -> None:
+    """I9: language pools come and go as long as the service runs."""
+    fleet = Fleet(CLASSES)
+    asks = Requirement(types=())
+    for pool in range(1, 50):
+        fleet.change(node(0, pool % 3, pool))
+        assert len(fleet.index.candidates(pool, asks)) == 1
+    index = fleet.index
+    assert index._buckets.keys() == {fleet_index.WHOLE_FLEET, 49}
+    assert index._keys_by_pool.keys() == {49}
+    assert index.buckets(None).keys() == {49 % 3}
+
+
 def test_buckets_show_every_row_for_a_breakdown() -> None:
     fleet = Fleet(CLASSES)
     fleet.change(node(0, 0, 1), node(1, 3), node(2, 3, 1))

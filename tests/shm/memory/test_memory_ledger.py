@@ -199,6 +199,15 @@ def test_a_large_ledger_is_mended_to_its_last_row() -> None:
     assert (hand.mend(), ledger.held(999), hand.mend()) == (1, 0, 0)
 
 
+def test_a_cell_that_somebody_else_has_written_is_settled_as_well(make_memory: MakeMemory) -> None:
+    host = Host(make_memory, worker_count=2, slots_max=3)
+    ledger = Ledger(host.memory, max_nodes=NODES, worker_count=2)
+    successor = OwnLedger(ledger, 1)
+    ledger.cells[1] = 3
+    assert successor.settle({}) == 1
+    assert ledger.held(0) == 0
+
+
 def test_a_successor_begins_with_what_the_cells_say_and_settles_each_once(
     make_memory: MakeMemory,
 ) -> None:
