@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from msgspec.structs import replace
 from shells.socket_harness import NotingCore, accepted, beat, driving, socket_pair, until
 
@@ -77,17 +78,21 @@ async def test_each_deadline_wakes_the_core_once_and_not_early() -> None:
         assert core.events(LoopWasLate) == []
 
 
-async def test_the_timer_is_armed_anew_only_when_the_deadline_came_nearer() -> None:
+async def test_the_timer_is_armed_anew_only_when_the_deadline_came_nearer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     core = Armed()
     async with driving(core, settings=PATIENT) as driver:
         armed: dict[int, None] = {}  # a timer may fire a little early, and is armed as it was
-        arm = driver._arm
+        loop = asyncio.get_running_loop()
+        call_later = loop.call_later
 
-        def note(deadline_ns: int) -> None:
-            armed[deadline_ns] = None
-            arm(deadline_ns)
+        def note(delay_s: float, call: Callable[..., object], *args: Any, **more: Any) -> Any:
+            if call == driver._fire:
+                armed[driver._timer_at_ns] = None
+            return call_later(delay_s, call, *args, **more)
 
-        driver._arm = note  # type: ignore[method-assign]
+        monkeypatch.setattr(loop, "call_later", note)
         driver.post(50)
         await until(lambda: len(core.steps) == 2)
         first_ns = core.deadline_ns
