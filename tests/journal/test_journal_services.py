@@ -1,6 +1,7 @@
 """Real services and their journals: another worker count, a full disk, a disk that fails."""
 
 import asyncio
+import errno
 import os
 import shutil
 import signal
@@ -185,8 +186,7 @@ def test_a_process_that_dies_while_the_disk_is_full_is_back_when_there_is_room(
     with place() as here, small_disk("16m") as disk:
         here.state_dir = disk / "s"
         with started(here, workers=1) as service:
-            with (here.state_dir / "nodes.journal").open("ab") as registry:
-                registry.write(encode_record(RegistryEntry("n-1", b"k", 1, True)))
+            register(here.state_dir / "nodes.journal")
             fill(disk / "filler")
             service.kill(process)
             name = process.replace("-", " ")
@@ -222,6 +222,21 @@ def read_only(directory: Path) -> Iterator[None]:
         yield
     finally:
         subprocess.run(["umount", "-l", directory], check=True)
+
+
+def register(registry: Path) -> None:
+    """Write a node down, as soon as no worker has all the room for a moment (see `fill`)."""
+    entry = encode_record(RegistryEntry("n-1", b"k", 1, True))
+    until_s = monotonic() + PATIENCE_S
+    while True:
+        try:
+            with registry.open("ab", buffering=0) as file:
+                assert file.write(entry) == len(entry)
+            return
+        except OSError as error:
+            if error.errno != errno.ENOSPC or monotonic() > until_s:
+                raise
+            sleep(0.02)
 
 
 def fill(path: Path) -> None:

@@ -1,14 +1,17 @@
 """A turn takes its share from each connection, so that nobody who sends a lot holds others up."""
 
+import asyncio
+import json
 from typing import Any
 
 from shells.socket_harness import NotingCore, Peer, accepted, beat, driving, until
+from web.web_harness import TEXT, frame, large_frame, raw_socket, web_place
 
 from pointsman_wire.errors import Code
 from pointsman_wire.framing import Unreadable, encode_frame
 from pointsman_wire.link import Close, Received, Send
 from pointsman_wire.messages import Error, Message, error_info
-from pointsman_wire.session_messages import ClientHeartbeat
+from pointsman_wire.session_messages import ClientHeartbeat, ResultAck
 from pointsman_wire.sockets.bounds import ConnectionLimits
 
 FEW = ConnectionLimits(frames_a_turn_max=10, unreadable_max=5, unreadable_forgiven_a_second=0)
@@ -51,6 +54,42 @@ async def test_others_are_heard_between_the_shares() -> None:
         assert numbers(core).index(7) < 1000
         loud.close()
         quiet.close()
+
+
+def told_in_turns(core: NotingCore) -> list[int]:
+    """How many frames each turn has told."""
+    return [
+        sum(len(event.frames) for event in events if isinstance(event, Received))
+        for _, events in core.steps
+    ]
+
+
+async def test_large_frames_are_told_a_few_a_turn_however_fast_they_come() -> None:
+    """Each takes long to decode, and some loops read from one socket until nothing is left."""
+    core = NotingCore()
+    large = encode_frame(ResultAck(results=[(0, 1)] * 70_000))
+    async with driving(core) as driver:
+        loud = await accepted(driver, is_tcp=True)
+        await loud.send(beat(0))
+        await until(lambda: core.frames())
+        loud.sock.setblocking(True)
+        await asyncio.to_thread(loud.sock.sendall, large * 60)
+        await until(lambda: len(core.frames()) == 61)
+        assert max(told_in_turns(core)) * len(large) <= 2**20
+        loud.close()
+
+
+async def test_large_messages_over_websocket_are_told_a_few_a_turn_as_well() -> None:
+    core = NotingCore()
+    text = json.dumps({"type": "result_ack", "results": [[0, 1]] * 25_000}).encode()
+    large = large_frame(TEXT, text)
+    async with web_place(core) as place, raw_socket(place.port) as raw:
+        await raw.send(frame(TEXT, b'{"type": "client_heartbeat", "number": 1}'))
+        await until(lambda: core.frames())
+        raw.sock.setblocking(True)
+        await asyncio.to_thread(raw.sock.sendall, large * 60)
+        await until(lambda: len(core.frames()) == 61)
+    assert max(told_in_turns(core)) * len(large) <= 2**20
 
 
 async def test_a_frame_that_is_cut_at_the_end_of_a_share_arrives_whole() -> None:

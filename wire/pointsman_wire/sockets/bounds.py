@@ -41,8 +41,10 @@ class ConnectionLimits(msgspec.Struct, frozen=True, kw_only=True):
     congested_frames: int = 0
     stall_s: float = 5.0
     linger_s: float = 1.0
-    # After so many, others have their turn.
+    # After so many, others have their turn; large frames take long to decode, and some loops read
+    # from one socket until nothing is left.
     frames_a_turn_max: int = 1_024
+    bytes_a_turn_max: int = 512 * 1024
     # So many frames that are no messages end a connection, unless they come slowly.
     unreadable_max: int = UNREADABLE_MAX
     unreadable_forgiven_a_second: int = 10

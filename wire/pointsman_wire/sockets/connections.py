@@ -74,7 +74,7 @@ class FrameConnection(asyncio.Protocol):
         *("number", "out", "out_frames", "is_queued", "reason", "came_at_ns", "_host", "_opening"),
         *("_read", "_decode", "_decoder", "_limits", "_hello", "_transport", "_state", "_loop"),
         *("_is_stranger", "_is_careful", "_is_paused", "_is_told", "_congestion", "_share_max"),
-        *("_small_max", "_told_frames", "_backlog", "_unsent_bytes"),
+        *("_small_max", "_told_frames", "_share_bytes", "_backlog", "_unsent_bytes"),
         *("_read_at", "_write_at", "_end_at"),
     )
 
@@ -106,7 +106,8 @@ class FrameConnection(asyncio.Protocol):
         # Set while the kernel takes no more, and once the core knows that it is closed.
         self._is_paused = self._is_told = False
         self._share_max, self._told_frames = limits.frames_a_turn_max, 0  # since it rested last
-        self._backlog = b""  # while it rests: what was read and is not decoded yet
+        # Bytes until it rests, and then those that were read and are not decoded yet.
+        self._share_bytes, self._backlog = limits.bytes_a_turn_max, b""
         self._unsent_bytes = 0  # while paused: what the transport held at the last look
         self._read_at = self._write_at = self._end_at = _NEVER  # deadlines in the loop's seconds
 
@@ -147,6 +148,7 @@ class FrameConnection(asyncio.Protocol):
                 self._told_frames += 1
                 self._host.post(Received(self.number, [(alone, b"")]))
                 return
+        self._share_bytes -= end
         frames: list[Frame] = []
         broken: FrameError | None = None
         try:
@@ -157,9 +159,8 @@ class FrameConnection(asyncio.Protocol):
                 if end - offset < PREFIX_BYTES:
                     break
                 length, header_bytes = _unpack_prefix(data, offset)
-                header_at = offset + PREFIX_BYTES
+                header_at, after = offset + PREFIX_BYTES, offset + LENGTH_BYTES + length
                 payload_at = header_at + header_bytes
-                after = offset + LENGTH_BYTES + length
                 if after > end or payload_at > after or length > small_max:
                     break
                 try:
@@ -178,6 +179,8 @@ class FrameConnection(asyncio.Protocol):
         if frames:
             self._told_frames += len(frames)
             self._host.post(Received(self.number, frames))
+            if self._share_bytes < 0:
+                self._rest(b"")
         if broken is not None:
             self.refuse(str(broken))
 
@@ -337,15 +340,13 @@ class FrameConnection(asyncio.Protocol):
     def _rest(self, backlog: bytes) -> None:
         """A turn has taken its share from here: read on when the core has stepped."""
         assert self._transport is not None
-        self._backlog = backlog
+        self._backlog, self._share_bytes = backlog, self._limits.bytes_a_turn_max
         self._transport.pause_reading()
         self._host.rest(self)
 
     def _feed(self, data: bytes, frames: list[Frame]) -> int:
         """Take bytes on the decoder's way; return how many, the rest may go the fast way."""
-        decoder = self._decoder
-        end = len(data)
-        offset = 0
+        decoder, end, offset = self._decoder, len(data), 0
         while offset < end and (self._is_stranger or decoder.missing):
             piece = data[offset : offset + (decoder.missing or PREFIX_BYTES)]
             offset += len(piece)
@@ -372,9 +373,8 @@ class FrameConnection(asyncio.Protocol):
         self._host.watch(self)
 
     def _become_known(self) -> None:
-        self._is_stranger = False
+        self._is_stranger, self._read_at = False, _NEVER
         self._decoder.frame_bytes_max = self._limits.frame_bytes_max
-        self._read_at = _NEVER
         self._host.known(self)
 
     def _is_overdue(self) -> None:

@@ -114,6 +114,7 @@ class WebStream(FrameConnection):
         """The core has stepped: go on with what was read, then with the socket."""
         self._is_resting = False
         self._told_frames = self._taken_frames = 0
+        self._share_bytes = self._limits.bytes_a_turn_max
         if self.transport is None:  # it is ending: only the peer's end is waited for
             self._backlog, self._pending = b"", []
         else:
@@ -170,10 +171,13 @@ class WebStream(FrameConnection):
                 self._backlog = b""
                 return
         self._backlog = data[at:]
+        self._share_bytes -= at
+        told_frames = self._told_frames
         self._tell()
+        is_share = self._share_bytes < 0 and self._told_frames > told_frames
         self._watch_arrival()
         self._write_protocol()
-        if self._backlog or self._pending:
+        if self._backlog or self._pending or is_share:
             self._rest_a_turn()
         elif self._protocol.close_expected():
             self._finish_closing()
